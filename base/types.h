@@ -1,0 +1,18 @@
+// The few integer types that cross floors. A token id, a page and a slot are different things even where they are all 32 bits.
+#pragma once
+
+#include <cstdint>
+
+namespace coppice {
+
+// An index into a model's vocabulary. Negative values never name a token.
+using TokenId = std::int32_t;
+
+// A page of the KV pool: page_size consecutive token positions of one sequence, in every layer.
+using PageId = std::int32_t;
+inline constexpr PageId kNoPage = -1;
+
+// A token's place in the KV pool: page * page_size + offset in the page.
+using KvSlot = std::int32_t;
+
+}  // namespace coppice
