@@ -8,9 +8,9 @@ namespace coppice::base {
 
 }  // namespace coppice::base
 
-#define COPPICE_CHECK(condition, message)                                                  \
-  do {                                                                                     \
-    if (!(condition)) [[unlikely]] {                                                       \
-      ::coppice::base::check_failed(#condition, __FILE__, __LINE__, message);              \
-    }                                                                                      \
+#define COPPICE_CHECK(condition, message)                                     \
+  do {                                                                        \
+    if (!(condition)) [[unlikely]] {                                          \
+      ::coppice::base::check_failed(#condition, __FILE__, __LINE__, message); \
+    }                                                                         \
   } while (false)

@@ -1,6 +1,6 @@
 // Counter-based random numbers (Philox4x32-10, Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11).
-// A draw is a pure function of (seed, position, stream): no state, so the same request draws the same numbers whatever else
-// runs, on every backend, with speculation on or off.
+// A draw is a pure function of (seed, position, stream): no state, so the same request draws the same numbers whatever
+// else runs, on every backend, with speculation on or off.
 #pragma once
 
 #include <array>
@@ -9,20 +9,17 @@
 namespace coppice::base {
 
 // Four 32-bit words for the 128-bit counter (position, stream) under the 64-bit key `seed`.
-constexpr std::array<std::uint32_t, 4> philox4x32(std::uint64_t seed, std::uint64_t position,
-                                                  std::uint64_t stream) {
-  std::array<std::uint32_t, 4> counter = {
-      static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32),
-      static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)};
+constexpr std::array<std::uint32_t, 4> philox4x32(std::uint64_t seed, std::uint64_t position, std::uint64_t stream) {
+  std::array<std::uint32_t, 4> counter = {static_cast<std::uint32_t>(position),
+                                          static_cast<std::uint32_t>(position >> 32),
+                                          static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)};
   std::uint32_t key0 = static_cast<std::uint32_t>(seed);
   std::uint32_t key1 = static_cast<std::uint32_t>(seed >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = 0xD2511F53ULL * counter[0];
     const std::uint64_t product1 = 0xCD9E8D57ULL * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0,
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1,
-               static_cast<std::uint32_t>(product0)};
+    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0, static_cast<std::uint32_t>(product1),
+               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1, static_cast<std::uint32_t>(product0)};
     key0 += 0x9E3779B9U;
     key1 += 0xBB67AE85U;
   }

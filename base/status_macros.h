@@ -11,11 +11,11 @@
 #define COPPICE_CONCAT(a, b) COPPICE_CONCAT_INNER(a, b)
 
 // COPPICE_RETURN_IF_ERROR(expression giving absl::Status)
-#define COPPICE_RETURN_IF_ERROR(expression)                    \
-  do {                                                         \
-    if (absl::Status status_ = (expression); !status_.ok()) {  \
-      return status_;                                          \
-    }                                                          \
+#define COPPICE_RETURN_IF_ERROR(expression)                   \
+  do {                                                        \
+    if (absl::Status status_ = (expression); !status_.ok()) { \
+      return status_;                                         \
+    }                                                         \
   } while (false)
 
 // COPPICE_ASSIGN_OR_RETURN(auto value, expression giving absl::StatusOr<T>)

@@ -1,4 +1,5 @@
-// The few integer types that cross floors. A token id, a page and a slot are different things even where they are all 32 bits.
+// The few integer types that cross floors. A token id, a page and a slot are different things even where they are all
+// 32 bits.
 #pragma once
 
 #include <cstdint>

@@ -7,8 +7,7 @@ using coppice::base::philox4x32;
 using coppice::base::uniform01;
 
 TEST_CASE("philox4x32-10 gives the published words", "[random]") {
-  CHECK(philox4x32(0, 0, 0) ==
-        std::array<std::uint32_t, 4>{0x6627e8d5U, 0xe169c58dU, 0xbc57ac4cU, 0x9b00dbd8U});
+  CHECK(philox4x32(0, 0, 0) == std::array<std::uint32_t, 4>{0x6627e8d5U, 0xe169c58dU, 0xbc57ac4cU, 0x9b00dbd8U});
   CHECK(philox4x32(~0ULL, ~0ULL, ~0ULL) ==
         std::array<std::uint32_t, 4>{0x408f276dU, 0x41c83b0eU, 0xa20bc7c6U, 0x6d5451fdU});
   CHECK(philox4x32(0x299f31d0a4093822ULL, 0x85a308d3243f6a88ULL, 0x0370734413198a2eULL) ==

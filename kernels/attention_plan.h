@@ -1,0 +1,94 @@
+// AttentionPlan: one description of a step's attention that every backend executes. A flat list of work items
+// (rows × key range × mask): a shared prefix is an item with more rows (Hydragen, arXiv 2402.05099, at every level of
+// the tree), a split KV is a shorter key range (Flash-Decoding), a prompt chunk an item with a causal mask, a drafted
+// path an item with its own key slots.
+//
+// Exactness. For a row at position p, let s_0 < s_1 < … be the splits (kv_split.h) that its keys touch. The result is
+// merge(…merge(merge(P(s_0), P(s_1)), P(s_2))…) with P(s) = the unnormalised partial (m, l, o) of one split, then o /
+// l. An item that begins at or before its rows' first split folds its splits in that order itself and leaves one
+// partial; every other item leaves one partial a split. So each item reproduces a prefix or single terms of the same
+// left fold, whatever the grouping.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/types.h"
+
+namespace coppice::kernels {
+
+// One item: token rows [row_begin, row_begin + row_count) attend to keys [key_begin, key_end), for every KV head.
+// A row at position p attends only to keys k <= p (and k > p - window), so a causal chunk needs no other mask: `masked`
+// says whether any row needs the comparison at all.
+struct AttentionItem {
+  std::int32_t row_begin = 0;
+  std::int32_t row_count = 0;
+  std::int32_t key_begin = 0;  // absolute position; a split boundary
+  std::int32_t key_end = 0;    // absolute position, exclusive
+  std::int32_t page_begin =
+      0;  // plan.pages[page_begin + (k - key_begin) / page_size] holds key k; unused for a path item
+  std::int32_t slot_begin = -1;  // >= 0: a path item; plan.slots[slot_begin + (k - key_begin)] is key k's KV slot
+  std::int32_t partial_begin =
+      -1;  // first partial slot; -1: the only cover of its rows, so it writes the output itself
+  bool folds =
+      true;  // one partial for the whole range; else one per split, split-major: begin + split * row_count + row
+  bool masked = false;  // some row's limits fall inside the key range
+};
+
+// The plan of one step. Immutable once made; valid for all layers of the step. Owned by the planner that made it.
+struct AttentionPlan {
+  std::int32_t row_count = 0;
+  std::int32_t page_size = 0;
+  std::int32_t window = 0;         // sliding window in tokens; 0 = none
+  std::int32_t partial_count = 0;  // partial slots in use; each holds (m, l, o) for every query head
+  std::vector<AttentionItem> items;
+  std::vector<PageId> pages;                // page lists of items
+  std::vector<KvSlot> slots;                // key slots of path items
+  std::vector<std::int32_t> row_positions;  // [row_count] position of each row: it attends to keys 0 … position
+  std::vector<std::int32_t>
+      row_partial_begin;                   // [row_count + 1] CSR into row_partials; empty range: written by its item
+  std::vector<std::int32_t> row_partials;  // partial slots in ascending key position
+  // What sharing saves, for metrics: keys attended (sum over rows) and keys read (sum over items), per KV head.
+  std::int64_t keys_attended = 0;
+  std::int64_t keys_read = 0;
+  std::int32_t shared_items = 0;  // items whose rows belong to two or more sequences
+  std::int32_t depth = 0;         // largest number of items that cover one row
+};
+
+// One sequence of the step, in depth-first order of the radix tree (sequences that share pages stand side by side).
+// Rows [row_begin, row_begin + row_count): first the linear rows at positions position_begin, position_begin + 1, …;
+// then one row per draft node. Draft node i has KV slot of table position position_begin + linear_count + i, but
+// attends as if its ancestors were the positions before it: the root's children stand at position_begin + linear_count,
+// their children one further, and so on.
+struct PlanSequence {
+  std::span<const PageId> pages;  // page table; covers every position the rows attend to, drafts included
+  std::int32_t row_begin = 0;
+  std::int32_t row_count = 0;
+  std::int32_t position_begin = 0;
+  std::span<const std::int32_t>
+      draft_parents;               // per draft node: parent's draft index, or -1 = the last linear row; parents first
+  std::int32_t shared_pages = -1;  // leading pages in common with the previous sequence of the list; -1: compare
+};
+
+struct PlanOptions {
+  bool sharing = true;  // false: plain Flash-Decoding, the in-house baseline; same bits, more reads
+  std::int32_t page_size = 16;
+  std::int32_t window = 0;
+  std::int32_t group_size = 1;  // query_heads / key_heads: matrix rows per token row, for sizing items
+  std::int32_t key_heads = 1;
+  std::int32_t workers = 1;  // how many workers the items should keep busy
+};
+
+// Makes plans. One owner (the runner), one thread; keeps its arrays between steps so that a steady step allocates
+// nothing.
+class AttentionPlanner {
+ public:
+  // REQUIRES: sequences' rows tile [0, total rows) in order; page_size divides 128.
+  const AttentionPlan& plan(std::span<const PlanSequence> sequences, const PlanOptions& options);
+
+ private:
+  AttentionPlan plan_;
+};
+
+}  // namespace coppice::kernels

@@ -1,0 +1,51 @@
+// Where a row's keys are split (Flash-Decoding), as a fixed function of absolute position: small near the start, where
+// short prompts live and sharing ends early; larger further on, where partial results would cost more than they give.
+// Because nothing else enters, a row's answer is the same alone, in any batch, with any sharing.
+#pragma once
+
+#include <cstdint>
+
+namespace coppice::kernels {
+
+// Splits are [0,128) [128,256) … up to 2,048 in steps of 128; up to 16,384 in steps of 256; then in steps of 512. Every
+// boundary is a multiple of 128, so of every page size we allow (16, 32, 64, 128).
+inline constexpr std::int32_t kSmallSplit = 128;
+inline constexpr std::int32_t kSmallSplitEnd = 2048;
+inline constexpr std::int32_t kMediumSplit = 256;
+inline constexpr std::int32_t kMediumSplitEnd = 16384;
+inline constexpr std::int32_t kLargeSplit = 512;
+
+// First position of the split that holds `position`.
+constexpr std::int32_t kv_split_begin(std::int32_t position) {
+  if (position < kSmallSplitEnd) {
+    return position - position % kSmallSplit;
+  }
+  if (position < kMediumSplitEnd) {
+    return position - position % kMediumSplit;
+  }
+  return position - position % kLargeSplit;
+}
+
+// One past the last position of the split that holds `position`.
+constexpr std::int32_t kv_split_end(std::int32_t position) {
+  const std::int32_t begin = kv_split_begin(position);
+  if (position < kSmallSplitEnd) {
+    return begin + kSmallSplit;
+  }
+  return begin + (position < kMediumSplitEnd ? kMediumSplit : kLargeSplit);
+}
+
+// Index, from 0, of the split that holds `position`.
+constexpr std::int32_t kv_split_index(std::int32_t position) {
+  if (position < kSmallSplitEnd) {
+    return position / kSmallSplit;
+  }
+  constexpr std::int32_t kSmallCount = kSmallSplitEnd / kSmallSplit;
+  if (position < kMediumSplitEnd) {
+    return kSmallCount + (position - kSmallSplitEnd) / kMediumSplit;
+  }
+  constexpr std::int32_t kMediumCount = (kMediumSplitEnd - kSmallSplitEnd) / kMediumSplit;
+  return kSmallCount + kMediumCount + (position - kMediumSplitEnd) / kLargeSplit;
+}
+
+}  // namespace coppice::kernels

@@ -1,0 +1,58 @@
+// What sampling one row of logits needs, as plain data every backend understands, and the answer. The draw is a
+// function of (seed, position) alone (base/random.h), so a token does not depend on the batch or on speculation.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/types.h"
+
+namespace coppice::kernels {
+
+struct TokenCount {
+  TokenId token = 0;
+  std::int32_t output_count = 0;  // times in the output so far (0: only in the prompt)
+};
+
+struct TokenBias {
+  TokenId token = 0;
+  float bias = 0;
+};
+
+// One row. Spans are host memory, valid during the call. The order of application: bias, penalties (repetition over
+// prompt and output; presence and frequency over output), forbidden tokens and allowed mask, temperature, top-k, top-p,
+// min-p, draw.
+struct SamplingRow {
+  float temperature = 1.0F;  // 0 = greedy: the largest logit, the lowest id among equals
+  std::int32_t top_k = 0;    // 0 = all
+  float top_p = 1.0F;
+  float min_p = 0.0F;
+  float repetition_penalty = 1.0F;
+  float presence_penalty = 0.0F;
+  float frequency_penalty = 0.0F;
+  std::uint64_t seed = 0;
+  std::uint64_t position = 0;          // of the token to be drawn, in the sequence
+  std::span<const TokenCount> counts;  // distinct tokens of prompt and output; empty when no penalty is on
+  std::span<const TokenBias> biases;
+  std::span<const TokenId> forbidden;      // never drawn (end tokens before min_tokens)
+  std::span<const std::uint32_t> allowed;  // bit per token, constrained decoding; empty = all allowed
+  std::int32_t top_logprobs = -1;          // -1: no logprobs; 0: the drawn token's; n: also the n most likely
+  TokenId scored = -1;                     // >= 0: do not draw; report this token's logprob (prompt logprobs)
+};
+
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0;
+};
+
+// Logprobs are log-softmax of the model's own logits in float32 (before bias, penalties and temperature), as vLLM
+// reports by default.
+struct SamplingResult {
+  TokenId token = 0;
+  float logprob = 0;              // of `token`; 0 unless asked for
+  std::int32_t rank = 0;          // 1 = most likely; 0 unless asked for
+  std::vector<TokenLogprob> top;  // descending; ties by lower id
+};
+
+}  // namespace coppice::kernels
