@@ -1,0 +1,64 @@
+// ModelConfig: the Llama family described as data. One forward pass (transformer.h) reads it; a new family is a new row
+// in families.cc, never a new forward pass.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/types.h"
+#include "kernels/tensor.h"
+
+namespace coppice::models {
+
+enum class RopeScaling : std::uint8_t { kNone, kLinear, kLlama3, kYarn };
+
+struct RopeConfig {
+  double theta = 10000.0;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1.0;
+  double low_frequency_factor = 1.0;        // llama3
+  double high_frequency_factor = 4.0;       // llama3
+  std::int32_t original_max_positions = 0;  // llama3, yarn
+  double beta_fast = 32.0;                  // yarn
+  double beta_slow = 1.0;                   // yarn
+  double attention_factor = 0.0;            // yarn; 0 = derive from factor
+  std::int32_t rotary_dim = 0;              // leading dimensions of a head that rotate
+};
+
+// Everything the forward pass and the limits need to know. Immutable after load. Invariants are checked by
+// parse_model_config.
+struct ModelConfig {
+  std::string architecture;  // "LlamaForCausalLM", …
+  std::int32_t vocab = 0;
+  std::int32_t hidden = 0;
+  std::int32_t intermediate = 0;
+  std::int32_t layers = 0;
+  std::int32_t query_heads = 0;
+  std::int32_t key_heads = 0;
+  std::int32_t head_dim = 0;
+  std::int32_t max_positions = 0;
+  float norm_epsilon = 1e-5F;
+  RopeConfig rope;
+  bool tied_embeddings = false;
+  bool qkv_bias = false;
+  bool output_bias = false;  // attention output projection
+  bool mlp_bias = false;
+  bool qk_norm = false;                                // Qwen3: RMSNorm per head on q and k
+  std::int32_t sliding_window = 0;                     // 0 = none
+  kernels::DType stored_dtype = kernels::DType::kF32;  // torch_dtype; the weights file has the last word
+  TokenId bos = -1;
+  std::vector<TokenId> eos;  // from config.json and generation_config.json
+};
+
+// Reads FOLDER/config.json (and generation_config.json for end tokens and default sampling).
+// ERRORS: NotFound, InvalidArgument naming the field, what came and what is allowed; Unimplemented for other
+// architectures.
+absl::StatusOr<ModelConfig> load_model_config(const std::filesystem::path& folder);
+
+// The same from text, for shapes under configs/shapes and for tests and fuzzing.
+absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text);
+
+}  // namespace coppice::models

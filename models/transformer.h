@@ -1,0 +1,53 @@
+// Transformer: the one forward pass of the Llama family, over any Backend. It knows nothing of requests, caches' owners
+// or text: a step is rows of tokens with positions and KV slots, plus an AttentionPlan.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "base/types.h"
+#include "kernels/backend.h"
+#include "models/model_config.h"
+
+namespace coppice::models {
+
+class WeightSource;  // weights.h: safetensors files or seeded random numbers, fetched by name and expected shape
+
+// One step's inputs. Spans are device memory (on the CPU: plain memory), one entry per token row except logits_rows.
+struct StepInputs {
+  std::span<const TokenId> tokens;
+  std::span<const std::int32_t> positions;    // rotary position of each row
+  std::span<const KvSlot> slots;              // where each row's K and V go
+  std::span<const std::int32_t> logits_rows;  // rows whose logits are wanted, ascending
+};
+
+struct TransformerLimits {
+  std::int32_t step_tokens = 0;  // most rows in one step: sizes the activations, allocated once
+  std::int32_t step_logits = 0;  // most logits rows in one step
+};
+
+// Owner: the program's main object. Thread: the engine's. Holds packed weights and one set of activations.
+class Transformer {
+ public:
+  // `progress(done_bytes, total_bytes)` is called while weights load; may be empty.
+  static absl::StatusOr<std::unique_ptr<Transformer>> load(
+      const ModelConfig& config, WeightSource& source, kernels::Backend& backend, kernels::DType dtype,
+      const TransformerLimits& limits, const std::function<void(std::size_t, std::size_t)>& progress);
+  virtual ~Transformer() = default;
+
+  virtual const ModelConfig& config() const = 0;
+  virtual kernels::DType dtype() const = 0;  // of packed weights and of the KV cache
+  // Bytes of weights that one decode step must read (embedding rows excepted), for the roofline.
+  virtual std::size_t bytes_per_step() const = 0;
+  // Returns logits, f32 [logits_rows, vocab], valid until the next call. REQUIRES: sizes within the limits; the plan
+  // describes these rows.
+  virtual kernels::Matrix forward(const StepInputs& inputs, const kernels::AttentionPlan& plan,
+                                  kernels::KvCache& cache) = 0;
+  kernels::KvGeometry kv_geometry(std::int32_t page_size, std::int32_t pages) const;
+};
+
+}  // namespace coppice::models
