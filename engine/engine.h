@@ -1,0 +1,42 @@
+// Engine: the plain object behind the server. step() drains commands, plans, runs the model, commits, emits events,
+// retires. Threads are a few lines around it (engine_thread.h), so the whole of it can be simulated from a seed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/events.h"
+#include "engine/limits.h"
+#include "engine/request.h"
+#include "engine/stats.h"
+#include "kernels/backend.h"
+#include "models/transformer.h"
+
+namespace coppice::engine {
+
+class StepExecutor;  // step_executor.h: runs a StepPlan on the model; a fake one in tests
+
+// Thread: all methods from one thread, but those marked "any thread".
+class Engine {
+ public:
+  static absl::StatusOr<std::unique_ptr<Engine>> create(const Limits& limits, const EngineOptions& options,
+                                                        const models::ModelConfig& model,
+                                                        std::unique_ptr<StepExecutor> executor);
+  virtual ~Engine() = default;
+
+  // Any thread. Hands a request over; false when the command queue or the waiting room is full (429). Never blocks.
+  virtual bool submit(Request request) = 0;
+  // Any thread. Ends one choice (or, choice = -1, all) of a request within one step; unknown ids are ignored.
+  virtual void cancel(RequestId request, std::int32_t choice) = 0;
+  // Any thread. A copy of the numbers as of the last step.
+  virtual EngineStats stats() const = 0;
+
+  // Runs one step if there is anything to do. Returns false when idle (nothing waiting, running or in flight).
+  virtual bool step() = 0;
+  // Blocks until a command arrives or `stop_waiting` is called; for the engine thread when step() said idle.
+  virtual void wait_for_work() = 0;
+  virtual void stop_waiting() = 0;  // any thread
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,52 @@
+// Limits: every bound of the engine, derived once from flags, model and device, printed at start, never changed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "kernels/tensor.h"
+#include "models/model_config.h"
+
+namespace coppice::engine {
+
+// What a user may set; 0 = choose.
+struct EngineOptions {
+  std::int32_t model_tokens_max = 0;  // --max-model-len: prompt + output of one sequence
+  std::int32_t step_tokens_max = 0;   // --max-batch-tokens: rows of one step
+  std::int32_t running_max = 0;       // --max-running: sequences in a step
+  std::int32_t queued_max = 0;        // --max-queued: requests waiting; beyond: refused (429)
+  std::size_t kv_bytes = 0;           // --kv-memory
+  std::int32_t page_size = 16;
+  bool prefix_cache = true;
+  bool sharing = true;
+  bool speculation = true;
+  std::uint64_t seed = 0;  // base of seeds for unseeded requests
+  bool seed_given = false;
+  std::int32_t chunk_tokens_max = 0;  // most prompt rows one sequence gets in a step; 0 = the step's budget
+};
+
+struct Limits {
+  std::int32_t model_tokens_max = 0;
+  std::int32_t step_tokens_max = 0;
+  std::int32_t step_logits_max = 0;
+  std::int32_t running_max = 0;
+  std::int32_t queued_max = 0;
+  std::int32_t page_size = 0;
+  std::int32_t pages = 0;
+  std::int32_t chunk_tokens_max = 0;
+  std::int32_t choices_max = 128;
+  std::int32_t top_logprobs_max = 20;
+  std::int32_t logit_bias_max = 1024;
+  std::int32_t stop_tokens_max = 64;
+
+  std::string to_string() const;  // one line a field, for the log
+};
+
+// ERRORS: InvalidArgument naming the flag whose value cannot work, with the value that would; ResourceExhausted when
+// not even one sequence of one page fits `memory_bytes`.
+absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models::ModelConfig& model,
+                                     kernels::DType dtype, std::size_t memory_bytes);
+
+}  // namespace coppice::engine

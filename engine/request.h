@@ -1,0 +1,60 @@
+// Request: what the engine is asked to do, as token ids and numbers. Text, templates, stop strings and JSON stay with
+// the front end.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+
+namespace coppice::engine {
+
+class EventQueue;  // events.h
+
+using RequestId = std::uint64_t;
+
+struct LogitBias {
+  TokenId token = 0;
+  float bias = 0;
+};
+
+// Every field is already validated by the front end against Limits; the engine checks again and refuses with an event.
+struct SamplingParameters {
+  float temperature = 1.0F;  // 0 = greedy
+  std::int32_t top_k = 0;    // 0 = all
+  float top_p = 1.0F;
+  float min_p = 0.0F;
+  float repetition_penalty = 1.0F;
+  float presence_penalty = 0.0F;
+  float frequency_penalty = 0.0F;
+  std::optional<std::uint64_t> seed;  // unset: the engine draws one (from its own --seed when given)
+  std::vector<LogitBias> logit_bias;
+  std::vector<TokenId>
+      stop_tokens;  // beside the model's end tokens; the stop token is reported but not part of the text
+  std::int32_t max_tokens = 16;
+  std::int32_t min_tokens = 0;  // end and stop tokens are not drawn before this many
+  bool ignore_eos = false;
+  std::int32_t top_logprobs = -1;     // -1: none; 0: the drawn token's; n: also the n most likely
+  std::int32_t prompt_logprobs = -1;  // likewise for each prompt token but the first
+};
+
+// One prompt, `choices` independent continuations (OpenAI's n; best_of is made of choices by the front end).
+// Choice i of a seeded request draws with a seed derived from (seed, i): choice 0 equals the n = 1 answer.
+struct Request {
+  RequestId id = 0;                 // unique among live requests; chosen by the front end
+  std::vector<TokenId> prompt;      // at least one token
+  std::vector<TokenId> prediction;  // OpenAI predicted outputs; empty = none
+  SamplingParameters sampling;
+  std::int32_t choices = 1;
+  std::int32_t priority = 0;  // lower runs first, as in vLLM
+  std::string tenant;         // cache_salt or API key; prefixes are shared only within one tenant
+  std::chrono::steady_clock::time_point arrival{};
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  std::shared_ptr<EventQueue> events;  // where its events go; one queue serves many requests of one I/O thread
+};
+
+}  // namespace coppice::engine

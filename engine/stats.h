@@ -1,0 +1,40 @@
+// EngineStats: what the engine counts, copied out as plain values once a step for the metrics page and the benchmarks.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace coppice::engine {
+
+// Monotonic counters and current gauges. A value type; the engine thread owns the original, others read snapshots.
+struct EngineStats {
+  // gauges
+  std::int32_t running = 0;
+  std::int32_t waiting = 0;
+  std::int32_t pages_total = 0;
+  std::int32_t pages_free = 0;     // neither owned by a sequence nor cached
+  std::int32_t pages_cached = 0;   // held by the radix tree alone
+  std::int32_t tree_depth = 0;     // of the last step's plan
+  std::int32_t shared_groups = 0;  // items of the last plan shared by two or more sequences
+  std::int32_t draft_budget = 0;   // of the last step
+  // counters
+  std::uint64_t steps = 0;
+  std::uint64_t prompt_tokens = 0;  // of admitted requests
+  std::uint64_t prompt_tokens_computed = 0;
+  std::uint64_t generation_tokens = 0;
+  std::uint64_t prefix_queries = 0;  // prompt tokens looked up
+  std::uint64_t prefix_hits = 0;     // prompt tokens found
+  std::uint64_t preemptions = 0;
+  std::uint64_t draft_tokens = 0;
+  std::uint64_t accepted_tokens = 0;
+  std::uint64_t kv_tokens_attended = 0;     // keys × rows, per KV head and layer
+  std::uint64_t kv_tokens_read = 0;         // keys × items
+  std::array<std::uint64_t, 6> finished{};  // by FinishReason
+  // nanoseconds spent, summed
+  std::uint64_t plan_ns = 0;
+  std::uint64_t forward_ns = 0;
+  std::uint64_t sample_ns = 0;
+  std::uint64_t other_ns = 0;
+};
+
+}  // namespace coppice::engine
