@@ -1,0 +1,61 @@
+// What `tokenizer_config.json` (and the files beside it) says about a model's text: special tokens,
+// added tokens, the chat templates. Read by load_tokenizer and by whoever renders chats.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/types.h"
+
+namespace coppice::text {
+
+// A token added to the model's own vocabulary, or a token of it with a role.
+struct AddedToken {
+  std::string content;
+  TokenId id = -1;
+  bool special = false;  // skipped by decode(skip_special), recognised in text only when asked for
+  bool single_word = false;  // only between non-word characters
+  bool lstrip = false;       // takes the white space on its left
+  bool rstrip = false;       // takes the white space on its right
+  bool normalized = true;    // looked for in the normalised text, not in the text as written
+};
+
+struct ChatTemplate {
+  std::string name;    // "default", "tool_use", "rag", ...
+  std::string source;  // Jinja
+};
+
+// A value; immutable once loaded.
+struct TokenizerConfig {
+  std::string tokenizer_class;  // "LlamaTokenizer"; empty if not given
+  // The tokens as written; empty if none. Templates see them as bos_token, eos_token, ...
+  std::string bos_token;
+  std::string eos_token;
+  std::string unk_token;
+  std::string pad_token;
+  std::optional<bool> add_bos_token;
+  std::optional<bool> add_eos_token;
+  std::optional<bool> add_prefix_space;
+  std::optional<bool> legacy;            // of Llama's sentencepiece tokenizer
+  std::int64_t model_max_length = 0;     // 0: not given
+  std::vector<AddedToken> added_tokens;  // added_tokens_decoder, ascending ids
+  std::vector<std::string> additional_special_tokens;
+  std::vector<ChatTemplate>
+      chat_templates;  // `chat_template.jinja` wins over an entry "default" of the JSON
+
+  // The template of that name, or nothing. The view lives as long as the config.
+  std::optional<std::string_view> chat_template(std::string_view name = "default") const;
+};
+
+// Reads `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` (older files;
+// the first wins), and `chat_template.jinja` / `chat_template.json` from the folder. Each may be
+// missing: fields stay empty. ERRORS: InvalidArgument naming the file and the field when one is
+// malformed or too large.
+absl::StatusOr<TokenizerConfig> load_tokenizer_config(const std::filesystem::path& model_folder);
+
+}  // namespace coppice::text
