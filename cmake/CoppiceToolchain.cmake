@@ -34,6 +34,11 @@ if(COPPICE_SANITIZE)
   endif()
 endif()
 
+if(COPPICE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
 # Warnings for our own targets (floor_library and friends link this); never for generated or foreign code.
 add_library(coppice_warnings INTERFACE)
 target_compile_options(coppice_warnings INTERFACE
