@@ -1,3 +1,4 @@
+// The one place where a broken invariant ends the program.
 #include "base/check.h"
 
 #include <cstdio>

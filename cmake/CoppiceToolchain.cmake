@@ -23,9 +23,6 @@ if(MOLD_PROGRAM)
   add_link_options(-fuse-ld=mold)
 endif()
 
-# Paths in diagnostics and debug info are relative to the checkout: builds are reproducible and ccache hits across checkouts.
-add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=>)
-
 if(COPPICE_SANITIZE)
   add_compile_options(-fsanitize=${COPPICE_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${COPPICE_SANITIZE})
