@@ -1,0 +1,46 @@
+// The KV pages of all layers in host memory, in the layout of kv_layout.h, and what the pool asks of it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "base/types.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/kv_layout.h"
+
+namespace coppice::kernels::cpu {
+
+// The layout that a geometry asks for. REQUIRES: the geometry is valid (make_cpu_kv_cache checks it).
+KvLayout kv_layout_of(const KvGeometry& geometry);
+
+// Owner: the engine's pool. Thread: the engine's; its workers write distinct slots. Values (not keys) are stored
+// finite: rope_and_store replaces an infinity or NaN by the largest number, so that a masked key (weight 0) can never
+// poison another row; the NaN of a broken row still shows in its key.
+class CpuKvCache : public KvCache {
+ public:
+  CpuKvCache(const KvGeometry& geometry, std::unique_ptr<void, void (*)(void*)> memory, std::uint32_t* words);
+
+  const KvLayout& layout() const { return layout_; }
+  // First word of one head's pages in one layer.
+  std::uint32_t* head(std::int32_t layer, std::int32_t key_head) {
+    return words_ + layer * layout_.layer_words + key_head * layout_.head_words;
+  }
+  const std::uint32_t* head(std::int32_t layer, std::int32_t key_head) const {
+    return words_ + layer * layout_.layer_words + key_head * layout_.head_words;
+  }
+
+ private:
+  KvLayout layout_;
+  std::unique_ptr<void, void (*)(void*)> memory_;
+  std::uint32_t* words_;  // in memory_, aligned to a huge page
+};
+
+// Zeroed pages. ERRORS: InvalidArgument (a geometry this backend cannot serve: head_dim not a multiple of 8 in 8 … 256,
+// page_size not 16, 32, 64 or 128, dtype not f32 or bf16), ResourceExhausted.
+absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry);
+
+// Copies one page in every layer and head. REQUIRES: `cache` was made by make_cpu_kv_cache.
+void copy_page(KvCache& cache, PageId from, PageId to);
+
+}  // namespace coppice::kernels::cpu

@@ -1,0 +1,34 @@
+// Where a key or a value stands in the CPU's KV cache. The unit is a 32-bit word: two bf16 numbers that are multiplied
+// in one step, or one f32. Keys stand sixteen side by side, so that scores of sixteen keys fill one vector; values
+// stand with their dimensions side by side, so that an output row fills vectors:
+//
+//   K block of 16 keys   [steps][16]                  word (s, k) = dimensions (2s, 2s + 1) of key k; f32: dimension s
+//   V block of 16 keys   [16 / per_word][dim_lanes]   word (t, d) = keys (2t, 2t + 1) at dimension d; f32: key t
+//   one page of one head = its K blocks, then its V blocks; the cache is [layer][key_head][page]
+//
+// So both products of attention run the same inner loop: broadcast a word of the row, multiply with a vector of words.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace coppice::kernels::cpu {
+
+inline constexpr std::int32_t kBlockKeys = 16;
+
+// Plain numbers, in words; immutable. Made by kv_layout_of().
+struct KvLayout {
+  std::int32_t per_word = 2;     // numbers in a word: 2 (bf16), 1 (f32)
+  std::int32_t head_dim = 0;     // a multiple of 8
+  std::int32_t dim_lanes = 0;    // head_dim rounded up to whole vectors
+  std::int32_t steps = 0;        // head_dim / per_word
+  std::int32_t page_size = 16;   // a multiple of kBlockKeys
+  std::int32_t page_blocks = 1;  // page_size / kBlockKeys
+  std::int32_t key_block_words = 0;
+  std::int32_t value_block_words = 0;
+  std::int64_t page_words = 0;   // one page of one head, K and V
+  std::int64_t head_words = 0;   // all pages of one head
+  std::int64_t layer_words = 0;  // all heads of one layer
+};
+
+}  // namespace coppice::kernels::cpu

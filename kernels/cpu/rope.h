@@ -1,0 +1,34 @@
+// Rotary position embedding (arXiv 2104.09864), the norm of Q and K before it (Qwen3), and the writing of fresh K and V
+// into the KV cache: everything between the QKV product and attention.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/types.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/isa.h"
+
+namespace coppice::kernels::cpu {
+
+// Owner: the CPU backend. Thread: its caller; one call at a time. Keeps the cosines and sines of the last steps'
+// positions, which are the same in all layers of a step.
+class CpuRope {
+ public:
+  explicit CpuRope(const CpuContext& context);
+  ~CpuRope();
+  CpuRope(const CpuRope&) = delete;
+  CpuRope& operator=(const CpuRope&) = delete;
+
+  // As Backend::rope_and_store. The angle is float(position) * inverse_frequency, rounded to float32 as Hugging Face
+  // transformers do; its cosine and sine are exact to float32. REQUIRES: `cache` was made by make_cpu_kv_cache.
+  void rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
+                      const RopeParameters& parameters, KvCache& cache, std::int32_t layer, const Matrix& query_out);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace coppice::kernels::cpu
