@@ -39,6 +39,12 @@ class LinearWeight {
   std::int64_t in_features_;
 };
 
+// Moves one token's K and V, in every layer, from one slot to another.
+struct SlotMove {
+  KvSlot from = 0;
+  KvSlot to = 0;
+};
+
 struct KvGeometry {
   std::int32_t layers = 0;
   std::int32_t key_heads = 0;
@@ -136,6 +142,9 @@ class Backend {
   void sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results);
   // Copies one page in every layer (copy on write).
   void copy_page(KvCache& cache, PageId from, PageId to);
+  // Copies single slots in every layer, one after the other as listed (a later move may read what an earlier one
+  // wrote): how the accepted path of a draft tree comes to stand at consecutive positions.
+  void move_slots(KvCache& cache, std::span<const SlotMove> moves);
 
  private:
   virtual absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostTensor> parts,
@@ -156,6 +165,7 @@ class Backend {
   virtual void do_sample(const Matrix& logits, std::span<const SamplingRow> rows,
                          std::span<SamplingResult> results) = 0;
   virtual void do_copy_page(KvCache& cache, PageId from, PageId to) = 0;
+  virtual void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) = 0;
 };
 
 }  // namespace coppice::kernels
