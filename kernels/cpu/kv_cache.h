@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "absl/status/statusor.h"
 #include "base/types.h"
@@ -42,5 +43,8 @@ absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geo
 
 // Copies one page in every layer and head. REQUIRES: `cache` was made by make_cpu_kv_cache.
 void copy_page(KvCache& cache, PageId from, PageId to);
+
+// Copies single slots in every layer and head, in the order of the list. REQUIRES: as copy_page.
+void move_slots(KvCache& cache, std::span<const SlotMove> moves);
 
 }  // namespace coppice::kernels::cpu

@@ -1,0 +1,174 @@
+// The contract of every operation, checked once here for all devices.
+#include "kernels/backend.h"
+
+#include "absl/status/status.h"
+#include "base/check.h"
+#include "fmt/format.h"
+
+namespace coppice::kernels {
+
+namespace {
+
+// Dimensions beyond this are a damaged file, not a model; their products still fit 63 bits.
+constexpr std::int64_t kDimensionMax = std::int64_t{1} << 28;
+
+bool is_view(const Matrix& matrix) {
+  return matrix.rows >= 0 && matrix.columns > 0 && (matrix.rows <= 1 || matrix.stride >= matrix.columns) &&
+         (matrix.rows == 0 || matrix.data != nullptr);
+}
+
+bool is_f32(const Matrix& matrix) {
+  return matrix.dtype == DType::kF32;
+}
+
+std::int64_t size_of(std::size_t count) {
+  return static_cast<std::int64_t>(count);
+}
+
+absl::Status check_parts(std::span<const HostTensor> parts, std::span<const HostTensor> biases, DType dtype) {
+  if (parts.empty() || (!biases.empty() && biases.size() != parts.size())) {
+    return absl::InvalidArgumentError(fmt::format("weights: {} parts with {} biases", parts.size(), biases.size()));
+  }
+  if (dtype == DType::kF16) {
+    return absl::InvalidArgumentError("weights: products run in f32 or bf16, not f16; convert to one of them");
+  }
+  std::int64_t rows = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const HostTensor& part = parts[i];
+    if (part.data == nullptr || part.rows <= 0 || part.columns <= 0 || part.rows > kDimensionMax ||
+        part.columns > kDimensionMax || part.columns != parts.front().columns) {
+      return absl::InvalidArgumentError(fmt::format("weights: part {} is {} x {} beside a first part of {} x {}", i,
+                                                    part.rows, part.columns, parts.front().rows,
+                                                    parts.front().columns));
+    }
+    rows += part.rows;
+    if (!biases.empty() && biases[i].data != nullptr && biases[i].rows * biases[i].columns != part.rows) {
+      return absl::InvalidArgumentError(
+          fmt::format("weights: bias {} has {} numbers for {} rows", i, biases[i].rows * biases[i].columns, part.rows));
+    }
+  }
+  if (rows > kDimensionMax) {
+    return absl::InvalidArgumentError(fmt::format("weights: {} rows are more than {}", rows, kDimensionMax));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LinearWeight>> Backend::pack_linear(std::span<const HostTensor> parts,
+                                                                   std::span<const HostTensor> biases, DType dtype) {
+  if (absl::Status status = check_parts(parts, biases, dtype); !status.ok()) {
+    return status;
+  }
+  return do_pack_linear(parts, biases, dtype);
+}
+
+absl::StatusOr<std::unique_ptr<KvCache>> Backend::make_kv_cache(const KvGeometry& geometry) {
+  if (geometry.layers <= 0 || geometry.key_heads <= 0 || geometry.head_dim <= 0 || geometry.page_size <= 0 ||
+      geometry.pages <= 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("KV cache: {} layers, {} heads of {}, {} pages of {}: none may be below 1", geometry.layers,
+                    geometry.key_heads, geometry.head_dim, geometry.pages, geometry.page_size));
+  }
+  return do_make_kv_cache(geometry);
+}
+
+void Backend::embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) {
+  COPPICE_CHECK(is_view(table) && is_view(out) && is_f32(out), "embed: bad view");
+  COPPICE_CHECK(out.rows == size_of(tokens.size()) && out.columns == table.columns, "embed: shapes differ");
+  do_embed(tokens, table, out);
+}
+
+void Backend::rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) {
+  COPPICE_CHECK(is_view(x) && is_f32(x) && is_view(out) && out.dtype != DType::kF16, "rms_norm: bad view");
+  COPPICE_CHECK(out.rows == x.rows && out.columns == x.columns, "rms_norm: shapes differ");
+  COPPICE_CHECK(weight != nullptr, "rms_norm: no weight");
+  do_rms_norm(x, weight, epsilon, out);
+}
+
+void Backend::linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) {
+  COPPICE_CHECK(is_view(in) && is_view(out) && out.dtype != DType::kF16, "linear: bad view");
+  COPPICE_CHECK(in.rows == out.rows && in.columns == weight.in_features() && out.columns == weight.out_features(),
+                "linear: shapes differ");
+  COPPICE_CHECK(in.dtype != DType::kF16 && (is_f32(out) || out.dtype == in.dtype), "linear: bad types");
+  COPPICE_CHECK(epilogue == LinearEpilogue::kStore || is_f32(out), "linear: kAdd needs f32");
+  do_linear(in, weight, epilogue, out);
+}
+
+void Backend::rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
+                             const RopeParameters& parameters, KvCache& cache, std::int32_t layer,
+                             const Matrix& query_out) {
+  const KvGeometry& geometry = cache.geometry();
+  COPPICE_CHECK(is_view(qkv) && is_f32(qkv) && is_view(query_out), "rope_and_store: bad view");
+  COPPICE_CHECK(parameters.head_dim == geometry.head_dim && parameters.key_heads == geometry.key_heads &&
+                    parameters.query_heads > 0 && parameters.query_heads % parameters.key_heads == 0,
+                "rope_and_store: heads differ from the cache's");
+  const std::int64_t head_dim = parameters.head_dim;
+  COPPICE_CHECK(qkv.columns == (parameters.query_heads + 2 * std::int64_t{parameters.key_heads}) * head_dim &&
+                    query_out.columns == parameters.query_heads * head_dim && query_out.dtype == geometry.dtype,
+                "rope_and_store: shapes differ");
+  COPPICE_CHECK(
+      query_out.rows == qkv.rows && size_of(positions.size()) == qkv.rows && size_of(slots.size()) == qkv.rows,
+      "rope_and_store: row counts differ");
+  COPPICE_CHECK(layer >= 0 && layer < geometry.layers, "rope_and_store: no such layer");
+  COPPICE_CHECK(parameters.rotary_dim >= 0 && parameters.rotary_dim <= head_dim && parameters.rotary_dim % 2 == 0 &&
+                    (parameters.rotary_dim == 0 || parameters.inverse_frequency != nullptr),
+                "rope_and_store: bad rotary_dim");
+  do_rope_and_store(qkv, positions, slots, parameters, cache, layer, query_out);
+}
+
+void Backend::prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters) {
+  do_prepare_attention(plan, parameters);
+}
+
+void Backend::attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
+                        const KvCache& cache, std::int32_t layer, const Matrix& out) {
+  const KvGeometry& geometry = cache.geometry();
+  COPPICE_CHECK(is_view(query) && is_view(out) && query.dtype == geometry.dtype, "attention: bad view");
+  COPPICE_CHECK(is_f32(out) || out.dtype == geometry.dtype, "attention: bad output type");
+  COPPICE_CHECK(parameters.head_dim == geometry.head_dim && parameters.key_heads == geometry.key_heads &&
+                    parameters.query_heads > 0 && parameters.query_heads % parameters.key_heads == 0,
+                "attention: heads differ from the cache's");
+  COPPICE_CHECK(plan.page_size == geometry.page_size, "attention: the plan was made for another page size");
+  COPPICE_CHECK(query.rows == plan.row_count && out.rows == plan.row_count &&
+                    query.columns == std::int64_t{parameters.query_heads} * parameters.head_dim &&
+                    out.columns == query.columns,
+                "attention: shapes differ");
+  COPPICE_CHECK(layer >= 0 && layer < geometry.layers, "attention: no such layer");
+  do_attention(plan, parameters, query, cache, layer, out);
+}
+
+void Backend::swiglu(const Matrix& gate_up, const Matrix& out) {
+  COPPICE_CHECK(is_view(gate_up) && is_view(out) && out.dtype != DType::kF16, "swiglu: bad view");
+  COPPICE_CHECK(is_f32(gate_up) || gate_up.dtype == out.dtype, "swiglu: bad types");
+  COPPICE_CHECK(gate_up.rows == out.rows && gate_up.columns == 2 * out.columns, "swiglu: shapes differ");
+  do_swiglu(gate_up, out);
+}
+
+void Backend::gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) {
+  COPPICE_CHECK(is_view(in) && is_f32(in) && is_view(out) && is_f32(out), "gather_rows: bad view");
+  COPPICE_CHECK(out.rows == size_of(rows.size()) && out.columns == in.columns, "gather_rows: shapes differ");
+  do_gather_rows(in, rows, out);
+}
+
+void Backend::sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results) {
+  COPPICE_CHECK(is_view(logits) && is_f32(logits), "sample: bad view");
+  COPPICE_CHECK(logits.rows == size_of(rows.size()) && rows.size() == results.size(), "sample: row counts differ");
+  do_sample(logits, rows, results);
+}
+
+void Backend::copy_page(KvCache& cache, PageId from, PageId to) {
+  const std::int32_t pages = cache.geometry().pages;
+  COPPICE_CHECK(from >= 0 && from < pages && to >= 0 && to < pages, "copy_page: no such page");
+  do_copy_page(cache, from, to);
+}
+
+void Backend::move_slots(KvCache& cache, std::span<const SlotMove> moves) {
+  const std::int64_t slots = std::int64_t{cache.geometry().pages} * cache.geometry().page_size;
+  for (const SlotMove& move : moves) {
+    COPPICE_CHECK(move.from >= 0 && move.from < slots && move.to >= 0 && move.to < slots, "move_slots: no such slot");
+  }
+  do_move_slots(cache, moves);
+}
+
+}  // namespace coppice::kernels

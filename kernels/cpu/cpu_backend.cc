@@ -1,0 +1,109 @@
+// CpuBackend: hands each checked operation to the part of kernels/cpu that does it.
+#include "kernels/cpu/cpu_backend.h"
+
+#include <omp.h>
+
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "base/cpu_info.h"
+#include "fmt/format.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/kv_cache.h"
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/memory.h"
+#include "kernels/cpu/rope.h"
+#include "kernels/cpu/sample.h"
+
+namespace coppice::kernels::cpu {
+
+namespace {
+
+constexpr int kThreadsMax = 1024;
+
+// Owner: the program. Thread: one caller at a time (pack_linear may be called by a loader thread before the engine's
+// thread starts).
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(const CpuContext& context)
+      : context_(context), linear_(context), sampler_(context), attention_(context), rope_(context) {}
+
+  std::string name() const override { return "cpu"; }
+  std::string description() const override {
+    return fmt::format("{}, {} thread{}, {}", base::cpu_model_name(), context_.threads,
+                       context_.threads == 1 ? "" : "s", isa_name(context_.isa));
+  }
+  bool supports(DType weights) const override { return linear_.supports(weights); }
+  int workers() const override { return context_.threads; }
+
+  absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_zeroed(bytes, context_.threads); }
+  void upload(const void* host, void* device, std::size_t bytes) override { std::memcpy(device, host, bytes); }
+  void download(const void* device, void* host, std::size_t bytes) override { std::memcpy(host, device, bytes); }
+  void synchronize() override {}
+
+ private:
+  absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostTensor> parts,
+                                                               std::span<const HostTensor> biases,
+                                                               DType dtype) override {
+    return linear_.pack(parts, biases, dtype);
+  }
+  absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) override {
+    return make_cpu_kv_cache(geometry);
+  }
+  void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
+    cpu::embed(context_, tokens, table, out);
+  }
+  void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) override {
+    cpu::rms_norm(context_, x, weight, epsilon, out);
+  }
+  void do_linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) override {
+    linear_.run(in, weight, epilogue, out);
+  }
+  void do_rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
+                         const RopeParameters& parameters, KvCache& cache, std::int32_t layer,
+                         const Matrix& query_out) override {
+    rope_.rope_and_store(qkv, positions, slots, parameters, cache, layer, query_out);
+  }
+  void do_prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters) override {
+    attention_.prepare(plan, parameters);
+  }
+  void do_attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
+                    const KvCache& cache, std::int32_t layer, const Matrix& out) override {
+    attention_.run(plan, parameters, query, cache, layer, out);
+  }
+  void do_swiglu(const Matrix& gate_up, const Matrix& out) override { cpu::swiglu(context_, gate_up, out); }
+  void do_gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) override {
+    cpu::gather_rows(context_, in, rows, out);
+  }
+  void do_sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results) override {
+    sampler_.sample(logits, rows, results);
+  }
+  void do_copy_page(KvCache& cache, PageId from, PageId to) override { cpu::copy_page(cache, from, to); }
+  void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) override { cpu::move_slots(cache, moves); }
+
+  CpuContext context_;
+  CpuLinear linear_;
+  CpuSampler sampler_;
+  CpuAttention attention_;
+  CpuRope rope_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
+  if (options.threads < 0 || options.threads > kThreadsMax) {
+    return absl::InvalidArgumentError(
+        fmt::format("threads: {} is out of range; give 1 to {}, or 0 for all cores", options.threads, kThreadsMax));
+  }
+  if (options.isa > best_isa()) {
+    return absl::InvalidArgumentError(
+        fmt::format("instruction set: {} wanted, this machine has {}", isa_name(options.isa), isa_name(best_isa())));
+  }
+  const CpuContext context{.threads = options.threads > 0 ? options.threads : base::available_cores(),
+                           .isa = options.isa};
+  return std::make_unique<CpuBackend>(context);
+}
+
+}  // namespace coppice::kernels::cpu

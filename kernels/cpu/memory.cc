@@ -1,0 +1,74 @@
+// Aligned memory with huge pages asked for, zeroed by all threads.
+#include "kernels/cpu/memory.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/status/status.h"
+#include "base/cpu_info.h"
+#include "fmt/format.h"
+#include "kernels/cpu/parallel.h"
+
+namespace coppice::kernels::cpu {
+
+namespace {
+
+constexpr std::size_t kCacheLine = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+// From here up the loss by rounding up to huge pages stays under a third, and TLB misses start to show.
+constexpr std::size_t kHugePageFrom = std::size_t{4} << 20;
+
+std::size_t round_up(std::size_t value, std::size_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+absl::Status exhausted(std::size_t bytes, std::int64_t available) {
+  return absl::ResourceExhaustedError(
+      fmt::format("memory: {:.2f} GB wanted, {:.2f} GB available; use a smaller model or a smaller KV pool",
+                  static_cast<double>(bytes) / 1e9, static_cast<double>(available) / 1e9));
+}
+
+}  // namespace
+
+absl::StatusOr<Buffer> allocate_uninitialized(std::size_t bytes) {
+  if (bytes == 0) {
+    return Buffer();
+  }
+  const std::size_t alignment = bytes >= kHugePageFrom ? kHugePage : kCacheLine;
+  if (bytes > SIZE_MAX - alignment) {
+    return exhausted(bytes, 0);
+  }
+  // Small pieces are not worth reading /proc for.
+  if (bytes >= kHugePageFrom) {
+    const std::int64_t available = base::available_memory_bytes();
+    if (available >= 0 && bytes > static_cast<std::uint64_t>(available)) {
+      return exhausted(bytes, available);
+    }
+  }
+  void* data = std::aligned_alloc(alignment, round_up(bytes, alignment));
+  if (data == nullptr) {
+    return exhausted(bytes, 0);
+  }
+  if (alignment == kHugePage) {
+    // Advice: without it the memory is merely slower.
+    static_cast<void>(madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE));
+  }
+  return Buffer(data, bytes, [](void* memory) { std::free(memory); });
+}
+
+absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes, int threads) {
+  absl::StatusOr<Buffer> buffer = allocate_uninitialized(bytes);
+  if (buffer.ok() && bytes > 0) {
+    auto* data = static_cast<std::byte*>(buffer->data());
+    parallel_for(threads, static_cast<std::int64_t>(bytes), kParallelBytes,
+                 [data](std::int64_t begin, std::int64_t end) {
+                   std::memset(data + begin, 0, static_cast<std::size_t>(end - begin));
+                 });
+  }
+  return buffer;
+}
+
+}  // namespace coppice::kernels::cpu
