@@ -1,0 +1,54 @@
+// OptionTable: the named settings of a command, each with a type, bounds and one sentence of help. A flag and its YAML
+// twin are the same row, so they cannot drift; a flag beats the file; an unknown key is an error that names the nearest
+// one.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace coppice::server {
+
+// Owner: one command's start-up code. Thread: one. Targets must outlive the table.
+class OptionTable {
+ public:
+  void add_text(std::string name, std::string* target, std::string help, std::vector<std::string> choices = {});
+  void add_integer(std::string name, std::int64_t* target, std::int64_t least, std::int64_t most, std::string help);
+  void add_integer(std::string name, std::int32_t* target, std::int32_t least, std::int32_t most, std::string help);
+  void add_number(std::string name, double* target, double least, double most, std::string help);
+  void add_switch(std::string name, bool* target, std::string help);        // on | off
+  void add_bytes(std::string name, std::size_t* target, std::string help);  // 512MiB, 4GiB, 1073741824
+  void add_seed(std::string name, std::uint64_t* target, bool* given, std::string help);
+
+  struct Row {
+    std::string name;  // "max-running": the flag is --max-running, the YAML key max-running (max_running is accepted)
+    std::string kind;  // for the help: TEXT, N, on|off, BYTES
+    std::string help;
+    std::function<absl::Status(std::string_view)> set;
+  };
+  const std::vector<Row>& rows() const { return rows_; }
+
+  // Sets one option from text. ERRORS: InvalidArgument saying name, what came, what is allowed.
+  absl::Status set(std::string_view name, std::string_view value);
+  // Reads a YAML mapping of option names to values. ERRORS: NotFound; InvalidArgument with file and line.
+  absl::Status read_yaml(const std::filesystem::path& path);
+  // The file first (when `config` is not empty), then the flags given on the command line.
+  absl::Status apply(const std::string& config, const std::map<std::string, std::string>& flags);
+
+ private:
+  const Row* find(std::string_view name) const;
+  std::string nearest(std::string_view name) const;
+
+  std::vector<Row> rows_;
+};
+
+// Number of single-character edits between two words; for "did you mean".
+std::size_t edit_distance(std::string_view left, std::string_view right);
+
+}  // namespace coppice::server
