@@ -1,0 +1,57 @@
+// ApiError: how a request is refused, the same for every door. HTTP writes it as OpenAI's error envelope, gRPC as a
+// status with the same words. Result<T> carries either a value or one of these.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace coppice::openai {
+
+// A value type. `status` is the HTTP status; other doors map it.
+struct ApiError {
+  int status = 400;
+  std::string type = "invalid_request_error";
+  std::string param;  // the field at fault; empty = none
+  std::string code;   // for machines; empty = none
+  std::string message;
+  int retry_after_s = 0;  // > 0: the client may try again after so many seconds
+};
+
+using MaybeError = std::optional<ApiError>;
+
+// Either a T or why there is none. Thread: a value.
+template <typename T>
+class Result {
+ public:
+  Result(T value) : content_(std::move(value)) {}         // NOLINT: implicit on purpose, as StatusOr
+  Result(ApiError error) : content_(std::move(error)) {}  // NOLINT
+  bool ok() const { return std::holds_alternative<T>(content_); }
+  T& value() { return std::get<T>(content_); }                // REQUIRES: ok()
+  const T& value() const { return std::get<T>(content_); }    // REQUIRES: ok()
+  ApiError& error() { return std::get<ApiError>(content_); }  // REQUIRES: !ok()
+  const ApiError& error() const { return std::get<ApiError>(content_); }
+
+ private:
+  std::variant<T, ApiError> content_;
+};
+
+// 400: `param` has a wrong type or a value outside its bounds; `message` says which and what came.
+ApiError bad_value(std::string param, std::string message);
+// 400: a field of the API that this server does not have yet.
+ApiError not_supported(std::string param, std::string message);
+// 400: prompt, or prompt and answer together, do not fit the model.
+ApiError context_too_long(std::string param, std::string message);
+ApiError unauthorized(std::string message);                                      // 401
+ApiError not_found(std::string param, std::string code, std::string message);    // 404
+ApiError deadline_exceeded(std::string message);                                 // 408
+ApiError too_large(std::string message);                                         // 413
+ApiError overloaded(std::string message, int retry_after_s);                     // 429
+ApiError unavailable(std::string code, std::string message, int retry_after_s);  // 503
+ApiError internal_error(std::string message);                                    // 500: our bug
+
+// {"error":{"message","type","param","code"}}
+std::string write_error(const ApiError& error);
+
+}  // namespace coppice::openai

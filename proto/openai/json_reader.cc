@@ -1,0 +1,281 @@
+// A SAX handler that builds the tree itself, so that every bound holds while parsing and not after; nlohmann's own
+// builder looks for each key among all earlier ones, which a hostile body makes quadratic.
+#include "proto/openai/json_reader.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+
+namespace coppice::openai {
+namespace {
+
+// Objects with more keys than this look for duplicates by hash.
+constexpr std::size_t kLinearKeysMax = 16;
+
+// What nlohmann::sax_parse calls. Local to one parse.
+class TreeBuilder {
+ public:
+  using number_integer_t = Json::number_integer_t;
+  using number_unsigned_t = Json::number_unsigned_t;
+  using number_float_t = Json::number_float_t;
+  using string_t = Json::string_t;
+  using binary_t = Json::binary_t;
+
+  explicit TreeBuilder(const RequestLimits& limits) : limits_(limits) {}
+
+  bool null() { return add(Json(nullptr)) != nullptr; }
+  bool boolean(bool value) { return add(Json(value)) != nullptr; }
+  bool number_integer(number_integer_t value) { return add(Json(value)) != nullptr; }
+  bool number_unsigned(number_unsigned_t value) { return add(Json(value)) != nullptr; }
+  bool number_float(number_float_t value, const string_t& /*text*/) { return add(Json(value)) != nullptr; }
+  bool string(string_t& value) { return add(Json(std::move(value))) != nullptr; }
+  bool binary(binary_t& /*value*/) { return refuse("binary values are not JSON"); }
+  bool start_object(std::size_t /*size*/) { return open(Json::object()); }
+  bool start_array(std::size_t /*size*/) { return open(Json::array()); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+
+  bool key(string_t& name) {
+    Level& level = levels_.back();
+    auto& members = level.value->get_ref<Json::object_t&>();
+    if (is_duplicate(level, members, name)) {
+      return refuse(fmt::format("the key \"{}\" comes twice in one object", shorten(name)));
+    }
+    members.emplace_back(std::move(name), Json());
+    return true;
+  }
+
+  bool parse_error(std::size_t position, const std::string& /*token*/, const nlohmann::detail::exception& error) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while ...": keep the end.
+    const std::string_view text = error.what();
+    const std::size_t colon = text.find(": ");
+    message_ = fmt::format("request body is not valid JSON: byte {}: {}", position,
+                           colon == std::string_view::npos ? text : text.substr(colon + 2));
+    return false;
+  }
+
+  const std::string& message() const { return message_; }
+  Json take() { return std::move(root_); }
+
+ private:
+  struct Level {
+    Json* value = nullptr;
+    absl::flat_hash_set<std::string> keys;  // used beyond kLinearKeysMax
+  };
+
+  static std::string shorten(const std::string& name) { return name.size() <= 40 ? name : name.substr(0, 40) + "..."; }
+
+  template <typename Members>
+  static bool is_duplicate(Level& level, const Members& members, const std::string& name) {
+    if (members.size() <= kLinearKeysMax) {
+      for (const auto& member : members) {
+        if (member.first == name) {
+          return true;
+        }
+      }
+      return false;
+    }
+    if (level.keys.empty()) {
+      for (const auto& member : members) {
+        level.keys.insert(member.first);
+      }
+    }
+    return !level.keys.insert(name).second;
+  }
+
+  bool refuse(std::string why) {
+    message_ = "request body refused: " + std::move(why);
+    return false;
+  }
+
+  Json* add(Json&& value) {
+    if (++values_ > limits_.json_values_max) {
+      refuse(fmt::format("more than {} JSON values", limits_.json_values_max));
+      return nullptr;
+    }
+    if (levels_.empty()) {
+      root_ = std::move(value);
+      return &root_;
+    }
+    Json& parent = *levels_.back().value;
+    if (parent.is_array()) {
+      auto& items = parent.get_ref<Json::array_t&>();
+      items.push_back(std::move(value));
+      return &items.back();
+    }
+    auto& members = parent.get_ref<Json::object_t&>();
+    members.back().second = std::move(value);
+    return &members.back().second;
+  }
+
+  bool open(Json&& empty) {
+    if (levels_.size() >= limits_.json_depth_max) {
+      return refuse(fmt::format("JSON nested deeper than {} levels", limits_.json_depth_max));
+    }
+    Json* const added = add(std::move(empty));
+    if (added == nullptr) {
+      return false;
+    }
+    levels_.push_back(Level{added, {}});
+    return true;
+  }
+
+  bool close() {
+    levels_.pop_back();
+    return true;
+  }
+
+  const RequestLimits& limits_;
+  Json root_;
+  std::vector<Level> levels_;  // pointers stay valid: a container grows only while it is the innermost
+  std::size_t values_ = 0;
+  std::string message_;
+};
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, const RequestLimits& limits) {
+  if (text.size() > limits.body_bytes_max) {
+    return too_large(fmt::format("request body of {} bytes is larger than {}", text.size(), limits.body_bytes_max));
+  }
+  TreeBuilder builder(limits);
+  if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
+    ApiError error = bad_value("", builder.message());
+    error.code = "invalid_json";
+    return error;
+  }
+  return builder.take();
+}
+
+std::string describe(const Json& value) {
+  constexpr std::size_t kShownBytes = 40;
+  switch (value.type()) {
+    case Json::value_t::null:
+      return "null";
+    case Json::value_t::object:
+      return "an object";
+    case Json::value_t::array:
+      return value.empty() ? "an empty array" : fmt::format("an array of {}", value.size());
+    case Json::value_t::boolean:
+      return value.get<bool>() ? "true" : "false";
+    case Json::value_t::string: {
+      const auto& text = value.get_ref<const std::string&>();
+      if (text.size() <= kShownBytes) {
+        return fmt::format("the string \"{}\"", text);
+      }
+      std::size_t cut = kShownBytes;  // never inside a character
+      while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80U) {
+        --cut;
+      }
+      return fmt::format("the string \"{}...\" of {} bytes", text.substr(0, cut), text.size());
+    }
+    default:
+      return "the number " + value.dump();
+  }
+}
+
+std::optional<std::int64_t> as_integer(const Json& value) {
+  if (value.is_number_unsigned()) {
+    const auto number = value.get<std::uint64_t>();
+    if (number <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+      return static_cast<std::int64_t>(number);
+    }
+    return std::nullopt;
+  }
+  if (value.is_number_integer()) {
+    return value.get<std::int64_t>();
+  }
+  if (value.is_number_float()) {
+    const double number = value.get<double>();
+    constexpr double kExactMax = 9007199254740992.0;  // 2^53
+    if (std::abs(number) <= kExactMax && std::trunc(number) == number) {
+      return static_cast<std::int64_t>(number);
+    }
+  }
+  return std::nullopt;
+}
+
+const Json* FieldReader::find(const char* name) const {
+  if (failed() || !object_.is_object()) {
+    return nullptr;
+  }
+  const auto found = object_.find(name);
+  return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+void FieldReader::fail(ApiError error) {
+  if (!failed()) {
+    error_ = std::move(error);
+  }
+}
+
+void FieldReader::fail_type(const std::string& name, std::string_view what, const Json& value) {
+  const std::string full = full_name(name);
+  fail(bad_value(full, fmt::format("'{}' must be {}; got {}", full, what, describe(value))));
+}
+
+void FieldReader::read(const char* name, std::optional<bool>& out) {
+  if (const Json* value = find(name); value != nullptr) {
+    if (!value->is_boolean()) {
+      fail_type(name, "true or false", *value);
+      return;
+    }
+    out = value->get<bool>();
+  }
+}
+
+void FieldReader::read(const char* name, bool& out) {
+  std::optional<bool> value;
+  read(name, value);
+  out = value.value_or(out);
+}
+
+void FieldReader::read(const char* name, std::optional<std::string>& out) {
+  if (const Json* value = find(name); value != nullptr) {
+    if (!value->is_string()) {
+      fail_type(name, "a string", *value);
+      return;
+    }
+    out = value->get_ref<const std::string&>();
+  }
+}
+
+void FieldReader::read(const char* name, std::string& out) {
+  std::optional<std::string> value;
+  read(name, value);
+  if (value.has_value()) {
+    out = std::move(*value);
+  }
+}
+
+void FieldReader::read(const char* name, std::optional<std::int64_t>& out) {
+  if (const Json* value = find(name); value != nullptr) {
+    const std::optional<std::int64_t> number = as_integer(*value);
+    if (!number.has_value()) {
+      fail_type(name, "an integer", *value);
+      return;
+    }
+    out = number;
+  }
+}
+
+void FieldReader::read(const char* name, std::int64_t& out) {
+  std::optional<std::int64_t> value;
+  read(name, value);
+  out = value.value_or(out);
+}
+
+void FieldReader::read(const char* name, std::optional<double>& out) {
+  if (const Json* value = find(name); value != nullptr) {
+    if (!value->is_number()) {
+      fail_type(name, "a number", *value);
+      return;
+    }
+    out = value->get<double>();
+  }
+}
+
+}  // namespace coppice::openai

@@ -1,0 +1,58 @@
+// Reading JSON that a stranger wrote: a bounded parser (size, depth, number of values, no duplicate keys) and a reader
+// of one object's fields that remembers the first thing wrong, in words a client can act on.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/openai/request.h"
+
+namespace coppice::openai {
+
+// Parses a whole document. Linear in its size whatever it holds. ERRORS: 400 saying at which byte and why.
+Result<Json> parse_json(std::string_view text, const RequestLimits& limits);
+
+// "an array", "the number 3.5", "the string \"ab…\"": what came, for messages; never longer than a line.
+std::string describe(const Json& value);
+
+// Reads fields of one object. A missing field and null leave the output as it is. After the first error every read does
+// nothing. Owner and thread: a local variable; the object must outlive it.
+class FieldReader {
+ public:
+  // `prefix` is put before names in messages: "stream_options.".
+  explicit FieldReader(const Json& object, std::string prefix = "") : object_(object), prefix_(std::move(prefix)) {}
+
+  void read(const char* name, bool& out);
+  void read(const char* name, std::optional<bool>& out);
+  void read(const char* name, std::string& out);
+  void read(const char* name, std::optional<std::string>& out);
+  void read(const char* name, std::int64_t& out);
+  void read(const char* name, std::optional<std::int64_t>& out);
+  void read(const char* name, std::optional<double>& out);
+
+  // The field's value; nothing when it is missing, null, or an error came before.
+  const Json* find(const char* name) const;
+  bool has(const char* name) const { return find(name) != nullptr; }
+
+  void fail(ApiError error);
+  // "'name' must be WHAT; got ..."
+  void fail_type(const std::string& name, std::string_view what, const Json& value);
+  bool failed() const { return error_.has_value(); }
+  const MaybeError& error() const { return error_; }
+  std::string full_name(std::string_view name) const { return prefix_ + std::string(name); }
+
+ private:
+  const Json& object_;
+  const std::string prefix_;
+  MaybeError error_;
+};
+
+// An integer that fits int64, whatever its spelling (3, 3.0); nothing for anything else.
+std::optional<std::int64_t> as_integer(const Json& value);
+
+}  // namespace coppice::openai

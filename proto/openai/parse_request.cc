@@ -1,0 +1,372 @@
+// From JSON fields to GenerationRequest. One function a group of fields; the first wrong field ends the reading.
+#include "proto/openai/parse_request.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <limits>
+
+#include "proto/openai/json_reader.h"
+#include "proto/openai/parse_chat.h"
+
+namespace coppice::openai {
+namespace {
+
+// Fields that change what the answer must be and that this server cannot honour: better refused than ignored.
+constexpr const char* kRefused[] = {"guided_json",
+                                    "guided_regex",
+                                    "guided_choice",
+                                    "guided_grammar",
+                                    "guided_decoding_backend",
+                                    "structured_outputs",
+                                    "logits_processors",
+                                    "prompt_embeds",
+                                    "functions",
+                                    "function_call",
+                                    "audio",
+                                    "suffix",
+                                    "bad_words",
+                                    "allowed_token_ids",
+                                    "truncate_prompt_tokens"};
+
+void refuse_unsupported(FieldReader& reader) {
+  for (const char* const name : kRefused) {
+    if (const Json* value = reader.find(name); value != nullptr && !(value->is_string() && value->empty())) {
+      reader.fail(not_supported(name, fmt::format("'{}' is not supported yet: leave it out", name)));
+    }
+  }
+  bool beam_search = false;
+  reader.read("use_beam_search", beam_search);
+  if (beam_search) {
+    reader.fail(not_supported("use_beam_search", "'use_beam_search' is not supported: leave it out"));
+  }
+  const Json* const format = reader.find("response_format");
+  if (format == nullptr) {
+    return;
+  }
+  if (!format->is_object()) {
+    reader.fail_type("response_format", "an object with a 'type'", *format);
+    return;
+  }
+  std::string type = "text";
+  FieldReader inner(*format, "response_format.");
+  inner.read("type", type);
+  if (inner.failed()) {
+    reader.fail(*inner.error());
+  } else if (type != "text") {
+    reader.fail(not_supported(
+        "response_format",
+        fmt::format("'response_format' of type \"{}\" is not supported yet; only \"text\" is", type.substr(0, 40))));
+  }
+}
+
+void read_seed(FieldReader& reader, SamplingFields& sampling) {
+  const Json* const value = reader.find("seed");
+  if (value == nullptr) {
+    return;
+  }
+  if (value->is_number_unsigned()) {
+    sampling.seed = value->get<std::uint64_t>();
+  } else if (const std::optional<std::int64_t> number = as_integer(*value)) {
+    sampling.seed = static_cast<std::uint64_t>(*number);
+  } else {
+    reader.fail_type("seed", "a 64-bit integer", *value);
+  }
+}
+
+void read_logit_bias(FieldReader& reader, SamplingFields& sampling) {
+  const Json* const object = reader.find("logit_bias");
+  if (object == nullptr) {
+    return;
+  }
+  if (!object->is_object()) {
+    reader.fail_type("logit_bias", "an object from token ids to numbers", *object);
+    return;
+  }
+  for (const auto& [key, bias] : object->items()) {
+    std::int64_t token = 0;
+    const auto [end, problem] = std::from_chars(key.data(), key.data() + key.size(), token);
+    if (problem != std::errc() || end != key.data() + key.size()) {
+      reader.fail(
+          bad_value("logit_bias", fmt::format("'logit_bias' keys must be token ids; got \"{}\"", key.substr(0, 40))));
+      return;
+    }
+    if (!bias.is_number()) {
+      reader.fail_type("logit_bias", "an object from token ids to numbers", bias);
+      return;
+    }
+    sampling.logit_bias.emplace_back(token, bias.get<double>());
+  }
+}
+
+void read_sampling(FieldReader& reader, SamplingFields& sampling) {
+  reader.read("temperature", sampling.temperature);
+  reader.read("top_p", sampling.top_p);
+  reader.read("min_p", sampling.min_p);
+  reader.read("repetition_penalty", sampling.repetition_penalty);
+  reader.read("presence_penalty", sampling.presence_penalty);
+  reader.read("frequency_penalty", sampling.frequency_penalty);
+  reader.read("top_k", sampling.top_k);
+  reader.read("max_tokens", sampling.max_tokens);
+  reader.read("min_tokens", sampling.min_tokens);
+  reader.read("ignore_eos", sampling.ignore_eos);
+  read_seed(reader, sampling);
+  read_logit_bias(reader, sampling);
+  const Json* const tokens = reader.find("stop_token_ids");
+  if (tokens == nullptr) {
+    return;
+  }
+  if (!tokens->is_array()) {
+    reader.fail_type("stop_token_ids", "an array of token ids", *tokens);
+    return;
+  }
+  for (const Json& token : *tokens) {
+    const std::optional<std::int64_t> id = as_integer(token);
+    if (!id.has_value()) {
+      reader.fail_type("stop_token_ids", "an array of token ids", token);
+      return;
+    }
+    sampling.stop_token_ids.push_back(*id);
+  }
+}
+
+void read_stop(FieldReader& reader, GenerationRequest& request) {
+  const Json* const stop = reader.find("stop");
+  if (stop == nullptr) {
+    return;
+  }
+  if (stop->is_string()) {
+    request.stop.push_back(stop->get_ref<const std::string&>());
+    return;
+  }
+  if (!stop->is_array()) {
+    reader.fail_type("stop", "a string or an array of strings", *stop);
+    return;
+  }
+  for (const Json& item : *stop) {
+    if (!item.is_string()) {
+      reader.fail_type("stop", "a string or an array of strings", item);
+      return;
+    }
+    request.stop.push_back(item.get_ref<const std::string&>());
+  }
+}
+
+void read_stream(FieldReader& reader, GenerationRequest& request) {
+  reader.read("stream", request.stream);
+  const Json* const options = reader.find("stream_options");
+  if (options == nullptr) {
+    return;
+  }
+  if (!options->is_object()) {
+    reader.fail_type("stream_options", "an object", *options);
+    return;
+  }
+  if (!request.stream) {
+    reader.fail(bad_value("stream_options", "'stream_options' is only allowed when 'stream' is true"));
+    return;
+  }
+  FieldReader inner(*options, "stream_options.");
+  inner.read("include_usage", request.include_usage);
+  if (inner.failed()) {
+    reader.fail(*inner.error());
+  }
+}
+
+void read_prediction(FieldReader& reader, GenerationRequest& request) {
+  const Json* const prediction = reader.find("prediction");
+  if (prediction == nullptr) {
+    return;
+  }
+  const auto content = prediction->is_object() ? prediction->find("content") : prediction->end();
+  if (!prediction->is_object() || content == prediction->end()) {
+    reader.fail_type("prediction", "an object with 'type' \"content\" and a 'content'", *prediction);
+    return;
+  }
+  request.prediction = read_content(*content, "prediction.content", reader);
+}
+
+void read_common(FieldReader& reader, GenerationRequest& request) {
+  reader.read("model", request.model);
+  refuse_unsupported(reader);
+  read_sampling(reader, request.sampling);
+  reader.read("n", request.n);
+  read_stop(reader, request);
+  reader.read("include_stop_str_in_output", request.include_stop_str_in_output);
+  reader.read("skip_special_tokens", request.skip_special_tokens);
+  reader.read("add_special_tokens", request.add_special_tokens);
+  reader.read("prompt_logprobs", request.prompt_logprobs);
+  read_stream(reader, request);
+  reader.read("return_token_ids", request.return_token_ids);
+  read_prediction(reader, request);
+  reader.read("priority", request.priority);
+  reader.read("cache_salt", request.cache_salt);
+  reader.read("user", request.user);
+}
+
+// One prompt of token ids. False after a failure.
+bool read_token_prompt(const Json& tokens, FieldReader& reader, std::vector<TokenId>& ids) {
+  ids.reserve(tokens.size());
+  for (const Json& token : tokens) {
+    const std::optional<std::int64_t> id = as_integer(token);
+    if (!id.has_value() || *id < 0 || *id > std::numeric_limits<TokenId>::max()) {
+      reader.fail_type("prompt", "text, an array of texts, of token ids, or of arrays of token ids", token);
+      return false;
+    }
+    ids.push_back(static_cast<TokenId>(*id));
+  }
+  return true;
+}
+
+void read_prompts(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
+  const Json* const prompt = reader.find("prompt");
+  if (prompt == nullptr) {
+    reader.fail(bad_value("prompt", "'prompt' is missing: send text, token ids, or an array of them"));
+    return;
+  }
+  if (prompt->is_string()) {
+    request.prompts.emplace_back(prompt->get_ref<const std::string&>());
+    return;
+  }
+  constexpr const char* kWanted = "text, an array of texts, of token ids, or of arrays of token ids";
+  if (!prompt->is_array() || prompt->empty()) {
+    reader.fail_type("prompt", kWanted, *prompt);
+    return;
+  }
+  if (prompt->front().is_number()) {
+    std::vector<TokenId> ids;
+    if (read_token_prompt(*prompt, reader, ids)) {
+      request.prompts.emplace_back(std::move(ids));
+    }
+    return;
+  }
+  if (prompt->size() > static_cast<std::size_t>(limits.prompts_max)) {
+    reader.fail(bad_value(
+        "prompt", fmt::format("'prompt' must have at most {} prompts; got {}", limits.prompts_max, prompt->size())));
+    return;
+  }
+  for (const Json& item : *prompt) {
+    std::vector<TokenId> ids;
+    if (item.is_string()) {
+      request.prompts.emplace_back(item.get_ref<const std::string&>());
+    } else if (!item.is_array()) {
+      reader.fail_type("prompt", kWanted, item);
+      return;
+    } else if (read_token_prompt(item, reader, ids)) {
+      request.prompts.emplace_back(std::move(ids));
+    }
+  }
+}
+
+// Parses the body and hands its fields to `read`, which returns through the reader; then validates.
+template <typename Read>
+Result<GenerationRequest> parse_generation(std::string_view body, const RequestLimits& limits, Read read) {
+  Result<Json> parsed = parse_json(body, limits);
+  if (!parsed.ok()) {
+    return std::move(parsed.error());
+  }
+  if (!parsed.value().is_object()) {
+    return bad_value("", "the request body must be a JSON object; got " + describe(parsed.value()));
+  }
+  GenerationRequest request;
+  FieldReader reader(parsed.value());
+  read(reader, request);
+  if (reader.failed()) {
+    return *reader.error();
+  }
+  if (MaybeError error = validate(request, limits)) {
+    return std::move(*error);
+  }
+  return request;
+}
+
+}  // namespace
+
+Result<GenerationRequest> parse_completion_request(std::string_view body, const RequestLimits& limits) {
+  return parse_generation(body, limits, [&limits](FieldReader& reader, GenerationRequest& request) {
+    request.kind = RequestKind::kCompletion;
+    read_prompts(reader, limits, request);
+    read_common(reader, request);
+    reader.read("best_of", request.best_of);
+    reader.read("echo", request.echo);
+    reader.read("logprobs", request.top_logprobs);
+    reader.read("parse_special", request.parse_special);
+  });
+}
+
+Result<GenerationRequest> parse_chat_request(std::string_view body, const RequestLimits& limits) {
+  return parse_generation(body, limits, [&limits](FieldReader& reader, GenerationRequest& request) {
+    request.kind = RequestKind::kChat;
+    read_chat_fields(reader, limits, request.chat);
+    read_common(reader, request);
+    std::optional<std::int64_t> completion_tokens;
+    reader.read("max_completion_tokens", completion_tokens);
+    if (completion_tokens.has_value()) {
+      request.sampling.max_tokens = completion_tokens;  // the newer name wins
+    }
+    bool logprobs = false;
+    reader.read("logprobs", logprobs);
+    reader.read("top_logprobs", request.top_logprobs);
+    if (request.top_logprobs.value_or(0) > 0 && !logprobs) {
+      reader.fail(bad_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true"));
+    }
+    request.top_logprobs = logprobs ? std::optional(request.top_logprobs.value_or(0)) : std::nullopt;
+  });
+}
+
+Result<TokenizeRequest> parse_tokenize_request(std::string_view body, const RequestLimits& limits) {
+  Result<Json> parsed = parse_json(body, limits);
+  if (!parsed.ok()) {
+    return std::move(parsed.error());
+  }
+  FieldReader reader(parsed.value());
+  TokenizeRequest request;
+  reader.read("model", request.model);
+  reader.read("add_special_tokens", request.add_special_tokens);
+  reader.read("parse_special", request.parse_special);
+  reader.read("return_token_strs", request.return_token_strs);
+  request.is_chat = reader.has("messages");
+  if (request.is_chat) {
+    read_chat_fields(reader, limits, request.chat);
+  } else if (reader.has("prompt")) {
+    reader.read("prompt", request.prompt);
+  } else if (reader.has("content")) {  // llama.cpp's name
+    reader.read("content", request.prompt);
+  } else {
+    reader.fail(bad_value("prompt", "'prompt' (a string) or 'messages' is missing"));
+  }
+  if (reader.failed()) {
+    return *reader.error();
+  }
+  return request;
+}
+
+Result<DetokenizeRequest> parse_detokenize_request(std::string_view body, const RequestLimits& limits) {
+  Result<Json> parsed = parse_json(body, limits);
+  if (!parsed.ok()) {
+    return std::move(parsed.error());
+  }
+  FieldReader reader(parsed.value());
+  DetokenizeRequest request;
+  reader.read("model", request.model);
+  reader.read("skip_special_tokens", request.skip_special_tokens);
+  const Json* const tokens = reader.find("tokens");
+  if (tokens == nullptr || !tokens->is_array()) {
+    reader.fail(bad_value("tokens", "'tokens' must be an array of token ids"));
+    return *reader.error();
+  }
+  for (const Json& token : *tokens) {
+    const std::optional<std::int64_t> id = as_integer(token);
+    if (!id.has_value() || *id < 0 || *id >= limits.vocab) {
+      return bad_value("tokens",
+                       fmt::format("'tokens' must hold ids from 0 to {}; got {}", limits.vocab - 1, describe(token)));
+    }
+    request.tokens.push_back(static_cast<TokenId>(*id));
+  }
+  if (reader.failed()) {
+    return *reader.error();
+  }
+  return request;
+}
+
+}  // namespace coppice::openai

@@ -1,0 +1,39 @@
+// OpenAI's JSON request bodies, with vLLM's additions, read into the structs both doors share. Fields nobody knows are
+// ignored, as OpenAI-compatible servers do; known fields that this server cannot honour are refused, never ignored.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/openai/request.h"
+
+namespace coppice::openai {
+
+// POST /v1/completions. Type-checked and validate()d. ERRORS: 400 with the field in `param`; 413.
+Result<GenerationRequest> parse_completion_request(std::string_view body, const RequestLimits& limits);
+
+// POST /v1/chat/completions, likewise.
+Result<GenerationRequest> parse_chat_request(std::string_view body, const RequestLimits& limits);
+
+// POST /tokenize, as vLLM: {"prompt"} or {"messages"}.
+struct TokenizeRequest {
+  std::string model;
+  bool is_chat = false;
+  std::string prompt;  // when not is_chat
+  ChatFields chat;     // when is_chat
+  std::optional<bool> add_special_tokens;
+  bool parse_special = false;
+  bool return_token_strs = false;
+};
+Result<TokenizeRequest> parse_tokenize_request(std::string_view body, const RequestLimits& limits);
+
+// POST /detokenize: {"tokens"}.
+struct DetokenizeRequest {
+  std::string model;
+  std::vector<TokenId> tokens;
+  bool skip_special_tokens = false;
+};
+Result<DetokenizeRequest> parse_detokenize_request(std::string_view body, const RequestLimits& limits);
+
+}  // namespace coppice::openai

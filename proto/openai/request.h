@@ -1,0 +1,84 @@
+// GenerationRequest: what a client asks for, after its JSON (or protobuf) has been read and before anything is
+// tokenised. Both doors fill the same structs and pass them through the same validate().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/types.h"
+#include "proto/openai/api_error.h"
+#include "proto/openai/limits.h"
+
+namespace coppice::openai {
+
+using Json = nlohmann::ordered_json;
+
+enum class RequestKind : std::uint8_t { kCompletion, kChat };
+
+// Text, or token ids as the client counts them.
+using Prompt = std::variant<std::string, std::vector<TokenId>>;
+
+// Numbers as they came; unset means "the model's default, else the API's". Bounds are in validate().
+struct SamplingFields {
+  std::optional<double> temperature;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<double> repetition_penalty;
+  std::optional<double> presence_penalty;
+  std::optional<double> frequency_penalty;
+  std::optional<std::int64_t> top_k;  // 0 or -1 = all
+  std::optional<std::int64_t> max_tokens;
+  std::optional<std::int64_t> min_tokens;
+  std::optional<std::uint64_t> seed;  // a negative JSON seed is its two's complement
+  std::vector<std::pair<std::int64_t, double>> logit_bias;
+  std::vector<std::int64_t> stop_token_ids;
+  bool ignore_eos = false;
+};
+
+// Of a chat request. Messages are as the template wants them: `content` is a string or null, `tool_calls[].function
+// .arguments` an object. Never null pointers after parsing; immutable.
+struct ChatFields {
+  std::shared_ptr<const Json> messages;
+  std::shared_ptr<const Json> tools;            // null pointer: none
+  std::shared_ptr<const Json> template_kwargs;  // chat_template_kwargs; null pointer: none
+  bool add_generation_prompt = true;
+  bool continue_final_message = false;
+};
+
+// A value; moved from the door into its session.
+struct GenerationRequest {
+  RequestKind kind = RequestKind::kCompletion;
+  std::string model;            // empty: whatever is served
+  std::vector<Prompt> prompts;  // kCompletion
+  ChatFields chat;              // kChat
+  SamplingFields sampling;
+  std::int64_t n = 1;
+  std::optional<std::int64_t> best_of;  // completions; chooses the n of the highest mean logprob
+  std::vector<std::string> stop;
+  bool include_stop_str_in_output = false;
+  bool skip_special_tokens = true;
+  std::optional<bool> add_special_tokens;  // BOS and the like; unset: yes for completions, no for chats
+  bool parse_special = false;              // completions: special tokens written in the prompt's text become tokens
+  bool echo = false;
+  std::optional<std::int64_t> top_logprobs;     // unset: none; 0: the drawn token's; k: also the k most likely
+  std::optional<std::int64_t> prompt_logprobs;  // likewise for the prompt
+  bool stream = false;
+  bool include_usage = false;             // stream_options.include_usage
+  bool return_token_ids = false;          // vLLM's: token ids beside the text
+  std::optional<std::string> prediction;  // predicted outputs, as text
+  std::int64_t priority = 0;              // lower runs first
+  std::string cache_salt;
+  std::string user;
+};
+
+// Checks every bound that needs no tokenizer. Both doors call it once, after filling the struct. ERRORS: 400 naming
+// field, bounds and what came; 404 is not decided here.
+MaybeError validate(const GenerationRequest& request, const RequestLimits& limits);
+
+}  // namespace coppice::openai

@@ -1,0 +1,170 @@
+// The bounds of every number and list of a request. Messages name the field, its bounds and what came.
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "proto/openai/request.h"
+
+namespace coppice::openai {
+namespace {
+
+// Collects the first error; later checks do nothing.
+class Checker {
+ public:
+  void number(const char* name, const std::optional<double>& value, double low, double high) {
+    if (!error_ && value && !(*value >= low && *value <= high)) {  // also refuses NaN
+      error_ = bad_value(name, fmt::format("'{}' must be from {} to {}; got {}", name, low, high, *value));
+    }
+  }
+
+  void integer(const char* name, const std::optional<std::int64_t>& value, std::int64_t low, std::int64_t high) {
+    if (!error_ && value && (*value < low || *value > high)) {
+      error_ = bad_value(name, fmt::format("'{}' must be from {} to {}; got {}", name, low, high, *value));
+    }
+  }
+
+  void size(const char* name, std::size_t size, std::int64_t high, const char* unit) {
+    if (!error_ && size > static_cast<std::size_t>(high)) {
+      error_ = bad_value(name, fmt::format("'{}' must have at most {} {}; got {}", name, high, unit, size));
+    }
+  }
+
+  void require(bool holds, const char* name, const char* message) {
+    if (!error_ && !holds) {
+      error_ = bad_value(name, message);
+    }
+  }
+
+  void fail(ApiError error) {
+    if (!error_) {
+      error_ = std::move(error);
+    }
+  }
+
+  bool failed() const { return error_.has_value(); }
+  MaybeError take() { return std::move(error_); }
+
+ private:
+  MaybeError error_;
+};
+
+constexpr double kPenaltyMax = 100.0;
+constexpr double kTemperatureMax = 100.0;
+constexpr double kBiasMax = 100.0;
+
+void check_sampling(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
+  const SamplingFields& sampling = request.sampling;
+  check.number("temperature", sampling.temperature, 0.0, kTemperatureMax);
+  check.number("top_p", sampling.top_p, 0.0, 1.0);
+  check.number("min_p", sampling.min_p, 0.0, 1.0);
+  check.number("repetition_penalty", sampling.repetition_penalty, 0.01, kPenaltyMax);
+  check.number("presence_penalty", sampling.presence_penalty, -2.0, 2.0);
+  check.number("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0);
+  check.integer("top_k", sampling.top_k, -1, limits.vocab);
+  const bool is_chat = request.kind == RequestKind::kChat;
+  // Nothing to generate is fine when the prompt itself is what the client wants scored or echoed.
+  const std::int64_t tokens_min = request.echo || request.prompt_logprobs.has_value() ? 0 : 1;
+  check.integer(is_chat ? "max_completion_tokens" : "max_tokens", sampling.max_tokens, tokens_min,
+                limits.model_tokens_max);
+  check.integer("min_tokens", sampling.min_tokens, 0, limits.model_tokens_max);
+  if (sampling.min_tokens && sampling.max_tokens) {
+    check.require(*sampling.min_tokens <= *sampling.max_tokens, "min_tokens",
+                  "'min_tokens' must not be larger than 'max_tokens'");
+  }
+}
+
+void check_token_lists(const SamplingFields& sampling, const RequestLimits& limits, Checker& check) {
+  check.size("stop_token_ids", sampling.stop_token_ids.size(), limits.stop_tokens_max, "tokens");
+  check.size("logit_bias", sampling.logit_bias.size(), limits.logit_bias_max, "entries");
+  if (check.failed()) {
+    return;
+  }
+  for (const std::int64_t token : sampling.stop_token_ids) {
+    check.integer("stop_token_ids", token, 0, limits.vocab - 1);
+  }
+  for (const auto& [token, bias] : sampling.logit_bias) {
+    if (token < 0 || token >= limits.vocab) {
+      check.fail(bad_value("logit_bias", fmt::format("'logit_bias' names token {}; the model has tokens 0 to {}", token,
+                                                     limits.vocab - 1)));
+    }
+    if (!(bias >= -kBiasMax && bias <= kBiasMax)) {
+      check.fail(bad_value("logit_bias", fmt::format("'logit_bias' of token {} must be from {} to {}; got {}", token,
+                                                     -kBiasMax, kBiasMax, bias)));
+    }
+  }
+}
+
+void check_choices(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
+  check.integer("n", request.n, 1, limits.choices_max);
+  check.integer("best_of", request.best_of, 1, limits.choices_max);
+  if (check.failed()) {
+    return;
+  }
+  const std::int64_t choices = request.best_of.value_or(request.n);
+  check.require(choices >= request.n, "best_of", "'best_of' must not be smaller than 'n'");
+  check.require(!request.stream || choices == request.n, "best_of",
+                "'best_of' larger than 'n' cannot be streamed: the best is known only at the end");
+  const auto prompts = static_cast<std::int64_t>(request.prompts.size());
+  if (prompts * choices > limits.total_choices_max) {
+    check.fail(bad_value("n", fmt::format("{} prompts with {} choices each are more than {} answers in one request",
+                                          prompts, choices, limits.total_choices_max)));
+  }
+}
+
+void check_stops(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
+  check.size("stop", request.stop.size(), limits.stop_max, "strings");
+  for (const std::string& stop : request.stop) {
+    check.require(!stop.empty(), "stop", "'stop' must not hold an empty string");
+    check.size("stop", stop.size(), limits.stop_bytes_max, "bytes in each string");
+  }
+}
+
+void check_logprobs(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
+  const bool is_chat = request.kind == RequestKind::kChat;
+  check.integer(is_chat ? "top_logprobs" : "logprobs", request.top_logprobs, 0, limits.top_logprobs_max);
+  check.integer("prompt_logprobs", request.prompt_logprobs, 0, limits.top_logprobs_max);
+  check.require(!request.stream || !request.prompt_logprobs, "prompt_logprobs",
+                "'prompt_logprobs' cannot be streamed: set 'stream' to false");
+}
+
+void check_prompts(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
+  if (request.kind == RequestKind::kChat) {
+    check.require(request.chat.messages != nullptr, "messages", "'messages' is missing");
+    return;
+  }
+  check.require(!request.prompts.empty(), "prompt", "'prompt' must hold at least one prompt");
+  check.size("prompt", request.prompts.size(), limits.prompts_max, "prompts");
+  for (const Prompt& prompt : request.prompts) {
+    if (check.failed()) {
+      return;
+    }
+    const auto* const ids = std::get_if<std::vector<TokenId>>(&prompt);
+    if (ids == nullptr) {
+      continue;
+    }
+    check.require(!ids->empty(), "prompt", "'prompt' must hold at least one token");
+    for (const TokenId token : *ids) {
+      check.integer("prompt", token, 0, limits.vocab - 1);
+    }
+  }
+}
+
+}  // namespace
+
+MaybeError validate(const GenerationRequest& request, const RequestLimits& limits) {
+  Checker check;
+  check.size("model", request.model.size(), limits.name_bytes_max, "bytes");
+  check.size("user", request.user.size(), limits.name_bytes_max, "bytes");
+  check.size("cache_salt", request.cache_salt.size(), limits.name_bytes_max, "bytes");
+  check.integer("priority", request.priority, std::numeric_limits<std::int32_t>::min(),
+                std::numeric_limits<std::int32_t>::max());
+  check_prompts(request, limits, check);
+  check_choices(request, limits, check);
+  check_sampling(request, limits, check);
+  check_token_lists(request.sampling, limits, check);
+  check_stops(request, limits, check);
+  check_logprobs(request, limits, check);
+  return check.take();
+}
+
+}  // namespace coppice::openai
