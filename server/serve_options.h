@@ -1,0 +1,51 @@
+// ServeOptions: everything `coppice serve` may be told, one field a flag (and its YAML twin). Filled by the command
+// line, read once by run_server; the numbers derived from it live in the limits of each part.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace coppice::server {
+
+enum class LogFormat : std::uint8_t { kText, kJson };
+
+// A value; immutable once parsed. 0 and "" mean "choose" where no other default stands.
+struct ServeOptions {
+  std::string model;        // a folder, or "demo"
+  std::string model_label;  // what the user called it; served_model_name's default; "" = the folder's name
+
+  // --host --port --grpc-port: 0 = any free port; grpc_port -1 = no gRPC door
+  std::string host = "127.0.0.1";
+  std::int32_t port = 8080;
+  std::int32_t grpc_port = 8081;
+  std::string served_model_name;
+  std::string device = "auto";  // auto, cpu, cuda
+  std::string dtype = "auto";   // auto, f32, bf16, f16
+
+  std::int32_t model_tokens_max = 0;  // --max-model-len
+  std::int32_t step_tokens_max = 0;   // --max-batch-tokens
+  std::int32_t running_max = 0;       // --max-running
+  std::int32_t queued_max = 0;        // --max-queued
+  std::size_t kv_bytes = 0;           // --kv-memory
+  std::int32_t page_size = 16;
+  bool prefix_cache = true;
+  bool sharing = true;
+  bool speculation = true;            // --speculation suffix|off
+  std::optional<std::uint64_t> seed;  // unseeded requests become repeatable
+
+  std::string api_key_file;
+  std::string tls_cert;
+  std::string tls_key;
+  double request_timeout_s = 600;
+  double drain_timeout_s = 30;
+  LogFormat log_format = LogFormat::kText;
+
+  // Bounds of the front door.
+  std::int32_t http_threads = 0;
+  std::int32_t connections_max = 4096;
+  std::size_t body_bytes_max = std::size_t{16} << 20U;
+};
+
+}  // namespace coppice::server
