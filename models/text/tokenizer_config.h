@@ -25,7 +25,7 @@ struct AddedToken {
   bool normalized = true;    // looked for in the normalised text, not in the text as written
 };
 
-struct ChatTemplate {
+struct NamedTemplate {
   std::string name;    // "default", "tool_use", "rag", ...
   std::string source;  // Jinja
 };
@@ -45,7 +45,7 @@ struct TokenizerConfig {
   std::int64_t model_max_length = 0;     // 0: not given
   std::vector<AddedToken> added_tokens;  // added_tokens_decoder, ascending ids
   std::vector<std::string> additional_special_tokens;
-  std::vector<ChatTemplate>
+  std::vector<NamedTemplate>
       chat_templates;  // `chat_template.jinja` wins over an entry "default" of the JSON
 
   // The template of that name, or nothing. The view lives as long as the config.
