@@ -188,7 +188,8 @@ class World {
     std::set<std::string> keys;
     for (const auto& [key, entry] : cached_) {
       const bool locked = std::any_of(readers_.begin(), readers_.end(), [&key = key](const auto& reader) {
-        return key_of(reader->tenant, reader->tokens).compare(0, key.size(), key) == 0;
+        const auto held = static_cast<std::size_t>(reader->lock.token_count());
+        return key_of(reader->tenant, {reader->tokens.data(), held}).compare(0, key.size(), key) == 0;
       });
       if (!locked) {
         keys.insert(key);
