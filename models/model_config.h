@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,18 @@ struct RopeConfig {
   std::int32_t original_max_positions = 0;  // llama3, yarn
   double beta_fast = 32.0;                  // yarn
   double beta_slow = 1.0;                   // yarn
-  double attention_factor = 0.0;            // yarn; 0 = derive from factor
+  double attention_factor = 1.0;            // multiplies cos and sin; yarn's is derived from factor unless given
+  bool truncate = true;                     // yarn: the correction range is rounded outwards to whole dimensions
   std::int32_t rotary_dim = 0;              // leading dimensions of a head that rotate
+};
+
+// What generation_config.json recommends for requests that leave a parameter out. Absent: the file is silent.
+struct GenerationDefaults {
+  std::optional<float> temperature;
+  std::optional<float> top_p;
+  std::optional<std::int32_t> top_k;  // 0 = all
+  std::optional<float> min_p;
+  std::optional<float> repetition_penalty;
 };
 
 // Everything the forward pass and the limits need to know. Immutable after load. Invariants are checked by
@@ -39,7 +50,7 @@ struct ModelConfig {
   std::int32_t query_heads = 0;
   std::int32_t key_heads = 0;
   std::int32_t head_dim = 0;
-  std::int32_t max_positions = 0;
+  std::int32_t max_positions = 0;  // context length, rope scaling included where max_position_embeddings is without it
   float norm_epsilon = 1e-5F;
   RopeConfig rope;
   bool tied_embeddings = false;
@@ -50,7 +61,8 @@ struct ModelConfig {
   std::int32_t sliding_window = 0;                     // 0 = none
   kernels::DType stored_dtype = kernels::DType::kF32;  // torch_dtype; the weights file has the last word
   TokenId bos = -1;
-  std::vector<TokenId> eos;  // from config.json and generation_config.json
+  std::vector<TokenId> eos;  // from config.json and generation_config.json, ascending
+  GenerationDefaults generation;
 };
 
 // Reads FOLDER/config.json (and generation_config.json for end tokens and default sampling).
@@ -60,5 +72,12 @@ absl::StatusOr<ModelConfig> load_model_config(const std::filesystem::path& folde
 
 // The same from text, for shapes under configs/shapes and for tests and fuzzing.
 absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text);
+
+// Adds what generation_config.json says to a config: end tokens and default sampling. Other fields are ignored.
+// ERRORS: InvalidArgument naming the field; the config is then unchanged.
+absl::Status parse_generation_config(const std::string& json_text, ModelConfig& config);
+
+// Reads a config.json that stands alone: a shape under configs/shapes. ERRORS: as load_model_config.
+absl::StatusOr<ModelConfig> load_model_shape(const std::filesystem::path& file);
 
 }  // namespace coppice::models

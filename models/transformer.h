@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "base/types.h"
@@ -49,5 +50,15 @@ class Transformer {
                                   kernels::KvCache& cache) = 0;
   kernels::KvGeometry kv_geometry(std::int32_t page_size, std::int32_t pages) const;
 };
+
+// The compute type that `--dtype auto` means, and one line for the log where it differs from the stored type.
+struct DTypeChoice {
+  kernels::DType dtype = kernels::DType::kF32;
+  std::string note;
+};
+
+// Stored bf16 and f16 become bf16 where the backend has it at full speed, else f32 (which holds both exactly); f32
+// stays.
+DTypeChoice choose_dtype(kernels::DType stored, const kernels::Backend& backend);
 
 }  // namespace coppice::models

@@ -1,0 +1,46 @@
+// Conversions between the three element types of weights, in plain integer arithmetic: exact widening, rounding to
+// nearest even when narrowing. Used while loading and in tests; kernels have their own vector forms.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/tensor.h"
+
+namespace coppice::models {
+
+constexpr float bf16_to_float(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+constexpr std::uint16_t float_to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) {
+    return static_cast<std::uint16_t>((bits >> 16) | 0x40U);  // NaN stays NaN: rounding could carry it to infinity
+  }
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+constexpr float f16_to_float(std::uint16_t bits) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+  const std::uint32_t exponent = (bits >> 10) & 0x1FU;
+  const std::uint32_t fraction = bits & 0x3FFU;
+  if (exponent == 0x1F) {
+    return std::bit_cast<float>(sign | 0x7F800000U | (fraction << 13));
+  }
+  if (exponent == 0) {
+    const float magnitude = static_cast<float>(fraction) * 0x1.0p-24F;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (fraction << 13));
+}
+
+// Widens source.rows × source.columns elements. REQUIRES: target holds as many.
+void convert_to_float(const kernels::HostTensor& source, std::span<float> target);
+
+// Narrows to bfloat16 (from any type). REQUIRES: target holds as many.
+void convert_to_bf16(const kernels::HostTensor& source, std::span<std::uint16_t> target);
+
+}  // namespace coppice::models

@@ -1,0 +1,128 @@
+// Facts about a model and their text form (inspect.h).
+#include "models/inspect.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+
+#include "kernels/backend.h"
+#include "models/weights.h"
+
+namespace coppice::models {
+namespace {
+
+using kernels::DType;
+
+std::string format_bytes(std::size_t bytes) {
+  constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (value >= 1024.0 && unit + 1 < kUnits.size()) {
+    value /= 1024.0;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string format_parameters(std::int64_t count) {
+  const auto value = static_cast<double>(count);
+  if (count >= 1'000'000'000) {
+    return fmt::format("{:.2f} billion", value / 1e9);
+  }
+  if (count >= 1'000'000) {
+    return fmt::format("{:.1f} million", value / 1e6);
+  }
+  return fmt::format("{}", count);
+}
+
+std::string format_rope(const RopeConfig& rope) {
+  switch (rope.scaling) {
+    case RopeScaling::kNone:
+      return fmt::format("theta {}", rope.theta);
+    case RopeScaling::kLinear:
+      return fmt::format("theta {}, linear scaling by {}", rope.theta, rope.factor);
+    case RopeScaling::kLlama3:
+      return fmt::format("theta {}, llama3 scaling by {} from {} positions", rope.theta, rope.factor,
+                         rope.original_max_positions);
+    case RopeScaling::kYarn:
+      return fmt::format("theta {}, yarn scaling by {} from {} positions", rope.theta, rope.factor,
+                         rope.original_max_positions);
+  }
+  return "";
+}
+
+std::string format_extras(const ModelConfig& config) {
+  std::string extras;
+  const auto add = [&](bool present, const char* text) {
+    if (present) {
+      extras += fmt::format("{}{}", extras.empty() ? "" : ", ", text);
+    }
+  };
+  add(config.tied_embeddings, "tied embeddings");
+  add(config.qkv_bias, "qkv bias");
+  add(config.output_bias, "output bias");
+  add(config.mlp_bias, "mlp bias");
+  add(config.qk_norm, "q and k norms");
+  return extras.empty() ? "none" : extras;
+}
+
+}  // namespace
+
+ModelFacts model_facts(const ModelConfig& config, DType stored_dtype, std::size_t stored_bytes, DType dtype) {
+  ModelFacts facts;
+  facts.config = config;
+  facts.stored_dtype = stored_dtype;
+  facts.dtype = dtype;
+  facts.stored_bytes = stored_bytes;
+  for (const WeightSpec& spec : weight_specs(config)) {
+    facts.parameters += spec.elements();
+    const std::size_t width = spec.role == WeightRole::kNorm ? sizeof(float) : kernels::dtype_bytes(dtype);
+    const std::size_t copies = spec.role == WeightRole::kEmbedding && config.tied_embeddings ? 2 : 1;
+    facts.weight_bytes += copies * width * static_cast<std::size_t>(spec.elements());
+  }
+  const kernels::KvGeometry geometry = {
+      .layers = config.layers, .key_heads = config.key_heads, .head_dim = config.head_dim, .dtype = dtype};
+  facts.kv_bytes_per_token = geometry.bytes_per_token();
+  return facts;
+}
+
+std::int64_t kv_tokens_that_fit(const ModelFacts& facts, std::size_t memory_bytes) {
+  if (memory_bytes <= facts.weight_bytes) {
+    return 0;
+  }
+  return static_cast<std::int64_t>((memory_bytes - facts.weight_bytes) / facts.kv_bytes_per_token);
+}
+
+std::string format_model_facts(const ModelFacts& facts, std::size_t memory_bytes) {
+  const ModelConfig& config = facts.config;
+  std::string text;
+  const auto line = [&](const char* name, const std::string& value) { text += fmt::format("{:<14}{}\n", name, value); };
+  line("architecture", config.architecture);
+  line("parameters", fmt::format("{} ({})", format_parameters(facts.parameters), facts.parameters));
+  line("layers", fmt::format("{}, hidden {}, intermediate {}", config.layers, config.hidden, config.intermediate));
+  line("heads",
+       fmt::format("{} query, {} key, {} numbers each", config.query_heads, config.key_heads, config.head_dim));
+  line("extras", format_extras(config));
+  line("vocabulary", fmt::format("{} tokens, begin {}, end [{}]", config.vocab,
+                                 config.bos < 0 ? "none" : fmt::format("{}", config.bos), fmt::join(config.eos, ", ")));
+  line("rope", format_rope(config.rope));
+  line("context",
+       fmt::format("{} tokens{}", config.max_positions,
+                   config.sliding_window > 0 ? fmt::format(", sliding window of {}", config.sliding_window) : ""));
+  line("stored", fmt::format("{} in {}", format_bytes(facts.stored_bytes), kernels::dtype_name(facts.stored_dtype)));
+  line("weights",
+       fmt::format("{} in memory as {}", format_bytes(facts.weight_bytes), kernels::dtype_name(facts.dtype)));
+  line("kv cache",
+       fmt::format("{} per token, {} for the whole context", format_bytes(facts.kv_bytes_per_token),
+                   format_bytes(facts.kv_bytes_per_token * static_cast<std::size_t>(config.max_positions))));
+  if (memory_bytes > 0) {
+    const std::int64_t tokens = kv_tokens_that_fit(facts, memory_bytes);
+    line("fits", tokens == 0 ? fmt::format("no: {} do not hold the weights", format_bytes(memory_bytes))
+                             : fmt::format("{} tokens of KV cache in {} beside the weights", tokens,
+                                           format_bytes(memory_bytes)));
+  }
+  return text;
+}
+
+}  // namespace coppice::models

@@ -1,0 +1,220 @@
+// Loading weights onto a device (packed_weights.h).
+#include "models/packed_weights.h"
+
+#include <algorithm>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "models/float_formats.h"
+
+namespace coppice::models {
+namespace {
+
+using kernels::DType;
+using kernels::HostTensor;
+using kernels::LinearWeight;
+
+constexpr std::size_t kConvertBytes = std::size_t{4} << 20;  // of the embedding table at a time
+constexpr std::size_t kNormAlignment = 16;                   // floats: one cache line
+
+std::size_t aligned_norm(std::int64_t columns) {
+  return (static_cast<std::size_t>(columns) + kNormAlignment - 1) / kNormAlignment * kNormAlignment;
+}
+
+class Loader {
+ public:
+  Loader(const ModelConfig& config, WeightSource& source, kernels::Backend& backend, DType dtype,
+         const std::function<void(std::size_t, std::size_t)>& progress)
+      : config_(config), source_(source), backend_(backend), dtype_(dtype), progress_(progress) {
+    for (WeightSpec& spec : weight_specs(config)) {
+      specs_.emplace(spec.name, std::move(spec));
+    }
+  }
+
+  absl::StatusOr<PackedWeights> load();
+
+ private:
+  const WeightSpec& spec(const std::string& name) const {
+    const auto found = specs_.find(name);
+    COPPICE_CHECK(found != specs_.end(), "the forward pass asks for a tensor that weight_specs does not list");
+    return found->second;
+  }
+  void count_done(const WeightTensor& tensor, const WeightSpec& spec);
+
+  absl::Status load_embedding(PackedWeights& packed);
+  absl::Status upload_table(const HostTensor& table, const kernels::Buffer& buffer);
+  absl::Status allocate_norms(PackedWeights& packed);
+  absl::StatusOr<const float*> load_norm(const std::string& name, const PackedWeights& packed);
+  absl::StatusOr<PackedLayer> load_layer(std::int32_t layer, const PackedWeights& packed);
+  // One packed matrix from projections stacked on their rows: {"self_attn.q_proj", …}.
+  absl::StatusOr<std::unique_ptr<LinearWeight>> load_linear(std::int32_t layer, std::span<const char* const> parts,
+                                                            bool bias);
+
+  const ModelConfig& config_;
+  WeightSource& source_;
+  kernels::Backend& backend_;
+  DType dtype_;
+  const std::function<void(std::size_t, std::size_t)>& progress_;
+  std::map<std::string, WeightSpec> specs_;
+  std::size_t done_bytes_ = 0;
+  std::size_t norms_used_ = 0;  // floats of the norms buffer
+};
+
+void Loader::count_done(const WeightTensor& tensor, const WeightSpec& spec) {
+  done_bytes_ += static_cast<std::size_t>(spec.elements()) * kernels::dtype_bytes(tensor.view().dtype);
+  source_.release(spec);
+  if (progress_) {
+    progress_(done_bytes_, source_.stored_bytes());
+  }
+}
+
+absl::Status Loader::upload_table(const HostTensor& table, const kernels::Buffer& buffer) {
+  const auto columns = static_cast<std::size_t>(table.columns);
+  const std::size_t stored_row = columns * kernels::dtype_bytes(table.dtype);
+  const std::size_t device_row = columns * kernels::dtype_bytes(dtype_);
+  const auto step = static_cast<std::int64_t>(std::max<std::size_t>(1, kConvertBytes / (columns * sizeof(float))));
+  std::vector<float> floats;
+  std::vector<std::uint16_t> halves;
+  for (std::int64_t row = 0; row < table.rows; row += step) {
+    const std::int64_t rows = std::min(step, table.rows - row);
+    const HostTensor part = {static_cast<const std::byte*>(table.data) + static_cast<std::size_t>(row) * stored_row,
+                             table.dtype, rows, table.columns};
+    const std::size_t count = static_cast<std::size_t>(rows) * columns;
+    const void* converted = part.data;
+    if (dtype_ == DType::kF32) {
+      floats.resize(count);
+      convert_to_float(part, floats);
+      converted = floats.data();
+    } else if (part.dtype != dtype_) {
+      halves.resize(count);
+      convert_to_bf16(part, halves);
+      converted = halves.data();
+    }
+    auto* target = static_cast<std::byte*>(buffer.data()) + static_cast<std::size_t>(row) * device_row;
+    backend_.upload(converted, target, static_cast<std::size_t>(rows) * device_row);
+    backend_.synchronize();  // the host copy is reused at once
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Loader::load_embedding(PackedWeights& packed) {
+  const WeightSpec& wanted = spec(kEmbeddingName);
+  COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
+  COPPICE_ASSIGN_OR_RETURN(
+      packed.embedding, backend_.allocate(static_cast<std::size_t>(wanted.elements()) * kernels::dtype_bytes(dtype_)));
+  packed.embedding_table = packed.embedding.matrix(dtype_, wanted.rows, wanted.columns);
+  COPPICE_RETURN_IF_ERROR(upload_table(tensor.view(), packed.embedding));
+  if (config_.tied_embeddings) {
+    COPPICE_ASSIGN_OR_RETURN(packed.head, backend_.pack_linear(std::span(&tensor.view(), 1), {}, dtype_));
+  }
+  count_done(tensor, wanted);
+  return absl::OkStatus();
+}
+
+absl::Status Loader::allocate_norms(PackedWeights& packed) {
+  std::size_t floats = 0;
+  for (const auto& [name, wanted] : specs_) {
+    floats += wanted.role == WeightRole::kNorm ? aligned_norm(wanted.columns) : 0;
+  }
+  COPPICE_ASSIGN_OR_RETURN(packed.norms, backend_.allocate(floats * sizeof(float)));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const float*> Loader::load_norm(const std::string& name, const PackedWeights& packed) {
+  const WeightSpec& wanted = spec(name);
+  COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
+  std::vector<float> floats(static_cast<std::size_t>(wanted.columns));
+  convert_to_float(tensor.view(), floats);
+  float* target = static_cast<float*>(packed.norms.data()) + norms_used_;
+  norms_used_ += aligned_norm(wanted.columns);
+  backend_.upload(floats.data(), target, floats.size() * sizeof(float));
+  backend_.synchronize();
+  count_done(tensor, wanted);
+  return target;
+}
+
+absl::StatusOr<std::unique_ptr<LinearWeight>> Loader::load_linear(std::int32_t layer,
+                                                                  std::span<const char* const> parts, bool bias) {
+  std::vector<WeightTensor> tensors;
+  std::vector<const WeightSpec*> wanted;
+  for (const char* suffix : {".weight", ".bias"}) {
+    for (const char* part : parts) {
+      if (bias || suffix[1] == 'w') {
+        wanted.push_back(&spec(layer_weight_name(layer, (std::string(part) + suffix).c_str())));
+        COPPICE_ASSIGN_OR_RETURN(WeightTensor tensor, source_.fetch(*wanted.back()));
+        tensors.push_back(std::move(tensor));
+      }
+    }
+  }
+  std::vector<HostTensor> views;
+  for (const WeightTensor& tensor : tensors) {
+    views.push_back(tensor.view());
+  }
+  const std::span<const HostTensor> all(views);
+  COPPICE_ASSIGN_OR_RETURN(std::unique_ptr<LinearWeight> packed,
+                           backend_.pack_linear(all.first(parts.size()), all.subspan(parts.size()), dtype_));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    count_done(tensors[i], *wanted[i]);
+  }
+  return packed;
+}
+
+absl::StatusOr<PackedLayer> Loader::load_layer(std::int32_t layer, const PackedWeights& packed) {
+  PackedLayer loaded;
+  const auto norm = [&](const char* name) { return load_norm(layer_weight_name(layer, name), packed); };
+  COPPICE_ASSIGN_OR_RETURN(loaded.input_norm, norm("input_layernorm.weight"));
+  COPPICE_ASSIGN_OR_RETURN(loaded.attention_norm, norm("post_attention_layernorm.weight"));
+  if (config_.qk_norm) {
+    COPPICE_ASSIGN_OR_RETURN(loaded.query_norm, norm("self_attn.q_norm.weight"));
+    COPPICE_ASSIGN_OR_RETURN(loaded.key_norm, norm("self_attn.k_norm.weight"));
+  }
+  constexpr const char* kQkv[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
+  constexpr const char* kOutput[] = {"self_attn.o_proj"};
+  constexpr const char* kGateUp[] = {"mlp.gate_proj", "mlp.up_proj"};
+  constexpr const char* kDown[] = {"mlp.down_proj"};
+  COPPICE_ASSIGN_OR_RETURN(loaded.qkv, load_linear(layer, kQkv, config_.qkv_bias));
+  COPPICE_ASSIGN_OR_RETURN(loaded.output, load_linear(layer, kOutput, config_.output_bias));
+  COPPICE_ASSIGN_OR_RETURN(loaded.gate_up, load_linear(layer, kGateUp, config_.mlp_bias));
+  COPPICE_ASSIGN_OR_RETURN(loaded.down, load_linear(layer, kDown, config_.mlp_bias));
+  return loaded;
+}
+
+absl::StatusOr<PackedWeights> Loader::load() {
+  PackedWeights packed;
+  COPPICE_RETURN_IF_ERROR(allocate_norms(packed));
+  COPPICE_RETURN_IF_ERROR(load_embedding(packed));
+  for (std::int32_t layer = 0; layer < config_.layers; ++layer) {
+    COPPICE_ASSIGN_OR_RETURN(PackedLayer loaded, load_layer(layer, packed));
+    packed.layers.push_back(std::move(loaded));
+  }
+  COPPICE_ASSIGN_OR_RETURN(packed.final_norm, load_norm(kFinalNormName, packed));
+  if (!config_.tied_embeddings) {
+    const WeightSpec& wanted = spec(kHeadName);
+    COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
+    COPPICE_ASSIGN_OR_RETURN(packed.head, backend_.pack_linear(std::span(&tensor.view(), 1), {}, dtype_));
+    count_done(tensor, wanted);
+  }
+  return packed;
+}
+
+}  // namespace
+
+std::size_t PackedWeights::bytes_per_step() const {
+  std::size_t bytes = norms.bytes() + head->bytes();
+  for (const PackedLayer& layer : layers) {
+    bytes += layer.qkv->bytes() + layer.output->bytes() + layer.gate_up->bytes() + layer.down->bytes();
+  }
+  return bytes;
+}
+
+absl::StatusOr<PackedWeights> load_packed_weights(const ModelConfig& config, WeightSource& source,
+                                                  kernels::Backend& backend, DType dtype,
+                                                  const std::function<void(std::size_t, std::size_t)>& progress) {
+  return Loader(config, source, backend, dtype, progress).load();
+}
+
+}  // namespace coppice::models

@@ -1,0 +1,49 @@
+// A model's weights on a device: matrices packed in the backend's own layout, the embedding table as rows, norms in
+// f32. Made once from a WeightSource, one tensor at a time, so that loading needs little more memory than the result.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "models/model_config.h"
+#include "models/weights.h"
+
+namespace coppice::models {
+
+// One transformer layer. Norms point into PackedWeights::norms (device memory).
+struct PackedLayer {
+  const float* input_norm = nullptr;
+  const float* attention_norm = nullptr;  // post_attention_layernorm
+  const float* query_norm = nullptr;      // null unless the model normalises q and k
+  const float* key_norm = nullptr;
+  std::unique_ptr<kernels::LinearWeight> qkv;
+  std::unique_ptr<kernels::LinearWeight> output;
+  std::unique_ptr<kernels::LinearWeight> gate_up;
+  std::unique_ptr<kernels::LinearWeight> down;
+};
+
+// Immutable after loading. Owner: the transformer. With tied embeddings the table and the packed head are two copies
+// of the same numbers: the table is read by rows, the head in the layout that the matrix product wants.
+struct PackedWeights {
+  kernels::Buffer embedding;
+  kernels::Matrix embedding_table;  // [vocab, hidden] in the compute type
+  kernels::Buffer norms;
+  const float* final_norm = nullptr;
+  std::vector<PackedLayer> layers;
+  std::unique_ptr<kernels::LinearWeight> head;
+
+  // Bytes that one decode step reads: all of the above but the embedding table.
+  std::size_t bytes_per_step() const;
+};
+
+// Fetches, converts to `dtype` and packs. `progress(done_bytes, total_bytes)` counts bytes as stored; may be empty.
+// ERRORS: those of the source and of the backend.
+absl::StatusOr<PackedWeights> load_packed_weights(const ModelConfig& config, WeightSource& source,
+                                                  kernels::Backend& backend, kernels::DType dtype,
+                                                  const std::function<void(std::size_t, std::size_t)>& progress);
+
+}  // namespace coppice::models

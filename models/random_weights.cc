@@ -1,0 +1,113 @@
+// Seeded random weights (weights.h): each element is a function of (seed, tensor name, index), so that tensors can be
+// made in any order, by any number of threads, one at a time.
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "models/float_formats.h"
+#include "models/weights.h"
+
+namespace coppice::models {
+namespace {
+
+using kernels::DType;
+
+constexpr float kDeviation = 0.02F;
+constexpr std::int64_t kElementsPerDraw = 4;         // 64 bits: four elements of 16 bits
+constexpr std::int64_t kParallelElements = 1 << 18;  // below this, starting threads costs more than it saves
+
+// SplitMix64's output function (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014),
+// used as a hash of a counter.
+constexpr std::uint64_t mix(std::uint64_t value) {
+  value += 0x9E3779B97F4A7C15ULL;
+  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  value = (value ^ (value >> 27)) * 0x94D049BB133111EBULL;
+  return value ^ (value >> 31);
+}
+
+// FNV-1a.
+constexpr std::uint64_t hash_name(std::string_view name) {
+  std::uint64_t hash = 0xCBF29CE484222325ULL;
+  for (const char c : name) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  }
+  return hash;
+}
+
+// Uniform in (-√3, √3) · kDeviation from 16 bits: mean 0, standard deviation kDeviation.
+inline float scaled(std::uint64_t bits) {
+  constexpr float kHalfRange = 1.7320508F * kDeviation;
+  const auto centred = static_cast<float>(static_cast<std::int32_t>(bits & 0xFFFFU) - 32768) + 0.5F;
+  return centred * (kHalfRange / 32768.0F);
+}
+
+void fill(std::uint64_t stream, DType dtype, std::int64_t count, std::byte* data) {
+  auto* floats = static_cast<float*>(static_cast<void*>(data));
+  auto* halves = static_cast<std::uint16_t*>(static_cast<void*>(data));
+  const std::int64_t draws = (count + kElementsPerDraw - 1) / kElementsPerDraw;
+#pragma omp parallel for schedule(static) if (count > kParallelElements)
+  for (std::int64_t draw = 0; draw < draws; ++draw) {
+    std::uint64_t bits = mix(stream + static_cast<std::uint64_t>(draw));
+    const std::int64_t begin = draw * kElementsPerDraw;
+    const std::int64_t end = begin + kElementsPerDraw < count ? begin + kElementsPerDraw : count;
+    for (std::int64_t i = begin; i < end; ++i, bits >>= 16) {
+      if (dtype == DType::kF32) {
+        floats[i] = scaled(bits);
+      } else {
+        halves[i] = float_to_bf16(scaled(bits));
+      }
+    }
+  }
+}
+
+void fill_ones(DType dtype, std::int64_t count, std::byte* data) {
+  auto* floats = static_cast<float*>(static_cast<void*>(data));
+  auto* halves = static_cast<std::uint16_t*>(static_cast<void*>(data));
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (dtype == DType::kF32) {
+      floats[i] = 1.0F;
+    } else {
+      halves[i] = float_to_bf16(1.0F);
+    }
+  }
+}
+
+class RandomWeights final : public WeightSource {
+ public:
+  RandomWeights(const ModelConfig& config, std::uint64_t seed, DType dtype)
+      : seed_(seed),
+        dtype_(dtype),
+        stored_bytes_(static_cast<std::size_t>(parameter_count(config)) * kernels::dtype_bytes(dtype)) {}
+
+  absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override {
+    std::vector<std::byte> storage(static_cast<std::size_t>(spec.elements()) * kernels::dtype_bytes(dtype_));
+    if (spec.role == WeightRole::kNorm) {
+      fill_ones(dtype_, spec.elements(), storage.data());
+    } else {
+      fill(mix(seed_ ^ hash_name(spec.name)), dtype_, spec.elements(), storage.data());
+    }
+    const kernels::HostTensor view = {storage.data(), dtype_, spec.rows, spec.columns};
+    return WeightTensor(view, std::move(storage));
+  }
+  void release(const WeightSpec&) override {}
+  DType stored_dtype() const override { return dtype_; }
+  std::size_t stored_bytes() const override { return stored_bytes_; }
+
+ private:
+  std::uint64_t seed_;
+  DType dtype_;
+  std::size_t stored_bytes_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightSource> make_random_weights(const ModelConfig& config, std::uint64_t seed, kernels::DType dtype) {
+  COPPICE_CHECK(dtype != DType::kF16, "random weights are f32 or bf16");
+  return std::make_unique<RandomWeights>(config, seed, dtype);
+}
+
+}  // namespace coppice::models

@@ -1,0 +1,302 @@
+// Checking and opening safetensors files (safetensors.h).
+#include "models/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "base/status_macros.h"
+#include "models/json_text.h"
+#include "models/limits.h"
+
+namespace coppice::models {
+namespace {
+
+constexpr std::size_t kLengthBytes = 8;
+constexpr std::size_t kRankMost = 16;
+constexpr const char* kSingleFile = "model.safetensors";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+
+struct TypeWidth {
+  std::string_view name;
+  std::uint64_t bytes;
+};
+
+// Every type of the format that takes whole bytes. Weights must be F32, F16 or BF16 (weights.cc); the others may stand
+// in a file as surplus that is ignored.
+constexpr std::array kTypes = {
+    TypeWidth{"F32", 4}, TypeWidth{"BF16", 2}, TypeWidth{"F16", 2},  TypeWidth{"F64", 8},     TypeWidth{"I64", 8},
+    TypeWidth{"I32", 4}, TypeWidth{"I16", 2},  TypeWidth{"I8", 1},   TypeWidth{"U64", 8},     TypeWidth{"U32", 4},
+    TypeWidth{"U16", 2}, TypeWidth{"U8", 1},   TypeWidth{"BOOL", 1}, TypeWidth{"F8_E4M3", 1}, TypeWidth{"F8_E5M2", 1}};
+
+std::uint64_t type_bytes(std::string_view name) {
+  for (const TypeWidth& type : kTypes) {
+    if (type.name == name) {
+      return type.bytes;
+    }
+  }
+  return 0;
+}
+
+std::string quoted(const std::string& name) {
+  return json_excerpt(nlohmann::json(name));
+}
+
+absl::Status refuse(std::string_view what, const std::string& tensor, const std::string& problem) {
+  return absl::InvalidArgumentError(fmt::format("{}: tensor {}: {}", what, quoted(tensor), problem));
+}
+
+// shape product × type width, or an error when it does not fit 63 bits.
+absl::StatusOr<std::uint64_t> tensor_bytes(const SafetensorsEntry& entry) {
+  constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  std::uint64_t bytes = type_bytes(entry.dtype);
+  // A zero anywhere makes the product zero, but the other dimensions must not overflow on the way.
+  if (std::find(entry.shape.begin(), entry.shape.end(), 0) != entry.shape.end()) {
+    return 0;
+  }
+  for (const std::int64_t dimension : entry.shape) {
+    const auto size = static_cast<std::uint64_t>(dimension);
+    if (bytes > kMost / size) {
+      return absl::InvalidArgumentError("the shape's size overflows 64 bits");
+    }
+    bytes *= size;
+  }
+  return bytes;
+}
+
+absl::StatusOr<SafetensorsEntry> parse_entry(const nlohmann::json& json) {
+  if (!json.is_object()) {
+    return absl::InvalidArgumentError("must be an object with dtype, shape and data_offsets");
+  }
+  for (const auto& [key, value] : json.items()) {
+    if (key != "dtype" && key != "shape" && key != "data_offsets") {
+      return absl::InvalidArgumentError(fmt::format("has an unknown field {}", quoted(key)));
+    }
+  }
+  const auto dtype = json.find("dtype");
+  const auto shape = json.find("shape");
+  const auto offsets = json.find("data_offsets");
+  SafetensorsEntry entry;
+  if (dtype == json.end() || !dtype->is_string() || type_bytes(dtype->get<std::string>()) == 0) {
+    return absl::InvalidArgumentError(fmt::format("dtype must be a known type such as F32, BF16 or F16, got {}",
+                                                  dtype == json.end() ? "nothing" : json_excerpt(*dtype)));
+  }
+  entry.dtype = dtype->get<std::string>();
+  if (shape == json.end() || !shape->is_array() || shape->size() > kRankMost) {
+    return absl::InvalidArgumentError(fmt::format("shape must be a list of at most {} sizes", kRankMost));
+  }
+  for (const nlohmann::json& size : *shape) {
+    if (!size.is_number_unsigned() || size.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max()) {
+      return absl::InvalidArgumentError(
+          fmt::format("shape must hold whole numbers below 2^63, got {}", json_excerpt(size)));
+    }
+    entry.shape.push_back(size.get<std::int64_t>());
+  }
+  if (offsets == json.end() || !offsets->is_array() || offsets->size() != 2 || !(*offsets)[0].is_number_unsigned() ||
+      !(*offsets)[1].is_number_unsigned()) {
+    return absl::InvalidArgumentError("data_offsets must be two whole numbers");
+  }
+  entry.begin = (*offsets)[0].get<std::uint64_t>();
+  entry.end = (*offsets)[1].get<std::uint64_t>();
+  return entry;
+}
+
+absl::Status check_extent(const SafetensorsEntry& entry, std::uint64_t data_bytes) {
+  if (entry.begin > entry.end || entry.end > data_bytes) {
+    return absl::InvalidArgumentError(fmt::format(
+        "data_offsets [{}, {}] must ascend and lie within the {} bytes of data", entry.begin, entry.end, data_bytes));
+  }
+  COPPICE_ASSIGN_OR_RETURN(const std::uint64_t bytes, tensor_bytes(entry));
+  if (bytes != entry.end - entry.begin) {
+    return absl::InvalidArgumentError(fmt::format("its shape and {} take {} bytes, but data_offsets [{}, {}] hold {}",
+                                                  entry.dtype, bytes, entry.begin, entry.end, entry.end - entry.begin));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_metadata(const nlohmann::json& metadata) {
+  if (!metadata.is_object()) {
+    return absl::InvalidArgumentError("__metadata__ must be an object of strings");
+  }
+  for (const auto& [key, value] : metadata.items()) {
+    if (!value.is_string()) {
+      return absl::InvalidArgumentError(
+          fmt::format("__metadata__ {} must be a string, got {}", quoted(key), json_excerpt(value)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The format demands that tensors tile the data: no byte unclaimed, none claimed twice.
+absl::Status check_tiling(const SafetensorsHeader& entries, std::uint64_t data_bytes, std::string_view what) {
+  std::vector<const SafetensorsHeader::value_type*> ordered;
+  ordered.reserve(entries.size());
+  for (const auto& item : entries) {
+    ordered.push_back(&item);
+  }
+  std::sort(ordered.begin(), ordered.end(), [](const auto* left, const auto* right) {
+    return std::pair(left->second.begin, left->second.end) < std::pair(right->second.begin, right->second.end);
+  });
+  std::uint64_t reached = 0;
+  for (const auto* item : ordered) {
+    if (item->second.begin != reached) {
+      return refuse(what, item->first,
+                    fmt::format("begins at byte {} of the data, but the tensor before it ends at {} ({})",
+                                item->second.begin, reached, item->second.begin < reached ? "overlap" : "hole"));
+    }
+    reached = item->second.end;
+  }
+  if (reached != data_bytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: the tensors end at byte {} of the data, but the file has {}", what, reached, data_bytes));
+  }
+  return absl::OkStatus();
+}
+
+std::uint64_t header_length(std::span<const std::byte> file) {
+  std::uint64_t length = 0;
+  for (std::size_t i = 0; i < kLengthBytes; ++i) {
+    length |= static_cast<std::uint64_t>(file[i]) << (8 * i);
+  }
+  return length;
+}
+
+std::string header_text(std::span<const std::byte> bytes) {
+  std::string text(bytes.size(), '\0');
+  std::transform(bytes.begin(), bytes.end(), text.begin(), [](std::byte byte) { return static_cast<char>(byte); });
+  return text;
+}
+
+bool is_plain_file_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
+         name.find('\\') == std::string::npos && name.find('\0') == std::string::npos;
+}
+
+}  // namespace
+
+absl::StatusOr<ParsedSafetensors> parse_safetensors(std::span<const std::byte> file, std::string_view what) {
+  if (file.size() < kLengthBytes) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {} bytes are too few for a safetensors file", what, file.size()));
+  }
+  const std::uint64_t length = header_length(file);
+  if (length > file.size() - kLengthBytes || length > kHeaderBytesMost) {
+    return absl::InvalidArgumentError(fmt::format("{}: header length {} must be at most {} and fit the file's {} bytes",
+                                                  what, length, kHeaderBytesMost, file.size()));
+  }
+  const std::string text = header_text(file.subspan(kLengthBytes, length));
+  if (!text.starts_with('{')) {
+    return absl::InvalidArgumentError(fmt::format("{}: the header must begin with {{", what));
+  }
+  COPPICE_ASSIGN_OR_RETURN(
+      const nlohmann::json json,
+      parse_json(text, what, {.bytes = kHeaderBytesMost, .depth = 4, .allow_duplicate_names = false}));
+  ParsedSafetensors parsed;
+  parsed.data_begin = kLengthBytes + length;
+  const std::uint64_t data_bytes = file.size() - parsed.data_begin;
+  for (const auto& [name, value] : json.items()) {
+    if (name == "__metadata__") {
+      if (const absl::Status status = check_metadata(value); !status.ok()) {
+        return absl::InvalidArgumentError(fmt::format("{}: {}", what, std::string(status.message())));
+      }
+      continue;
+    }
+    absl::StatusOr<SafetensorsEntry> entry = parse_entry(value);
+    const absl::Status status = entry.ok() ? check_extent(*entry, data_bytes) : entry.status();
+    if (!status.ok()) {
+      return refuse(what, name, std::string(status.message()));
+    }
+    parsed.entries.emplace(name, *std::move(entry));
+  }
+  COPPICE_RETURN_IF_ERROR(check_tiling(parsed.entries, data_bytes, what));
+  return parsed;
+}
+
+absl::StatusOr<std::map<std::string, std::string>> parse_safetensors_index(std::string_view text,
+                                                                           std::string_view what) {
+  COPPICE_ASSIGN_OR_RETURN(
+      const nlohmann::json json,
+      parse_json(text, what, {.bytes = kIndexBytesMost, .depth = 16, .allow_duplicate_names = false}));
+  const auto map = json.is_object() ? json.find("weight_map") : json.end();
+  if (!json.is_object() || map == json.end() || !map->is_object() || map->empty()) {
+    return absl::InvalidArgumentError(fmt::format("{}: weight_map must be an object: tensor to file name", what));
+  }
+  std::map<std::string, std::string> index;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string() || !is_plain_file_name(file.get<std::string>())) {
+      return refuse(what, tensor, fmt::format("must be in a file of the same folder, got {}", json_excerpt(file)));
+    }
+    index.emplace(tensor, file.get<std::string>());
+  }
+  return index;
+}
+
+absl::Status SafetensorsFolder::add_shard(const std::filesystem::path& path) {
+  COPPICE_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  COPPICE_ASSIGN_OR_RETURN(ParsedSafetensors parsed, parse_safetensors(file.bytes(), path.string()));
+  shards_.push_back(std::make_unique<Shard>(Shard{std::move(file), std::move(parsed)}));
+  const Shard& shard = *shards_.back();
+  for (const auto& [name, entry] : shard.parsed.entries) {
+    Tensor tensor = {
+        .entry = &entry,
+        .file = &shard.file,
+        .data = shard.file.bytes().subspan(shard.parsed.data_begin + entry.begin, entry.end - entry.begin)};
+    if (!tensors_.emplace(name, tensor).second) {
+      return refuse(path.string(), name, fmt::format("is also in {}", shard_of_.find(name)->second));
+    }
+    shard_of_.emplace(name, path.filename().string());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SafetensorsFolder::check_index(const std::map<std::string, std::string>& index,
+                                            const std::string& what) const {
+  for (const auto& [name, file] : index) {
+    const auto found = shard_of_.find(name);
+    if (found == shard_of_.end() || found->second != file) {
+      return refuse(what, name,
+                    fmt::format("said to be in {}, but found in {}", file,
+                                found == shard_of_.end() ? "no shard" : found->second));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SafetensorsFolder> SafetensorsFolder::open(const std::filesystem::path& folder) {
+  SafetensorsFolder opened;
+  // The single file first, as transformers has it.
+  const absl::Status single = opened.add_shard(folder / kSingleFile);
+  if (single.ok()) {
+    return opened;
+  }
+  if (!absl::IsNotFound(single)) {
+    return single;
+  }
+  const std::filesystem::path index_path = folder / kIndexFile;
+  const absl::StatusOr<std::string> text = read_text_file(index_path, kIndexBytesMost);
+  if (absl::IsNotFound(text.status())) {
+    return absl::NotFoundError(fmt::format("{}: neither {} nor {} is there", folder.string(), kSingleFile, kIndexFile));
+  }
+  COPPICE_RETURN_IF_ERROR(text.status());
+  COPPICE_ASSIGN_OR_RETURN(const auto index, parse_safetensors_index(*text, index_path.string()));
+  std::set<std::string> files;
+  for (const auto& [tensor, file] : index) {
+    files.insert(file);
+  }
+  if (files.size() > kShardsMost) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {} files, at most {} are opened", index_path.string(), files.size(), kShardsMost));
+  }
+  for (const std::string& file : files) {
+    COPPICE_RETURN_IF_ERROR(opened.add_shard(folder / file));
+  }
+  COPPICE_RETURN_IF_ERROR(opened.check_index(index, index_path.string()));
+  return opened;
+}
+
+}  // namespace coppice::models

@@ -1,0 +1,176 @@
+// The forward pass of the Llama family (transformer.h): embed, then per layer attention and a gated MLP on a residual
+// stream, then logits of the rows that are wanted. Llama: arXiv 2302.13971; grouped queries: arXiv 2305.13245.
+#include "models/transformer.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "models/activations.h"
+#include "models/packed_weights.h"
+#include "models/rope.h"
+
+namespace coppice::models {
+namespace {
+
+using kernels::DType;
+using kernels::LinearEpilogue;
+using kernels::Matrix;
+
+class BackendTransformer final : public Transformer {
+ public:
+  BackendTransformer(const ModelConfig& config, kernels::Backend& backend, DType dtype, PackedWeights weights,
+                     Activations activations)
+      : config_(config),
+        backend_(backend),
+        dtype_(dtype),
+        weights_(std::move(weights)),
+        activations_(std::move(activations)),
+        inverse_frequency_(rope_inverse_frequency(config.rope)),
+        attention_{config.query_heads, config.key_heads, config.head_dim,
+                   1.0F / std::sqrt(static_cast<float>(config.head_dim))} {}
+
+  const ModelConfig& config() const override { return config_; }
+  DType dtype() const override { return dtype_; }
+  std::size_t bytes_per_step() const override { return weights_.bytes_per_step(); }
+  Matrix forward(const StepInputs& inputs, const kernels::AttentionPlan& plan, kernels::KvCache& cache) override;
+
+ private:
+  void check(const StepInputs& inputs, const kernels::AttentionPlan& plan, const kernels::KvCache& cache) const;
+  kernels::RopeParameters rope(const PackedLayer& layer) const;
+  // residual += attention(norm(residual)), for all rows of the step.
+  void attend(std::int32_t index, const StepInputs& inputs, const kernels::AttentionPlan& plan,
+              kernels::KvCache& cache);
+  // residual += mlp(norm(residual)).
+  void apply_mlp(const PackedLayer& layer, const Matrix& residual);
+
+  ModelConfig config_;
+  kernels::Backend& backend_;
+  DType dtype_;
+  PackedWeights weights_;
+  Activations activations_;
+  std::vector<float> inverse_frequency_;
+  kernels::AttentionParameters attention_;
+};
+
+void BackendTransformer::check(const StepInputs& inputs, const kernels::AttentionPlan& plan,
+                               const kernels::KvCache& cache) const {
+  const std::size_t tokens = inputs.tokens.size();
+  COPPICE_CHECK(tokens > 0 && static_cast<std::int64_t>(tokens) <= activations_.residual.rows,
+                "a step has 1 to limits.step_tokens rows");
+  COPPICE_CHECK(inputs.positions.size() == tokens && inputs.slots.size() == tokens,
+                "a step has one position and one slot per token");
+  COPPICE_CHECK(static_cast<std::int64_t>(inputs.logits_rows.size()) <= activations_.logits.rows &&
+                    inputs.logits_rows.size() <= tokens,
+                "a step wants at most limits.step_logits rows of logits, each once");
+  COPPICE_CHECK(plan.row_count == static_cast<std::int32_t>(tokens), "the plan is of another step");
+  COPPICE_CHECK(plan.window == config_.sliding_window, "the plan has another sliding window than the model");
+  const kernels::KvGeometry& geometry = cache.geometry();
+  COPPICE_CHECK(geometry.layers == config_.layers && geometry.key_heads == config_.key_heads &&
+                    geometry.head_dim == config_.head_dim && geometry.dtype == dtype_,
+                "the cache was made for another model");
+}
+
+kernels::RopeParameters BackendTransformer::rope(const PackedLayer& layer) const {
+  return {.query_heads = config_.query_heads,
+          .key_heads = config_.key_heads,
+          .head_dim = config_.head_dim,
+          .rotary_dim = config_.rope.rotary_dim,
+          .inverse_frequency = inverse_frequency_.data(),
+          .attention_factor = static_cast<float>(config_.rope.attention_factor),
+          .query_norm = layer.query_norm,
+          .key_norm = layer.key_norm,
+          .norm_epsilon = config_.norm_epsilon};
+}
+
+void BackendTransformer::attend(std::int32_t index, const StepInputs& inputs, const kernels::AttentionPlan& plan,
+                                kernels::KvCache& cache) {
+  const PackedLayer& layer = weights_.layers[static_cast<std::size_t>(index)];
+  const auto tokens = static_cast<std::int64_t>(inputs.tokens.size());
+  const Matrix residual = activations_.residual.first_rows(tokens);
+  const Matrix normed = activations_.normed.first_rows(tokens);
+  const Matrix qkv = activations_.qkv.first_rows(tokens);
+  const Matrix query = activations_.query.first_rows(tokens);
+  const Matrix attended = activations_.attended.first_rows(tokens);
+  backend_.rms_norm(residual, layer.input_norm, config_.norm_epsilon, normed);
+  backend_.linear(normed, *layer.qkv, LinearEpilogue::kStore, qkv);
+  backend_.rope_and_store(qkv, inputs.positions, inputs.slots, rope(layer), cache, index, query);
+  backend_.attention(plan, attention_, query, cache, index, attended);
+  backend_.linear(attended, *layer.output, LinearEpilogue::kAdd, residual);
+}
+
+void BackendTransformer::apply_mlp(const PackedLayer& layer, const Matrix& residual) {
+  const Matrix normed = activations_.normed.first_rows(residual.rows);
+  const Matrix gate_up = activations_.gate_up.first_rows(residual.rows);
+  const Matrix activated = activations_.activated.first_rows(residual.rows);
+  backend_.rms_norm(residual, layer.attention_norm, config_.norm_epsilon, normed);
+  backend_.linear(normed, *layer.gate_up, LinearEpilogue::kStore, gate_up);
+  backend_.swiglu(gate_up, activated);
+  backend_.linear(activated, *layer.down, LinearEpilogue::kAdd, residual);
+}
+
+Matrix BackendTransformer::forward(const StepInputs& inputs, const kernels::AttentionPlan& plan,
+                                   kernels::KvCache& cache) {
+  check(inputs, plan, cache);
+  const Matrix residual = activations_.residual.first_rows(static_cast<std::int64_t>(inputs.tokens.size()));
+  const auto logits_rows = static_cast<std::int64_t>(inputs.logits_rows.size());
+  const Matrix logits = activations_.logits.first_rows(logits_rows);
+  backend_.embed(inputs.tokens, weights_.embedding_table, residual);
+  backend_.prepare_attention(plan, attention_);
+  for (std::int32_t layer = 0; layer < config_.layers - 1; ++layer) {
+    attend(layer, inputs, plan, cache);
+    apply_mlp(weights_.layers[static_cast<std::size_t>(layer)], residual);
+  }
+  // After the last attention nothing is read but the rows whose logits are wanted: only they go on.
+  attend(config_.layers - 1, inputs, plan, cache);
+  if (logits_rows == 0) {
+    return logits;
+  }
+  const Matrix wanted = activations_.logits_residual.first_rows(logits_rows);
+  const Matrix normed = activations_.normed.first_rows(logits_rows);
+  backend_.gather_rows(residual, inputs.logits_rows, wanted);
+  apply_mlp(weights_.layers.back(), wanted);
+  backend_.rms_norm(wanted, weights_.final_norm, config_.norm_epsilon, normed);
+  backend_.linear(normed, *weights_.head, LinearEpilogue::kStore, logits);
+  return logits;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Transformer>> Transformer::load(
+    const ModelConfig& config, WeightSource& source, kernels::Backend& backend, DType dtype,
+    const TransformerLimits& limits, const std::function<void(std::size_t, std::size_t)>& progress) {
+  COPPICE_CHECK(limits.step_tokens > 0 && limits.step_logits > 0, "limits are positive");
+  if (dtype == DType::kF16) {
+    return absl::UnimplementedError("weights in f16 are not computed with; use bf16 or f32");
+  }
+  COPPICE_ASSIGN_OR_RETURN(Activations activations, make_activations(config, dtype, limits, backend));
+  COPPICE_ASSIGN_OR_RETURN(PackedWeights weights, load_packed_weights(config, source, backend, dtype, progress));
+  return std::make_unique<BackendTransformer>(config, backend, dtype, std::move(weights), std::move(activations));
+}
+
+kernels::KvGeometry Transformer::kv_geometry(std::int32_t page_size, std::int32_t pages) const {
+  return {.layers = config().layers,
+          .key_heads = config().key_heads,
+          .head_dim = config().head_dim,
+          .page_size = page_size,
+          .pages = pages,
+          .dtype = dtype()};
+}
+
+DTypeChoice choose_dtype(DType stored, const kernels::Backend& backend) {
+  if (stored == DType::kF32) {
+    return {DType::kF32, ""};
+  }
+  const DType chosen = backend.supports(DType::kBF16) ? DType::kBF16 : DType::kF32;
+  if (chosen == stored) {
+    return {chosen, ""};
+  }
+  return {chosen, fmt::format("weights stored as {} are computed with as {} on {}", kernels::dtype_name(stored),
+                              kernels::dtype_name(chosen), backend.name())};
+}
+
+}  // namespace coppice::models

@@ -1,0 +1,202 @@
+// The list of a model's tensors, and the safetensors source (weights.h).
+#include "models/weights.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+#include <cstring>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "models/safetensors.h"
+
+namespace coppice::models {
+namespace {
+
+using kernels::DType;
+
+void add_matrix(std::vector<WeightSpec>& specs, std::int32_t layer, const std::string& projection, std::int64_t rows,
+                std::int64_t columns, bool bias) {
+  specs.push_back({layer_weight_name(layer, (projection + ".weight").c_str()), rows, columns, WeightRole::kMatrix});
+  if (bias) {
+    specs.push_back({layer_weight_name(layer, (projection + ".bias").c_str()), 1, rows, WeightRole::kBias});
+  }
+}
+
+void add_layer(std::vector<WeightSpec>& specs, const ModelConfig& config, std::int32_t layer) {
+  const std::int64_t hidden = config.hidden;
+  const std::int64_t query = std::int64_t{config.query_heads} * config.head_dim;
+  const std::int64_t key = std::int64_t{config.key_heads} * config.head_dim;
+  specs.push_back({layer_weight_name(layer, "input_layernorm.weight"), 1, hidden, WeightRole::kNorm});
+  add_matrix(specs, layer, "self_attn.q_proj", query, hidden, config.qkv_bias);
+  add_matrix(specs, layer, "self_attn.k_proj", key, hidden, config.qkv_bias);
+  add_matrix(specs, layer, "self_attn.v_proj", key, hidden, config.qkv_bias);
+  if (config.qk_norm) {
+    specs.push_back({layer_weight_name(layer, "self_attn.q_norm.weight"), 1, config.head_dim, WeightRole::kNorm});
+    specs.push_back({layer_weight_name(layer, "self_attn.k_norm.weight"), 1, config.head_dim, WeightRole::kNorm});
+  }
+  add_matrix(specs, layer, "self_attn.o_proj", hidden, query, config.output_bias);
+  specs.push_back({layer_weight_name(layer, "post_attention_layernorm.weight"), 1, hidden, WeightRole::kNorm});
+  add_matrix(specs, layer, "mlp.gate_proj", config.intermediate, hidden, config.mlp_bias);
+  add_matrix(specs, layer, "mlp.up_proj", config.intermediate, hidden, config.mlp_bias);
+  add_matrix(specs, layer, "mlp.down_proj", hidden, config.intermediate, config.mlp_bias);
+}
+
+// Tensors that some files carry and no forward pass needs.
+bool is_harmless_surplus(const std::string& name, const ModelConfig& config) {
+  return name.ends_with("rotary_emb.inv_freq") || (config.tied_embeddings && name == kHeadName);
+}
+
+bool parse_dtype(const std::string& name, DType& dtype) {
+  constexpr std::array<std::pair<const char*, DType>, 3> kNames = {
+      {{"F32", DType::kF32}, {"BF16", DType::kBF16}, {"F16", DType::kF16}}};
+  for (const auto& [known, value] : kNames) {
+    if (name == known) {
+      dtype = value;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool is_aligned(const std::byte* data, std::size_t bytes) {
+  void* address = const_cast<std::byte*>(data);
+  std::size_t space = bytes;
+  return std::align(bytes, bytes, address, space) == data;
+}
+
+class SafetensorsWeights final : public WeightSource {
+ public:
+  explicit SafetensorsWeights(SafetensorsFolder folder) : folder_(std::move(folder)) {}
+
+  // Checks the folder against the config; see open_safetensors_weights.
+  absl::Status check(const std::filesystem::path& folder, const ModelConfig& config);
+
+  absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override;
+  void release(const WeightSpec& spec) override;
+  DType stored_dtype() const override { return stored_dtype_; }
+  std::size_t stored_bytes() const override { return stored_bytes_; }
+
+ private:
+  absl::StatusOr<const SafetensorsFolder::Tensor*> find(const WeightSpec& spec, DType& dtype) const;
+
+  SafetensorsFolder folder_;
+  bool embedding_is_head_ = false;  // a tied model saved under the head's name alone
+  DType stored_dtype_ = DType::kF32;
+  std::size_t stored_bytes_ = 0;
+};
+
+absl::StatusOr<const SafetensorsFolder::Tensor*> SafetensorsWeights::find(const WeightSpec& spec, DType& dtype) const {
+  const std::string& name = embedding_is_head_ && spec.name == kEmbeddingName ? kHeadName : spec.name;
+  const auto found = folder_.tensors().find(name);
+  if (found == folder_.tensors().end()) {
+    return absl::NotFoundError(fmt::format("tensor {} is missing from the model's files", spec.name));
+  }
+  const SafetensorsEntry& entry = *found->second.entry;
+  std::vector<std::int64_t> shape = {spec.rows, spec.columns};
+  if (spec.is_vector()) {
+    shape = {spec.columns};
+  }
+  if (entry.shape != shape) {
+    return absl::InvalidArgumentError(fmt::format("tensor {}: expected shape [{}], found [{}]", spec.name,
+                                                  fmt::join(shape, ", "), fmt::join(entry.shape, ", ")));
+  }
+  if (!parse_dtype(entry.dtype, dtype)) {
+    return absl::InvalidArgumentError(
+        fmt::format("tensor {}: expected type F32, F16 or BF16, found {}", spec.name, entry.dtype));
+  }
+  return &found->second;
+}
+
+absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, const ModelConfig& config) {
+  const auto& tensors = folder_.tensors();
+  embedding_is_head_ = config.tied_embeddings && tensors.count(kEmbeddingName) == 0 && tensors.count(kHeadName) != 0;
+  const auto named = [&](const absl::Status& status) {
+    return absl::Status(status.code(), fmt::format("{}: {}", folder.string(), std::string(status.message())));
+  };
+  std::set<std::string> wanted;
+  std::map<DType, std::size_t> bytes_of;
+  for (const WeightSpec& spec : weight_specs(config)) {
+    DType dtype = DType::kF32;
+    const auto tensor = find(spec, dtype);
+    if (!tensor.ok()) {
+      return named(tensor.status());
+    }
+    wanted.insert(spec.name);
+    bytes_of[dtype] += (*tensor)->data.size();
+    stored_bytes_ += (*tensor)->data.size();
+  }
+  for (const auto& [name, tensor] : tensors) {
+    if (wanted.count(name) == 0 && !is_harmless_surplus(name, config)) {
+      return named(absl::InvalidArgumentError(
+          fmt::format("tensor {} is not part of a {} with this config.json", name, config.architecture)));
+    }
+  }
+  std::size_t most = 0;
+  for (const auto& [dtype, bytes] : bytes_of) {
+    if (bytes > most) {
+      most = bytes;
+      stored_dtype_ = dtype;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<WeightTensor> SafetensorsWeights::fetch(const WeightSpec& spec) {
+  DType dtype = DType::kF32;
+  COPPICE_ASSIGN_OR_RETURN(const SafetensorsFolder::Tensor* tensor, find(spec, dtype));
+  kernels::HostTensor view = {tensor->data.data(), dtype, spec.rows, spec.columns};
+  std::vector<std::byte> copy;
+  if (!is_aligned(tensor->data.data(), kernels::dtype_bytes(dtype))) {
+    copy.assign(tensor->data.begin(), tensor->data.end());
+    view.data = copy.data();
+  }
+  return WeightTensor(view, std::move(copy));
+}
+
+void SafetensorsWeights::release(const WeightSpec& spec) {
+  DType dtype = DType::kF32;
+  if (const auto tensor = find(spec, dtype); tensor.ok()) {
+    (*tensor)->file->forget((*tensor)->data);
+  }
+}
+
+}  // namespace
+
+std::string layer_weight_name(std::int32_t layer, const char* name) {
+  return fmt::format("model.layers.{}.{}", layer, name);
+}
+
+std::vector<WeightSpec> weight_specs(const ModelConfig& config) {
+  std::vector<WeightSpec> specs;
+  specs.push_back({kEmbeddingName, config.vocab, config.hidden, WeightRole::kEmbedding});
+  for (std::int32_t layer = 0; layer < config.layers; ++layer) {
+    add_layer(specs, config, layer);
+  }
+  specs.push_back({kFinalNormName, 1, config.hidden, WeightRole::kNorm});
+  if (!config.tied_embeddings) {
+    specs.push_back({kHeadName, config.vocab, config.hidden, WeightRole::kMatrix});
+  }
+  return specs;
+}
+
+std::int64_t parameter_count(const ModelConfig& config) {
+  std::int64_t count = 0;
+  for (const WeightSpec& spec : weight_specs(config)) {
+    count += spec.elements();
+  }
+  return count;
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors_weights(const std::filesystem::path& folder,
+                                                                       const ModelConfig& config) {
+  COPPICE_ASSIGN_OR_RETURN(SafetensorsFolder opened, SafetensorsFolder::open(folder));
+  auto weights = std::make_unique<SafetensorsWeights>(std::move(opened));
+  COPPICE_RETURN_IF_ERROR(weights->check(folder, config));
+  return weights;
+}
+
+}  // namespace coppice::models

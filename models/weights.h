@@ -1,0 +1,90 @@
+// Where weights come from: a list of the tensors that a config calls for, and sources that deliver them by name: a
+// folder of safetensors files, or seeded random numbers for benchmarks of a shape.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/tensor.h"
+#include "models/model_config.h"
+
+namespace coppice::models {
+
+// What a tensor is for: random weights need to know, and the embedding is not read whole in every step.
+enum class WeightRole : std::uint8_t { kEmbedding, kMatrix, kNorm, kBias };
+
+// A tensor that a model needs. Names are Hugging Face's ("model.layers.0.self_attn.q_proj.weight").
+struct WeightSpec {
+  std::string name;
+  std::int64_t rows = 1;  // 1 for a vector
+  std::int64_t columns = 0;
+  WeightRole role = WeightRole::kMatrix;
+
+  bool is_vector() const { return role == WeightRole::kNorm || role == WeightRole::kBias; }
+  std::int64_t elements() const { return rows * columns; }
+};
+
+// Names of the tensors that stand outside the layers.
+inline constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
+inline constexpr const char* kFinalNormName = "model.norm.weight";
+inline constexpr const char* kHeadName = "lm_head.weight";
+
+// One tensor of layer `layer`: layer_weight_name(3, "mlp.up_proj.weight").
+std::string layer_weight_name(std::int32_t layer, const char* name);
+
+// Every tensor of a model, in the order in which the forward pass uses them.
+std::vector<WeightSpec> weight_specs(const ModelConfig& config);
+
+// Sum of elements over weight_specs: the number of parameters.
+std::int64_t parameter_count(const ModelConfig& config);
+
+// A tensor in host memory, aligned for its type. Move-only: it owns a copy where the source could not lend its own.
+class WeightTensor {
+ public:
+  WeightTensor(const kernels::HostTensor& view, std::vector<std::byte> storage)
+      : view_(view), storage_(std::move(storage)) {}
+  WeightTensor(WeightTensor&&) = default;
+  WeightTensor& operator=(WeightTensor&&) = default;
+  WeightTensor(const WeightTensor&) = delete;
+  WeightTensor& operator=(const WeightTensor&) = delete;
+
+  // Valid while this object and its source live.
+  const kernels::HostTensor& view() const { return view_; }
+
+ private:
+  kernels::HostTensor view_;
+  std::vector<std::byte> storage_;  // empty: lent by the source
+};
+
+// Delivers weights by name. Owner: whoever loads the model; it may be destroyed after Transformer::load. One thread.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  // The tensor of exactly this name and shape. ERRORS: NotFound, InvalidArgument (wrong shape or type), naming the
+  // tensor, what was expected and what was found.
+  virtual absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) = 0;
+  // Tells that a tensor will not be fetched again, so that its memory can go.
+  virtual void release(const WeightSpec& spec) = 0;
+  // The element type of most of the weights.
+  virtual kernels::DType stored_dtype() const = 0;
+  // Bytes of all the tensors of the model as stored.
+  virtual std::size_t stored_bytes() const = 0;
+};
+
+// Weights of a model folder. Checks at once that every tensor of the config is there, with the right shape, in F32, F16
+// or BF16, and that nothing else is (but rotary tables and the head of a model with tied embeddings, which are known
+// and harmless). ERRORS: as SafetensorsFolder::open; InvalidArgument naming the tensor.
+absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors_weights(const std::filesystem::path& folder,
+                                                                       const ModelConfig& config);
+
+// Random weights: the same for the same config shapes, seed and dtype on every machine. Values are uniform with
+// standard deviation 0.02; norms are 1. A tensor exists only while it is fetched. REQUIRES: dtype is kF32 or kBF16.
+std::unique_ptr<WeightSource> make_random_weights(const ModelConfig& config, std::uint64_t seed, kernels::DType dtype);
+
+}  // namespace coppice::models
