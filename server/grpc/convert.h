@@ -1,0 +1,30 @@
+// Between protobuf messages and the request and answer structs that both doors share. A request becomes the JSON body
+// that the HTTP door would have got, and goes through the same parser: so parameters, defaults, bounds and messages
+// cannot differ between the doors.
+#pragma once
+
+#include <string>
+
+#include "coppice/v1/inference.pb.h"
+#include "grpcpp/support/status.h"
+#include "models/text/tokenizer.h"
+#include "proto/openai/answer.h"
+#include "proto/openai/api_error.h"
+#include "proto/openai/request.h"
+
+namespace coppice::server {
+
+// ERRORS: as parse_completion_request and parse_chat_request.
+openai::Result<openai::GenerationRequest> from_proto(const v1::GenerateRequest& request,
+                                                     const openai::RequestLimits& limits);
+openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& request,
+                                                     const openai::RequestLimits& limits);
+
+v1::GenerateResponse to_proto(const openai::ChoiceDelta& delta);
+// The last response of a stream: usage, and prompt logprobs when asked for.
+v1::GenerateResponse to_proto(const openai::Answer& answer);
+
+// The status code nearest to the HTTP status; the message is the same.
+grpc::Status to_status(const openai::ApiError& error);
+
+}  // namespace coppice::server

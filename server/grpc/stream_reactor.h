@@ -1,0 +1,69 @@
+// StreamReactor: one streaming answer. gRPC's callbacks come on any of its threads and only post; all state lives on
+// the door's loop.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "coppice/v1/inference.grpc.pb.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/grpc/task_loop.h"
+#include "server/session.h"
+
+namespace coppice::server {
+
+// What the streams of one door share. Owner: the door. `hub` belongs to the loop's thread.
+struct StreamContext {
+  const ModelHost& host;
+  TaskLoop& loop;
+  SessionHub& hub;
+};
+
+// Owner: itself; it goes when gRPC says done. Thread: see above.
+class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateResponse>, private OutputSink {
+ public:
+  using Parse = std::function<openai::Result<openai::GenerationRequest>()>;
+
+  // `parse` runs on the loop and must own what it reads. `route` is a literal, for the metrics.
+  StreamReactor(const StreamContext& context, const char* route, std::string tenant, std::string request_id,
+                Parse parse);
+  // A stream that is refused at once.
+  StreamReactor(const StreamContext& context, const char* route, const openai::ApiError& error);
+  ~StreamReactor() override = default;
+
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  // A reader slower than the model by so many responses is cut off.
+  static constexpr std::size_t kPendingMax = 8192;
+
+  void begin(const Parse& parse, const std::string& tenant);
+  void end(const openai::ApiError& error);
+  void abandon();
+  void push(v1::GenerateResponse response);
+  void pump();
+
+  void on_delta(openai::ChoiceDelta delta) override { push(to_response(delta)); }
+  void on_done(openai::Answer answer) override;
+  void on_error(openai::ApiError error) override { end(error); }
+  void on_flush() override { pump(); }
+  static v1::GenerateResponse to_response(const openai::ChoiceDelta& delta);
+
+  const StreamContext context_;
+  const char* const route_;
+  const std::string request_id_;
+  std::unique_ptr<Session> session_;
+  std::deque<v1::GenerateResponse> pending_;
+  v1::GenerateResponse writing_;  // the response in gRPC's hands
+  grpc::Status status_;
+  int http_status_ = 200;
+  bool is_writing_ = false;
+  bool is_ended_ = false;     // nothing more will be pushed
+  bool is_finished_ = false;  // Finish() was called
+};
+
+}  // namespace coppice::server
