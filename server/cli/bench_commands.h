@@ -1,0 +1,14 @@
+// The benchmarks behind `coppice bench`: programs that people run, each printing a table or, with --json, one JSON
+// object. They are declared one by one so that each stands in its own file.
+#pragma once
+
+#include "server/cli/command.h"
+
+namespace coppice::server {
+
+void add_bench_serve_command(CLI::App& bench, Run& run);
+void add_bench_machine_command(CLI::App& bench, Run& run);
+void add_bench_engine_command(CLI::App& bench, Run& run);
+void add_bench_attention_command(CLI::App& bench, Run& run);
+
+}  // namespace coppice::server

@@ -1,0 +1,57 @@
+// From names on a command line to a model in memory: the device, the element type, the weights. Shared by the server,
+// `generate` and the benchmarks, so that they run the same thing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/limits.h"
+#include "kernels/backend.h"
+#include "models/model_config.h"
+#include "models/transformer.h"
+#include "models/weights.h"
+
+namespace coppice::server {
+
+// device: auto, cpu, cuda. ERRORS: InvalidArgument for an unknown name; Unimplemented for a device this program was
+// built without.
+absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string& device);
+
+// name: auto, f32, bf16, f16. ERRORS: InvalidArgument when the device has no such type at full speed.
+absl::StatusOr<kernels::DType> choose_dtype(const std::string& name, kernels::DType stored,
+                                            const kernels::Backend& backend);
+
+struct LoadModelOptions {
+  std::string device = "auto";
+  std::string dtype = "auto";
+  engine::EngineOptions engine;
+  std::function<void(std::size_t, std::size_t)> progress;  // bytes done, bytes in all; may be empty
+};
+
+// A model ready to run. Members are destroyed bottom up: the engine before what it uses. Owner: main, or a command.
+struct LoadedModel {
+  std::unique_ptr<kernels::Backend> backend;
+  models::ModelConfig config;
+  std::unique_ptr<models::Transformer> transformer;
+  engine::Limits limits;
+  std::unique_ptr<engine::Engine> engine;
+};
+
+// ERRORS: what the config, the weights, the limits or the memory refuse, naming it.
+absl::StatusOr<LoadedModel> load_model(const models::ModelConfig& config, models::WeightSource& weights,
+                                       const LoadModelOptions& options);
+
+// A Hugging Face folder.
+absl::StatusOr<LoadedModel> load_model_folder(const std::filesystem::path& folder, const LoadModelOptions& options);
+
+// A shape with random weights, for benchmarks. The dtype `auto` means bf16 where the device is fast at it, else f32.
+absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape_config, std::uint64_t seed,
+                                              const LoadModelOptions& options);
+
+}  // namespace coppice::server

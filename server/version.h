@@ -1,0 +1,9 @@
+// The version that --version, /version and the ready line tell.
+// One constant, set by the build from the project's version.
+#pragma once
+
+namespace coppice::server {
+
+inline constexpr const char* kVersion = COPPICE_VERSION;
+
+}  // namespace coppice::server
