@@ -5,12 +5,13 @@
 //
 // Exactness. For a row at position p, let s_0 < s_1 < … be the splits (kv_split.h) that its keys touch. The result is
 // merge(…merge(merge(P(s_0), P(s_1)), P(s_2))…) with P(s) = the unnormalised partial (m, l, o) of one split, then o /
-// l. An item that begins at or before its rows' first split folds its splits in that order itself and leaves one
-// partial; every other item leaves one partial a split. So each item reproduces a prefix or single terms of the same
-// left fold, whatever the grouping.
+// l. An item that folds walks its splits in that order, starting from nothing or from the state that the item `after`
+// which it runs left for the same rows; any other item leaves one partial a split, for the merge. So every item
+// reproduces a prefix or single terms of the same left fold, whatever the grouping.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -24,31 +25,33 @@ namespace coppice::kernels {
 struct AttentionItem {
   std::int32_t row_begin = 0;
   std::int32_t row_count = 0;
-  std::int32_t key_begin = 0;  // absolute position; a split boundary
-  std::int32_t key_end = 0;    // absolute position, exclusive
-  std::int32_t page_begin =
-      0;  // plan.pages[page_begin + (k - key_begin) / page_size] holds key k; unused for a path item
+  std::int32_t key_begin = 0;   // absolute position; a split boundary
+  std::int32_t key_end = 0;     // absolute position, exclusive
+  std::int32_t page_begin = 0;  // plan.pages[page_begin + (k - key_begin) / page_size] holds key k; not for a path item
   std::int32_t slot_begin = -1;  // >= 0: a path item; plan.slots[slot_begin + (k - key_begin)] is key k's KV slot
-  std::int32_t partial_begin =
-      -1;  // first partial slot; -1: the only cover of its rows, so it writes the output itself
-  bool folds =
-      true;  // one partial for the whole range; else one per split, split-major: begin + split * row_count + row
-  bool masked = false;  // some row's limits fall inside the key range
+  std::int32_t after = -1;       // >= 0: an earlier item, which left its rows' states in the same partial slots
+  // First partial slot, -1: none. If the item folds, row i's state is in slot partial_begin + i, before (when `after`
+  // is set) and afterwards (unless it writes the output); else split s of row i is slot partial_begin + s * row_count +
+  // i.
+  std::int32_t partial_begin = -1;
+  bool folds = true;           // one state for the whole range; else one partial a split
+  bool writes_output = false;  // no other item follows for its rows: it divides and writes the output itself
+  bool masked = false;         // some row's limits fall inside the key range
 };
 
 // The plan of one step. Immutable once made; valid for all layers of the step. Owned by the planner that made it.
 struct AttentionPlan {
   std::int32_t row_count = 0;
   std::int32_t page_size = 0;
-  std::int32_t window = 0;         // sliding window in tokens; 0 = none
-  std::int32_t partial_count = 0;  // partial slots in use; each holds (m, l, o) for every query head
-  std::vector<AttentionItem> items;
+  std::int32_t window = 0;                  // sliding window in tokens; 0 = none
+  std::int32_t partial_count = 0;           // partial slots in use; each holds (m, l, o) for every query head
+  std::uint64_t structure = 0;              // changes whenever items do in more than key_end and page_begin: for caches
+  std::vector<AttentionItem> items;         // an item stands behind the one it runs after; else largest first
   std::vector<PageId> pages;                // page lists of items
   std::vector<KvSlot> slots;                // key slots of path items
   std::vector<std::int32_t> row_positions;  // [row_count] position of each row: it attends to keys 0 … position
-  std::vector<std::int32_t>
-      row_partial_begin;                   // [row_count + 1] CSR into row_partials; empty range: written by its item
-  std::vector<std::int32_t> row_partials;  // partial slots in ascending key position
+  std::vector<std::int32_t> row_partial_begin;  // [row_count + 1] CSR into row_partials; empty: written by its item
+  std::vector<std::int32_t> row_partials;       // partial slots in ascending key position
   // What sharing saves, for metrics: keys attended (sum over rows) and keys read (sum over items), per KV head.
   std::int64_t keys_attended = 0;
   std::int64_t keys_read = 0;
@@ -69,26 +72,42 @@ struct PlanSequence {
   std::span<const std::int32_t>
       draft_parents;               // per draft node: parent's draft index, or -1 = the last linear row; parents first
   std::int32_t shared_pages = -1;  // leading pages in common with the previous sequence of the list; -1: compare
+  // Not 0: a promise that the page table of two sequences with this identity in two successive plans is the same but
+  // for pages appended at its end. Lets the planner update instead of planning anew.
+  std::uint64_t identity = 0;
 };
 
 struct PlanOptions {
-  bool sharing = true;  // false: plain Flash-Decoding, the in-house baseline; same bits, more reads
+  bool sharing = true;   // false: plain Flash-Decoding, the in-house baseline; same bits, more reads
+  bool chaining = true;  // items may run after others and continue their states; false: all items are independent, at
+                         // the price of more partials
   std::int32_t page_size = 16;
   std::int32_t window = 0;
   std::int32_t group_size = 1;  // query_heads / key_heads: matrix rows per token row, for sizing items
   std::int32_t key_heads = 1;
   std::int32_t workers = 1;  // how many workers the items should keep busy
+
+  bool operator==(const PlanOptions&) const = default;
 };
+
+class PlanBuilder;
 
 // Makes plans. One owner (the runner), one thread; keeps its arrays between steps so that a steady step allocates
 // nothing.
 class AttentionPlanner {
  public:
-  // REQUIRES: sequences' rows tile [0, total rows) in order; page_size divides 128.
+  AttentionPlanner();
+  ~AttentionPlanner();
+  AttentionPlanner(AttentionPlanner&&) noexcept;
+  AttentionPlanner& operator=(AttentionPlanner&&) noexcept;
+
+  // The plan is valid until the next call. When every sequence has an identity and decodes one row, and the list is the
+  // last one a few tokens further, the last plan is updated in place (O(sequences)); otherwise it is made anew.
+  // REQUIRES: sequences' rows tile [0, total rows) in order; page_size divides 128 and is a multiple of 16.
   const AttentionPlan& plan(std::span<const PlanSequence> sequences, const PlanOptions& options);
 
  private:
-  AttentionPlan plan_;
+  std::unique_ptr<PlanBuilder> builder_;
 };
 
 }  // namespace coppice::kernels

@@ -48,4 +48,22 @@ constexpr std::int32_t kv_split_index(std::int32_t position) {
   return kSmallCount + kMediumCount + (position - kMediumSplitEnd) / kLargeSplit;
 }
 
+// First position of the split with this index: the inverse of kv_split_index.
+constexpr std::int32_t kv_split_position(std::int32_t index) {
+  constexpr std::int32_t kSmallCount = kSmallSplitEnd / kSmallSplit;
+  constexpr std::int32_t kMediumCount = (kMediumSplitEnd - kSmallSplitEnd) / kMediumSplit;
+  if (index <= kSmallCount) {
+    return index * kSmallSplit;
+  }
+  if (index <= kSmallCount + kMediumCount) {
+    return kSmallSplitEnd + (index - kSmallCount) * kMediumSplit;
+  }
+  return kMediumSplitEnd + (index - kSmallCount - kMediumCount) * kLargeSplit;
+}
+
+// How many whole splits lie in [0, length).
+constexpr std::int32_t kv_split_whole(std::int32_t length) {
+  return kv_split_index(length);
+}
+
 }  // namespace coppice::kernels
