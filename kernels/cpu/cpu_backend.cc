@@ -50,7 +50,7 @@ class CpuBackend : public Backend {
     return linear_.pack(parts, biases, dtype);
   }
   absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) override {
-    return make_cpu_kv_cache(geometry);
+    return make_cpu_kv_cache(geometry, context_.threads);
   }
   void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
     cpu::embed(context_, tokens, table, out);

@@ -20,26 +20,26 @@ KvLayout kv_layout_of(const KvGeometry& geometry);
 // poison another row; the NaN of a broken row still shows in its key.
 class CpuKvCache : public KvCache {
  public:
-  CpuKvCache(const KvGeometry& geometry, std::unique_ptr<void, void (*)(void*)> memory, std::uint32_t* words);
+  CpuKvCache(const KvGeometry& geometry, Buffer memory);
 
   const KvLayout& layout() const { return layout_; }
   // First word of one head's pages in one layer.
   std::uint32_t* head(std::int32_t layer, std::int32_t key_head) {
-    return words_ + layer * layout_.layer_words + key_head * layout_.head_words;
+    return static_cast<std::uint32_t*>(memory_.data()) + layer * layout_.layer_words + key_head * layout_.head_words;
   }
   const std::uint32_t* head(std::int32_t layer, std::int32_t key_head) const {
-    return words_ + layer * layout_.layer_words + key_head * layout_.head_words;
+    return static_cast<const std::uint32_t*>(memory_.data()) + layer * layout_.layer_words +
+           key_head * layout_.head_words;
   }
 
  private:
   KvLayout layout_;
-  std::unique_ptr<void, void (*)(void*)> memory_;
-  std::uint32_t* words_;  // in memory_, aligned to a huge page
+  Buffer memory_;
 };
 
-// Zeroed pages. ERRORS: InvalidArgument (a geometry this backend cannot serve: head_dim not a multiple of 8 in 8 … 256,
-// page_size not 16, 32, 64 or 128, dtype not f32 or bf16), ResourceExhausted.
-absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry);
+// Zeroed pages; `threads` threads write the zeros. ERRORS: InvalidArgument (a geometry this backend cannot serve:
+// head_dim not a multiple of 8 in 8 … 256, page_size not 16, 32, 64 or 128, dtype not f32 or bf16), ResourceExhausted.
+absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry, int threads);
 
 // Copies one page in every layer and head. REQUIRES: `cache` was made by make_cpu_kv_cache.
 void copy_page(KvCache& cache, PageId from, PageId to);

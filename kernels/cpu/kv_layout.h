@@ -16,6 +16,13 @@ namespace coppice::kernels::cpu {
 
 inline constexpr std::int32_t kBlockKeys = 16;
 
+// Where one key of one head stands, in words from the head's first page.
+struct SlotPlace {
+  std::int64_t key = 0;         // step 0; step s is kBlockKeys * s words on
+  std::int64_t value = 0;       // dimension 0; dimension d is d words on
+  std::int32_t value_byte = 0;  // which half of the words
+};
+
 // Plain numbers, in words; immutable. Made by kv_layout_of().
 struct KvLayout {
   std::int32_t per_word = 2;     // numbers in a word: 2 (bf16), 1 (f32)
@@ -29,6 +36,17 @@ struct KvLayout {
   std::int64_t page_words = 0;   // one page of one head, K and V
   std::int64_t head_words = 0;   // all pages of one head
   std::int64_t layer_words = 0;  // all heads of one layer
+
+  SlotPlace place(std::int32_t slot) const {
+    const std::int32_t offset = slot % page_size;
+    const std::int32_t block = offset / kBlockKeys;
+    const std::int32_t lane = offset % kBlockKeys;
+    const std::int64_t page = slot / page_size * page_words;
+    return {page + std::int64_t{block} * key_block_words + lane,
+            page + std::int64_t{page_blocks} * key_block_words + std::int64_t{block} * value_block_words +
+                std::int64_t{lane / per_word} * dim_lanes,
+            lane % per_word * 2};
+  }
 };
 
 }  // namespace coppice::kernels::cpu

@@ -1,0 +1,305 @@
+// Attention of one item for one key head. For each split of keys and each tile of a few matrix rows: scores, the
+// softmax of the split, the weighted sum of values, and its merge into the rows' results. What a row gets does not
+// depend on the rows beside it nor on keys beyond its limits: every row's sums run in the same order in every tile, and
+// a key that a row may not see has weight exactly 0 (values are finite, kv_cache.h).
+#include "kernels/cpu/attention_body.h"
+
+#include "kernels/cpu/attention_tile.h"
+
+namespace coppice::kernels::cpu::COPPICE_ISA {
+namespace {
+
+// --- one split for all resident rows ---
+
+template <typename Element, int kRows>
+void run_tile(const AttentionCall& call, const AttentionTask& task, Resident& resident, Tile& tile,
+              const Blocks& blocks) {
+  score_rows<Element, kRows>(call, resident, tile, blocks, task.scores);
+  soften_rows<Element>(call, resident, tile, task.scores, task.weights);
+  mix_rows<Element, kRows>(call, resident, tile, blocks, task.weights);
+}
+
+// Blocks of the split that some row of the tile sees. The first is even, because weights are packed two blocks at a
+// time.
+COPPICE_INLINE void limit_blocks(const AttentionCall& call, const Resident& resident, Tile& tile) {
+  std::int32_t first = resident.position[tile.row];
+  std::int32_t last = first;
+  for (std::int32_t i = 1; i < tile.count; ++i) {
+    const std::int32_t position = resident.position[tile.row + i];
+    first = position < first ? position : first;
+    last = position > last ? position : last;
+  }
+  const std::int32_t end = last + 1 < tile.split_end ? last + 1 : tile.split_end;
+  const std::int32_t lowest = call.window > 0 ? first - call.window + 1 : 0;
+  const std::int32_t begin = lowest > tile.split_begin ? lowest : tile.split_begin;
+  tile.block_end = end > tile.split_begin ? (end - tile.split_begin + kBlockKeys - 1) / kBlockKeys : 0;
+  tile.block_begin = (begin - tile.split_begin) / (2 * kBlockKeys) * 2;
+}
+
+template <typename Element>
+void run_split(const AttentionCall& call, const AttentionTask& task, Resident& resident, std::int32_t split_begin,
+               std::int32_t split_end, const Blocks& blocks) {
+  const std::int32_t tiles = (resident.count + kTileRows - 1) / kTileRows;
+  std::int32_t row = 0;
+  for (std::int32_t i = 0; i < tiles; ++i) {
+    Tile tile;
+    tile.row = row;
+    tile.count = (resident.count - row + tiles - i - 1) / (tiles - i);
+    tile.split_begin = split_begin;
+    tile.split_end = split_end;
+    row += tile.count;
+    limit_blocks(call, resident, tile);
+    if (tile.block_begin >= tile.block_end) {
+      continue;
+    }
+    switch (tile.count) {
+      case 1:
+        run_tile<Element, 1>(call, task, resident, tile, blocks);
+        break;
+      case 2:
+        run_tile<Element, 2>(call, task, resident, tile, blocks);
+        break;
+#if defined(__AVX2__)
+      case 3:
+        run_tile<Element, 3>(call, task, resident, tile, blocks);
+        break;
+#endif
+#if defined(__AVX512F__)
+      case 4:
+        run_tile<Element, 4>(call, task, resident, tile, blocks);
+        break;
+      case 5:
+        run_tile<Element, 5>(call, task, resident, tile, blocks);
+        break;
+      case 6:
+        run_tile<Element, 6>(call, task, resident, tile, blocks);
+        break;
+#endif
+      default:
+        break;
+    }
+  }
+}
+
+// --- where the keys are ---
+
+// Copies the keys of a drafted path, which lie in single slots, to a block of their own.
+template <typename Element>
+void gather_block(const KvLayout& layout, const AttentionTask& task, const std::int32_t* slots, std::int32_t count,
+                  std::uint32_t* keys, std::uint32_t* values) {
+  std::memset(keys, 0, static_cast<std::size_t>(layout.key_block_words) * sizeof *keys);
+  std::memset(values, 0, static_cast<std::size_t>(layout.value_block_words) * sizeof *values);
+  constexpr std::int64_t kPer = Element::kPerWord;
+  constexpr std::size_t kBytes = 4 / kPer;
+  for (std::int32_t i = 0; i < count; ++i) {
+    const SlotPlace place = layout.place(slots[i]);
+    for (std::int32_t step = 0; step < layout.steps; ++step) {
+      keys[step * kBlockKeys + i] = task.words[place.key + step * kBlockKeys];
+    }
+    const auto* source = reinterpret_cast<const std::uint8_t*>(task.words + place.value) + place.value_byte;
+    auto* target = reinterpret_cast<std::uint8_t*>(values + i / kPer * layout.dim_lanes);
+    for (std::int64_t dim = 0; dim < layout.dim_lanes; ++dim) {
+      std::memcpy(target + dim * 4 + (i % kPer) * 2, source + dim * 4, kBytes);
+    }
+  }
+}
+
+template <typename Element>
+void find_path_blocks(const AttentionCall& call, const AttentionTask& task, std::int32_t first_key,
+                      std::int32_t end_key, Blocks& blocks) {
+  const KvLayout& layout = call.layout;
+  for (std::int32_t key = first_key; key < end_key; key += kBlockKeys) {
+    const std::int32_t block = (key - first_key) / kBlockKeys;
+    const std::int32_t* slots = task.slots + (key - task.bounds[0]);
+    const std::int32_t count = end_key - key < kBlockKeys ? end_key - key : kBlockKeys;
+    bool in_place = slots[0] % kBlockKeys == 0;
+    for (std::int32_t i = 1; i < count; ++i) {
+      in_place = in_place && slots[i] == slots[0] + i;
+    }
+    if (in_place) {
+      const std::uint32_t* page = task.words + slots[0] / layout.page_size * layout.page_words;
+      const std::int32_t index = slots[0] % layout.page_size / kBlockKeys;
+      blocks.keys[block] = page + index * layout.key_block_words;
+      blocks.values[block] = page + layout.page_blocks * layout.key_block_words + index * layout.value_block_words;
+    } else {
+      std::uint32_t* keys = task.gathered + block * (layout.key_block_words + layout.value_block_words);
+      gather_block<Element>(layout, task, slots, count, keys, keys + layout.key_block_words);
+      blocks.keys[block] = keys;
+      blocks.values[block] = keys + layout.key_block_words;
+    }
+  }
+}
+
+COPPICE_INLINE void find_page_blocks(const AttentionCall& call, const AttentionTask& task, std::int32_t first_key,
+                                     std::int32_t end_key, Blocks& blocks) {
+  const KvLayout& layout = call.layout;
+  const std::int32_t count = (end_key - first_key + kBlockKeys - 1) / kBlockKeys;
+  const std::int32_t* pages = task.pages + (first_key - task.bounds[0]) / layout.page_size;
+  for (std::int32_t block = 0; block < count; ++block) {
+    const std::uint32_t* page = task.words + pages[block / layout.page_blocks] * layout.page_words;
+    const std::int32_t index = block % layout.page_blocks;
+    blocks.keys[block] = page + index * layout.key_block_words;
+    blocks.values[block] = page + layout.page_blocks * layout.key_block_words + index * layout.value_block_words;
+  }
+}
+
+// --- one item ---
+
+void write_output(const AttentionCall& call, std::int32_t row, std::int32_t head, const float* o, float l) {
+  const F32x16 inverse = broadcast(1.0F / l);
+  std::uint8_t* out = call.out + row * call.out_stride;
+  const std::int64_t first = std::int64_t{head} * call.layout.head_dim;
+  for (std::int64_t dim = 0; dim < call.layout.head_dim; dim += kLanes) {
+    const std::int64_t left = call.layout.head_dim - dim;
+    const std::int64_t count = left < kLanes ? left : kLanes;
+    // + 0: a zero has one sign, whatever keys of weight 0 stood beside.
+    const F32x16 value = add(multiply(load(o + dim), inverse), zero());
+    if (call.out_is_f32) {
+      store_first(reinterpret_cast<float*>(out) + first + dim, value, count);
+    } else {
+      store_bf16_first(reinterpret_cast<std::uint16_t*>(out) + first + dim, value, count);
+    }
+  }
+}
+
+COPPICE_INLINE std::int64_t partial_index(const AttentionCall& call, std::int64_t slot, std::int32_t head) {
+  return slot * call.query_heads + head;
+}
+
+// Makes matrix rows [begin, begin + count) of the task resident. Their results stand in scratch, or in the partial slot
+// that they are continued from or left in.
+void admit_rows(const AttentionCall& call, const AttentionTask& task, std::int32_t begin, Resident& resident) {
+  resident.first_position = 0x7FFFFFFF;
+  resident.last_position = -1;
+  for (std::int32_t i = 0; i < resident.count; ++i) {
+    const std::int32_t row = (begin + i) / call.group;
+    const std::int32_t head = task.key_head * call.group + (begin + i) % call.group;
+    const std::int32_t position = call.positions[task.row_begin + row];
+    resident.query[i] =
+        call.query + (task.row_begin + row) * call.query_stride + std::int64_t{head} * call.layout.steps * 4;
+    resident.position[i] = position;
+    resident.first_position = position < resident.first_position ? position : resident.first_position;
+    resident.last_position = position > resident.last_position ? position : resident.last_position;
+    resident.m[i] = -__builtin_inff();
+    resident.l[i] = 0;
+    resident.o[i] = task.resident_o + i * call.layout.dim_lanes;
+    if (task.folds && task.partial_begin >= 0) {
+      const std::int64_t index = partial_index(call, task.partial_begin + row, head);
+      resident.o[i] = call.partial_o + index * call.layout.dim_lanes;
+      if (task.continues) {
+        resident.m[i] = call.partial_ml[2 * index];
+        resident.l[i] = call.partial_ml[2 * index + 1];
+      }
+    }
+  }
+}
+
+// For an item that does not fold: the rows start from nothing in the slots of this split.
+void begin_split(const AttentionCall& call, const AttentionTask& task, std::int32_t begin, std::int32_t split,
+                 Resident& resident) {
+  for (std::int32_t i = 0; i < resident.count; ++i) {
+    const std::int64_t slot = task.partial_begin + std::int64_t{split} * task.row_count + (begin + i) / call.group;
+    const std::int64_t index = partial_index(call, slot, task.key_head * call.group + (begin + i) % call.group);
+    resident.o[i] = call.partial_o + index * call.layout.dim_lanes;
+    resident.m[i] = -__builtin_inff();
+    resident.l[i] = 0;
+  }
+}
+
+// Leaves (m, l) beside o in the slots, or writes the output.
+void finish_rows(const AttentionCall& call, const AttentionTask& task, std::int32_t begin, const Resident& resident) {
+  for (std::int32_t i = 0; i < resident.count; ++i) {
+    const std::int32_t row = task.row_begin + (begin + i) / call.group;
+    const std::int32_t head = task.key_head * call.group + (begin + i) % call.group;
+    if (task.folds && task.writes_output) {
+      write_output(call, row, head, resident.o[i], resident.l[i]);
+    } else {
+      const std::int64_t index = (resident.o[i] - call.partial_o) / call.layout.dim_lanes;
+      call.partial_ml[2 * index] = resident.m[i];
+      call.partial_ml[2 * index + 1] = resident.l[i];
+    }
+  }
+}
+
+template <typename Element>
+void run_item(const AttentionCall& call, const AttentionTask& task) {
+  Resident resident;
+  const std::int32_t rows = task.row_count * call.group;
+  for (std::int32_t begin = 0; begin < rows; begin += resident.count) {
+    resident.count = rows - begin < kResidentRows ? rows - begin : kResidentRows;
+    admit_rows(call, task, begin, resident);
+    for (std::int32_t split = 0; split < task.splits; ++split) {
+      const std::int32_t first_key = task.bounds[split];
+      const std::int32_t end_key = task.bounds[split + 1];
+      if (!task.folds) {
+        begin_split(call, task, begin, split, resident);
+      }
+      const bool seen = first_key <= resident.last_position &&
+                        (call.window == 0 || end_key > resident.first_position - call.window + 1);
+      if (seen) {
+        Blocks blocks;
+        if (task.slots != nullptr) {
+          find_path_blocks<Element>(call, task, first_key, end_key, blocks);
+        } else {
+          find_page_blocks(call, task, first_key, end_key, blocks);
+        }
+        run_split<Element>(call, task, resident, first_key, end_key, blocks);
+      }
+      if (!task.folds) {
+        finish_rows(call, task, begin, resident);
+      }
+    }
+    if (task.folds) {
+      finish_rows(call, task, begin, resident);
+    }
+  }
+}
+
+void run(const AttentionCall& call, const AttentionTask& task) {
+  if (call.layout.per_word == Bf16Words::kPerWord) {
+    run_item<Bf16Words>(call, task);
+  } else {
+    run_item<F32Words>(call, task);
+  }
+}
+
+void merge(const AttentionCall& call, std::int32_t row, const std::int32_t* slots, std::int32_t count,
+           std::int32_t head_begin, std::int32_t head_end, float* scratch) {
+  const std::int32_t dim_lanes = call.layout.dim_lanes;
+  for (std::int32_t head = head_begin; head < head_end; ++head) {
+    float m = -__builtin_inff();
+    float l = 0;
+    for (std::int32_t i = 0; i < count; ++i) {
+      const std::int64_t index = partial_index(call, slots[i], head);
+      const float* o = call.partial_o + index * dim_lanes;
+      const float m_added = call.partial_ml[2 * index];
+      const float l_added = call.partial_ml[2 * index + 1];
+      if (m_added == -__builtin_inff()) {
+        continue;
+      }
+      if (m == -__builtin_inff()) {
+        std::memcpy(scratch, o, static_cast<std::size_t>(dim_lanes) * sizeof *scratch);
+        m = m_added;
+        l = l_added;
+        continue;
+      }
+      const SoftmaxMerge weights = softmax_merge(m, m_added, [](float x) { return scalar_exponential(x); });
+      for (std::int64_t dim = 0; dim < dim_lanes; dim += kLanes) {
+        store(scratch + dim, multiply_add(load(scratch + dim), broadcast(weights.kept),
+                                          multiply(load(o + dim), broadcast(weights.added))));
+      }
+      m = weights.m;
+      l = __builtin_fmaf(l, weights.kept, l_added * weights.added);
+    }
+    write_output(call, row, head, scratch, l);
+  }
+}
+
+}  // namespace
+
+const AttentionBody& attention_body() {
+  static constexpr AttentionBody kBody = {run, merge};
+  return kBody;
+}
+
+}  // namespace coppice::kernels::cpu::COPPICE_ISA

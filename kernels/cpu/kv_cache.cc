@@ -1,0 +1,100 @@
+// The KV pages of all layers in host memory, and the copies that the pool asks for.
+#include "kernels/cpu/kv_cache.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "kernels/cpu/memory.h"
+#include "kernels/kv_split.h"
+
+namespace coppice::kernels::cpu {
+namespace {
+
+constexpr std::int32_t kVectorLanes = 16;
+constexpr std::int32_t kHeadDimMax = 256;
+
+CpuKvCache& as_cpu(KvCache& cache) {
+  return static_cast<CpuKvCache&>(cache);
+}
+
+// One key's words in its K block, and its numbers in its V block.
+void move_key(const KvLayout& layout, std::uint32_t* head, KvSlot from, KvSlot to) {
+  const SlotPlace source = layout.place(from);
+  const SlotPlace target = layout.place(to);
+  for (std::int32_t step = 0; step < layout.steps; ++step) {
+    head[target.key + step * kBlockKeys] = head[source.key + step * kBlockKeys];
+  }
+  const std::size_t bytes = sizeof(std::uint32_t) / static_cast<std::size_t>(layout.per_word);
+  auto* to_value = reinterpret_cast<std::uint8_t*>(head + target.value) + target.value_byte;
+  const auto* from_value = reinterpret_cast<const std::uint8_t*>(head + source.value) + source.value_byte;
+  for (std::int32_t dim = 0; dim < layout.head_dim; ++dim) {
+    std::memcpy(to_value + dim * 4, from_value + dim * 4, bytes);
+  }
+}
+
+}  // namespace
+
+KvLayout kv_layout_of(const KvGeometry& geometry) {
+  KvLayout layout;
+  layout.per_word = geometry.dtype == DType::kF32 ? 1 : 2;
+  layout.head_dim = geometry.head_dim;
+  layout.dim_lanes = (geometry.head_dim + kVectorLanes - 1) / kVectorLanes * kVectorLanes;
+  layout.steps = geometry.head_dim / layout.per_word;
+  layout.page_size = geometry.page_size;
+  layout.page_blocks = geometry.page_size / kBlockKeys;
+  layout.key_block_words = layout.steps * kBlockKeys;
+  layout.value_block_words = kBlockKeys / layout.per_word * layout.dim_lanes;
+  layout.page_words = std::int64_t{layout.page_blocks} * (layout.key_block_words + layout.value_block_words);
+  layout.head_words = layout.page_words * geometry.pages;
+  layout.layer_words = layout.head_words * geometry.key_heads;
+  return layout;
+}
+
+CpuKvCache::CpuKvCache(const KvGeometry& geometry, Buffer memory)
+    : KvCache(geometry), layout_(kv_layout_of(geometry)), memory_(std::move(memory)) {}
+
+absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry, int threads) {
+  if (geometry.head_dim < 8 || geometry.head_dim > kHeadDimMax || geometry.head_dim % 8 != 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("KV cache: head_dim {} is not a multiple of 8 from 8 to {}", geometry.head_dim, kHeadDimMax));
+  }
+  if (geometry.page_size < kBlockKeys || kSmallSplit % geometry.page_size != 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("KV cache: page_size {} is not one of 16, 32, 64, 128", geometry.page_size));
+  }
+  if (geometry.dtype == DType::kF16) {
+    return absl::InvalidArgumentError("KV cache: f16 is not kept on the CPU; use bf16 or f32");
+  }
+  const KvLayout layout = kv_layout_of(geometry);
+  const auto words = static_cast<std::size_t>(layout.layer_words) * static_cast<std::size_t>(geometry.layers);
+  COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_zeroed(words * sizeof(std::uint32_t), threads));
+  return std::make_unique<CpuKvCache>(geometry, std::move(memory));
+}
+
+void copy_page(KvCache& cache, PageId from, PageId to) {
+  CpuKvCache& target = as_cpu(cache);
+  const std::int64_t page_words = target.layout().page_words;
+  for (std::int32_t layer = 0; layer < cache.geometry().layers; ++layer) {
+    for (std::int32_t head = 0; head < cache.geometry().key_heads; ++head) {
+      std::uint32_t* pages = target.head(layer, head);
+      std::memcpy(pages + to * page_words, pages + from * page_words,
+                  static_cast<std::size_t>(page_words) * sizeof(std::uint32_t));
+    }
+  }
+}
+
+void move_slots(KvCache& cache, std::span<const SlotMove> moves) {
+  CpuKvCache& target = as_cpu(cache);
+  for (std::int32_t layer = 0; layer < cache.geometry().layers; ++layer) {
+    for (std::int32_t head = 0; head < cache.geometry().key_heads; ++head) {
+      for (const SlotMove& move : moves) {
+        move_key(target.layout(), target.head(layer, head), move.from, move.to);
+      }
+    }
+  }
+}
+
+}  // namespace coppice::kernels::cpu

@@ -1,0 +1,169 @@
+// Norm, rotation and storing of fresh Q, K, V, over tokens and heads.
+#include "kernels/cpu/rope.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/kv_cache.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/rope_body.h"
+
+namespace coppice::kernels::cpu {
+namespace {
+
+constexpr std::int32_t kHeadDimMax = 256;
+constexpr std::int64_t kAngleGrain = 2048;  // sines that are worth a thread
+
+// Cosines and sines of one list of positions. A value.
+struct Table {
+  std::vector<std::int32_t> positions;
+  std::vector<float> inverse_frequency;
+  float factor = 0;
+  std::vector<float> cosine_sine;  // [tokens][cosines, sines]
+
+  bool matches(std::span<const std::int32_t> wanted, const RopeParameters& parameters) const {
+    const std::span frequency(parameters.inverse_frequency, static_cast<std::size_t>(parameters.rotary_dim / 2));
+    return factor == parameters.attention_factor && std::ranges::equal(positions, wanted) &&
+           std::ranges::equal(inverse_frequency, frequency);
+  }
+};
+
+// The nearest finite number: a masked value must stay harmless when it is multiplied by zero (kv_cache.h).
+std::uint16_t finite_bf16(std::uint16_t bits) {
+  return (bits & 0x7F80U) == 0x7F80U ? static_cast<std::uint16_t>((bits & 0x8000U) | 0x7F7FU) : bits;
+}
+float finite_f32(float value) {
+  return std::isfinite(value) ? value : std::copysign(3.402823466e38F, value);
+}
+
+}  // namespace
+
+struct CpuRope::State {
+  CpuContext context;
+  const RopeBody& body;
+  const ElementwiseBody& elementwise;
+  // One per kind of rope in a model (local and global layers), in turns.
+  std::array<Table, 2> tables;
+  std::size_t next_table = 0;
+
+  const Table& table_for(std::span<const std::int32_t> positions, const RopeParameters& parameters);
+  void store_heads(const float* row, KvSlot slot, const float* cosine_sine, const RopeParameters& parameters,
+                   CpuKvCache& cache, std::int32_t layer) const;
+  void write_query(const float* row, const float* cosine_sine, const RopeParameters& parameters, DType dtype,
+                   std::uint8_t* out) const;
+};
+
+CpuRope::CpuRope(const CpuContext& context)
+    : state_(new State{context,
+                       COPPICE_SELECT_BODY(context.isa, rope_body),
+                       COPPICE_SELECT_BODY(context.isa, elementwise_body),
+                       {},
+                       0}) {}
+CpuRope::~CpuRope() = default;
+
+const Table& CpuRope::State::table_for(std::span<const std::int32_t> positions, const RopeParameters& parameters) {
+  for (const Table& table : tables) {
+    if (table.matches(positions, parameters)) {
+      return table;
+    }
+  }
+  Table& table = tables[next_table];
+  next_table = (next_table + 1) % tables.size();
+  const std::int64_t half = parameters.rotary_dim / 2;
+  table.positions.assign(positions.begin(), positions.end());
+  table.inverse_frequency.assign(parameters.inverse_frequency, parameters.inverse_frequency + half);
+  table.factor = parameters.attention_factor;
+  table.cosine_sine.resize(positions.size() * static_cast<std::size_t>(2 * half));
+  const std::int64_t grain = std::max<std::int64_t>(1, kAngleGrain / std::max<std::int64_t>(1, half));
+  const auto count = static_cast<std::int64_t>(positions.size());
+  parallel_for(context.threads, count, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t token = begin; token < end; ++token) {
+      float* row = table.cosine_sine.data() + token * 2 * half;
+      for (std::int64_t i = 0; i < half; ++i) {
+        const float angle = static_cast<float>(positions[static_cast<std::size_t>(token)]) *
+                            table.inverse_frequency[static_cast<std::size_t>(i)];
+        row[i] = static_cast<float>(std::cos(static_cast<double>(angle))) * table.factor;
+        row[half + i] = static_cast<float>(std::sin(static_cast<double>(angle))) * table.factor;
+      }
+    }
+  });
+  return table;
+}
+
+// K and V of one token, all heads.
+void CpuRope::State::store_heads(const float* row, KvSlot slot, const float* cosine_sine,
+                                 const RopeParameters& parameters, CpuKvCache& cache, std::int32_t layer) const {
+  const KvLayout& layout = cache.layout();
+  const std::int32_t head_dim = layout.head_dim;
+  const SlotPlace place = layout.place(slot);
+  for (std::int32_t head = 0; head < parameters.key_heads; ++head) {
+    const float* key = row + (parameters.query_heads + head) * head_dim;
+    const float* value = key + parameters.key_heads * head_dim;
+    std::uint32_t* pages = cache.head(layer, head);
+    std::array<float, kHeadDimMax> rotated;
+    body.rotate(key, parameters.key_norm, parameters.norm_epsilon, cosine_sine, parameters.rotary_dim, head_dim,
+                rotated.data());
+    if (layout.per_word == 1) {
+      for (std::int32_t dim = 0; dim < head_dim; ++dim) {
+        std::memcpy(pages + place.key + dim * kBlockKeys, &rotated[static_cast<std::size_t>(dim)], sizeof(float));
+        const float finite = finite_f32(value[dim]);
+        std::memcpy(pages + place.value + dim, &finite, sizeof finite);
+      }
+      continue;
+    }
+    std::array<std::uint16_t, kHeadDimMax> halves;
+    elementwise.to_bf16(rotated.data(), DType::kF32, head_dim, halves.data());
+    for (std::int32_t step = 0; step < layout.steps; ++step) {
+      std::memcpy(pages + place.key + step * kBlockKeys, &halves[static_cast<std::size_t>(2 * step)], 4);
+    }
+    elementwise.to_bf16(value, DType::kF32, head_dim, halves.data());
+    auto* bytes = reinterpret_cast<std::uint8_t*>(pages + place.value) + place.value_byte;
+    for (std::int32_t dim = 0; dim < head_dim; ++dim) {
+      const std::uint16_t finite = finite_bf16(halves[static_cast<std::size_t>(dim)]);
+      std::memcpy(bytes + dim * 4, &finite, sizeof finite);
+    }
+  }
+}
+
+void CpuRope::State::write_query(const float* row, const float* cosine_sine, const RopeParameters& parameters,
+                                 DType dtype, std::uint8_t* out) const {
+  const std::int32_t head_dim = parameters.head_dim;
+  for (std::int32_t head = 0; head < parameters.query_heads; ++head) {
+    std::array<float, kHeadDimMax> rotated;
+    body.rotate(row + head * head_dim, parameters.query_norm, parameters.norm_epsilon, cosine_sine,
+                parameters.rotary_dim, head_dim, rotated.data());
+    std::uint8_t* place = out + static_cast<std::size_t>(head * head_dim) * dtype_bytes(dtype);
+    if (dtype == DType::kF32) {
+      std::memcpy(place, rotated.data(), static_cast<std::size_t>(head_dim) * sizeof(float));
+    } else {
+      elementwise.to_bf16(rotated.data(), DType::kF32, head_dim, reinterpret_cast<std::uint16_t*>(place));
+    }
+  }
+}
+
+void CpuRope::rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
+                             const RopeParameters& parameters, KvCache& cache, std::int32_t layer,
+                             const Matrix& query_out) {
+  State& state = *state_;
+  CpuKvCache& target = static_cast<CpuKvCache&>(cache);
+  COPPICE_CHECK(parameters.head_dim <= kHeadDimMax, "rope: head_dim");
+  const Table& table = state.table_for(positions, parameters);
+  const std::int64_t row_bytes = qkv.columns * static_cast<std::int64_t>(sizeof(float));
+  parallel_rows(state.context.threads, qkv.rows, row_bytes, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t token = begin; token < end; ++token) {
+      const float* row = static_cast<const float*>(qkv.data) + token * qkv.stride;
+      const float* cosine_sine = table.cosine_sine.data() + token * parameters.rotary_dim;
+      state.store_heads(row, slots[static_cast<std::size_t>(token)], cosine_sine, parameters, target, layer);
+      std::uint8_t* out = static_cast<std::uint8_t*>(query_out.data) +
+                          token * query_out.stride * static_cast<std::int64_t>(dtype_bytes(query_out.dtype));
+      state.write_query(row, cosine_sine, parameters, query_out.dtype, out);
+    }
+  });
+}
+
+}  // namespace coppice::kernels::cpu
