@@ -44,6 +44,11 @@ float finite_f32(float value) {
 }  // namespace
 
 struct CpuRope::State {
+  explicit State(const CpuContext& given)
+      : context(given),
+        body(COPPICE_SELECT_BODY(given.isa, rope_body)),
+        elementwise(COPPICE_SELECT_BODY(given.isa, elementwise_body)) {}
+
   CpuContext context;
   const RopeBody& body;
   const ElementwiseBody& elementwise;
@@ -58,12 +63,7 @@ struct CpuRope::State {
                    std::uint8_t* out) const;
 };
 
-CpuRope::CpuRope(const CpuContext& context)
-    : state_(new State{context,
-                       COPPICE_SELECT_BODY(context.isa, rope_body),
-                       COPPICE_SELECT_BODY(context.isa, elementwise_body),
-                       {},
-                       0}) {}
+CpuRope::CpuRope(const CpuContext& context) : state_(std::make_unique<State>(context)) {}
 CpuRope::~CpuRope() = default;
 
 const Table& CpuRope::State::table_for(std::span<const std::int32_t> positions, const RopeParameters& parameters) {
