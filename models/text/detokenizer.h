@@ -30,14 +30,14 @@ class Detokenizer {
   std::string finish();
 
  private:
-  void append_text(std::string_view bytes, bool is_special, std::string& out);
-  void flush_run(std::string& out);
-  void drain_run(std::string& out);
+  void flush_pending(std::string& out);
+  void strip_start(std::string& text);
 
   const Tokenizer* tokenizer_;
   DetokenizeOptions options_;
-  std::string pending_;  // bytes that are not text yet: part of a character or a byte-fallback run
-  std::int32_t strip_left_ = 0;  // units that may still be stripped from the start
+  std::string pending_;          // not text yet: part of a character, or a run of byte tokens
+  bool is_first_ = true;         // the next token is decoded as the first one
+  std::int32_t strip_left_ = 0;  // units that may still be stripped from the start of the text
 };
 
 }  // namespace coppice::text

@@ -18,13 +18,13 @@ struct StopMatch {
   std::optional<std::size_t> index;  // which stop string ended the stream, if one did
 };
 
-// Looks for several stop strings in one stream. A value: owned by its session, used by one thread
-// at a time. push() costs O(bytes pushed), amortised, whatever the stop strings are.
+// Looks for several stop strings in one stream. A value: owned by its session, used by one thread at a time.
+// push() costs O(bytes pushed x stop strings), amortised, whatever they are (Knuth, Morris, Pratt, SIAM J. Comput.
+// 1977).
 class StopStringMatcher {
  public:
-  // Empty stop strings are ignored (their index never comes). include_stop: the matched string is
-  // part of the text.
-  explicit StopStringMatcher(std::vector<std::string> stops, bool include_stop = false);
+  // Empty stop strings are ignored (their index never comes). include_stop: the matched string is part of the text.
+  explicit StopStringMatcher(const std::vector<std::string>& stops, bool include_stop = false);
 
   // REQUIRES: no match so far.
   StopMatch push(std::string_view text);
@@ -36,8 +36,18 @@ class StopStringMatcher {
   bool empty() const { return stops_.empty(); }
 
  private:
-  std::vector<std::string> stops_;
-  std::string held_;
+  struct Stop {
+    std::string text;
+    std::size_t index;                  // in the constructor's list
+    std::vector<std::size_t> fallback;  // [n]: longest proper prefix that also ends text[0, n)
+    std::size_t matched = 0;            // bytes of text that the stream ends with
+  };
+
+  static void advance(Stop& stop, char byte);
+
+  std::vector<Stop> stops_;
+  bool include_stop_;
+  std::string held_;  // the end of the stream that may be the beginning of a stop string
 };
 
 }  // namespace coppice::text

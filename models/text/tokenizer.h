@@ -41,36 +41,33 @@ struct EncodeOptions {
 
 // How one token takes part in decoding; see DecodeRules. For Detokenizer.
 enum class TokenForm : std::uint8_t {
-  kAbsent,  // no such id, or a token without text (a sentencepiece control piece that is not shown)
+  kAbsent,  // no such id, or a token that never has text (a sentencepiece control piece)
   kText,    // `bytes` is added to the text
   kByte,    // `bytes` is one byte of a byte-fallback run
-  kSpecial,  // as kText, left out when special tokens are skipped
 };
 
 struct TokenText {
   TokenForm form = TokenForm::kAbsent;
-  std::string_view bytes;  // owned by the tokenizer
+  bool is_special = false;  // left out when special tokens are skipped
+  std::string_view bytes;   // owned by the tokenizer
 };
 
 // What becomes of bytes that are not UTF-8. All three replace by U+FFFD; they differ in how many.
 enum class InvalidBytes : std::uint8_t {
-  kMaximalSubpart,  // byte-level BPE: one for each maximal subpart (Unicode 3.9; Rust
-                    // from_utf8_lossy)
-  kWholeRun,  // HF ByteFallback: an invalid run of byte tokens becomes one per byte, also its valid
-              // parts
-  kEachByte,  // sentencepiece: valid characters of a run stay, every other byte becomes one
+  kMaximalSubpart,  // byte-level BPE: one for each maximal subpart (Unicode 3.9; Rust from_utf8_lossy)
+  kWholeRun,        // HF ByteFallback: an invalid run of byte tokens becomes one per byte, also its valid parts
+  kEachByte,        // sentencepiece: valid characters of a run stay, every other byte becomes one
 };
 
-// The part of decoding that looks across tokens. The text is the concatenation of the tokens'
-// bytes, after these rules.
+// The part of decoding that looks across tokens. The text is the concatenation of the tokens' bytes, under these rules.
 struct DecodeRules {
   InvalidBytes invalid_bytes = InvalidBytes::kMaximalSubpart;
-  std::string strip_unit;        // what may be stripped from the start of the text: " " or nothing
-  std::int32_t strip_count = 0;  // at most so many units
-  bool strip_within_first_token =
-      false;  // only inside the first token with text (Metaspace, sentencepiece)
-  bool strip_after_special =
-      false;  // a shown special token starts the stripping anew (sentencepiece, legacy)
+  std::string strip_unit;  // what is stripped from the start of the whole text, at most strip_count times
+  std::int32_t strip_count = 0;
+  // token_text(id, true) is asked for the first token, and for those behind it until there is text. Metaspace and
+  // sentencepiece drop the leading space there.
+  bool first_until_text = false;
+  bool first_after_special = false;  // a shown special token makes the next one a first token again
 };
 
 // A loaded tokenizer. Immutable after load_tokenizer; every method may be called from any thread at
@@ -85,8 +82,7 @@ class Tokenizer {
   // Ids of `utf8`. Bytes that are not UTF-8 are taken as U+FFFD, one for each maximal subpart,
   // before anything else. ERRORS: InvalidArgument when the text is longer than kEncodeBytesMax;
   // ResourceExhausted when the model's pre-tokenizer pattern gives up on it.
-  virtual absl::StatusOr<std::vector<TokenId>> encode(std::string_view utf8,
-                                                      EncodeOptions options) const = 0;
+  virtual absl::StatusOr<std::vector<TokenId>> encode(std::string_view utf8, EncodeOptions options) const = 0;
 
   // The text of `ids`, always valid UTF-8. Ids outside the vocabulary are skipped. Equal to pushing
   // the ids through a Detokenizer.
@@ -110,8 +106,8 @@ class Tokenizer {
   // "bpe" or "sentencepiece", for people.
   virtual std::string_view kind() const = 0;
 
-  // What Detokenizer works from.
-  virtual TokenText token_text(TokenId id) const = 0;
+  // What Detokenizer works from. `is_first`: no token came before it (DecodeRules).
+  virtual TokenText token_text(TokenId id, bool is_first) const = 0;
   virtual const DecodeRules& decode_rules() const = 0;
 };
 
@@ -124,7 +120,6 @@ inline constexpr std::size_t kEncodeBytesMax = std::size_t{64} << 20;
 // `tokenizer_class`); `tokenizer_config.json` beside them names special tokens. The caller owns the
 // result. ERRORS: NotFound without any of these files; InvalidArgument, naming file and component,
 // for anything malformed or not supported (nothing is ever silently ignored).
-absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(
-    const std::filesystem::path& model_folder);
+absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& model_folder);
 
 }  // namespace coppice::text

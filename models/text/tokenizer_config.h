@@ -18,7 +18,7 @@ namespace coppice::text {
 struct AddedToken {
   std::string content;
   TokenId id = -1;
-  bool special = false;  // skipped by decode(skip_special), recognised in text only when asked for
+  bool special = false;      // skipped by decode(skip_special), recognised in text only when asked for
   bool single_word = false;  // only between non-word characters
   bool lstrip = false;       // takes the white space on its left
   bool rstrip = false;       // takes the white space on its right
@@ -45,8 +45,7 @@ struct TokenizerConfig {
   std::int64_t model_max_length = 0;     // 0: not given
   std::vector<AddedToken> added_tokens;  // added_tokens_decoder, ascending ids
   std::vector<std::string> additional_special_tokens;
-  std::vector<NamedTemplate>
-      chat_templates;  // `chat_template.jinja` wins over an entry "default" of the JSON
+  std::vector<NamedTemplate> chat_templates;  // `chat_template.jinja` wins over an entry "default" of the JSON
 
   // The template of that name, or nothing. The view lives as long as the config.
   std::optional<std::string_view> chat_template(std::string_view name = "default") const;
@@ -57,5 +56,8 @@ struct TokenizerConfig {
 // missing: fields stay empty. ERRORS: InvalidArgument naming the file and the field when one is
 // malformed or too large.
 absl::StatusOr<TokenizerConfig> load_tokenizer_config(const std::filesystem::path& model_folder);
+
+// The content of a `tokenizer_config.json` alone. ERRORS: as above.
+absl::StatusOr<TokenizerConfig> tokenizer_config_from_json(std::string_view text);
 
 }  // namespace coppice::text

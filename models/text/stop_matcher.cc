@@ -1,0 +1,73 @@
+// One prefix automaton per stop string; the longest partial match says how much of the stream's end is not certain.
+#include "models/text/stop_matcher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace coppice::text {
+
+StopStringMatcher::StopStringMatcher(const std::vector<std::string>& stops, bool include_stop)
+    : include_stop_(include_stop) {
+  for (std::size_t index = 0; index < stops.size(); ++index) {
+    const std::string& text = stops[index];
+    if (text.empty()) {
+      continue;
+    }
+    std::vector<std::size_t> fallback(text.size() + 1, 0);
+    std::size_t length = 0;
+    for (std::size_t at = 1; at < text.size(); ++at) {
+      while (length > 0 && text[at] != text[length]) {
+        length = fallback[length];
+      }
+      length += text[at] == text[length] ? 1 : 0;
+      fallback[at + 1] = length;
+    }
+    stops_.push_back({text, index, std::move(fallback), 0});
+  }
+}
+
+void StopStringMatcher::advance(Stop& stop, char byte) {
+  while (stop.matched > 0 && stop.text[stop.matched] != byte) {
+    stop.matched = stop.fallback[stop.matched];
+  }
+  stop.matched += stop.text[stop.matched] == byte ? 1 : 0;
+}
+
+StopMatch StopStringMatcher::push(std::string_view text) {
+  std::string stream = std::move(held_) + std::string(text);
+  const std::size_t seen = stream.size() - text.size();
+  held_.clear();
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const Stop* complete = nullptr;
+    for (Stop& stop : stops_) {
+      COPPICE_CHECK(stop.matched < stop.text.size(), "push() after a match");
+      advance(stop, text[at]);
+      if (stop.matched == stop.text.size() && (complete == nullptr || stop.text.size() > complete->text.size())) {
+        complete = &stop;
+      }
+    }
+    if (complete != nullptr) {
+      const std::size_t end = seen + at + 1;
+      stream.resize(include_stop_ ? end : end - complete->text.size());
+      return {std::move(stream), complete->index};
+    }
+  }
+  std::size_t uncertain = 0;
+  for (const Stop& stop : stops_) {
+    uncertain = std::max(uncertain, stop.matched);
+  }
+  held_ = stream.substr(stream.size() - uncertain);
+  stream.resize(stream.size() - uncertain);
+  return {std::move(stream), std::nullopt};
+}
+
+std::string StopStringMatcher::finish() {
+  for (Stop& stop : stops_) {
+    stop.matched = 0;
+  }
+  return std::exchange(held_, std::string());
+}
+
+}  // namespace coppice::text
