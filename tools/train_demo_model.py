@@ -546,7 +546,10 @@ class Layer(torch.nn.Module):
         width, head = c["hidden_size"], c["head_dim"]
         self.heads, self.kv_heads, self.head = (
             c["num_attention_heads"], c["num_key_value_heads"], head)
-        linear = lambda i, o: torch.nn.Linear(i, o, bias=False)
+
+        def linear(inputs, outputs):
+            return torch.nn.Linear(inputs, outputs, bias=False)
+
         self.input_layernorm, self.post_attention_layernorm = Norm(width), Norm(width)
         self.self_attn = torch.nn.ModuleDict({
             "q_proj": linear(width, self.heads * head),
