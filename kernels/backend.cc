@@ -1,6 +1,8 @@
 // The contract of every operation, checked once here for all devices.
 #include "kernels/backend.h"
 
+#include <chrono>
+
 #include "absl/status/status.h"
 #include "base/check.h"
 #include "fmt/format.h"
@@ -24,6 +26,22 @@ bool is_f32(const Matrix& matrix) {
 std::int64_t size_of(std::size_t count) {
   return static_cast<std::int64_t>(count);
 }
+
+// Adds the time of its own life to a sum.
+class ScopedTimer {
+ public:
+  explicit ScopedTimer(std::uint64_t& sum_ns) : sum_ns_(sum_ns) {}
+  ~ScopedTimer() {
+    const auto spent = std::chrono::steady_clock::now() - begin_;
+    sum_ns_ += static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count());
+  }
+  ScopedTimer(const ScopedTimer&) = delete;
+  ScopedTimer& operator=(const ScopedTimer&) = delete;
+
+ private:
+  std::uint64_t& sum_ns_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
 
 absl::Status check_parts(std::span<const HostTensor> parts, std::span<const HostTensor> biases, DType dtype) {
   if (parts.empty() || (!biases.empty() && biases.size() != parts.size())) {
@@ -76,6 +94,7 @@ absl::StatusOr<std::unique_ptr<KvCache>> Backend::make_kv_cache(const KvGeometry
 void Backend::embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) {
   COPPICE_CHECK(is_view(table) && is_view(out) && is_f32(out), "embed: bad view");
   COPPICE_CHECK(out.rows == size_of(tokens.size()) && out.columns == table.columns, "embed: shapes differ");
+  const ScopedTimer timer(times_.other_ns);
   do_embed(tokens, table, out);
 }
 
@@ -83,6 +102,7 @@ void Backend::rms_norm(const Matrix& x, const float* weight, float epsilon, cons
   COPPICE_CHECK(is_view(x) && is_f32(x) && is_view(out) && out.dtype != DType::kF16, "rms_norm: bad view");
   COPPICE_CHECK(out.rows == x.rows && out.columns == x.columns, "rms_norm: shapes differ");
   COPPICE_CHECK(weight != nullptr, "rms_norm: no weight");
+  const ScopedTimer timer(times_.other_ns);
   do_rms_norm(x, weight, epsilon, out);
 }
 
@@ -92,6 +112,7 @@ void Backend::linear(const Matrix& in, const LinearWeight& weight, LinearEpilogu
                 "linear: shapes differ");
   COPPICE_CHECK(in.dtype != DType::kF16 && (is_f32(out) || out.dtype == in.dtype), "linear: bad types");
   COPPICE_CHECK(epilogue == LinearEpilogue::kStore || is_f32(out), "linear: kAdd needs f32");
+  const ScopedTimer timer(times_.linear_ns);
   do_linear(in, weight, epilogue, out);
 }
 
@@ -114,6 +135,7 @@ void Backend::rope_and_store(const Matrix& qkv, std::span<const std::int32_t> po
   COPPICE_CHECK(parameters.rotary_dim >= 0 && parameters.rotary_dim <= head_dim && parameters.rotary_dim % 2 == 0 &&
                     (parameters.rotary_dim == 0 || parameters.inverse_frequency != nullptr),
                 "rope_and_store: bad rotary_dim");
+  const ScopedTimer timer(times_.other_ns);
   do_rope_and_store(qkv, positions, slots, parameters, cache, layer, query_out);
 }
 
@@ -135,6 +157,7 @@ void Backend::attention(const AttentionPlan& plan, const AttentionParameters& pa
                     out.columns == query.columns,
                 "attention: shapes differ");
   COPPICE_CHECK(layer >= 0 && layer < geometry.layers, "attention: no such layer");
+  const ScopedTimer timer(times_.attention_ns);
   do_attention(plan, parameters, query, cache, layer, out);
 }
 
@@ -142,18 +165,21 @@ void Backend::swiglu(const Matrix& gate_up, const Matrix& out) {
   COPPICE_CHECK(is_view(gate_up) && is_view(out) && out.dtype != DType::kF16, "swiglu: bad view");
   COPPICE_CHECK(is_f32(gate_up) || gate_up.dtype == out.dtype, "swiglu: bad types");
   COPPICE_CHECK(gate_up.rows == out.rows && gate_up.columns == 2 * out.columns, "swiglu: shapes differ");
+  const ScopedTimer timer(times_.other_ns);
   do_swiglu(gate_up, out);
 }
 
 void Backend::gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) {
   COPPICE_CHECK(is_view(in) && is_f32(in) && is_view(out) && is_f32(out), "gather_rows: bad view");
   COPPICE_CHECK(out.rows == size_of(rows.size()) && out.columns == in.columns, "gather_rows: shapes differ");
+  const ScopedTimer timer(times_.other_ns);
   do_gather_rows(in, rows, out);
 }
 
 void Backend::sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results) {
   COPPICE_CHECK(is_view(logits) && is_f32(logits), "sample: bad view");
   COPPICE_CHECK(logits.rows == size_of(rows.size()) && rows.size() == results.size(), "sample: row counts differ");
+  const ScopedTimer timer(times_.sample_ns);
   do_sample(logits, rows, results);
 }
 

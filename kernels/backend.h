@@ -95,9 +95,22 @@ struct AttentionParameters {
 
 enum class LinearEpilogue : std::uint8_t { kStore, kAdd };  // out = product, or out += product (the residual stream)
 
+// Nanoseconds that callers spent inside operations since the backend was made: for benchmarks, which want to know where
+// a step goes. On a device that works behind the caller's back these are the times to enqueue.
+struct OperationTimes {
+  std::uint64_t linear_ns = 0;
+  std::uint64_t attention_ns = 0;
+  std::uint64_t other_ns = 0;  // of the forward pass: norms, rotation, activation, gathering
+  std::uint64_t sample_ns = 0;
+
+  std::uint64_t forward_ns() const { return linear_ns + attention_ns + other_ns; }
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  OperationTimes operation_times() const { return times_; }
 
   virtual std::string name() const = 0;            // "cpu", "cuda"
   virtual std::string description() const = 0;     // instruction set, cores
@@ -166,6 +179,8 @@ class Backend {
                          std::span<SamplingResult> results) = 0;
   virtual void do_copy_page(KvCache& cache, PageId from, PageId to) = 0;
   virtual void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) = 0;
+
+  OperationTimes times_;
 };
 
 }  // namespace coppice::kernels
