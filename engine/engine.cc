@@ -1,0 +1,31 @@
+#include "engine/engine.h"
+
+#include <utility>
+
+#include "engine/engine_core.h"
+
+namespace coppice::engine {
+namespace {
+
+#ifdef NDEBUG
+constexpr bool kDebugBuild = false;
+#else
+constexpr bool kDebugBuild = true;
+#endif
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::create(const Limits& limits, const EngineOptions& options,
+                                                       const models::ModelConfig& model,
+                                                       std::unique_ptr<StepExecutor> executor) {
+  if (limits.pages < 1 || limits.running_max < 1 || limits.step_tokens_max < limits.running_max ||
+      limits.step_logits_max < limits.running_max || limits.model_tokens_max < 1) {
+    return absl::InvalidArgumentError("engine limits do not fit together; derive them with derive_limits()");
+  }
+  EngineParts parts;
+  parts.executor = std::move(executor);
+  parts.check_integrity = kDebugBuild;
+  return std::make_unique<EngineCore>(limits, options, model, std::move(parts));
+}
+
+}  // namespace coppice::engine

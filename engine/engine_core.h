@@ -1,0 +1,113 @@
+// EngineCore: the Engine as it is. A step: take commands, expire deadlines, choose (Scheduler), guess (Speculator),
+// write the plan (PlanBuilder), run it (StepExecutor), commit tokens, send events, retire what ended. It owns all of
+// these and has no other thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/bounded_queue.h"
+#include "base/clock.h"
+#include "base/snapshot.h"
+#include "engine/engine.h"
+#include "engine/outbox.h"
+#include "engine/plan_builder.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+#include "engine/speculator.h"
+#include "engine/step_executor.h"
+
+namespace coppice::engine {
+
+// What Engine::create chooses by default and tests choose otherwise.
+struct EngineParts {
+  std::unique_ptr<StepExecutor> executor;
+  std::unique_ptr<Speculator> speculator;  // may be null: no drafts
+  std::unique_ptr<base::Clock> clock;      // null: the steady clock
+  std::int32_t draft_max = 32;             // draft nodes of one sequence in one step
+  bool check_integrity = false;            // after every step
+};
+
+// Owner: the program's main object. Thread: as Engine says.
+class EngineCore final : public Engine {
+ public:
+  EngineCore(const Limits& limits, const EngineOptions& options, const models::ModelConfig& model, EngineParts parts);
+  ~EngineCore() override;
+
+  bool submit(Request request) override;
+  void cancel(RequestId request, std::int32_t choice) override;
+  EngineStats stats() const override { return published_.read(); }
+  bool step() override;
+  void wait_for_work() override { commands_.wait(); }
+  void stop_waiting() override { commands_.close(); }
+
+  const Scheduler& scheduler() const { return scheduler_; }  // for tests
+
+ private:
+  struct Command {
+    Request request;             // to submit, when choice_to_cancel is kSubmit
+    std::int32_t cancel_choice;  // else: end this choice, or all (-1), of request.id
+  };
+  static constexpr std::int32_t kSubmit = -2;
+
+  void drain_commands();
+  void start(Request&& request);
+  void activate(Sequence& sequence, RequestState& state);
+  void apply_cancel(RequestId id, std::int32_t choice);
+  void end_choices(RequestState& state, std::int32_t choice, FinishReason reason);
+  void expire_deadlines();
+
+  void propose_drafts();
+  void run_step();
+  void commit(const StepRow& row, std::span<const kernels::SamplingResult> results);
+  void commit_scores(Sequence& sequence, std::span<const kernels::SamplingResult> results);
+  FinishReason commit_draws(Sequence& sequence, const StepRow& row, std::span<const kernels::SamplingResult> results);
+  void count_step(const StepResult& result);
+  void fork_siblings(Sequence& parent);
+  FinishReason finish_reason(const Sequence& sequence, TokenId token) const;
+
+  Event& event_of(Sequence& sequence);
+  void finish(Sequence& sequence, FinishReason reason, const std::string& error);
+  void fail_step(const std::string& error);
+  void promote_sibling(RequestState& state);
+  void leave_waiting_room(RequestState& state);
+  void retire();
+  void publish(std::uint64_t begin_ns);
+
+  const Limits limits_;
+  const models::ModelConfig model_;
+  const std::uint64_t seed_;
+  const bool seed_given_;
+  const std::unique_ptr<base::Clock> clock_;
+  const std::unique_ptr<StepExecutor> executor_;
+  const std::unique_ptr<Speculator> speculator_;
+  const std::int32_t draft_max_;
+  const bool check_integrity_;
+
+  base::BoundedQueue<Command> commands_;
+  std::atomic<std::int32_t> waiting_room_{0};  // requests submitted and not yet running: the 429 bound
+  base::Snapshot<EngineStats> published_;
+
+  RequestTable requests_;
+  SequenceTable sequences_;
+  absl::flat_hash_map<RequestId, std::int32_t> by_id_;
+  Scheduler scheduler_;
+  Sampler sampler_;
+  PlanBuilder builder_;
+  StepPlan plan_;
+  Outbox outbox_;
+  EngineStats stats_;
+  std::uint64_t arrivals_ = 0;
+  std::uint64_t step_number_ = 0;
+  std::int32_t deadlines_ = 0;  // live requests that have one
+  std::vector<Command> drained_;
+  std::vector<std::int32_t> retired_;  // requests whose last event goes out with this step
+  std::vector<std::int32_t> path_;     // accepted draft nodes
+  std::uint64_t step_ns_ = 0;          // all steps, whole
+};
+
+}  // namespace coppice::engine

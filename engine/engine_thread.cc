@@ -1,0 +1,21 @@
+#include "engine/engine_thread.h"
+
+namespace coppice::engine {
+
+EngineThread::EngineThread(Engine& engine) : engine_(engine), thread_([this] { run(); }) {}
+
+EngineThread::~EngineThread() {
+  stop_.store(true);
+  engine_.stop_waiting();
+  thread_.join();
+}
+
+void EngineThread::run() {
+  while (!stop_.load()) {
+    if (!engine_.step()) {
+      engine_.wait_for_work();
+    }
+  }
+}
+
+}  // namespace coppice::engine

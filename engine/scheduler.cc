@@ -1,0 +1,291 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace coppice::engine {
+
+Scheduler::Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& sequences, RequestTable& requests)
+    : limits_(limits),
+      prefix_cache_(prefix_cache),
+      sequences_(sequences),
+      requests_(requests),
+      pool_(limits.pages, limits.page_size),
+      tree_(pool_),
+      order_(sequences) {
+  running_.reserve(static_cast<std::size_t>(limits.running_max));
+}
+
+void Scheduler::enqueue(Sequence& sequence) {
+  COPPICE_CHECK(sequence.token_count() > 0, "a sequence starts with at least one token");
+  sequence.state = SequenceState::kWaiting;
+  waiting_.insert({sequence.rank, sequence.slot});
+}
+
+void Scheduler::remove(Sequence& sequence) {
+  if (sequence.state == SequenceState::kRunning) {
+    leave_running(sequence);
+  } else if (sequence.state == SequenceState::kWaiting) {
+    waiting_.erase({sequence.rank, sequence.slot});
+    std::erase(holders_, sequence.slot);
+  }
+  drop_pages(sequence);
+  sequence.state = SequenceState::kDormant;
+  if (blocked_ == sequence.slot) {
+    blocked_ = kNoSequence;
+  }
+}
+
+void Scheduler::leave_running(Sequence& sequence) {
+  const auto place = std::lower_bound(running_.begin(), running_.end(), Key{sequence.rank, sequence.slot});
+  COPPICE_CHECK(place != running_.end() && place->slot == sequence.slot, "a running sequence is in the list");
+  running_.erase(place);
+  order_.remove(sequence.slot);
+}
+
+// Pages before the lock: a page of an unlocked node is held by the tree alone (radix.locked).
+void Scheduler::drop_pages(Sequence& sequence) {
+  sequence.pages.truncate(0);
+  sequence.lock.release();
+  sequence.computed = 0;
+  sequence.scheduled = 0;
+  sequence.planned_count = 0;
+  sequence.logits_count = 0;
+  sequence.draft.clear();
+}
+
+void Scheduler::preempt(Sequence& sequence, EngineStats& stats) {
+  COPPICE_CHECK(!sequence.in_step(), "a sequence of this step keeps its pages");
+  leave_running(sequence);
+  drop_pages(sequence);
+  enqueue(sequence);
+  ++stats.preemptions;
+}
+
+void Scheduler::fork(const Sequence& parent, Sequence& child) {
+  const std::int32_t shared = child.prompt_count - 1;  // the last token is computed again, for its logits
+  COPPICE_CHECK(parent.computed >= parent.prompt_count && child.pages.empty(), "a fork needs the prompt's KV");
+  child.pages = PageTable(pool_);
+  match_prefix(child);
+  child.computed = child.pages.size() * pool_.page_size();
+  // Pages beyond the match are the parent's own, unless the tree has the prompt's last page: a page of the tree may
+  // only be held under a lock that covers it, and that would cover the last token too.
+  if (parent.cached() <= child.computed) {
+    for (std::int32_t i = child.pages.size(); i < pool_.pages_for(shared); ++i) {
+      child.pages.append(pool_.share(parent.pages[i]));
+    }
+    child.computed = shared;
+  }
+  child.scheduled = child.computed;
+  if (!child.pages.empty()) {
+    holders_.push_back(child.slot);
+  }
+  enqueue(child);
+}
+
+void Scheduler::select(std::vector<PageCopy>& copies, EngineStats& stats) {
+  unfit_.clear();
+  rows_left_ = limits_.step_tokens_max;
+  logits_left_ = limits_.step_logits_max;
+  make_way(stats);
+  select_running(true, copies, stats);
+  select_running(false, copies, stats);
+  admit_waiting(copies, stats);
+}
+
+void Scheduler::select_running(bool decoding, std::vector<PageCopy>& copies, EngineStats& stats) {
+  scratch_.assign(running_.begin(), running_.end());
+  for (const Key& key : scratch_) {
+    Sequence& sequence = sequences_[key.slot];
+    if (rows_left_ == 0) {
+      return;
+    }
+    if (sequence.state == SequenceState::kRunning && !sequence.in_step() && (sequence.pending() == 1) == decoding) {
+      plan_rows(sequence, copies, stats);
+    }
+  }
+}
+
+// The law for a step, for one sequence: how many of its uncomputed tokens, and which logits of those.
+void Scheduler::plan_rows(Sequence& sequence, std::vector<PageCopy>& copies, EngineStats& stats) {
+  std::int32_t count = std::min({sequence.pending(), limits_.chunk_tokens_max, rows_left_});
+  std::int32_t logits = 0;
+  if (sequence.wants_scores()) {
+    const std::int32_t from = std::max(sequence.computed, sequence.scored);  // first row whose logits are wanted
+    count = std::min(count, from - sequence.computed + logits_left_);
+    logits = std::max(0, sequence.computed + count - from);
+  } else if (count == sequence.pending()) {
+    if (logits_left_ > 0) {
+      logits = 1;
+    } else {
+      --count;
+    }
+  }
+  if (count <= 0 || !hold_pages(sequence, count, copies, stats)) {
+    return;
+  }
+  sequence.planned_count = count;
+  sequence.logits_count = logits;
+  sequence.scheduled = sequence.computed + count;
+  rows_left_ -= count;
+  logits_left_ -= logits;
+}
+
+bool Scheduler::starts_in_shared_page(const Sequence& sequence) const {
+  const std::int32_t page_size = pool_.page_size();
+  return sequence.computed % page_size != 0 && pool_.references(sequence.pages[sequence.computed / page_size]) > 1;
+}
+
+std::int32_t Scheduler::missing_pages(const Sequence& sequence, std::int32_t token_count) const {
+  const std::int32_t copied = starts_in_shared_page(sequence) ? 1 : 0;
+  return std::max(0, pool_.pages_for(sequence.computed + token_count) - sequence.pages.size()) + copied;
+}
+
+// Pages for the next `token_count` positions, none of them shared where it will be written. On false the sequence is
+// not in this step: it waits for the next, or was preempted, or is unfit.
+bool Scheduler::hold_pages(Sequence& sequence, std::int32_t token_count, std::vector<PageCopy>& copies,
+                           EngineStats& stats) {
+  switch (make_room(missing_pages(sequence, token_count), sequence, stats)) {
+    case Room::kMade:
+      break;
+    case Room::kLater:
+      return false;
+    case Room::kYield:
+      preempt(sequence, stats);
+      return false;
+    case Room::kNever:
+      unfit_.push_back(sequence.slot);
+      return false;
+  }
+  if (starts_in_shared_page(sequence)) {  // still: a preemption may have made it the only holder
+    const std::int32_t index = sequence.computed / pool_.page_size();
+    PageRef own = pool_.allocate();
+    copies.push_back({sequence.pages[index], own.id()});
+    sequence.pages.replace(index, std::move(own));
+    order_.refresh(sequence.slot);
+  }
+  while (sequence.pages.size() < pool_.pages_for(sequence.computed + token_count)) {
+    sequence.pages.append(pool_.allocate());
+  }
+  return true;
+}
+
+// Frees pages: cached ones first, then those of sequences behind the claimant in rank, the last one first.
+Scheduler::Room Scheduler::make_room(std::int32_t pages, const Sequence& claimant, EngineStats& stats) {
+  while (pool_.free_pages() < pages) {
+    if (tree_.evict(pages - pool_.free_pages()) > 0) {
+      continue;
+    }
+    Sequence* victim = nullptr;
+    bool others = false;
+    bool behind_in_step = false;
+    const auto consider = [&](SequenceSlot slot) {
+      Sequence& holder = sequences_[slot];
+      if (slot == claimant.slot) {
+        return;
+      }
+      others = true;
+      if (claimant.rank < holder.rank) {
+        if (holder.in_step()) {
+          behind_in_step = true;
+        } else if (victim == nullptr || victim->rank < holder.rank) {
+          victim = &holder;
+        }
+      }
+    };
+    for (const Key& key : running_) {
+      consider(key.slot);
+    }
+    for (const SequenceSlot slot : holders_) {
+      consider(slot);
+    }
+    if (victim == nullptr) {
+      return behind_in_step ? Room::kLater : others ? Room::kYield : Room::kNever;
+    }
+    if (victim->state == SequenceState::kRunning) {
+      preempt(*victim, stats);
+    } else {
+      std::erase(holders_, victim->slot);
+      drop_pages(*victim);
+    }
+  }
+  return Room::kMade;
+}
+
+std::int32_t Scheduler::draft_room(const Sequence& sequence) const {
+  const std::int64_t positions = std::int64_t{sequence.pages.size() + pool_.free_pages()} * pool_.page_size();
+  return static_cast<std::int32_t>(std::min<std::int64_t>({rows_left_, logits_left_, positions - sequence.scheduled}));
+}
+
+void Scheduler::take_draft(Sequence& sequence) {
+  const std::int32_t count = sequence.draft.size();
+  COPPICE_CHECK(count <= draft_room(sequence), "drafts stay within their room");
+  sequence.scheduled += count;
+  rows_left_ -= count;
+  logits_left_ -= count;
+  while (sequence.pages.size() < pool_.pages_for(sequence.scheduled)) {
+    sequence.pages.append(pool_.allocate());
+  }
+}
+
+void Scheduler::advance(Sequence& sequence) {
+  sequence.scheduled = sequence.computed;
+  sequence.planned_count = 0;
+  sequence.logits_count = 0;
+  sequence.draft.clear();
+  sequence.pages.truncate(pool_.pages_for(sequence.token_count()));
+  const std::int32_t whole = sequence.computed - sequence.computed % pool_.page_size();
+  if (prefix_cache_ && whole > sequence.cached()) {
+    const std::span<const TokenId> tokens(sequence.tokens);
+    if (tree_.extend(sequence.lock, tokens.first(static_cast<std::size_t>(whole)), sequence.pages) > 0) {
+      order_.refresh(sequence.slot);
+    }
+  }
+}
+
+SequenceSlot Scheduler::oldest() const {
+  if (running_.empty()) {
+    return waiting_.empty() ? kNoSequence : waiting_.begin()->slot;
+  }
+  return !waiting_.empty() && *waiting_.begin() < running_.front() ? waiting_.begin()->slot : running_.front().slot;
+}
+
+void Scheduler::check_integrity() const {
+  std::vector<std::int32_t> by_sequences(static_cast<std::size_t>(pool_.pages()), 0);
+  for (SequenceSlot slot = 0; slot < sequences_.slots(); ++slot) {
+    if (!sequences_.is_live(slot)) {
+      continue;
+    }
+    const Sequence& sequence = sequences_[slot];
+    COPPICE_CHECK(sequence.cached() <= sequence.computed && sequence.computed <= sequence.scheduled &&
+                      sequence.scheduled <= sequence.token_count() + sequence.draft.size(),
+                  "sequence.counters");
+    COPPICE_CHECK(sequence.pages.size() * pool_.page_size() >= sequence.scheduled, "pages cover what is computed");
+    for (const PageId page : sequence.pages.ids()) {
+      ++by_sequences[static_cast<std::size_t>(page)];
+    }
+  }
+  std::vector<PageId> tree_pages;
+  tree_.append_pages(tree_pages);
+  std::int32_t owned = 0;
+  for (const std::int32_t count : by_sequences) {
+    owned += count > 0 ? 1 : 0;
+  }
+  std::int32_t cached = 0;
+  std::vector<std::int32_t> counts = by_sequences;
+  for (const PageId page : tree_pages) {
+    ++counts[static_cast<std::size_t>(page)];
+    cached += by_sequences[static_cast<std::size_t>(page)] == 0 ? 1 : 0;
+  }
+  for (PageId page = 0; page < pool_.pages(); ++page) {
+    COPPICE_CHECK(counts[static_cast<std::size_t>(page)] == pool_.references(page), "pool.counts");
+  }
+  COPPICE_CHECK(pool_.free_pages() + cached + owned == pool_.pages(), "pool.balance");
+  COPPICE_CHECK(cached == tree_.evictable_pages() && static_cast<std::int32_t>(tree_pages.size()) == tree_.pages(),
+                "radix.locked");
+  tree_.check_integrity();
+  order_.check_integrity();
+}
+
+}  // namespace coppice::engine

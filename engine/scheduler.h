@@ -1,0 +1,116 @@
+// Scheduler: which sequences run in the next step and with how many tokens, and which pages they hold. It knows nothing
+// of tokens' meaning, sampling or events.
+//
+// One step: select() gives every chosen sequence its planned_count and pages; offer_draft() may add drafts from what
+// budget is left; after the step advance() books what was computed. Order of service is Rank. Decoding sequences come
+// first in every step, so a long prompt never delays them; prompts share what rows are left; waiting sequences are
+// admitted while rows, places and pages last. When pages run out: cached pages go first, then the sequence last in rank
+// gives up its pages and waits (its tokens stay, its KV is recomputed).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "engine/kv_pool.h"
+#include "engine/limits.h"
+#include "engine/radix_tree.h"
+#include "engine/sequence.h"
+#include "engine/sharing_order.h"
+#include "engine/stats.h"
+#include "engine/step_plan.h"
+
+namespace coppice::engine {
+
+// Owner: the engine. Thread: the engine's. Loops are bounded by limits.running_max and the number of live sequences.
+class Scheduler {
+ public:
+  Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& sequences, RequestTable& requests);
+
+  // A sequence with tokens wants to run.
+  void enqueue(Sequence& sequence);
+  // `child`, a dormant choice whose tokens are the prompt, takes over `parent`'s prompt KV, all but the last token's,
+  // by reference. REQUIRES: parent has computed the prompt.
+  void fork(const Sequence& parent, Sequence& child);
+  // Forgets the sequence and gives up its pages and lock.
+  void remove(Sequence& sequence);
+
+  // Chooses the next step: sets planned_count, logits_count and scheduled of the chosen. Appends page copies that the
+  // step must do first. Sequences whose pages could never be found land in unfit().
+  void select(std::vector<PageCopy>& copies, EngineStats& stats);
+  // How many draft nodes `sequence` may carry in this step: free rows, logits and pages.
+  std::int32_t draft_room(const Sequence& sequence) const;
+  // Makes the pages of sequence.draft part of its table and its nodes part of the step.
+  void take_draft(Sequence& sequence);
+  // After the step: what of the sequence is computed is set; gives up pages beyond its tokens and shows whole computed
+  // pages to the prefix cache.
+  void advance(Sequence& sequence);
+
+  const std::vector<SequenceSlot>& unfit() const { return unfit_; }
+  // The running sequences in depth-first order of shared pages.
+  std::span<const SharingOrder::Entry> order() const { return order_.entries(); }
+  // First in rank of all that wait or run; kNoSequence when there is none.
+  SequenceSlot oldest() const;
+
+  std::int32_t running() const { return static_cast<std::int32_t>(running_.size()); }
+  std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }
+  const KvPool& pool() const { return pool_; }
+  const RadixTree& tree() const { return tree_; }
+  // COPPICE_CHECKs pool.counts, pool.balance, sequence.counters, radix.* and order.contiguous.
+  void check_integrity() const;
+
+ private:
+  struct Key {
+    Rank rank;
+    SequenceSlot slot = kNoSequence;
+    bool operator<(const Key& other) const { return rank < other.rank; }
+  };
+  enum class Room : std::uint8_t {
+    kMade,   // the pages are free
+    kLater,  // sequences of this step hold them: next step
+    kYield,  // sequences before it in rank hold them
+    kNever,  // nobody else holds any
+  };
+  enum class Entry : std::uint8_t { kAdmitted, kBlocked, kFull };
+
+  Room make_room(std::int32_t pages, const Sequence& claimant, EngineStats& stats);
+  void preempt(Sequence& sequence, EngineStats& stats);
+  static void drop_pages(Sequence& sequence);
+  void leave_running(Sequence& sequence);
+  void make_way(EngineStats& stats);
+
+  void select_running(bool decoding, std::vector<PageCopy>& copies, EngineStats& stats);
+  void plan_rows(Sequence& sequence, std::vector<PageCopy>& copies, EngineStats& stats);
+  bool hold_pages(Sequence& sequence, std::int32_t token_count, std::vector<PageCopy>& copies, EngineStats& stats);
+  bool starts_in_shared_page(const Sequence& sequence) const;
+  std::int32_t missing_pages(const Sequence& sequence, std::int32_t token_count) const;
+
+  void admit_waiting(std::vector<PageCopy>& copies, EngineStats& stats);
+  Entry try_admit(Sequence& sequence, EngineStats& stats);
+  void match_prefix(Sequence& sequence);
+  bool enough_pages(const Sequence& sequence, std::int32_t need);
+  void enter_running(Sequence& sequence, std::int32_t need, EngineStats& stats);
+  bool waits_for_leader(const Sequence& sequence) const;
+  bool find_leader(Sequence& sequence) const;
+  std::int32_t available_pages() const { return pool_.free_pages() + tree_.evictable_pages(); }
+
+  const Limits limits_;
+  const bool prefix_cache_;
+  SequenceTable& sequences_;
+  RequestTable& requests_;
+  KvPool pool_;
+  RadixTree tree_;
+  SharingOrder order_;
+  absl::btree_set<Key> waiting_;
+  std::vector<Key> running_;           // ascending
+  std::vector<SequenceSlot> unfit_;    // of the last select()
+  std::vector<Key> scratch_;           // what a loop walks while the lists change under it
+  std::vector<SequenceSlot> holders_;  // waiting sequences that hold pages (forked, not yet admitted)
+  std::int32_t rows_left_ = 0;
+  std::int32_t logits_left_ = 0;
+  // The first in line failed for want of pages when this many were available; not tried again until there are more.
+  SequenceSlot blocked_ = kNoSequence;
+  std::int32_t blocked_available_ = 0;
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,91 @@
+// Sequence: one choice of one request while it lives, and RequestState: what its choices have in common. Plain data;
+// the scheduler decides, the engine commits.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <vector>
+
+#include "base/slot_table.h"
+#include "base/types.h"
+#include "engine/events.h"
+#include "engine/kv_pool.h"
+#include "engine/radix_tree.h"
+#include "engine/request.h"
+#include "engine/speculator.h"
+#include "engine/step_plan.h"
+
+namespace coppice::engine {
+
+// Who goes first: smaller is earlier. Total over live sequences, and unchanged for life, so the first in rank is never
+// set back for another's sake (invariant progress.first).
+struct Rank {
+  std::int32_t priority = 0;
+  std::uint64_t order = 0;  // of arrival at the engine
+  std::int32_t choice = 0;
+  auto operator<=>(const Rank&) const = default;
+};
+
+// Owner: the engine; lives until the events of its last choice are sent. Thread: the engine's.
+struct RequestState {
+  Request request;
+  std::uint64_t order = 0;
+  std::uint64_t seed = 0;
+  std::vector<SequenceSlot> choices;  // kNoSequence once finished
+  std::int32_t live_choices = 0;
+  bool counted_waiting = false;        // holds a place in the waiting room
+  std::vector<TokenInfo> prompt_info;  // prompt logprobs so far
+};
+
+enum class SequenceState : std::uint8_t {
+  kDormant,  // a choice that will fork from its sibling's prompt; has no tokens yet
+  kWaiting,  // wants to run; holds pages only if it was just forked
+  kRunning,  // holds pages for all its tokens
+};
+
+// Invariant sequence.counters: cached() <= computed <= scheduled <= tokens.size() + drafts.
+struct Sequence {
+  SequenceSlot slot = kNoSequence;
+  std::int32_t request = -1;  // slot of its RequestState
+  std::int32_t choice = 0;
+  SequenceState state = SequenceState::kDormant;
+  Rank rank;
+  std::uint64_t seed = 0;
+
+  std::vector<TokenId> tokens;  // prompt, then output
+  std::int32_t prompt_count = 0;
+  std::int32_t computed = 0;   // leading tokens whose KV is in `pages`
+  std::int32_t scheduled = 0;  // computed once the step in flight is back
+  std::int32_t scored = -1;    // leading prompt rows whose logprobs were reported; -1: nobody asked
+  PageTable pages;
+  RadixLock lock;
+
+  // This step's choice; all zero when not in the step.
+  std::int32_t planned_count = 0;  // linear rows
+  std::int32_t logits_count = 0;   // without drafts
+  DraftTree draft;
+
+  // While another sequence computes a prefix that this one needs too: wait until it has.
+  SequenceSlot leader = kNoSequence;
+  Rank leader_rank;  // the slot may have a new tenant by now
+  std::int32_t leader_tokens = 0;
+
+  std::uint64_t event_step = 0;   // the step that event_index belongs to
+  std::int32_t event_index = -1;  // of that step's event in the outbox
+  bool admitted = false;          // has run before: counted, and its prefix look-up reported
+  Usage usage;
+
+  std::int32_t cached() const { return lock.token_count(); }
+  std::int32_t token_count() const { return static_cast<std::int32_t>(tokens.size()); }
+  std::int32_t output_count() const { return token_count() - prompt_count; }
+  std::int32_t pending() const { return token_count() - computed; }
+  bool wants_scores() const { return scored >= 0 && scored < prompt_count - 1; }
+  bool in_step() const { return planned_count > 0; }
+  // In this step, up to its last token: a next token will be drawn.
+  bool draws() const { return in_step() && computed + planned_count == token_count(); }
+};
+
+using SequenceTable = base::SlotTable<Sequence>;
+using RequestTable = base::SlotTable<RequestState>;
+
+}  // namespace coppice::engine

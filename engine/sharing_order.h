@@ -1,0 +1,43 @@
+// SharingOrder: the running sequences in depth-first order of the tree that their page tables form: for every k, those
+// that share their first k pages stand side by side. Kept step by step, so a steady batch costs nothing.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/sequence.h"
+
+namespace coppice::engine {
+
+// Owner: the scheduler. Thread: the engine's.
+// Invariant order.contiguous: for every k, entries with the same first k pages are contiguous, and an entry's
+// shared_pages is the exact number of leading pages in common with the entry before.
+class SharingOrder {
+ public:
+  struct Entry {
+    SequenceSlot slot = kNoSequence;
+    std::int32_t shared_pages = 0;
+  };
+
+  explicit SharingOrder(const SequenceTable& sequences) : sequences_(sequences) {}
+
+  // O(entries + pages): one comparison is carried along the list, never begun anew.
+  void insert(SequenceSlot slot);
+  void remove(SequenceSlot slot);
+  // After a page of its table was replaced. Appending own pages needs no call.
+  void refresh(SequenceSlot slot) {
+    remove(slot);
+    insert(slot);
+  }
+  std::span<const Entry> entries() const { return entries_; }
+  void check_integrity() const;
+
+ private:
+  std::span<const PageId> pages(SequenceSlot slot) const { return sequences_[slot].pages.ids(); }
+
+  const SequenceTable& sequences_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,39 @@
+// StepExecutor: the seam between what runs and how. The engine plans; an executor runs the plan on the model: the real
+// one is the Runner, the test's one a truth oracle. submit() and collect() are apart so that a device may work between
+// them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/step_plan.h"
+#include "kernels/sampling.h"
+
+namespace coppice::engine {
+
+// What a step brought back. The results are valid until the next submit().
+struct StepResult {
+  std::span<const kernels::SamplingResult> results;  // one a logits row
+  std::int64_t keys_attended = 0;                    // AttentionPlan's counts
+  std::int64_t keys_read = 0;
+  std::int32_t shared_items = 0;
+  std::int32_t depth = 0;
+  std::uint64_t plan_ns = 0;
+  std::uint64_t forward_ns = 0;
+  std::uint64_t sample_ns = 0;
+};
+
+// Owner: the engine. Thread: the engine's. At most one step between submit() and collect().
+class StepExecutor {
+ public:
+  virtual ~StepExecutor() = default;
+  // Starts the step. The plan and what its spans name stay as they are until collect().
+  // ERRORS: any; nothing was done then, not even the plan's moves.
+  virtual absl::Status submit(const StepPlan& plan) = 0;
+  // Waits for the step. ERRORS: any; moves were done, the KV and results of the plan's rows are not to be used.
+  virtual absl::StatusOr<StepResult> collect() = 0;
+};
+
+}  // namespace coppice::engine

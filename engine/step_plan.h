@@ -1,0 +1,78 @@
+// StepPlan: what runs in one step, as rows of one table. "Advance a sequence from `begin` by `token_count` tokens and
+// return the last `logits_count` logits": prompt chunks, decoding, recompute and verification of drafts are the same
+// row with different numbers; there is no prefill and no decode anywhere.
+//
+//   case                            token_count   draft_count   logits_count
+//   prompt chunk, not the last      n             0             0
+//   last prompt chunk               n             0             1
+//   chunk with prompt logprobs      n             0             up to n
+//   decode                          1             0             1
+//   verify a draft tree, d nodes    1 + d         d             1 + d
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/types.h"
+#include "kernels/backend.h"
+#include "kernels/sampling.h"
+
+namespace coppice::engine {
+
+// Index of a live sequence: stable while it lives, reused after. Keys the sampler's and the speculator's state.
+using SequenceSlot = std::int32_t;
+inline constexpr SequenceSlot kNoSequence = -1;
+
+// One sequence's part of a step. Its token rows are plan.tokens[token_begin … token_begin + token_count): first the
+// linear ones at positions begin, begin + 1, …, then draft_count draft nodes, parents before children. Draft node i has
+// its KV at table position begin + (token_count - draft_count) + i.
+struct StepRow {
+  SequenceSlot slot = kNoSequence;
+  std::int32_t begin = 0;
+  std::int32_t token_count = 0;
+  std::int32_t draft_count = 0;
+  std::int32_t logits_count = 0;
+  std::int32_t token_begin = 0;    // first token row
+  std::int32_t logits_begin = 0;   // first entry of logits_rows and sampling
+  std::int32_t parents_begin = 0;  // first entry of draft_parents
+  std::int32_t shared_pages = 0;   // leading pages in common with the row before; -1 = not known
+  std::span<const PageId> pages;   // page table; covers begin + token_count positions; valid until collect()
+
+  std::int32_t linear_count() const { return token_count - draft_count; }
+};
+
+struct PageCopy {
+  PageId from = kNoPage;
+  PageId to = kNoPage;
+};
+
+// Owner: the engine, which keeps its arrays between steps; read by the executor from submit() to collect(). A value.
+// Rows stand in depth-first order of shared page prefixes: sequences that share pages are neighbours.
+struct StepPlan {
+  std::vector<kernels::SlotMove> moves;  // first of all, in order: accepted draft paths to consecutive slots
+  std::vector<PageCopy> copies;          // then these: a page about to be written that others hold too
+  std::vector<StepRow> rows;
+  std::vector<TokenId> tokens;                 // one a token row
+  std::vector<std::int32_t> positions;         // rotary position: depth for draft nodes
+  std::vector<KvSlot> slots;                   // where the row's K and V go
+  std::vector<std::int32_t> draft_parents;     // draft index of the parent within its row; -1 = the last linear token
+  std::vector<std::int32_t> logits_rows;       // token rows whose logits are wanted, ascending
+  std::vector<kernels::SamplingRow> sampling;  // one a logits row
+
+  std::int32_t token_count() const { return static_cast<std::int32_t>(tokens.size()); }
+  bool empty() const { return rows.empty(); }
+  // Keeps moves: they are owed to the next step that is submitted.
+  void clear_rows() {
+    copies.clear();
+    rows.clear();
+    tokens.clear();
+    positions.clear();
+    slots.clear();
+    draft_parents.clear();
+    logits_rows.clear();
+    sampling.clear();
+  }
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,99 @@
+// The engine in a seeded world: thousands of random requests on a truth oracle, in pools that are too small.
+#include <catch2/catch.hpp>
+#include <chrono>
+
+#include "tests/sim/simulation.h"
+
+namespace coppice::testing {
+namespace {
+
+World busy_world(std::uint64_t seed) {
+  World world;
+  world.seed = seed;
+  world.limits = small_limits();
+  return world;
+}
+
+}  // namespace
+
+TEST_CASE("every answer of a crowded engine is the oracle's", "[sim]") {
+  for (const bool prefix_cache : {false, true}) {
+    World world = busy_world(prefix_cache ? 11 : 12);
+    world.prefix_cache = prefix_cache;
+    Simulation simulation(world);
+    const Tally tally = simulation.run();
+    CHECK(tally.completed >= world.requests);
+    CHECK(simulation.engine().stats().preemptions > 0);
+  }
+}
+
+TEST_CASE("drafts change nothing but the number of steps", "[sim]") {
+  World world = busy_world(21);
+  world.drafts = true;
+  world.limits.pages = 24;
+  world.limits.model_tokens_max = 24 * 16;
+  world.output_max = 90;
+  Simulation simulation(world);
+  const Tally tally = simulation.run();
+  CHECK(tally.completed >= world.requests);
+  const engine::EngineStats stats = simulation.engine().stats();
+  CHECK(stats.accepted_tokens > 1000);
+  CHECK(stats.accepted_tokens < stats.draft_tokens);
+  CHECK(stats.preemptions > 0);
+}
+
+TEST_CASE("clients that leave, deadlines, priorities and failures hurt nobody else", "[sim]") {
+  for (std::uint64_t seed = 31; seed < 37; ++seed) {
+    World world = busy_world(seed);
+    world.cancels_in = 4;
+    world.deadlines_in = 8;
+    world.priorities = 3;
+    world.drafts = seed % 2 == 0;
+    world.submit_fails_in = seed % 3 == 0 ? 50 : 0;
+    world.collect_fails_in = seed % 3 == 1 ? 50 : 0;
+    world.limits.pages = 40 + static_cast<std::int32_t>(seed - 31) * 8;
+    Simulation simulation(world);
+    const Tally tally = simulation.run();
+    CHECK(tally.completed > 0);
+    CHECK(tally.cut_short > 0);
+  }
+}
+
+TEST_CASE("a pool of one sequence, one row a step, one sequence at a time", "[sim]") {
+  for (const std::int32_t rows : {1, 2, 7}) {
+    World world = busy_world(41);
+    world.requests = 200;
+    world.limits.pages = world.limits.model_tokens_max / world.limits.page_size;
+    world.limits.step_tokens_max = rows;
+    world.limits.running_max = rows;
+    world.limits.step_logits_max = rows;
+    world.limits.chunk_tokens_max = rows;
+    world.drafts = true;
+    Simulation simulation(world);
+    CHECK(simulation.run().completed >= world.requests);
+  }
+}
+
+TEST_CASE("a full queue refuses and the rest is served", "[sim]") {
+  World world = busy_world(51);
+  world.live_max = 1000;
+  world.arrivals_max = 40;
+  world.limits.queued_max = 8;
+  Simulation simulation(world);
+  const Tally tally = simulation.run();
+  CHECK(tally.refused > 0);
+  CHECK(tally.completed > 0);
+}
+
+TEST_CASE("the simulator serves a thousand requests a second", "[sim][speed]") {
+  World world = busy_world(61);
+  world.requests = 4000;
+  world.drafts = true;
+  Simulation simulation(world);
+  const auto begin = std::chrono::steady_clock::now();
+  simulation.run();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  WARN(world.requests / seconds << " requests a second");
+}
+
+}  // namespace coppice::testing

@@ -1,0 +1,248 @@
+#include "tests/sim/simulation.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "engine/sampler.h"
+#include "tests/support/scripted_speculator.h"
+
+namespace coppice::testing {
+namespace {
+
+using engine::FinishReason;
+
+bool same(const std::vector<engine::TokenInfo>& a, const std::vector<engine::TokenInfo>& b, std::size_t count) {
+  return a.size() >= count && b.size() >= count &&
+         std::equal(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(count), b.begin(),
+                    [](const engine::TokenInfo& x, const engine::TokenInfo& y) {
+                      return x.token == y.token && x.logprob == y.logprob &&
+                             std::equal(x.top.begin(), x.top.end(), y.top.begin(), y.top.end(),
+                                        [](const engine::TokenLogprob& p, const engine::TokenLogprob& q) {
+                                          return p.token == q.token && p.logprob == q.logprob;
+                                        });
+                    });
+}
+
+}  // namespace
+
+engine::Limits small_limits() {
+  engine::Limits limits;
+  limits.page_size = 16;
+  limits.pages = 40;
+  limits.model_tokens_max = 40 * 16;
+  limits.step_tokens_max = 48;
+  limits.step_logits_max = 24;
+  limits.running_max = 12;
+  limits.queued_max = 64;
+  limits.chunk_tokens_max = 48;
+  return limits;
+}
+
+Simulation::Simulation(const World& world) : world_(world) {
+  model_.eos = {3};
+  model_.context = world.limits.model_tokens_max;
+  events_ = std::make_shared<engine::EventQueue>(nullptr);
+  FakeExecutor::Options fake;
+  fake.pages = world.limits.pages;
+  fake.page_size = world.limits.page_size;
+  fake.step_tokens_max = world.limits.step_tokens_max;
+  fake.step_logits_max = world.limits.step_logits_max;
+  fake.submit_fails_in = world.submit_fails_in;
+  fake.collect_fails_in = world.collect_fails_in;
+  fake.seed = world.seed;
+  engine::EngineParts parts;
+  parts.executor = std::make_unique<FakeExecutor>(model_, fake);
+  if (world.drafts) {
+    parts.speculator = std::make_unique<ScriptedSpeculator>(world.seed, model_.vocab);
+  }
+  parts.clock = std::make_unique<ManualClock>(&now_);
+  parts.check_integrity = true;
+  engine::EngineOptions options;
+  options.prefix_cache = world.prefix_cache;
+  models::ModelConfig config;
+  config.vocab = model_.vocab;
+  config.eos = model_.eos;
+  engine_ = std::make_unique<engine::EngineCore>(world.limits, options, config, std::move(parts));
+}
+
+std::uint32_t Simulation::random(std::uint32_t bound) {
+  return base::philox4x32(world_.seed, ++draws_, 0x3173)[0] % bound;
+}
+
+void Simulation::shape_sampling(engine::SamplingParameters& sampling) {
+  sampling.temperature = random(2) == 0 ? 0.0F : 0.7F;
+  sampling.max_tokens = static_cast<std::int32_t>(random(static_cast<std::uint32_t>(world_.output_max))) + 1;
+  sampling.ignore_eos = random(4) == 0;
+  if (random(4) == 0) {
+    sampling.min_tokens = static_cast<std::int32_t>(random(static_cast<std::uint32_t>(sampling.max_tokens)));
+  }
+  if (random(4) == 0) {
+    sampling.repetition_penalty = 1.1F;
+    sampling.frequency_penalty = 0.5F;
+  }
+  if (random(8) == 0) {
+    sampling.stop_tokens = {static_cast<TokenId>(random(50)), static_cast<TokenId>(random(50))};
+  }
+  if (random(8) == 0) {
+    sampling.logit_bias = {{static_cast<TokenId>(random(50)), 2.5F}};
+  }
+  if (random(4) == 0) {
+    sampling.top_logprobs = static_cast<std::int32_t>(random(4));
+  }
+  if (random(6) == 0) {
+    sampling.prompt_logprobs = static_cast<std::int32_t>(random(3));
+    sampling.max_tokens -= random(4) == 0 ? sampling.max_tokens : 0;
+    sampling.min_tokens = std::min(sampling.min_tokens, sampling.max_tokens);
+  }
+  sampling.seed = (std::uint64_t{random(1U << 30)} << 32) | random(1U << 30);
+}
+
+engine::Request Simulation::make_request() {
+  engine::Request request;
+  request.id = ++submitted_;
+  request.events = events_;
+  if (world_.shares_in != 0 && !prompts_.empty() && random(world_.shares_in) == 0) {
+    request.prompt = prompts_[random(static_cast<std::uint32_t>(prompts_.size()))];
+    request.prompt.resize(std::min(request.prompt.size(), std::size_t{1} + random(200)));
+  }
+  const std::uint32_t more = random(static_cast<std::uint32_t>(world_.prompt_max)) + 1;
+  for (std::uint32_t i = 0; i < more && request.prompt.size() < 400; ++i) {
+    request.prompt.push_back(static_cast<TokenId>(random(50)));
+  }
+  request.tenant = random(4) == 0 ? "another" : "";
+  request.choices =
+      random(3) == 0 ? static_cast<std::int32_t>(random(static_cast<std::uint32_t>(world_.choices_max))) + 1 : 1;
+  request.priority = static_cast<std::int32_t>(random(world_.priorities));
+  shape_sampling(request.sampling);
+  if (world_.deadlines_in != 0 && random(world_.deadlines_in) == 0) {
+    request.deadline = now_ + std::chrono::milliseconds(random(200));
+  }
+  if (world_.drafts) {
+    for (const engine::TokenInfo& info : direct_answer(request, *request.sampling.seed, model_).tokens) {
+      request.prediction.push_back(random(8) == 0 ? static_cast<TokenId>(random(50)) : info.token);
+    }
+  }
+  if (prompts_.size() < 32) {
+    prompts_.push_back(request.prompt);
+  } else {
+    prompts_[random(32)] = request.prompt;
+  }
+  return request;
+}
+
+void Simulation::arrive() {
+  for (std::uint32_t i = random(static_cast<std::uint32_t>(world_.arrivals_max) + 1);
+       i > 0 && static_cast<std::int32_t>(clients_.size()) < world_.live_max &&
+       submitted_ < static_cast<engine::RequestId>(world_.requests);
+       --i) {
+    Client client;
+    client.request = make_request();
+    client.seed = *client.request.sampling.seed;
+    client.choices_left = client.request.choices;
+    client.outcomes.resize(static_cast<std::size_t>(client.request.choices));
+    engine::Request request = client.request;
+    const engine::RequestId id = request.id;
+    if (engine_->submit(std::move(request))) {
+      clients_.emplace(id, std::move(client));
+    } else {
+      ++tally_.refused;
+    }
+  }
+}
+
+void Simulation::disturb() {
+  now_ += std::chrono::milliseconds(1);
+  if (!clients_.empty() && one_in(world_.cancels_in)) {
+    auto client = clients_.begin();
+    std::advance(client, random(static_cast<std::uint32_t>(clients_.size())));
+    client->second.cancelled = true;
+    const auto choice = static_cast<std::int32_t>(random(5)) - 1;
+    engine_->cancel(client->first, choice);
+  }
+}
+
+void Simulation::take_events() {
+  for (engine::Event& event : events_->take()) {
+    const auto found = clients_.find(event.request);
+    REQUIRE(found != clients_.end());
+    Client& client = found->second;
+    Outcome& outcome = client.outcomes[static_cast<std::size_t>(event.choice)];
+    REQUIRE(outcome.finishes == 0);  // nothing comes after the end
+    std::move(event.tokens.begin(), event.tokens.end(), std::back_inserter(outcome.answer.tokens));
+    std::move(event.prompt.begin(), event.prompt.end(), std::back_inserter(outcome.answer.prompt));
+    if (event.finish != FinishReason::kNone) {
+      outcome.answer.finish = event.finish;
+      outcome.error = event.error;
+      outcome.usage = event.usage;
+      ++outcome.finishes;
+      if (--client.choices_left == 0) {
+        judge(found->first, client);
+        clients_.erase(found);
+      }
+    }
+  }
+}
+
+void Simulation::judge(engine::RequestId id, const Client& client) {
+  INFO("world seed " << world_.seed << " request " << id << " n " << client.request.choices);
+  for (std::int32_t choice = 0; choice < client.request.choices; ++choice) {
+    judge_choice(client, choice);
+  }
+}
+
+void Simulation::judge_choice(const Client& client, std::int32_t choice) {
+  const Outcome& outcome = client.outcomes[static_cast<std::size_t>(choice)];
+  const Answer truth = direct_answer(client.request, engine::choice_seed(client.seed, choice), model_);
+  INFO("choice " << choice << " finish " << static_cast<int>(outcome.answer.finish) << " " << outcome.error);
+  REQUIRE(outcome.usage.completion_tokens == static_cast<std::int32_t>(outcome.answer.tokens.size()));
+  REQUIRE(same(outcome.answer.tokens, truth.tokens, outcome.answer.tokens.size()));
+  switch (outcome.answer.finish) {
+    case FinishReason::kStop:
+    case FinishReason::kLength:
+      REQUIRE(outcome.answer.finish == truth.finish);
+      REQUIRE(outcome.answer.tokens.size() == truth.tokens.size());
+      if (choice == 0) {
+        REQUIRE(outcome.answer.prompt.size() == truth.prompt.size());
+        REQUIRE(same(outcome.answer.prompt, truth.prompt, truth.prompt.size()));
+      }
+      ++tally_.completed;
+      return;
+    case FinishReason::kCancelled:
+      REQUIRE(client.cancelled);
+      ++tally_.cut_short;
+      return;
+    case FinishReason::kDeadline:
+      REQUIRE(client.request.deadline.has_value());
+      REQUIRE(*client.request.deadline <= now_);
+      ++tally_.cut_short;
+      return;
+    case FinishReason::kError:
+    case FinishReason::kNone:
+      REQUIRE((world_.submit_fails_in != 0 || world_.collect_fails_in != 0));
+      REQUIRE(outcome.error.find("the fake device") != std::string::npos);
+      ++tally_.failed;
+      return;
+  }
+}
+
+Tally Simulation::run() {
+  std::int64_t quiet = 0;  // steps since the last arrival
+  while (submitted_ < static_cast<engine::RequestId>(world_.requests) || !clients_.empty()) {
+    arrive();
+    disturb();
+    engine_->step();
+    ++tally_.steps;
+    take_events();
+    quiet = submitted_ < static_cast<engine::RequestId>(world_.requests) ? 0 : quiet + 1;
+    REQUIRE(quiet < 100000);  // nobody starves
+  }
+  engine_->step();
+  REQUIRE_FALSE(engine_->step());
+  const engine::EngineStats stats = engine_->stats();
+  REQUIRE(stats.pages_free + stats.pages_cached == stats.pages_total);
+  REQUIRE(stats.running == 0);
+  REQUIRE(stats.waiting == 0);
+  return tally_;
+}
+
+}  // namespace coppice::testing

@@ -1,0 +1,104 @@
+// Simulation: a seeded world around an EngineCore: random requests arrive, leave early, run out of time, fork, share
+// prefixes and guess drafts, in a pool too small for them, on an executor that may fail. Every answer that survives
+// must be the oracle's.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/engine_core.h"
+#include "tests/support/fake_executor.h"
+
+namespace coppice::testing {
+
+struct World {
+  std::uint64_t seed = 1;
+  std::int32_t requests = 1000;
+  std::int32_t live_max = 24;     // requests submitted and not finished, as the world sees it
+  std::int32_t arrivals_max = 3;  // a step
+  std::int32_t prompt_max = 80;
+  std::int32_t output_max = 40;
+  std::int32_t choices_max = 4;
+  std::uint32_t shares_in = 2;     // one request in so many continues an earlier prompt; 0 = none
+  std::uint32_t cancels_in = 0;    // one live request in so many steps; 0 = none
+  std::uint32_t deadlines_in = 0;  // one request in so many
+  std::uint32_t priorities = 1;
+  std::uint32_t submit_fails_in = 0;
+  std::uint32_t collect_fails_in = 0;
+  bool drafts = false;
+  bool prefix_cache = true;
+  engine::Limits limits;
+};
+
+// Limits for a small pool; the caller changes what it wants.
+engine::Limits small_limits();
+
+class ManualClock final : public base::Clock {
+ public:
+  explicit ManualClock(const TimePoint* now) : now_(now) {}
+  TimePoint now() const override { return *now_; }
+
+ private:
+  const TimePoint* now_;
+};
+
+// What became of one choice.
+struct Outcome {
+  Answer answer;
+  std::string error;
+  engine::Usage usage;
+  std::int32_t finishes = 0;
+};
+
+struct Client {
+  engine::Request request;
+  std::uint64_t seed = 0;
+  bool cancelled = false;
+  std::int32_t choices_left = 0;
+  std::vector<Outcome> outcomes;  // by choice
+};
+
+struct Tally {
+  std::int64_t completed = 0;
+  std::int64_t cut_short = 0;  // cancelled or out of time
+  std::int64_t failed = 0;     // by an injected failure
+  std::int64_t refused = 0;    // queue full
+  std::int64_t steps = 0;
+};
+
+// One run. Thread: one.
+class Simulation {
+ public:
+  explicit Simulation(const World& world);
+  // Runs to the end and checks every outcome with Catch's REQUIRE.
+  Tally run();
+  const engine::EngineCore& engine() const { return *engine_; }
+
+ private:
+  std::uint32_t random(std::uint32_t bound);
+  bool one_in(std::uint32_t count) { return count != 0 && random(count) == 0; }
+  engine::Request make_request();
+  void shape_sampling(engine::SamplingParameters& sampling);
+  void arrive();
+  void disturb();
+  void take_events();
+  void judge(engine::RequestId id, const Client& client);
+  void judge_choice(const Client& client, std::int32_t choice);
+
+  const World world_;
+  FakeModel model_;
+  base::Clock::TimePoint now_{};
+  std::shared_ptr<engine::EventQueue> events_;
+  std::unique_ptr<engine::EngineCore> engine_;
+  std::map<engine::RequestId, Client> clients_;
+  std::vector<std::vector<TokenId>> prompts_;  // of earlier requests, to be continued
+  std::uint64_t draws_ = 0;
+  engine::RequestId submitted_ = 0;
+  Tally tally_;
+};
+
+}  // namespace coppice::testing

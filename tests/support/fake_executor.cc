@@ -1,0 +1,269 @@
+#include "tests/support/fake_executor.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/check.h"
+
+namespace coppice::testing {
+namespace {
+
+std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+  std::uint64_t x = a * 0x9E3779B97F4A7C15ULL + b + 0x2545F4914F6CDD1DULL;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
+  return x ^ (x >> 31);
+}
+
+std::uint64_t key_of(TokenId token, std::int32_t position, std::uint64_t before) {
+  return mix(mix(static_cast<std::uint64_t>(token), static_cast<std::uint64_t>(position)), before);
+}
+
+std::uint64_t bits(float value) {
+  return static_cast<std::uint64_t>(static_cast<std::int64_t>(value * 65536.0F));
+}
+
+float fake_logprob(std::uint64_t state, TokenId token) {
+  return -static_cast<float>(mix(state, static_cast<std::uint64_t>(token)) % 100000) / 1000.0F;
+}
+
+std::vector<kernels::TokenLogprob> fake_top(std::uint64_t state, std::int32_t count, std::int32_t vocab) {
+  std::vector<kernels::TokenLogprob> top;
+  for (std::int32_t i = 0; i < count; ++i) {
+    const auto token =
+        static_cast<TokenId>(mix(state, 7 + static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(vocab));
+    top.push_back({token, fake_logprob(state, token)});
+  }
+  return top;
+}
+
+engine::TokenInfo info_of(const kernels::SamplingResult& result, bool with_logprob) {
+  engine::TokenInfo info;
+  info.token = result.token;
+  if (with_logprob) {
+    info.logprob = result.logprob;
+    for (const kernels::TokenLogprob& top : result.top) {
+      info.top.push_back({top.token, top.logprob});
+    }
+  }
+  return info;
+}
+
+}  // namespace
+
+void Reading::read(TokenId token) {
+  state_ = mix(state_, key_of(token, count_, state_));
+  ++count_;
+}
+
+kernels::SamplingResult fake_sample(std::uint64_t state, const kernels::SamplingRow& row, std::int32_t vocab) {
+  kernels::SamplingResult result;
+  if (row.scored >= 0) {
+    result.token = row.scored;
+  } else {
+    std::uint64_t draw = state;
+    if (row.temperature > 0) {
+      draw = mix(draw, mix(row.seed, row.position) + bits(row.temperature) + bits(row.top_p) +
+                           static_cast<std::uint64_t>(row.top_k));
+    }
+    if (row.repetition_penalty != 1.0F || row.presence_penalty != 0.0F || row.frequency_penalty != 0.0F) {
+      std::uint64_t counts = 0;  // a sum: the order of the counts says nothing
+      for (const kernels::TokenCount& count : row.counts) {
+        counts += mix(static_cast<std::uint64_t>(count.token) + 1, static_cast<std::uint64_t>(count.output_count));
+      }
+      draw = mix(draw, counts);
+    }
+    for (const kernels::TokenBias& bias : row.biases) {
+      draw = mix(draw, static_cast<std::uint64_t>(bias.token) + bits(bias.bias));
+    }
+    result.token = static_cast<TokenId>(mix(draw, 1) % static_cast<std::uint64_t>(vocab));
+    while (std::find(row.forbidden.begin(), row.forbidden.end(), result.token) != row.forbidden.end()) {
+      result.token = (result.token + 1) % vocab;
+    }
+  }
+  if (row.top_logprobs >= 0) {
+    result.logprob = fake_logprob(state, result.token);
+    result.top = fake_top(state, row.top_logprobs, vocab);
+  }
+  return result;
+}
+
+Answer direct_answer(const engine::Request& request, std::uint64_t seed, const FakeModel& model) {
+  const engine::SamplingParameters& sampling = request.sampling;
+  Answer answer;
+  Reading reading;
+  std::map<TokenId, std::int32_t> outputs;
+  for (const TokenId token : request.prompt) {
+    if (reading.count() > 0 && sampling.prompt_logprobs >= 0) {
+      kernels::SamplingRow row;
+      row.scored = token;
+      row.top_logprobs = sampling.prompt_logprobs;
+      answer.prompt.push_back(info_of(fake_sample(reading.state(), row, model.vocab), true));
+    }
+    reading.read(token);
+    outputs[token] = 0;
+  }
+  std::vector<TokenId> ends = sampling.stop_tokens;
+  if (!sampling.ignore_eos) {
+    ends.insert(ends.end(), model.eos.begin(), model.eos.end());
+  }
+  answer.finish = engine::FinishReason::kLength;
+  for (std::int32_t output = 0; output < sampling.max_tokens && reading.count() < model.context; ++output) {
+    kernels::SamplingRow row;
+    row.temperature = sampling.temperature;
+    row.top_k = sampling.top_k;
+    row.top_p = sampling.top_p;
+    row.repetition_penalty = sampling.repetition_penalty;
+    row.presence_penalty = sampling.presence_penalty;
+    row.frequency_penalty = sampling.frequency_penalty;
+    row.seed = seed;
+    row.position = static_cast<std::uint64_t>(reading.count());
+    row.top_logprobs = sampling.top_logprobs;
+    std::vector<kernels::TokenCount> counts;
+    for (const auto& [token, count] : outputs) {
+      counts.push_back({token, count});
+    }
+    row.counts = counts;
+    std::vector<kernels::TokenBias> biases;
+    for (const engine::LogitBias& bias : sampling.logit_bias) {
+      biases.push_back({bias.token, bias.bias});
+    }
+    row.biases = biases;
+    if (output < sampling.min_tokens) {
+      row.forbidden = ends;
+    }
+    answer.tokens.push_back(info_of(fake_sample(reading.state(), row, model.vocab), sampling.top_logprobs >= 0));
+    const TokenId token = answer.tokens.back().token;
+    reading.read(token);
+    ++outputs[token];
+    if (std::find(ends.begin(), ends.end(), token) != ends.end()) {
+      answer.finish = engine::FinishReason::kStop;
+      break;
+    }
+  }
+  return answer;
+}
+
+FakeExecutor::FakeExecutor(const FakeModel& model, const Options& options)
+    : model_(model),
+      options_(options),
+      kv_(static_cast<std::size_t>(options.pages) * static_cast<std::size_t>(options.page_size), 0),
+      written_(kv_.size(), 0) {}
+
+bool FakeExecutor::fails(std::uint32_t one_in) {
+  ++events_;
+  return one_in != 0 && base::philox4x32(options_.seed, events_, 0xFA11)[0] % one_in == 0;
+}
+
+absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
+  if (fails(options_.submit_fails_in)) {
+    return absl::InternalError("the fake device refused the step");
+  }
+  collect_fails_ = fails(options_.collect_fails_in);
+  ++step_;
+  attended_ = 0;
+  for (const kernels::SlotMove& move : plan.moves) {
+    kv_[static_cast<std::size_t>(move.to)] = kv_[static_cast<std::size_t>(move.from)];
+  }
+  for (const engine::PageCopy& copy : plan.copies) {
+    const auto size = static_cast<std::size_t>(options_.page_size);
+    std::copy_n(kv_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(copy.from) * size), size,
+                kv_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(copy.to) * size));
+  }
+  check_shape(plan);
+  states_.assign(plan.tokens.size(), 0);
+  fresh_.assign(plan.tokens.size(), 0);
+  for (const engine::StepRow& row : plan.rows) {
+    attend(plan, row);  // reads only what earlier steps wrote
+  }
+  for (std::size_t i = 0; i < plan.tokens.size(); ++i) {
+    const auto slot = static_cast<std::size_t>(plan.slots[i]);
+    COPPICE_CHECK(written_[slot] != step_, "two rows of a step write one slot");
+    written_[slot] = step_;
+    kv_[slot] = collect_fails_ ? ~fresh_[i] : fresh_[i];  // of a lost step nothing may be used
+  }
+  results_.clear();
+  for (std::size_t i = 0; i < plan.logits_rows.size(); ++i) {
+    const std::uint64_t state = states_[static_cast<std::size_t>(plan.logits_rows[i])];
+    results_.push_back(fake_sample(state, plan.sampling[i], model_.vocab));
+  }
+  return absl::OkStatus();
+}
+
+// Every row's keys in order of position: the page table's, then the row's own linear tokens, then a draft's ancestors.
+void FakeExecutor::attend(const engine::StepPlan& plan, const engine::StepRow& row) {
+  std::uint64_t state = 0;
+  for (std::int32_t position = 0; position < row.begin; ++position) {
+    const auto page = static_cast<std::size_t>(row.pages[static_cast<std::size_t>(position / options_.page_size)]);
+    state = mix(state, kv_[page * static_cast<std::size_t>(options_.page_size) +
+                           static_cast<std::size_t>(position % options_.page_size)]);
+  }
+  for (std::int32_t i = 0; i < row.token_count; ++i) {
+    const auto at = static_cast<std::size_t>(row.token_begin + i);
+    const std::int32_t node = i - row.linear_count();
+    if (node >= 0) {
+      const std::int32_t parent = plan.draft_parents[static_cast<std::size_t>(row.parents_begin + node)];
+      state = states_[static_cast<std::size_t>(row.token_begin + row.linear_count() + parent)];
+    }
+    fresh_[at] = key_of(plan.tokens[at], plan.positions[at], state);
+    state = mix(state, fresh_[at]);
+    states_[at] = state;
+    attended_ += plan.positions[at] + 1;
+  }
+}
+
+void FakeExecutor::check_shape(const engine::StepPlan& plan) const {
+  const std::size_t tokens = plan.tokens.size();
+  COPPICE_CHECK(!plan.rows.empty() && tokens <= static_cast<std::size_t>(options_.step_tokens_max), "rows in bounds");
+  COPPICE_CHECK(plan.logits_rows.size() <= static_cast<std::size_t>(options_.step_logits_max), "logits in bounds");
+  COPPICE_CHECK(plan.positions.size() == tokens && plan.slots.size() == tokens, "one entry a token row");
+  COPPICE_CHECK(plan.sampling.size() == plan.logits_rows.size(), "one sampling row a logits row");
+  COPPICE_CHECK(std::is_sorted(plan.logits_rows.begin(), plan.logits_rows.end()), "logits rows ascend");
+  std::int32_t token_end = 0;
+  std::int32_t logits_end = 0;
+  std::int32_t parents_end = 0;
+  for (std::size_t i = 0; i < plan.rows.size(); ++i) {
+    const engine::StepRow& row = plan.rows[i];
+    COPPICE_CHECK(row.token_begin == token_end && row.logits_begin == logits_end && row.parents_begin == parents_end,
+                  "rows tile the step");
+    token_end += row.token_count;
+    logits_end += row.logits_count;
+    parents_end += row.draft_count;
+    check_row(plan, i);
+  }
+  COPPICE_CHECK(static_cast<std::size_t>(token_end) == tokens, "rows cover the step");
+}
+
+void FakeExecutor::check_row(const engine::StepPlan& plan, std::size_t index) const {
+  const engine::StepRow& row = plan.rows[index];
+  COPPICE_CHECK(row.token_count > 0 && row.logits_count <= row.token_count, "a row has tokens");
+  COPPICE_CHECK(static_cast<std::int64_t>(row.pages.size()) * options_.page_size >= row.begin + row.token_count,
+                "the page table covers the row");
+  for (std::int32_t i = 0; i < row.token_count; ++i) {
+    const std::int32_t place = row.begin + i;
+    const KvSlot slot = row.pages[static_cast<std::size_t>(place / options_.page_size)] * options_.page_size +
+                        place % options_.page_size;
+    COPPICE_CHECK(plan.slots[static_cast<std::size_t>(row.token_begin + i)] == slot, "a row's slot is its place's");
+  }
+  if (index > 0 && row.shared_pages >= 0) {
+    const std::span<const PageId> before = plan.rows[index - 1].pages;
+    const auto common = std::mismatch(
+        row.pages.begin(), row.pages.begin() + static_cast<std::ptrdiff_t>(std::min(before.size(), row.pages.size())),
+        before.begin());
+    COPPICE_CHECK(common.first - row.pages.begin() == row.shared_pages, "shared_pages is exact");
+  }
+}
+
+absl::StatusOr<engine::StepResult> FakeExecutor::collect() {
+  if (collect_fails_) {
+    return absl::InternalError("the fake device lost the step");
+  }
+  engine::StepResult result;
+  result.results = results_;
+  result.keys_attended = attended_;
+  result.keys_read = attended_;
+  return result;
+}
+
+}  // namespace coppice::testing

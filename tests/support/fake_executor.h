@@ -1,0 +1,84 @@
+// FakeExecutor: the engine's truth oracle. Its "KV" holds, for each slot, a hash of (token, position, everything
+// attended to before); its "logits" are the hash of all keys a row attends to, found through the page tables it is
+// given. So one wrong page, stale page, missed row, wrong position or mis-accepted draft changes the text.
+// Oracle computes the same answers from the tokens alone, with code that shares nothing with the engine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "engine/events.h"
+#include "engine/request.h"
+#include "engine/step_executor.h"
+#include "kernels/sampling.h"
+
+namespace coppice::testing {
+
+struct FakeModel {
+  std::int32_t vocab = 50;
+  std::vector<TokenId> eos;
+  std::int32_t context = 1 << 20;  // prompt + output
+};
+
+// What a model knows after reading tokens: fed one at a time.
+class Reading {
+ public:
+  void read(TokenId token);
+  std::uint64_t state() const { return state_; }
+  std::int32_t count() const { return count_; }
+
+ private:
+  std::uint64_t state_ = 0;
+  std::int32_t count_ = 0;
+};
+
+// Draws (or scores) from a reading's state, as a backend would from logits.
+kernels::SamplingResult fake_sample(std::uint64_t state, const kernels::SamplingRow& row, std::int32_t vocab);
+
+// The answer to one choice of `request`, from the tokens alone. `seed` is the choice's own.
+struct Answer {
+  std::vector<engine::TokenInfo> tokens;
+  std::vector<engine::TokenInfo> prompt;
+  engine::FinishReason finish = engine::FinishReason::kNone;
+};
+Answer direct_answer(const engine::Request& request, std::uint64_t seed, const FakeModel& model);
+
+// Owner: an engine. Thread: the engine's.
+class FakeExecutor final : public engine::StepExecutor {
+ public:
+  struct Options {
+    std::int32_t pages = 0;
+    std::int32_t page_size = 16;
+    std::int32_t step_tokens_max = 0;
+    std::int32_t step_logits_max = 0;
+    std::uint32_t submit_fails_in = 0;   // one in so many submits fails; 0 = none
+    std::uint32_t collect_fails_in = 0;  // likewise collects
+    std::uint64_t seed = 0;              // of the failures
+  };
+  FakeExecutor(const FakeModel& model, const Options& options);
+
+  absl::Status submit(const engine::StepPlan& plan) override;
+  absl::StatusOr<engine::StepResult> collect() override;
+
+ private:
+  bool fails(std::uint32_t one_in);
+  void check_shape(const engine::StepPlan& plan) const;
+  void check_row(const engine::StepPlan& plan, std::size_t index) const;
+  void attend(const engine::StepPlan& plan, const engine::StepRow& row);
+
+  const FakeModel model_;
+  const Options options_;
+  std::uint64_t events_ = 0;
+  bool collect_fails_ = false;
+  std::vector<std::uint64_t> kv_;       // by slot
+  std::vector<std::uint64_t> written_;  // by slot: the step that last wrote it
+  std::vector<std::uint64_t> states_;   // by token row
+  std::vector<std::uint64_t> fresh_;    // by token row: its key, before it is stored
+  std::vector<kernels::SamplingResult> results_;
+  std::uint64_t step_ = 0;
+  std::int64_t attended_ = 0;
+};
+
+}  // namespace coppice::testing
