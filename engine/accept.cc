@@ -1,3 +1,4 @@
+// Walking a draft tree by the target's own draws, and the slot moves an accepted side branch needs.
 #include "engine/accept.h"
 
 #include "base/check.h"

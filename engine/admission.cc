@@ -1,3 +1,4 @@
+// The checks of a request against Limits and the model, one message each.
 #include "engine/admission.h"
 
 #include <cmath>

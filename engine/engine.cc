@@ -1,3 +1,4 @@
+// Engine::create: the engine with the parts a server wants.
 #include "engine/engine.h"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// EngineCore outside its step: commands, life and end of requests, events, numbers. The step is engine_step.cc.
 #include "engine/engine_core.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The loop of the engine's thread.
 #include "engine/engine_thread.h"
 
 namespace coppice::engine {

@@ -1,3 +1,4 @@
+// Reference counts and the free list of KV pages.
 #include "engine/kv_pool.h"
 
 #include <numeric>

@@ -1,3 +1,4 @@
+// How limits follow from options, model and memory.
 #include "engine/limits.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// From chosen sequences to the flat arrays of a StepPlan.
 #include "engine/plan_builder.h"
 
 #include <algorithm>

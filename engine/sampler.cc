@@ -1,3 +1,4 @@
+// Sampling state per sequence: counts for penalties, end tokens, seeds of choices.
 #include "engine/sampler.h"
 
 #include <algorithm>

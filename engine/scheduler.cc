@@ -1,3 +1,4 @@
+// Choosing a step, finding its pages, booking what was computed. The door is scheduler_admission.cc.
 #include "engine/scheduler.h"
 
 #include <algorithm>

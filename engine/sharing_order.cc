@@ -1,3 +1,4 @@
+// Keeping sequences with common pages side by side.
 #include "engine/sharing_order.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The random world: arrivals, disturbances, and the judging of every answer against the oracle.
 #include "tests/sim/simulation.h"
 
 #include <algorithm>

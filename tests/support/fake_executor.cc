@@ -1,3 +1,4 @@
+// The truth oracle and its hash-valued attention; see the header.
 #include "tests/support/fake_executor.h"
 
 #include <algorithm>
