@@ -256,20 +256,24 @@ PlanOptions AttentionBench::plan_options(const TestStep& step) const {
   return options;
 }
 
-std::vector<float> AttentionBench::run(const AttentionPlan& plan, DType out_dtype) {
+std::vector<float> AttentionBench::run(const AttentionPlan& plan, DType out_dtype, std::int32_t first_row) {
   const std::int64_t columns = std::int64_t{options_.query_heads} * options_.head_dim;
   AttentionParameters parameters;
   parameters.query_heads = options_.query_heads;
   parameters.key_heads = options_.key_heads;
   parameters.head_dim = options_.head_dim;
   parameters.scale = 1.0F / std::sqrt(static_cast<float>(options_.head_dim));
-  auto out = backend_->allocate(static_cast<std::size_t>(rows_ * columns) * dtype_bytes(out_dtype) + 64);
+  COPPICE_CHECK(first_row + plan.row_count <= rows_, "rows");
+  const auto numbers = static_cast<std::size_t>(plan.row_count * columns);
+  auto out = backend_->allocate(numbers * dtype_bytes(out_dtype) + 64);
   COPPICE_CHECK(out.ok(), "out");
-  std::memset(out->data(), 0xFF, static_cast<std::size_t>(rows_ * columns) * dtype_bytes(out_dtype));  // NaN
+  std::memset(out->data(), 0xFF, numbers * dtype_bytes(out_dtype));  // NaN
+  Matrix query = query_memory_.matrix(options_.dtype, plan.row_count, columns);
+  query.data = static_cast<std::uint8_t*>(query.data) +
+               static_cast<std::size_t>(first_row * columns) * dtype_bytes(options_.dtype);
   backend_->prepare_attention(plan, parameters);
-  backend_->attention(plan, parameters, query_memory_.matrix(options_.dtype, rows_, columns), *cache_, 1,
-                      out->matrix(out_dtype, rows_, columns));
-  std::vector<float> result(static_cast<std::size_t>(rows_ * columns));
+  backend_->attention(plan, parameters, query, *cache_, 1, out->matrix(out_dtype, plan.row_count, columns));
+  std::vector<float> result(numbers);
   if (out_dtype == DType::kF32) {
     std::memcpy(result.data(), out->data(), result.size() * sizeof(float));
     return result;

@@ -66,8 +66,8 @@ class AttentionBench {
   };
   AttentionBench(const Options& options, std::int32_t pages, std::int32_t page_size, std::int32_t rows);
 
-  // out [rows, query_heads * head_dim], f32.
-  std::vector<float> run(const AttentionPlan& plan, DType out_dtype = DType::kF32);
+  // out [plan rows, query_heads * head_dim], f32; the plan's first row has the query of `first_row`.
+  std::vector<float> run(const AttentionPlan& plan, DType out_dtype = DType::kF32, std::int32_t first_row = 0);
   // One row and head in float64.
   std::vector<double> reference(const std::vector<KvSlot>& slots, std::int32_t window, std::int32_t row,
                                 std::int32_t head) const;
