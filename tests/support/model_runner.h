@@ -1,0 +1,66 @@
+// Runs a Transformer on the CPU without an engine: sequences with pages of their own, steps made by hand. For parity
+// and determinism tests.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/types.h"
+#include "kernels/attention_plan.h"
+#include "kernels/backend.h"
+#include "models/transformer.h"
+#include "models/weights.h"
+
+namespace coppice::tests {
+
+struct RunnerOptions {
+  kernels::DType dtype = kernels::DType::kF32;
+  int threads = 0;  // 0: all
+  std::int32_t page_size = 16;
+  std::int32_t sequences = 1;
+  std::int32_t sequence_tokens = 128;  // most tokens of one sequence
+  std::int32_t step_tokens = 64;
+  bool sharing = true;
+};
+
+// What one sequence does in a step.
+struct RunnerRow {
+  std::int32_t sequence = 0;
+  std::vector<TokenId> tokens;
+};
+
+// Owner: a test. One thread. Page lists are scattered over the pool on purpose.
+class ModelRunner {
+ public:
+  static absl::StatusOr<std::unique_ptr<ModelRunner>> make(const models::ModelConfig& config,
+                                                           models::WeightSource& source, const RunnerOptions& options);
+
+  // Advances the sequences (each at most once, ascending) by their tokens; returns the logits of every row, in order.
+  std::vector<std::vector<float>> step(std::span<const RunnerRow> rows);
+  // One sequence alone, in chunks of at most `chunk` tokens: the logits of every token.
+  std::vector<std::vector<float>> feed(std::int32_t sequence, std::span<const TokenId> tokens, std::int32_t chunk);
+  void forget(std::int32_t sequence) { lengths_[static_cast<std::size_t>(sequence)] = 0; }
+  // Makes the first `tokens` of `to` the pages of `from`: a shared prefix. REQUIRES: whole pages.
+  void share_prefix(std::int32_t from, std::int32_t to, std::int32_t tokens);
+
+  const models::Transformer& transformer() const { return *transformer_; }
+
+ private:
+  ModelRunner() = default;
+
+  RunnerOptions options_;
+  std::unique_ptr<kernels::Backend> backend_;
+  std::unique_ptr<models::Transformer> transformer_;
+  std::unique_ptr<kernels::KvCache> cache_;
+  kernels::AttentionPlanner planner_;
+  std::vector<std::vector<PageId>> pages_;  // per sequence
+  std::vector<std::int32_t> lengths_;       // per sequence
+};
+
+// The lowest id among the largest logits.
+TokenId greedy_token(std::span<const float> logits);
+
+}  // namespace coppice::tests
