@@ -140,6 +140,11 @@ void read_scaling(JsonFields& top, JsonFields& fields, std::int32_t max_position
   }
 }
 
+// theta^(2i / rotary_dim): positions per radian, unscaled.
+float radius(const RopeConfig& rope, std::size_t i) {
+  return std::pow(static_cast<float>(rope.theta), static_cast<float>(2 * i) / static_cast<float>(rope.rotary_dim));
+}
+
 void scale_llama3(const RopeConfig& rope, std::vector<float>& frequency) {
   const auto factor = static_cast<float>(rope.factor);
   const auto low = static_cast<float>(rope.low_frequency_factor);
@@ -175,9 +180,9 @@ void scale_yarn(const RopeConfig& rope, std::vector<float>& frequency) {
     high += 0.001;  // as transformers: no division by zero
   }
   for (std::size_t i = 0; i < frequency.size(); ++i) {
-    const auto ramp = static_cast<float>((static_cast<double>(i) - low) / (high - low));
+    const float ramp = (static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low);
     const float extrapolation = 1.0F - std::clamp(ramp, 0.0F, 1.0F);
-    const float interpolated = frequency[i] / static_cast<float>(rope.factor);
+    const float interpolated = 1.0F / (static_cast<float>(rope.factor) * radius(rope, i));
     frequency[i] = interpolated * (1.0F - extrapolation) + frequency[i] * extrapolation;
   }
 }
@@ -221,8 +226,7 @@ std::int32_t scaled_max_positions(const RopeConfig& rope, std::int32_t max_posit
 std::vector<float> rope_inverse_frequency(const RopeConfig& rope) {
   std::vector<float> frequency(static_cast<std::size_t>(rope.rotary_dim / 2));
   for (std::size_t i = 0; i < frequency.size(); ++i) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(rope.rotary_dim);
-    frequency[i] = 1.0F / std::pow(static_cast<float>(rope.theta), exponent);
+    frequency[i] = 1.0F / radius(rope, i);
   }
   if (rope.scaling == RopeScaling::kLinear) {
     for (float& value : frequency) {
