@@ -23,6 +23,7 @@ FixtureModel load_fixture_model(const std::string& name) {
   const nlohmann::json json = nlohmann::json::parse(expected);
   fixture.prompt = json.at("prompt").get<std::vector<TokenId>>();
   fixture.greedy = json.at("greedy").get<std::vector<TokenId>>();
+  fixture.bf16_mean_error = json.at("bf16_mean_error").get<double>();
   const std::filesystem::path logits_file = fixture.folder / "logits.f32";
   const std::size_t vocab = std::filesystem::file_size(logits_file) / sizeof(float) / fixture.prompt.size();
   REQUIRE(vocab * fixture.prompt.size() * sizeof(float) == std::filesystem::file_size(logits_file));

@@ -16,7 +16,8 @@ struct FixtureModel {
   std::filesystem::path folder;
   std::vector<TokenId> prompt;
   std::vector<TokenId> greedy;             // continuation of the prompt
-  std::vector<std::vector<float>> logits;  // of each prompt position
+  std::vector<std::vector<float>> logits;  // of each prompt position, in float32
+  double bf16_mean_error = 0.0;            // mean distance of transformers' bfloat16 logits from these
 };
 
 // Every folder, by name. Fails the test when there is none or a file is broken.
