@@ -81,4 +81,7 @@ struct GenerationRequest {
 // field, bounds and what came; 404 is not decided here.
 MaybeError validate(const GenerationRequest& request, const RequestLimits& limits);
 
+// Refuses text that no tokenizer could make fit the model, before any work is spent on it. ERRORS: 400.
+MaybeError check_prompt_bytes(const char* name, std::size_t bytes, const RequestLimits& limits);
+
 }  // namespace coppice::openai

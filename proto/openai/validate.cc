@@ -167,4 +167,16 @@ MaybeError validate(const GenerationRequest& request, const RequestLimits& limit
   return check.take();
 }
 
+MaybeError check_prompt_bytes(const char* name, std::size_t bytes, const RequestLimits& limits) {
+  if (limits.token_bytes_max == 0) {
+    return std::nullopt;
+  }
+  const std::int64_t bytes_max = limits.model_tokens_max * limits.token_bytes_max;
+  if (bytes <= static_cast<std::size_t>(bytes_max)) {
+    return std::nullopt;
+  }
+  return context_too_long(name, fmt::format("'{}' of {} bytes cannot fit this model's context of {} tokens", name,
+                                            bytes, limits.model_tokens_max));
+}
+
 }  // namespace coppice::openai

@@ -1,0 +1,50 @@
+// Metrics: what the front end counts, and the Prometheus page that shows it together with the engine's numbers, under
+// vLLM's names (existing dashboards and routers work unchanged) and our own `coppice:*` ones.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "engine/stats.h"
+
+namespace coppice::server {
+
+// How a choice ended, as the label `finished_reason`.
+enum class FinishLabel : std::uint8_t { kStop, kLength, kAbort, kDeadline, kError };
+
+// What only the server knows at the moment the page is asked for.
+struct ServerGauges {
+  std::int64_t connections = 0;
+  bool ready = false;
+  double uptime_s = 0;
+  std::int32_t page_size = 0;
+};
+
+// Owner: the app. Thread: any; the counters lock themselves.
+class Metrics {
+ public:
+  explicit Metrics(std::string model_name);
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  void observe_first_token(double seconds);                       // arrival to first token
+  void observe_inter_token(double seconds, std::int64_t tokens);  // `seconds` passed for `tokens` tokens of one choice
+  void observe_end(double seconds);                               // arrival to last token of the request
+  void observe_lengths(std::int64_t prompt_tokens, std::int64_t completion_tokens);  // of a finished request
+  void count_finish(FinishLabel label);                                              // one choice
+  // One answer. `route` is one of the server's own route names, never text of a client.
+  void count_answer(std::string_view door, std::string_view route, int status);
+
+  // The page in Prometheus' text format.
+  std::string page(const engine::EngineStats& stats, const ServerGauges& gauges) const;
+
+ private:
+  struct Families;
+  const std::string model_name_;
+  const std::unique_ptr<Families> families_;
+};
+
+}  // namespace coppice::server

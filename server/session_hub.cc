@@ -1,0 +1,26 @@
+// Routing of events to sessions.
+#include "server/session_hub.h"
+
+#include "server/session.h"
+
+namespace coppice::server {
+
+void SessionHub::dispatch() {
+  touched_.clear();
+  for (engine::Event& event : queue_->take()) {
+    const auto found = sessions_.find(event.request);
+    if (found == sessions_.end()) {
+      continue;  // its session has left; the engine was told
+    }
+    Session* const session = found->second;
+    if (touched_.empty() || touched_.back() != session) {
+      touched_.push_back(session);
+    }
+    session->handle(std::move(event));
+  }
+  for (Session* const session : touched_) {
+    session->flush();
+  }
+}
+
+}  // namespace coppice::server
