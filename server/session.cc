@@ -237,6 +237,12 @@ void Session::fail(openai::ApiError error) {
   sink_.on_error(std::move(error));
 }
 
+void Session::abort(const openai::ApiError& error) {
+  if (!ended_) {
+    fail(error);
+  }
+}
+
 void Session::finish() {
   finish_label_ = runs_.front().choices.front().finish == openai::Finish::kLength ? "length" : "stop";
   host_.metrics->observe_end(seconds_between(arrival_, Clock::now()));

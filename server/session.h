@@ -46,6 +46,7 @@ class Session {
   // From the hub.
   void handle(engine::Event&& event);
   void flush() { sink_.on_flush(); }
+  void abort(const openai::ApiError& error);
 
   bool ended() const { return ended_; }
   std::int64_t prompt_tokens() const;

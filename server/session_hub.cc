@@ -1,6 +1,8 @@
 // Routing of events to sessions.
 #include "server/session_hub.h"
 
+#include <algorithm>
+
 #include "server/session.h"
 
 namespace coppice::server {
@@ -19,6 +21,19 @@ void SessionHub::dispatch() {
     session->handle(std::move(event));
   }
   for (Session* const session : touched_) {
+    session->flush();
+  }
+}
+
+void SessionHub::abort_all(const openai::ApiError& error) {
+  touched_.clear();
+  for (const auto& [id, session] : sessions_) {
+    touched_.push_back(session);
+  }
+  std::sort(touched_.begin(), touched_.end());
+  touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
+  for (Session* const session : touched_) {
+    session->abort(error);
     session->flush();
   }
 }

@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "engine/events.h"
+#include "proto/openai/api_error.h"
 
 namespace coppice::server {
 
@@ -28,6 +29,9 @@ class SessionHub {
 
   // Takes all events there are. Sinks may not destroy a session from inside its callbacks.
   void dispatch();
+
+  // Every session ends with `error`, as if the engine had failed it.
+  void abort_all(const openai::ApiError& error);
 
  private:
   std::shared_ptr<engine::EventQueue> queue_;

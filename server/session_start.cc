@@ -6,6 +6,7 @@
 
 #include "server/sampling_map.h"
 #include "server/session.h"
+#include "server/tokenize_text.h"
 
 namespace coppice::server {
 namespace {
@@ -27,10 +28,8 @@ openai::MaybeError Session::start(openai::GenerationRequest request, const std::
   request_ = std::move(request);
   tenant_ = request_.cache_salt.empty() ? tenant : tenant + "|" + request_.cache_salt;
   choices_per_prompt_ = request_.best_of.value_or(request_.n);
-  if (!request_.model.empty() && request_.model != host_.name) {
-    return openai::not_found(
-        "model", "model_not_found",
-        fmt::format("the model '{}' does not exist; this server serves '{}'", request_.model, host_.name));
+  if (openai::MaybeError error = check_model(host_, request_.model)) {
+    return error;
   }
   if (openai::MaybeError error = tokenize_prompts()) {
     return error;

@@ -1,0 +1,93 @@
+// Connection: one client's TCP connection through all its requests, on one I/O thread. Internal to the HTTP door.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/http/exchange.h"
+#include "server/http/http_server.h"
+#include "server/http/request_parser.h"
+#include "server/http/transport.h"
+
+namespace coppice::server {
+
+// What connections of one I/O thread share. Owner: the loop, which outlives its connections.
+struct ConnectionContext {
+  const HttpOptions& options;
+  HttpApplication& application;
+  SessionHub& hub;
+  std::atomic<std::int64_t>& connections;      // of the whole server
+  std::atomic<std::int64_t>& active_requests;  // of the whole server
+  std::atomic<bool>& is_closing;               // no request after the present one
+};
+
+// Owner: shared by its two coroutines (run and the reader); dies with the last. Thread: its I/O thread.
+//
+// The reader reads all the time, also while an answer is being made, so that a client that leaves is noticed at once;
+// what it reads ahead is kept, bounded, for the next request.
+class Connection final : public Exchange, public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(ConnectionContext& context, const boost::asio::any_io_executor& executor,
+             std::unique_ptr<Transport> transport);
+  ~Connection() override;
+
+  // The whole life of the connection.
+  boost::asio::awaitable<void> run();
+  // The same for a connection too many: one refusal, then the end.
+  boost::asio::awaitable<void> run_refused();
+  // Ends it if it waits for a request; otherwise after the present one.
+  void close_when_idle();
+
+  void respond(HttpResponse response) override;
+  void begin_stream(const HttpResponse& head) override;
+  void write(std::string_view bytes) override;
+  void end_stream() override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  boost::asio::awaitable<void> read_ahead();
+  boost::asio::awaitable<bool> read_request(RequestParser& parser);
+  boost::asio::awaitable<bool> serve_one();
+  boost::asio::awaitable<bool> send_answer();
+  boost::asio::awaitable<bool> send(std::string_view bytes);
+  boost::asio::awaitable<bool> handshake();
+  boost::asio::awaitable<void> refuse(const openai::ApiError& error);
+  boost::asio::awaitable<void> linger();
+  boost::asio::awaitable<void> wait_until(Clock::time_point deadline);
+  void start_stall_clock(std::chrono::milliseconds timeout);
+  void wake() { signal_.cancel(); }
+  void append_head(const HttpResponse& response, bool is_stream);
+  void begin_answer();
+  void end();
+
+  ConnectionContext& context_;
+  const std::unique_ptr<Transport> transport_;
+  boost::asio::steady_timer signal_;  // cancelled = something changed for run()
+  boost::asio::steady_timer space_;   // cancelled = the reader may go on
+  boost::asio::steady_timer stall_;   // closes the transport when a write takes nothing for too long
+
+  std::vector<char> read_buffer_;
+  std::string inbox_;  // read, not yet parsed
+  bool peer_closed_ = false;
+  bool is_over_ = false;  // run() has ended
+  bool is_idle_ = true;
+
+  std::string out_;  // answer bytes not yet being written
+  bool answer_done_ = false;
+  bool is_overfull_ = false;
+  bool is_chunked_ = false;
+  bool is_head_ = false;  // the request's method is HEAD: no body
+  bool is_http_1_0_ = false;
+  bool keep_alive_ = true;
+};
+
+}  // namespace coppice::server

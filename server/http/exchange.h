@@ -1,0 +1,65 @@
+// The seam between sockets and meaning: a parsed request, an answer, and how a handler sends it. Nothing here knows
+// Asio or Beast, so routes and handlers compile fast and are tested without a socket.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "proto/openai/api_error.h"
+#include "server/session_hub.h"
+
+namespace coppice::server {
+
+struct HttpRequest {
+  std::string method;                                        // "GET"
+  std::string target;                                        // as sent, begins with '/'
+  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
+  std::string body;
+
+  // The first header of that (lower-case) name; empty when there is none.
+  std::string_view header(std::string_view name) const;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;  // without content-length and the like
+};
+
+// The way out for one request's answer. Owner: the connection. Thread: the connection's; calls only queue bytes.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+
+  // Either one respond(), ...
+  virtual void respond(HttpResponse response) = 0;
+  // ... or begin_stream(), any number of write(), end_stream(). `head.body` is not used.
+  virtual void begin_stream(const HttpResponse& head) = 0;
+  virtual void write(std::string_view bytes) = 0;
+  virtual void end_stream() = 0;
+};
+
+// What goes on after handle() has returned. The connection destroys it when the answer is complete or the client has
+// left; destroying it early cancels the work.
+class RequestHandler {
+ public:
+  virtual ~RequestHandler() = default;
+};
+
+// What the server answers. Thread: any; each call on the thread of its connection.
+class HttpApplication {
+ public:
+  virtual ~HttpApplication() = default;
+
+  // Answers through `exchange` before returning, or returns the handler that will. `exchange` and `hub` outlive it.
+  virtual std::unique_ptr<RequestHandler> handle(HttpRequest request, Exchange& exchange, SessionHub& hub) = 0;
+  // The answer to something that never became a request (bad syntax, too large, too slow, too many connections).
+  virtual HttpResponse refuse(const openai::ApiError& error) = 0;
+};
+
+}  // namespace coppice::server

@@ -1,0 +1,61 @@
+// HttpServer: the HTTP/1.1 door. N I/O threads, each with its own event loop, connections and SessionHub; a connection
+// and its sessions never leave their thread, so they need no locks. Plain or TLS.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "proto/openai/api_error.h"
+#include "server/http/exchange.h"
+
+namespace coppice::server {
+
+// Bounds on what one stranger, or many, can make the door hold.
+struct HttpOptions {
+  std::string host = "127.0.0.1";
+  std::int32_t port = 0;  // 0: any free one
+  std::int32_t threads = 1;
+  std::string tls_cert;  // PEM files; both or neither
+  std::string tls_key;
+  std::int32_t connections_max = 4096;
+  std::uint32_t header_bytes_max = 32U << 10U;
+  std::size_t body_bytes_max = std::size_t{16} << 20U;
+  std::size_t output_bytes_max = std::size_t{8} << 20U;  // waiting for one slow reader; beyond it the stream is cut
+  std::chrono::milliseconds header_timeout{15'000};      // first byte of a request to the end of its header
+  std::chrono::milliseconds body_timeout{120'000};
+  std::chrono::milliseconds idle_timeout{75'000};   // between requests
+  std::chrono::milliseconds write_timeout{30'000};  // a reader that takes nothing for so long has left
+};
+
+// Owner: the app. Thread: all methods from the app's; the counters from any.
+class HttpServer {
+ public:
+  // Listens and starts the threads. ERRORS: InvalidArgument naming the flag for an address or a certificate that does
+  // not work. REQUIRES: `application` outlives the server.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> start(const HttpOptions& options, HttpApplication& application);
+  ~HttpServer();  // stop()
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  std::int32_t port() const;
+  std::int64_t connections() const;
+  std::int64_t active_requests() const;  // answers not yet complete
+
+  // First step down: no new connections, idle ones closed, the others close after their answer.
+  void stop_accepting();
+  // Second: sessions still running end with `error`.
+  void abort_sessions(const openai::ApiError& error);
+  // Last: closes everything and joins the threads. REQUIRES: the engine wakes no hub any more, or still lives.
+  void stop();
+
+ private:
+  struct Loops;
+  explicit HttpServer(std::unique_ptr<Loops> loops);
+  std::unique_ptr<Loops> loops_;
+};
+
+}  // namespace coppice::server

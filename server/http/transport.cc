@@ -1,0 +1,92 @@
+// Asio's sockets and TLS streams behind Transport.
+#include "server/http/transport.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+namespace coppice::server {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+
+void close_socket(tcp::socket& socket) {
+  boost::system::error_code ignored;
+  socket.shutdown(tcp::socket::shutdown_both, ignored);
+  socket.close(ignored);
+}
+
+class PlainTransport final : public Transport {
+ public:
+  explicit PlainTransport(tcp::socket socket) : socket_(std::move(socket)) {}
+
+  asio::awaitable<bool> handshake() override { co_return true; }
+
+  asio::awaitable<std::size_t> read_some(asio::mutable_buffer buffer) override {
+    const auto [error, count] = co_await socket_.async_read_some(buffer, kAwait);
+    co_return error ? 0 : count;
+  }
+
+  asio::awaitable<bool> write_all(asio::const_buffer buffer) override {
+    const auto [error, count] = co_await asio::async_write(socket_, buffer, kAwait);
+    co_return !error && count == buffer.size();
+  }
+
+  void finish_writing() override {
+    boost::system::error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  }
+
+  void close() override { close_socket(socket_); }
+
+ private:
+  tcp::socket socket_;
+};
+
+class TlsTransport final : public Transport {
+ public:
+  TlsTransport(tcp::socket socket, asio::ssl::context& context) : stream_(std::move(socket), context) {}
+
+  asio::awaitable<bool> handshake() override {
+    const auto [error] = co_await stream_.async_handshake(asio::ssl::stream_base::server, kAwait);
+    co_return !error;
+  }
+
+  asio::awaitable<std::size_t> read_some(asio::mutable_buffer buffer) override {
+    const auto [error, count] = co_await stream_.async_read_some(buffer, kAwait);
+    co_return error ? 0 : count;
+  }
+
+  asio::awaitable<bool> write_all(asio::const_buffer buffer) override {
+    const auto [error, count] = co_await asio::async_write(stream_, buffer, kAwait);
+    co_return !error && count == buffer.size();
+  }
+
+  // Answers carry their own length, so a client needs no close_notify to know that it has all of one.
+  void finish_writing() override {
+    boost::system::error_code ignored;
+    stream_.next_layer().shutdown(tcp::socket::shutdown_send, ignored);
+  }
+
+  void close() override { close_socket(stream_.next_layer()); }
+
+ private:
+  asio::ssl::stream<tcp::socket> stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> make_plain_transport(tcp::socket socket) {
+  return std::make_unique<PlainTransport>(std::move(socket));
+}
+
+std::unique_ptr<Transport> make_tls_transport(tcp::socket socket, asio::ssl::context& context) {
+  return std::make_unique<TlsTransport>(std::move(socket), context);
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,30 @@
+// Transport: bytes to and from one client, plain or TLS. Virtual so that the connection's code is compiled once; the
+// cost is one call a read or write.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <cstddef>
+#include <memory>
+
+namespace coppice::server {
+
+// Owner: a connection. Thread: the connection's. At most one read and one write at a time; close() ends both.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual boost::asio::awaitable<bool> handshake() = 0;
+  // Bytes read; 0 when the client has closed or the connection is broken.
+  virtual boost::asio::awaitable<std::size_t> read_some(boost::asio::mutable_buffer buffer) = 0;
+  // False when the connection is broken.
+  virtual boost::asio::awaitable<bool> write_all(boost::asio::const_buffer buffer) = 0;
+  virtual void finish_writing() = 0;  // the client reads an end; we can still read
+  virtual void close() = 0;
+};
+
+std::unique_ptr<Transport> make_plain_transport(boost::asio::ip::tcp::socket socket);
+std::unique_ptr<Transport> make_tls_transport(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context& context);
+
+}  // namespace coppice::server
