@@ -53,7 +53,7 @@ absl::StatusOr<ApiKeys> ApiKeys::load(const std::string& path) {
   return keys;
 }
 
-std::optional<std::size_t> ApiKeys::find(std::string_view key) const {
+std::optional<std::string> ApiKeys::tenant(std::string_view key) const {
   Digest digest;
   SHA256(reinterpret_cast<const unsigned char*>(key.data()), key.size(), digest.data());
   std::optional<std::size_t> found;
@@ -62,16 +62,16 @@ std::optional<std::size_t> ApiKeys::find(std::string_view key) const {
       found = i;
     }
   }
-  return found;
+  return found ? std::optional(fmt::format("key{}", *found)) : std::nullopt;
 }
 
-std::optional<std::size_t> ApiKeys::find_bearer(std::string_view authorization) const {
+std::optional<std::string> ApiKeys::tenant_of_bearer(std::string_view authorization) const {
   constexpr std::string_view kScheme = "bearer ";
   const bool is_bearer = authorization.size() > kScheme.size() &&
                          std::equal(kScheme.begin(), kScheme.end(), authorization.begin(), [](char wanted, char came) {
                            return wanted == (came >= 'A' && came <= 'Z' ? came + 32 : came);
                          });
-  return is_bearer ? find(authorization.substr(kScheme.size())) : std::nullopt;
+  return is_bearer ? tenant(authorization.substr(kScheme.size())) : std::nullopt;
 }
 
 }  // namespace coppice::server

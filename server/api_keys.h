@@ -23,10 +23,10 @@ class ApiKeys {
   static absl::StatusOr<ApiKeys> load(const std::string& path);
 
   bool required() const { return !digests_.empty(); }
-  // The number of the key in the file, or nothing.
-  std::optional<std::size_t> find(std::string_view key) const;
+  // The tenant a key stands for ("key3", from the key's place in the file), or nothing when it is not known.
+  std::optional<std::string> tenant(std::string_view key) const;
   // The same for the value of an Authorization header, "Bearer KEY".
-  std::optional<std::size_t> find_bearer(std::string_view authorization) const;
+  std::optional<std::string> tenant_of_bearer(std::string_view authorization) const;
 
  private:
   using Digest = std::array<unsigned char, 32>;  // SHA-256

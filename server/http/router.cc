@@ -14,6 +14,7 @@
 #include "server/console_page.h"
 #include "server/http/generation_handler.h"
 #include "server/tokenize_text.h"
+#include "server/version.h"
 
 namespace coppice::server {
 namespace {
@@ -123,13 +124,13 @@ openai::MaybeError Router::admit(RouteCall& call) const {
     return std::nullopt;
   }
   const std::string_view authorization = call.request.header("authorization");
-  const std::optional<std::size_t> key = state_.keys.find_bearer(authorization);
-  if (!key) {
+  std::optional<std::string> tenant = state_.keys.tenant_of_bearer(authorization);
+  if (!tenant) {
     return openai::unauthorized(authorization.empty()
                                     ? "an API key is required: send the header 'Authorization: Bearer KEY'"
                                     : "the API key is not known here");
   }
-  call.tenant = fmt::format("key{}", *key);
+  call.tenant = std::move(*tenant);
   return std::nullopt;
 }
 
@@ -267,7 +268,7 @@ std::unique_ptr<RequestHandler> Router::ready(RouteCall& call) {
 
 std::unique_ptr<RequestHandler> Router::version(RouteCall& call) {
   openai::JsonWriter out;
-  out.begin_object().key("version").string(COPPICE_VERSION).end_object();
+  out.begin_object().key("version").string(kVersion).end_object();
   answer(call, out.take());
   return nullptr;
 }

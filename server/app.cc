@@ -1,0 +1,309 @@
+// Wiring: options to a running server. What each part does is in its own file; here is only the order of things, up and
+// down. Up: doors answer "starting" before the model is loaded. Down: doors, sessions, engine, and only then memory.
+#include "server/app.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "engine/engine_thread.h"
+#include "server/cli/command.h"
+#include "server/generation_defaults.h"
+#include "server/grpc/grpc_door.h"
+#include "server/http/http_server.h"
+#include "server/http/router.h"
+#include "server/log_setup.h"
+#include "server/model_loader.h"
+#include "server/server_state.h"
+#include "server/signal_watch.h"
+
+namespace coppice::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kWatchPeriod{250};
+constexpr milliseconds kDrainPoll{10};
+constexpr std::chrono::seconds kStuckAfter{60};    // work waits and no step ends for so long: not ready
+constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
+constexpr std::int64_t kTokenBytesMargin = 4;      // normalisation may shrink text before it is tokenised
+
+milliseconds to_milliseconds(double seconds) {
+  return milliseconds(std::llround(seconds * 1000));
+}
+
+// 1024 file handles, the usual soft limit, are fewer than --max-connections.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+std::string served_name(const ServeOptions& options) {
+  if (!options.served_model_name.empty()) {
+    return options.served_model_name;
+  }
+  if (!options.model_label.empty()) {
+    return options.model_label;
+  }
+  const std::filesystem::path folder = std::filesystem::weakly_canonical(options.model);
+  return folder.filename().string();
+}
+
+HttpOptions http_options(const ServeOptions& options) {
+  HttpOptions http;
+  http.host = options.host;
+  http.port = options.port;
+  const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
+  http.threads = options.http_threads > 0 ? options.http_threads : std::clamp(cores / 4, 2, 8);
+  http.tls_cert = options.tls_cert;
+  http.tls_key = options.tls_key;
+  http.connections_max = options.connections_max;
+  http.body_bytes_max = options.body_bytes_max;
+  http.header_timeout = to_milliseconds(options.header_timeout_s);
+  http.idle_timeout = to_milliseconds(options.idle_timeout_s);
+  return http;
+}
+
+engine::EngineOptions engine_options(const ServeOptions& options) {
+  engine::EngineOptions out;
+  out.model_tokens_max = options.model_tokens_max;
+  out.step_tokens_max = options.step_tokens_max;
+  out.running_max = options.running_max;
+  out.queued_max = options.queued_max;
+  out.kv_bytes = options.kv_bytes;
+  out.page_size = options.page_size;
+  out.prefix_cache = options.prefix_cache;
+  out.sharing = options.sharing;
+  out.speculation = options.speculation;
+  out.seed = options.seed.value_or(0);
+  out.seed_given = options.seed.has_value();
+  return out;
+}
+
+absl::StatusOr<std::string> read_pem(const char* flag, const std::string& path) {
+  if (path.empty()) {
+    return std::string();
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return absl::InvalidArgumentError(fmt::format("{} {}: cannot be read", flag, path));
+  }
+  return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+}
+
+std::int64_t longest_token(const text::Tokenizer& tokenizer) {
+  std::size_t longest = 1;
+  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
+    longest = std::max(longest, tokenizer.token_bytes(id).size());
+  }
+  return static_cast<std::int64_t>(longest);
+}
+
+// Everything of the host that is text.
+absl::Status load_text(const std::filesystem::path& folder, ModelHost& host) {
+  COPPICE_ASSIGN_OR_RETURN(host.tokenizer, text::load_tokenizer(folder));
+  COPPICE_ASSIGN_OR_RETURN(const text::TokenizerConfig config, text::load_tokenizer_config(folder));
+  COPPICE_ASSIGN_OR_RETURN(host.defaults, load_generation_defaults(folder));
+  const std::optional<std::string_view> source = config.chat_template();
+  if (!source) {
+    spdlog::info("the model has no chat template: /v1/chat/completions will refuse");
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::unique_ptr<ChatPrompter>> prompter = ChatPrompter::create(*source, config, *host.tokenizer);
+  if (prompter.ok()) {
+    host.prompter = *std::move(prompter);
+  } else {
+    spdlog::warn("{}; /v1/chat/completions will refuse", std::string(prompter.status().message()));
+  }
+  return absl::OkStatus();
+}
+
+void derive_request_limits(const ServeOptions& options, const models::ModelConfig& config, ModelHost& host) {
+  openai::RequestLimits& limits = host.request_limits;
+  limits.body_bytes_max = options.body_bytes_max;
+  limits.vocab = config.vocab;
+  limits.model_tokens_max = host.engine_limits.model_tokens_max;
+  limits.token_bytes_max = longest_token(*host.tokenizer) * kTokenBytesMargin;
+  limits.choices_max = host.engine_limits.choices_max;
+  limits.top_logprobs_max = host.engine_limits.top_logprobs_max;
+  limits.logit_bias_max = host.engine_limits.logit_bias_max;
+  limits.stop_tokens_max = host.engine_limits.stop_tokens_max;
+  if (host.tokenizer->vocab_size() > config.vocab) {
+    spdlog::warn("the tokenizer has {} tokens, the model {}: text with the others will be refused",
+                 host.tokenizer->vocab_size(), config.vocab);
+  }
+}
+
+std::string address(const std::string& host, std::int32_t port) {
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+}
+
+// The running server. Members die bottom up: the engine's thread before the doors it wakes, those before the engine.
+class App {
+ public:
+  App(const ServeOptions& options, ApiKeys keys)
+      : options_(options), state_(served_name(options), std::move(keys)), router_(state_) {}
+
+  absl::Status start();
+  void serve(SignalWatch& signals);
+  void drain();
+
+ private:
+  absl::Status open_grpc();
+  void watch_engine();
+  void print_ready() const;
+
+  const ServeOptions& options_;
+  ServerState state_;
+  Router router_;
+  LoadedModel model_;
+  ModelHost host_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<GrpcDoor> grpc_;
+  std::unique_ptr<engine::EngineThread> engine_thread_;
+  std::uint64_t last_steps_ = 0;
+  Clock::time_point last_progress_ = Clock::now();
+};
+
+absl::Status App::start() {
+  COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_), router_));
+  const std::filesystem::path folder = options_.model;
+  COPPICE_RETURN_IF_ERROR(load_text(folder, host_));
+  {
+    ProgressBar bar("loading " + served_name(options_));
+    LoadModelOptions load;
+    load.device = options_.device;
+    load.dtype = options_.dtype;
+    load.engine = engine_options(options_);
+    load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
+    COPPICE_ASSIGN_OR_RETURN(model_, load_model_folder(folder, load));
+  }
+  spdlog::info("limits: {}", model_.limits.to_string());
+  host_.name = served_name(options_);
+  host_.created_s = static_cast<std::int64_t>(std::time(nullptr));
+  host_.engine = model_.engine.get();
+  host_.engine_limits = model_.limits;
+  host_.metrics = &state_.metrics;
+  host_.request_timeout = to_milliseconds(options_.request_timeout_s);
+  derive_request_limits(options_, model_.config, host_);
+  engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);
+  COPPICE_RETURN_IF_ERROR(open_grpc());
+  state_.host = &host_;
+  state_.phase = Phase::kServing;
+  if (grpc_ != nullptr) {
+    grpc_->set_ready(true);
+  }
+  print_ready();
+  return absl::OkStatus();
+}
+
+absl::Status App::open_grpc() {
+  if (options_.grpc_port < 0) {
+    return absl::OkStatus();
+  }
+  GrpcOptions grpc;
+  grpc.host = options_.host;
+  grpc.port = options_.grpc_port;
+  COPPICE_ASSIGN_OR_RETURN(grpc.tls_certificate, read_pem("--tls-cert", options_.tls_cert));
+  COPPICE_ASSIGN_OR_RETURN(grpc.tls_key, read_pem("--tls-key", options_.tls_key));
+  grpc.message_bytes_max = options_.body_bytes_max;
+  if (state_.keys.required()) {
+    grpc.authenticate = [this](std::string_view key) { return state_.keys.tenant(key); };
+  }
+  COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcDoor::open(grpc, host_));
+  return absl::OkStatus();
+}
+
+void App::print_ready() const {
+  const bool is_tls = !options_.tls_cert.empty();
+  const std::string grpc = grpc_ == nullptr ? "grpc off" : "grpc " + address(options_.host, grpc_->port());
+  const auto passed = std::chrono::duration_cast<milliseconds>(Clock::now() - state_.started);
+  fmt::print(stderr, "ready: {}://{} ({}) model {} in {} ms\n", is_tls ? "https" : "http",
+             address(options_.host, http_->port()), grpc, host_.name, passed.count());
+}
+
+void App::serve(SignalWatch& signals) {
+  signals.expect_orderly_end();
+  while (!signals.wait_for(kWatchPeriod)) {
+    watch_engine();
+  }
+}
+
+void App::watch_engine() {
+  const engine::EngineStats stats = model_.engine->stats();
+  const bool has_work = stats.running + stats.waiting > 0;
+  if (!has_work || stats.steps != last_steps_) {
+    last_progress_ = Clock::now();
+  }
+  last_steps_ = stats.steps;
+  const bool is_stuck = Clock::now() - last_progress_ > kStuckAfter;
+  if (is_stuck && !state_.engine_is_stuck) {
+    spdlog::error("{} requests run or wait but the engine has not stepped for a minute", stats.running + stats.waiting);
+  }
+  state_.engine_is_stuck = is_stuck;
+  state_.http_connections = http_->connections();
+}
+
+void App::drain() {
+  state_.phase = Phase::kDraining;
+  const Clock::time_point deadline = Clock::now() + to_milliseconds(options_.drain_timeout_s);
+  const auto wait_until = [this](Clock::time_point end) {
+    while (http_->active_requests() > 0 && Clock::now() < end) {
+      std::this_thread::sleep_for(kDrainPoll);
+    }
+  };
+  http_->stop_accepting();
+  spdlog::info("draining: {} requests run; they have {} s", http_->active_requests(), options_.drain_timeout_s);
+  wait_until(deadline);
+  if (grpc_ != nullptr) {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
+    grpc_->drain(std::max(left, milliseconds(0)));
+  }
+  if (http_->active_requests() > 0) {
+    spdlog::warn("{} requests did not end in time: they are cut off", http_->active_requests());
+    http_->abort_sessions(openai::unavailable("draining", "the server is shutting down; the answer was cut off", 1));
+    wait_until(Clock::now() + kAbortedAnswersTime);
+  }
+  engine_thread_.reset();
+  grpc_.reset();
+  http_.reset();
+}
+
+}  // namespace
+
+absl::Status run_server(const ServeOptions& options) {
+  SignalWatch signals;  // first: every thread inherits its mask
+  set_up_logging(options.log_format);
+  raise_file_limit();
+  if (options.tls_cert.empty() != options.tls_key.empty()) {
+    return absl::InvalidArgumentError("--tls-cert and --tls-key go together; one of them is missing");
+  }
+  ApiKeys keys;
+  if (!options.api_key_file.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(keys, ApiKeys::load(options.api_key_file));
+  }
+  App app(options, std::move(keys));
+  COPPICE_RETURN_IF_ERROR(app.start());
+  app.serve(signals);
+  app.drain();
+  return absl::OkStatus();
+}
+
+}  // namespace coppice::server
