@@ -1,0 +1,241 @@
+// Drives an engine step by step on synthetic prompts and sorts what the steps did and took.
+#include "server/bench/engine_bench.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/random.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "models/weights.h"
+
+namespace coppice::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Prompts = std::vector<std::vector<TokenId>>;
+
+double seconds_between(Clock::time_point begin, Clock::time_point end) {
+  return std::chrono::duration<double>(end - begin).count();
+}
+
+// `count` token ids that depend on (seed, stream) alone; the ids below 3 are left to special tokens.
+void append_tokens(std::vector<TokenId>& tokens, std::int64_t count, std::int32_t vocab, std::uint64_t seed,
+                   std::uint64_t stream) {
+  const auto range = static_cast<std::uint32_t>(std::max(1, vocab - 3));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint32_t draw = base::philox4x32(seed, static_cast<std::uint64_t>(i), stream)[0];
+    tokens.push_back(static_cast<TokenId>(3 + draw % range));
+  }
+}
+
+// "1,4,16_512,128,64": nodes per level, tokens per level; every leaf is one prompt.
+absl::StatusOr<Prompts> tree_prompts(const EngineBenchOptions& options, std::int32_t vocab) {
+  const auto refuse = [&options] {
+    return absl::InvalidArgumentError(fmt::format(
+        "--tree \"{}\": nodes per level _ tokens per level is wanted, as in 1,4,16_512,128,64; each level's "
+        "nodes a multiple of the level's before",
+        options.tree));
+  };
+  std::vector<std::int64_t> sides[2];
+  std::size_t side = 0;
+  std::string number;
+  for (const char letter : options.tree + ",") {
+    if (letter >= '0' && letter <= '9' && number.size() < 7) {
+      number += letter;
+    } else if ((letter == ',' || letter == '_') && !number.empty()) {
+      sides[side].push_back(std::stoll(number));
+      number.clear();
+      if (letter == '_' && ++side > 1) {
+        return refuse();
+      }
+    } else {
+      return refuse();
+    }
+  }
+  const std::vector<std::int64_t>& nodes = sides[0];
+  if (nodes.empty() || nodes.size() != sides[1].size()) {
+    return refuse();
+  }
+  for (std::size_t level = 0; level < nodes.size(); ++level) {
+    if (nodes[level] < 1 || nodes[level] > 65536 || (level > 0 && nodes[level] % nodes[level - 1] != 0)) {
+      return refuse();
+    }
+  }
+  Prompts prompts(static_cast<std::size_t>(nodes.back()));
+  for (std::size_t leaf = 0; leaf < prompts.size(); ++leaf) {
+    for (std::size_t level = 0; level < nodes.size(); ++level) {
+      const std::uint64_t node = leaf / static_cast<std::uint64_t>(nodes.back() / nodes[level]);
+      append_tokens(prompts[leaf], sides[1][level], vocab, options.seed, ((level + 1) << 32U) + node);
+    }
+  }
+  return prompts;
+}
+
+absl::StatusOr<Prompts> make_prompts(const EngineBenchOptions& options, std::int32_t vocab) {
+  if (!options.tree.empty()) {
+    return tree_prompts(options, vocab);
+  }
+  if (options.shared_prefix + options.unique_prefix < 1) {
+    return absl::InvalidArgumentError("--shared-prefix and --unique-prefix: a prompt has at least one token");
+  }
+  Prompts prompts(static_cast<std::size_t>(options.requests));
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    append_tokens(prompts[i], options.shared_prefix, vocab, options.seed, 1);
+    append_tokens(prompts[i], options.unique_prefix, vocab, options.seed, (1ULL << 32U) + i);
+  }
+  return prompts;
+}
+
+// Sums over the steps of one kind.
+struct StepSums {
+  double seconds = 0;
+  double bound_s = 0;
+  std::uint64_t tokens = 0;     // prompt tokens computed, or tokens drawn
+  std::uint64_t sequences = 0;  // sequence steps
+  std::vector<double> step_ms;
+};
+
+// One pass over the prompts.
+class Pass {
+ public:
+  Pass(const EngineBenchOptions& options, LoadedModel& model, const MachineFigures& machine)
+      : options_(options), model_(model), machine_(machine) {
+    const models::ModelConfig& config = model.config;
+    parameters_ = static_cast<double>(models::parameter_count(config)) -
+                  static_cast<double>(config.vocab) * config.hidden * (config.tied_embeddings ? 0 : 1);
+    kv_bytes_per_token_ = static_cast<double>(model.transformer->kv_geometry(16, 1).bytes_per_token());
+  }
+
+  absl::StatusOr<EngineBenchResult> run(const Prompts& prompts, std::uint64_t first_id) {
+    first_seen_s_.assign(prompts.size(), -1);
+    queue_ = std::make_shared<engine::EventQueue>([] {});
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      if (!model_.engine->submit(make_request(prompts[i], first_id + i))) {
+        return absl::InvalidArgumentError(fmt::format("{} requests do not fit the engine's queue", prompts.size()));
+      }
+    }
+    const engine::EngineStats begin_stats = model_.engine->stats();
+    begin_ = Clock::now();
+    engine::EngineStats before = begin_stats;
+    Clock::time_point step_begin = begin_;
+    while (model_.engine->step()) {
+      const Clock::time_point now = Clock::now();
+      const engine::EngineStats after = model_.engine->stats();
+      sort_step(before, after, seconds_between(step_begin, now));
+      COPPICE_RETURN_IF_ERROR(take_events(first_id, seconds_between(begin_, now)));
+      before = after;
+      step_begin = Clock::now();
+    }
+    COPPICE_RETURN_IF_ERROR(take_events(first_id, seconds_between(begin_, Clock::now())));
+    return summarise(begin_stats, model_.engine->stats());
+  }
+
+ private:
+  engine::Request make_request(const std::vector<TokenId>& prompt, std::uint64_t id) const {
+    engine::Request request;
+    request.id = id;
+    request.prompt = prompt;
+    request.sampling.temperature = 0;
+    request.sampling.max_tokens = options_.output;
+    request.sampling.ignore_eos = true;
+    request.arrival = Clock::now();
+    request.events = queue_;
+    return request;
+  }
+
+  void sort_step(const engine::EngineStats& before, const engine::EngineStats& after, double seconds) {
+    const std::uint64_t prompt = after.prompt_tokens_computed - before.prompt_tokens_computed;
+    const std::uint64_t drawn = after.generation_tokens - before.generation_tokens;
+    if (prompt + drawn == 0) {
+      return;
+    }
+    StepSums& sums = prompt > 0 ? prefill_ : decode_;
+    sums.seconds += seconds;
+    sums.tokens += prompt > 0 ? prompt : drawn;
+    sums.sequences += static_cast<std::uint64_t>(std::max(after.running, before.running));
+    sums.step_ms.push_back(seconds * 1e3);
+    const double rows = static_cast<double>(prompt > 0 ? prompt : drawn);
+    const double flops = 2 * parameters_ * rows;
+    const double bytes = static_cast<double>(model_.transformer->bytes_per_step()) +
+                         static_cast<double>(after.kv_tokens_read - before.kv_tokens_read) * kv_bytes_per_token_;
+    const double peak =
+        model_.transformer->dtype() == kernels::DType::kBF16 ? machine_.bf16_gflops : machine_.f32_gflops;
+    sums.bound_s += std::max(bytes / (machine_.read_gb_per_s * 1e9), flops / (peak * 1e9));
+  }
+
+  absl::Status take_events(std::uint64_t first_id, double now_s) {
+    for (const engine::Event& event : queue_->take()) {
+      if (event.finish == engine::FinishReason::kError) {
+        return absl::InternalError(fmt::format("request {}: {}", event.request - first_id, event.error));
+      }
+      double& first_s = first_seen_s_[event.request - first_id];
+      if (first_s < 0 && !event.tokens.empty()) {
+        first_s = now_s;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  EngineBenchResult summarise(const engine::EngineStats& begin, const engine::EngineStats& end) {
+    EngineBenchResult result;
+    result.wall_s = seconds_between(begin_, Clock::now());
+    const auto rate = [](const StepSums& sums) {
+      return sums.seconds > 0 ? static_cast<double>(sums.tokens) / sums.seconds : 0.0;
+    };
+    result.prefill_tokens_per_s = rate(prefill_);
+    result.decode_tokens_per_s = rate(decode_);
+    result.output_tokens_per_s = static_cast<double>(end.generation_tokens - begin.generation_tokens) / result.wall_s;
+    std::sort(first_seen_s_.begin(), first_seen_s_.end());
+    result.ttft_ms_p50 = first_seen_s_[first_seen_s_.size() / 2] * 1e3;
+    std::sort(decode_.step_ms.begin(), decode_.step_ms.end());
+    if (!decode_.step_ms.empty()) {
+      result.step_ms_p50 = decode_.step_ms[decode_.step_ms.size() / 2];
+      result.step_ms_p99 = decode_.step_ms[decode_.step_ms.size() * 99 / 100];
+    }
+    result.kv_tokens_attended = end.kv_tokens_attended - begin.kv_tokens_attended;
+    result.kv_tokens_read = end.kv_tokens_read - begin.kv_tokens_read;
+    result.prompt_tokens_computed = end.prompt_tokens_computed - begin.prompt_tokens_computed;
+    result.accepted_per_step =
+        decode_.sequences > 0 ? static_cast<double>(decode_.tokens) / static_cast<double>(decode_.sequences) : 0.0;
+    result.roofline = decode_.seconds > 0 ? decode_.bound_s / decode_.seconds : 0.0;
+    result.prefill_roofline = prefill_.seconds > 0 ? prefill_.bound_s / prefill_.seconds : 0.0;
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    result.peak_rss_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+    return result;
+  }
+
+  const EngineBenchOptions& options_;
+  LoadedModel& model_;
+  const MachineFigures& machine_;
+  double parameters_ = 0;          // that a token is multiplied with
+  double kv_bytes_per_token_ = 0;  // all layers
+  std::shared_ptr<engine::EventQueue> queue_;
+  Clock::time_point begin_;
+  std::vector<double> first_seen_s_;
+  StepSums prefill_;
+  StepSums decode_;
+};
+
+}  // namespace
+
+absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
+                                                   const MachineFigures& machine) {
+  COPPICE_ASSIGN_OR_RETURN(const Prompts prompts, make_prompts(options, model.config.vocab));
+  EngineBenchResult result;
+  for (std::int32_t pass = 0; pass < options.repeat; ++pass) {
+    const kernels::OperationTimes before = model.backend->operation_times();
+    COPPICE_ASSIGN_OR_RETURN(
+        result, Pass(options, model, machine).run(prompts, 1 + static_cast<std::uint64_t>(pass) * prompts.size()));
+    const kernels::OperationTimes after = model.backend->operation_times();
+    const double forward_ns = static_cast<double>(after.all_ns - before.all_ns);
+    result.attention_share =
+        forward_ns > 0 ? static_cast<double>(after.attention_ns - before.attention_ns) / forward_ns : 0.0;
+  }
+  return result;
+}
+
+}  // namespace coppice::server

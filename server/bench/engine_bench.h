@@ -1,0 +1,49 @@
+// `coppice bench engine`: the engine in-process, all requests at time 0, greedy, end-of-sequence ignored. Steps are
+// timed one by one and sorted into those that computed prompts and those that only decoded, so that the two rates do
+// not blur.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/bench/machine.h"
+#include "server/model_loader.h"
+
+namespace coppice::server {
+
+struct EngineBenchOptions {
+  std::int32_t requests = 1;
+  std::int32_t shared_prefix = 0;   // tokens common to all prompts
+  std::int32_t unique_prefix = 64;  // tokens of each request's own
+  std::int32_t output = 64;
+  std::int32_t repeat = 1;  // passes over the same prompts; the last one is reported
+  std::uint64_t seed = 1;
+  std::string tree;  // prompts as the leaves of a prefix tree: "1,4,16_512,128,64"; replaces the three sizes above
+};
+
+struct EngineBenchResult {
+  double wall_s = 0;
+  double prefill_tokens_per_s = 0;  // prompt tokens computed in steps that computed any, over those steps' time
+  double decode_tokens_per_s = 0;   // tokens drawn in steps that computed no prompt, over those steps' time
+  double output_tokens_per_s = 0;   // all tokens drawn over the whole time
+  double ttft_ms_p50 = 0;
+  double step_ms_p50 = 0;  // of decode steps
+  double step_ms_p99 = 0;
+  double attention_share = 0;  // of the forward passes' time
+  std::uint64_t kv_tokens_attended = 0;
+  std::uint64_t kv_tokens_read = 0;
+  double accepted_per_step = 0;  // tokens drawn a sequence and decode step
+  std::uint64_t prompt_tokens_computed = 0;
+  std::uint64_t peak_rss_bytes = 0;
+  double roofline = 0;          // least time the decode steps could take on this machine, over the time they took
+  double prefill_roofline = 0;  // the same for the steps that computed prompts
+};
+
+// Runs the passes on a loaded model's engine. ERRORS: InvalidArgument when prompts and outputs cannot fit; Internal
+// when a request fails.
+absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
+                                                   const MachineFigures& machine);
+
+}  // namespace coppice::server
