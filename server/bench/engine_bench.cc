@@ -231,7 +231,7 @@ absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& opt
     COPPICE_ASSIGN_OR_RETURN(
         result, Pass(options, model, machine).run(prompts, 1 + static_cast<std::uint64_t>(pass) * prompts.size()));
     const kernels::OperationTimes after = model.backend->operation_times();
-    const double forward_ns = static_cast<double>(after.all_ns - before.all_ns);
+    const double forward_ns = static_cast<double>(after.forward_ns() - before.forward_ns());
     result.attention_share =
         forward_ns > 0 ? static_cast<double>(after.attention_ns - before.attention_ns) / forward_ns : 0.0;
   }
