@@ -208,7 +208,7 @@ absl::Status App::start() {
   state_.host = &host_;
   state_.phase = Phase::kServing;
   if (grpc_ != nullptr) {
-    grpc_->set_ready(true);
+    grpc_->set_serving(true);
   }
   print_ready();
   return absl::OkStatus();
@@ -224,10 +224,7 @@ absl::Status App::open_grpc() {
   COPPICE_ASSIGN_OR_RETURN(grpc.tls_certificate, read_pem("--tls-cert", options_.tls_cert));
   COPPICE_ASSIGN_OR_RETURN(grpc.tls_key, read_pem("--tls-key", options_.tls_key));
   grpc.message_bytes_max = options_.body_bytes_max;
-  if (state_.keys.required()) {
-    grpc.authenticate = [this](std::string_view key) { return state_.keys.tenant(key); };
-  }
-  COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcDoor::open(grpc, host_));
+  COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcDoor::open(grpc, state_));
   return absl::OkStatus();
 }
 

@@ -7,9 +7,15 @@
 #include "proto/openai/parse_request.h"
 
 namespace coppice::server {
-namespace {
 
 using openai::Json;
+
+std::string utf8_only(const std::string& bytes) {
+  const std::string quoted = Json(bytes).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Json::parse(quoted).get<std::string>();
+}
+
+namespace {
 
 void add_sampling(const v1::SamplingParameters& sampling, Json& body) {
   const auto add = [&body](const char* name, bool given, auto value) {
@@ -102,9 +108,7 @@ void set_token(const openai::TokenEntry& entry, v1::Token& token) {
     v1::TokenLogprob& alternative = *token.add_top();
     alternative.set_token_id(top.token);
     alternative.set_logprob(top.logprob);
-    // Protobuf strings are UTF-8; a token may be part of a character.
-    Json text = top.bytes;
-    alternative.set_text(Json::parse(text.dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>());
+    alternative.set_text(utf8_only(top.bytes));
   }
 }
 

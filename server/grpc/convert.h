@@ -24,6 +24,9 @@ v1::GenerateResponse to_proto(const openai::ChoiceDelta& delta);
 // The last response of a stream: usage, and prompt logprobs when asked for.
 v1::GenerateResponse to_proto(const openai::Answer& answer);
 
+// `bytes` with what is not UTF-8 replaced by U+FFFD: protobuf strings must be UTF-8, tokens may be parts of characters.
+std::string utf8_only(const std::string& bytes);
+
 // The status code nearest to the HTTP status; the message is the same.
 grpc::Status to_status(const openai::ApiError& error);
 

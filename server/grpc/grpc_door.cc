@@ -11,6 +11,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "server/grpc/convert.h"
 #include "server/grpc/stream_reactor.h"
+#include "server/tokenize_text.h"
 
 namespace coppice::server {
 namespace {
@@ -26,10 +27,9 @@ std::string metadata_of(const grpc::CallbackServerContext& context, const char* 
 // The service. Thread: gRPC's; what it touches is immutable, atomic or posted to the loop.
 class Service final : public v1::Inference::CallbackService {
  public:
-  Service(const GrpcOptions& options, const ModelHost& host)
-      : options_(options), host_(host), hub_([this] { loop_.post([this] { hub_.dispatch(); }); }) {}
+  explicit Service(ServerState& state) : state_(state), hub_([this] { loop_.post([this] { hub_.dispatch(); }); }) {}
 
-  void set_ready(bool ready) { is_ready_ = ready; }
+  std::int64_t active_requests() const { return active_; }
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(grpc::CallbackServerContext* context,
                                                            const v1::GenerateRequest* request) override {
@@ -43,64 +43,62 @@ class Service final : public v1::Inference::CallbackService {
 
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context, const v1::TokenizeRequest* request,
                                      v1::TokenizeResponse* response) override {
-    return unary(*context, "Tokenize", request->model(), [&]() -> openai::MaybeError {
-      const text::EncodeOptions options = {
-          .add_special = !request->has_add_special_tokens() || request->add_special_tokens(),
-          .parse_special = request->parse_special()};
-      const auto ids = host_.tokenizer->encode(request->text(), options);
+    return unary(*context, "Tokenize", request->model(), [&](const ModelHost& host) -> openai::MaybeError {
+      openai::TokenizeRequest tokenize;
+      tokenize.prompt = request->text();
+      if (request->has_add_special_tokens()) {
+        tokenize.add_special_tokens = request->add_special_tokens();
+      }
+      tokenize.parse_special = request->parse_special();
+      const openai::Result<std::vector<TokenId>> ids = tokenize_text(host, tokenize);
       if (!ids.ok()) {
-        return openai::bad_value("text", std::string(ids.status().message()));
+        return ids.error();
       }
-      for (const TokenId id : *ids) {
+      for (const TokenId id : ids.value()) {
         response->add_token_ids(id);
-        response->add_pieces(host_.tokenizer->piece(id));
+        response->add_pieces(utf8_only(host.tokenizer->piece(id)));
       }
-      response->set_max_model_len(host_.engine_limits.model_tokens_max);
+      response->set_max_model_len(host.engine_limits.model_tokens_max);
       return std::nullopt;
     });
   }
 
   grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context, const v1::DetokenizeRequest* request,
                                        v1::DetokenizeResponse* response) override {
-    return unary(*context, "Detokenize", request->model(), [&]() -> openai::MaybeError {
+    return unary(*context, "Detokenize", request->model(), [&](const ModelHost& host) -> openai::MaybeError {
       const std::vector<TokenId> ids(request->token_ids().begin(), request->token_ids().end());
       for (const TokenId id : ids) {
-        if (id < 0 || id >= host_.tokenizer->vocab_size()) {
+        if (id < 0 || id >= host.tokenizer->vocab_size()) {
           return openai::bad_value("token_ids", fmt::format("token_ids must be from 0 to {}; {} came",
-                                                            host_.tokenizer->vocab_size() - 1, id));
+                                                            host.tokenizer->vocab_size() - 1, id));
         }
       }
-      text::Detokenizer detokenizer(*host_.tokenizer, request->skip_special_tokens());
-      std::string text;
-      for (const TokenId id : ids) {
-        text += detokenizer.push(id);
-      }
-      response->set_text(text + detokenizer.finish());
+      response->set_text(utf8_only(host.tokenizer->decode(ids, request->skip_special_tokens())));
       return std::nullopt;
     });
   }
 
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context, const v1::ListModelsRequest* /*request*/,
                                        v1::ListModelsResponse* response) override {
-    return unary(*context, "ListModels", "", [&]() -> openai::MaybeError {
+    return unary(*context, "ListModels", "", [&](const ModelHost& host) -> openai::MaybeError {
       v1::Model& model = *response->add_models();
-      model.set_id(host_.name);
-      model.set_created(host_.created_s);
-      model.set_max_model_len(host_.engine_limits.model_tokens_max);
+      model.set_id(host.name);
+      model.set_created(host.created_s);
+      model.set_max_model_len(host.engine_limits.model_tokens_max);
       return std::nullopt;
     });
   }
 
   grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const v1::GetLoadRequest* /*request*/,
                                     v1::GetLoadResponse* response) override {
-    return unary(*context, "GetLoad", "", [&]() -> openai::MaybeError {
-      const engine::EngineStats stats = host_.engine->stats();
+    return unary(*context, "GetLoad", "", [&](const ModelHost& host) -> openai::MaybeError {
+      const engine::EngineStats stats = host.engine->stats();
       response->set_running(stats.running);
       response->set_waiting(stats.waiting);
       const std::int32_t used = stats.pages_total - stats.pages_free - stats.pages_cached;
       response->set_kv_usage(stats.pages_total > 0 ? static_cast<double>(used) / stats.pages_total : 0.0);
       response->set_generation_tokens(stats.generation_tokens);
-      response->set_draining(!is_ready_);
+      response->set_draining(state_.phase == Phase::kDraining);
       return std::nullopt;
     });
   }
@@ -108,18 +106,14 @@ class Service final : public v1::Inference::CallbackService {
  private:
   // The caller's tenant, or why it is turned away.
   openai::Result<std::string> admit(const grpc::CallbackServerContext& context) const {
-    if (!is_ready_) {
-      return openai::unavailable("not_ready", "the server is starting or draining", 1);
+    if (openai::MaybeError refusal = state_.refusal()) {
+      return *std::move(refusal);
     }
-    if (!options_.authenticate) {
+    if (!state_.keys.required()) {
       return std::string();
     }
-    constexpr std::string_view kBearer = "Bearer ";
-    const std::string header = metadata_of(context, "authorization");
-    if (std::string_view(header).substr(0, kBearer.size()) == kBearer) {
-      if (std::optional<std::string> tenant = options_.authenticate(std::string_view(header).substr(kBearer.size()))) {
-        return *std::move(tenant);
-      }
+    if (std::optional<std::string> tenant = state_.keys.tenant_of_bearer(metadata_of(context, "authorization"))) {
+      return *std::move(tenant);
     }
     return openai::unauthorized("a valid API key is wanted in the metadata: authorization: Bearer KEY");
   }
@@ -127,7 +121,7 @@ class Service final : public v1::Inference::CallbackService {
   template <typename Request>
   grpc::ServerWriteReactor<v1::GenerateResponse>* stream(grpc::CallbackServerContext& context, const char* route,
                                                          const Request& request) {
-    const StreamContext shared = {host_, loop_, hub_};
+    const StreamContext shared = {state_, loop_, hub_, active_};
     openai::Result<std::string> tenant = admit(context);
     if (!tenant.ok()) {
       return new StreamReactor(shared, route, tenant.error());  // NOLINT: owns itself until OnDone
@@ -136,7 +130,7 @@ class Service final : public v1::Inference::CallbackService {
     if (id.empty()) {
       id = fmt::format("grpc-{}", next_id_.fetch_add(1));
     }
-    auto parse = [request, &limits = host_.request_limits] { return from_proto(request, limits); };
+    auto parse = [request](const openai::RequestLimits& limits) { return from_proto(request, limits); };
     return new StreamReactor(shared, route, std::move(tenant.value()), std::move(id), std::move(parse));  // NOLINT
   }
 
@@ -146,29 +140,29 @@ class Service final : public v1::Inference::CallbackService {
     openai::MaybeError error;
     if (openai::Result<std::string> tenant = admit(context); !tenant.ok()) {
       error = tenant.error();
-    } else if (!model.empty() && model != host_.name) {
-      error = openai::not_found("model", "model_not_found",
-                                fmt::format("no model \"{}\" here; \"{}\" is served", model, host_.name));
     } else {
-      error = work();
+      const ModelHost& host = *state_.host.load();  // set while the phase is kServing, which admit() has seen
+      error = check_model(host, model);
+      if (!error) {
+        error = work(host);
+      }
     }
-    host_.metrics->count_answer("grpc", route, error ? error->status : 200);
+    state_.metrics.count_answer("grpc", route, error ? error->status : 200);
     grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
     reactor->Finish(error ? to_status(*error) : grpc::Status::OK);
     return reactor;
   }
 
-  const GrpcOptions options_;
-  const ModelHost& host_;
-  std::atomic<bool> is_ready_{false};
+  ServerState& state_;
   std::atomic<std::uint64_t> next_id_{1};
+  std::atomic<std::int64_t> active_{0};
   SessionHub hub_;  // before the loop: tasks name it until the loop has joined
   TaskLoop loop_;
 };
 
 class Door final : public GrpcDoor {
  public:
-  Door(const GrpcOptions& options, const ModelHost& host) : service_(options, host) {}
+  explicit Door(ServerState& state) : service_(state) {}
   ~Door() override { drain(std::chrono::milliseconds(0)); }
 
   absl::Status start(const GrpcOptions& options) {
@@ -190,24 +184,25 @@ class Door final : public GrpcDoor {
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(fmt::format(
-          "gRPC cannot listen on {}: the port is taken, or the TLS key and certificate cannot be used", address));
+          "--grpc-port {}: cannot listen on {}: the port is taken, or the TLS key and certificate cannot be used",
+          options.port, address));
     }
-    set_ready(false);
+    set_serving(false);
     return absl::OkStatus();
   }
 
   std::int32_t port() const override { return port_; }
+  std::int64_t active_requests() const override { return service_.active_requests(); }
 
-  void set_ready(bool ready) override {
-    service_.set_ready(ready);
+  void set_serving(bool serving) override {
     grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
-    health->SetServingStatus(ready);
-    health->SetServingStatus(kServiceName, ready);
+    health->SetServingStatus(serving);
+    health->SetServingStatus(kServiceName, serving);
   }
 
   void drain(std::chrono::milliseconds timeout) override {
     if (server_ != nullptr) {
-      set_ready(false);
+      set_serving(false);
       server_->Shutdown(std::chrono::system_clock::now() + timeout);
       server_->Wait();
       server_.reset();
@@ -222,8 +217,8 @@ class Door final : public GrpcDoor {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::open(const GrpcOptions& options, const ModelHost& host) {
-  auto door = std::make_unique<Door>(options, host);
+absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::open(const GrpcOptions& options, ServerState& state) {
+  auto door = std::make_unique<Door>(state);
   if (absl::Status status = door->start(options); !status.ok()) {
     return status;
   }

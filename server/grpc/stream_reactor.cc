@@ -11,11 +11,13 @@ namespace coppice::server {
 StreamReactor::StreamReactor(const StreamContext& context, const char* route, std::string tenant,
                              std::string request_id, Parse parse)
     : context_(context), route_(route), request_id_(std::move(request_id)) {
+  ++context_.active;
   context_.loop.post([this, parse = std::move(parse), tenant = std::move(tenant)] { begin(parse, tenant); });
 }
 
 StreamReactor::StreamReactor(const StreamContext& context, const char* route, const openai::ApiError& error)
     : context_(context), route_(route) {
+  ++context_.active;
   context_.loop.post([this, error] {
     end(error);
     pump();
@@ -41,7 +43,7 @@ void StreamReactor::OnCancel() {
 
 void StreamReactor::OnDone() {
   context_.loop.post([this] {
-    context_.host.metrics->count_answer("grpc", route_, http_status_);
+    context_.state.metrics.count_answer("grpc", route_, http_status_);
     delete this;  // NOLINT: gRPC's reactors own themselves; this is their last callback
   });
 }
@@ -50,11 +52,13 @@ void StreamReactor::begin(const Parse& parse, const std::string& tenant) {
   if (is_ended_) {  // cancelled before it began
     return;
   }
-  openai::Result<openai::GenerationRequest> parsed = parse();
+  const ModelHost& host = *context_.state.host.load();  // set: the door has seen the phase kServing
+  openai::Result<openai::GenerationRequest> parsed = parse(host.request_limits);
   if (!parsed.ok()) {
     end(parsed.error());
   } else {
-    session_ = std::make_unique<Session>(context_.host, context_.hub, *this);
+    OutputSink& sink = *this;
+    session_ = std::make_unique<Session>(host, context_.hub, sink);
     if (const openai::MaybeError error = session_->start(std::move(parsed.value()), tenant)) {
       end(*error);
     }

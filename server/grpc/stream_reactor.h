@@ -2,6 +2,7 @@
 // the door's loop.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -10,28 +11,30 @@
 #include "coppice/v1/inference.grpc.pb.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/grpc/task_loop.h"
+#include "server/server_state.h"
 #include "server/session.h"
 
 namespace coppice::server {
 
 // What the streams of one door share. Owner: the door. `hub` belongs to the loop's thread.
 struct StreamContext {
-  const ModelHost& host;
+  ServerState& state;
   TaskLoop& loop;
   SessionHub& hub;
+  std::atomic<std::int64_t>& active;  // streams alive
 };
 
 // Owner: itself; it goes when gRPC says done. Thread: see above.
 class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateResponse>, private OutputSink {
  public:
-  using Parse = std::function<openai::Result<openai::GenerationRequest>()>;
+  using Parse = std::function<openai::Result<openai::GenerationRequest>(const openai::RequestLimits&)>;
 
   // `parse` runs on the loop and must own what it reads. `route` is a literal, for the metrics.
   StreamReactor(const StreamContext& context, const char* route, std::string tenant, std::string request_id,
                 Parse parse);
   // A stream that is refused at once.
   StreamReactor(const StreamContext& context, const char* route, const openai::ApiError& error);
-  ~StreamReactor() override = default;
+  ~StreamReactor() override { --context_.active; }
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
