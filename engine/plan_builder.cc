@@ -32,6 +32,7 @@ void PlanBuilder::add_row(const Sequence& sequence, std::int32_t shared_pages, S
   row.parents_begin = static_cast<std::int32_t>(plan.draft_parents.size());
   row.shared_pages = shared_pages;
   row.pages = sequence.pages.ids();
+  row.identity = sequence.pages_identity;
   for (std::int32_t i = 0; i < row.token_count; ++i) {
     const std::int32_t place = row.begin + i;
     plan.slots.push_back(row.pages[static_cast<std::size_t>(place / page_size_)] * page_size_ + place % page_size_);

@@ -45,6 +45,11 @@ void Scheduler::leave_running(Sequence& sequence) {
   order_.remove(sequence.slot);
 }
 
+void Scheduler::page_replaced(Sequence& sequence) {
+  sequence.pages_identity = ++identities_;
+  order_.refresh(sequence.slot);
+}
+
 // Pages before the lock: a page of an unlocked node is held by the tree alone (radix.locked).
 void Scheduler::drop_pages(Sequence& sequence) {
   sequence.pages.truncate(0);
@@ -164,7 +169,7 @@ bool Scheduler::hold_pages(Sequence& sequence, std::int32_t token_count, std::ve
     PageRef own = pool_.allocate();
     copies.push_back({sequence.pages[index], own.id()});
     sequence.pages.replace(index, std::move(own));
-    order_.refresh(sequence.slot);
+    page_replaced(sequence);
   }
   while (sequence.pages.size() < pool_.pages_for(sequence.computed + token_count)) {
     sequence.pages.append(pool_.allocate());
@@ -235,12 +240,15 @@ void Scheduler::advance(Sequence& sequence) {
   sequence.planned_count = 0;
   sequence.logits_count = 0;
   sequence.draft.clear();
-  sequence.pages.truncate(pool_.pages_for(sequence.token_count()));
+  if (pool_.pages_for(sequence.token_count()) < sequence.pages.size()) {  // rejected drafts had more
+    sequence.pages.truncate(pool_.pages_for(sequence.token_count()));
+    sequence.pages_identity = ++identities_;
+  }
   const std::int32_t whole = sequence.computed - sequence.computed % pool_.page_size();
   if (prefix_cache_ && whole > sequence.cached()) {
     const std::span<const TokenId> tokens(sequence.tokens);
     if (tree_.extend(sequence.lock, tokens.first(static_cast<std::size_t>(whole)), sequence.pages) > 0) {
-      order_.refresh(sequence.slot);
+      page_replaced(sequence);
     }
   }
 }

@@ -77,6 +77,7 @@ class Scheduler {
   void preempt(Sequence& sequence, EngineStats& stats);
   static void drop_pages(Sequence& sequence);
   void leave_running(Sequence& sequence);
+  void page_replaced(Sequence& sequence);
   void make_way(EngineStats& stats);
 
   void select_running(bool decoding, std::vector<PageCopy>& copies, EngineStats& stats);
@@ -106,6 +107,7 @@ class Scheduler {
   std::vector<SequenceSlot> unfit_;    // of the last select()
   std::vector<Key> scratch_;           // what a loop walks while the lists change under it
   std::vector<SequenceSlot> holders_;  // waiting sequences that hold pages (forked, not yet admitted)
+  std::uint64_t identities_ = 0;       // page tables told apart so far
   std::int32_t rows_left_ = 0;
   std::int32_t logits_left_ = 0;
   // The first in line failed for want of pages when this many were available; not tried again until there are more.

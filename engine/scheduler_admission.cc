@@ -116,6 +116,7 @@ void Scheduler::enter_running(Sequence& sequence, std::int32_t need, EngineStats
   order_.insert(sequence.slot);
   sequence.state = SequenceState::kRunning;
   sequence.leader = kNoSequence;
+  sequence.pages_identity = ++identities_;
   if (!sequence.admitted) {
     sequence.admitted = true;
     sequence.usage.cached_tokens = sequence.computed;

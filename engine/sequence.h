@@ -58,6 +58,7 @@ struct Sequence {
   std::int32_t scheduled = 0;  // computed once the step in flight is back
   std::int32_t scored = -1;    // leading prompt rows whose logprobs were reported; -1: nobody asked
   PageTable pages;
+  std::uint64_t pages_identity = 0;  // of the table but for appended pages: changes when an entry goes or is replaced
   RadixLock lock;
 
   // This step's choice; all zero when not in the step.

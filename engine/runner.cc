@@ -1,0 +1,142 @@
+// The real StepExecutor: uploads a plan's arrays, plans attention, runs the model, samples.
+#include "engine/runner.h"
+
+#include <chrono>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace coppice::engine {
+namespace {
+
+using SteadyTime = std::chrono::steady_clock;
+
+std::uint64_t ns_between(SteadyTime::time_point begin, SteadyTime::time_point end) {
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count());
+}
+
+// Device copies of a step's integer arrays, all of 32 bits.
+struct StepArrays {
+  kernels::Buffer tokens;
+  kernels::Buffer positions;
+  kernels::Buffer slots;
+  kernels::Buffer logits_rows;
+};
+
+class Runner final : public StepExecutor {
+ public:
+  Runner(models::Transformer& model, kernels::Backend& backend, const Limits& limits, bool sharing,
+         std::unique_ptr<kernels::KvCache> cache, StepArrays arrays)
+      : model_(model), backend_(backend), cache_(std::move(cache)), arrays_(std::move(arrays)) {
+    const models::ModelConfig& config = model.config();
+    options_.sharing = sharing;
+    options_.page_size = limits.page_size;
+    options_.window = config.sliding_window;
+    options_.group_size = config.query_heads / config.key_heads;
+    options_.key_heads = config.key_heads;
+    options_.workers = backend.workers();
+    results_.resize(static_cast<std::size_t>(limits.step_logits_max));
+    sequences_.reserve(static_cast<std::size_t>(limits.running_max));
+  }
+
+  absl::Status submit(const StepPlan& plan) override {
+    const auto begin = SteadyTime::now();
+    step_ = &plan;
+    if (!plan.moves.empty()) {
+      backend_.move_slots(*cache_, plan.moves);
+    }
+    for (const PageCopy& copy : plan.copies) {
+      backend_.copy_page(*cache_, copy.from, copy.to);
+    }
+    const kernels::AttentionPlan& attention = plan_attention(plan);
+    const auto planned = SteadyTime::now();
+    const models::StepInputs inputs{.tokens = upload<TokenId>(plan.tokens, arrays_.tokens),
+                                    .positions = upload<std::int32_t>(plan.positions, arrays_.positions),
+                                    .slots = upload<KvSlot>(plan.slots, arrays_.slots),
+                                    .logits_rows = upload<std::int32_t>(plan.logits_rows, arrays_.logits_rows)};
+    logits_ = model_.forward(inputs, attention, *cache_);
+    result_ = StepResult{};
+    result_.keys_attended = attention.keys_attended;
+    result_.keys_read = attention.keys_read;
+    result_.shared_items = attention.shared_items;
+    result_.depth = attention.depth;
+    result_.plan_ns = ns_between(begin, planned);
+    result_.forward_ns = ns_between(planned, SteadyTime::now());
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<StepResult> collect() override {
+    COPPICE_CHECK(step_ != nullptr, "collect() follows submit()");
+    const auto begin = SteadyTime::now();
+    const std::span<kernels::SamplingResult> results =
+        std::span<kernels::SamplingResult>(results_).first(step_->sampling.size());
+    if (results.empty()) {
+      backend_.synchronize();
+    } else {
+      backend_.sample(logits_, step_->sampling, results);
+    }
+    step_ = nullptr;
+    result_.results = results;
+    result_.sample_ns = ns_between(begin, SteadyTime::now());
+    return result_;
+  }
+
+ private:
+  const kernels::AttentionPlan& plan_attention(const StepPlan& plan) {
+    sequences_.clear();
+    for (const StepRow& row : plan.rows) {
+      kernels::PlanSequence& sequence = sequences_.emplace_back();
+      sequence.pages = row.pages;
+      sequence.row_begin = row.token_begin;
+      sequence.row_count = row.token_count;
+      sequence.position_begin = row.begin;
+      sequence.draft_parents =
+          std::span<const std::int32_t>(plan.draft_parents)
+              .subspan(static_cast<std::size_t>(row.parents_begin), static_cast<std::size_t>(row.draft_count));
+      sequence.shared_pages = row.shared_pages;
+      sequence.identity = row.identity;
+    }
+    return planner_.plan(sequences_, options_);
+  }
+
+  template <typename T>
+  std::span<const T> upload(const std::vector<T>& host, const kernels::Buffer& device) {
+    const std::size_t bytes = host.size() * sizeof(T);
+    COPPICE_CHECK(bytes <= device.bytes(), "a step keeps to its limits");
+    if (bytes > 0) {
+      backend_.upload(host.data(), device.data(), bytes);
+    }
+    return {static_cast<const T*>(device.data()), host.size()};
+  }
+
+  models::Transformer& model_;
+  kernels::Backend& backend_;
+  const std::unique_ptr<kernels::KvCache> cache_;
+  const StepArrays arrays_;
+  kernels::PlanOptions options_;
+  kernels::AttentionPlanner planner_;
+  std::vector<kernels::PlanSequence> sequences_;
+  std::vector<kernels::SamplingResult> results_;  // [step_logits_max]
+  const StepPlan* step_ = nullptr;                // between submit() and collect()
+  kernels::Matrix logits_;
+  StepResult result_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StepExecutor>> make_runner(models::Transformer& model, kernels::Backend& backend,
+                                                          const Limits& limits, const EngineOptions& options) {
+  COPPICE_ASSIGN_OR_RETURN(auto cache, backend.make_kv_cache(model.kv_geometry(limits.page_size, limits.pages)));
+  const std::size_t row_bytes = static_cast<std::size_t>(limits.step_tokens_max) * sizeof(std::int32_t);
+  const std::size_t logits_bytes = static_cast<std::size_t>(limits.step_logits_max) * sizeof(std::int32_t);
+  StepArrays arrays;
+  COPPICE_ASSIGN_OR_RETURN(arrays.tokens, backend.allocate(row_bytes));
+  COPPICE_ASSIGN_OR_RETURN(arrays.positions, backend.allocate(row_bytes));
+  COPPICE_ASSIGN_OR_RETURN(arrays.slots, backend.allocate(row_bytes));
+  COPPICE_ASSIGN_OR_RETURN(arrays.logits_rows, backend.allocate(logits_bytes));
+  return std::make_unique<Runner>(model, backend, limits, options.sharing, std::move(cache), std::move(arrays));
+}
+
+}  // namespace coppice::engine

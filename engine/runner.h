@@ -1,0 +1,25 @@
+// Runner: the executor that runs a step on a model: the transformer for the forward pass, a backend for sampling and
+// page copies, the attention planner in between. It owns the KV memory and the device copies of a step's arrays, all
+// allocated at start.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/limits.h"
+#include "engine/step_executor.h"
+#include "kernels/attention_plan.h"
+#include "kernels/backend.h"
+#include "models/transformer.h"
+
+namespace coppice::engine {
+
+// Owner: the engine. Thread: the engine's. `model` and `backend` outlive it. REQUIRES: the model was loaded for at
+// least limits.step_tokens_max rows and limits.step_logits_max logits.
+// ERRORS: ResourceExhausted when the KV memory or the step's arrays cannot be had.
+absl::StatusOr<std::unique_ptr<StepExecutor>> make_runner(models::Transformer& model, kernels::Backend& backend,
+                                                          const Limits& limits, const EngineOptions& options);
+
+}  // namespace coppice::engine
