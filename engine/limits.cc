@@ -15,6 +15,8 @@ namespace {
 constexpr std::int32_t kStepTokensDefault = 512;
 constexpr std::int32_t kRunningDefault = 256;
 constexpr std::int32_t kQueuedDefault = 1024;
+// Without --kv-memory, one part in so many of the memory left stays free: activations, logits, the front end, others.
+constexpr std::size_t kKvSpareIn = 2;
 constexpr std::int32_t kPageSizes[] = {16, 32, 64, 128};  // divisors of the smallest KV split
 
 absl::Status check_options(const EngineOptions& options) {
@@ -44,7 +46,7 @@ absl::StatusOr<std::int32_t> derive_pages(const EngineOptions& options, std::siz
     return absl::InvalidArgumentError(
         fmt::format("--kv-memory {} cannot work: only {} bytes are left for it", options.kv_bytes, memory_bytes));
   }
-  const std::size_t bytes = options.kv_bytes != 0 ? options.kv_bytes : memory_bytes;
+  const std::size_t bytes = options.kv_bytes != 0 ? options.kv_bytes : memory_bytes - memory_bytes / kKvSpareIn;
   if (bytes < page_bytes) {
     if (options.kv_bytes != 0 && memory_bytes >= page_bytes) {
       return absl::InvalidArgumentError(fmt::format("--kv-memory {} cannot work: one page of {} tokens takes {} bytes",

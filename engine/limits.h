@@ -44,6 +44,7 @@ struct Limits {
   std::string to_string() const;  // one line a field, for the log
 };
 
+// memory_bytes: what is left on the device beside the weights; without kv_bytes, half of it becomes KV pages.
 // ERRORS: InvalidArgument naming the flag whose value cannot work, with the value that would; ResourceExhausted when
 // not even one sequence of one page fits `memory_bytes`.
 absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models::ModelConfig& model,

@@ -1,0 +1,128 @@
+// Running requests on a real model and comparing answers to the bit; see the header.
+#include "tests/support/engine_harness.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/runner.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "models/weights.h"
+#include "tests/support/scripted_speculator.h"
+
+namespace coppice::testing {
+namespace {
+
+// Rows and logits that any of the tests' limits may ask for.
+constexpr models::TransformerLimits kModelLimits{.step_tokens = 512, .step_logits = 128};
+
+HarnessModel load(const models::ModelConfig& config, models::WeightSource& weights, kernels::DType dtype) {
+  HarnessModel model;
+  auto backend = kernels::cpu::make_cpu_backend({.threads = 1});  // a team only slows matrices this small
+  COPPICE_CHECK(backend.ok(), "the CPU backend starts");
+  model.backend = std::move(*backend);
+  auto transformer = models::Transformer::load(config, weights, *model.backend, dtype, kModelLimits, {});
+  COPPICE_CHECK(transformer.ok(), "the model loads");
+  model.transformer = std::move(*transformer);
+  return model;
+}
+
+bool same_info(const engine::TokenInfo& a, const engine::TokenInfo& b) {
+  const auto same_float = [](float x, float y) {
+    return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
+  };
+  return a.token == b.token && same_float(a.logprob, b.logprob) &&
+         std::equal(a.top.begin(), a.top.end(), b.top.begin(), b.top.end(),
+                    [&](const engine::TokenLogprob& x, const engine::TokenLogprob& y) {
+                      return x.token == y.token && same_float(x.logprob, y.logprob);
+                    });
+}
+
+engine::Limits limits_of(const HarnessModel& model, const HarnessOptions& options) {
+  engine::Limits limits;
+  limits.page_size = options.page_size;
+  limits.pages = options.pages;
+  limits.model_tokens_max = std::min(options.pages * options.page_size, model.transformer->config().max_positions);
+  limits.step_tokens_max = options.step_tokens_max;
+  limits.step_logits_max = options.step_logits_max;
+  limits.running_max = options.running_max;
+  limits.queued_max = 1024;
+  limits.chunk_tokens_max = options.chunk_tokens_max;
+  return limits;
+}
+
+void take_events(engine::EventQueue& events, HarnessRun& run, std::size_t& unfinished) {
+  for (engine::Event& event : events.take()) {
+    ChoiceText& text = run.texts[event.request][static_cast<std::size_t>(event.choice)];
+    std::move(event.tokens.begin(), event.tokens.end(), std::back_inserter(text.tokens));
+    std::move(event.prompt.begin(), event.prompt.end(), std::back_inserter(text.prompt));
+    if (event.finish != engine::FinishReason::kNone) {
+      text.finish = event.finish;
+      text.error = event.error;
+      --unfinished;
+    }
+  }
+}
+
+}  // namespace
+
+HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed) {
+  const auto weights = models::make_random_weights(config, seed, dtype);
+  return load(config, *weights, dtype);
+}
+
+HarnessModel folder_model(const std::string& folder, kernels::DType dtype) {
+  const auto config = models::load_model_config(folder);
+  COPPICE_CHECK(config.ok(), "the folder has a config");
+  auto weights = models::open_safetensors_weights(folder, *config);
+  COPPICE_CHECK(weights.ok(), "the folder has weights");
+  return load(*config, **weights, dtype);
+}
+
+HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>& requests,
+                        const HarnessOptions& options) {
+  const engine::Limits limits = limits_of(model, options);
+  engine::EngineOptions engine_options;
+  engine_options.prefix_cache = options.prefix_cache;
+  engine_options.sharing = options.sharing;
+  engine::EngineParts parts;
+  auto runner = engine::make_runner(*model.transformer, *model.backend, limits, engine_options);
+  COPPICE_CHECK(runner.ok(), "the runner has memory");
+  parts.executor = std::move(*runner);
+  if (options.drafts) {
+    parts.speculator = std::make_unique<ScriptedSpeculator>(9, model.transformer->config().vocab);
+  }
+  parts.draft_max = 12;
+  parts.check_integrity = true;
+  engine::EngineCore core(limits, engine_options, model.transformer->config(), std::move(parts));
+  const auto events = std::make_shared<engine::EventQueue>(nullptr);
+  HarnessRun run;
+  run.texts.resize(requests.size());
+  for (std::size_t first = 0; first < requests.size(); first += static_cast<std::size_t>(options.together)) {
+    std::size_t unfinished = 0;
+    const std::size_t end = std::min(requests.size(), first + static_cast<std::size_t>(options.together));
+    for (std::size_t i = first; i < end; ++i) {
+      engine::Request request = requests[i];
+      request.id = i;
+      request.events = events;
+      run.texts[i].resize(static_cast<std::size_t>(request.choices));
+      unfinished += static_cast<std::size_t>(request.choices);
+      COPPICE_CHECK(core.submit(std::move(request)), "the queue is large enough");
+    }
+    while (unfinished > 0) {
+      COPPICE_CHECK(core.step(), "an engine with work is not idle");
+      take_events(*events, run, unfinished);
+    }
+  }
+  run.stats = core.stats();
+  return run;
+}
+
+bool same_bits(const ChoiceText& a, const ChoiceText& b) {
+  return a.finish == b.finish && a.error == b.error &&
+         std::equal(a.tokens.begin(), a.tokens.end(), b.tokens.begin(), b.tokens.end(), same_info) &&
+         std::equal(a.prompt.begin(), a.prompt.end(), b.prompt.begin(), b.prompt.end(), same_info);
+}
+
+}  // namespace coppice::testing

@@ -1,0 +1,54 @@
+// EngineHarness: runs a list of requests through an engine on a real model and returns every choice's tokens and
+// logprobs, so that two ways of running them can be compared bit by bit.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine_core.h"
+#include "kernels/backend.h"
+#include "models/transformer.h"
+
+namespace coppice::testing {
+
+struct HarnessOptions {
+  std::int32_t running_max = 8;
+  std::int32_t step_tokens_max = 512;
+  std::int32_t step_logits_max = 64;
+  std::int32_t chunk_tokens_max = 512;
+  std::int32_t page_size = 16;
+  std::int32_t pages = 256;
+  bool prefix_cache = false;
+  bool sharing = false;
+  bool drafts = false;         // along each request's prediction (scripted_speculator.h)
+  std::int32_t together = 64;  // requests submitted at once; the next when all of these are done
+};
+
+struct ChoiceText {
+  std::vector<engine::TokenInfo> tokens;
+  std::vector<engine::TokenInfo> prompt;
+  engine::FinishReason finish = engine::FinishReason::kNone;
+  std::string error;
+};
+
+// A model with random weights or those of a folder, on the CPU backend.
+struct HarnessModel {
+  std::unique_ptr<kernels::Backend> backend;
+  std::unique_ptr<models::Transformer> transformer;
+};
+HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed);
+HarnessModel folder_model(const std::string& folder, kernels::DType dtype);
+
+struct HarnessRun {
+  std::vector<std::vector<ChoiceText>> texts;  // by request, by choice
+  engine::EngineStats stats;
+};
+HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>& requests,
+                        const HarnessOptions& options);
+
+// Bitwise: tokens, logprobs, top lists, prompt logprobs, finish reasons.
+bool same_bits(const ChoiceText& a, const ChoiceText& b);
+
+}  // namespace coppice::testing
