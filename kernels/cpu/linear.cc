@@ -1,9 +1,21 @@
-// oneDNN matmul behind LinearWeight. oneDNN's exceptions end here.
+// Which product serves which weights, and oneDNN's matmul behind it. oneDNN's exceptions end here.
+//
+// The promise "a row's result is the same in every batch and with any number of threads" decides. oneDNN 2.6's
+// brgemm kernels for AVX-512 keep it for every shape tried (tests/unit/kernels/linear_test.cc); its gemm:jit, which it
+// falls to on AVX2 and for bf16 without AVX-512-BF16, does not. Its AMX kernels may split a sum over threads, so AMX is
+// switched off. Whatever is not known to keep the promise runs on PanelMatmul.
 #include "kernels/cpu/linear.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <omp.h>
 
+#include <array>
+#include <cstring>
 #include <list>
+#include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -14,37 +26,48 @@
 #include "dnnl.hpp"
 #include "fmt/format.h"
 #include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/matmul_body.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/packed_weight.h"
 
 namespace coppice::kernels::cpu {
 
 namespace {
 
-// The row count for which the packed layout is chosen; it is the same for every row count (tested).
+// The row count for which the packed layout is asked; kernels for every other count take the same layout (tested).
 constexpr std::int64_t kLayoutRows = 512;
-// Primitives kept. One is a few kilobytes plus its generated code, which oneDNN shares between equal kernels.
+// Primitives kept: a model has about five shapes, a step up to a few thousand row counts. One is a few kilobytes; the
+// generated code is shared inside oneDNN.
 constexpr std::size_t kPrimitivesMax = 4096;
 
+using Desc = dnnl::memory::desc;
+using Dims = dnnl::memory::dims;
+using Tag = dnnl::memory::format_tag;
+
+struct Tiling {
+  std::int64_t width;
+  Tag f32;
+  Tag bf16;
+};
+constexpr std::array<Tiling, 4> kTilings = {{{64, Tag::BA16a64b, Tag::BA16a64b2a},
+                                             {48, Tag::BA16a48b, Tag::BA16a48b2a},
+                                             {32, Tag::BA16a32b, Tag::BA16a32b2a},
+                                             {16, Tag::BA16a16b, Tag::BA16a16b2a}}};
+
 dnnl::memory::data_type dnnl_type(DType dtype) {
-  switch (dtype) {
-    case DType::kBF16:
-      return dnnl::memory::data_type::bf16;
-    case DType::kF16:
-      return dnnl::memory::data_type::f16;
-    case DType::kF32:
-      break;
-  }
-  return dnnl::memory::data_type::f32;
+  return dtype == DType::kBF16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
 }
 
 class CpuLinearWeight : public LinearWeight {
  public:
-  CpuLinearWeight(std::int64_t out_features, std::int64_t in_features) : LinearWeight(out_features, in_features) {}
+  explicit CpuLinearWeight(const PanelLayout& layout_in)
+      : LinearWeight(layout_in.out_features, layout_in.in_features), layout(layout_in) {}
   std::size_t bytes() const override { return packed.bytes() + bias.bytes(); }
+  const float* bias_data() const { return static_cast<const float*>(bias.data()); }
 
-  DType dtype = DType::kF32;
-  dnnl::memory::desc layout;
+  PanelLayout layout;
+  std::optional<Desc> dnnl_layout;  // empty: PanelMatmul's weights
   Buffer packed;
   Buffer bias;  // f32 [out_features], or empty
 };
@@ -54,12 +77,10 @@ struct Key {
   std::int64_t rows = 0;
   std::int64_t in_features = 0;
   std::int64_t out_features = 0;
-  std::int64_t in_stride = 0;
-  std::int64_t out_stride = 0;
   DType dtype = DType::kF32;
   DType out_dtype = DType::kF32;
   bool bias = false;
-  bool add = false;
+  bool adds = false;
 
   bool operator==(const Key&) const = default;
 };
@@ -67,9 +88,10 @@ struct Key {
 struct KeyHash {
   std::size_t operator()(const Key& key) const {
     std::uint64_t hash = 0;
-    for (const std::int64_t field : {key.rows, key.in_features, key.out_features, key.in_stride, key.out_stride,
-                                     static_cast<std::int64_t>(key.dtype), static_cast<std::int64_t>(key.out_dtype),
-                                     static_cast<std::int64_t>(key.bias), static_cast<std::int64_t>(key.add)}) {
+    for (const std::int64_t field :
+         {key.rows, key.in_features, key.out_features, static_cast<std::int64_t>(key.dtype),
+          static_cast<std::int64_t>(key.out_dtype), static_cast<std::int64_t>(key.bias),
+          static_cast<std::int64_t>(key.adds)}) {
       hash = (hash ^ static_cast<std::uint64_t>(field)) * 0x9E3779B97F4A7C15ULL;
       hash ^= hash >> 29;
     }
@@ -77,116 +99,191 @@ struct KeyHash {
   }
 };
 
-dnnl::matmul::primitive_desc make_descriptor(const dnnl::engine& engine, const Key& key,
-                                             const dnnl::memory::desc& weights) {
-  using Desc = dnnl::memory::desc;
-  const Desc in({key.rows, key.in_features}, dnnl_type(key.dtype), dnnl::memory::dims{key.in_stride, 1});
-  const Desc out({key.rows, key.out_features}, dnnl_type(key.out_dtype), dnnl::memory::dims{key.out_stride, 1});
+Desc in_desc(const Key& key) {
+  return {Dims{key.rows, key.in_features}, dnnl_type(key.dtype), Tag::ab};
+}
+Desc out_desc(const Key& key) {
+  return {Dims{key.rows, key.out_features}, dnnl_type(key.out_dtype), Tag::ab};
+}
+Desc bias_desc(const Key& key) {
+  return {Dims{1, key.out_features}, dnnl::memory::data_type::f32, Tag::ab};
+}
+
+dnnl::matmul::primitive_desc make_descriptor(const dnnl::engine& engine, const Key& key, const Desc& weights) {
   dnnl::primitive_attr attributes;
-  if (key.add) {
+  if (key.adds) {
     dnnl::post_ops operations;
     operations.append_sum(1.0F);
     attributes.set_post_ops(operations);
   }
   if (key.bias) {
-    const Desc bias({1, key.out_features}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab);
-    return {dnnl::matmul::desc(in, weights, bias, out), attributes, engine};
+    return {dnnl::matmul::desc(in_desc(key), weights, bias_desc(key), out_desc(key)), attributes, engine};
   }
-  return {dnnl::matmul::desc(in, weights, out), attributes, engine};
+  return {dnnl::matmul::desc(in_desc(key), weights, out_desc(key)), attributes, engine};
+}
+
+bool is_dense(const Matrix& matrix) {
+  return matrix.rows <= 1 || matrix.stride == matrix.columns;
+}
+
+Matrix dense_view(const Matrix& like, std::vector<std::byte>& memory) {
+  memory.resize(static_cast<std::size_t>(like.rows * like.columns) * dtype_bytes(like.dtype));
+  return {memory.data(), like.dtype, like.rows, like.columns, like.columns};
+}
+
+void copy_rows(const Matrix& from, const Matrix& to) {
+  const std::size_t width = dtype_bytes(from.dtype);
+  for (std::int64_t row = 0; row < from.rows; ++row) {
+    std::memcpy(static_cast<std::byte*>(to.data) + static_cast<std::size_t>(row * to.stride) * width,
+                static_cast<const std::byte*>(from.data) + static_cast<std::size_t>(row * from.stride) * width,
+                static_cast<std::size_t>(from.columns) * width);
+  }
+}
+
+bool keeps_promise(const dnnl::matmul::primitive_desc& descriptor) {
+  const std::string_view name = descriptor.impl_info_str();
+  return name == "brg:avx512_core" || name == "brg:avx512_core_bf16";
+}
+
+// oneDNN takes this only before its first other call; a second backend of the same program finds it done.
+void switch_amx_off() {
+#if defined(__x86_64__)
+  constexpr unsigned kAmxBf16 = 1U << 22;
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kAmxBf16) != 0) {
+    static_cast<void>(dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core_bf16));
+  }
+#endif
+}
+
+dnnl::engine make_engine() {
+  switch_amx_off();
+  return {dnnl::engine::kind::cpu, 0};
 }
 
 }  // namespace
 
 struct CpuLinear::State {
   explicit State(const CpuContext& context_in)
-      : context(context_in), engine(dnnl::engine::kind::cpu, 0), stream(engine) {}
+      : context(context_in), engine(make_engine()), stream(engine), panels(context_in) {}
 
-  const dnnl::matmul& primitive(const Key& key, const dnnl::memory::desc& weights) {
-    if (const auto found = entries.find(key); found != entries.end()) {
-      order.splice(order.begin(), order, found->second);
-      return found->second->second;
-    }
-    if (entries.size() >= kPrimitivesMax) {
-      entries.erase(order.back().first);
-      order.pop_back();
-    }
-    order.emplace_front(key, dnnl::matmul(make_descriptor(engine, key, weights)));
-    entries.emplace(key, order.begin());
-    return order.front().second;
-  }
+  // oneDNN's layout for these weights, when one of its kernels keeps the promise; sets layout.width.
+  std::optional<Desc> choose(PanelLayout& layout) const;
+  const dnnl::matmul& primitive(const Key& key, const Desc& weights);
+  // REQUIRES: in and out are dense.
+  void run_dnnl(const Matrix& in, const CpuLinearWeight& weight, LinearEpilogue epilogue, const Matrix& out);
 
   CpuContext context;
   dnnl::engine engine;
   dnnl::stream stream;
+  PanelMatmul panels;
+  std::vector<std::byte> in_copy;
+  std::vector<std::byte> out_copy;
   std::list<std::pair<Key, dnnl::matmul>> order;  // most recently used first
   std::unordered_map<Key, std::list<std::pair<Key, dnnl::matmul>>::iterator, KeyHash> entries;
 };
+
+std::optional<Desc> CpuLinear::State::choose(PanelLayout& layout) const {
+  if (context.isa < Isa::kAvx512 || (layout.dtype == DType::kBF16 && context.isa < Isa::kAvx512Bf16)) {
+    return std::nullopt;
+  }
+  const Key key{.rows = kLayoutRows,
+                .in_features = layout.in_features,
+                .out_features = layout.out_features,
+                .dtype = layout.dtype};
+  const Dims dims{layout.in_features, layout.out_features};
+  try {
+    const auto descriptor = make_descriptor(engine, key, Desc(dims, dnnl_type(layout.dtype), Tag::any));
+    if (!keeps_promise(descriptor)) {
+      return std::nullopt;
+    }
+    for (const Tiling& tiling : kTilings) {
+      const Desc candidate(dims, dnnl_type(layout.dtype), layout.dtype == DType::kF32 ? tiling.f32 : tiling.bf16);
+      layout.width = tiling.width;
+      if (candidate == descriptor.weights_desc() && candidate.get_size() == layout.bytes()) {
+        return candidate;
+      }
+    }
+  } catch (const dnnl::error&) {
+    // oneDNN has nothing for this shape or machine; ours has.
+  }
+  layout.width = kPanel;
+  return std::nullopt;
+}
+
+const dnnl::matmul& CpuLinear::State::primitive(const Key& key, const Desc& weights) {
+  if (const auto found = entries.find(key); found != entries.end()) {
+    order.splice(order.begin(), order, found->second);
+    return found->second->second;
+  }
+  if (entries.size() >= kPrimitivesMax) {
+    entries.erase(order.back().first);
+    order.pop_back();
+  }
+  const auto descriptor = make_descriptor(engine, key, weights);
+  COPPICE_CHECK(keeps_promise(descriptor), descriptor.impl_info_str());
+  order.emplace_front(key, dnnl::matmul(descriptor));
+  entries.emplace(key, order.begin());
+  return order.front().second;
+}
 
 CpuLinear::CpuLinear(const CpuContext& context) : state_(std::make_unique<State>(context)) {}
 CpuLinear::~CpuLinear() = default;
 
 bool CpuLinear::supports(DType weights) const {
-  if (weights == DType::kBF16) {
-    return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_bf16;
-  }
-  return weights == DType::kF32;
+  PanelLayout layout{.dtype = DType::kBF16, .in_features = 1024, .out_features = 1024};
+  return weights == DType::kF32 || (weights == DType::kBF16 && state_->choose(layout).has_value());
 }
 
 absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const HostTensor> parts,
-                                                              std::span<const HostTensor> biases, DType dtype) try {
-  std::int64_t out_features = 0;
+                                                              std::span<const HostTensor> biases, DType dtype) {
+  PanelLayout layout{.dtype = dtype, .in_features = parts.front().columns};
   for (const HostTensor& part : parts) {
-    out_features += part.rows;
+    layout.out_features += part.rows;
   }
-  const std::int64_t in_features = parts.front().columns;
-  const ElementwiseBody& body = COPPICE_SELECT_BODY(state_->context.isa, elementwise_body);
-  auto weight = std::make_unique<CpuLinearWeight>(out_features, in_features);
-  weight->dtype = dtype;
-  COPPICE_ASSIGN_OR_RETURN(
-      Buffer plain, allocate_uninitialized(static_cast<std::size_t>(out_features * in_features) * dtype_bytes(dtype)));
-  auto* target = static_cast<std::byte*>(plain.data());
-  for (const HostTensor& part : parts) {
-    const auto* source = static_cast<const std::byte*>(part.data);
-    parallel_for(state_->context.threads, part.rows * in_features, kParallelBytes,
-                 [&](std::int64_t begin, std::int64_t end) {
-                   const auto from = source + begin * static_cast<std::int64_t>(dtype_bytes(part.dtype));
-                   const auto to = target + begin * static_cast<std::int64_t>(dtype_bytes(dtype));
-                   if (dtype == DType::kF32) {
-                     body.to_f32(from, part.dtype, end - begin, reinterpret_cast<float*>(to));
-                   } else {
-                     body.to_bf16(from, part.dtype, end - begin, reinterpret_cast<std::uint16_t*>(to));
-                   }
-                 });
-    target += part.rows * in_features * static_cast<std::int64_t>(dtype_bytes(dtype));
-  }
-
   omp_set_num_threads(state_->context.threads);
-  const Key key{kLayoutRows, in_features, out_features, in_features, out_features, dtype, DType::kF32, false, false};
-  using Desc = dnnl::memory::desc;
-  const Desc any({in_features, out_features}, dnnl_type(dtype), dnnl::memory::format_tag::any);
-  weight->layout = make_descriptor(state_->engine, key, any).weights_desc();
-  COPPICE_ASSIGN_OR_RETURN(weight->packed, allocate_uninitialized(weight->layout.get_size()));
-  // [out, in] row-major is [in, out] with strides (1, in).
-  dnnl::memory plain_memory({{in_features, out_features}, dnnl_type(dtype), dnnl::memory::dims{1, in_features}},
-                            state_->engine, plain.data());
-  dnnl::memory packed_memory(weight->layout, state_->engine, weight->packed.data());
-  dnnl::reorder(plain_memory, packed_memory).execute(state_->stream, plain_memory, packed_memory);
-  state_->stream.wait();
-
+  std::optional<Desc> dnnl_layout = state_->choose(layout);
+  auto weight = std::make_unique<CpuLinearWeight>(layout);
+  weight->dnnl_layout = std::move(dnnl_layout);
+  COPPICE_ASSIGN_OR_RETURN(weight->packed, pack_panels(state_->context, parts, layout));
   if (!biases.empty()) {
-    COPPICE_ASSIGN_OR_RETURN(weight->bias, allocate_zeroed(static_cast<std::size_t>(out_features) * sizeof(float), 1));
-    auto* bias = static_cast<float*>(weight->bias.data());
+    const std::size_t bytes = static_cast<std::size_t>(layout.out_features) * sizeof(float);
+    COPPICE_ASSIGN_OR_RETURN(weight->bias, allocate_zeroed(bytes, 1));
+    const ElementwiseBody& body = COPPICE_SELECT_BODY(state_->context.isa, elementwise_body);
+    auto* target = static_cast<float*>(weight->bias.data());
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (biases[i].data != nullptr) {
-        body.to_f32(biases[i].data, biases[i].dtype, parts[i].rows, bias);
+        body.to_f32(biases[i].data, biases[i].dtype, parts[i].rows, target);
       }
-      bias += parts[i].rows;
+      target += parts[i].rows;
     }
   }
   return weight;
-} catch (const dnnl::error& error) {
-  return absl::InternalError(fmt::format("oneDNN refused to pack a {} x {} weight: {}", parts.front().rows,
-                                         parts.front().columns, error.what()));
+}
+
+void CpuLinear::State::run_dnnl(const Matrix& in, const CpuLinearWeight& weight, LinearEpilogue epilogue,
+                                const Matrix& out) {
+  if (omp_get_max_threads() != context.threads) {
+    omp_set_num_threads(context.threads);  // a setting of the calling thread, not of the program
+  }
+  const Key key{.rows = in.rows,
+                .in_features = weight.in_features(),
+                .out_features = weight.out_features(),
+                .dtype = weight.layout.dtype,
+                .out_dtype = out.dtype,
+                .bias = weight.bias.bytes() > 0,
+                .adds = epilogue == LinearEpilogue::kAdd};
+  std::unordered_map<int, dnnl::memory> arguments = {
+      {DNNL_ARG_SRC, {in_desc(key), engine, in.data}},
+      {DNNL_ARG_WEIGHTS, {*weight.dnnl_layout, engine, weight.packed.data()}},
+      {DNNL_ARG_DST, {out_desc(key), engine, out.data}}};
+  if (key.bias) {
+    arguments.emplace(DNNL_ARG_BIAS, dnnl::memory(bias_desc(key), engine, weight.bias.data()));
+  }
+  primitive(key, *weight.dnnl_layout).execute(stream, arguments);
 }
 
 void CpuLinear::run(const Matrix& in, const LinearWeight& weight_in, LinearEpilogue epilogue, const Matrix& out) try {
@@ -194,26 +291,24 @@ void CpuLinear::run(const Matrix& in, const LinearWeight& weight_in, LinearEpilo
     return;
   }
   const auto& weight = static_cast<const CpuLinearWeight&>(weight_in);
-  if (omp_get_max_threads() != state_->context.threads) {
-    omp_set_num_threads(state_->context.threads);
+  COPPICE_CHECK(in.dtype == weight.layout.dtype, "linear: the input is not of the weights' type");
+  if (!weight.dnnl_layout) {
+    state_->panels.run(in, weight.layout, weight.packed.data(), weight.bias_data(), epilogue, out);
+    return;
   }
-  const Key key{
-      in.rows,   weight.in_features(),    weight.out_features(),           in.stride, out.stride, weight.dtype,
-      out.dtype, weight.bias.bytes() > 0, epilogue == LinearEpilogue::kAdd};
-  const dnnl::matmul& primitive = state_->primitive(key, weight.layout);
-  const dnnl::memory in_memory({{in.rows, in.columns}, dnnl_type(in.dtype), dnnl::memory::dims{in.stride, 1}},
-                               state_->engine, in.data);
-  const dnnl::memory out_memory({{out.rows, out.columns}, dnnl_type(out.dtype), dnnl::memory::dims{out.stride, 1}},
-                                state_->engine, out.data);
-  const dnnl::memory weight_memory(weight.layout, state_->engine, weight.packed.data());
-  std::unordered_map<int, dnnl::memory> arguments = {
-      {DNNL_ARG_SRC, in_memory}, {DNNL_ARG_WEIGHTS, weight_memory}, {DNNL_ARG_DST, out_memory}};
-  if (weight.bias.bytes() > 0) {
-    arguments.emplace(DNNL_ARG_BIAS,
-                      dnnl::memory({{1, out.columns}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab},
-                                   state_->engine, weight.bias.data()));
+  if (is_dense(in) && is_dense(out)) {
+    state_->run_dnnl(in, weight, epilogue, out);
+    return;
   }
-  primitive.execute(state_->stream, arguments);
+  // oneDNN answers rows with gaps between them by its reference loop; a copy is cheaper by far.
+  const Matrix dense_in = dense_view(in, state_->in_copy);
+  const Matrix dense_out = dense_view(out, state_->out_copy);
+  copy_rows(in, dense_in);
+  if (epilogue == LinearEpilogue::kAdd) {
+    copy_rows(out, dense_out);
+  }
+  state_->run_dnnl(dense_in, weight, epilogue, dense_out);
+  copy_rows(dense_out, out);
 } catch (const dnnl::error& error) {
   COPPICE_CHECK(false, error.what());
 }

@@ -1,7 +1,21 @@
-// Sampling on the CPU: one result per row of logits, rows shared out to the team. The order of the steps and what they
-// mean is kernels/sampling.h.
+// Sampling on the CPU: one result per row of logits, rows shared out to the team. The order of the steps is
+// kernels/sampling.h; what they mean exactly:
+//
+// * A logit that is not finite is a token that is never drawn. When no token is left, the answer is the lowest token
+//   that the mask allows and nobody forbids (0 when there is none): a broken model cannot stop the server.
+// * Filters keep a prefix of the tokens in the order of falling probability, equal ones by rising id. top-k: the first
+//   k. top-p: the shortest prefix that holds at least top_p of the mass that top-k left; masses are whole numbers of
+//   2^-40 of the heaviest, so their sum is the same in any order of summation. min-p: at least min_p of the heaviest.
+//   The most likely token always stays.
+// * The draw is a race: every token left has weight w = e^((x - largest) / temperature) and an exponentially
+//   distributed time E from Philox word (seed, position, token); the largest w / E wins. Token i wins with probability
+//   w_i / sum of w (Gumbel-max: Gumbel 1954; Maddison et al., arXiv 1411.0030). No sum over the vocabulary enters, so
+//   the answer does not hang on an order of summation, and noise of 1e-7 in the logits changes it only where the first
+//   two are that close; a GPU computes the same by one argmax.
+// * Logprobs are never below kLogprobMin (JSON has no infinity). rank and top order equal logits by rising id.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -11,16 +25,33 @@
 
 namespace coppice::kernels::cpu {
 
+inline constexpr float kLogprobMin = -9999.0F;
+
+// A token and its sort key: larger keys are likelier.
+struct SampleCandidate {
+  std::uint32_t key = 0;
+  TokenId token = 0;
+};
+
+// Memory of one worker; grows to the vocabulary and stays.
+struct SampleScratch {
+  std::vector<float> logits;
+  std::vector<float> weights;
+  std::vector<SampleCandidate> candidates;
+  std::vector<std::uint64_t> histogram;
+};
+
 // Owner: the CPU backend. Thread: its caller; one call at a time.
 class CpuSampler {
  public:
-  explicit CpuSampler(const CpuContext& context) : context_(context) {}
+  explicit CpuSampler(const CpuContext& context);
 
-  // logits: f32 [rows, vocab]; overwritten.
+  // logits: f32 [rows, vocab]; overwritten. Token ids in `rows` beyond the vocabulary are ignored.
   void sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results);
 
  private:
   CpuContext context_;
+  std::vector<SampleScratch> scratch_;  // one a worker
 };
 
 }  // namespace coppice::kernels::cpu

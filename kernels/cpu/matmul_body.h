@@ -1,0 +1,40 @@
+// Our own matrix product, for machines and shapes where oneDNN's kernels do not promise that a row's result is the same
+// for every number of rows (linear.cc says which). Every output number is one chain of multiply-adds in rising order of
+// the input feature, so nothing about the batch, the blocking or the threads can enter.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/tensor.h"
+
+namespace coppice::kernels::cpu {
+
+// Output features of one panel of packed weights (packed_weight.h).
+inline constexpr std::int64_t kPanel = 64;
+
+// Rows times one panel. in: f32 [rows, in_stride], zero-padded to whole words. out: f32 [rows, kPanel], contiguous,
+// holds the sums so far: a product over all features is several calls with rising step_begin, the first on zeros.
+struct PanelTask {
+  const float* in = nullptr;
+  std::int64_t in_stride = 0;
+  std::int64_t rows = 0;
+  const std::uint32_t* words = nullptr;  // the panel's first word
+  std::int64_t step_begin = 0;
+  std::int64_t step_end = 0;
+  float* out = nullptr;
+};
+
+// A table of functions; immutable.
+struct MatmulBody {
+  void (*panel_f32)(const PanelTask& task);
+  void (*panel_bf16)(const PanelTask& task);
+  // One row of a panel into its place: out = sums + bias (null: none), and + out where `adds` (f32 only).
+  void (*finish)(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, DType dtype);
+  // out[step * width + row] = word `step` of source row `row`, for 16 rows; rows[i] null: zeros.
+  void (*interleave)(const std::uint32_t* const* rows, std::int64_t steps, std::int64_t width, std::uint32_t* out);
+};
+
+COPPICE_DECLARE_BODY(MatmulBody, matmul_body)
+
+}  // namespace coppice::kernels::cpu

@@ -1,0 +1,115 @@
+// Packing of weights, a group of sixteen output features at a time: convert a stretch of each of the sixteen rows into
+// a small buffer (where the type differs or the row ends in half a word), then interleave the rows.
+#include "kernels/cpu/packed_weight.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+#include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/matmul_body.h"
+#include "kernels/cpu/memory.h"
+#include "kernels/cpu/parallel.h"
+
+namespace coppice::kernels::cpu {
+
+namespace {
+
+constexpr std::int64_t kGroup = 16;
+// Words of a row handled at once: sixteen such stretches are 16 KiB, half an L1 cache.
+constexpr std::int64_t kStretch = 256;
+
+using Stretches = std::array<std::array<std::uint32_t, kStretch>, kGroup>;
+
+// Where the numbers of one output feature stand; null data beyond the last one.
+struct SourceRow {
+  const std::byte* data = nullptr;
+  DType dtype = DType::kF32;
+};
+
+SourceRow source_row(std::span<const HostTensor> parts, std::int64_t row) {
+  for (const HostTensor& part : parts) {
+    if (row < part.rows) {
+      const std::int64_t offset = row * part.columns * static_cast<std::int64_t>(dtype_bytes(part.dtype));
+      return {static_cast<const std::byte*>(part.data) + offset, part.dtype};
+    }
+    row -= part.rows;
+  }
+  return {};
+}
+
+class Packer {
+ public:
+  Packer(const CpuContext& context, const PanelLayout& layout)
+      : convert_(COPPICE_SELECT_BODY(context.isa, elementwise_body)),
+        matmul_(COPPICE_SELECT_BODY(context.isa, matmul_body)),
+        layout_(layout) {}
+
+  // Words [step_begin, step_begin + count) of sixteen rows, to out[step * width + row].
+  void pack(const std::array<SourceRow, kGroup>& rows, std::int64_t step_begin, std::int64_t count,
+            std::uint32_t* out) const {
+    Stretches stretches;
+    std::array<const std::uint32_t*, kGroup> words = {};
+    for (std::size_t i = 0; i < kGroup; ++i) {
+      words[i] = rows[i].data == nullptr ? nullptr : stretch(rows[i], step_begin, count, stretches[i].data());
+    }
+    matmul_.interleave(words.data(), count, layout_.width, out);
+  }
+
+ private:
+  // A row's words as they are in the source, or converted into `buffer` with the padding zero.
+  const std::uint32_t* stretch(const SourceRow& row, std::int64_t step_begin, std::int64_t count,
+                               std::uint32_t* buffer) const {
+    const std::int64_t begin = step_begin * layout_.per_word();
+    const std::int64_t numbers = std::clamp<std::int64_t>(layout_.in_features - begin, 0, count * layout_.per_word());
+    const std::byte* source = row.data + begin * static_cast<std::int64_t>(dtype_bytes(row.dtype));
+    const bool whole = numbers == count * layout_.per_word();
+    if (row.dtype == layout_.dtype && whole && reinterpret_cast<std::uintptr_t>(source) % sizeof(std::uint32_t) == 0) {
+      return reinterpret_cast<const std::uint32_t*>(source);
+    }
+    if (!whole) {
+      std::fill_n(buffer, count, 0U);
+    }
+    if (layout_.dtype == DType::kF32) {
+      convert_.to_f32(source, row.dtype, numbers, reinterpret_cast<float*>(buffer));
+    } else {
+      convert_.to_bf16(source, row.dtype, numbers, reinterpret_cast<std::uint16_t*>(buffer));
+    }
+    return buffer;
+  }
+
+  const ElementwiseBody& convert_;
+  const MatmulBody& matmul_;
+  const PanelLayout& layout_;
+};
+
+}  // namespace
+
+absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const HostTensor> parts,
+                                   const PanelLayout& layout) {
+  absl::StatusOr<Buffer> packed = allocate_uninitialized(layout.bytes());
+  if (!packed.ok()) {
+    return packed;
+  }
+  auto* words = static_cast<std::uint32_t*>(packed->data());
+  const Packer packer(context, layout);
+  const std::int64_t panel_bytes = layout.panel_words() * std::int64_t{sizeof(std::uint32_t)};
+  parallel_rows(context.threads, layout.panels(), panel_bytes, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t panel = begin; panel < end; ++panel) {
+      for (std::int64_t group = 0; group < layout.width; group += kGroup) {
+        std::array<SourceRow, kGroup> rows;
+        for (std::int64_t i = 0; i < kGroup; ++i) {
+          rows[static_cast<std::size_t>(i)] = source_row(parts, panel * layout.width + group + i);
+        }
+        for (std::int64_t step = 0; step < layout.padded_steps(); step += kStretch) {
+          packer.pack(rows, step, std::min(kStretch, layout.padded_steps() - step),
+                      words + panel * layout.panel_words() + step * layout.width + group);
+        }
+      }
+    }
+  });
+  return packed;
+}
+
+}  // namespace coppice::kernels::cpu

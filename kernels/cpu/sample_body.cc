@@ -1,0 +1,282 @@
+// Inner loops of sampling. Compiled once per instruction set (isa.h).
+#include "kernels/cpu/sample_body.h"
+
+#include "kernels/cpu/simd.h"
+
+namespace coppice::kernels::cpu::COPPICE_ISA {
+
+namespace {
+
+constexpr float kInfinity = __builtin_inff();
+constexpr std::int64_t kBlock = 64;  // tokens of one step of the race: sixteen Philox counters of four words
+
+COPPICE_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) {
+  return a < b ? a : b;
+}
+
+COPPICE_INLINE bool is_finite(float x) {
+  return x - x == 0.0F;
+}
+
+// x - x is NaN exactly where x is not finite; maximum() then keeps its second operand out by order of arguments.
+COPPICE_INLINE F32x16 finite_or_lowest(F32x16 x) {
+  float lanes[16];
+  store(lanes, x);
+  for (float& lane : lanes) {
+    lane = is_finite(lane) ? lane : -kInfinity;
+  }
+  return load(lanes);
+}
+
+float largest_finite(const float* x, std::int64_t vocab) {
+  F32x16 best[4] = {broadcast(-kInfinity), broadcast(-kInfinity), broadcast(-kInfinity), broadcast(-kInfinity)};
+  std::int64_t i = 0;
+  for (; i + 4 * kLanes <= vocab; i += 4 * kLanes) {
+    for (int part = 0; part < 4; ++part) {
+      best[part] = maximum(finite_or_lowest(load(x + i + part * kLanes)), best[part]);
+    }
+  }
+  float result = largest(maximum(maximum(best[0], best[1]), maximum(best[2], best[3])));
+  for (; i < vocab; ++i) {
+    result = is_finite(x[i]) && x[i] > result ? x[i] : result;
+  }
+  return result;
+}
+
+std::int64_t find(const float* x, std::int64_t vocab, float value) {
+  std::int64_t i = 0;
+  for (; i + kBlock <= vocab; i += kBlock) {
+    std::int32_t hits = 0;
+    for (std::int64_t j = 0; j < kBlock; ++j) {
+      hits += x[i + j] == value ? 1 : 0;
+    }
+    if (hits != 0) {
+      break;
+    }
+  }
+  for (; i < vocab; ++i) {
+    if (x[i] == value) {
+      return i;
+    }
+  }
+  return -1;
+}
+
+// e^((x - largest) / temperature), 0 for what is not finite. Division, not a product with the reciprocal: a tiny
+// temperature then gives 0 / t = 0 for the largest and -infinity for the others.
+COPPICE_INLINE F32x16 weight_of(F32x16 x, F32x16 largest_x, F32x16 temperature) {
+  return exponential(divide(subtract(finite_or_lowest(x), largest_x), temperature));
+}
+
+float sum_exponentials(const float* x, std::int64_t vocab, float largest_x) {
+  const F32x16 top = broadcast(largest_x);
+  F32x16 sums[4] = {zero(), zero(), zero(), zero()};
+  std::int64_t i = 0;
+  for (; i + 4 * kLanes <= vocab; i += 4 * kLanes) {
+    for (int part = 0; part < 4; ++part) {
+      const F32x16 value = finite_or_lowest(load(x + i + part * kLanes));
+      sums[part] = add(sums[part], exponential(subtract(value, top)));
+    }
+  }
+  for (; i < vocab; i += kLanes) {
+    float lanes[16];
+    for (std::int64_t j = 0; j < kLanes; ++j) {
+      lanes[j] = i + j < vocab ? x[i + j] : -kInfinity;
+    }
+    sums[0] = add(sums[0], exponential(subtract(finite_or_lowest(load(lanes)), top)));
+  }
+  return sum(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+}
+
+std::int64_t count_before(const float* x, std::int64_t vocab, float value, std::int64_t token) {
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < vocab; i += kBlock * kBlock) {  // inner counts stay small enough for 32 bits
+    std::int32_t part = 0;
+    const std::int64_t end = smaller(vocab, i + kBlock * kBlock);
+    for (std::int64_t j = i; j < end; ++j) {
+      part += (is_finite(x[j]) ? 1 : 0) & (x[j] > value ? 1 : 0);
+    }
+    count += part;
+  }
+  for (std::int64_t j = 0; j < token; ++j) {
+    count += is_finite(x[j]) && x[j] == value ? 1 : 0;
+  }
+  return count;
+}
+
+void weights(const float* x, std::int64_t vocab, float largest_x, float temperature, float* out) {
+  const F32x16 top = broadcast(largest_x);
+  const F32x16 divisor = broadcast(temperature);
+  std::int64_t i = 0;
+  for (; i + kLanes <= vocab; i += kLanes) {
+    store(out + i, weight_of(load(x + i), top, divisor));
+  }
+  if (i < vocab) {
+    store_first(out + i, weight_of(load_first(x + i, vocab - i), top, divisor), vocab - i);
+  }
+}
+
+std::uint64_t total_mass(const float* weights_in, std::int64_t vocab) {
+  std::uint64_t total = 0;
+  for (std::int64_t i = 0; i < vocab; ++i) {
+    total += static_cast<std::uint64_t>(static_cast<std::int64_t>(weights_in[i] * 0x1.0p40F));
+  }
+  return total;
+}
+
+void keep_allowed(float* x, std::int64_t vocab, const std::uint32_t* allowed, std::int64_t words) {
+  for (std::int64_t i = 0; i < vocab; i += 32) {
+    const std::uint32_t bits = i / 32 < words ? allowed[i / 32] : 0U;
+    const std::int64_t count = smaller(32, vocab - i);
+    if (bits == 0xFFFFFFFFU) {
+      continue;
+    }
+    for (std::int64_t j = 0; j < count; ++j) {
+      x[i + j] = (bits >> j & 1U) != 0 ? x[i + j] : -kInfinity;
+    }
+  }
+}
+
+// The 64 words that belong to tokens [64 block, 64 block + 64): token t has word t % 4 of
+// base::philox4x32(seed, position, 2^32 + t / 4). The same function as base/random.h, sixteen counters side by side;
+// the high half of `stream` keeps the draw of a token apart from every other use of the pair (seed, position).
+COPPICE_INLINE void random_words(const RaceDraw& draw, std::int64_t block, std::uint32_t* words) {
+  std::uint32_t c0[16];
+  std::uint32_t c1[16];
+  std::uint32_t c2[16];
+  std::uint32_t c3[16];
+  for (int i = 0; i < 16; ++i) {
+    c0[i] = static_cast<std::uint32_t>(draw.position);
+    c1[i] = static_cast<std::uint32_t>(draw.position >> 32);
+    c2[i] = static_cast<std::uint32_t>(block * 16 + i);
+    c3[i] = 1;
+  }
+  std::uint32_t key0 = static_cast<std::uint32_t>(draw.seed);
+  std::uint32_t key1 = static_cast<std::uint32_t>(draw.seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < 16; ++i) {
+      const std::uint64_t product0 = 0xD2511F53ULL * c0[i];
+      const std::uint64_t product1 = 0xCD9E8D57ULL * c2[i];
+      c0[i] = static_cast<std::uint32_t>(product1 >> 32) ^ c1[i] ^ key0;
+      c2[i] = static_cast<std::uint32_t>(product0 >> 32) ^ c3[i] ^ key1;
+      c1[i] = static_cast<std::uint32_t>(product1);
+      c3[i] = static_cast<std::uint32_t>(product0);
+    }
+    key0 += 0x9E3779B9U;
+    key1 += 0xBB67AE85U;
+  }
+  for (int i = 0; i < 16; ++i) {
+    words[4 * i] = c0[i];
+    words[4 * i + 1] = c1[i];
+    words[4 * i + 2] = c2[i];
+    words[4 * i + 3] = c3[i];
+  }
+}
+
+// ln a for normal a > 0 (Cephes logf), at most 2 units in the last place off.
+COPPICE_INLINE F32x16 logarithm(F32x16 a) {
+  float lanes[16];
+  float exponents[16];
+  store(lanes, a);
+  for (int i = 0; i < 16; ++i) {
+    // Mantissa in [sqrt(1/2), sqrt(2)).
+    const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, lanes[i]) - 0x3F3504F3U;
+    exponents[i] = static_cast<float>(static_cast<std::int32_t>(bits) >> 23);
+    lanes[i] = __builtin_bit_cast(float, (bits & 0x7FFFFFU) + 0x3F3504F3U);
+  }
+  const F32x16 n = load(exponents);
+  const F32x16 r = subtract(load(lanes), broadcast(1.0F));
+  F32x16 p = broadcast(7.0376836292E-2F);
+  p = multiply_add(p, r, broadcast(-1.1514610310E-1F));
+  p = multiply_add(p, r, broadcast(1.1676998740E-1F));
+  p = multiply_add(p, r, broadcast(-1.2420140846E-1F));
+  p = multiply_add(p, r, broadcast(1.4249322787E-1F));
+  p = multiply_add(p, r, broadcast(-1.6668057665E-1F));
+  p = multiply_add(p, r, broadcast(2.0000714765E-1F));
+  p = multiply_add(p, r, broadcast(-2.4999993993E-1F));
+  p = multiply_add(p, r, broadcast(3.3333331174E-1F));
+  const F32x16 square = multiply(r, r);
+  F32x16 tail = multiply(multiply(p, r), square);
+  tail = multiply_add(n, broadcast(-2.12194440e-4F), tail);
+  tail = multiply_add(square, broadcast(-0.5F), tail);
+  return multiply_add(n, broadcast(0.693359375F), add(r, tail));
+}
+
+// Exponentially distributed numbers, -ln(1 - u) with u = (word + 1/2) / 2^32, good to a few units in the last place
+// also where they are small (those decide the race): ln(1 - u) = ln(m) u / (1 - m) with m = 1 - u rounded; Goldberg,
+// "What every computer scientist should know about floating-point arithmetic", theorem 4.
+COPPICE_INLINE F32x16 exponential_draws(const std::uint32_t* words) {
+  float lanes[16];
+  for (int i = 0; i < 16; ++i) {
+    lanes[i] = static_cast<float>(words[i]);
+  }
+  const F32x16 one = broadcast(1.0F);
+  // 1 - 2^-24 at most, so that no draw is infinite.
+  const F32x16 u =
+      minimum(multiply(add(load(lanes), broadcast(0.5F)), broadcast(0x1.0p-32F)), broadcast(1.0F - 0x1.0p-24F));
+  const F32x16 m = subtract(one, u);
+  // Where m rounds to 1 the answer is u; 2^-24 keeps the quotient defined there and leaves every other m alone.
+  const F32x16 below_one = minimum(m, broadcast(1.0F - 0x1.0p-24F));
+  const F32x16 draws = divide(multiply(subtract(zero(), logarithm(below_one)), u), subtract(one, below_one));
+  store(lanes, draws);
+  float rounded[16];
+  float uniforms[16];
+  store(rounded, m);
+  store(uniforms, u);
+  for (int i = 0; i < 16; ++i) {
+    lanes[i] = rounded[i] == 1.0F ? uniforms[i] : lanes[i];
+  }
+  return load(lanes);
+}
+
+// weight / E for the tokens of one block; 0 for those that do not run.
+COPPICE_INLINE void score_block(const float* block_weights, float weight_min, const std::uint32_t* words,
+                                float* scores) {
+  for (std::int64_t i = 0; i < kBlock; i += kLanes) {
+    store(scores + i, divide(load(block_weights + i), exponential_draws(words + i)));
+    for (std::int64_t j = i; j < i + kLanes; ++j) {
+      scores[j] = block_weights[j] < weight_min ? 0.0F : scores[j];
+    }
+  }
+}
+
+std::int64_t race(const float* weights_in, std::int64_t vocab, const RaceDraw& draw) {
+  std::int64_t winner = -1;
+  float best = 0.0F;
+  for (std::int64_t i = 0; i < vocab; i += kBlock) {
+    float block[kBlock];
+    const std::int64_t count = smaller(kBlock, vocab - i);
+    float heaviest = 0.0F;
+    for (std::int64_t j = 0; j < count; ++j) {
+      heaviest = weights_in[i + j] > heaviest ? weights_in[i + j] : heaviest;
+    }
+    // No E is below 2^-33: a block this light cannot win.
+    if (heaviest < draw.weight_min || heaviest * 0x1.0p34F <= best) {
+      continue;
+    }
+    for (std::int64_t j = 0; j < kBlock; ++j) {
+      block[j] = j < count ? weights_in[i + j] : 0.0F;
+    }
+    std::uint32_t words[kBlock];
+    float scores[kBlock];
+    random_words(draw, i / kBlock, words);
+    score_block(block, draw.weight_min, words, scores);
+    for (std::int64_t j = 0; j < count; ++j) {
+      if (scores[j] > best) {
+        best = scores[j];
+        winner = i + j;
+      }
+    }
+  }
+  return winner;
+}
+
+}  // namespace
+
+const SampleBody& sample_body() {
+  static constexpr SampleBody kBody = {largest_finite, find,       sum_exponentials, count_before,
+                                       weights,        total_mass, keep_allowed,     race};
+  return kBody;
+}
+
+}  // namespace coppice::kernels::cpu::COPPICE_ISA

@@ -1,0 +1,126 @@
+// What the tests of kernels share: numbers of every type, random data, backends, and the one table of tolerances.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "kernels/cpu/cpu_backend.h"
+
+namespace coppice::kernels::test {
+
+// Largest error of one operation whose inputs are exact: `absolute` times the sum of the magnitudes that went into the
+// number (of products, for a matrix product), plus `relative` times the number (the rounding of the output type).
+struct Tolerance {
+  double absolute;
+  double relative;
+};
+
+// Sums are f32 for every type, so `absolute` is a few roundings of f32 (2^-24 = 6e-8; they grow with the length of a
+// sum, whence 16 of them); bf16 rounds the output to 8 bits: half a unit is 2^-9 = 2e-3.
+constexpr Tolerance tolerance_of(DType out) {
+  return out == DType::kF32 ? Tolerance{1e-6, 1e-6} : Tolerance{1e-6, 0x1.0p-8};
+}
+
+inline std::uint16_t to_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+inline float from_bf16(std::uint16_t x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x) << 16);
+}
+
+// Half to float by its definition: sign, exponent, mantissa.
+inline float from_f16(std::uint16_t x) {
+  const int exponent = x >> 10 & 0x1F;
+  const int mantissa = x & 0x3FF;
+  const double sign = (x & 0x8000) != 0 ? -1 : 1;
+  if (exponent == 31) {
+    return mantissa == 0 ? static_cast<float>(sign) * INFINITY : NAN;
+  }
+  const double value = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  return static_cast<float>(sign * value);
+}
+
+// A matrix of any type with its numbers as the type holds them.
+struct Tensor {
+  DType dtype = DType::kF32;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::vector<std::byte> bytes;
+
+  Tensor() = default;
+  Tensor(DType dtype_in, std::int64_t rows_in, std::int64_t columns_in)
+      : dtype(dtype_in), rows(rows_in), columns(columns_in), bytes(count() * dtype_bytes(dtype_in)) {}
+
+  std::size_t count() const { return static_cast<std::size_t>(rows * columns); }
+  float at(std::int64_t row, std::int64_t column) const {
+    const auto i = static_cast<std::size_t>(row * columns + column);
+    if (dtype == DType::kF32) {
+      float value = 0;
+      std::memcpy(&value, bytes.data() + 4 * i, 4);
+      return value;
+    }
+    std::uint16_t half = 0;
+    std::memcpy(&half, bytes.data() + 2 * i, 2);
+    return dtype == DType::kBF16 ? from_bf16(half) : from_f16(half);
+  }
+  // Rounds; a f16 tensor takes raw half bits instead (set_bits).
+  void set(std::int64_t row, std::int64_t column, float value) {
+    const auto i = static_cast<std::size_t>(row * columns + column);
+    if (dtype == DType::kF32) {
+      std::memcpy(bytes.data() + 4 * i, &value, 4);
+    } else {
+      set_bits(i, to_bf16(value));
+    }
+  }
+  void set_bits(std::size_t i, std::uint16_t bits) { std::memcpy(bytes.data() + 2 * i, &bits, 2); }
+
+  Matrix matrix() { return {bytes.data(), dtype, rows, columns, columns}; }
+  HostTensor host() const { return {bytes.data(), dtype, rows, columns}; }
+  std::span<const std::byte> row_bytes(std::int64_t row) const {
+    const std::size_t width = static_cast<std::size_t>(columns) * dtype_bytes(dtype);
+    return std::span(bytes).subspan(static_cast<std::size_t>(row) * width, width);
+  }
+};
+
+inline Tensor random_tensor(DType dtype, std::int64_t rows, std::int64_t columns, std::uint32_t seed) {
+  Tensor tensor(dtype, rows, columns);
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  for (std::size_t i = 0; i < tensor.count(); ++i) {
+    if (dtype == DType::kF16) {
+      // Any finite half of moderate size: sign, exponent 0 (denormal) to 16, mantissa.
+      const auto word = static_cast<std::uint32_t>(generator());
+      tensor.set_bits(i, static_cast<std::uint16_t>((word & 0x83FFU) | (word >> 16) % 17U << 10));
+    } else {
+      const auto position = static_cast<std::int64_t>(i);
+      tensor.set(position / columns, position % columns, normal(generator));
+    }
+  }
+  return tensor;
+}
+
+inline std::unique_ptr<Backend> make_backend(int threads, cpu::Isa isa = cpu::best_isa()) {
+  auto backend = cpu::make_cpu_backend({.threads = threads, .isa = isa});
+  return backend.ok() ? std::move(*backend) : nullptr;
+}
+
+// Every instruction set that this machine can run.
+inline std::vector<cpu::Isa> runnable_isas() {
+  std::vector<cpu::Isa> isas;
+  for (const cpu::Isa isa : {cpu::Isa::kGeneric, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16}) {
+    if (isa <= cpu::best_isa()) {
+      isas.push_back(isa);
+    }
+  }
+  return isas;
+}
+
+}  // namespace coppice::kernels::test
