@@ -26,8 +26,7 @@ class ChatTemplate {
   // Parses `source` (UTF-8). ERRORS: kInvalidArgument "chat template line N: what" for syntax that
   // is wrong or not supported (include, import, extends, block, recursive loops);
   // kResourceExhausted when a limit is passed.
-  static absl::StatusOr<ChatTemplate> compile(std::string_view source,
-                                              const TemplateLimits& limits = {});
+  static absl::StatusOr<ChatTemplate> compile(std::string_view source, const TemplateLimits& limits = {});
 
   // Renders with `context`, a JSON object whose members are the template's variables: messages,
   // tools, documents, add_generation_prompt, bos_token, eos_token, and whatever
@@ -38,8 +37,7 @@ class ChatTemplate {
   //   template's kInvalidArgument     the template failed: an undefined value used, a wrong type, a
   //   method that would mutate kResourceExhausted   a limit was passed (see TemplateLimits), or an
   //   integer left 64 bits
-  absl::StatusOr<std::string> render(const nlohmann::ordered_json& context,
-                                     const std::tm& now) const;
+  absl::StatusOr<std::string> render(const nlohmann::ordered_json& context, const std::tm& now) const;
 
  private:
   explicit ChatTemplate(std::shared_ptr<const CompiledTemplate> program);
