@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "engine/engine_core.h"
+#include "tests/support/fake_engine.h"
 #include "tests/support/fake_executor.h"
 
 namespace coppice::testing {
@@ -36,15 +37,6 @@ struct World {
 
 // Limits for a small pool; the caller changes what it wants.
 engine::Limits small_limits();
-
-class ManualClock final : public base::Clock {
- public:
-  explicit ManualClock(const TimePoint* now) : now_(now) {}
-  TimePoint now() const override { return *now_; }
-
- private:
-  const TimePoint* now_;
-};
 
 // What became of one choice.
 struct Outcome {

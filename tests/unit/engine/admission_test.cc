@@ -1,0 +1,76 @@
+// What the engine refuses, and that each refusal names what came.
+#include "engine/admission.h"
+
+#include <catch2/catch.hpp>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace coppice::engine {
+namespace {
+
+std::string refusal_after(const std::function<void(Request&)>& spoil) {
+  Limits limits;
+  limits.model_tokens_max = 8;
+  models::ModelConfig model;
+  model.vocab = 10;
+  Request request;
+  request.prompt = {1, 2, 3};
+  spoil(request);
+  return refusal(request, limits, model);
+}
+
+}  // namespace
+
+TEST_CASE("a sound request is not refused", "[admission]") {
+  CHECK(refusal_after([](Request&) {}).empty());
+  CHECK(refusal_after([](Request& request) { request.prompt.resize(7); }).empty());
+  CHECK(refusal_after([](Request& request) {
+          request.prompt.resize(8);
+          request.sampling.max_tokens = 0;
+        }).empty());
+}
+
+TEST_CASE("every bad number is refused by name", "[admission]") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  struct Case {
+    const char* expected;
+    std::function<void(Request&)> spoil;
+  };
+  const std::vector<Case> cases = {
+      {"prompt is empty", [](Request& r) { r.prompt.clear(); }},
+      {"prompt has 8 tokens", [](Request& r) { r.prompt.resize(8); }},
+      {"prompt[1] is token 10", [](Request& r) { r.prompt[1] = 10; }},
+      {"prompt[2] is token -1", [](Request& r) { r.prompt[2] = -1; }},
+      {"prediction has 9 tokens", [](Request& r) { r.prediction.resize(9); }},
+      {"prediction[0] is token 99", [](Request& r) { r.prediction = {99}; }},
+      {"n is 0", [](Request& r) { r.choices = 0; }},
+      {"n is 129", [](Request& r) { r.choices = 129; }},
+      {"max_tokens is -1", [](Request& r) { r.sampling.max_tokens = -1; }},
+      {"min_tokens is 17", [](Request& r) { r.sampling.min_tokens = 17; }},
+      {"temperature is -1", [](Request& r) { r.sampling.temperature = -1; }},
+      {"temperature is nan", [nan](Request& r) { r.sampling.temperature = nan; }},
+      {"top_k is -1", [](Request& r) { r.sampling.top_k = -1; }},
+      {"top_p is 0", [](Request& r) { r.sampling.top_p = 0; }},
+      {"top_p is nan", [nan](Request& r) { r.sampling.top_p = nan; }},
+      {"min_p is 1.5", [](Request& r) { r.sampling.min_p = 1.5F; }},
+      {"repetition_penalty is 0", [](Request& r) { r.sampling.repetition_penalty = 0; }},
+      {"presence_penalty is nan", [nan](Request& r) { r.sampling.presence_penalty = nan; }},
+      {"logit_bias has 1025 entries", [](Request& r) { r.sampling.logit_bias.resize(1025); }},
+      {"logit_bias of token 10",
+       [](Request& r) {
+         r.sampling.logit_bias = {{10, 1}};
+       }},
+      {"stop_token_ids has 65 entries", [](Request& r) { r.sampling.stop_tokens.resize(65); }},
+      {"stop_token_ids[0] is token 11", [](Request& r) { r.sampling.stop_tokens = {11}; }},
+      {"logprobs asks for 21 tokens", [](Request& r) { r.sampling.top_logprobs = 21; }},
+      {"logprobs asks for -2 tokens", [](Request& r) { r.sampling.prompt_logprobs = -2; }},
+  };
+  for (const Case& spoilt : cases) {
+    INFO(spoilt.expected);
+    CHECK(refusal_after(spoilt.spoil).starts_with(spoilt.expected));
+  }
+}
+
+}  // namespace coppice::engine

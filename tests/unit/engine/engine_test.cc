@@ -1,0 +1,290 @@
+// Single behaviours of the engine on the truth oracle.
+#include <catch2/catch.hpp>
+#include <chrono>
+
+#include "tests/support/fake_engine.h"
+
+namespace coppice::testing {
+
+using engine::FinishReason;
+
+TEST_CASE("a request is answered and the engine is idle again", "[engine]") {
+  FakeEngine fake;
+  const engine::Request request = FakeEngine::request(1, 100, 10);
+  CHECK_FALSE(fake.step());
+  REQUIRE(fake.submit(request));
+  CHECK(fake.run() == 2 + 9);  // 64 and 36 rows of prompt, then a token a step
+  CHECK(fake.heard(1).ids() == fake.true_ids(request));
+  CHECK(fake.heard(1).last.finish == FinishReason::kLength);
+  CHECK(fake.heard(1).last.usage.prompt_tokens == 100);
+  CHECK(fake.heard(1).last.usage.completion_tokens == 10);
+  CHECK(fake.heard(1).last.usage.cached_tokens == 0);
+  CHECK(fake.core().stats().pages_cached == 6);  // 109 tokens are computed: 6 whole pages stay
+}
+
+TEST_CASE("a prompt that was computed before is not computed again", "[engine]") {
+  FakeEngine fake;
+  fake.submit(FakeEngine::request(1, 100, 1));
+  fake.run();
+  fake.submit(FakeEngine::request(2, 100, 5));
+  fake.run();
+  CHECK(fake.heard(2).last.usage.cached_tokens == 96);
+  CHECK(fake.core().stats().prompt_tokens_computed == 104);
+  CHECK(fake.core().stats().prefix_hits == 96);
+  engine::Request whole_pages = FakeEngine::request(3, 96, 5);
+  fake.submit(whole_pages);
+  fake.run();
+  CHECK(fake.heard(3).last.usage.cached_tokens == 80);  // the last token is always computed, with its page
+  CHECK(fake.heard(3).ids() == fake.true_ids(whole_pages));
+  engine::Request other_tenant = FakeEngine::request(4, 100, 5);
+  other_tenant.tenant = "somebody else";
+  fake.submit(other_tenant);
+  fake.run();
+  CHECK(fake.heard(4).last.usage.cached_tokens == 0);
+}
+
+TEST_CASE("sixteen requests with one long prefix compute it once", "[engine][dedupe]") {
+  engine::Limits limits = roomy_limits();
+  limits.pages = 512;
+  limits.model_tokens_max = 4096;
+  limits.step_tokens_max = 256;
+  limits.chunk_tokens_max = 256;
+  FakeEngine fake(limits);
+  for (engine::RequestId id = 1; id <= 16; ++id) {
+    engine::Request request = FakeEngine::request(id, 2000, 8);
+    for (std::int32_t i = 0; i < 50; ++i) {
+      request.prompt.push_back((static_cast<std::int32_t>(id) * 3 + i) % 50);
+    }
+    fake.submit(request);
+  }
+  fake.run();
+  CHECK(fake.core().stats().prompt_tokens_computed == 2000 + 16 * 50);
+  for (engine::RequestId id = 1; id <= 16; ++id) {
+    CHECK(fake.heard(id).finished());
+  }
+  CHECK(fake.core().stats().prompt_tokens == 16 * 2050);
+}
+
+TEST_CASE("choices fork from one prompt, and choice 0 is the answer of n = 1", "[engine][fork]") {
+  for (const std::int32_t prompt_count : {1, 15, 16, 17, 31, 32, 33, 100}) {
+    for (const bool prefix_cache : {false, true}) {
+      INFO("prompt " << prompt_count << " cache " << prefix_cache);
+      engine::EngineOptions options;
+      options.prefix_cache = prefix_cache;
+      FakeEngine fake(roomy_limits(), options);
+      engine::Request request = FakeEngine::request(1, prompt_count, 40);
+      request.sampling.temperature = 1;
+      request.choices = 5;
+      fake.submit(request);
+      fake.run();
+      for (std::int32_t choice = 0; choice < 5; ++choice) {
+        CHECK(fake.heard(1, choice).ids() == fake.true_ids(request, choice));
+        CHECK(fake.heard(1, choice).finishes == 1);
+      }
+      // A fork computes the last prompt token again, or, where the cache holds that token's page, the whole page.
+      const std::int32_t again = prefix_cache && prompt_count % 16 == 0 ? 16 : 1;
+      CHECK(fake.core().stats().prompt_tokens_computed == static_cast<std::uint64_t>(prompt_count + 4 * again));
+    }
+  }
+}
+
+TEST_CASE("when the choice that computes the prompt is cancelled another one takes over", "[engine][fork]") {
+  FakeEngine fake;
+  engine::Request request = FakeEngine::request(1, 150, 10);
+  request.choices = 3;
+  fake.submit(request);
+  fake.step();
+  fake.core().cancel(1, 0);
+  fake.run();
+  CHECK(fake.heard(1, 0).last.finish == FinishReason::kCancelled);
+  CHECK(fake.heard(1, 1).ids() == fake.true_ids(request, 1));
+  CHECK(fake.heard(1, 2).ids() == fake.true_ids(request, 2));
+}
+
+TEST_CASE("a cancelled request is gone within one step", "[engine]") {
+  FakeEngine fake;
+  fake.submit(FakeEngine::request(1, 20, 1000));
+  fake.submit(FakeEngine::request(2, 20, 5, 1));
+  fake.step();
+  fake.core().cancel(1, -1);
+  fake.core().cancel(77, -1);  // unknown: ignored
+  fake.core().cancel(2, 5);    // no such choice: ignored
+  fake.step();
+  CHECK(fake.heard(1).last.finish == FinishReason::kCancelled);
+  CHECK(fake.heard(1).last.usage.completion_tokens == 1);
+  CHECK(fake.core().stats().running == 1);
+  fake.run();
+  CHECK(fake.heard(2).last.finish == FinishReason::kLength);
+  CHECK(fake.heard(1).finishes == 1);
+}
+
+TEST_CASE("a request past its deadline ends, waiting or running", "[engine]") {
+  engine::Limits limits = roomy_limits();
+  limits.running_max = 1;
+  FakeEngine fake(limits);
+  engine::Request first = FakeEngine::request(1, 20, 1000);
+  engine::Request second = FakeEngine::request(2, 20, 1000, 1);
+  first.deadline = fake.now + std::chrono::seconds(2);
+  second.deadline = fake.now + std::chrono::seconds(1);
+  fake.submit(first);
+  fake.submit(second);
+  fake.step();
+  fake.now += std::chrono::seconds(1);
+  fake.step();
+  CHECK(fake.heard(2).last.finish == FinishReason::kDeadline);
+  CHECK_FALSE(fake.heard(1).finished());
+  fake.now += std::chrono::seconds(1);
+  fake.step();
+  CHECK(fake.heard(1).last.finish == FinishReason::kDeadline);
+  CHECK_FALSE(fake.step());
+}
+
+TEST_CASE("what can never run is refused with a reason and harms nobody", "[engine]") {
+  FakeEngine fake;
+  engine::Request request = FakeEngine::request(1, 2048, 1);
+  fake.submit(request);
+  engine::Request good = FakeEngine::request(2, 10, 3);
+  fake.submit(good);
+  fake.submit(FakeEngine::request(2, 10, 3));  // an id that lives
+  fake.step();
+  CHECK(fake.heard(1).last.finish == FinishReason::kError);
+  CHECK(fake.heard(1).last.client_error);
+  CHECK(fake.heard(1).last.error.find("2048 tokens") != std::string::npos);
+  CHECK(fake.heard(2).last.error == "the request id is in use");
+  fake.run();
+  CHECK(fake.heard(2).ids() == fake.true_ids(good));
+}
+
+TEST_CASE("the waiting room has a size, and running requests do not count", "[engine]") {
+  engine::Limits limits = roomy_limits();
+  limits.queued_max = 3;
+  limits.running_max = 2;
+  FakeEngine fake(limits);
+  for (engine::RequestId id = 1; id <= 3; ++id) {
+    CHECK(fake.submit(FakeEngine::request(id, 4, 20)));
+  }
+  CHECK_FALSE(fake.submit(FakeEngine::request(4, 4, 20)));
+  fake.step();
+  CHECK(fake.submit(FakeEngine::request(5, 4, 20)));
+  CHECK(fake.submit(FakeEngine::request(6, 4, 20)));
+  CHECK_FALSE(fake.submit(FakeEngine::request(7, 4, 20)));
+  fake.core().cancel(5, -1);
+  fake.step();
+  CHECK(fake.submit(FakeEngine::request(8, 4, 20)));
+  fake.run();
+  CHECK(fake.submit(FakeEngine::request(9, 4, 20)));
+}
+
+TEST_CASE("only the prompt's logprobs: max_tokens 0", "[engine]") {
+  FakeEngine fake;
+  engine::Request request = FakeEngine::request(1, 90, 0);
+  request.sampling.prompt_logprobs = 2;
+  fake.submit(request);
+  fake.run();
+  CHECK(fake.heard(1).tokens.empty());
+  CHECK(fake.heard(1).last.finish == FinishReason::kLength);
+  const Answer truth = fake.truth(request);
+  REQUIRE(fake.heard(1).prompt.size() == 89);
+  for (std::size_t i = 0; i < 89; ++i) {
+    CHECK(fake.heard(1).prompt[i].token == request.prompt[i + 1]);
+    CHECK(fake.heard(1).prompt[i].logprob == truth.prompt[i].logprob);
+    CHECK(fake.heard(1).prompt[i].top.size() == 2);
+  }
+}
+
+TEST_CASE("a long prompt does not delay those who decode", "[engine][fairness]") {
+  FakeEngine fake;
+  engine::Request decoding = FakeEngine::request(1, 10, 60);
+  fake.submit(decoding);
+  fake.step();
+  fake.submit(FakeEngine::request(2, 1500, 4, 3));
+  for (std::size_t tokens = 2; tokens <= 20; ++tokens) {
+    fake.step();
+    REQUIRE(fake.heard(1).tokens.size() == tokens);  // a token in every step
+  }
+  fake.run();
+  CHECK(fake.heard(1).ids() == fake.true_ids(decoding));
+}
+
+TEST_CASE("a request of better priority takes the place of the last one", "[engine][priority]") {
+  engine::Limits limits = roomy_limits();
+  limits.running_max = 2;
+  FakeEngine fake(limits);
+  engine::Request low = FakeEngine::request(1, 10, 200);
+  low.priority = 5;
+  engine::Request lower = FakeEngine::request(2, 10, 200, 1);
+  lower.priority = 6;
+  engine::Request urgent = FakeEngine::request(3, 10, 5, 2);
+  fake.submit(low);
+  fake.submit(lower);
+  fake.step();
+  fake.submit(urgent);
+  fake.step();
+  CHECK(fake.heard(3).tokens.size() == 1);
+  CHECK(fake.heard(2).tokens.size() == 1);
+  CHECK(fake.core().stats().preemptions == 1);
+  fake.run();
+  CHECK(fake.heard(1).ids() == fake.true_ids(low));
+  CHECK(fake.heard(2).ids() == fake.true_ids(lower));
+}
+
+TEST_CASE("when pages run out the last to come waits, and its answer is the same", "[engine][preemption]") {
+  engine::Limits limits = roomy_limits();
+  limits.pages = 12;
+  limits.model_tokens_max = 12 * 16;
+  for (const bool prefix_cache : {false, true}) {
+    engine::EngineOptions options;
+    options.prefix_cache = prefix_cache;
+    FakeEngine fake(limits, options);
+    const engine::Request first = FakeEngine::request(1, 30, 120);
+    const engine::Request second = FakeEngine::request(2, 30, 120, 1);
+    fake.submit(first);
+    fake.submit(second);
+    fake.run();
+    CHECK(fake.core().stats().preemptions >= 1);
+    CHECK(fake.heard(1).ids() == fake.true_ids(first));
+    CHECK(fake.heard(2).ids() == fake.true_ids(second));
+  }
+}
+
+TEST_CASE("unseeded requests repeat with --seed and differ without", "[engine]") {
+  const auto answer = [](bool seed_given, std::uint64_t seed) {
+    engine::EngineOptions options;
+    options.seed_given = seed_given;
+    options.seed = seed;
+    FakeEngine fake(roomy_limits(), options);
+    std::vector<std::vector<TokenId>> answers;
+    for (engine::RequestId id = 1; id <= 2; ++id) {
+      engine::Request request = FakeEngine::request(id, 10, 20);
+      request.sampling.temperature = 1;
+      request.sampling.seed.reset();
+      fake.submit(request);
+      fake.run();
+      answers.push_back(fake.heard(id).ids());
+    }
+    return answers;
+  };
+  CHECK(answer(true, 7)[0] == answer(true, 7)[0]);
+  CHECK(answer(true, 7)[0] == answer(true, 7)[1]);
+  CHECK(answer(true, 7)[0] != answer(true, 8)[0]);
+  CHECK(answer(false, 7)[0] != answer(false, 7)[1]);
+}
+
+TEST_CASE("an end token ends, and is told; min_tokens holds it off", "[engine]") {
+  FakeEngine fake;
+  engine::Request request = FakeEngine::request(1, 10, 500);
+  request.sampling.ignore_eos = false;
+  fake.submit(request);
+  engine::Request patient = request;
+  patient.id = 2;
+  patient.sampling.min_tokens = 400;
+  fake.submit(patient);
+  fake.run();
+  CHECK(fake.heard(1).last.finish == FinishReason::kStop);
+  CHECK(fake.heard(1).ids().back() == 3);
+  CHECK(fake.heard(1).ids() == fake.true_ids(request));
+  CHECK(fake.heard(2).tokens.size() > 400);
+  CHECK(fake.heard(2).ids() == fake.true_ids(patient));
+}
+
+}  // namespace coppice::testing
