@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""Writes models/text/unicode_additions.cc: code points that Hugging Face's pattern library puts into a Unicode property
-and PCRE2 10.42 does not, since it knows Unicode 14 only.
+"""Writes models/text/unicode_additions.cc: where the Unicode tables of our libraries and of Hugging Face's differ.
+
+Code points that Hugging Face's pattern library (Unicode 16) puts into a property and PCRE2 10.42 (Unicode 14) does not; and
+code points that its normalizer (Unicode 9) leaves alone and utf8proc 2.8 (Unicode 15) does not.
 
     tools/make_unicode_additions.py > models/text/unicode_additions.cc
 
-Needs `tokenizers` (asks its own Split pre-tokenizer what `\\p{...}` matches) and a Python whose unicodedata is Unicode 14
-(3.11), which stands for PCRE2's tables.
+Needs `tokenizers` (asks its own components), a Python whose unicodedata is Unicode 14 (3.11), which stands for PCRE2's
+tables, and libutf8proc.so.2.
 """
+import ctypes
 import sys
 import unicodedata
 
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 CATEGORIES = (
     "C Cc Cf Cn Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs".split()
@@ -48,6 +51,54 @@ def known_before(name: str, code: int) -> bool:
     return category != "Cn"
 
 
+class Utf8proc:
+    """libutf8proc by its C interface."""
+
+    class Property(ctypes.Structure):
+        _fields_ = [("category", ctypes.c_int16), ("combining_class", ctypes.c_int16)]
+
+    def __init__(self) -> None:
+        self.library = ctypes.CDLL("libutf8proc.so.2")
+        self.library.utf8proc_get_property.restype = ctypes.POINTER(self.Property)
+        for name in FORMS:
+            getattr(self.library, f"utf8proc_{name}").restype = ctypes.c_char_p
+
+    def combining_class(self, code: int) -> int:
+        return self.library.utf8proc_get_property(code).contents.combining_class
+
+    def normalize(self, form: str, text: str) -> str:
+        return getattr(self.library, f"utf8proc_{form}")(text.encode()).decode()
+
+
+FORMS = {"NFC": normalizers.NFC(), "NFD": normalizers.NFD(), "NFKC": normalizers.NFKC(), "NFKD": normalizers.NFKD()}
+
+
+def left_alone() -> list[int]:
+    """Code points that only utf8proc decomposes, composes or reorders."""
+    library = Utf8proc()
+    nfc = FORMS["NFC"].normalize_str
+    found = set()
+    for code in range(1, 0x110000):
+        if 0xD800 <= code < 0xE000:
+            continue
+        char = chr(code)
+        for form, normalizer in FORMS.items():
+            theirs, ours = normalizer.normalize_str(char), library.normalize(form, char)
+            if theirs != ours:
+                if theirs != char:
+                    sys.exit(f"{code:X}: both change it, in different ways")
+                found.add(code)
+        if nfc(char) == char and library.combining_class(code):
+            # U+0334 has combining class 1, U+0345 has 240: an order that is kept means class 0.
+            if nfc(char + "\u0334") == char + "\u0334" and nfc("\u0345" + char) == "\u0345" + char:
+                if library.combining_class(code) not in (1, 240):
+                    found.add(code)
+        parts = library.normalize("NFD", char)
+        if len(parts) > 1 and nfc(parts) != library.normalize("NFC", parts):
+            found.update(map(ord, parts[1:]))
+    return sorted(found)
+
+
 def main() -> None:
     if unicodedata.unidata_version != "14.0.0":
         sys.exit(f"needs a Python with Unicode 14, this one has {unicodedata.unidata_version}")
@@ -71,6 +122,8 @@ def main() -> None:
             continue
         body = ", ".join(f"{{0x{a:X}, 0x{b:X}}}" for a, b in found)
         print(f"constexpr CodePointRange k{name}[] = {{{body}}};")
+    alone = ", ".join(f"{{0x{a:X}, 0x{b:X}}}" for a, b in ranges(left_alone()))
+    print(f"constexpr CodePointRange kLeftAlone[] = {{{alone}}};")
     print("\nusing Entry = std::pair<std::string_view, std::span<const CodePointRange>>;")
     entries = ", ".join(f'Entry("{name}", {"k" + name if found else "std::span<const CodePointRange>()"})'
                         for name, found in tables)
@@ -78,7 +131,8 @@ def main() -> None:
     print("\n}  // namespace\n")
     print("std::optional<std::span<const CodePointRange>> unicode_additions(std::string_view property) {")
     print("  for (const auto& [name, ranges] : kAdditions) {\n    if (name == property) {\n      return ranges;\n    }\n  }")
-    print("  return std::nullopt;\n}\n\n}  // namespace coppice::text")
+    print("  return std::nullopt;\n}\n")
+    print("std::span<const CodePointRange> left_alone_by_normalization() { return kLeftAlone; }\n\n}  // namespace coppice::text")
 
 
 if __name__ == "__main__":

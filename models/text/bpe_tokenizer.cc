@@ -211,7 +211,7 @@ TokenText BpeTokenizer::token_text(TokenId id, bool is_first) const {
   }
   const Token& token = tokens_[id];
   const bool use_first = is_first && !first_bytes_.empty();
-  return {token.form, token.is_special, use_first ? first_bytes_[id] : token.bytes};
+  return {token.form, token.is_special, false, use_first ? first_bytes_[id] : token.bytes};
 }
 
 }  // namespace coppice::text

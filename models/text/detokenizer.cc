@@ -59,7 +59,7 @@ std::string Detokenizer::push(TokenId id) {
   if (!rules.first_until_text || !token.bytes.empty()) {
     is_first_ = false;
   }
-  if (rules.first_after_special && token.is_special) {
+  if (token.next_is_first) {
     is_first_ = true;
   }
   strip_start(out);

@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "models/text/component_json.h"
+#include "models/text/unicode_additions.h"
+#include "models/text/utf8.h"
 
 namespace coppice::text {
 namespace {
@@ -34,10 +37,14 @@ int utf8proc_options(Normalizer::UnicodeForm form) {
   return 0;
 }
 
-absl::StatusOr<std::string> unicode_normalize(std::string_view text, Normalizer::UnicodeForm form) {
-  if (text.empty() || (form == Normalizer::UnicodeForm::kNfc && is_surely_nfc(text))) {
-    return std::string(text);
-  }
+bool is_left_alone(char32_t code_point) {
+  const std::span<const CodePointRange> ranges = left_alone_by_normalization();
+  const auto after = std::upper_bound(ranges.begin(), ranges.end(), code_point,
+                                      [](char32_t value, const CodePointRange& range) { return value < range.first; });
+  return after != ranges.begin() && code_point <= (after - 1)->last;
+}
+
+absl::StatusOr<std::string> normalize_stretch(std::string_view text, Normalizer::UnicodeForm form) {
   const auto options = static_cast<utf8proc_option_t>(utf8proc_options(form));
   const auto* source = static_cast<const utf8proc_uint8_t*>(static_cast<const void*>(text.data()));
   const auto size = static_cast<utf8proc_ssize_t>(text.size());
@@ -54,6 +61,29 @@ absl::StatusOr<std::string> unicode_normalize(std::string_view text, Normalizer:
   }
   return std::string(static_cast<const char*>(static_cast<const void*>(buffer.data())),
                      static_cast<std::size_t>(bytes));
+}
+
+// A character that is left alone neither moves nor joins another: what is before and behind it does not meet.
+absl::StatusOr<std::string> unicode_normalize(std::string_view text, Normalizer::UnicodeForm form) {
+  if (form == Normalizer::UnicodeForm::kNfc && is_surely_nfc(text)) {
+    return std::string(text);
+  }
+  std::string out;
+  out.reserve(text.size());
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at <= text.size();) {
+    const Utf8Step step = at < text.size() ? utf8_step(text, at) : Utf8Step{};
+    if (at == text.size() || is_left_alone(step.code_point)) {
+      if (begin < at) {
+        COPPICE_ASSIGN_OR_RETURN(const std::string stretch, normalize_stretch(text.substr(begin, at - begin), form));
+        out += stretch;
+      }
+      out += text.substr(at, step.length);
+      begin = at + step.length;
+    }
+    at += step.length;
+  }
+  return out;
 }
 
 absl::StatusOr<std::string> replace_matches(std::string_view text, const Normalizer::Replace& replace) {

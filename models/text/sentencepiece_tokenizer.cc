@@ -76,7 +76,6 @@ absl::Status SentencePieceTokenizer::load_models(std::string_view serialized, co
   }
   rules_.invalid_bytes = InvalidBytes::kEachByte;
   rules_.first_until_text = flags_.remove_extra_whitespaces;
-  rules_.first_after_special = legacy_;
   return absl::OkStatus();
 }
 
@@ -124,8 +123,9 @@ absl::Status SentencePieceTokenizer::add_tokens(const TokenizerConfig& config) {
     }
     const bool is_control = token.is_special;
     if (token.form == TokenForm::kAbsent) {
-      token = {added.content, added.content, TokenForm::kText, false, false};
+      token = {added.content, added.content, TokenForm::kText, false, false, false};
     }
+    token.is_cut_out = true;
     token.is_special = added.special || is_control;
     AddedToken pattern = added;
     pattern.special = token.is_special;
@@ -141,6 +141,7 @@ void SentencePieceTokenizer::add_role(const std::string& content) {
     return;
   }
   tokens_[*id].is_special = true;
+  tokens_[*id].is_cut_out = true;
   AddedToken token;
   token.content = content;
   token.id = *id;
@@ -273,7 +274,7 @@ TokenText SentencePieceTokenizer::token_text(TokenId id, bool is_first) const {
   if (is_first && token.drops_space_first) {
     bytes.remove_prefix(1);
   }
-  return {token.form, token.is_special, bytes};
+  return {token.form, token.is_special, legacy_ && token.is_cut_out, bytes};
 }
 
 }  // namespace coppice::text

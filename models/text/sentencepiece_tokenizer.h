@@ -37,6 +37,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     std::string bytes;
     TokenForm form = TokenForm::kAbsent;
     bool is_special = false;
+    bool is_cut_out = false;         // an added token: the stretch behind it is encoded apart
     bool drops_space_first = false;  // begins with the space that is dropped at the start of a text
   };
 

@@ -35,10 +35,19 @@ void StopStringMatcher::advance(Stop& stop, char byte) {
   stop.matched += stop.text[stop.matched] == byte ? 1 : 0;
 }
 
+std::string StopStringMatcher::take(std::size_t count) {
+  std::string taken = held_.substr(held_begin_, count);
+  held_begin_ += count;
+  if (2 * held_begin_ >= held_.size()) {
+    held_.erase(0, held_begin_);
+    held_begin_ = 0;
+  }
+  return taken;
+}
+
 StopMatch StopStringMatcher::push(std::string_view text) {
-  std::string stream = std::move(held_) + std::string(text);
-  const std::size_t seen = stream.size() - text.size();
-  held_.clear();
+  const std::size_t before = held_.size() - held_begin_;
+  held_ += text;
   for (std::size_t at = 0; at < text.size(); ++at) {
     const Stop* complete = nullptr;
     for (Stop& stop : stops_) {
@@ -49,25 +58,22 @@ StopMatch StopStringMatcher::push(std::string_view text) {
       }
     }
     if (complete != nullptr) {
-      const std::size_t end = seen + at + 1;
-      stream.resize(include_stop_ ? end : end - complete->text.size());
-      return {std::move(stream), complete->index};
+      const std::size_t end = before + at + 1;
+      return {take(include_stop_ ? end : end - complete->text.size()), complete->index};
     }
   }
   std::size_t uncertain = 0;
   for (const Stop& stop : stops_) {
     uncertain = std::max(uncertain, stop.matched);
   }
-  held_ = stream.substr(stream.size() - uncertain);
-  stream.resize(stream.size() - uncertain);
-  return {std::move(stream), std::nullopt};
+  return {take(before + text.size() - uncertain), std::nullopt};
 }
 
 std::string StopStringMatcher::finish() {
   for (Stop& stop : stops_) {
     stop.matched = 0;
   }
-  return std::exchange(held_, std::string());
+  return take(held_.size() - held_begin_);
 }
 
 }  // namespace coppice::text

@@ -44,10 +44,13 @@ class StopStringMatcher {
   };
 
   static void advance(Stop& stop, char byte);
+  // Takes the first `count` bytes of the stream's end away from it.
+  std::string take(std::size_t count);
 
   std::vector<Stop> stops_;
   bool include_stop_;
-  std::string held_;  // the end of the stream that may be the beginning of a stop string
+  std::string held_;            // the stream's end, which may be the beginning of a stop string,
+  std::size_t held_begin_ = 0;  // from here on: what was taken away is erased now and then
 };
 
 }  // namespace coppice::text

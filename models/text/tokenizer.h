@@ -48,8 +48,9 @@ enum class TokenForm : std::uint8_t {
 
 struct TokenText {
   TokenForm form = TokenForm::kAbsent;
-  bool is_special = false;  // left out when special tokens are skipped
-  std::string_view bytes;   // owned by the tokenizer
+  bool is_special = false;     // left out when special tokens are skipped
+  bool next_is_first = false;  // when shown: the token behind it is decoded as a first one (DecodeRules)
+  std::string_view bytes;      // owned by the tokenizer
 };
 
 // What becomes of bytes that are not UTF-8. All three replace by U+FFFD; they differ in how many.
@@ -67,7 +68,6 @@ struct DecodeRules {
   // token_text(id, true) is asked for the first token, and for those behind it until there is text. Metaspace and
   // sentencepiece drop the leading space there.
   bool first_until_text = false;
-  bool first_after_special = false;  // a shown special token makes the next one a first token again
 };
 
 // A loaded tokenizer. Immutable after load_tokenizer; every method may be called from any thread at
