@@ -176,11 +176,12 @@ void scale_yarn(const RopeConfig& rope, std::vector<float>& frequency) {
   }
   low = std::max(low, 0.0);
   high = std::min(high, rope.rotary_dim - 1.0);
-  if (low == high) {
-    high += 0.001;  // as transformers: no division by zero
+  auto span = static_cast<float>(high - low);
+  if (span == 0.0F) {
+    span = 0.001F;  // as transformers: no division by zero
   }
   for (std::size_t i = 0; i < frequency.size(); ++i) {
-    const float ramp = (static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low);
+    const float ramp = (static_cast<float>(i) - static_cast<float>(low)) / span;
     const float extrapolation = 1.0F - std::clamp(ramp, 0.0F, 1.0F);
     const float interpolated = 1.0F / (static_cast<float>(rope.factor) * radius(rope, i));
     frequency[i] = interpolated * (1.0F - extrapolation) + frequency[i] * extrapolation;
