@@ -4,7 +4,8 @@
 
 Each folder holds config.json, weights as safetensors, expected.json (prompt and greedy ids, transformers' own error in
 bfloat16) and logits.f32 (raw little-endian float32 [prompt, vocab]): computed by transformers in float32 on the CPU
-from the stored weights. Seeds are pinned; a seed whose greedy text is nearly a tie somewhere, or dull, is passed over for the next.
+from the stored weights. Seeds are pinned; a seed whose greedy text is nearly a tie somewhere, or dull, is passed over
+for the next.
 """
 import json
 import sys

@@ -25,10 +25,11 @@ std::string message_of(const std::string& header, std::size_t data_bytes) {
 }
 
 TEST_CASE("safetensors: a good file is read") {
-  const auto bytes = as_bytes(safetensors_file(
-      R"({"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
-      R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"e":{"dtype":"I64","shape":[0,9],"data_offsets":[16,16]}}  )",
-      std::string(16, 'x')));
+  const auto bytes = as_bytes(
+      safetensors_file(R"({"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
+                       R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"e":{"dtype":"I64","shape":[0,9],)"
+                       R"("data_offsets":[16,16]}}  )",
+                       std::string(16, 'x')));
   const absl::StatusOr<ParsedSafetensors> parsed = parse_safetensors(bytes, "f");
   INFO(parsed.status().ToString());
   REQUIRE(parsed.ok());
@@ -80,7 +81,7 @@ TEST_CASE("safetensors: every field of the header is checked") {
        8, "\"a\" stands twice"},
       {R"({"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4, "\"dtype\" stands twice"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "(hole)"},
-      {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})",
+      {R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[8,12]}})",
        12, "(hole)"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})",
        6, "(overlap)"},
