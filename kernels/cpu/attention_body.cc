@@ -4,6 +4,7 @@
 // a key that a row may not see has weight exactly 0 (values are finite, kv_cache.h).
 #include "kernels/cpu/attention_body.h"
 
+#include "kernels/cpu/attention_softmax.h"
 #include "kernels/cpu/attention_tile.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
@@ -143,6 +144,24 @@ COPPICE_INLINE void find_page_blocks(const AttentionCall& call, const AttentionT
   }
 }
 
+// Keys that follow are fetched ahead; where none follow, something that is there already.
+COPPICE_INLINE void find_next_keys(const AttentionCall& call, const AttentionTask& task, std::int32_t split,
+                                   Blocks& blocks) {
+  const std::int32_t count = (task.bounds[split + 1] - task.bounds[split] + kBlockKeys - 1) / kBlockKeys;
+  for (std::int32_t block = 0; block < count; ++block) {
+    blocks.next_keys[block] = blocks.keys[block];
+  }
+  if (split + 1 < task.splits && task.slots == nullptr) {
+    const KvLayout& layout = call.layout;
+    const std::int32_t next = (task.bounds[split + 2] - task.bounds[split + 1] + kBlockKeys - 1) / kBlockKeys;
+    const std::int32_t* pages = task.pages + (task.bounds[split + 1] - task.bounds[0]) / layout.page_size;
+    for (std::int32_t block = 0; block < (next < count ? next : count); ++block) {
+      blocks.next_keys[block] = task.words + pages[block / layout.page_blocks] * layout.page_words +
+                                block % layout.page_blocks * layout.key_block_words;
+    }
+  }
+}
+
 // --- one item ---
 
 void write_output(const AttentionCall& call, std::int32_t row, std::int32_t head, const float* o, float l) {
@@ -243,6 +262,7 @@ void run_item(const AttentionCall& call, const AttentionTask& task) {
         } else {
           find_page_blocks(call, task, first_key, end_key, blocks);
         }
+        find_next_keys(call, task, split, blocks);
         run_split<Element>(call, task, resident, first_key, end_key, blocks);
       }
       if (!task.folds) {
