@@ -788,6 +788,7 @@ def export(checkpoint, work_dir, out):
     tensors = {"model." + name: tensor.to(torch.bfloat16).contiguous()
                for name, tensor in saved["model"].items()}
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    (out / "model.safetensors").chmod(0o644)
     shutil.copyfile(work_dir / "tokenizer.model", out / "tokenizer.model")
     processor = spm.SentencePieceProcessor(model_file=str(out / "tokenizer.model"))
 
