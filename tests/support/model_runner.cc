@@ -52,10 +52,14 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
                          .row_count = static_cast<std::int32_t>(row.tokens.size()),
                          .position_begin = lengths_[index],
                          .draft_parents = {}});
+    const auto count = static_cast<std::int32_t>(row.tokens.size());
+    const std::int32_t first_wanted = sequences.back().row_begin + count - (row.logits < 0 ? count : row.logits);
     for (const TokenId token : row.tokens) {
       const std::int32_t position = lengths_[index]++;
       const PageId page = pages_[index][static_cast<std::size_t>(position / options_.page_size)];
-      logits_rows.push_back(static_cast<std::int32_t>(tokens.size()));
+      if (static_cast<std::int32_t>(tokens.size()) >= first_wanted) {
+        logits_rows.push_back(static_cast<std::int32_t>(tokens.size()));
+      }
       tokens.push_back(token);
       positions.push_back(position);
       slots.push_back(page * options_.page_size + position % options_.page_size);

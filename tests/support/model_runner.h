@@ -30,6 +30,7 @@ struct RunnerOptions {
 struct RunnerRow {
   std::int32_t sequence = 0;
   std::vector<TokenId> tokens;
+  std::int32_t logits = -1;  // of how many of the last tokens; -1: of all
 };
 
 // Owner: a test. One thread. Page lists are scattered over the pool on purpose.
@@ -38,7 +39,7 @@ class ModelRunner {
   static absl::StatusOr<std::unique_ptr<ModelRunner>> make(const models::ModelConfig& config,
                                                            models::WeightSource& source, const RunnerOptions& options);
 
-  // Advances the sequences (each at most once, ascending) by their tokens; returns the logits of every row, in order.
+  // Advances the sequences (each at most once, ascending) by their tokens; returns the logits of the wanted rows, in order.
   std::vector<std::vector<float>> step(std::span<const RunnerRow> rows);
   // One sequence alone, in chunks of at most `chunk` tokens: the logits of every token.
   std::vector<std::vector<float>> feed(std::int32_t sequence, std::span<const TokenId> tokens, std::int32_t chunk);
