@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <limits>
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
@@ -70,7 +71,10 @@ absl::StatusOr<std::vector<TokenId>> prompt_tokens(const GenerateArguments& argu
   COPPICE_ASSIGN_OR_RETURN(const auto prompter, ChatPrompter::create(*source, config, tokenizer));
   openai::ChatFields chat;
   chat.messages = std::make_shared<const openai::Json>(openai::Json::array({{{"role", "user"}, {"content", prompt}}}));
-  const openai::Result<std::vector<TokenId>> tokens = prompter->tokenize(chat, /*add_special=*/false);
+  openai::RequestLimits limits;
+  limits.model_tokens_max = std::numeric_limits<std::int32_t>::max();
+  limits.has_chat_template = true;
+  const openai::Result<std::vector<TokenId>> tokens = prompter->tokenize(chat, /*add_special=*/false, limits);
   if (!tokens.ok()) {
     return absl::InvalidArgumentError(tokens.error().message);
   }
