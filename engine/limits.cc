@@ -17,6 +17,8 @@ constexpr std::int32_t kRunningDefault = 256;
 constexpr std::int32_t kQueuedDefault = 1024;
 // Without --kv-memory, one part in so many of the memory left stays free: activations, logits, the front end, others.
 constexpr std::size_t kKvSpareIn = 2;
+// Nor is more taken than this many times what all running sequences could fill: beyond, only old prefixes would live.
+constexpr std::int64_t kPoolFills = 2;
 constexpr std::int32_t kPageSizes[] = {16, 32, 64, 128};  // divisors of the smallest KV split
 
 absl::Status check_options(const EngineOptions& options) {
@@ -113,6 +115,11 @@ absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models:
                       limits.running_max, limits.step_tokens_max, limits.step_tokens_max));
     }
     limits.step_tokens_max = limits.running_max;
+  }
+  if (options.kv_bytes == 0) {
+    const std::int64_t useful =
+        kPoolFills * limits.running_max * ((limits.model_tokens_max + limits.page_size - 1) / limits.page_size);
+    limits.pages = static_cast<std::int32_t>(std::min<std::int64_t>(limits.pages, useful));
   }
   limits.queued_max = options.queued_max != 0 ? options.queued_max : kQueuedDefault;
   limits.step_logits_max = std::min(limits.step_tokens_max, std::max(limits.running_max, 64));

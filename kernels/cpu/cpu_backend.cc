@@ -38,7 +38,7 @@ class CpuBackend : public Backend {
   bool supports(DType weights) const override { return linear_.supports(weights); }
   int workers() const override { return context_.threads; }
 
-  absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_zeroed(bytes, context_.threads); }
+  absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_zeroed(bytes); }
   void upload(const void* host, void* device, std::size_t bytes) override { std::memcpy(device, host, bytes); }
   void download(const void* device, void* host, std::size_t bytes) override { std::memcpy(host, device, bytes); }
   void synchronize() override {}
@@ -50,7 +50,7 @@ class CpuBackend : public Backend {
     return linear_.pack(parts, biases, dtype);
   }
   absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) override {
-    return make_cpu_kv_cache(geometry, context_.threads);
+    return make_cpu_kv_cache(geometry);
   }
   void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
     cpu::embed(context_, tokens, table, out);

@@ -56,7 +56,7 @@ KvLayout kv_layout_of(const KvGeometry& geometry) {
 CpuKvCache::CpuKvCache(const KvGeometry& geometry, Buffer memory)
     : KvCache(geometry), layout_(kv_layout_of(geometry)), memory_(std::move(memory)) {}
 
-absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry, int threads) {
+absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry) {
   if (geometry.head_dim < 8 || geometry.head_dim > kHeadDimMax || geometry.head_dim % 8 != 0) {
     return absl::InvalidArgumentError(
         fmt::format("KV cache: head_dim {} is not a multiple of 8 from 8 to {}", geometry.head_dim, kHeadDimMax));
@@ -70,7 +70,7 @@ absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geo
   }
   const KvLayout layout = kv_layout_of(geometry);
   const auto words = static_cast<std::size_t>(layout.layer_words) * static_cast<std::size_t>(geometry.layers);
-  COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_zeroed(words * sizeof(std::uint32_t), threads));
+  COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_zeroed(words * sizeof(std::uint32_t)));
   return std::make_unique<CpuKvCache>(geometry, std::move(memory));
 }
 

@@ -37,9 +37,9 @@ class CpuKvCache : public KvCache {
   Buffer memory_;
 };
 
-// Zeroed pages; `threads` threads write the zeros. ERRORS: InvalidArgument (a geometry this backend cannot serve:
+// Zeroed pages. ERRORS: InvalidArgument (a geometry this backend cannot serve:
 // head_dim not a multiple of 8 in 8 … 256, page_size not 16, 32, 64 or 128, dtype not f32 or bf16), ResourceExhausted.
-absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry, int threads);
+absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry);
 
 // Copies one page in every layer and head. REQUIRES: `cache` was made by make_cpu_kv_cache.
 void copy_page(KvCache& cache, PageId from, PageId to);

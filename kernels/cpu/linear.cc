@@ -251,7 +251,7 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const Ho
   COPPICE_ASSIGN_OR_RETURN(weight->packed, pack_panels(state_->context, parts, layout));
   if (!biases.empty()) {
     const std::size_t bytes = static_cast<std::size_t>(layout.out_features) * sizeof(float);
-    COPPICE_ASSIGN_OR_RETURN(weight->bias, allocate_zeroed(bytes, 1));
+    COPPICE_ASSIGN_OR_RETURN(weight->bias, allocate_zeroed(bytes));
     const ElementwiseBody& body = COPPICE_SELECT_BODY(state_->context.isa, elementwise_body);
     auto* target = static_cast<float*>(weight->bias.data());
     for (std::size_t i = 0; i < parts.size(); ++i) {

@@ -1,4 +1,4 @@
-// Aligned memory with huge pages asked for, zeroed by all threads.
+// Aligned memory with huge pages asked for; large zeroed pieces come as the system's zero pages, taken when first used.
 #include "kernels/cpu/memory.h"
 
 #include <sys/mman.h>
@@ -10,7 +10,6 @@
 #include "absl/status/status.h"
 #include "base/cpu_info.h"
 #include "fmt/format.h"
-#include "kernels/cpu/parallel.h"
 
 namespace coppice::kernels::cpu {
 
@@ -24,6 +23,12 @@ constexpr std::size_t kHugePageFrom = std::size_t{4} << 20;
 std::size_t round_up(std::size_t value, std::size_t unit) {
   return (value + unit - 1) / unit * unit;
 }
+
+// Where a mapping begins and how long it is; kept in front of the data handed out.
+struct Mapping {
+  void* base;
+  std::size_t bytes;
+};
 
 absl::Status exhausted(std::size_t bytes, std::int64_t available) {
   return absl::ResourceExhaustedError(
@@ -59,16 +64,34 @@ absl::StatusOr<Buffer> allocate_uninitialized(std::size_t bytes) {
   return Buffer(data, bytes, [](void* memory) { std::free(memory); });
 }
 
-absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes, int threads) {
-  absl::StatusOr<Buffer> buffer = allocate_uninitialized(bytes);
-  if (buffer.ok() && bytes > 0) {
-    auto* data = static_cast<std::byte*>(buffer->data());
-    parallel_for(threads, static_cast<std::int64_t>(bytes), kParallelBytes,
-                 [data](std::int64_t begin, std::int64_t end) {
-                   std::memset(data + begin, 0, static_cast<std::size_t>(end - begin));
-                 });
+absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes) {
+  if (bytes < kHugePageFrom) {
+    absl::StatusOr<Buffer> buffer = allocate_uninitialized(bytes);
+    if (buffer.ok() && bytes > 0) {
+      std::memset(buffer->data(), 0, bytes);
+    }
+    return buffer;
   }
-  return buffer;
+  const std::int64_t available = base::available_memory_bytes();
+  if (bytes > SIZE_MAX / 2 || (available >= 0 && bytes > static_cast<std::uint64_t>(available))) {
+    return exhausted(bytes, available);
+  }
+  // Room to align to a huge page, with the mapping's own place and size noted just before the data.
+  const std::size_t mapped_bytes = bytes + 2 * kHugePage;
+  void* base = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) {
+    return exhausted(bytes, available);
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(base);
+  auto* data = static_cast<std::byte*>(base) + (round_up(address + sizeof(Mapping), kHugePage) - address);
+  const Mapping mapping{base, mapped_bytes};
+  std::memcpy(data - sizeof(Mapping), &mapping, sizeof(Mapping));
+  static_cast<void>(madvise(data, bytes, MADV_HUGEPAGE));
+  return Buffer(data, bytes, [](void* memory) {
+    Mapping noted{};
+    std::memcpy(&noted, static_cast<std::byte*>(memory) - sizeof(Mapping), sizeof(Mapping));
+    munmap(noted.base, noted.bytes);
+  });
 }
 
 }  // namespace coppice::kernels::cpu

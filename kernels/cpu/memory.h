@@ -9,10 +9,10 @@
 
 namespace coppice::kernels::cpu {
 
-// `bytes` zero bytes, at least 64-byte aligned (2 MiB aligned and on huge pages from 4 MiB up). The zeros are written
-// by `threads` threads, so the pages are there when this returns. ERRORS: ResourceExhausted, when the machine (or its
-// cgroup) has less memory left than asked for.
-absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes, int threads);
+// `bytes` zero bytes, at least 64-byte aligned (2 MiB aligned and on huge pages from 4 MiB up). A large piece takes
+// memory only where it is used: a KV pool for many users costs nothing until they come. ERRORS: ResourceExhausted, when
+// the machine (or its cgroup) has less memory left than asked for.
+absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes);
 
 // The same without the zeros: for memory that is written next.
 absl::StatusOr<Buffer> allocate_uninitialized(std::size_t bytes);
