@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "base/cpu_info.h"
 #include "fmt/format.h"
+#include "kernels/cpu/parallel.h"
 
 namespace coppice::kernels::cpu {
 
@@ -92,6 +93,18 @@ absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes) {
     std::memcpy(&noted, static_cast<std::byte*>(memory) - sizeof(Mapping), sizeof(Mapping));
     munmap(noted.base, noted.bytes);
   });
+}
+
+absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes, int threads) {
+  absl::StatusOr<Buffer> buffer = allocate_uninitialized(bytes);
+  if (buffer.ok() && bytes > 0) {
+    auto* data = static_cast<std::byte*>(buffer->data());
+    parallel_for(threads, static_cast<std::int64_t>(bytes), kParallelBytes,
+                 [data](std::int64_t begin, std::int64_t end) {
+                   std::memset(data + begin, 0, static_cast<std::size_t>(end - begin));
+                 });
+  }
+  return buffer;
 }
 
 }  // namespace coppice::kernels::cpu

@@ -14,6 +14,9 @@ namespace coppice::kernels::cpu {
 // the machine (or its cgroup) has less memory left than asked for.
 absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes);
 
+// The same with the zeros written now by `threads` threads, so that the memory is really there: for measuring it.
+absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes, int threads);
+
 // The same without the zeros: for memory that is written next.
 absl::StatusOr<Buffer> allocate_uninitialized(std::size_t bytes);
 
