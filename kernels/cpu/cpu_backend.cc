@@ -1,13 +1,12 @@
 // CpuBackend: hands each checked operation to the part of kernels/cpu that does it.
 #include "kernels/cpu/cpu_backend.h"
 
-#include <omp.h>
-
 #include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "base/cpu_info.h"
+#include "base/status_macros.h"
 #include "fmt/format.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/elementwise.h"
@@ -92,7 +91,7 @@ class CpuBackend : public Backend {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
+absl::StatusOr<CpuContext> make_cpu_context(const CpuOptions& options) {
   if (options.threads < 0 || options.threads > kThreadsMax) {
     return absl::InvalidArgumentError(
         fmt::format("threads: {} is out of range; give 1 to {}, or 0 for all cores", options.threads, kThreadsMax));
@@ -101,8 +100,11 @@ absl::StatusOr<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& opti
     return absl::InvalidArgumentError(
         fmt::format("instruction set: {} wanted, this machine has {}", isa_name(options.isa), isa_name(best_isa())));
   }
-  const CpuContext context{.threads = options.threads > 0 ? options.threads : base::available_cores(),
-                           .isa = options.isa};
+  return CpuContext{.threads = options.threads > 0 ? options.threads : base::available_cores(), .isa = options.isa};
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
+  COPPICE_ASSIGN_OR_RETURN(const CpuContext context, make_cpu_context(options));
   return std::make_unique<CpuBackend>(context);
 }
 

@@ -14,8 +14,11 @@ struct CpuOptions {
   Isa isa = best_isa();  // for tests: a lower one than the machine has
 };
 
-// Device memory of this backend is host memory. ERRORS: InvalidArgument (threads out of range, an instruction set that
-// the machine lacks).
+// What the options come to on this machine. ERRORS: InvalidArgument (threads out of range, an instruction set that the
+// machine lacks).
+absl::StatusOr<CpuContext> make_cpu_context(const CpuOptions& options);
+
+// Device memory of this backend is host memory. ERRORS: as make_cpu_context.
 absl::StatusOr<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options);
 
 }  // namespace coppice::kernels::cpu

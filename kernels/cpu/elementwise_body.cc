@@ -8,6 +8,19 @@ namespace coppice::kernels::cpu::COPPICE_ISA {
 
 namespace {
 
+// Calls step(i, count) for the row's stretches of sixteen numbers, then for the rest. Two calls, so that the compiler
+// builds the common one without the tail's detours.
+template <typename Step>
+COPPICE_INLINE void for_stretches(std::int64_t total, const Step& step) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= total; i += kLanes) {
+    step(i, kLanes);
+  }
+  if (i < total) {
+    step(i, total - i);
+  }
+}
+
 // Sixteen numbers (or the first `count`) of a row of any type, from element `i`.
 COPPICE_INLINE F32x16 load_any(const void* row, DType dtype, std::int64_t i, std::int64_t count) {
   if (dtype == DType::kF32) {
@@ -33,16 +46,16 @@ COPPICE_INLINE void store_any(void* row, DType dtype, std::int64_t i, std::int64
 
 template <DType kDType>
 void to_f32_row(const void* row, std::int64_t count, float* out) {
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    store_any(out, DType::kF32, i, count - i, load_any(row, kDType, i, count - i));
-  }
+  for_stretches(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
+    store_any(out, DType::kF32, i, lanes, load_any(row, kDType, i, lanes));
+  });
 }
 
 template <DType kDType>
 void to_bf16_row(const void* row, std::int64_t count, std::uint16_t* out) {
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    store_any(out, DType::kBF16, i, count - i, load_any(row, kDType, i, count - i));
-  }
+  for_stretches(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
+    store_any(out, DType::kBF16, i, lanes, load_any(row, kDType, i, lanes));
+  });
 }
 
 void to_f32(const void* row, DType dtype, std::int64_t count, float* out) {
@@ -88,20 +101,20 @@ float sum_of_squares(const float* x, std::int64_t count) {
 void rms_norm(const float* x, const float* weight, float epsilon, std::int64_t hidden, void* out, DType dtype) {
   const float mean = sum_of_squares(x, hidden) / static_cast<float>(hidden);
   const F32x16 scale = broadcast(1.0F / __builtin_sqrtf(mean + epsilon));
-  for (std::int64_t i = 0; i < hidden; i += kLanes) {
-    const F32x16 normal = multiply(load_any(x, DType::kF32, i, hidden - i), scale);
-    store_any(out, dtype, i, hidden - i, multiply(normal, load_any(weight, DType::kF32, i, hidden - i)));
-  }
+  for_stretches(hidden, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
+    const F32x16 normal = multiply(load_any(x, DType::kF32, i, lanes), scale);
+    store_any(out, dtype, i, lanes, multiply(normal, load_any(weight, DType::kF32, i, lanes)));
+  });
 }
 
 template <DType kIn, DType kOut>
 void swiglu_row(const void* gate, const void* up, std::int64_t count, void* out) {
   const F32x16 one = broadcast(1.0F);
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    const F32x16 x = load_any(gate, kIn, i, count - i);
+  for_stretches(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
+    const F32x16 x = load_any(gate, kIn, i, lanes);
     const F32x16 silu = divide(x, add(one, exponential(subtract(zero(), x))));
-    store_any(out, kOut, i, count - i, multiply(silu, load_any(up, kIn, i, count - i)));
-  }
+    store_any(out, kOut, i, lanes, multiply(silu, load_any(up, kIn, i, lanes)));
+  });
 }
 
 void swiglu(const void* gate, const void* up, DType in_dtype, std::int64_t count, void* out, DType out_dtype) {

@@ -88,10 +88,9 @@ struct Key {
 struct KeyHash {
   std::size_t operator()(const Key& key) const {
     std::uint64_t hash = 0;
-    for (const std::int64_t field :
-         {key.rows, key.in_features, key.out_features, static_cast<std::int64_t>(key.dtype),
-          static_cast<std::int64_t>(key.out_dtype), static_cast<std::int64_t>(key.bias),
-          static_cast<std::int64_t>(key.adds)}) {
+    for (const std::int64_t field : {key.rows, key.in_features, key.out_features, static_cast<std::int64_t>(key.dtype),
+                                     static_cast<std::int64_t>(key.out_dtype), static_cast<std::int64_t>(key.bias),
+                                     static_cast<std::int64_t>(key.adds)}) {
       hash = (hash ^ static_cast<std::uint64_t>(field)) * 0x9E3779B97F4A7C15ULL;
       hash ^= hash >> 29;
     }

@@ -15,6 +15,8 @@
 #endif
 
 #define COPPICE_INLINE static inline __attribute__((always_inline))
+// After a lambda's parameters.
+#define COPPICE_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 

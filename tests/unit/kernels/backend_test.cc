@@ -1,0 +1,111 @@
+// The CPU backend as an object: options, memory, the contract checks of backend.cc, the machine's figures.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <functional>
+
+#include "base/cpu_info.h"
+#include "kernel_support.h"
+#include "kernels/cpu/machine.h"
+
+namespace coppice::kernels::test {
+namespace {
+
+// Whether `call` ends the program, tried in a child. The child makes its own backend: an OpenMP team does not survive
+// a fork.
+bool aborts(const std::function<void(Backend&)>& call) {
+  const pid_t child = fork();
+  if (child == 0) {
+    static_cast<void>(freopen("/dev/null", "w", stderr));
+    signal(SIGABRT, SIG_DFL);
+    call(*make_backend(1));
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+TEST_CASE("a broken contract stops the program, a kept one does not", "[backend]") {
+  Tensor a = random_tensor(DType::kF32, 4, 8, 1);
+  Tensor b(DType::kF32, 4, 8);
+  Tensor narrow(DType::kF32, 4, 7);
+  Tensor half(DType::kF16, 4, 8);
+  const std::vector<float> weight(8, 1.0F);
+  const std::vector<std::int32_t> rows = {0, 1, 2, 3};
+  const std::vector<std::int32_t> few = {0, 1};
+  const auto call = [&](auto&& work) { return aborts(work); };
+  CHECK_FALSE(call([&](Backend& backend) { backend.rms_norm(a.matrix(), weight.data(), 1e-5F, b.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.rms_norm(a.matrix(), weight.data(), 1e-5F, narrow.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.rms_norm(a.matrix(), nullptr, 1e-5F, b.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.rms_norm(a.matrix(), weight.data(), 1e-5F, half.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.swiglu(a.matrix(), b.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.gather_rows(a.matrix(), few, b.matrix()); }));
+  CHECK_FALSE(call([&](Backend& backend) { backend.gather_rows(a.matrix(), rows, b.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.embed(few, a.matrix(), b.matrix()); }));
+  const HostTensor part = a.host();
+  const auto linear = [&](const Matrix& in, const Matrix& out, LinearEpilogue epilogue) {
+    return call([&](Backend& backend) {
+      const auto packed = backend.pack_linear({&part, 1}, {}, DType::kF32);
+      backend.linear(in, **packed, epilogue, out);
+    });
+  };
+  Tensor four(DType::kF32, 4, 4);
+  Tensor four_bf16(DType::kBF16, 4, 4);
+  Tensor in_bf16(DType::kBF16, 4, 8);
+  CHECK_FALSE(linear(b.matrix(), four.matrix(), LinearEpilogue::kAdd));
+  CHECK(linear(narrow.matrix(), four.matrix(), LinearEpilogue::kStore));
+  CHECK(linear(b.matrix(), b.matrix(), LinearEpilogue::kStore));
+  CHECK(linear(b.matrix(), four_bf16.matrix(), LinearEpilogue::kStore));
+  CHECK(linear(in_bf16.matrix(), four.matrix(), LinearEpilogue::kStore));
+  CHECK(linear(b.matrix().first_rows(3), four.matrix(), LinearEpilogue::kStore));
+}
+
+TEST_CASE("options out of range are refused with a reason", "[backend]") {
+  CHECK(cpu::make_cpu_backend({.threads = -1}).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(cpu::make_cpu_backend({.threads = 100000}).status().code() == absl::StatusCode::kInvalidArgument);
+  const auto backend = make_backend(0);
+  REQUIRE(backend);
+  CHECK(backend->workers() == base::available_cores());
+  CHECK(backend->supports(DType::kF32));
+  CHECK_FALSE(backend->supports(DType::kF16));
+  CHECK(backend->description().find(cpu::isa_name(cpu::best_isa())) != std::string::npos);
+}
+
+TEST_CASE("memory comes zeroed and aligned, and too much is refused", "[backend]") {
+  const auto backend = make_backend(2);
+  for (const std::size_t bytes : {std::size_t{1}, std::size_t{100}, std::size_t{5} << 20}) {
+    auto buffer = backend->allocate(bytes);
+    REQUIRE(buffer.ok());
+    CHECK(buffer->bytes() == bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(buffer->data()) % 64 == 0);
+    const auto* data = static_cast<const unsigned char*>(buffer->data());
+    CHECK(std::all_of(data, data + bytes, [](unsigned char byte) { return byte == 0; }));
+    std::memset(buffer->data(), 0xFF, bytes);  // the next one must be zeroed again
+  }
+  CHECK(backend->allocate(0).ok());
+  const auto available = static_cast<std::size_t>(base::available_memory_bytes());
+  const auto refused = backend->allocate(available + (std::size_t{1} << 30));
+  CHECK(refused.status().code() == absl::StatusCode::kResourceExhausted);
+  CHECK(backend->allocate(SIZE_MAX).status().code() == absl::StatusCode::kResourceExhausted);
+  CHECK(backend->allocate(SIZE_MAX / 2).status().code() == absl::StatusCode::kResourceExhausted);
+}
+
+TEST_CASE("the machine's figures hang together", "[backend]") {
+  const auto figures = cpu::measure_machine({.threads = 2});
+  REQUIRE(figures.ok());
+  CHECK(figures->cores == 2);
+  CHECK(figures->isa == cpu::isa_name(cpu::best_isa()));
+  CHECK(figures->read_gb_per_s > 0.1);
+  CHECK(figures->read_gb_per_s < 5000);
+  CHECK(figures->copy_gb_per_s > 0.1);
+  CHECK(figures->f32_gflops > 0.5);
+  if (cpu::best_isa() == cpu::Isa::kAvx512Bf16) {
+    CHECK(figures->bf16_gflops > figures->f32_gflops);  // twice as many on the chips that have it
+    CHECK(figures->int8_gops > figures->bf16_gflops);
+  }
+}
+
+}  // namespace
+}  // namespace coppice::kernels::test
