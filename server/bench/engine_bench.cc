@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "kernels/bench/attention_bench.h"
 #include "models/weights.h"
 
 namespace coppice::server {
@@ -31,44 +32,14 @@ void append_tokens(std::vector<TokenId>& tokens, std::int64_t count, std::int32_
   }
 }
 
-// "1,4,16_512,128,64": nodes per level, tokens per level; every leaf is one prompt.
+// Every leaf of the tree is one prompt.
 absl::StatusOr<Prompts> tree_prompts(const EngineBenchOptions& options, std::int32_t vocab) {
-  const auto refuse = [&options] {
-    return absl::InvalidArgumentError(fmt::format(
-        "--tree \"{}\": nodes per level _ tokens per level is wanted, as in 1,4,16_512,128,64; each level's "
-        "nodes a multiple of the level's before",
-        options.tree));
-  };
-  std::vector<std::int64_t> sides[2];
-  std::size_t side = 0;
-  std::string number;
-  for (const char letter : options.tree + ",") {
-    if (letter >= '0' && letter <= '9' && number.size() < 7) {
-      number += letter;
-    } else if ((letter == ',' || letter == '_') && !number.empty()) {
-      sides[side].push_back(std::stoll(number));
-      number.clear();
-      if (letter == '_' && ++side > 1) {
-        return refuse();
-      }
-    } else {
-      return refuse();
-    }
-  }
-  const std::vector<std::int64_t>& nodes = sides[0];
-  if (nodes.empty() || nodes.size() != sides[1].size()) {
-    return refuse();
-  }
-  for (std::size_t level = 0; level < nodes.size(); ++level) {
-    if (nodes[level] < 1 || nodes[level] > 65536 || (level > 0 && nodes[level] % nodes[level - 1] != 0)) {
-      return refuse();
-    }
-  }
-  Prompts prompts(static_cast<std::size_t>(nodes.back()));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::AttentionTree tree, kernels::parse_attention_tree(options.tree));
+  Prompts prompts(static_cast<std::size_t>(tree.sequences()));
   for (std::size_t leaf = 0; leaf < prompts.size(); ++leaf) {
-    for (std::size_t level = 0; level < nodes.size(); ++level) {
-      const std::uint64_t node = leaf / static_cast<std::uint64_t>(nodes.back() / nodes[level]);
-      append_tokens(prompts[leaf], sides[1][level], vocab, options.seed, ((level + 1) << 32U) + node);
+    for (std::size_t level = 0; level < tree.nodes.size(); ++level) {
+      const std::uint64_t node = leaf * static_cast<std::uint64_t>(tree.nodes[level]) / prompts.size();
+      append_tokens(prompts[leaf], tree.tokens[level], vocab, options.seed, ((level + 1) << 32U) + node);
     }
   }
   return prompts;
@@ -101,7 +72,7 @@ struct StepSums {
 // One pass over the prompts.
 class Pass {
  public:
-  Pass(const EngineBenchOptions& options, LoadedModel& model, const MachineFigures& machine)
+  Pass(const EngineBenchOptions& options, LoadedModel& model, const kernels::cpu::MachineFigures& machine)
       : options_(options), model_(model), machine_(machine) {
     const models::ModelConfig& config = model.config;
     parameters_ = static_cast<double>(models::parameter_count(config)) -
@@ -210,7 +181,7 @@ class Pass {
 
   const EngineBenchOptions& options_;
   LoadedModel& model_;
-  const MachineFigures& machine_;
+  const kernels::cpu::MachineFigures& machine_;
   double parameters_ = 0;          // that a token is multiplied with
   double kv_bytes_per_token_ = 0;  // all layers
   std::shared_ptr<engine::EventQueue> queue_;
@@ -223,7 +194,7 @@ class Pass {
 }  // namespace
 
 absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
-                                                   const MachineFigures& machine) {
+                                                   const kernels::cpu::MachineFigures& machine) {
   COPPICE_ASSIGN_OR_RETURN(const Prompts prompts, make_prompts(options, model.config.vocab));
   EngineBenchResult result;
   for (std::int32_t pass = 0; pass < options.repeat; ++pass) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/bench/machine.h"
+#include "kernels/cpu/machine.h"
 #include "server/model_loader.h"
 
 namespace coppice::server {
@@ -44,6 +44,6 @@ struct EngineBenchResult {
 // Runs the passes on a loaded model's engine. ERRORS: InvalidArgument when prompts and outputs cannot fit; Internal
 // when a request fails.
 absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
-                                                   const MachineFigures& machine);
+                                                   const kernels::cpu::MachineFigures& machine);
 
 }  // namespace coppice::server

@@ -1,12 +1,53 @@
-// `coppice bench NAME`.
+// `coppice bench NAME`, and `bench machine`, which the others compare themselves with.
 #include "server/cli/bench_commands.h"
 
+#include <cstdio>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+
 namespace coppice::server {
+
+nlohmann::ordered_json machine_json(const kernels::cpu::MachineFigures& machine) {
+  return {{"read_gb_per_s", machine.read_gb_per_s},
+          {"copy_gb_per_s", machine.copy_gb_per_s},
+          {"bf16_gflops", machine.bf16_gflops},
+          {"int8_gops", machine.int8_gops},
+          {"f32_gflops", machine.f32_gflops},
+          {"cores", machine.cores},
+          {"isa", machine.isa}};
+}
+
+void print_report(const nlohmann::ordered_json& report, bool json) {
+  if (json) {
+    std::puts(report.dump().c_str());
+    return;
+  }
+  for (const auto& [name, value] : report.items()) {
+    fmt::print("{:<26}{}\n", name, value.dump());
+  }
+}
+
+void add_bench_machine_command(CLI::App& bench, Run& run) {
+  CLI::App* command = bench.add_subcommand("machine", "what this machine can do at best, measured now");
+  auto json = std::make_shared<bool>(false);
+  command->add_flag("--json", *json, "one JSON object");
+  command->callback([json, &run] {
+    run = [json]() -> absl::Status {
+      COPPICE_ASSIGN_OR_RETURN(const kernels::cpu::MachineFigures machine, kernels::cpu::measure_machine({}));
+      print_report(machine_json(machine), *json);
+      return absl::OkStatus();
+    };
+  });
+}
 
 void add_bench_commands(CLI::App& program, Run& run) {
   CLI::App* bench = program.add_subcommand("bench", "benchmarks: engine, attention, serve, machine");
   bench->require_subcommand(1);
+  add_bench_engine_command(*bench, run);
+  add_bench_attention_command(*bench, run);
   add_bench_serve_command(*bench, run);
+  add_bench_machine_command(*bench, run);
 }
 
 }  // namespace coppice::server

@@ -3,7 +3,6 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
-#include "nlohmann/json.hpp"
 #include "server/bench/engine_bench.h"
 #include "server/cli/bench_commands.h"
 #include "server/cli/model_path.h"
@@ -48,7 +47,7 @@ OptionTable engine_table(EngineBenchArguments& arguments) {
   return table;
 }
 
-nlohmann::ordered_json to_json(const EngineBenchResult& result, const MachineFigures& machine) {
+nlohmann::ordered_json to_json(const EngineBenchResult& result, const kernels::cpu::MachineFigures& machine) {
   return {{"prefill_tokens_per_s", result.prefill_tokens_per_s},
           {"decode_tokens_per_s", result.decode_tokens_per_s},
           {"output_tokens_per_s", result.output_tokens_per_s},
@@ -64,7 +63,7 @@ nlohmann::ordered_json to_json(const EngineBenchResult& result, const MachineFig
           {"roofline", result.roofline},
           {"prefill_roofline", result.prefill_roofline},
           {"wall_s", result.wall_s},
-          {"machine", nlohmann::ordered_json::parse(machine_json(machine))}};
+          {"machine", machine_json(machine)}};
 }
 
 absl::StatusOr<LoadedModel> load(const EngineBenchArguments& arguments) {
@@ -89,16 +88,9 @@ absl::Status bench_engine(EngineBenchArguments& arguments, CommandOptions& flags
     arguments.load.engine.queued_max = 65536;
   }
   COPPICE_ASSIGN_OR_RETURN(LoadedModel model, load(arguments));
-  const MachineFigures machine = measure_machine(*model.backend);
+  COPPICE_ASSIGN_OR_RETURN(const kernels::cpu::MachineFigures machine, kernels::cpu::measure_machine({}));
   COPPICE_ASSIGN_OR_RETURN(const EngineBenchResult result, run_engine_bench(arguments.bench, model, machine));
-  const nlohmann::ordered_json report = to_json(result, machine);
-  if (arguments.json) {
-    std::puts(report.dump().c_str());
-    return absl::OkStatus();
-  }
-  for (const auto& [name, value] : report.items()) {
-    fmt::print("{:<26}{}\n", name, value.dump());
-  }
+  print_report(to_json(result, machine), arguments.json);
   return absl::OkStatus();
 }
 

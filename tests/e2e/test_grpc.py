@@ -1,0 +1,167 @@
+"""The gRPC door, driven through server reflection alone: same prompts, same tokens, same limits as HTTP."""
+
+import threading
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from running_server import RunningServer
+
+SERVICE = "coppice.v1.Inference"
+PROMPT = "Once upon a time"
+
+
+class Stub:
+    """Calls by name with plain dictionaries, from what the server says of itself."""
+
+    def __init__(self, address):
+        self.channel = grpc.insecure_channel(address)
+        self.database = ProtoReflectionDescriptorDatabase(self.channel)
+        self.pool = descriptor_pool.DescriptorPool(self.database)
+        self.service = self.pool.FindServiceByName(SERVICE)
+
+    def call(self, name, metadata=None, timeout=60, **fields):
+        method = self.service.methods_by_name[name]
+        request = message_factory.GetMessageClass(method.input_type)(**fields)
+        response = message_factory.GetMessageClass(method.output_type)
+        make = self.channel.unary_stream if name in ("Generate", "Chat") else self.channel.unary_unary
+        run = make(f"/{SERVICE}/{name}", request_serializer=type(request).SerializeToString,
+                   response_deserializer=response.FromString)
+        return run(request, metadata=metadata, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def stub(server):
+    return Stub(server.grpc)
+
+
+def whole(responses):
+    """Text by choice, token ids by choice, the last usage."""
+    texts, tokens, usage = {}, {}, None
+    for response in responses:
+        texts[response.choice] = texts.get(response.choice, "") + response.text
+        tokens.setdefault(response.choice, []).extend(token.token_id for token in response.tokens)
+        if response.HasField("usage"):
+            usage = response.usage
+    return texts, tokens, usage
+
+
+def test_reflection_lists_the_services(stub):
+    assert SERVICE in stub.database.get_services()
+    assert "grpc.health.v1.Health" in stub.database.get_services()
+
+
+def test_health(server):
+    stub = health_pb2_grpc.HealthStub(grpc.insecure_channel(server.grpc))
+    for service in ("", SERVICE):
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.75])
+def test_same_prompt_same_tokens_as_http(server, stub, temperature):
+    body = {"model": "demo", "prompt": PROMPT, "max_tokens": 40, "temperature": temperature, "seed": 7, "n": 2,
+            "return_token_ids": True}
+    status, answer = server.post("/v1/completions", body)
+    assert status == 200
+    sampling = {"max_tokens": 40, "temperature": temperature, "seed": 7, "n": 2}
+    texts, tokens, usage = whole(stub.call("Generate", model="demo", text=PROMPT, sampling=sampling))
+    for choice in answer["choices"]:
+        assert texts[choice["index"]] == choice["text"]
+        assert tokens[choice["index"]] == choice["token_ids"]
+    assert usage.prompt_tokens == answer["usage"]["prompt_tokens"]
+    assert usage.completion_tokens == answer["usage"]["completion_tokens"] == 80
+
+
+def test_token_ids_and_logprobs(server, stub):
+    ids = list(stub.call("Tokenize", text=PROMPT).token_ids)
+    status, http = server.post("/tokenize", {"prompt": PROMPT})
+    assert status == 200 and http["tokens"] == ids
+    sampling = {"max_tokens": 8, "temperature": 0, "logprobs": 3}
+    responses = list(stub.call("Generate", token_ids={"ids": ids}, sampling=sampling))
+    entries = [token for response in responses for token in response.tokens]
+    assert len(entries) == 8
+    for entry in entries:
+        assert len(entry.top) == 3
+        assert entry.top[0].token_id == entry.token_id
+        assert entry.top[0].logprob == entry.logprob <= 0
+    assert stub.call("Detokenize", token_ids=ids, skip_special_tokens=True).text == PROMPT
+
+
+def test_chat_says_the_same_as_http(server, stub):
+    messages = [{"role": "user", "content": "Tell me a story about a fox."}]
+    body = {"model": "demo", "messages": messages, "max_tokens": 32, "temperature": 0}
+    status, answer = server.post("/v1/chat/completions", body)
+    assert status == 200
+    texts, _, _ = whole(stub.call("Chat", messages=messages, sampling={"max_tokens": 32, "temperature": 0}))
+    assert texts[0] == answer["choices"][0]["message"]["content"]
+
+
+def test_models_and_load(stub):
+    assert [model.id for model in stub.call("ListModels").models] == ["demo"]
+    assert stub.call("GetLoad").draining is False
+
+
+@pytest.mark.parametrize("fields, code, words", [
+    ({"text": PROMPT, "sampling": {"temperature": -1}}, grpc.StatusCode.INVALID_ARGUMENT, "temperature"),
+    ({"text": PROMPT, "sampling": {"n": 100000}}, grpc.StatusCode.INVALID_ARGUMENT, "n"),
+    ({"token_ids": {"ids": [123456789]}}, grpc.StatusCode.INVALID_ARGUMENT, "123456789"),
+    ({}, grpc.StatusCode.INVALID_ARGUMENT, "prompt"),
+    ({"model": "other", "text": PROMPT}, grpc.StatusCode.NOT_FOUND, "other"),
+])
+def test_bad_requests_are_refused_with_http_words(server, stub, fields, code, words):
+    with pytest.raises(grpc.RpcError) as refused:
+        list(stub.call("Generate", **fields))
+    assert refused.value.code() == code
+    assert words in refused.value.details()
+
+
+def test_a_refusal_has_the_same_words_on_both_doors(server, stub):
+    status, answer = server.post("/v1/completions", {"model": "demo", "prompt": PROMPT, "top_p": 7})
+    assert status == 400
+    with pytest.raises(grpc.RpcError) as refused:
+        list(stub.call("Generate", text=PROMPT, sampling={"top_p": 7}))
+    assert refused.value.details() == answer["error"]["message"]
+
+
+def test_cancel_frees_the_sequence(server, stub):
+    sampling = {"max_tokens": 1800, "temperature": 0, "ignore_eos": True}
+    responses = stub.call("Generate", text=PROMPT, sampling=sampling)
+    next(responses)
+    assert server.metric("vllm:num_requests_running") >= 1
+    responses.cancel()
+    assert server.wait_metric("vllm:num_requests_running", 0, seconds=5) == 0
+
+
+def test_many_streams_at_once(stub):
+    alone, _, _ = whole(stub.call("Generate", text=PROMPT, sampling={"max_tokens": 24, "temperature": 0}))
+    texts = [None] * 16
+
+    def run(index):
+        answers, _, _ = whole(stub.call("Generate", text=PROMPT, sampling={"max_tokens": 24, "temperature": 0}))
+        texts[index] = answers[0]
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(texts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert texts == [alone[0]] * len(texts)
+
+
+def test_keys(binary, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("a-good-long-key\n")
+    with RunningServer(binary, "demo", "--api-key-file", str(keys)) as server:
+        # Reflection needs no key: it tells of the interface, not of the model.
+        stub = Stub(server.grpc)
+        with pytest.raises(grpc.RpcError) as refused:
+            list(stub.call("Generate", text=PROMPT))
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        good = [("authorization", "Bearer a-good-long-key")]
+        texts, _, _ = whole(stub.call("Generate", metadata=good, text=PROMPT, sampling={"max_tokens": 4}))
+        assert texts[0]
+        assert server.stop() == 0
