@@ -81,6 +81,13 @@ absl::Status BpeTokenizer::fill_tokens(const BpeTokenizerParts& parts) {
     }
     put(token.content, token.id).is_special = token.special;
   }
+  for (const std::vector<TokenId>* around : {&prefix_, &suffix_}) {
+    for (const TokenId id : *around) {
+      if (!has_token(id)) {
+        return invalid_field("post_processor", fmt::format("no token has id {}", id));
+      }
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -109,6 +109,7 @@ TEST_CASE("bad members are refused by name") {
       {"/post_processor/single", "null", "single"},
       {"/post_processor/special_tokens", "{}", "special_tokens"},
       {"/post_processor/special_tokens/<s>/ids", "[\"4\"]", "token id"},
+      {"/post_processor/special_tokens/<s>/ids", "[99]", "no token has id 99"},
       {"/decoder", "null", "decoder: is missing"},
       {"/decoder", "{\"type\": \"CTC\"}", "decoder \"CTC\" is not supported"},
       {"/decoder", "{\"type\": \"Strip\", \"content\": \"\", \"start\": 1, \"stop\": 0}", "out of range"},
