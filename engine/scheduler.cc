@@ -33,9 +33,6 @@ void Scheduler::remove(Sequence& sequence) {
   }
   drop_pages(sequence);
   sequence.state = SequenceState::kDormant;
-  if (blocked_ == sequence.slot) {
-    blocked_ = kNoSequence;
-  }
 }
 
 void Scheduler::leave_running(Sequence& sequence) {

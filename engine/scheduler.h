@@ -22,6 +22,10 @@
 
 namespace coppice::engine {
 
+// Among waiting sequences of one priority those with the longest cached prefix come in first, so that prefixes are used
+// while they are there; but a sequence is overtaken at most kOvertakenMax times, and never once it has run.
+inline constexpr std::int32_t kOvertakenMax = 16;
+
 // Owner: the engine. Thread: the engine's. Loops are bounded by limits.running_max and the number of live sequences.
 class Scheduler {
  public:
@@ -72,6 +76,10 @@ class Scheduler {
     kNever,  // nobody else holds any
   };
   enum class Entry : std::uint8_t { kAdmitted, kBlocked, kFull };
+  struct Candidate {
+    Key key;
+    std::int32_t cached = 0;  // tokens of its longest cached prefix
+  };
 
   Room make_room(std::int32_t pages, const Sequence& claimant, EngineStats& stats);
   void preempt(Sequence& sequence, EngineStats& stats);
@@ -87,6 +95,8 @@ class Scheduler {
   std::int32_t missing_pages(const Sequence& sequence, std::int32_t token_count) const;
 
   void admit_waiting(std::vector<PageCopy>& copies, EngineStats& stats);
+  bool admit_some(std::vector<PageCopy>& copies, EngineStats& stats);
+  void choose_candidates();
   Entry try_admit(Sequence& sequence, EngineStats& stats);
   void match_prefix(Sequence& sequence);
   bool enough_pages(const Sequence& sequence, std::int32_t need);
@@ -103,16 +113,14 @@ class Scheduler {
   RadixTree tree_;
   SharingOrder order_;
   absl::btree_set<Key> waiting_;
-  std::vector<Key> running_;           // ascending
-  std::vector<SequenceSlot> unfit_;    // of the last select()
-  std::vector<Key> scratch_;           // what a loop walks while the lists change under it
+  std::vector<Key> running_;         // ascending
+  std::vector<SequenceSlot> unfit_;  // of the last select()
+  std::vector<Key> scratch_;         // what a loop walks while the lists change under it
+  std::vector<Candidate> candidates_;
   std::vector<SequenceSlot> holders_;  // waiting sequences that hold pages (forked, not yet admitted)
   std::uint64_t identities_ = 0;       // page tables told apart so far
   std::int32_t rows_left_ = 0;
   std::int32_t logits_left_ = 0;
-  // The first in line failed for want of pages when this many were available; not tried again until there are more.
-  SequenceSlot blocked_ = kNoSequence;
-  std::int32_t blocked_available_ = 0;
 };
 
 }  // namespace coppice::engine

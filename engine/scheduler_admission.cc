@@ -36,30 +36,78 @@ void Scheduler::make_way(EngineStats& stats) {
 }
 
 void Scheduler::admit_waiting(std::vector<PageCopy>& copies, EngineStats& stats) {
-  if (running() >= limits_.running_max || rows_left_ == 0) {
-    return;
-  }
-  scratch_.assign(waiting_.begin(), waiting_.end());
-  for (const Key& key : scratch_) {
-    Sequence& sequence = sequences_[key.slot];
-    const Entry entry = try_admit(sequence, stats);
-    if (entry == Entry::kFull) {
-      return;  // those behind wait too: a large request must not starve
-    }
-    if (entry == Entry::kAdmitted) {
-      plan_rows(sequence, copies, stats);
-    }
-    if (running() >= limits_.running_max || rows_left_ == 0) {
+  while (running() < limits_.running_max && rows_left_ > 0) {
+    if (!admit_some(copies, stats)) {
       return;
     }
   }
+}
+
+// Admits from the head of the waiting line. False when the line is through or the next does not fit.
+bool Scheduler::admit_some(std::vector<PageCopy>& copies, EngineStats& stats) {
+  choose_candidates();
+  bool any = false;
+  Key full;  // the first in rank that did not fit: nobody behind it comes in, so a large request does not starve
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    if (running() >= limits_.running_max || rows_left_ == 0) {
+      return false;
+    }
+    const Key key = candidates_[i].key;
+    if (full.slot != kNoSequence && full < key) {
+      continue;
+    }
+    Sequence& sequence = sequences_[key.slot];
+    const Entry entry = try_admit(sequence, stats);
+    if (entry == Entry::kFull) {
+      full = key;
+    }
+    if (entry != Entry::kAdmitted) {
+      continue;
+    }
+    any = true;
+    for (std::size_t later = i + 1; later < candidates_.size(); ++later) {
+      if (candidates_[later].key < key) {
+        ++sequences_[candidates_[later].key.slot].overtaken;
+      }
+    }
+    plan_rows(sequence, copies, stats);
+  }
+  return any && full.slot == kNoSequence;
+}
+
+// The head of the waiting line, longest cached prefix first: one priority, and nobody from behind one that may not be
+// overtaken.
+void Scheduler::choose_candidates() {
+  constexpr std::size_t kCandidatesMax = 32;
+  candidates_.clear();
+  for (const Key& key : waiting_) {
+    const Sequence& sequence = sequences_[key.slot];
+    if (waits_for_leader(sequence)) {
+      continue;
+    }
+    if (candidates_.size() == kCandidatesMax ||
+        (!candidates_.empty() && key.rank.priority != candidates_.front().key.rank.priority)) {
+      break;
+    }
+    const bool last = sequence.admitted || sequence.overtaken >= kOvertakenMax;
+    std::int32_t cached = sequence.computed;
+    if (prefix_cache_ && waiting_.size() > 1 && sequence.pages.empty()) {
+      cached = tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens);
+    }
+    candidates_.push_back({key, cached});
+    if (last) {
+      break;
+    }
+  }
+  std::stable_sort(candidates_.begin(), candidates_.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.cached > b.cached; });
 }
 
 Scheduler::Entry Scheduler::try_admit(Sequence& sequence, EngineStats& stats) {
   if (waits_for_leader(sequence)) {
     return Entry::kBlocked;
   }
-  if (blocked_ == sequence.slot && available_pages() <= blocked_available_ && !running_.empty()) {
+  if (available_pages() <= sequence.refused_pages && !running_.empty()) {
     return Entry::kFull;
   }
   const bool fresh = sequence.pages.empty();
@@ -77,8 +125,7 @@ Scheduler::Entry Scheduler::try_admit(Sequence& sequence, EngineStats& stats) {
     if (fresh) {
       drop_pages(sequence);
     }
-    blocked_ = sequence.slot;
-    blocked_available_ = available_pages();
+    sequence.refused_pages = available_pages();
     return Entry::kFull;
   }
   enter_running(sequence, need, stats);
@@ -116,6 +163,7 @@ void Scheduler::enter_running(Sequence& sequence, std::int32_t need, EngineStats
   order_.insert(sequence.slot);
   sequence.state = SequenceState::kRunning;
   sequence.leader = kNoSequence;
+  sequence.refused_pages = -1;
   sequence.pages_identity = ++identities_;
   if (!sequence.admitted) {
     sequence.admitted = true;

@@ -74,6 +74,9 @@ struct Sequence {
   std::uint64_t event_step = 0;   // the step that event_index belongs to
   std::int32_t event_index = -1;  // of that step's event in the outbox
   bool admitted = false;          // has run before: counted, and its prefix look-up reported
+  std::int32_t overtaken = 0;     // admissions of others behind it in rank while it waited
+  // Did not fit when this many pages were available; not tried again until there are more.
+  std::int32_t refused_pages = -1;
   Usage usage;
 
   std::int32_t cached() const { return lock.token_count(); }

@@ -20,6 +20,9 @@ TEST_CASE("every answer of a crowded engine is the oracle's", "[sim]") {
   for (const bool prefix_cache : {false, true}) {
     World world = busy_world(prefix_cache ? 11 : 12);
     world.prefix_cache = prefix_cache;
+    world.limits.pages = 26;
+    world.limits.model_tokens_max = 26 * 16;
+    world.output_max = 90;
     Simulation simulation(world);
     const Tally tally = simulation.run();
     CHECK(tally.completed >= world.requests);

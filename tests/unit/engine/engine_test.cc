@@ -247,6 +247,25 @@ TEST_CASE("when pages run out the last to come waits, and its answer is the same
   }
 }
 
+TEST_CASE("whose prefix is cached comes in first, but overtakes only so often", "[engine][order]") {
+  engine::Limits limits = roomy_limits();
+  limits.running_max = 1;
+  FakeEngine fake(limits);
+  fake.submit(FakeEngine::request(1, 160, 1));
+  fake.run();
+  const engine::Request patient = FakeEngine::request(2, 160, 1, 1);
+  fake.submit(patient);
+  int overtaken = 0;
+  for (engine::RequestId id = 3; !fake.heard(2).finished(); ++id) {
+    fake.submit(FakeEngine::request(id, 161, 1));
+    fake.step();
+    overtaken += fake.heard(id).finished() ? 1 : 0;
+    REQUIRE(overtaken <= engine::kOvertakenMax);
+  }
+  CHECK(overtaken == engine::kOvertakenMax);
+  CHECK(fake.heard(2).ids() == fake.true_ids(patient));
+}
+
 TEST_CASE("unseeded requests repeat with --seed and differ without", "[engine]") {
   const auto answer = [](bool seed_given, std::uint64_t seed) {
     engine::EngineOptions options;
