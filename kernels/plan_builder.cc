@@ -104,7 +104,6 @@ std::int32_t PlanBuilder::common_pages(std::size_t index, std::int32_t limit) co
 
 void PlanBuilder::find_shared_splits() {
   shared_splits_.assign(sequences_.size() + 1, 0);
-  capped_ = false;
   if (!options_.sharing) {
     return;
   }
@@ -112,7 +111,6 @@ void PlanBuilder::find_shared_splits() {
     const std::int32_t splits = std::min(shapes_[i - 1].common_splits, shapes_[i].common_splits);
     const std::int32_t pages = common_pages(i, kv_split_position(splits) / options_.page_size);
     shared_splits_[i] = std::min(splits, kv_split_whole(pages * options_.page_size));
-    capped_ = capped_ || (splits > 0 && shared_splits_[i] == splits);
   }
 }
 

@@ -136,7 +136,6 @@ class PlanBuilder {
   std::size_t pages_built_ = 0;
   std::int32_t next_slot_ = 0;
   bool states_used_ = false;
-  bool capped_ = false;  // sharing stopped only because a sequence ended: it may grow with the sequence
 };
 
 }  // namespace coppice::kernels

@@ -253,8 +253,9 @@ bool PlanBuilder::move_tail(const PlanSequence& sequence, Tail& tail) {
 }
 
 // May an item enter a new split without any other change of the plan? Only if a plan from scratch would be the same.
+// (Sharing cannot grow: where it ended with the end of a sequence, that sequence has no item of its own to move.)
 bool PlanBuilder::cross_split(const AttentionItem& item, std::int32_t position) {
-  if (capped_ || !item.folds) {
+  if (!item.folds) {
     return false;
   }
   if (units_per_head() <= 1) {

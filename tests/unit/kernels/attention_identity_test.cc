@@ -21,19 +21,22 @@ std::vector<float> rows_of(const std::vector<float>& out, std::int32_t begin, st
   return {first, first + static_cast<std::int64_t>(static_cast<std::size_t>(count) * width)};
 }
 
-// Every instruction set of this machine with both cache types.
+// Every instruction set of this machine with both cache types; a group of one, so that single rows stand against tiles
+// of every size, and a larger one.
 std::vector<AttentionBench::Options> variants() {
   std::vector<AttentionBench::Options> result;
   for (const cpu::Isa isa : {cpu::Isa::kGeneric, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16}) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
-      AttentionBench::Options options;
-      options.isa = isa;
-      options.dtype = dtype;
-      options.query_heads = dtype == DType::kF32 ? 6 : 8;
-      options.key_heads = 2;
-      options.head_dim = dtype == DType::kF32 ? 40 : 64;
-      if (isa <= cpu::best_isa()) {
-        result.push_back(options);
+      for (const bool grouped : {false, true}) {
+        AttentionBench::Options options;
+        options.isa = isa;
+        options.dtype = dtype;
+        options.key_heads = 2;
+        options.query_heads = !grouped ? 2 : dtype == DType::kF32 ? 6 : 8;
+        options.head_dim = dtype == DType::kF32 ? 40 : 64;
+        if (isa <= cpu::best_isa()) {
+          result.push_back(options);
+        }
       }
     }
   }
@@ -43,8 +46,8 @@ std::vector<AttentionBench::Options> variants() {
 TreeShape mixed_shape() {
   TreeShape shape;
   shape.depth = 3;
-  shape.leaves_most = 14;
-  shape.tokens_most = 350;
+  shape.leaves_most = 9;
+  shape.tokens_most = 250;
   shape.chunk_most = 60;
   shape.drafts_most = 6;
   shape.empty_suffix = 0.3;
