@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Writes models/text/unicode_additions.cc: where the Unicode tables of our libraries and of Hugging Face's differ.
 
-Code points that Hugging Face's pattern library (Unicode 16) puts into a property and PCRE2 10.42 (Unicode 14) does not; and
-code points that its normalizer (Unicode 9) leaves alone and utf8proc 2.8 (Unicode 15) does not.
+Code points that Hugging Face's pattern library (Unicode 16) puts into a property and PCRE2 10.42 (Unicode 14) does not;
+and code points that its normalizer (Unicode 9) leaves alone and utf8proc 2.8 (Unicode 15) does not.
 
     tools/make_unicode_additions.py > models/text/unicode_additions.cc
 
 Needs `tokenizers` (asks its own components), a Python whose unicodedata is Unicode 14 (3.11), which stands for PCRE2's
 tables, and libutf8proc.so.2.
 """
+
 import ctypes
 import sys
 import unicodedata
@@ -125,14 +126,21 @@ def main() -> None:
     alone = ", ".join(f"{{0x{a:X}, 0x{b:X}}}" for a, b in ranges(left_alone()))
     print(f"constexpr CodePointRange kLeftAlone[] = {{{alone}}};")
     print("\nusing Entry = std::pair<std::string_view, std::span<const CodePointRange>>;")
-    entries = ", ".join(f'Entry("{name}", {"k" + name if found else "std::span<const CodePointRange>()"})'
-                        for name, found in tables)
+    entries = ", ".join(
+        f'Entry("{name}", {"k" + name if found else "std::span<const CodePointRange>()"})' for name, found in tables
+    )
     print(f"constexpr std::array kAdditions = {{{entries}}};")
     print("\n}  // namespace\n")
     print("std::optional<std::span<const CodePointRange>> unicode_additions(std::string_view property) {")
-    print("  for (const auto& [name, ranges] : kAdditions) {\n    if (name == property) {\n      return ranges;\n    }\n  }")
+    print(
+        "  for (const auto& [name, ranges] : kAdditions) {\n    if (name == property) {\n"
+        "      return ranges;\n    }\n  }"
+    )
     print("  return std::nullopt;\n}\n")
-    print("std::span<const CodePointRange> left_alone_by_normalization() { return kLeftAlone; }\n\n}  // namespace coppice::text")
+    print(
+        "std::span<const CodePointRange> left_alone_by_normalization() { return kLeftAlone; }\n\n"
+        "}  // namespace coppice::text"
+    )
 
 
 if __name__ == "__main__":

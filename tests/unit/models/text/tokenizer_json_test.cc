@@ -1,5 +1,6 @@
 // tokenizer.json: what is malformed or not supported is refused, and the message says what and where.
 #include <catch2/catch.hpp>
+#include <span>
 
 #include "models/text/tokenizer_json.h"
 #include "nlohmann/json.hpp"
@@ -50,75 +51,80 @@ struct BadCase {
   const char* message;
 };
 
-TEST_CASE("bad members are refused by name") {
-  const BadCase cases[] = {
-      {"/surprise", "1", "unknown member \"surprise\""},
-      {"/model", "null", "model: is missing"},
-      {"/model", "[]", "model: is missing"},
-      {"/model/type", "\"Unigram\"", "type \"Unigram\" is not supported"},
-      {"/model/type", "7", "type"},
-      {"/model/surprise", "1", "unknown member"},
-      {"/model/dropout", "0.1", "dropout"},
-      {"/model/dropout", "\"0\"", "dropout"},
-      {"/model/continuing_subword_prefix", "\"##\"", "continuing_subword_prefix"},
-      {"/model/end_of_word_suffix", "\"</w>\"", "end_of_word_suffix"},
-      {"/model/fuse_unk", "3", "fuse_unk"},
-      {"/model/unk_token", "\"<unk>\"", "\"<unk>\" is not in the vocabulary"},
-      {"/model/unk_token", "1", "unk_token"},
-      {"/model/vocab", "{}", "vocab"},
-      {"/model/vocab", "[]", "vocab"},
-      {"/model/vocab/a", "-1", "out of range"},
-      {"/model/vocab/a", "1.5", "token id"},
-      {"/model/vocab/a", "4294967296", "token id"},
-      {"/model/vocab/a", "18446744073709551615", "token id"},
-      {"/model/vocab/a", "1", "have the same id 1"},
-      {"/model/vocab/a", "2000000", "an id of 2000000"},
-      {"/model/merges", "{}", "merges"},
-      {"/model/merges", "[\"ab\"]", "model.merges[0]"},
-      {"/model/merges", "[\"a  b\"]", "model.merges[0]"},
-      {"/model/merges", "[[\"a\"]]", "model.merges[0]"},
-      {"/model/merges", "[[\"a\", 1]]", "model.merges[0]"},
-      {"/model/merges", "[\"a b\", \"b x\"]", "model.merges[1]: \"x\" is not in the vocabulary"},
-      {"/model/merges", "[\"b a\"]", "\"ba\" is not in the vocabulary"},
-      {"/added_tokens", "{}", "added_tokens"},
-      {"/added_tokens/0/id", "null", "id"},
-      {"/added_tokens/0/id", "1", "does not agree with the vocabulary"},
-      {"/added_tokens/0/content", "\"ab\"", "does not agree with the vocabulary"},
-      {"/added_tokens/0/content", "null", "content"},
-      {"/added_tokens/0/special", "\"yes\"", "special"},
-      {"/normalizer", "{\"type\": \"Lowercase\"}", "normalizer \"Lowercase\" is not supported"},
-      {"/normalizer", "{}", "type"},
-      {"/normalizer", "{\"type\": \"Sequence\"}", "normalizers"},
-      {"/normalizer", "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"BertNormalizer\"}]}",
-       "normalizer.normalizers[0]: normalizer \"BertNormalizer\""},
-      {"/normalizer", "{\"type\": \"Replace\", \"pattern\": \"a\", \"content\": \"b\"}", "pattern"},
-      {"/normalizer", "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"\\\\w\"}, \"content\": \"b\"}",
-       "not supported"},
-      {"/normalizer", "{\"type\": \"Replace\", \"pattern\": {\"String\": \"\"}, \"content\": \"b\"}", "empty"},
-      {"/pre_tokenizer", "{\"type\": \"Whitespace\"}", "pre-tokenizer \"Whitespace\" is not supported"},
-      {"/pre_tokenizer/behavior", "\"Shuffled\"", "Shuffled"},
-      {"/pre_tokenizer/invert", "0", "invert"},
-      {"/pre_tokenizer/pattern", "{\"Regex\": \"(\"}", "pattern"},
-      {"/pre_tokenizer", "{\"type\": \"Metaspace\", \"replacement\": \"ab\"}", "replacement"},
-      {"/pre_tokenizer", "{\"type\": \"Metaspace\", \"prepend_scheme\": \"often\"}", "often"},
-      {"/pre_tokenizer",
-       "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, {\"type\": \"Digits\"}]}",
-       "behind ByteLevel"},
-      {"/post_processor", "{\"type\": \"BertProcessing\"}", "post-processor \"BertProcessing\""},
-      {"/post_processor/single", "[]", "no sequence"},
-      {"/post_processor/single", "null", "single"},
-      {"/post_processor/special_tokens", "{}", "special_tokens"},
-      {"/post_processor/special_tokens/<s>/ids", "[\"4\"]", "token id"},
-      {"/post_processor/special_tokens/<s>/ids", "[99]", "no token has id 99"},
-      {"/decoder", "null", "decoder: is missing"},
-      {"/decoder", "{\"type\": \"CTC\"}", "decoder \"CTC\" is not supported"},
-      {"/decoder", "{\"type\": \"Strip\", \"content\": \"\", \"start\": 1, \"stop\": 0}", "out of range"},
-      {"/decoder",
-       "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"Strip\", \"content\": \" \", "
-       "\"stop\": 1}]}",
-       "stripping the end"},
-      {"/decoder", "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteFallback\"}, {\"type\": \"Metaspace\"}]}",
-       "behind ByteFallback"}};
+constexpr BadCase kBadModels[] = {
+    {"/surprise", "1", "unknown member \"surprise\""},
+    {"/model", "null", "model: is missing"},
+    {"/model", "[]", "model: is missing"},
+    {"/model/type", "\"Unigram\"", "type \"Unigram\" is not supported"},
+    {"/model/type", "7", "type"},
+    {"/model/surprise", "1", "unknown member"},
+    {"/model/dropout", "0.1", "dropout"},
+    {"/model/dropout", "\"0\"", "dropout"},
+    {"/model/continuing_subword_prefix", "\"##\"", "continuing_subword_prefix"},
+    {"/model/end_of_word_suffix", "\"</w>\"", "end_of_word_suffix"},
+    {"/model/fuse_unk", "3", "fuse_unk"},
+    {"/model/unk_token", "\"<unk>\"", "\"<unk>\" is not in the vocabulary"},
+    {"/model/unk_token", "1", "unk_token"},
+    {"/model/vocab", "{}", "vocab"},
+    {"/model/vocab", "[]", "vocab"},
+    {"/model/vocab/a", "-1", "out of range"},
+    {"/model/vocab/a", "1.5", "token id"},
+    {"/model/vocab/a", "4294967296", "token id"},
+    {"/model/vocab/a", "18446744073709551615", "token id"},
+    {"/model/vocab/a", "1", "have the same id 1"},
+    {"/model/vocab/a", "2000000", "an id of 2000000"},
+    {"/model/merges", "{}", "merges"},
+    {"/model/merges", "[\"ab\"]", "model.merges[0]"},
+    {"/model/merges", "[\"a  b\"]", "model.merges[0]"},
+    {"/model/merges", "[[\"a\"]]", "model.merges[0]"},
+    {"/model/merges", "[[\"a\", 1]]", "model.merges[0]"},
+    {"/model/merges", "[\"a b\", \"b x\"]", "model.merges[1]: \"x\" is not in the vocabulary"},
+    {"/model/merges", "[\"b a\"]", "\"ba\" is not in the vocabulary"},
+    {"/added_tokens", "{}", "added_tokens"},
+    {"/added_tokens/0/id", "null", "id"},
+    {"/added_tokens/0/id", "1", "does not agree with the vocabulary"},
+    {"/added_tokens/0/content", "\"ab\"", "does not agree with the vocabulary"},
+    {"/added_tokens/0/content", "null", "content"},
+    {"/added_tokens/0/special", "\"yes\"", "special"},
+};
+
+constexpr BadCase kBadComponents[] = {
+    {"/normalizer", "{\"type\": \"Lowercase\"}", "normalizer \"Lowercase\" is not supported"},
+    {"/normalizer", "{}", "type"},
+    {"/normalizer", "{\"type\": \"Sequence\"}", "normalizers"},
+    {"/normalizer", "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"BertNormalizer\"}]}",
+     "normalizer.normalizers[0]: normalizer \"BertNormalizer\""},
+    {"/normalizer", "{\"type\": \"Replace\", \"pattern\": \"a\", \"content\": \"b\"}", "pattern"},
+    {"/normalizer", "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"\\\\w\"}, \"content\": \"b\"}",
+     "not supported"},
+    {"/normalizer", "{\"type\": \"Replace\", \"pattern\": {\"String\": \"\"}, \"content\": \"b\"}", "empty"},
+    {"/pre_tokenizer", "{\"type\": \"Whitespace\"}", "pre-tokenizer \"Whitespace\" is not supported"},
+    {"/pre_tokenizer/behavior", "\"Shuffled\"", "Shuffled"},
+    {"/pre_tokenizer/invert", "0", "invert"},
+    {"/pre_tokenizer/pattern", "{\"Regex\": \"(\"}", "pattern"},
+    {"/pre_tokenizer", "{\"type\": \"Metaspace\", \"replacement\": \"ab\"}", "replacement"},
+    {"/pre_tokenizer", "{\"type\": \"Metaspace\", \"prepend_scheme\": \"often\"}", "often"},
+    {"/pre_tokenizer",
+     "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, {\"type\": \"Digits\"}]}",
+     "behind ByteLevel"},
+    {"/post_processor", "{\"type\": \"BertProcessing\"}", "post-processor \"BertProcessing\""},
+    {"/post_processor/single", "[]", "no sequence"},
+    {"/post_processor/single", "null", "single"},
+    {"/post_processor/special_tokens", "{}", "special_tokens"},
+    {"/post_processor/special_tokens/<s>/ids", "[\"4\"]", "token id"},
+    {"/post_processor/special_tokens/<s>/ids", "[99]", "no token has id 99"},
+    {"/decoder", "null", "decoder: is missing"},
+    {"/decoder", "{\"type\": \"CTC\"}", "decoder \"CTC\" is not supported"},
+    {"/decoder", "{\"type\": \"Strip\", \"content\": \"\", \"start\": 1, \"stop\": 0}", "out of range"},
+    {"/decoder",
+     "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"Strip\", \"content\": \" \", "
+     "\"stop\": 1}]}",
+     "stripping the end"},
+    {"/decoder", "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteFallback\"}, {\"type\": \"Metaspace\"}]}",
+     "behind ByteFallback"},
+};
+
+void check_refused(std::span<const BadCase> cases) {
   for (const BadCase& bad : cases) {
     Json json = small_tokenizer();
     json[Json::json_pointer(bad.pointer)] = Json::parse(bad.value);
@@ -127,6 +133,14 @@ TEST_CASE("bad members are refused by name") {
     CHECK(error.starts_with("tokenizer.json: "));
     CHECK(error.find(bad.message) != std::string::npos);
   }
+}
+
+TEST_CASE("bad models and added tokens are refused by name") {
+  check_refused(kBadModels);
+}
+
+TEST_CASE("bad components are refused by name") {
+  check_refused(kBadComponents);
 }
 
 TEST_CASE("a file that is no JSON, too deep or too wide") {
