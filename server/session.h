@@ -106,7 +106,7 @@ class Session {
   std::int64_t choices_per_prompt_ = 1;  // best_of or n
   std::size_t choices_left_ = 0;
   double first_token_s_ = 0;
-  const char* finish_label_ = "running";
+  const char* finish_label_ = "refused";  // until it ends
   bool ended_ = false;
 };
 

@@ -115,8 +115,8 @@ void GenerationHandler::finish(int status) {
   is_finished_ = true;
   state_.metrics.count_answer("http", route_, status);
   spdlog::info("request {} {} status {} prompt {} output {} finish {} first token {:.1f} ms", request_id_, route_,
-               status, session_.prompt_tokens(), session_.completion_tokens(), session_.finish_label(),
-               session_.first_token_s() * 1e3);
+               status, session_.prompt_tokens(), session_.completion_tokens(),
+               status == kClientLeft ? "left" : session_.finish_label(), session_.first_token_s() * 1e3);
 }
 
 }  // namespace coppice::server

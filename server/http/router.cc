@@ -206,7 +206,9 @@ std::unique_ptr<RequestHandler> Router::model(RouteCall& call) {
   constexpr std::string_view kPrefix = "/v1/models/";
   const ModelHost& host = *state_.host.load();
   const std::string id = decode_path(call.path.substr(kPrefix.size()));
-  if (openai::MaybeError error = check_model(host, id)) {
+  if (id.empty()) {
+    answer(call, openai::not_found("model", "model_not_found", "the path ends without a model's name"));
+  } else if (const openai::MaybeError error = check_model(host, id)) {
     answer(call, *error);
   } else {
     answer(call, openai::write_model(make_card(host)));

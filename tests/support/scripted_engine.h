@@ -1,0 +1,62 @@
+// An engine that does what the test says: it keeps what it was given and sends the events it is told to send.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace coppice::engine {
+
+// Thread: the test's.
+class ScriptedEngine final : public Engine {
+ public:
+  bool submit(Request request) override {
+    if (requests.size() >= accepts_max) {
+      return false;
+    }
+    requests.push_back(std::move(request));
+    return true;
+  }
+  void cancel(RequestId request, std::int32_t choice) override { cancelled.emplace_back(request, choice); }
+  EngineStats stats() const override { return {}; }
+  bool step() override { return false; }
+  void wait_for_work() override {}
+  void stop_waiting() override {}
+
+  // Sends one event of request number `index`.
+  void send(std::size_t index, Event event) {
+    event.request = requests[index].id;
+    std::vector<Event> events;
+    events.push_back(std::move(event));
+    requests[index].events->append(std::move(events));
+  }
+
+  // Tokens with logprob -id/10 of a choice, and maybe its end.
+  void send_tokens(std::size_t index, std::int32_t choice, const std::vector<TokenId>& tokens,
+                   FinishReason finish = FinishReason::kNone) {
+    Event event;
+    event.choice = choice;
+    for (const TokenId token : tokens) {
+      TokenInfo info;
+      info.token = token;
+      info.logprob = -0.1F * static_cast<float>(token);
+      event.tokens.push_back(info);
+    }
+    event.finish = finish;
+    if (finish != FinishReason::kNone) {
+      event.usage.prompt_tokens = static_cast<std::int32_t>(requests[index].prompt.size());
+      event.usage.cached_tokens = 1;
+      event.usage.accepted_prediction_tokens = 2;
+      event.usage.rejected_prediction_tokens = 3;
+    }
+    send(index, std::move(event));
+  }
+
+  std::size_t accepts_max = 1000;
+  std::vector<Request> requests;
+  std::vector<std::pair<RequestId, std::int32_t>> cancelled;
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,79 @@
+// A tokenizer of a few handmade tokens, for tests of what stands above tokenizers. Immutable; any thread.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "models/text/tokenizer.h"
+
+namespace coppice::text {
+
+// Token i has the text vocabulary[i]; tokens 0 "<s>" (BOS) and 1 "</s>" (end) are special. encode() takes the longest
+// token that fits; text without any fails.
+class TestTokenizer final : public Tokenizer {
+ public:
+  explicit TestTokenizer(std::vector<std::string> words) : vocabulary_({"<s>", "</s>"}) {
+    vocabulary_.insert(vocabulary_.end(), words.begin(), words.end());
+    special_.bos = 0;
+    special_.eos = 1;
+    special_.add_bos = true;
+  }
+
+  absl::StatusOr<std::vector<TokenId>> encode(std::string_view utf8, EncodeOptions options) const override {
+    std::vector<TokenId> ids;
+    if (options.add_special) {
+      ids.push_back(special_.bos);
+    }
+    while (!utf8.empty()) {
+      const TokenId id = longest_match(utf8, options.parse_special ? 0 : 2);
+      if (id < 0) {
+        return absl::InvalidArgumentError("the test tokenizer has no token for this text");
+      }
+      ids.push_back(id);
+      utf8.remove_prefix(vocabulary_[static_cast<std::size_t>(id)].size());
+    }
+    return ids;
+  }
+
+  std::int32_t vocab_size() const override { return static_cast<std::int32_t>(vocabulary_.size()); }
+  std::string piece(TokenId id) const override {
+    return id >= 0 && id < vocab_size() ? vocabulary_[static_cast<std::size_t>(id)] : std::string();
+  }
+  bool is_special(TokenId id) const override { return id == 0 || id == 1; }
+  std::optional<TokenId> token_to_id(std::string_view piece) const override {
+    const auto found = std::find(vocabulary_.begin(), vocabulary_.end(), piece);
+    return found == vocabulary_.end() ? std::nullopt : std::optional(static_cast<TokenId>(found - vocabulary_.begin()));
+  }
+  const SpecialTokens& special() const override { return special_; }
+  std::string_view kind() const override { return "test"; }
+  TokenText token_text(TokenId id, bool /*is_first*/) const override {
+    if (id < 0 || id >= vocab_size()) {
+      return {};
+    }
+    return {.form = TokenForm::kText, .is_special = is_special(id), .bytes = vocabulary_[static_cast<std::size_t>(id)]};
+  }
+  const DecodeRules& decode_rules() const override { return rules_; }
+
+ private:
+  TokenId longest_match(std::string_view text, TokenId first) const {
+    TokenId best = -1;
+    for (TokenId id = first; id < vocab_size(); ++id) {
+      const std::string& word = vocabulary_[static_cast<std::size_t>(id)];
+      const bool is_longer = best < 0 || word.size() > vocabulary_[static_cast<std::size_t>(best)].size();
+      if (is_longer && text.starts_with(word)) {
+        best = id;
+      }
+    }
+    return best;
+  }
+
+  std::vector<std::string> vocabulary_;
+  SpecialTokens special_;
+  DecodeRules rules_;
+};
+
+}  // namespace coppice::text

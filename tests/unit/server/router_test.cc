@@ -1,0 +1,234 @@
+// Routes: which there are, who may call them, and what they say while the server starts and drains.
+#include "server/http/router.h"
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "tests/support/scripted_engine.h"
+#include "tests/support/test_tokenizer.h"
+
+namespace coppice::server {
+namespace {
+
+constexpr const char* kKey = "a-key-for-tests";
+
+ApiKeys test_keys() {
+  const std::string path = std::string(std::tmpnam(nullptr)) + ".keys";
+  std::ofstream(path) << kKey << "\n";
+  absl::StatusOr<ApiKeys> keys = ApiKeys::load(path);
+  std::remove(path.c_str());
+  REQUIRE(keys.ok());
+  return *std::move(keys);
+}
+
+class RecordingExchange final : public Exchange {
+ public:
+  void respond(HttpResponse response) override { answer = std::move(response); }
+  void begin_stream(const HttpResponse& head) override { answer = head; }
+  void write(std::string_view bytes) override { stream += bytes; }
+  void end_stream() override { is_ended = true; }
+
+  std::string header(const std::string& name) const {
+    for (const auto& [key, value] : answer->headers) {
+      if (key == name) {
+        return value;
+      }
+    }
+    return "";
+  }
+
+  std::optional<HttpResponse> answer;
+  std::string stream;
+  bool is_ended = false;
+};
+
+struct World {
+  explicit World(ApiKeys keys = {}) : state("m", std::move(keys)), router(state) {
+    host.name = std::string("m/1");
+    host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b"});
+    host.engine = &engine;
+    host.metrics = &state.metrics;
+    host.request_limits.vocab = 4;
+    host.request_limits.model_tokens_max = 50;
+    state.host = &host;
+    state.phase = Phase::kServing;
+  }
+
+  int call(const std::string& method, const std::string& target, const std::string& body = "",
+           const std::string& authorization = "") {
+    handler.reset();
+    exchange = RecordingExchange();
+    HttpRequest request{method, target, {{"host", "x"}}, body};
+    if (!authorization.empty()) {
+      request.headers.emplace_back("authorization", authorization);
+    }
+    handler = router.handle(std::move(request), exchange, hub);
+    return exchange.answer ? exchange.answer->status : 0;
+  }
+
+  ServerState state;
+  engine::ScriptedEngine engine;
+  ModelHost host;
+  SessionHub hub{[] {}};
+  Router router;
+  RecordingExchange exchange;
+  std::unique_ptr<RequestHandler> handler;
+};
+
+struct RouteRow {
+  const char* method;
+  const char* target;
+  const char* body;
+  bool is_public;
+  bool needs_model;
+};
+
+const RouteRow kRows[] = {
+    {"POST", "/v1/completions", R"({"prompt":"a","n":0})", false, true},
+    {"POST", "/v1/chat/completions", R"({"messages":[]})", false, true},
+    {"GET", "/v1/models", "", false, true},
+    {"GET", "/v1/models/m%2F1", "", false, true},
+    {"GET", "/v1/models/m/1", "", false, true},
+    {"POST", "/tokenize", R"({"prompt":"ab"})", false, true},
+    {"POST", "/detokenize", R"({"tokens":[2]})", false, true},
+    {"GET", "/health", "", true, false},
+    {"GET", "/version", "", true, false},
+    {"GET", "/metrics", "", true, false},
+    {"GET", "/", "", true, false},
+    {"GET", "/?x=y", "", true, false},
+    {"HEAD", "/health", "", true, false},
+};
+
+TEST_CASE("every route asks for a key unless it is public, whatever the phase") {
+  World world(test_keys());
+  for (const Phase phase : {Phase::kServing, Phase::kStarting, Phase::kDraining}) {
+    world.state.phase = phase;
+    for (const RouteRow& row : kRows) {
+      INFO(row.method << " " << row.target);
+      const int without = world.call(row.method, row.target, row.body);
+      CHECK((without == 401) == !row.is_public);
+      CHECK((world.call(row.method, row.target, row.body, "Bearer wrong-key-1") == 401) == !row.is_public);
+      const int with = world.call(row.method, row.target, row.body, std::string("Bearer ") + kKey);
+      CHECK(with != 401);
+      CHECK((with == 503) == (row.needs_model && phase != Phase::kServing));
+    }
+  }
+}
+
+TEST_CASE("while the server starts nothing touches the model, which is not there yet") {
+  World world;
+  world.state.host = nullptr;
+  world.state.phase = Phase::kStarting;
+  for (const RouteRow& row : kRows) {
+    INFO(row.target);
+    CHECK(world.call(row.method, row.target, row.body) == (row.needs_model ? 503 : 200));
+    CHECK(world.exchange.header("retry-after").empty() == !row.needs_model);
+  }
+  CHECK(world.call("GET", "/ready") == 503);
+}
+
+TEST_CASE("/ready follows phase and engine") {
+  World world;
+  CHECK(world.call("GET", "/ready") == 200);
+  world.state.engine_is_stuck = true;
+  CHECK(world.call("GET", "/ready") == 503);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("engine_stuck"));
+  CHECK(world.call("GET", "/health") == 200);
+}
+
+TEST_CASE("unknown routes, wrong methods, odd targets") {
+  World world;
+  CHECK(world.call("GET", "/nowhere") == 404);
+  CHECK(world.call("GET", "/v1/completions") == 405);
+  CHECK(world.exchange.header("allow") == "POST");
+  CHECK(world.call("POST", "/health") == 405);
+  CHECK(world.exchange.header("allow") == "GET, HEAD");
+  CHECK(world.call("OPTIONS", "/v1/completions") == 405);
+  for (const char* const target : {"*", "http://evil/health", "//health", "/health/", "/HEALTH", "/v1/completions/",
+                                   "/v1/models/", "/v1/models/other", "/\xff"}) {
+    INFO(target);
+    CHECK(world.call("GET", target) == 404);
+  }
+}
+
+TEST_CASE("request ids: the client's when it is fit, else a new one each time") {
+  const auto id_of = [](const std::string& given) {
+    HttpRequest request;
+    request.headers.emplace_back("x-request-id", given);
+    return choose_request_id(request);
+  };
+  CHECK(id_of("abc-1") == "abc-1");
+  for (const std::string& unfit : {std::string(), std::string(129, 'a'), std::string("a b"), std::string("a\"b"),
+                                   std::string("a\x01"), std::string("\xC3\xA9")}) {
+    CHECK(id_of(unfit) != unfit);
+    CHECK(id_of(unfit).size() == 32);
+  }
+  CHECK(id_of("") != id_of(""));
+}
+
+TEST_CASE("a stream's events, in order, and its end") {
+  World world;
+  CHECK(world.call("POST", "/v1/completions",
+                   R"({"prompt":"a","max_tokens":2,"stream":true,"stream_options":{"include_usage":true}})") == 0);
+  REQUIRE(world.handler != nullptr);
+  world.engine.send_tokens(0, 0, {2});
+  world.hub.dispatch();
+  REQUIRE(world.exchange.answer.has_value());
+  CHECK(world.exchange.answer->content_type == "text/event-stream; charset=utf-8");
+  CHECK_THAT(world.exchange.stream, Catch::StartsWith("data: {\"id\":\"cmpl-") && Catch::Contains("\"text\":\"a\""));
+  CHECK_FALSE(world.exchange.is_ended);
+  world.engine.send_tokens(0, 0, {3}, engine::FinishReason::kLength);
+  world.hub.dispatch();
+  CHECK(world.exchange.is_ended);
+  CHECK_THAT(world.exchange.stream, Catch::Contains("\"finish_reason\":\"length\"") &&
+                                        Catch::Contains("\"completion_tokens\":2") &&
+                                        Catch::EndsWith("data: [DONE]\n\n"));
+}
+
+TEST_CASE("an error before the first token is a status, after it an event") {
+  World world;
+  engine::Event failed;
+  failed.finish = engine::FinishReason::kError;
+  failed.error = "broken";
+  CHECK(world.call("POST", "/v1/completions", R"({"prompt":"a","stream":true})") == 0);
+  world.engine.send(0, failed);
+  world.hub.dispatch();
+  REQUIRE(world.exchange.answer.has_value());
+  CHECK(world.exchange.answer->status == 500);
+  CHECK(world.exchange.stream.empty());
+  CHECK(world.call("POST", "/v1/completions", R"({"prompt":"a","stream":true})") == 0);
+  world.engine.send_tokens(1, 0, {2});
+  world.engine.send(1, failed);
+  world.hub.dispatch();
+  CHECK(world.exchange.answer->status == 200);
+  CHECK_THAT(world.exchange.stream,
+             Catch::Contains("data: {\"error\":{\"message\":\"broken\"") && Catch::EndsWith("data: [DONE]\n\n"));
+  CHECK(world.exchange.is_ended);
+}
+
+TEST_CASE("a handler destroyed early counts as 499") {
+  World world;
+  CHECK(world.call("POST", "/v1/completions", R"({"prompt":"a"})") == 0);
+  world.handler.reset();
+  CHECK(world.engine.cancelled.size() == 1);
+  CHECK_THAT(world.state.metrics.page({}, {}), Catch::Contains("status=\"499\"} 1"));
+}
+
+TEST_CASE("a chat without a template, a model by another name, tokens and back") {
+  World world;
+  CHECK(world.call("POST", "/v1/chat/completions", R"({"messages":[{"role":"user","content":"a"}]})") == 400);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("no chat template"));
+  CHECK(world.call("POST", "/v1/completions", R"({"prompt":"a","model":"x"})") == 404);
+  CHECK(world.call("POST", "/tokenize", R"({"prompt":"ab","return_token_strs":true})") == 200);
+  CHECK(world.exchange.answer->body ==
+        R"({"count":3,"max_model_len":50,"tokens":[0,2,3],"token_strs":["<s>","a","b"]})");
+  CHECK(world.call("POST", "/detokenize", R"({"tokens":[2,3]})") == 200);
+  CHECK(world.exchange.answer->body == R"({"prompt":"ab"})");
+}
+
+}  // namespace
+}  // namespace coppice::server
