@@ -23,6 +23,7 @@ class RunningServer:
         small = ["--kv-memory", "64MiB"]  # tests share their machine
         self.command = [str(binary), "serve", str(model), "--port", "0", "--grpc-port", "0", *small, *flags]
         self.log = []
+        self.terminated = False
         self.ready = threading.Event()
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True, errors="replace")
         self.reader = threading.Thread(target=self._read_log, daemon=True)
@@ -83,12 +84,14 @@ class RunningServer:
             time.sleep(0.01)
 
     def terminate(self):
-        self.process.terminate()
+        """One SIGTERM: a second one would end the drain at once."""
+        if not self.terminated:
+            self.terminated = True
+            self.process.terminate()
 
     def stop(self):
         """Exit code after SIGTERM."""
-        if self.process.poll() is None:
-            self.process.terminate()
+        self.terminate()
         try:
             code = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
