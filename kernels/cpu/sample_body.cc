@@ -2,6 +2,7 @@
 #include "kernels/cpu/sample_body.h"
 
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd_philox.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 
@@ -138,38 +139,19 @@ void keep_allowed(float* x, std::int64_t vocab, const std::uint32_t* allowed, st
 }
 
 // The 64 words that belong to tokens [64 block, 64 block + 64): token t has word t % 4 of
-// base::philox4x32(seed, position, 2^32 + t / 4). The same function as base/random.h, sixteen counters side by side;
-// the high half of `stream` keeps the draw of a token apart from every other use of the pair (seed, position).
+// base::philox4x32(seed, position, 2^32 + t / 4); the high half of the stream keeps the draw of a token apart from
+// every other use of the pair (seed, position).
 COPPICE_INLINE void random_words(const RaceDraw& draw, std::int64_t block, std::uint32_t* words) {
-  std::uint32_t c0[16];
-  std::uint32_t c1[16];
-  std::uint32_t c2[16];
-  std::uint32_t c3[16];
-  for (int i = 0; i < 16; ++i) {
-    c0[i] = static_cast<std::uint32_t>(draw.position);
-    c1[i] = static_cast<std::uint32_t>(draw.position >> 32);
-    c2[i] = static_cast<std::uint32_t>(block * 16 + i);
-    c3[i] = 1;
+  U32x16 lanes[4];
+  philox(draw.seed, draw.position, (std::uint64_t{1} << 32) + static_cast<std::uint64_t>(block) * 16, lanes);
+  std::uint32_t columns[4][16];
+  for (int word = 0; word < 4; ++word) {
+    store_u32(columns[word], lanes[word]);
   }
-  std::uint32_t key0 = static_cast<std::uint32_t>(draw.seed);
-  std::uint32_t key1 = static_cast<std::uint32_t>(draw.seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    for (int i = 0; i < 16; ++i) {
-      const std::uint64_t product0 = 0xD2511F53ULL * c0[i];
-      const std::uint64_t product1 = 0xCD9E8D57ULL * c2[i];
-      c0[i] = static_cast<std::uint32_t>(product1 >> 32) ^ c1[i] ^ key0;
-      c2[i] = static_cast<std::uint32_t>(product0 >> 32) ^ c3[i] ^ key1;
-      c1[i] = static_cast<std::uint32_t>(product1);
-      c3[i] = static_cast<std::uint32_t>(product0);
+  for (int i = 0; i < 16; ++i) {
+    for (int word = 0; word < 4; ++word) {
+      words[4 * i + word] = columns[word][i];
     }
-    key0 += 0x9E3779B9U;
-    key1 += 0xBB67AE85U;
-  }
-  for (int i = 0; i < 16; ++i) {
-    words[4 * i] = c0[i];
-    words[4 * i + 1] = c1[i];
-    words[4 * i + 2] = c2[i];
-    words[4 * i + 3] = c3[i];
   }
 }
 
@@ -229,42 +211,54 @@ COPPICE_INLINE F32x16 exponential_draws(const std::uint32_t* words) {
   return load(lanes);
 }
 
-// weight / E for the tokens of one block; 0 for those that do not run.
-COPPICE_INLINE void score_block(const float* block_weights, float weight_min, const std::uint32_t* words,
-                                float* scores) {
+// weight / E for the tokens of one block, 0 for those that do not run; returns the largest.
+COPPICE_INLINE float score_block(const float* block_weights, float weight_min, const std::uint32_t* words,
+                                 float* scores) {
+  F32x16 best = zero();
   for (std::int64_t i = 0; i < kBlock; i += kLanes) {
-    store(scores + i, divide(load(block_weights + i), exponential_draws(words + i)));
-    for (std::int64_t j = i; j < i + kLanes; ++j) {
-      scores[j] = block_weights[j] < weight_min ? 0.0F : scores[j];
+    float running[16];
+    for (std::int64_t j = 0; j < kLanes; ++j) {
+      running[j] = block_weights[i + j] < weight_min ? 0.0F : block_weights[i + j];
     }
+    const F32x16 score = divide(load(running), exponential_draws(words + i));
+    store(scores + i, score);
+    best = maximum(score, best);
   }
+  return largest(best);
+}
+
+// The heaviest of a block's tokens.
+COPPICE_INLINE float heaviest_of(const float* block_weights) {
+  const F32x16 front = maximum(load(block_weights), load(block_weights + kLanes));
+  return largest(maximum(front, maximum(load(block_weights + 2 * kLanes), load(block_weights + 3 * kLanes))));
 }
 
 std::int64_t race(const float* weights_in, std::int64_t vocab, const RaceDraw& draw) {
   std::int64_t winner = -1;
   float best = 0.0F;
   for (std::int64_t i = 0; i < vocab; i += kBlock) {
-    float block[kBlock];
-    const std::int64_t count = smaller(kBlock, vocab - i);
-    float heaviest = 0.0F;
-    for (std::int64_t j = 0; j < count; ++j) {
-      heaviest = weights_in[i + j] > heaviest ? weights_in[i + j] : heaviest;
+    float padded[kBlock];
+    const float* block = weights_in + i;
+    if (vocab - i < kBlock) {
+      for (std::int64_t j = 0; j < kBlock; ++j) {
+        padded[j] = j < vocab - i ? block[j] : 0.0F;
+      }
+      block = padded;
     }
     // No E is below 2^-33: a block this light cannot win.
+    const float heaviest = heaviest_of(block);
     if (heaviest < draw.weight_min || heaviest * 0x1.0p34F <= best) {
       continue;
-    }
-    for (std::int64_t j = 0; j < kBlock; ++j) {
-      block[j] = j < count ? weights_in[i + j] : 0.0F;
     }
     std::uint32_t words[kBlock];
     float scores[kBlock];
     random_words(draw, i / kBlock, words);
-    score_block(block, draw.weight_min, words, scores);
-    for (std::int64_t j = 0; j < count; ++j) {
-      if (scores[j] > best) {
-        best = scores[j];
-        winner = i + j;
+    if (score_block(block, draw.weight_min, words, scores) > best) {
+      for (std::int64_t j = 0; j < kBlock; ++j) {
+        if (scores[j] > best) {
+          best = scores[j];
+          winner = i + j;
+        }
       }
     }
   }
