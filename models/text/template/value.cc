@@ -128,7 +128,10 @@ bool truthy(const Value& value) {
 
 absl::Status undefined_error(const Value& value) {
   const Undefined& undefined = value.undefined();
-  const std::string_view name = undefined.name == nullptr ? "" : undefined.name->text;
+  std::string_view name;
+  if (undefined.name != nullptr) {
+    name = undefined.name->text;
+  }
   switch (undefined.absence) {
     case Absence::kVariable:
       return template_error(fmt::format("'{}' is undefined", name));
