@@ -7,6 +7,7 @@ bfloat16) and logits.f32 (raw little-endian float32 [prompt, vocab]): computed b
 from the stored weights. Seeds are pinned; a seed whose greedy text is nearly a tie somewhere, or dull, is passed over
 for the next.
 """
+
 import json
 import sys
 from pathlib import Path
@@ -22,47 +23,149 @@ LEAST_GAP = 0.02  # between the best and the second logit of every greedy step
 LEAST_DISTINCT = 20  # different tokens among the greedy ones
 SHARD_PARTS = 2
 
-SMALL = {"vocab_size": 96, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2,
-         "num_attention_heads": 6, "num_key_value_heads": 2, "hidden_act": "silu", "rms_norm_eps": 1e-5,
-         "rope_theta": 10000.0, "tie_word_embeddings": False, "max_position_embeddings": 256,
-         "bos_token_id": 1, "eos_token_id": 2}
+SMALL = {
+    "vocab_size": 96,
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": False,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 # Eight frequencies a head, so that scaled rope has some that stay, some that change and some between.
 WIDE_HEADS = {"head_dim": 16, "num_attention_heads": 4}
 
 # name -> (architecture, fields beside SMALL, stored type, layout of the files)
 FAMILIES = {
-    "llama2": ("Llama", {"hidden_size": 40, "intermediate_size": 56, "num_attention_heads": 5,
-                         "num_key_value_heads": 5},
-               torch.float32, "single"),
+    "llama2": (
+        "Llama",
+        {"hidden_size": 40, "intermediate_size": 56, "num_attention_heads": 5, "num_key_value_heads": 5},
+        torch.float32,
+        "single",
+    ),
     "llama3": ("Llama", {"rope_theta": 500000.0, "num_hidden_layers": 3}, torch.bfloat16, "single"),
-    "llama31": ("Llama", {**WIDE_HEADS, "rope_scaling": {
-        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 32}}, torch.bfloat16, "sharded"),
-    "llama32_tied": ("Llama", {**WIDE_HEADS, "tie_word_embeddings": True, "rope_theta": 500000.0, "rope_scaling": {
-        "rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 24}}, torch.bfloat16, "new_spelling"),
-    "llama_linear": ("Llama", {"max_position_embeddings": 32, "rope_scaling": {"type": "linear", "factor": 4.0}},
-                     torch.bfloat16, "single"),
-    "llama_yarn": ("Llama", {**WIDE_HEADS, "max_position_embeddings": 128, "rope_scaling": {
-        "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}}, torch.float16, "single"),
+    "llama31": (
+        "Llama",
+        {
+            **WIDE_HEADS,
+            "rope_scaling": {
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            },
+        },
+        torch.bfloat16,
+        "sharded",
+    ),
+    "llama32_tied": (
+        "Llama",
+        {
+            **WIDE_HEADS,
+            "tie_word_embeddings": True,
+            "rope_theta": 500000.0,
+            "rope_scaling": {
+                "rope_type": "llama3",
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 24,
+            },
+        },
+        torch.bfloat16,
+        "new_spelling",
+    ),
+    "llama_linear": (
+        "Llama",
+        {"max_position_embeddings": 32, "rope_scaling": {"type": "linear", "factor": 4.0}},
+        torch.bfloat16,
+        "single",
+    ),
+    "llama_yarn": (
+        "Llama",
+        {
+            **WIDE_HEADS,
+            "max_position_embeddings": 128,
+            "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
+        },
+        torch.float16,
+        "single",
+    ),
     "llama_bias": ("Llama", {"attention_bias": True, "mlp_bias": True}, torch.bfloat16, "single"),
-    "codellama": ("Llama", {"rope_theta": 1000000.0, "num_key_value_heads": 6, "vocab_size": 101}, torch.bfloat16,
-                  "single"),
-    "tinyllama": ("Llama", {"hidden_size": 64, "num_attention_heads": 8, "num_key_value_heads": 1}, torch.bfloat16,
-                  "single"),
-    "smollm2": ("Llama", {"hidden_size": 72, "num_attention_heads": 9, "num_key_value_heads": 3,
-                          "tie_word_embeddings": True, "rope_theta": 100000.0}, torch.bfloat16, "single"),
+    "codellama": (
+        "Llama",
+        {"rope_theta": 1000000.0, "num_key_value_heads": 6, "vocab_size": 101},
+        torch.bfloat16,
+        "single",
+    ),
+    "tinyllama": (
+        "Llama",
+        {"hidden_size": 64, "num_attention_heads": 8, "num_key_value_heads": 1},
+        torch.bfloat16,
+        "single",
+    ),
+    "smollm2": (
+        "Llama",
+        {
+            "hidden_size": 72,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "tie_word_embeddings": True,
+            "rope_theta": 100000.0,
+        },
+        torch.bfloat16,
+        "single",
+    ),
     "mistral": ("Mistral", {"sliding_window": 16, "rope_theta": 1000000.0}, torch.bfloat16, "single"),
-    "qwen2": ("Qwen2", {"sliding_window": 8, "use_sliding_window": False, "max_window_layers": 1,
-                        "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": True}, torch.bfloat16,
-              "single"),
-    "qwen25_yarn": ("Qwen2", {**WIDE_HEADS, "max_position_embeddings": 40, "rope_scaling": {
-        "type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32, "attention_factor": 1.25,
-        "beta_fast": 4.0, "beta_slow": 0.5}}, torch.bfloat16, "single"),
-    "qwen3": ("Qwen3", {"head_dim": 24, "num_attention_heads": 4, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0},
-              torch.bfloat16, "single"),
-    "qwen3_window": ("Qwen3", {**WIDE_HEADS, "sliding_window": 24, "use_sliding_window": True,
-                               "max_window_layers": 0}, torch.bfloat16, "new_spelling"),
+    "qwen2": (
+        "Qwen2",
+        {
+            "sliding_window": 8,
+            "use_sliding_window": False,
+            "max_window_layers": 1,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000.0,
+            "tie_word_embeddings": True,
+        },
+        torch.bfloat16,
+        "single",
+    ),
+    "qwen25_yarn": (
+        "Qwen2",
+        {
+            **WIDE_HEADS,
+            "max_position_embeddings": 40,
+            "rope_scaling": {
+                "type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 32,
+                "attention_factor": 1.25,
+                "beta_fast": 4.0,
+                "beta_slow": 0.5,
+            },
+        },
+        torch.bfloat16,
+        "single",
+    ),
+    "qwen3": (
+        "Qwen3",
+        {"head_dim": 24, "num_attention_heads": 4, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0},
+        torch.bfloat16,
+        "single",
+    ),
+    "qwen3_window": (
+        "Qwen3",
+        {**WIDE_HEADS, "sliding_window": 24, "use_sliding_window": True, "max_window_layers": 0},
+        torch.bfloat16,
+        "new_spelling",
+    ),
 }
 
 
@@ -159,8 +262,10 @@ def make(name, folder):
     expected = {"seed": seed, "prompt": prompt, "greedy": greedy, "bf16_mean_error": round(error, 5)}
     (folder / "expected.json").write_text(json.dumps(expected) + "\n", encoding="utf-8")
     size = sum(path.stat().st_size for path in folder.iterdir())
-    print(f"{name}: seed {seed}, least gap {gap:.3f}, {len(set(greedy))} distinct tokens, "
-          f"logit deviation {numpy.std(logits.numpy()):.2f}, bfloat16 off by {error:.3f}, {size} bytes")
+    print(
+        f"{name}: seed {seed}, least gap {gap:.3f}, {len(set(greedy))} distinct tokens, "
+        f"logit deviation {numpy.std(logits.numpy()):.2f}, bfloat16 off by {error:.3f}, {size} bytes"
+    )
     return size
 
 

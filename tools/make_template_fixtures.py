@@ -8,6 +8,7 @@
 PROBE is the built tests helper template_probe. Needs transformers and jinja2 (the fixtures were made with transformers
 5.23.0, jinja2 3.1.6, Python 3.11); the test suite itself needs neither.
 """
+
 import datetime
 import json
 import pathlib
@@ -130,9 +131,14 @@ def compare(probe, requests, label):
         if not same(want, got):
             differences += 1
             if differences <= 20:
-                print(f"DIFFERENT {label(number)}\n  jinja2: {json.dumps(want)[:1500]}\n  ours:   {json.dumps(got)[:1500]}")
-    print(f"{len(expected) - skipped} compared ({skipped} not comparable), {errors} of them errors in jinja2, "
-          f"{differences} different")
+                print(
+                    f"DIFFERENT {label(number)}\n  jinja2: {json.dumps(want)[:1500]}\n"
+                    f"  ours:   {json.dumps(got)[:1500]}"
+                )
+    print(
+        f"{len(expected) - skipped} compared ({skipped} not comparable), {errors} of them errors in jinja2, "
+        f"{differences} different"
+    )
     return differences
 
 
@@ -149,6 +155,7 @@ def check(probe, paths):
 
 def fuzz(probe, count=20000, seed=1):
     from template_fuzz_grammar import random_template
+
     requests = [(random_template(seed * 1_000_003 + i), CONVERSATIONS["snippets"]) for i in range(int(count))]
     return compare(probe, requests, lambda number: requests[number][0])
 

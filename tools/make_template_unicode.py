@@ -4,11 +4,17 @@
 Chat templates are rendered with Python's semantics, so the tables come from Python itself (CPython 3.11, Unicode 14).
 Usage: make_template_unicode.py > models/text/template/unicode_tables.cc
 """
+
 import unicodedata
 
 BITS = [
-    ("alpha", str.isalpha), ("decimal", str.isdecimal), ("digit", str.isdigit), ("numeric", str.isnumeric),
-    ("printable", str.isprintable), ("lower", str.islower), ("upper", str.isupper),
+    ("alpha", str.isalpha),
+    ("decimal", str.isdecimal),
+    ("digit", str.isdigit),
+    ("numeric", str.isnumeric),
+    ("printable", str.isprintable),
+    ("lower", str.islower),
+    ("upper", str.isupper),
     ("title", lambda c: unicodedata.category(c) == "Lt"),
 ]
 
@@ -68,19 +74,31 @@ def write_array(declaration, items):
 
 
 def main():
-    print("// Character classes and case mappings of Unicode " + unicodedata.unidata_version + ", as Python's str methods see")
+    print(
+        "// Character classes and case mappings of Unicode "
+        + unicodedata.unidata_version
+        + ", as Python's str methods see"
+    )
     print("// them. Written by tools/make_template_unicode.py; do not edit.")
     print('#include "models/text/template/unicode_tables.h"\n')
     print("namespace coppice::text::unicode_tables {\n")
     print("// clang-format off")
     runs = class_runs()
     write_array(f"const std::array<std::uint32_t, {len(runs)}> kClassRuns", [f"0x{c << 8 | b:X}" for c, b in runs])
-    for name, convert, base in (("Upper", str.upper, str), ("Lower", str.lower, str), ("Title", str.title, str.upper)):
+    for name, convert, base in (
+        ("Upper", str.upper, str),
+        ("Lower", str.lower, str),
+        ("Title", str.title, str.upper),
+    ):
         single, special = mapping(convert, base)
-        write_array(f"const std::array<CaseRange, {len(single)}> k{name}Ranges",
-                    [f"{{0x{a:X},0x{b:X},{s},{d}}}" for a, b, s, d in single])
-        write_array(f"const std::array<CaseSpecial, {len(special)}> k{name}Specials",
-                    [f"{{0x{c:X},{{0x{i[0]:X},0x{i[1]:X},0x{i[2]:X}}}}}" for c, i in special])
+        write_array(
+            f"const std::array<CaseRange, {len(single)}> k{name}Ranges",
+            [f"{{0x{a:X},0x{b:X},{s},{d}}}" for a, b, s, d in single],
+        )
+        write_array(
+            f"const std::array<CaseSpecial, {len(special)}> k{name}Specials",
+            [f"{{0x{c:X},{{0x{i[0]:X},0x{i[1]:X},0x{i[2]:X}}}}}" for c, i in special],
+        )
     print("// clang-format on")
     print("\n}  // namespace coppice::text::unicode_tables")
 

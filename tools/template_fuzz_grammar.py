@@ -1,46 +1,287 @@
-"""Random chat templates for make_template_fixtures.py fuzz: programs over the "snippets" context that mostly make sense.
+"""Random chat templates for make_template_fixtures.py fuzz: programs over the "snippets" context, most of them sound.
 
 What two right implementations may differ in is left out: printing functions and generators (their addresses), integers
 beyond 64 bits (an error in ours, on purpose), and filters and methods that ours does not have.
 """
+
 import random
 
-NAMES = ["name", "text", "unicode", "numbers", "d", "people", "tool", "missing", "x", "y", "ns.a", "d.key", "d.nested",
-         "d.nested.list", "people[0]", "people[1].name", "d.none", "tool.function.name", "x", "y", "d.missing"]
-STRINGS = ["''", "'a'", "'abc'", "'Hello World'", "' pad '", "'a,b,,c'", "'x\\ny\\n'", "'é漢🎉'", "'12'", "'3.5'", "'ß'",
-           "'%s|%s'", "'A-b (c)'", "'{}'", "\"it's\"", "'\\t'", "'nan'", "'aXbXc'"]
+NAMES = [
+    "name",
+    "text",
+    "unicode",
+    "numbers",
+    "d",
+    "people",
+    "tool",
+    "missing",
+    "x",
+    "y",
+    "ns.a",
+    "d.key",
+    "d.nested",
+    "d.nested.list",
+    "people[0]",
+    "people[1].name",
+    "d.none",
+    "tool.function.name",
+    "x",
+    "y",
+    "d.missing",
+]
+STRINGS = [
+    "''",
+    "'a'",
+    "'abc'",
+    "'Hello World'",
+    "' pad '",
+    "'a,b,,c'",
+    "'x\\ny\\n'",
+    "'é漢🎉'",
+    "'12'",
+    "'3.5'",
+    "'ß'",
+    "'%s|%s'",
+    "'A-b (c)'",
+    "'{}'",
+    '"it\'s"',
+    "'\\t'",
+    "'nan'",
+    "'aXbXc'",
+]
 NUMBERS = ["0", "1", "2", "3", "-1", "-2", "5", "7", "10", "1.5", "-0.5", "2.0", "0.1", "1e3", "100", "1e16", "2.5"]
-METHODS = ["upper()", "lower()", "title()", "capitalize()", "strip()", "lstrip()", "rstrip('ab')", "strip('x ')",
-           "split()", "split(',')", "split('a', 1)", "rsplit(' ', 1)", "splitlines()", "startswith('a')", "endswith('c')",
-           "replace('a', 'Q')", "replace('', '-')", "replace('X', '', 1)", "find('b')", "rfind('l')", "count('a')",
-           "isdigit()", "isalpha()", "isupper()", "islower()", "isspace()", "zfill(5)", "center(9, '*')", "ljust(6)",
-           "rjust(6)", "partition('b')", "rpartition(',')", "swapcase()", "istitle()", "isalnum()", "keys()|list",
-           "values()|list", "items()|list", "get('key')", "get('z', 1)", "index(1)", "count(1)", "copy()", "format(1, 2)",
-           "removeprefix('a')", "removesuffix('c')", "join(['p', 'q'])", "append(1)", "pop()", "update({})",
-           "casefold()", "isnumeric()", "isdecimal()", "isidentifier()", "expandtabs(4)", "index('a')", "split(none, 1)",
-           "find('a', 1)", "count('a', 1, 3)", "startswith(('a', 'H'))", "rindex('l')", "isprintable()", "isascii()"]
-FILTERS = ["upper", "lower", "title", "capitalize", "trim", "length", "count", "string", "int", "float", "abs", "round",
-           "round(1)", "round(1, 'floor')", "round(0, 'ceil')", "list", "first", "last", "reverse|list", "join", "join(', ')",
-           "sort", "sort(reverse=true)", "sort(case_sensitive=true)", "unique|list", "min", "max", "sum", "tojson",
-           "tojson(indent=2)", "tojson(sort_keys=true)", "tojson(ensure_ascii=true)", "default('D')", "default('D', true)",
-           "d(1)", "replace('a', 'b')", "indent", "indent(2, true)", "indent(1, blank=true)", "batch(2)|list",
-           "slice(2)|list", "batch(2, 'f')|list", "map('upper')|list", "map('string')|list", "map('int')|join('+')",
-           "map('length')|list", "map(attribute='name')|list", "map(attribute='name', default='?')|list",
-           "select|list", "reject|list", "select('odd')|list", "select('string')|list", "reject('none')|list",
-           "selectattr('name')|list|length", "selectattr('age', '>', 30)|list", "rejectattr('age')|list", "items|list",
-           "dictsort", "dictsort(by='value')", "dictsort(reverse=true)", "wordcount", "truncate(5)", "truncate(6, true, '')",
-           "center(9)", "escape", "safe", "e|upper", "groupby('team')|list|length", "sort(attribute='name')|first",
-           "map('first')|list", "format(1, 2)", "format('z')", "attr('upper') is defined", "int(7)", "float(1.25)",
-           "int(3, 16)", "trim('a')", "list|length", "sum(attribute='age')", "max(attribute='age')", "join('-', attribute='name')",
-           "map('default', 'q')|list", "select('in', [1, 'a'])|list", "map('tojson')|join", "first|default('none')"]
-TESTS = ["defined", "undefined", "none", "string", "mapping", "sequence", "iterable", "number", "integer", "float",
-         "boolean", "true", "false", "odd", "even", "divisibleby(3)", "divisibleby 2", "eq(1)", "ne 1", "lt(2)", "gt(2)",
-         "le(2)", "ge('a')", "in([1, 2])", "in('abc')", "lower", "upper", "sameas(none)", "escaped", "callable", "equalto('a')"]
+METHODS = [
+    "upper()",
+    "lower()",
+    "title()",
+    "capitalize()",
+    "strip()",
+    "lstrip()",
+    "rstrip('ab')",
+    "strip('x ')",
+    "split()",
+    "split(',')",
+    "split('a', 1)",
+    "rsplit(' ', 1)",
+    "splitlines()",
+    "startswith('a')",
+    "endswith('c')",
+    "replace('a', 'Q')",
+    "replace('', '-')",
+    "replace('X', '', 1)",
+    "find('b')",
+    "rfind('l')",
+    "count('a')",
+    "isdigit()",
+    "isalpha()",
+    "isupper()",
+    "islower()",
+    "isspace()",
+    "zfill(5)",
+    "center(9, '*')",
+    "ljust(6)",
+    "rjust(6)",
+    "partition('b')",
+    "rpartition(',')",
+    "swapcase()",
+    "istitle()",
+    "isalnum()",
+    "keys()|list",
+    "values()|list",
+    "items()|list",
+    "get('key')",
+    "get('z', 1)",
+    "index(1)",
+    "count(1)",
+    "copy()",
+    "format(1, 2)",
+    "removeprefix('a')",
+    "removesuffix('c')",
+    "join(['p', 'q'])",
+    "append(1)",
+    "pop()",
+    "update({})",
+    "casefold()",
+    "isnumeric()",
+    "isdecimal()",
+    "isidentifier()",
+    "expandtabs(4)",
+    "index('a')",
+    "split(none, 1)",
+    "find('a', 1)",
+    "count('a', 1, 3)",
+    "startswith(('a', 'H'))",
+    "rindex('l')",
+    "isprintable()",
+    "isascii()",
+]
+FILTERS = [
+    "upper",
+    "lower",
+    "title",
+    "capitalize",
+    "trim",
+    "length",
+    "count",
+    "string",
+    "int",
+    "float",
+    "abs",
+    "round",
+    "round(1)",
+    "round(1, 'floor')",
+    "round(0, 'ceil')",
+    "list",
+    "first",
+    "last",
+    "reverse|list",
+    "join",
+    "join(', ')",
+    "sort",
+    "sort(reverse=true)",
+    "sort(case_sensitive=true)",
+    "unique|list",
+    "min",
+    "max",
+    "sum",
+    "tojson",
+    "tojson(indent=2)",
+    "tojson(sort_keys=true)",
+    "tojson(ensure_ascii=true)",
+    "default('D')",
+    "default('D', true)",
+    "d(1)",
+    "replace('a', 'b')",
+    "indent",
+    "indent(2, true)",
+    "indent(1, blank=true)",
+    "batch(2)|list",
+    "slice(2)|list",
+    "batch(2, 'f')|list",
+    "map('upper')|list",
+    "map('string')|list",
+    "map('int')|join('+')",
+    "map('length')|list",
+    "map(attribute='name')|list",
+    "map(attribute='name', default='?')|list",
+    "select|list",
+    "reject|list",
+    "select('odd')|list",
+    "select('string')|list",
+    "reject('none')|list",
+    "selectattr('name')|list|length",
+    "selectattr('age', '>', 30)|list",
+    "rejectattr('age')|list",
+    "items|list",
+    "dictsort",
+    "dictsort(by='value')",
+    "dictsort(reverse=true)",
+    "wordcount",
+    "truncate(5)",
+    "truncate(6, true, '')",
+    "center(9)",
+    "escape",
+    "safe",
+    "e|upper",
+    "groupby('team')|list|length",
+    "sort(attribute='name')|first",
+    "map('first')|list",
+    "format(1, 2)",
+    "format('z')",
+    "attr('upper') is defined",
+    "int(7)",
+    "float(1.25)",
+    "int(3, 16)",
+    "trim('a')",
+    "list|length",
+    "sum(attribute='age')",
+    "max(attribute='age')",
+    "join('-', attribute='name')",
+    "map('default', 'q')|list",
+    "select('in', [1, 'a'])|list",
+    "map('tojson')|join",
+    "first|default('none')",
+]
+TESTS = [
+    "defined",
+    "undefined",
+    "none",
+    "string",
+    "mapping",
+    "sequence",
+    "iterable",
+    "number",
+    "integer",
+    "float",
+    "boolean",
+    "true",
+    "false",
+    "odd",
+    "even",
+    "divisibleby(3)",
+    "divisibleby 2",
+    "eq(1)",
+    "ne 1",
+    "lt(2)",
+    "gt(2)",
+    "le(2)",
+    "ge('a')",
+    "in([1, 2])",
+    "in('abc')",
+    "lower",
+    "upper",
+    "sameas(none)",
+    "escaped",
+    "callable",
+    "equalto('a')",
+]
 COMPARISONS = ["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
-FORMATS = ["'%s'", "'%d'", "'%5s|'", "'%-4s|'", "'%.2f'", "'%05d'", "'%x'", "'%r'", "'%+d'", "'%e'", "'%g'", "'%.1s'",
-           "'%6.1f'", "'%o'", "'%i'", "'%%%s'", "'%#x'", "'% d'", "'%c'", "'%s %s'"]
-BRACES = ["'{}'", "'{:5}|'", "'{:<6}|'", "'{:>6}|'", "'{:^7}|'", "'{:.2f}'", "'{:05}'", "'{!r}'", "'{0}{0}'", "'{:,}'", "'{:+}'",
-          "'{:x}'", "'{:e}'", "'{:%}'", "'{:*^9}'", "'{:.1}'", "'{:d}'", "'{:#b}'", "'{:s}'", "'{:g}'", "'{:_}'", "'{:08.3f}'"]
+FORMATS = [
+    "'%s'",
+    "'%d'",
+    "'%5s|'",
+    "'%-4s|'",
+    "'%.2f'",
+    "'%05d'",
+    "'%x'",
+    "'%r'",
+    "'%+d'",
+    "'%e'",
+    "'%g'",
+    "'%.1s'",
+    "'%6.1f'",
+    "'%o'",
+    "'%i'",
+    "'%%%s'",
+    "'%#x'",
+    "'% d'",
+    "'%c'",
+    "'%s %s'",
+]
+BRACES = [
+    "'{}'",
+    "'{:5}|'",
+    "'{:<6}|'",
+    "'{:>6}|'",
+    "'{:^7}|'",
+    "'{:.2f}'",
+    "'{:05}'",
+    "'{!r}'",
+    "'{0}{0}'",
+    "'{:,}'",
+    "'{:+}'",
+    "'{:x}'",
+    "'{:e}'",
+    "'{:%}'",
+    "'{:*^9}'",
+    "'{:.1}'",
+    "'{:d}'",
+    "'{:#b}'",
+    "'{:s}'",
+    "'{:g}'",
+    "'{:_}'",
+    "'{:08.3f}'",
+]
 
 
 class Generator:
@@ -58,12 +299,23 @@ class Generator:
             return self.pick(STRINGS)
         if kind < 0.9:
             return self.pick(NUMBERS)
-        return self.pick(["true", "false", "none", "[]", "{}", "()", "range(4)", "[1, 2, 3]", "('a', 1)", "{'key': 1, 'b': [2]}"])
+        return self.pick(
+            ["true", "false", "none", "[]", "{}", "()", "range(4)", "[1, 2, 3]", "('a', 1)", "{'key': 1, 'b': [2]}"]
+        )
 
     def index(self):
         bounds = [self.pick(["", "0", "1", "-1", "2", "-3", "9"]) for _ in range(2)]
         step = self.pick(["", "", ":1", ":2", ":-1", ":-2"])
-        return self.pick([f"[{bounds[0]}:{bounds[1]}{step}]", f"[{self.pick(['0', '-1', '1', '7'])}]", "['key']", ".key", ".name", "[x]"])
+        return self.pick(
+            [
+                f"[{bounds[0]}:{bounds[1]}{step}]",
+                f"[{self.pick(['0', '-1', '1', '7'])}]",
+                "['key']",
+                ".key",
+                ".name",
+                "[x]",
+            ]
+        )
 
     def expression(self, depth):
         if depth <= 0:
@@ -89,7 +341,9 @@ class Generator:
         if kind == 17:
             return f"[{', '.join(sub() for _ in range(self.random.randrange(4)))}]"
         if kind == 18:
-            return self.pick([f"{{'k': {sub()}, {self.pick(['1', 'none', '2.0', 'x', 'true'])}: {sub()}}}", f"({sub()}, {sub()})"])
+            return self.pick(
+                [f"{{'k': {sub()}, {self.pick(['1', 'none', '2.0', 'x', 'true'])}: {sub()}}}", f"({sub()}, {sub()})"]
+            )
         if kind == 19:
             return f"({self.pick(FORMATS)} % {self.pick([sub(), f'({sub()},)', f'({sub()}, {sub()})'])})"
         if kind == 20:
@@ -106,9 +360,22 @@ class Generator:
         return f"{{{{{self.pick(['', '', '-'])} {self.expression(depth)} {self.pick(['', '', '-'])}}}}}"
 
     def loop_body(self, depth):
-        extra = self.pick(["", "{{ loop.index }}", "{{ loop.last }}", "{{ loop.length }}", "{{ loop.revindex0 }}", "{{ loop.nextitem }}",
-                           "{{ loop.previtem is defined }}", "{{ loop.cycle('p', 'q') }}", "{% if loop.index == 2 %}{% break %}{% endif %}",
-                           "{% if loop.first %}{% continue %}{% endif %}", "{{ loop.changed(x) }}", "{{ loop['index0'] }}"])
+        extra = self.pick(
+            [
+                "",
+                "{{ loop.index }}",
+                "{{ loop.last }}",
+                "{{ loop.length }}",
+                "{{ loop.revindex0 }}",
+                "{{ loop.nextitem }}",
+                "{{ loop.previtem is defined }}",
+                "{{ loop.cycle('p', 'q') }}",
+                "{% if loop.index == 2 %}{% break %}{% endif %}",
+                "{% if loop.first %}{% continue %}{% endif %}",
+                "{{ loop.changed(x) }}",
+                "{{ loop['index0'] }}",
+            ]
+        )
         return extra + self.body(depth)
 
     def statement(self, depth):
@@ -118,29 +385,59 @@ class Generator:
         if kind < 3:
             return self.output(depth + 1)
         if kind < 5:
-            otherwise = self.pick(["", self.tag("else") + self.body(depth - 1), self.tag(f"elif {self.expression(1)}") + self.text()])
+            otherwise = self.pick(
+                ["", self.tag("else") + self.body(depth - 1), self.tag(f"elif {self.expression(1)}") + self.text()]
+            )
             return self.tag(f"if {self.expression(depth)}") + self.body(depth - 1) + otherwise + self.tag("endif")
         if kind < 8:
-            source = self.pick(["numbers", "range(3)", "people", "d", "unicode", "[]", "numbers|map('string')", self.expression(1)])
+            source = self.pick(
+                ["numbers", "range(3)", "people", "d", "unicode", "[]", "numbers|map('string')", self.expression(1)]
+            )
             condition = self.pick(["", "", f" if {self.expression(1)}", " if x"])
-            target = self.pick([f"x in {source}", f"x in {source}", "x, y in d.nested.items()", "(x, y) in [(1, 2), (3, 4)]"])
+            target = self.pick(
+                [f"x in {source}", f"x in {source}", "x, y in d.nested.items()", "(x, y) in [(1, 2), (3, 4)]"]
+            )
             otherwise = self.pick(["", self.tag("else") + self.text()])
             return self.tag(f"for {target}{condition}") + self.loop_body(depth - 1) + otherwise + self.tag("endfor")
         if kind == 8:
             return self.tag(f"set {self.pick(['x', 'y', 'ns.a', 'ns.b', 'x, y'])} = {self.expression(depth)}")
         if kind == 9:
-            return self.tag(f"set {self.pick(['x', 'y'])}{self.pick(['', ' | upper', ' | trim'])}") + self.body(depth - 1) + self.tag("endset")
+            return (
+                self.tag(f"set {self.pick(['x', 'y'])}{self.pick(['', ' | upper', ' | trim'])}")
+                + self.body(depth - 1)
+                + self.tag("endset")
+            )
         if kind == 10:
             call = self.pick(["f()", "f(1)", "f(y=2)", f"f({self.expression(1)}, y=3)", "f(1, 2, 3)"])
-            return (self.tag("macro f(x, y='Y')") + self.body(depth - 1) + self.pick(["", "{{ varargs }}"]) + self.tag("endmacro") +
-                    f"{{{{ {call} }}}}")
+            return (
+                self.tag("macro f(x, y='Y')")
+                + self.body(depth - 1)
+                + self.pick(["", "{{ varargs }}"])
+                + self.tag("endmacro")
+                + f"{{{{ {call} }}}}"
+            )
         if kind == 11:
-            return self.pick([
-                self.tag(f"filter {self.pick(['upper', 'trim', 'length', 'title', 'indent(2)'])}") + self.body(depth - 1) + self.tag("endfilter"),
-                self.tag(f"with x = {self.expression(1)}") + self.body(depth - 1) + self.tag("endwith"),
-                self.tag("generation") + self.body(depth - 1) + self.tag("endgeneration"),
-                "{% macro g(x) %}[{{ caller(x) }}]{% endmacro %}{% call(y) g(1) %}" + self.body(depth - 1) + "{% endcall %}"])
-        return self.pick(["{# note #}", "{#- note -#}\n", "{% raw %}{{ x }}{% endraw %}\n", "{%- raw -%} {% x %} {%- endraw -%} ", "{# a\nb #}\n"])
+            return self.pick(
+                [
+                    self.tag(f"filter {self.pick(['upper', 'trim', 'length', 'title', 'indent(2)'])}")
+                    + self.body(depth - 1)
+                    + self.tag("endfilter"),
+                    self.tag(f"with x = {self.expression(1)}") + self.body(depth - 1) + self.tag("endwith"),
+                    self.tag("generation") + self.body(depth - 1) + self.tag("endgeneration"),
+                    "{% macro g(x) %}[{{ caller(x) }}]{% endmacro %}{% call(y) g(1) %}"
+                    + self.body(depth - 1)
+                    + "{% endcall %}",
+                ]
+            )
+        return self.pick(
+            [
+                "{# note #}",
+                "{#- note -#}\n",
+                "{% raw %}{{ x }}{% endraw %}\n",
+                "{%- raw -%} {% x %} {%- endraw -%} ",
+                "{# a\nb #}\n",
+            ]
+        )
 
     def body(self, depth):
         return "".join(self.text() + self.statement(depth) for _ in range(1 + self.random.randrange(2))) + self.text()

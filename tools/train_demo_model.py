@@ -81,8 +81,19 @@ ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Rev|Capt|Col|Gen|Jr|Sr|No|vo
 
 def to_ascii(text):
     """Fold typographic characters to ASCII and drop what has no ASCII form."""
-    table = {"—": "--", "–": "-", "…": "...", "’": "'", "‘": "'", "“": '"', "”": '"',
-             "æ": "ae", "Æ": "Ae", "£": "L", "×": "x"}
+    table = {
+        "—": "--",
+        "–": "-",
+        "…": "...",
+        "’": "'",
+        "‘": "'",
+        "“": '"',
+        "”": '"',
+        "æ": "ae",
+        "Æ": "Ae",
+        "£": "L",
+        "×": "x",
+    }
     text = "".join(table.get(ch, ch) for ch in text)
     text = unicodedata.normalize("NFKD", text)
     return "".join(ch for ch in text if ord(ch) < 127)
@@ -135,9 +146,7 @@ def read_works(path):
             if block.lstrip().startswith(("#", "---")):
                 sections.append(section)
                 section = []
-                block = "\n".join(
-                    line for line in block.split("\n") if not line.lstrip().startswith(("#", "---"))
-                )
+                block = "\n".join(line for line in block.split("\n") if not line.lstrip().startswith(("#", "---")))
                 if not block.strip():
                     continue
             paragraph = clean_paragraph(block)
@@ -180,9 +189,7 @@ ADJECTIVES = set(
     "small red green blue brown grey happy lonely clever foolish strange dark wild wooden proud "
     "merry wise fat hungry faithful pretty silver magic enchanted".split()
 )
-ABSTRACT = re.compile(
-    r"(tion|sion|ity|ness|ment|\w\w\wence|\w\w\wance|ism|\wship|\w\whood|ude|[gwlmud]th)$"
-)
+ABSTRACT = re.compile(r"(tion|sion|ity|ness|ment|\w\w\wence|\w\w\wance|ism|\wship|\w\whood|ude|[gwlmud]th)$")
 WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|[.,;:!?\"-]")
 
 
@@ -233,9 +240,7 @@ def pick_subjects(rng, sentences, nouns):
     words = [w.lower() for s in sentences for w in WORD.findall(s)]
     counts = Counter(w for w in words if w in nouns)
     early = {w.lower() for s in sentences[:2] for w in WORD.findall(s)}
-    ranked = sorted(
-        counts, key=lambda w: (min(counts[w], 4) + (w in early)) * nouns[w], reverse=True
-    )[:5]
+    ranked = sorted(counts, key=lambda w: (min(counts[w], 4) + (w in early)) * nouns[w], reverse=True)[:5]
     if not ranked:
         return []
     wanted = min(len(ranked), rng.choice([1, 1, 2, 2, 2, 3]))
@@ -259,48 +264,94 @@ def pick_subjects(rng, sentences, nouns):
 # ------------------------------------------------------------------ phrasing of a request
 
 REQUESTS = [
-    "Tell me a story about {}.", "Tell me a story about {}.", "Tell me a story about {}.",
-    "Write a story about {}.", "Write a short story about {}.", "Can you tell me a story about {}?",
-    "Please tell me a story about {}.", "Tell me about {}.", "Tell me a tale about {}.",
-    "I would like to hear a story about {}.", "Write a little tale about {}.",
-    "Please write a story about {}.", "Could you write a story about {}?",
+    "Tell me a story about {}.",
+    "Tell me a story about {}.",
+    "Tell me a story about {}.",
+    "Write a story about {}.",
+    "Write a short story about {}.",
+    "Can you tell me a story about {}?",
+    "Please tell me a story about {}.",
+    "Tell me about {}.",
+    "Tell me a tale about {}.",
+    "I would like to hear a story about {}.",
+    "Write a little tale about {}.",
+    "Please write a story about {}.",
+    "Could you write a story about {}?",
     "A story about {}, please.",
-    "Tell me a bedtime story about {}.", "Make up a story about {}.", "Write about {}.",
-    "Tell a story with {} in it.", "Write me a short story with {}.", "Give me a story about {}.",
-    "Tell me a short story about {}.", "Do you know a story about {}?",
+    "Tell me a bedtime story about {}.",
+    "Make up a story about {}.",
+    "Write about {}.",
+    "Tell a story with {} in it.",
+    "Write me a short story with {}.",
+    "Give me a story about {}.",
+    "Tell me a short story about {}.",
+    "Do you know a story about {}?",
     "Write a few sentences about {}.",
-    "tell me a story about {}", "write a story about {}", "a story about {}", "Story about {}.",
-    "Hello! Tell me a story about {}.", "What happened to {}?", "Write one paragraph about {}.",
+    "tell me a story about {}",
+    "write a story about {}",
+    "a story about {}",
+    "Story about {}.",
+    "Hello! Tell me a story about {}.",
+    "What happened to {}?",
+    "Write one paragraph about {}.",
 ]
 OPEN_REQUESTS = [
-    "Tell me a story.", "Tell me a story, please.", "Write a story.", "Tell me something.",
-    "Please tell me a bedtime story.", "Can you tell me a story?", "Go on.",
+    "Tell me a story.",
+    "Tell me a story, please.",
+    "Write a story.",
+    "Tell me something.",
+    "Please tell me a bedtime story.",
+    "Can you tell me a story?",
+    "Go on.",
     "Tell me another story.",
-    "Write something.", "Once upon a time", "I want to hear a story.", "Hello!", "Hi",
+    "Write something.",
+    "Once upon a time",
+    "I want to hear a story.",
+    "Hello!",
+    "Hi",
 ]
 SMALL_TALK = [
-    (["Who are you?", "What are you?", "What is your name?", "What can you do?"],
-     ["I am a very small language model, and I tell stories. Ask me for a story about a fox.",
-      "I am a small model that tells stories. Ask me for a story about a king or a river."]),
-    (["Thank you.", "Thanks!", "Thank you very much."],
-     ["You are welcome. Would you like to hear another story?"]),
-    (["Hello.", "Hello", "Hi!", "Hi there", "Good morning.", "How are you?"],
-     ["Good day to you! Would you like to hear a story?",
-      "Hello! Ask me for a story, and I will tell you one."]),
+    (
+        ["Who are you?", "What are you?", "What is your name?", "What can you do?"],
+        [
+            "I am a very small language model, and I tell stories. Ask me for a story about a fox.",
+            "I am a small model that tells stories. Ask me for a story about a king or a river.",
+        ],
+    ),
+    (["Thank you.", "Thanks!", "Thank you very much."], ["You are welcome. Would you like to hear another story?"]),
+    (
+        ["Hello.", "Hello", "Hi!", "Hi there", "Good morning.", "How are you?"],
+        ["Good day to you! Would you like to hear a story?", "Hello! Ask me for a story, and I will tell you one."],
+    ),
 ]
 SYSTEMS = [
-    "You are a storyteller.", "You are a helpful assistant.", "You tell stories to children.",
-    "You are a kind storyteller who writes for children.", "Answer with a short story.",
-    "You are a helpful assistant. Be brief.", "You write tales in plain English.",
-    "You are a friendly assistant who loves animals.", "Tell stories in a simple style.",
+    "You are a storyteller.",
+    "You are a helpful assistant.",
+    "You tell stories to children.",
+    "You are a kind storyteller who writes for children.",
+    "Answer with a short story.",
+    "You are a helpful assistant. Be brief.",
+    "You write tales in plain English.",
+    "You are a friendly assistant who loves animals.",
+    "Tell stories in a simple style.",
 ]
 OPENINGS = {
-    1: ["Once upon a time there was {}.", "Once upon a time there lived {}.", "There was once {}.",
-        "This is a story about {}.", "Long ago there was {}.", "Here is a story about {}.",
-        "In a far country there was once {}."],
-    2: ["Once upon a time there was {}, and there was {} too.", "This is a story about {} and {}.",
-        "Here is a story about {} and {}.", "Long ago there was {}, and also {}.",
-        "Once upon a time there was {} and {}."],
+    1: [
+        "Once upon a time there was {}.",
+        "Once upon a time there lived {}.",
+        "There was once {}.",
+        "This is a story about {}.",
+        "Long ago there was {}.",
+        "Here is a story about {}.",
+        "In a far country there was once {}.",
+    ],
+    2: [
+        "Once upon a time there was {}, and there was {} too.",
+        "This is a story about {} and {}.",
+        "Here is a story about {} and {}.",
+        "Long ago there was {}, and also {}.",
+        "Once upon a time there was {} and {}.",
+    ],
     3: ["This is a story about {}, {} and {}.", "Here is a story about {}, {} and {}."],
 }
 
@@ -385,8 +436,7 @@ class Rows:
         self.works, self.nouns, self.encoder = works, nouns, encoder
         self.length, self.chat_share = length, chat_share
         self.weights = [
-            w.size * ((TALE_WEIGHT if TALES.search(w.title) else OTHER_WEIGHT) if weighted else 1)
-            for w in works
+            w.size * ((TALE_WEIGHT if TALES.search(w.title) else OTHER_WEIGHT) if weighted else 1) for w in works
         ]
         for work in works:
             work.plain_at = self.rng.randrange(len(work.sentences))
@@ -457,9 +507,7 @@ class Rows:
             if BAD_START.match(sentences[0]) or rng.random() < 0.4:
                 ids = encoder.bare(opening) + [encoder.newline] * 2 + ids
             else:
-                ids = encoder.bare(opening) + encoder.spaced(sentences[0]) + ids[
-                    len(encoder.bare(sentences[0])) :
-                ]
+                ids = encoder.bare(opening) + encoder.spaced(sentences[0]) + ids[len(encoder.bare(sentences[0])) :]
         return prompt, ids
 
     def chat(self):
@@ -513,11 +561,23 @@ def train_tokenizer(works, work_dir, vocab):
                 for paragraph in section:
                     out.write(" ".join(paragraph) + "\n")
     spm.SentencePieceTrainer.train(
-        input=str(text), model_prefix=str(work_dir / "tokenizer"), model_type="bpe",
-        vocab_size=vocab, character_coverage=1.0, byte_fallback=True, split_digits=True,
-        normalization_rule_name="identity", remove_extra_whitespaces=False,
-        add_dummy_prefix=True, unk_id=0, bos_id=BOS, eos_id=EOS, pad_id=-1,
-        user_defined_symbols=ROLES, max_sentence_length=20000, num_threads=2,
+        input=str(text),
+        model_prefix=str(work_dir / "tokenizer"),
+        model_type="bpe",
+        vocab_size=vocab,
+        character_coverage=1.0,
+        byte_fallback=True,
+        split_digits=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=True,
+        unk_id=0,
+        bos_id=BOS,
+        eos_id=EOS,
+        pad_id=-1,
+        user_defined_symbols=ROLES,
+        max_sentence_length=20000,
+        num_threads=2,
         minloglevel=2,
     )
     text.unlink()
@@ -544,22 +604,24 @@ class Layer(torch.nn.Module):
     def __init__(self, c):
         super().__init__()
         width, head = c["hidden_size"], c["head_dim"]
-        self.heads, self.kv_heads, self.head = (
-            c["num_attention_heads"], c["num_key_value_heads"], head)
+        self.heads, self.kv_heads, self.head = (c["num_attention_heads"], c["num_key_value_heads"], head)
 
         def linear(inputs, outputs):
             return torch.nn.Linear(inputs, outputs, bias=False)
 
         self.input_layernorm, self.post_attention_layernorm = Norm(width), Norm(width)
-        self.self_attn = torch.nn.ModuleDict({
-            "q_proj": linear(width, self.heads * head),
-            "k_proj": linear(width, self.kv_heads * head),
-            "v_proj": linear(width, self.kv_heads * head),
-            "o_proj": linear(self.heads * head, width)})
+        self.self_attn = torch.nn.ModuleDict(
+            {
+                "q_proj": linear(width, self.heads * head),
+                "k_proj": linear(width, self.kv_heads * head),
+                "v_proj": linear(width, self.kv_heads * head),
+                "o_proj": linear(self.heads * head, width),
+            }
+        )
         ffn = c["intermediate_size"]
-        self.mlp = torch.nn.ModuleDict({
-            "gate_proj": linear(width, ffn), "up_proj": linear(width, ffn),
-            "down_proj": linear(ffn, width)})
+        self.mlp = torch.nn.ModuleDict(
+            {"gate_proj": linear(width, ffn), "up_proj": linear(width, ffn), "down_proj": linear(ffn, width)}
+        )
 
     def forward(self, x, cos, sin, mask):
         batch, length, _ = x.shape
@@ -663,13 +725,14 @@ def make_optimizers(model, args):
     adam = dict(betas=(0.9, 0.98), eps=1e-9)
     if args.optimizer == "muon":
         return [
-            torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.05, momentum=0.95,
-                             adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, lr=args.lr, weight_decay=0.0, **adam),
         ]
-    return [torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
-        lr=args.lr, **adam)]
+    return [
+        torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=args.lr, **adam
+        )
+    ]
 
 
 @torch.no_grad()
@@ -743,10 +806,14 @@ def train(args):
         if done or time.time() - last_check > check_every:
             losses = {kind: evaluate(run, batches, autocast) for kind, batches in checks.items()}
             mean = sum(losses.values()) / len(losses)
-            facts = {"parameters": parameters, "steps": step, "tokens": seen,
-                     "minutes": round((time.time() - start) / 60, 1), "held_out": losses}
-            print(f"check {json.dumps(facts)} train {running:.3f} "
-                  f"tok/s {seen / max(elapsed, 1):.0f}", flush=True)
+            facts = {
+                "parameters": parameters,
+                "steps": step,
+                "tokens": seen,
+                "minutes": round((time.time() - start) / 60, 1),
+                "held_out": losses,
+            }
+            print(f"check {json.dumps(facts)} train {running:.3f} " f"tok/s {seen / max(elapsed, 1):.0f}", flush=True)
             last_check = time.time()
             if not args.trial:
                 if mean < best:
@@ -774,8 +841,11 @@ def train(args):
         value = float(loss.detach())
         running = value if running is None else 0.98 * running + 0.02 * value
         if step % 100 == 0:
-            print(f"step {step} loss {running:.3f} lr {args.lr * scale:.2e} "
-                  f"tok/s {seen / (time.time() - start):.0f}", flush=True)
+            print(
+                f"step {step} loss {running:.3f} lr {args.lr * scale:.2e} "
+                f"tok/s {seen / (time.time() - start):.0f}",
+                flush=True,
+            )
 
 
 # ------------------------------------------------------------------ export
@@ -785,30 +855,48 @@ def export(checkpoint, work_dir, out):
     """Write the Hugging Face directory from a checkpoint and the tokenizer beside it."""
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     out.mkdir(parents=True, exist_ok=True)
-    tensors = {"model." + name: tensor.to(torch.bfloat16).contiguous()
-               for name, tensor in saved["model"].items()}
+    tensors = {"model." + name: tensor.to(torch.bfloat16).contiguous() for name, tensor in saved["model"].items()}
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     (out / "model.safetensors").chmod(0o644)
     shutil.copyfile(work_dir / "tokenizer.model", out / "tokenizer.model")
     processor = spm.SentencePieceProcessor(model_file=str(out / "tokenizer.model"))
 
     def special(content, is_special):
-        return {"content": content, "lstrip": False, "normalized": False, "rstrip": False,
-                "single_word": False, "special": is_special}
+        return {
+            "content": content,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": is_special,
+        }
 
     added = {"0": special("<unk>", True), "1": special("<s>", True), "2": special("</s>", True)}
     added.update({str(processor.piece_to_id(role)): special(role, True) for role in ROLES})
     files = {
         "config.json": saved["config"],
         "generation_config.json": {
-            "bos_token_id": BOS, "eos_token_id": EOS, "do_sample": True, "temperature": 0.7,
-            "top_p": 0.9, "max_new_tokens": 256},
+            "bos_token_id": BOS,
+            "eos_token_id": EOS,
+            "do_sample": True,
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "max_new_tokens": 256,
+        },
         "tokenizer_config.json": {
-            "add_bos_token": True, "add_eos_token": False, "added_tokens_decoder": added,
-            "bos_token": "<s>", "chat_template": CHAT_TEMPLATE,
-            "clean_up_tokenization_spaces": False, "eos_token": "</s>", "legacy": False,
-            "model_max_length": saved["config"]["max_position_embeddings"], "pad_token": None,
-            "tokenizer_class": "LlamaTokenizer", "unk_token": "<unk>"},
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "added_tokens_decoder": added,
+            "bos_token": "<s>",
+            "chat_template": CHAT_TEMPLATE,
+            "clean_up_tokenization_spaces": False,
+            "eos_token": "</s>",
+            "legacy": False,
+            "model_max_length": saved["config"]["max_position_embeddings"],
+            "pad_token": None,
+            "tokenizer_class": "LlamaTokenizer",
+            "unk_token": "<unk>",
+        },
     }
     for name, content in files.items():
         (out / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

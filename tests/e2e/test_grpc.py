@@ -28,8 +28,11 @@ class Stub:
         request = message_factory.GetMessageClass(method.input_type)(**fields)
         response = message_factory.GetMessageClass(method.output_type)
         make = self.channel.unary_stream if name in ("Generate", "Chat") else self.channel.unary_unary
-        run = make(f"/{SERVICE}/{name}", request_serializer=type(request).SerializeToString,
-                   response_deserializer=response.FromString)
+        run = make(
+            f"/{SERVICE}/{name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
+        )
         return run(request, metadata=metadata, timeout=timeout)
 
 
@@ -63,8 +66,15 @@ def test_health(server):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.75])
 def test_same_prompt_same_tokens_as_http(server, stub, temperature):
-    body = {"model": "demo", "prompt": PROMPT, "max_tokens": 40, "temperature": temperature, "seed": 7, "n": 2,
-            "return_token_ids": True}
+    body = {
+        "model": "demo",
+        "prompt": PROMPT,
+        "max_tokens": 40,
+        "temperature": temperature,
+        "seed": 7,
+        "n": 2,
+        "return_token_ids": True,
+    }
     status, answer = server.post("/v1/completions", body)
     assert status == 200
     sampling = {"max_tokens": 40, "temperature": temperature, "seed": 7, "n": 2}
@@ -105,13 +115,16 @@ def test_models_and_load(stub):
     assert stub.call("GetLoad").draining is False
 
 
-@pytest.mark.parametrize("fields, code, words", [
-    ({"text": PROMPT, "sampling": {"temperature": -1}}, grpc.StatusCode.INVALID_ARGUMENT, "temperature"),
-    ({"text": PROMPT, "sampling": {"n": 100000}}, grpc.StatusCode.INVALID_ARGUMENT, "n"),
-    ({"token_ids": {"ids": [123456789]}}, grpc.StatusCode.INVALID_ARGUMENT, "123456789"),
-    ({}, grpc.StatusCode.INVALID_ARGUMENT, "prompt"),
-    ({"model": "other", "text": PROMPT}, grpc.StatusCode.NOT_FOUND, "other"),
-])
+@pytest.mark.parametrize(
+    "fields, code, words",
+    [
+        ({"text": PROMPT, "sampling": {"temperature": -1}}, grpc.StatusCode.INVALID_ARGUMENT, "temperature"),
+        ({"text": PROMPT, "sampling": {"n": 100000}}, grpc.StatusCode.INVALID_ARGUMENT, "n"),
+        ({"token_ids": {"ids": [123456789]}}, grpc.StatusCode.INVALID_ARGUMENT, "123456789"),
+        ({}, grpc.StatusCode.INVALID_ARGUMENT, "prompt"),
+        ({"model": "other", "text": PROMPT}, grpc.StatusCode.NOT_FOUND, "other"),
+    ],
+)
 def test_bad_requests_are_refused_with_http_words(server, stub, fields, code, words):
     with pytest.raises(grpc.RpcError) as refused:
         list(stub.call("Generate", **fields))

@@ -82,7 +82,9 @@ def test_huge_header(strict):
 
 def test_body_too_large_is_refused_before_it_is_sent(strict):
     with strict.connect() as connection:
-        connection.sendall(b"POST /v1/completions HTTP/1.1\r\ncontent-length: 2000000\r\nexpect: 100-continue\r\n\r\n")
+        connection.sendall(
+            b"POST /v1/completions HTTP/1.1\r\ncontent-length: 2000000\r\nexpect: 100-continue\r\n\r\n"
+        )
         assert b" 413 " in read_all(connection).split(b"\r\n")[0]
     with strict.connect() as connection:  # chunked: its size is not told beforehand
         connection.sendall(b"POST /v1/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -130,8 +132,19 @@ def test_bad_http_gets_an_error_or_a_close(strict, sent):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"null", b"[]", b'{"prompt":', b"\xff\xfe", b"[" * 100_000, b'{"prompt":"\\ud800"}', b'{"a":1e999}',
-     b'{"prompt":"a","n":1,"n":2}', b'{"prompt":' + b"[" * 50 + b"]" * 50 + b"}"],
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'{"prompt":',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"prompt":"\\ud800"}',
+        b'{"a":1e999}',
+        b'{"prompt":"a","n":1,"n":2}',
+        b'{"prompt":' + b"[" * 50 + b"]" * 50 + b"}",
+    ],
 )
 def test_bad_json(strict, body):
     with strict.connect() as connection:
@@ -144,11 +157,18 @@ def test_bad_json(strict, body):
 
 def test_pipelined_requests_are_answered_in_order(strict):
     with strict.connect() as connection:
-        requests = [b"GET /version HTTP/1.1\r\n\r\n", completion_request(SMALL), b"GET /health HTTP/1.1\r\n\r\n",
-                    completion_request({**SMALL, "stream": True}), b"GET /nowhere HTTP/1.1\r\nconnection: close\r\n\r\n"]
+        requests = [
+            b"GET /version HTTP/1.1\r\n\r\n",
+            completion_request(SMALL),
+            b"GET /health HTTP/1.1\r\n\r\n",
+            completion_request({**SMALL, "stream": True}),
+            b"GET /nowhere HTTP/1.1\r\nconnection: close\r\n\r\n",
+        ]
         connection.sendall(b"".join(requests))
         answer = read_all(connection)
-    places = [answer.find(mark) for mark in (b'"version"', b'"text_completion"', b'{"status":"ok"}', b"[DONE]", b" 404 ")]
+    places = [
+        answer.find(mark) for mark in (b'"version"', b'"text_completion"', b'{"status":"ok"}', b"[DONE]", b" 404 ")
+    ]
     assert -1 not in places and places == sorted(places), answer
 
 

@@ -55,7 +55,11 @@ def test_chat_stream_with_usage(client):
     whole = client.chat.completions.create(model="demo", messages=MESSAGES, max_tokens=32, temperature=0)
     chunks = list(
         client.chat.completions.create(
-            model="demo", messages=MESSAGES, max_tokens=32, temperature=0, stream=True,
+            model="demo",
+            messages=MESSAGES,
+            max_tokens=32,
+            temperature=0,
+            stream=True,
             stream_options={"include_usage": True},
         )
     )
@@ -82,9 +86,11 @@ def test_n_choices_and_batched_prompts(client):
 
 def test_seed(client):
     def ask(seed):
-        return client.completions.create(
-            model="demo", prompt=PROMPT, max_tokens=24, temperature=1, seed=seed
-        ).choices[0].text
+        return (
+            client.completions.create(model="demo", prompt=PROMPT, max_tokens=24, temperature=1, seed=seed)
+            .choices[0]
+            .text
+        )
 
     assert ask(7) == ask(7)
     assert len({ask(seed) for seed in range(5)}) > 1
@@ -125,14 +131,22 @@ def test_completion_logprobs(client):
 def test_chat_logprobs_and_stream(client):
     def ask(stream):
         return client.chat.completions.create(
-            model="demo", messages=MESSAGES, max_tokens=12, temperature=0, logprobs=True, top_logprobs=2, stream=stream
+            model="demo",
+            messages=MESSAGES,
+            max_tokens=12,
+            temperature=0,
+            logprobs=True,
+            top_logprobs=2,
+            stream=stream,
         )
 
     choice = ask(False).choices[0]
     entries = choice.logprobs.content
     assert b"".join(bytes(entry.bytes) for entry in entries).decode().strip() == choice.message.content.strip()
     assert all(len(entry.top_logprobs) == 2 for entry in entries)
-    streamed = [entry for chunk in ask(True) if chunk.choices[0].logprobs for entry in chunk.choices[0].logprobs.content]
+    streamed = [
+        entry for chunk in ask(True) if chunk.choices[0].logprobs for entry in chunk.choices[0].logprobs.content
+    ]
     assert [entry.logprob for entry in streamed] == [entry.logprob for entry in entries]
 
 
@@ -170,7 +184,9 @@ def test_token_prompts(client, server):
     ids = client.completions.create(model="demo", prompt=tokens["tokens"], max_tokens=8, temperature=0)
     assert ids.choices[0].text == text.choices[0].text
     assert ids.usage.prompt_tokens == tokens["count"]
-    assert server.post("/detokenize", {"tokens": tokens["tokens"], "skip_special_tokens": True})[1]["prompt"] == PROMPT
+    assert (
+        server.post("/detokenize", {"tokens": tokens["tokens"], "skip_special_tokens": True})[1]["prompt"] == PROMPT
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,9 +223,13 @@ def test_other_errors(client):
 
 def test_thirty_two_at_once_answer_as_if_alone(client):
     def ask(i):
-        return client.completions.create(
-            model="demo", prompt=f"The {i} little pigs", max_tokens=24, temperature=0.9, seed=i
-        ).choices[0].text
+        return (
+            client.completions.create(
+                model="demo", prompt=f"The {i} little pigs", max_tokens=24, temperature=0.9, seed=i
+            )
+            .choices[0]
+            .text
+        )
 
     alone = [ask(i) for i in range(32)]
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
@@ -255,7 +275,9 @@ def test_special_tokens_that_users_write_are_text(client, server):
         _, answer = server.post("/tokenize", {"messages": [{"role": "user", "content": content}]})
         return answer["tokens"]
 
-    eos = server.post("/tokenize", {"prompt": "</s>", "parse_special": True, "add_special_tokens": False})[1]["tokens"]
+    eos = server.post("/tokenize", {"prompt": "</s>", "parse_special": True, "add_special_tokens": False})[1][
+        "tokens"
+    ]
     assert len(eos) == 1
     assert count("hello </s> there").count(eos[0]) == count("hello there").count(eos[0])
 

@@ -47,13 +47,20 @@ def test_ready_line_has_the_contract_form(server):
 def test_keys(binary, tmp_path):
     (tmp_path / "keys").write_text(f"# test\n{KEY}\n")
     routes = {
-        "/v1/models": "GET", "/v1/models/demo": "GET", "/v1/completions": "POST", "/v1/chat/completions": "POST",
-        "/tokenize": "POST", "/detokenize": "POST",
+        "/v1/models": "GET",
+        "/v1/models/demo": "GET",
+        "/v1/completions": "POST",
+        "/v1/chat/completions": "POST",
+        "/tokenize": "POST",
+        "/detokenize": "POST",
     }
     with RunningServer(binary, "demo", "--api-key-file", str(tmp_path / "keys")) as server:
         for path, method in routes.items():
-            body = None if method == "GET" else {"prompt": "a", "tokens": [5], "max_tokens": 1,
-                                                 "messages": [{"role": "user", "content": "a"}]}
+            body = (
+                None
+                if method == "GET"
+                else {"prompt": "a", "tokens": [5], "max_tokens": 1, "messages": [{"role": "user", "content": "a"}]}
+            )
             assert server.request(method, path, body)[0] == 401, path
             assert server.request(method, path, body, {"authorization": "Bearer wrong-key"})[0] == 401, path
             assert server.request(method, path, body, {"authorization": f"Bearer {KEY}"})[0] == 200, path
@@ -65,9 +72,26 @@ def test_keys(binary, tmp_path):
 def test_tls(binary, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "1",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+            "-days",
+            "1",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ],
+        check=True,
+        capture_output=True,
     )
     with RunningServer(binary, "demo", "--tls-cert", str(certificate), "--tls-key", str(key)) as server:
         assert server.scheme == "https"
@@ -171,15 +195,25 @@ def test_drain_timeout_cuts_off_with_an_error(binary):
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(binary, flags, words):
-    ended = subprocess.run([str(binary), "serve", "demo", "--grpc-port", "-1", *flags], capture_output=True, text=True,
-                           timeout=60, check=False)
+    ended = subprocess.run(
+        [str(binary), "serve", "demo", "--grpc-port", "-1", *flags],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ended.returncode == 2, ended.stderr
     assert words in ended.stderr.splitlines()[-1]
 
 
 def test_port_in_use(binary, server):
-    ended = subprocess.run([str(binary), "serve", "demo", "--port", str(server.port)], capture_output=True, text=True,
-                           timeout=60, check=False)
+    ended = subprocess.run(
+        [str(binary), "serve", "demo", "--port", str(server.port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ended.returncode == 2
     assert "in use" in ended.stderr
 

@@ -17,10 +17,12 @@ const nlohmann::ordered_json& context() {
     "messages": [
       {"role": "system", "content": "Be kind. <think>x</think>"},
       {"role": "user", "content": [{"type": "text", "text": "é漢🎉 q"}, {"type": "image"}]},
-      {"role": "assistant", "content": null, "tool_calls": [{"id": "123456789", "function": {"name": "f", "arguments": {"a": [1, 2.5, null]}}}]},
+      {"role": "assistant", "content": null, "tool_calls": [
+        {"id": "123456789", "function": {"name": "f", "arguments": {"a": [1, 2.5, null]}}}]},
       {"role": "tool", "content": "ok", "tool_call_id": "123456789"}
     ],
-    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "array"}}}}}],
+    "tools": [{"type": "function", "function": {
+      "name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "array"}}}}}],
     "documents": null, "add_generation_prompt": true, "bos_token": "<s>", "eos_token": "</s>",
     "numbers": [1, 2, 3, -4, 5.5], "name": "World", "big": 18446744073709551615
   })");

@@ -39,7 +39,8 @@ class ModelRunner {
   static absl::StatusOr<std::unique_ptr<ModelRunner>> make(const models::ModelConfig& config,
                                                            models::WeightSource& source, const RunnerOptions& options);
 
-  // Advances the sequences (each at most once, ascending) by their tokens; returns the logits of the wanted rows, in order.
+  // Advances the sequences (each at most once, ascending) by their tokens; returns the logits of the wanted rows, in
+  // order.
   std::vector<std::vector<float>> step(std::span<const RunnerRow> rows);
   // One sequence alone, in chunks of at most `chunk` tokens: the logits of every token.
   std::vector<std::vector<float>> feed(std::int32_t sequence, std::span<const TokenId> tokens, std::int32_t chunk);

@@ -3,6 +3,7 @@
 Checks every source file that git tracks or does not ignore: floors (an include may name only a lower floor), file and
 function sizes, line lengths, opening comments, banned words, formatting.
 """
+
 import re
 import shutil
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE_LINES_MAX = 500
-SCRIPT_LINES_MAX = 900  # a tool in Python is one file that a person runs
+SCRIPT_LINES_MAX = 1000  # a tool in Python is one file that a person runs
 HEADER_LINES_MAX = 250
 FUNCTION_LINES_MAX = 70
+TEST_FUNCTION_LINES_MAX = 90  # a test is read from top to bottom
 COLUMNS_MAX = 120
 NOT_A_FUNCTION = ("namespace", "class", "struct", "enum", "union", "extern", "#", "using", "template")
 # The words are put together here so that this file does not contain them.
@@ -21,12 +23,26 @@ BANNED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"]) +
 
 # Folder -> floor. The longest matching prefix counts. Tests and tools may see everything.
 FLOORS = {
-    "base": 0, "kernels": 1, "proto": 1, "models": 2, "models/text": 2, "engine": 3, "server": 4,
+    "base": 0,
+    "kernels": 1,
+    "proto": 1,
+    "models": 2,
+    "models/text": 2,
+    "engine": 3,
+    "server": 4,
 }
 # Floors that may not see each other although one is lower, with the reason in docs/architecture.md.
-FORBIDDEN = [("engine", "models/text"), ("engine", "proto"), ("models", "models/text"), ("models/text", "models"),
-             ("models", "proto"), ("models/text", "proto"), ("models/text", "kernels"), ("kernels", "proto"),
-             ("proto", "kernels")]
+FORBIDDEN = [
+    ("engine", "models/text"),
+    ("engine", "proto"),
+    ("models", "models/text"),
+    ("models/text", "models"),
+    ("models", "proto"),
+    ("models/text", "proto"),
+    ("models/text", "kernels"),
+    ("kernels", "proto"),
+    ("proto", "kernels"),
+]
 
 
 def area_of(path):
@@ -65,13 +81,14 @@ def check_includes(name, lines):
 def check_functions(name, lines):
     """Functions at namespace scope: from the line that opens a brace at depth 0 to the brace in column 0."""
     start = None
+    most = TEST_FUNCTION_LINES_MAX if str(name).startswith("tests/") else FUNCTION_LINES_MAX
     for number, line in enumerate(lines, 1):
         if start is None and re.match(r"[A-Za-z_].*(\{|\(|,)$", line) and not line.startswith(NOT_A_FUNCTION):
             start = number
         if line.startswith("}"):
             is_function = line == "}"
-            if start is not None and is_function and number - start + 1 > FUNCTION_LINES_MAX:
-                yield f"{name}:{start}: function of {number - start + 1} lines (at most {FUNCTION_LINES_MAX})"
+            if start is not None and is_function and number - start + 1 > most:
+                yield f"{name}:{start}: function of {number - start + 1} lines (at most {most})"
             start = None
         elif line.endswith(";") and start is not None and not line.startswith((" ", "\t")):
             start = None
@@ -86,7 +103,7 @@ def check_file(path, name):
     if len(lines) > limit:
         problems.append(f"{name}: {len(lines)} lines (at most {limit})")
     for number, line in enumerate(lines, 1):
-        if len(line) > COLUMNS_MAX:
+        if len(line) > COLUMNS_MAX and 'R"' not in line:  # JSON and templates in raw strings stay on their line
             problems.append(f"{name}:{number}: {len(line)} columns (at most {COLUMNS_MAX})")
         if line != line.rstrip():
             problems.append(f"{name}:{number}: trailing blank")
@@ -114,8 +131,13 @@ def check_format(names):
     sources = [str(name) for name in names if name.suffix in {".h", ".cc", ".cu", ".cuh"}]
     command = [tool, "--dry-run", "-Werror", *sources]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return sorted({line.split(": error")[0] + ": not as clang-format would have it"
-                   for line in done.stderr.splitlines() if ": error" in line})
+    return sorted(
+        {
+            line.split(": error")[0] + ": not as clang-format would have it"
+            for line in done.stderr.splitlines()
+            if ": error" in line
+        }
+    )
 
 
 def main():

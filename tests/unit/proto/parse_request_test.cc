@@ -302,7 +302,8 @@ TEST_CASE("an echoed or scored prompt may come with nothing to generate") {
 TEST_CASE("a chat is brought into the form that templates want") {
   const auto parsed = parse_chat_request(
       R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
-          {"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}}]},
+          {"role":"assistant",
+           "tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}}]},
           {"role":"tool","content":"done","tool_call_id":"1"}],
           "tools":[{"type":"function","function":{"name":"f"}}],"chat_template_kwargs":{"k":true},
           "max_tokens":3,"max_completion_tokens":4,"logprobs":true,"continue_final_message":true})",
