@@ -75,8 +75,9 @@ class Pass {
   Pass(const EngineBenchOptions& options, LoadedModel& model, const kernels::cpu::MachineFigures& machine)
       : options_(options), model_(model), machine_(machine) {
     const models::ModelConfig& config = model.config;
-    parameters_ = static_cast<double>(models::parameter_count(config)) -
-                  static_cast<double>(config.vocab) * config.hidden * (config.tied_embeddings ? 0 : 1);
+    head_parameters_ = static_cast<double>(config.vocab) * config.hidden;
+    body_parameters_ =
+        static_cast<double>(models::parameter_count(config)) - head_parameters_ * (config.tied_embeddings ? 1 : 2);
     kv_bytes_per_token_ = static_cast<double>(model.transformer->kv_geometry(16, 1).bytes_per_token());
   }
 
@@ -128,8 +129,9 @@ class Pass {
     sums.tokens += prompt > 0 ? prompt : drawn;
     sums.sequences += static_cast<std::uint64_t>(std::max(after.running, before.running));
     sums.step_ms.push_back(seconds * 1e3);
+    // Every row goes through the layers, those that a token is drawn from through the head too; attention comes on top.
     const double rows = static_cast<double>(prompt > 0 ? prompt : drawn);
-    const double flops = 2 * parameters_ * rows;
+    const double flops = 2 * (body_parameters_ * rows + head_parameters_ * static_cast<double>(drawn));
     const double bytes = static_cast<double>(model_.transformer->bytes_per_step()) +
                          static_cast<double>(after.kv_tokens_read - before.kv_tokens_read) * kv_bytes_per_token_;
     const double peak =
@@ -182,7 +184,8 @@ class Pass {
   const EngineBenchOptions& options_;
   LoadedModel& model_;
   const kernels::cpu::MachineFigures& machine_;
-  double parameters_ = 0;          // that a token is multiplied with
+  double body_parameters_ = 0;     // in the layers: what every token is multiplied with
+  double head_parameters_ = 0;     // in the head: what a token is drawn with
   double kv_bytes_per_token_ = 0;  // all layers
   std::shared_ptr<engine::EventQueue> queue_;
   Clock::time_point begin_;
