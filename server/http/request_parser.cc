@@ -62,6 +62,7 @@ std::size_t RequestParser::feed(std::string_view bytes) {
   beast::error_code code;
   const std::size_t used = beast_->parser.put(boost::asio::buffer(bytes.data(), bytes.size()), code);
   if (!code || code == http::error::need_more) {
+    check_framing();
     return used;
   }
   if (code == http::error::body_limit) {
@@ -72,6 +73,17 @@ std::size_t RequestParser::feed(std::string_view bytes) {
     error_ = syntax_error("bad_http", 400, fmt::format("not a valid HTTP/1.1 request: {}", code.message()));
   }
   return used;
+}
+
+// A body whose end two readers could see in different places (RFC 9112, 6.3): a proxy in front might.
+void RequestParser::check_framing() {
+  if (!header_done() || error_) {
+    return;
+  }
+  const bool has_coding = beast_->parser.get().count(http::field::transfer_encoding) > 0;
+  if (has_coding && (!beast_->parser.chunked() || is_http_1_0())) {
+    error_ = syntax_error("bad_http", 400, "not a valid HTTP/1.1 request: the only transfer-encoding taken is chunked");
+  }
 }
 
 bool RequestParser::header_done() const {

@@ -34,6 +34,8 @@ class RequestParser {
   HttpRequest take();
 
  private:
+  void check_framing();
+
   struct Beast;
   const std::unique_ptr<Beast> beast_;
   openai::MaybeError error_;

@@ -30,7 +30,8 @@ TokenEntry entry(TokenId token, float logprob, std::string bytes, std::int64_t o
 
 constexpr const char* kUsage =
     R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":4},)"
-    R"("completion_tokens_details":{"reasoning_tokens":0,"accepted_prediction_tokens":2,"rejected_prediction_tokens":1}})";
+    R"("completion_tokens_details":{"reasoning_tokens":0,"accepted_prediction_tokens":2,)"
+    R"("rejected_prediction_tokens":1}})";
 
 Answer answer_of(ChoiceDelta choice) {
   Answer answer;
