@@ -119,12 +119,7 @@ void EngineCore::start(Request&& request) {
   state.request = std::move(request);
   state.counted_waiting = true;
   if (!reason.empty()) {
-    Event& event = outbox_[outbox_.add(state.request.events.get(), state.request.id, 0)];
-    event.finish = FinishReason::kError;
-    event.error = std::move(reason);
-    event.client_error = true;
-    ++stats_.finished[static_cast<std::size_t>(FinishReason::kError)];
-    leave_waiting_room(state);
+    refuse(state, reason);
     retired_.push_back(place);
     return;
   }
@@ -150,6 +145,18 @@ void EngineCore::start(Request&& request) {
     sequence.seed = choice_seed(state.seed, choice);
   }
   promote_sibling(state);
+}
+
+// Every choice that was asked for hears of it.
+void EngineCore::refuse(RequestState& state, const std::string& reason) {
+  for (std::int32_t choice = 0; choice < std::clamp(state.request.choices, 1, limits_.choices_max); ++choice) {
+    Event& event = outbox_[outbox_.add(state.request.events.get(), state.request.id, choice)];
+    event.finish = FinishReason::kError;
+    event.error = reason;
+    event.client_error = true;
+    ++stats_.finished[static_cast<std::size_t>(FinishReason::kError)];
+  }
+  leave_waiting_room(state);
 }
 
 // A choice gets its tokens only now: a dormant one costs nothing.

@@ -56,6 +56,7 @@ class EngineCore final : public Engine {
 
   void drain_commands();
   void start(Request&& request);
+  void refuse(RequestState& state, const std::string& reason);
   void activate(Sequence& sequence, RequestState& state);
   void apply_cancel(RequestId id, std::int32_t choice);
   void end_choices(RequestState& state, std::int32_t choice, FinishReason reason);

@@ -142,6 +142,7 @@ TEST_CASE("a request past its deadline ends, waiting or running", "[engine]") {
 TEST_CASE("what can never run is refused with a reason and harms nobody", "[engine]") {
   FakeEngine fake;
   engine::Request request = FakeEngine::request(1, 2048, 1);
+  request.choices = 3;
   fake.submit(request);
   engine::Request good = FakeEngine::request(2, 10, 3);
   fake.submit(good);
@@ -150,6 +151,7 @@ TEST_CASE("what can never run is refused with a reason and harms nobody", "[engi
   CHECK(fake.heard(1).last.finish == FinishReason::kError);
   CHECK(fake.heard(1).last.client_error);
   CHECK(fake.heard(1).last.error.find("2048 tokens") != std::string::npos);
+  CHECK(fake.heard(1, 2).last.client_error);  // every choice hears of it
   CHECK(fake.heard(2).last.error == "the request id is in use");
   fake.run();
   CHECK(fake.heard(2).ids() == fake.true_ids(good));
