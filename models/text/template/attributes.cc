@@ -91,44 +91,45 @@ absl::StatusOr<std::optional<Value>> own_item(Heap& heap, const Value& object, c
   const std::string& text = object.text();
   const std::size_t start = object.string()->ascii() ? position : byte_offset(text, position);
   COPPICE_RETURN_IF_ERROR(heap.budget().charge_text(object.string()->ascii() ? 1 : start));
-  COPPICE_ASSIGN_OR_RETURN(Value character, heap.string(text.substr(start, sequence_length(text[start]))));
+  COPPICE_ASSIGN_OR_RETURN(Value character,
+                           heap.string(text.substr(start, sequence_length(text[start])), object.string()->markup));
   return character;
 }
 
-// One end of a slice, as Python's slice.indices() clamps it; nothing when it is not an int.
-std::optional<std::int64_t> slice_end(const Value& value, std::int64_t otherwise, std::int64_t length, bool backwards) {
+// One end of a slice, as Python's slice.indices() clamps it.
+absl::StatusOr<std::int64_t> slice_end(const Value& value, std::int64_t otherwise, std::int64_t length,
+                                       bool backwards) {
   if (value.is_none()) {
     return otherwise;
   }
   if (!value.is_integral()) {
-    return std::nullopt;
+    return template_error(fmt::format("the parts of a slice must be ints, not '{}'", type_name(value)));
   }
   std::int64_t index = value.integer();
   index += index < 0 ? length : 0;
   return std::clamp<std::int64_t>(index, backwards ? -1 : 0, backwards ? length - 1 : length);
 }
 
-// Start, stop and step of a slice of `length` items; nothing when a part is not an int.
 struct SliceBounds {
   std::int64_t start, stop, step;
 };
-absl::StatusOr<std::optional<SliceBounds>> slice_bounds(const Value& start, const Value& stop, const Value& step,
-                                                        std::int64_t length) {
+
+absl::StatusOr<SliceBounds> slice_bounds(const Value& start, const Value& stop, const Value& step,
+                                         std::int64_t length) {
   if (!step.is_none() && !step.is_integral()) {
-    return std::nullopt;
+    return template_error("the step of a slice must be an int");
   }
   const std::int64_t stride = step.is_none() ? 1 : step.integer();
   if (stride == 0) {
     return template_error("a slice has step zero");
   }
   const bool backwards = stride < 0;
-  const auto first = slice_end(start, backwards ? length - 1 : 0, length, backwards);
-  const auto last = slice_end(stop, backwards ? -1 : length, length, backwards);
-  if (!first || !last) {
-    return std::nullopt;
-  }
+  SliceBounds bounds{};
+  COPPICE_ASSIGN_OR_RETURN(bounds.start, slice_end(start, backwards ? length - 1 : 0, length, backwards));
+  COPPICE_ASSIGN_OR_RETURN(bounds.stop, slice_end(stop, backwards ? -1 : length, length, backwards));
   // Beyond the length every step is the same; clamping keeps the walk from overflowing.
-  return SliceBounds{*first, *last, std::clamp<std::int64_t>(stride, -length - 1, length + 1)};
+  bounds.step = std::clamp<std::int64_t>(stride, -length - 1, length + 1);
+  return bounds;
 }
 
 Result slice_text(Heap& heap, const Value& object, const SliceBounds& bounds) {
@@ -189,25 +190,27 @@ Result get_slice(Heap& heap, const Value& object, const Value& start, const Valu
   }
   const bool sliceable =
       object.is_string() || object.is_list() || object.is_tuple() || object.is_object(ObjectKind::kRange);
-  std::optional<SliceBounds> bounds;
-  if (sliceable) {
-    COPPICE_ASSIGN_OR_RETURN(bounds, slice_bounds(start, stop, step, *length_of(object)));
+  if (!sliceable) {
+    return template_error(fmt::format("a '{}' cannot be sliced", type_name(object)));
   }
-  if (!bounds) {
-    COPPICE_ASSIGN_OR_RETURN(Value name, heap.string("slice"));
-    return absent(name.string());
-  }
+  COPPICE_ASSIGN_OR_RETURN(const SliceBounds bounds, slice_bounds(start, stop, step, *length_of(object)));
   if (object.is_string()) {
-    return slice_text(heap, object, *bounds);
+    return slice_text(heap, object, bounds);
   }
   const std::vector<Value>& items = as_sequence(object).items;
   std::vector<Value> result;
-  for (std::int64_t i = bounds->start; bounds->step > 0 ? i < bounds->stop : i > bounds->stop; i += bounds->step) {
+  for (std::int64_t i = bounds.start; bounds.step > 0 ? i < bounds.stop : i > bounds.stop; i += bounds.step) {
     COPPICE_RETURN_IF_ERROR(heap.budget().charge(1));
     result.push_back(items[static_cast<std::size_t>(i)]);
   }
-  return heap.sequence(object.is_object(ObjectKind::kRange) ? ObjectKind::kList : object.object()->kind,
-                       std::move(result));
+  if (!object.is_object(ObjectKind::kRange)) {
+    return heap.sequence(object.object()->kind, std::move(result));
+  }
+  // A part of a range is a range, and prints as one.
+  const std::vector<std::int64_t>& shown = as_sequence(object).range;
+  const std::int64_t stride = shown.size() > 2 ? shown[2] : 1;
+  return heap.range(shown[0] + bounds.start * stride, shown[0] + bounds.stop * stride, stride * bounds.step,
+                    std::move(result));
 }
 
 }  // namespace coppice::text

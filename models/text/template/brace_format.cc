@@ -27,7 +27,7 @@ absl::StatusOr<std::int64_t> bounded_number(std::string_view digits) {
 }
 
 // [[fill]align][sign][#][0][width][grouping][.precision][type]
-absl::StatusOr<FormatSpec> parse_spec(std::string_view text) {
+absl::StatusOr<FormatSpec> parse_spec(std::string_view text, bool is_number) {
   FormatSpec spec;
   const auto is_align = [](char c) { return c == '<' || c == '>' || c == '^' || c == '='; };
   const auto take_digits = [&text] {
@@ -37,7 +37,8 @@ absl::StatusOr<FormatSpec> parse_spec(std::string_view text) {
     return digits;
   };
   const std::size_t first = text.empty() ? 0 : sequence_length(text.front());
-  if (first > 0 && first < text.size() && is_align(text[first])) {
+  const bool fill_given = first > 0 && first < text.size() && is_align(text[first]);
+  if (fill_given) {
     spec.fill = text.substr(0, first);
     spec.align = text[first];
     text.remove_prefix(first + 1);
@@ -53,11 +54,9 @@ absl::StatusOr<FormatSpec> parse_spec(std::string_view text) {
     spec.alternate = true;
     text.remove_prefix(1);
   }
-  if (text.starts_with('0')) {
-    if (spec.align == '\0') {
-      spec.fill = "0";
-      spec.align = '=';
-    }
+  if (!fill_given && text.starts_with('0')) {  // zeros; between sign and digits when a number has no alignment
+    spec.fill = "0";
+    spec.align = spec.align == '\0' && is_number ? '=' : spec.align;
     text.remove_prefix(1);
   }
   COPPICE_ASSIGN_OR_RETURN(spec.width, bounded_number(take_digits()));
@@ -80,21 +79,39 @@ absl::StatusOr<FormatSpec> parse_spec(std::string_view text) {
   return spec;
 }
 
+// What str.format() refuses and the % operator does not.
+absl::Status check_number_spec(const FormatSpec& spec, const Value& value) {
+  const bool integer_type =
+      spec.type == '\0' ? !value.is_real() : std::string_view("dboxXcn").find(spec.type) != std::string_view::npos;
+  if (integer_type && spec.precision && !(spec.type == 'n' && value.is_real())) {
+    return template_error("a format gives an int a precision");
+  }
+  if (spec.type == 'c' && (spec.sign != '-' || spec.alternate)) {
+    return template_error("a format gives a character a sign");
+  }
+  const bool groups =
+      std::string_view(spec.grouping == ',' ? "boxXcn" : "cn").find(spec.type) == std::string_view::npos;
+  if (spec.grouping != '\0' && spec.type != '\0' && !groups) {
+    return template_error("a format groups digits that it cannot group");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> format_value(Heap& heap, const Value& value, std::string_view spec_text) {
   if (spec_text.empty()) {
     return to_text(heap, value);
   }
-  COPPICE_ASSIGN_OR_RETURN(FormatSpec spec, parse_spec(spec_text));
+  COPPICE_ASSIGN_OR_RETURN(FormatSpec spec, parse_spec(spec_text, value.is_number()));
   COPPICE_RETURN_IF_ERROR(heap.budget().charge_text(static_cast<std::size_t>(spec.width)));
   if (value.is_string()) {
-    if ((spec.type != '\0' && spec.type != 's') || spec.align == '=' || spec.sign != '-' || spec.alternate) {
-      return spec.align == '=' && spec.fill == "0" && spec.type != 'd'
-                 ? format_text({"0", '<', '-', false, '\0', spec.width, spec.precision, 's'}, value.text(), '<')
-                 : absl::StatusOr<std::string>(template_error("the format does not fit a string"));
+    if ((spec.type != '\0' && spec.type != 's') || spec.align == '=' || spec.sign != '-' || spec.alternate ||
+        spec.grouping != '\0') {
+      return template_error("the format does not fit a string");
     }
     return format_text(spec, value.text(), '<');
   }
   if (value.is_number()) {
+    COPPICE_RETURN_IF_ERROR(check_number_spec(spec, value));
     return format_number(spec, value);
   }
   return value.is_undefined() ? undefined_error(value)

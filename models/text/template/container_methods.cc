@@ -86,7 +86,7 @@ constexpr auto kListMethods =
     std::to_array<MethodName>({{"index", sequence_index}, {"count", sequence_count}, {"copy", copied}});
 constexpr auto kTupleMethods = std::to_array<MethodName>({{"index", sequence_index}, {"count", sequence_count}});
 // In Python, of no use to templates.
-constexpr std::array<std::string_view, 3> kTextUnsupported = {"encode", "translate", "maketrans"};
+constexpr std::array<std::string_view, 4> kTextUnsupported = {"encode", "translate", "maketrans", "casefold"};
 constexpr std::array<std::string_view, 5> kDictUnsafe = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr std::array<std::string_view, 8> kListUnsafe = {"append", "clear", "pop",    "reverse",
                                                          "insert", "sort",  "extend", "remove"};

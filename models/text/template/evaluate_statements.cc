@@ -184,6 +184,12 @@ Evaluator::FlowResult Evaluator::execute_form(const SetBlockStatement& set) {
   return Flow::kNormal;
 }
 
+// What a filter or call block made: jinja2 joins it to the output without str(), so it must be text.
+absl::Status Evaluator::write_block_result(const Value& value) {
+  return value.is_string() ? write(value.text())
+                           : template_error(fmt::format("a block makes a '{}', not text", type_name(value)));
+}
+
 Evaluator::FlowResult Evaluator::execute_form(const FilterBlockStatement& filter) {
   Flow flow = Flow::kNormal;
   COPPICE_ASSIGN_OR_RETURN(std::string text, capture(filter.body, &flow));
@@ -191,8 +197,7 @@ Evaluator::FlowResult Evaluator::execute_form(const FilterBlockStatement& filter
     return flow;
   }
   COPPICE_ASSIGN_OR_RETURN(Value value, apply_to_captured(filter.filter, std::move(text)));
-  COPPICE_ASSIGN_OR_RETURN(std::string result, to_text(heap_, value));
-  COPPICE_RETURN_IF_ERROR(write(result));
+  COPPICE_RETURN_IF_ERROR(write_block_result(value));
   return Flow::kNormal;
 }
 
@@ -207,8 +212,7 @@ Evaluator::FlowResult Evaluator::execute_form(const MacroStatement& macro) {
 Evaluator::FlowResult Evaluator::execute_form(const CallBlockStatement& call) {
   COPPICE_ASSIGN_OR_RETURN(Value caller, make_macro(call.caller));
   COPPICE_ASSIGN_OR_RETURN(Value value, call_expression(std::get<CallExpression>(call.call->form), &caller));
-  COPPICE_ASSIGN_OR_RETURN(std::string text, to_text(heap_, value));
-  COPPICE_RETURN_IF_ERROR(write(text));
+  COPPICE_RETURN_IF_ERROR(write_block_result(value));
   return Flow::kNormal;
 }
 

@@ -91,6 +91,7 @@ class Evaluator {
   absl::StatusOr<std::string> capture(const Block& block, Flow* flow);
   Result apply_to_captured(ExpressionPointer filter, std::string text);
   absl::Status write(std::string_view text);
+  absl::Status write_block_result(const Value& value);
 
   // Variables (variables.cc).
   Result lookup(SymbolId symbol, const StringRef& name) const;

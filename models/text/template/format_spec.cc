@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -94,6 +95,26 @@ std::string real_digits(double magnitude, char type, int precision, bool alterna
   return digits;
 }
 
+// A format without a type but with a precision: as "g", but always with a point or an exponent, which comes one digit
+// earlier (CPython's Py_DTSF_ADD_DOT_0).
+std::string plain_digits(double magnitude, int precision, bool alternate) {
+  precision = std::max(precision, 1);
+  const std::string scientific = real_digits(magnitude, 'e', precision - 1, alternate);
+  const std::size_t mark = scientific.find('e');
+  const int exponent = std::atoi(scientific.c_str() + mark + 1);
+  if (exponent < precision - 1 || magnitude == 0.0) {
+    const std::string digits = real_digits(magnitude, 'g', precision, alternate);
+    const bool whole = digits.find_first_of(".e") == std::string::npos;
+    return whole ? digits + ".0" : digits;
+  }
+  std::string mantissa = scientific.substr(0, mark);
+  if (!alternate && mantissa.find('.') != std::string::npos) {
+    mantissa.erase(mantissa.find_last_not_of('0') + 1);
+    mantissa.erase(mantissa.find_last_not_of('.') + 1);
+  }
+  return mantissa + scientific.substr(mark);
+}
+
 absl::StatusOr<std::string> format_real(const FormatSpec& spec, double value) {
   const bool negative = std::signbit(value) && !std::isnan(value);
   double magnitude = std::fabs(value);
@@ -107,12 +128,11 @@ absl::StatusOr<std::string> format_real(const FormatSpec& spec, double value) {
   } else if (spec.type == '%') {
     magnitude *= 100.0;
     digits = real_digits(magnitude, 'f', static_cast<int>(spec.precision.value_or(6)), spec.alternate);
+  } else if (spec.type == '\0') {
+    digits = plain_digits(magnitude, static_cast<int>(*spec.precision), spec.alternate);
   } else {
-    const char type = spec.type == '\0' || lower == 'n' ? 'g' : lower;
-    digits = real_digits(magnitude, type, static_cast<int>(spec.precision.value_or(6)), spec.alternate);
-    if (spec.type == '\0' && digits.find_first_of(".e") == std::string::npos) {
-      digits += ".0";
-    }
+    digits = real_digits(magnitude, lower == 'n' ? 'g' : lower, static_cast<int>(spec.precision.value_or(6)),
+                         spec.alternate);
   }
   if (spec.type == '%') {
     digits += '%';

@@ -41,13 +41,7 @@ Result range_function(Heap& heap, const Arguments& arguments) {
   for (std::uint64_t i = 0; i < count; ++i) {
     items.emplace_back(start + static_cast<std::int64_t>(i) * step);
   }
-  COPPICE_ASSIGN_OR_RETURN(Value value, heap.sequence(ObjectKind::kRange, std::move(items)));
-  auto& shown = static_cast<Sequence&>(*value.object()).range;
-  shown = {start, stop};
-  if (step != 1) {
-    shown.push_back(step);
-  }
-  return value;
+  return heap.range(start, stop, step, std::move(items));
 }
 
 // dict(mapping or pairs, **names): the entries.
@@ -55,6 +49,9 @@ absl::StatusOr<std::vector<std::pair<Value, Value>>> dict_entries(Heap& heap, co
   std::vector<std::pair<Value, Value>> entries;
   if (arguments.positional.size() > 1) {
     return template_error("dict() and namespace() take at most one position");
+  }
+  if (!arguments.positional.empty() && arguments.positional[0].is_undefined()) {
+    return undefined_error(arguments.positional[0]);
   }
   if (!arguments.positional.empty() && arguments.positional[0].is_dict()) {
     entries = as_dict(arguments.positional[0]).entries;

@@ -28,6 +28,16 @@ Result Heap::sequence(ObjectKind kind, std::vector<Value> items) {
   return Value(object);
 }
 
+Result Heap::range(std::int64_t start, std::int64_t stop, std::int64_t step, std::vector<Value> items) {
+  COPPICE_ASSIGN_OR_RETURN(Value value, sequence(ObjectKind::kRange, std::move(items)));
+  auto& shown = static_cast<Sequence&>(*value.object()).range;
+  shown = {start, stop};
+  if (step != 1) {
+    shown.push_back(step);
+  }
+  return value;
+}
+
 Result Heap::dict(std::vector<std::pair<Value, Value>> entries) {
   COPPICE_ASSIGN_OR_RETURN(Dictionary * dictionary, make<Dictionary>(0));
   dictionary->entries.reserve(entries.size());

@@ -27,6 +27,8 @@ class Heap {
   Result sequence(ObjectKind kind, std::vector<Value> items);
   Result list(std::vector<Value> items) { return sequence(ObjectKind::kList, std::move(items)); }
   Result tuple(std::vector<Value> items) { return sequence(ObjectKind::kTuple, std::move(items)); }
+  // A range that prints as start, stop and step, with its items spelled out.
+  Result range(std::int64_t start, std::int64_t stop, std::int64_t step, std::vector<Value> items);
   // Later entries replace the values of equal earlier keys. Fails on a key that cannot be hashed.
   Result dict(std::vector<std::pair<Value, Value>> entries);
   Result iterator(const char* name, Iterator::Next next);

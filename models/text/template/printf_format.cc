@@ -142,6 +142,9 @@ class PrintfFormatter {
     if (position_ >= format_.size()) {
       return template_error("incomplete format");
     }
+    if (sequence_length(peek()) > 1) {
+      return template_error("unsupported format character");
+    }
     const char type = format_[position_++];
     if (type == '%') {
       result_ += '%';

@@ -8,6 +8,7 @@
 #include "models/text/template/filters.h"
 #include "models/text/template/format_spec.h"
 #include "models/text/template/methods.h"
+#include "models/text/template/operators.h"
 #include "models/text/template/printf_format.h"
 #include "models/text/template/text_form.h"
 #include "models/text/template/text_search.h"
@@ -25,11 +26,11 @@ Result soft_string(Heap& heap, const Value& value) {
   return heap.string(std::move(text));
 }
 
-template <std::string (*map)(std::string_view)>
+template <std::string (*map)(std::string_view), bool keeps_markup = true>
 Result mapped(Heap& heap, const Value& input, const Arguments& arguments) {
   COPPICE_RETURN_IF_ERROR(bind("filter", arguments, {}).status());
   COPPICE_ASSIGN_OR_RETURN(Value text, soft_string(heap, input));
-  return heap.string(map(text.text()), text.string()->markup);
+  return heap.string(map(text.text()), keeps_markup && text.string()->markup);
 }
 
 // jinja2's title: words begin after blanks, "-", and opening brackets.
@@ -134,15 +135,16 @@ Result truncate_filter(Heap& heap, const Value& input, const Arguments& argument
   if (!bound.is_none(3)) {
     COPPICE_ASSIGN_OR_RETURN(leeway, bound.integer(3, 5));
   }
-  if (!input.is_string()) {
-    return input.is_undefined() ? Result(input) : template_error("truncate needs a string");
-  }
   const auto end_length = static_cast<std::int64_t>(code_point_count(end));
   if (length < end_length || leeway < 0) {
     return template_error("truncate: the length or the leeway is too small");
   }
-  if (static_cast<std::int64_t>(input.string()->length) - leeway <= length) {
+  const auto size = length_of(input);
+  if (size && *size - leeway <= length) {
     return input;
+  }
+  if (!input.is_string()) {
+    return template_error(fmt::format("truncate cannot cut a '{}'", type_name(input)));
   }
   std::string_view kept = input.text();
   kept = kept.substr(0, byte_offset(kept, static_cast<std::size_t>(length - end_length)));
@@ -231,7 +233,7 @@ constexpr auto kFilters = std::to_array<FilterName>({
     {"upper", mapped<to_upper>},
     {"lower", mapped<to_lower>},
     {"capitalize", mapped<to_capitalized>},
-    {"title", mapped<title_words>},
+    {"title", mapped<title_words, false>},
     {"string", string_filter},
     {"trim", trim_filter},
     {"replace", replace_filter},

@@ -144,11 +144,11 @@ Result replace_method(Heap& heap, const Value& self, const Arguments& arguments)
 }
 
 // Pieces as a list of strings.
-Result string_list(Heap& heap, const std::vector<std::string_view>& pieces) {
+Result string_list(Heap& heap, const std::vector<std::string_view>& pieces, bool markup) {
   std::vector<Value> items;
   items.reserve(pieces.size());
   for (const std::string_view piece : pieces) {
-    COPPICE_ASSIGN_OR_RETURN(Value item, heap.string(std::string(piece)));
+    COPPICE_ASSIGN_OR_RETURN(Value item, heap.string(std::string(piece), markup));
     items.push_back(std::move(item));
   }
   return heap.list(std::move(items));
@@ -233,22 +233,24 @@ Result split_method(Heap& heap, const Value& self, const Arguments& arguments) {
   COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("split", arguments, {"sep", "maxsplit"}));
   COPPICE_ASSIGN_OR_RETURN(std::int64_t limit, bound.integer(1, -1));
   COPPICE_RETURN_IF_ERROR(heap.budget().charge_text(2 * self.text().size()));
+  const bool markup = self.string()->markup;
   if (bound.is_none(0)) {
-    return string_list(heap,
-                       from_right ? split_whitespace_right(self.text(), limit) : split_whitespace(self.text(), limit));
+    return string_list(
+        heap, from_right ? split_whitespace_right(self.text(), limit) : split_whitespace(self.text(), limit), markup);
   }
   COPPICE_ASSIGN_OR_RETURN(std::string_view separator, bound.text(0));
   if (separator.empty()) {
     return template_error("split() with an empty separator");
   }
   return string_list(
-      heap, from_right ? split_at_right(self.text(), separator, limit) : split_at(self.text(), separator, limit));
+      heap, from_right ? split_at_right(self.text(), separator, limit) : split_at(self.text(), separator, limit),
+      markup);
 }
 
 Result split_lines_method(Heap& heap, const Value& self, const Arguments& arguments) {
   COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("splitlines", arguments, {"keepends"}));
   COPPICE_RETURN_IF_ERROR(heap.budget().charge_text(self.text().size()));
-  return string_list(heap, split_lines(self.text(), bound.flag(0, false)));
+  return string_list(heap, split_lines(self.text(), bound.flag(0, false)), self.string()->markup);
 }
 
 template <bool from_right>
@@ -267,7 +269,7 @@ Result partition_method(Heap& heap, const Value& self, const Arguments& argument
   } else if (from_right) {
     std::swap(pieces[0], pieces[2]);
   }
-  COPPICE_ASSIGN_OR_RETURN(Value list, string_list(heap, pieces));
+  COPPICE_ASSIGN_OR_RETURN(Value list, string_list(heap, pieces, self.string()->markup));
   return heap.tuple(as_sequence(list).items);
 }
 

@@ -40,6 +40,12 @@ TEST_CASE("Errors say the line and what is wrong") {
         "chat template line 1: unsupported operand types for +: 'int' and 'str'");
   CHECK(render("{% for x in [1] %}\n{{ x }}\n{{ x() }}{% endfor %}").status().message() ==
         "chat template line 3: a 'int' cannot be called");
+  // Long enough not to fit a small string, and gone by the time the message is read if it is not copied.
+  CHECK(render("{{ ('an_attribute' ~ '_with_a_long_name')[0:0][99].more }}").status().message() ==
+        "chat template line 1: the object has no attribute or element '99'");
+  CHECK(render("{{ x[('an_attribute' ~ '_with_a_long_name')].more }}", {{"x", {1}}}).status().message() ==
+        "chat template line 1: the object has no attribute or element 'an_attribute_with_a_long_name'");
+  CHECK(render("{{ '%é' % 1 }}").status().message() == "chat template line 1: unsupported format character");
   CHECK(render("{% include 'x' %}").status().message() ==
         "chat template line 1: the tag 'include' is not supported in chat templates");
   CHECK(render("{% for x in y recursive %}{% endfor %}").status().message() ==
