@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/kv_pool.h"
-#include "engine/speculator.h"
+#include "engine/speculation/speculator.h"
 #include "kernels/backend.h"
 #include "kernels/sampling.h"
 

@@ -18,7 +18,7 @@
 #include "engine/plan_builder.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
-#include "engine/speculator.h"
+#include "engine/speculation/speculator.h"
 #include "engine/step_executor.h"
 
 namespace coppice::engine {

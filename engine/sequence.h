@@ -12,7 +12,7 @@
 #include "engine/kv_pool.h"
 #include "engine/radix_tree.h"
 #include "engine/request.h"
-#include "engine/speculator.h"
+#include "engine/speculation/speculator.h"
 #include "engine/step_plan.h"
 
 namespace coppice::engine {

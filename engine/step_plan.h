@@ -20,9 +20,8 @@
 
 namespace coppice::engine {
 
-// Index of a live sequence: stable while it lives, reused after. Keys the sampler's and the speculator's state.
-using SequenceSlot = std::int32_t;
-inline constexpr SequenceSlot kNoSequence = -1;
+using coppice::kNoSequence;
+using coppice::SequenceSlot;
 
 // One sequence's part of a step. Its token rows are plan.tokens[token_begin … token_begin + token_count): first the
 // linear ones at positions begin, begin + 1, …, then draft_count draft nodes, parents before children. Draft node i has

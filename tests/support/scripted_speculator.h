@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "engine/speculator.h"
+#include "engine/speculation/speculator.h"
 
 namespace coppice::testing {
 

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/types.h"
-#include "engine/step_plan.h"
 
 namespace coppice::engine {
 
