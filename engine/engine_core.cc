@@ -170,7 +170,7 @@ void EngineCore::activate(Sequence& sequence, RequestState& state) {
   sequence.scored = sequence.choice == 0 && request.sampling.prompt_logprobs >= 0 ? 0 : -1;
   sampler_.begin(sequence.slot, request.sampling, sequence.seed, request.prompt);
   if (speculator_) {
-    speculator_->begin(sequence.slot, request.tenant, request.prompt, request.prediction);
+    speculator_->begin(sequence.slot, request.tenant);
   }
 }
 
@@ -257,7 +257,7 @@ void EngineCore::finish(Sequence& sequence, FinishReason reason, const std::stri
     scheduler_.remove(sequence);
     sampler_.end(sequence.slot);
     if (speculator_) {
-      speculator_->end(sequence.slot);
+      end_drafts(sequence);
     }
   }
   state.choices[static_cast<std::size_t>(sequence.choice)] = kNoSequence;

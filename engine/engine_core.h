@@ -13,6 +13,7 @@
 #include "base/bounded_queue.h"
 #include "base/clock.h"
 #include "base/snapshot.h"
+#include "engine/draft_budget.h"
 #include "engine/engine.h"
 #include "engine/outbox.h"
 #include "engine/plan_builder.h"
@@ -62,7 +63,15 @@ class EngineCore final : public Engine {
   void end_choices(RequestState& state, std::int32_t choice, FinishReason reason);
   void expire_deadlines();
 
+  std::int32_t untaught(const Sequence& sequence) const;
+  std::int32_t teach(Sequence& sequence, std::int32_t tokens_max);
+  void teach_running(std::int32_t tokens_max);
+  void end_drafts(Sequence& sequence);
+  StepOutlook outlook();
   void propose_drafts();
+  void propose_draft(Sequence& sequence, float survival_min);
+  void take_drafts(std::int32_t count);
+  void learn_from_step(const StepResult& result);
   void run_step();
   void commit(const StepRow& row, std::span<const kernels::SamplingResult> results);
   void commit_scores(Sequence& sequence, std::span<const kernels::SamplingResult> results);
@@ -108,7 +117,12 @@ class EngineCore final : public Engine {
   std::vector<Command> drained_;
   std::vector<std::int32_t> retired_;  // requests whose last event goes out with this step
   std::vector<std::int32_t> path_;     // accepted draft nodes
-  std::uint64_t step_ns_ = 0;          // all steps, whole
+  StepCost step_cost_;
+  std::vector<SequenceSlot> drafting_;  // sequences with a proposal in this step
+  std::vector<DraftCandidate> candidates_;
+  std::vector<std::vector<std::uint8_t>> keep_;
+  std::vector<std::int32_t> prune_scratch_;
+  std::uint64_t step_ns_ = 0;  // all steps, whole
 };
 
 }  // namespace coppice::engine

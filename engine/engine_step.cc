@@ -11,6 +11,10 @@ namespace {
 
 using SteadyTime = std::chrono::steady_clock;
 
+// Tokens handed to the speculator while a step runs, beside one for each of its rows: a prompt found in the cache costs
+// no rows.
+constexpr std::int32_t kTeachBehind = 48;
+
 std::uint64_t ns_since(SteadyTime::time_point begin) {
   return static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyTime::now() - begin).count());
@@ -45,6 +49,9 @@ void EngineCore::run_step() {
     fail_step(status_line(status));
     return;
   }
+  if (speculator_) {  // while the device works
+    teach_running(kTeachBehind + plan_.token_count());
+  }
   const absl::StatusOr<StepResult> result = executor_->collect();
   plan_.moves.clear();
   if (!result.ok()) {
@@ -52,6 +59,7 @@ void EngineCore::run_step() {
     return;
   }
   count_step(*result);
+  learn_from_step(*result);
   COPPICE_CHECK(result->results.size() == plan_.logits_rows.size(), "one result a logits row");
   for (const StepRow& row : plan_.rows) {
     commit(row, result->results.subspan(static_cast<std::size_t>(row.logits_begin),
@@ -67,35 +75,6 @@ void EngineCore::count_step(const StepResult& result) {
   stats_.plan_ns += result.plan_ns;
   stats_.forward_ns += result.forward_ns;
   stats_.sample_ns += result.sample_ns;
-}
-
-// Rows and logits that the step has left go to guesses, in equal shares.
-void EngineCore::propose_drafts() {
-  stats_.draft_budget = 0;
-  if (!speculator_) {
-    return;
-  }
-  std::int32_t drawing = 0;
-  for (const SharingOrder::Entry& entry : scheduler_.order()) {
-    drawing += sequences_[entry.slot].draws() ? 1 : 0;
-  }
-  for (const SharingOrder::Entry& entry : scheduler_.order()) {
-    Sequence& sequence = sequences_[entry.slot];
-    if (!sequence.draws()) {
-      continue;
-    }
-    const std::int32_t output_left =
-        std::min(requests_[sequence.request].request.sampling.max_tokens - sequence.output_count(),
-                 limits_.model_tokens_max - sequence.token_count());
-    const std::int32_t room = scheduler_.draft_room(sequence);
-    const std::int32_t draft_max = std::min({draft_max_, room, std::max(1, room / drawing), output_left - 1});
-    --drawing;
-    if (draft_max > 0) {
-      stats_.draft_budget += draft_max;
-      speculator_->propose(sequence.slot, draft_max, sequence.draft);
-      scheduler_.take_draft(sequence);
-    }
-  }
 }
 
 void EngineCore::fail_step(const std::string& error) {
@@ -173,9 +152,8 @@ FinishReason EngineCore::commit_draws(Sequence& sequence, const StepRow& row,
     stats_.accepted_tokens += accepted;
     sequence.usage.accepted_prediction_tokens += gained;
     sequence.usage.rejected_prediction_tokens += row.draft_count - gained;
-    speculator_->observe(sequence.slot, std::span<const TokenId>(sequence.tokens).last(accepted + 1));
     if (row.draft_count > 0) {
-      speculator_->verified(sequence.slot, row.draft_count, gained);
+      speculator_->verified(sequence.slot, sequence.draft, path);
     }
   }
   return reason;

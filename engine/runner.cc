@@ -56,6 +56,7 @@ class Runner final : public StepExecutor {
                                     .positions = upload<std::int32_t>(plan.positions, arrays_.positions),
                                     .slots = upload<KvSlot>(plan.slots, arrays_.slots),
                                     .logits_rows = upload<std::int32_t>(plan.logits_rows, arrays_.logits_rows)};
+    const std::uint64_t attention_ns = backend_.operation_times().attention_ns;
     logits_ = model_.forward(inputs, attention, *cache_);
     result_ = StepResult{};
     result_.keys_attended = attention.keys_attended;
@@ -63,6 +64,7 @@ class Runner final : public StepExecutor {
     result_.shared_items = attention.shared_items;
     result_.depth = attention.depth;
     result_.plan_ns = ns_between(begin, planned);
+    result_.attention_ns = backend_.operation_times().attention_ns - attention_ns;
     result_.forward_ns = ns_between(planned, SteadyTime::now());
     return absl::OkStatus();
   }

@@ -8,6 +8,7 @@
 // gives up its pages and waits (its tokens stay, its KV is recomputed).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -42,6 +43,8 @@ class Scheduler {
   // Chooses the next step: sets planned_count, logits_count and scheduled of the chosen. Appends page copies that the
   // step must do first. Sequences whose pages could never be found land in unfit().
   void select(std::vector<PageCopy>& copies, EngineStats& stats);
+  // How many draft nodes the step may carry in all: free rows and logits.
+  std::int32_t drafts_max() const { return std::min(rows_left_, logits_left_); }
   // How many draft nodes `sequence` may carry in this step: free rows, logits and pages.
   std::int32_t draft_room(const Sequence& sequence) const;
   // Makes the pages of sequence.draft part of its table and its nodes part of the step.

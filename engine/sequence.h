@@ -66,6 +66,8 @@ struct Sequence {
   std::int32_t logits_count = 0;   // without drafts
   DraftTree draft;
 
+  std::int32_t taught = 0;  // leading tokens of prediction + `tokens` that the speculator knows
+
   // While another sequence computes a prefix that this one needs too: wait until it has.
   SequenceSlot leader = kNoSequence;
   Rank leader_rank;  // the slot may have a new tenant by now

@@ -22,6 +22,7 @@ struct StepResult {
   std::int32_t depth = 0;
   std::uint64_t plan_ns = 0;
   std::uint64_t forward_ns = 0;
+  std::uint64_t attention_ns = 0;  // of forward_ns; 0 where the device does not tell
   std::uint64_t sample_ns = 0;
 };
 

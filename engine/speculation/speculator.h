@@ -16,29 +16,50 @@ namespace coppice::engine {
 struct DraftTree {
   std::vector<TokenId> tokens;
   std::vector<std::int32_t> parents;  // index in `tokens`, or -1 = the sequence's last token
+  // The estimated probability that the node is reached and accepted, in (0, 1], never above its parent's: what the
+  // step's budget goes by (draft_budget.h).
+  std::vector<float> survival;
 
   void clear() {
     tokens.clear();
     parents.clear();
+    survival.clear();
+  }
+  void add(TokenId token, std::int32_t parent, float probability) {
+    tokens.push_back(token);
+    parents.push_back(parent);
+    survival.push_back(probability);
+  }
+  // Keeps the first `count` nodes: a tree again, since parents stand before their children.
+  void truncate(std::int32_t count) {
+    tokens.resize(static_cast<std::size_t>(count));
+    parents.resize(static_cast<std::size_t>(count));
+    survival.resize(static_cast<std::size_t>(count));
   }
   std::int32_t size() const { return static_cast<std::int32_t>(tokens.size()); }
 };
 
-// Owner: the engine. Thread: the engine's. State is keyed by slot, from begin() to end().
+// What tokens are to their sequence: all of a predicted output first, then all of the prompt, then outputs as they
+// come. Only outputs are worth remembering for other sequences.
+enum class TokenSource : std::uint8_t { kPrediction, kPrompt, kOutput };
+
+// Owner: the engine. Thread: the engine's. State is keyed by slot, from begin() to end(). No call may take longer than
+// its own tokens ask for: the engine hands long prompts over piece by piece.
 class Speculator {
  public:
   virtual ~Speculator() = default;
-  // A sequence starts; `prediction` is OpenAI's predicted output, often empty. What is learnt from a sequence stays
-  // with its tenant.
-  virtual void begin(SequenceSlot slot, std::string_view tenant, std::span<const TokenId> prompt,
-                     std::span<const TokenId> prediction) = 0;
-  // Tokens that were generated, in order.
-  virtual void observe(SequenceSlot slot, std::span<const TokenId> tokens) = 0;
-  // At most `draft_max` guesses of what follows the last observed token; `tree` comes empty and may stay so. Siblings
-  // carry different tokens.
-  virtual void propose(SequenceSlot slot, std::int32_t draft_max, DraftTree& tree) = 0;
-  // How the last proposal did: of `proposed` nodes `accepted` were drawn.
-  virtual void verified(SequenceSlot slot, std::int32_t proposed, std::int32_t accepted) = 0;
+  // A sequence starts. What is learnt from it stays with its tenant.
+  virtual void begin(SequenceSlot slot, std::string_view tenant) = 0;
+  // The sequence's next tokens, in order of `source`. The end of a long prompt may never come when the sequence is to
+  // end at once; its output still does.
+  virtual void observe(SequenceSlot slot, TokenSource source, std::span<const TokenId> tokens) = 0;
+  // At most `draft_max` guesses of what follows the last observed token, none that survives with less than
+  // `survival_min`; `tree` comes empty and may stay so. Siblings carry different tokens. The engine asks only when it
+  // has handed over all tokens of the sequence; it may verify fewer of the guesses, or none.
+  virtual void propose(SequenceSlot slot, std::int32_t draft_max, float survival_min, DraftTree& tree) = 0;
+  // What became of the sequence's last proposal, before its outcome is observed: `tree` is the part of it that was
+  // verified, `path` the nodes of `tree` that were accepted, from the root's child on.
+  virtual void verified(SequenceSlot slot, const DraftTree& tree, std::span<const std::int32_t> path) = 0;
   virtual void end(SequenceSlot slot) = 0;
 };
 

@@ -16,24 +16,26 @@ class ScriptedSpeculator final : public engine::Speculator {
  public:
   ScriptedSpeculator(std::uint64_t seed, std::int32_t vocab) : seed_(seed), vocab_(vocab) {}
 
-  void begin(engine::SequenceSlot slot, std::string_view /*tenant*/, std::span<const TokenId> /*prompt*/,
-             std::span<const TokenId> prediction) override {
-    states_[slot] = {{prediction.begin(), prediction.end()}, 0};
+  void begin(SequenceSlot slot, std::string_view /*tenant*/) override { states_[slot] = {}; }
+  void observe(SequenceSlot slot, engine::TokenSource source, std::span<const TokenId> tokens) override {
+    State& state = states_[slot];
+    if (source == engine::TokenSource::kPrediction) {
+      state.prediction.insert(state.prediction.end(), tokens.begin(), tokens.end());
+    } else if (source == engine::TokenSource::kOutput) {
+      state.output_count += tokens.size();
+    }
   }
-  void observe(engine::SequenceSlot slot, std::span<const TokenId> tokens) override {
-    states_[slot].output_count += tokens.size();
-  }
-  void verified(engine::SequenceSlot /*slot*/, std::int32_t /*proposed*/, std::int32_t /*accepted*/) override {}
-  void end(engine::SequenceSlot slot) override { states_.erase(slot); }
+  void verified(SequenceSlot /*slot*/, const engine::DraftTree& /*tree*/,
+                std::span<const std::int32_t> /*path*/) override {}
+  void end(SequenceSlot slot) override { states_.erase(slot); }
 
-  void propose(engine::SequenceSlot slot, std::int32_t draft_max, engine::DraftTree& tree) override {
+  void propose(SequenceSlot slot, std::int32_t draft_max, float /*survival_min*/, engine::DraftTree& tree) override {
     const State& state = states_[slot];
     std::int32_t parent = -1;
     const std::int32_t wanted = static_cast<std::int32_t>(random(static_cast<std::uint32_t>(draft_max) + 1));
     for (std::size_t at = state.output_count; at < state.prediction.size() && tree.size() < wanted; ++at) {
       add_decoys(tree, parent, state.prediction[at], wanted - 1);
-      tree.tokens.push_back(state.prediction[at]);
-      tree.parents.push_back(parent);
+      tree.add(state.prediction[at], parent, survival_below(tree, parent));
       parent = tree.size() - 1;
     }
     while (tree.size() < wanted && random(2) == 0) {  // guesses out of the blue, anywhere in the tree
@@ -50,6 +52,11 @@ class ScriptedSpeculator final : public engine::Speculator {
 
   std::uint32_t random(std::uint32_t bound) { return base::philox4x32(seed_, ++draws_, 0x5BEC)[0] % bound; }
 
+  // Anything up to the parent's: the budget may cut the tree anywhere.
+  float survival_below(const engine::DraftTree& tree, std::int32_t parent) {
+    const float most = parent < 0 ? 1.0F : tree.survival[static_cast<std::size_t>(parent)];
+    return random(4) == 0 ? most * 0.75F : most;
+  }
   static bool has_child(const engine::DraftTree& tree, std::int32_t parent, TokenId token) {
     for (std::size_t i = 0; i < tree.tokens.size(); ++i) {
       if (tree.parents[i] == parent && tree.tokens[i] == token) {
@@ -58,10 +65,9 @@ class ScriptedSpeculator final : public engine::Speculator {
     }
     return false;
   }
-  static void add_child(engine::DraftTree& tree, std::int32_t parent, TokenId token) {
+  void add_child(engine::DraftTree& tree, std::int32_t parent, TokenId token) {
     if (!has_child(tree, parent, token)) {
-      tree.tokens.push_back(token);
-      tree.parents.push_back(parent);
+      tree.add(token, parent, survival_below(tree, parent));
     }
   }
   // Wrong siblings (and children of theirs) before the right one, so that its KV must move when accepted.
@@ -80,7 +86,7 @@ class ScriptedSpeculator final : public engine::Speculator {
   const std::uint64_t seed_;
   const std::int32_t vocab_;
   std::uint64_t draws_ = 0;
-  std::map<engine::SequenceSlot, State> states_;
+  std::map<SequenceSlot, State> states_;
 };
 
 }  // namespace coppice::testing

@@ -24,7 +24,7 @@ std::vector<std::int32_t> accepted(const DraftTree& tree, const std::vector<Toke
 }  // namespace
 
 TEST_CASE("a chain is accepted as far as the draws agree", "[accept]") {
-  const DraftTree chain{{10, 11, 12}, {-1, 0, 1}};
+  const DraftTree chain{{10, 11, 12}, {-1, 0, 1}, {}};
   CHECK(accepted(chain, {10, 11, 12, 5}) == std::vector<std::int32_t>{0, 1, 2});
   CHECK(accepted(chain, {10, 11, 13, 12}) == std::vector<std::int32_t>{0, 1});
   CHECK(accepted(chain, {10, 13, 12, 5}) == std::vector<std::int32_t>{0});
@@ -35,7 +35,7 @@ TEST_CASE("a chain is accepted as far as the draws agree", "[accept]") {
 TEST_CASE("in a tree the branch of the draw is followed", "[accept]") {
   //  0:10 - 1:11       2:20 - 3:21 - 5:22
   //                         \ 4:23
-  const DraftTree tree{{10, 11, 20, 21, 23, 22}, {-1, 0, -1, 2, 2, 3}};
+  const DraftTree tree{{10, 11, 20, 21, 23, 22}, {-1, 0, -1, 2, 2, 3}, {}};
   CHECK(accepted(tree, {20, 1, 1, 21, 22, 9, 1}) == std::vector<std::int32_t>{2, 3, 5});
   CHECK(accepted(tree, {20, 1, 1, 23, 9, 9, 1}) == std::vector<std::int32_t>{2, 4});
   CHECK(accepted(tree, {10, 21, 1, 23, 9, 9, 1}) == std::vector<std::int32_t>{0});

@@ -1,0 +1,160 @@
+// EngineCore's guesses: handing tokens to the speculator, asking it for drafts, choosing which of them a step carries.
+#include <algorithm>
+#include <chrono>
+
+#include "base/check.h"
+#include "engine/engine_core.h"
+
+namespace coppice::engine {
+namespace {
+
+// Tokens handed to the speculator before a step, which waits for it: about 50 us. What is left is handed over while the
+// device works; a sequence whose tokens are not all known to the speculator drafts nothing in this step.
+constexpr std::int32_t kTeachBefore = 48;
+
+}  // namespace
+
+std::int32_t EngineCore::untaught(const Sequence& sequence) const {
+  const Request& request = requests_[sequence.request].request;
+  return static_cast<std::int32_t>(request.prediction.size()) + sequence.token_count() - sequence.taught;
+}
+
+// Hands over at most `tokens_max` of the sequence's next tokens; returns how many. With `ending`, all that others may
+// learn from: its output.
+std::int32_t EngineCore::teach(Sequence& sequence, std::int32_t tokens_max) {
+  const std::vector<TokenId>& prediction = requests_[sequence.request].request.prediction;
+  const auto predicted = static_cast<std::int32_t>(prediction.size());
+  const auto hand_over = [&](TokenSource source, std::span<const TokenId> all, std::int32_t begin, std::int32_t end) {
+    const std::int32_t count = std::min(end - begin, tokens_max);
+    if (count > 0) {
+      speculator_->observe(sequence.slot, source,
+                           all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)));
+      sequence.taught += count;
+      tokens_max -= count;
+    }
+    return std::max(count, 0);
+  };
+  std::int32_t done = hand_over(TokenSource::kPrediction, prediction, sequence.taught, predicted);
+  done += hand_over(TokenSource::kPrompt, sequence.tokens, sequence.taught - predicted, sequence.prompt_count);
+  done += hand_over(TokenSource::kOutput, sequence.tokens, sequence.taught - predicted, sequence.token_count());
+  return done;
+}
+
+// Sequences with few new tokens first: they are the ones that will draft.
+void EngineCore::teach_running(std::int32_t tokens_max) {
+  for (const bool short_ones : {true, false}) {
+    for (const SharingOrder::Entry& entry : scheduler_.order()) {
+      if (tokens_max <= 0) {
+        return;
+      }
+      Sequence& sequence = sequences_[entry.slot];
+      const std::int32_t count = untaught(sequence);
+      if (count > 0 && (count <= kTeachBefore) == short_ones) {
+        tokens_max -= teach(sequence, tokens_max);
+      }
+    }
+  }
+}
+
+// The speculator forgets the sequence but for what others may learn from it.
+void EngineCore::end_drafts(Sequence& sequence) {
+  const auto predicted = static_cast<std::int32_t>(requests_[sequence.request].request.prediction.size());
+  sequence.taught = std::max(sequence.taught, predicted + sequence.prompt_count);
+  teach(sequence, sequence.output_count());
+  speculator_->end(sequence.slot);
+}
+
+StepOutlook EngineCore::outlook() {
+  StepOutlook step;
+  step.nodes_max = scheduler_.drafts_max();
+  for (const SharingOrder::Entry& entry : scheduler_.order()) {
+    const Sequence& sequence = sequences_[entry.slot];
+    if (!sequence.in_step()) {
+      continue;
+    }
+    const double count = sequence.planned_count;
+    step.rows += sequence.planned_count;
+    step.keys_attended += count * (sequence.computed + (count + 1) / 2);
+    step.value += (count - 1) * kPromptRowValue;
+    step.value += sequence.draws() ? 1 : kPromptRowValue;
+    if (sequence.draws()) {
+      const double keys = sequence.token_count();
+      step.keys_per_node_min = step.keys_per_node_min == 0 ? keys : std::min(step.keys_per_node_min, keys);
+    }
+  }
+  return step;
+}
+
+void EngineCore::propose_drafts() {
+  stats_.draft_budget = 0;
+  if (!speculator_) {
+    return;
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  const StepOutlook step = outlook();
+  const float floor = step.value > 0 ? survival_floor(step_cost_, step) : 2.0F;
+  if (floor < 1) {
+    teach_running(kTeachBefore);
+    drafting_.clear();
+    candidates_.clear();
+    for (const SharingOrder::Entry& entry : scheduler_.order()) {
+      propose_draft(sequences_[entry.slot], floor);
+    }
+    take_drafts(choose_drafts(step_cost_, step, candidates_));
+  }
+  stats_.speculation_ns += static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count());
+}
+
+void EngineCore::propose_draft(Sequence& sequence, float survival_min) {
+  if (!sequence.draws() || untaught(sequence) > 0) {
+    return;
+  }
+  const std::int32_t output_left =
+      std::min(requests_[sequence.request].request.sampling.max_tokens - sequence.output_count(),
+               limits_.model_tokens_max - sequence.token_count());
+  const std::int32_t draft_max = std::min({draft_max_, scheduler_.draft_room(sequence), output_left - 1});
+  if (draft_max <= 0) {
+    return;
+  }
+  DraftTree& draft = sequence.draft;
+  speculator_->propose(sequence.slot, draft_max, survival_min, draft);
+  COPPICE_CHECK(draft.size() <= draft_max && draft.survival.size() == draft.tokens.size(), "a proposal in its bounds");
+  if (draft.size() == 0) {
+    return;
+  }
+  const auto member = static_cast<std::int32_t>(drafting_.size());
+  drafting_.push_back(sequence.slot);
+  for (std::int32_t node = 0; node < draft.size(); ++node) {
+    candidates_.push_back({draft.survival[static_cast<std::size_t>(node)], sequence.token_count() + 1, member, node});
+  }
+}
+
+// The first `count` candidates stay, the others go.
+void EngineCore::take_drafts(std::int32_t count) {
+  keep_.assign(drafting_.size(), {});
+  for (std::size_t i = 0; i < drafting_.size(); ++i) {
+    keep_[i].assign(static_cast<std::size_t>(sequences_[drafting_[i]].draft.size()), 0);
+  }
+  for (std::int32_t i = 0; i < count; ++i) {
+    const DraftCandidate& candidate = candidates_[static_cast<std::size_t>(i)];
+    keep_[static_cast<std::size_t>(candidate.member)][static_cast<std::size_t>(candidate.node)] = 1;
+  }
+  for (std::size_t i = 0; i < drafting_.size(); ++i) {
+    Sequence& sequence = sequences_[drafting_[i]];
+    prune(sequence.draft, keep_[i], prune_scratch_);
+    sequence.draft.truncate(std::min(sequence.draft.size(), scheduler_.draft_room(sequence)));
+    scheduler_.take_draft(sequence);
+    stats_.draft_budget += sequence.draft.size();
+  }
+}
+
+void EngineCore::learn_from_step(const StepResult& result) {
+  if (speculator_) {
+    const double whole = static_cast<double>(result.forward_ns + result.sample_ns);
+    const auto attention = static_cast<double>(result.attention_ns);
+    step_cost_.observe(plan_.token_count(), whole - attention, attention, static_cast<double>(result.keys_attended));
+  }
+}
+
+}  // namespace coppice::engine
