@@ -112,10 +112,11 @@ class Backend {
 
   OperationTimes operation_times() const { return times_; }
 
-  virtual std::string name() const = 0;            // "cpu", "cuda"
-  virtual std::string description() const = 0;     // instruction set, cores
-  virtual bool supports(DType weights) const = 0;  // at full speed
-  virtual int workers() const = 0;                 // how many workers attention items should keep busy
+  virtual std::string name() const = 0;              // "cpu", "cuda"
+  virtual std::string description() const = 0;       // instruction set, cores
+  virtual bool supports(DType weights) const = 0;    // at full speed
+  virtual int workers() const = 0;                   // how many workers attention items should keep busy
+  virtual std::int64_t available_bytes() const = 0;  // device memory that allocate() could still give
 
   virtual absl::StatusOr<Buffer> allocate(std::size_t bytes) = 0;  // zeroed; ResourceExhausted
   virtual void upload(const void* host, void* device, std::size_t bytes) = 0;

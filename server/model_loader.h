@@ -19,8 +19,8 @@
 
 namespace coppice::server {
 
-// device: auto, cpu, cuda. ERRORS: InvalidArgument for an unknown name; Unimplemented for a device this program was
-// built without.
+// device: auto, cpu, cuda. `auto` is the GPU where one can be used, else the CPU, with one line in the log that says
+// why. ERRORS: InvalidArgument for an unknown name and for `cuda` where there is none to use, saying why.
 absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string& device);
 
 // name: auto, f32, bf16, f16. ERRORS: InvalidArgument when the device has no such type at full speed.

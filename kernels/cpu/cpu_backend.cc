@@ -36,6 +36,7 @@ class CpuBackend : public Backend {
   }
   bool supports(DType weights) const override { return linear_.supports(weights); }
   int workers() const override { return context_.threads; }
+  std::int64_t available_bytes() const override { return base::available_memory_bytes(); }
 
   absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_zeroed(bytes); }
   void upload(const void* host, void* device, std::size_t bytes) override { std::memcpy(device, host, bytes); }

@@ -1,6 +1,7 @@
 """Routes that are not generation, keys, TLS, limits of the queue, shutdown."""
 
 import json
+import os
 import ssl
 import subprocess
 import threading
@@ -225,3 +226,22 @@ def test_json_log(binary):
         lines = [line for line in server.log if not line.startswith("ready: ")]
         entries = [json.loads(line) for line in lines]
         assert any("/v1/completions status 200" in entry["message"] for entry in entries)
+
+
+def test_without_a_gpu_cuda_is_refused_in_one_line(binary):
+    run = subprocess.run(
+        [binary, "serve", "demo", "--device", "cuda", "--port", "0", "--grpc-port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+    )
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1 and "--device cuda: " in run.stderr
+
+
+def test_without_a_gpu_auto_computes_on_the_cpu(binary, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with RunningServer(binary, "demo", "--device", "auto") as server:
+        assert server.request("GET", "/ready")[0] == 200
+        assert sum("computing on the CPU: " in line for line in server.log) == 1

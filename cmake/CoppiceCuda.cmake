@@ -1,0 +1,34 @@
+# Finds the CUDA compiler and decides whether the CUDA backend is built: sets COPPICE_WITH_CUDA. AUTO builds it where
+# nvcc is found, but not into sanitizer and fuzzing builds, which run no kernel. Included from the top level, because a
+# language must be enabled above every target that uses it.
+set(COPPICE_WITH_CUDA OFF)
+if(COPPICE_CUDA STREQUAL "ON" OR (COPPICE_CUDA STREQUAL "AUTO" AND NOT COPPICE_SANITIZE AND NOT COPPICE_FUZZ))
+  if(NOT CMAKE_CUDA_COMPILER)
+    find_program(COPPICE_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin /usr/local/cuda/bin)
+    if(COPPICE_NVCC)
+      set(CMAKE_CUDA_COMPILER ${COPPICE_NVCC})
+    endif()
+  endif()
+  if(CMAKE_CUDA_COMPILER)
+    set(COPPICE_WITH_CUDA ON)
+  elseif(COPPICE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "COPPICE_CUDA is ON but there is no nvcc in PATH, CUDA_HOME or /usr/local/cuda: install the CUDA "
+                        "Toolkit 13 (docs/gpu.md), or set COPPICE_CUDA to AUTO or OFF")
+  endif()
+endif()
+
+if(COPPICE_WITH_CUDA)
+  # Machine code for A100 and H100/H200, and PTX that the driver of a later chip translates.
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 90-virtual)
+  endif()
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+  if(NOT CMAKE_CUDA_HOST_COMPILER)
+    set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+  endif()
+  enable_language(CUDA)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  find_package(CUDAToolkit 12 REQUIRED)
+endif()
+message(STATUS "CUDA backend: ${COPPICE_WITH_CUDA}")

@@ -1,0 +1,64 @@
+// Opening libcoppice_cuda.so.
+#include "kernels/cuda/load.h"
+
+#include <dlfcn.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "absl/status/status.h"
+#include "fmt/format.h"
+#include "kernels/cuda/entry.h"
+
+namespace coppice::kernels::cuda {
+
+namespace {
+
+// "" when there is none.
+std::string find_library() {
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) {
+    return "";
+  }
+  const std::filesystem::path folder = program.parent_path();
+  for (const std::filesystem::path& place : {folder / kLibraryName, folder.parent_path() / "lib" / kLibraryName}) {
+    if (std::filesystem::exists(place, error)) {
+      return place.string();
+    }
+  }
+  return "";
+}
+
+// The linker's last complaint, in one line.
+std::string linker_error() {
+  const char* message = dlerror();
+  return message == nullptr ? "unknown error" : message;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> load_cuda_backend(const CudaOptions& options, const std::string& library) {
+  const std::string path = library.empty() ? find_library() : library;
+  if (path.empty()) {
+    return absl::UnimplementedError(
+        fmt::format("no {} beside the program or in ../lib: built without the CUDA backend", kLibraryName));
+  }
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    return absl::FailedPreconditionError(fmt::format("the CUDA backend cannot be loaded: {}", linker_error()));
+  }
+  auto* open = reinterpret_cast<OpenCuda*>(dlsym(handle, kEntryName));
+  if (open == nullptr) {
+    return absl::FailedPreconditionError(fmt::format("{} is no CUDA backend: {}", path, linker_error()));
+  }
+  const std::string identity = build_identity();
+  BackendResult result = absl::InternalError("the CUDA backend answered nothing");
+  if (const char* other = open(identity.c_str(), &options, &result); other != nullptr) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} is of another build ({}) than this program ({})", path, other, identity));
+  }
+  return result;
+}
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,41 @@
+// Copies from host to device through page-locked memory, so that the caller's memory is free again at once and the GPU
+// copies while the next piece is read. Small pieces (a step's arrays) are appended to a ring; large ones (weights) go
+// through it in parts that several threads read side by side, which is what makes loading from the page cache fast.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/cuda/runtime.h"
+
+namespace coppice::kernels::cuda {
+
+// Owner: the backend. Thread: its caller. The stream outlives it.
+class Staging {
+ public:
+  // threads: readers of large pieces. ERRORS: ResourceExhausted.
+  static absl::StatusOr<Staging> create(cudaStream_t stream, int threads);
+
+  // Enqueues a copy of `bytes`; `host` may be reused when this returns. Blocks only when more than the ring holds waits
+  // to be copied.
+  void upload(const void* host, void* device, std::size_t bytes);
+
+ private:
+  // A part of the ring, reused when its event has passed.
+  struct Segment {
+    Event done;
+    std::size_t used = 0;
+  };
+
+  void next_segment();
+  std::byte* segment_data(std::size_t index) const;
+
+  cudaStream_t stream_ = nullptr;
+  int threads_ = 1;
+  Buffer memory_;
+  std::vector<Segment> segments_;
+  std::size_t current_ = 0;
+};
+
+}  // namespace coppice::kernels::cuda
