@@ -1,0 +1,56 @@
+// How the host starts a kernel (README.md: a kernel is a struct).
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "primitives.cuh"
+
+namespace coppice::kernels::cuda {
+
+// A CUDA stream (cudaStream_t).
+using Stream = void*;
+
+struct LaunchShape {
+  std::int32_t blocks = 1;
+  std::int32_t threads = 32;  // a multiple of 32, at most Kernel::kThreadsMax
+  std::int32_t shared_bytes = 0;
+  std::int32_t blocks_y = 1;
+};
+
+template <typename Kernel>
+__global__ void __launch_bounds__(Kernel::kThreadsMax, Kernel::kBlocksPerMultiprocessor)
+    kernel_entry(const __grid_constant__ typename Kernel::Params params) {
+  Kernel::run(params);
+}
+
+// Lets the kernel use its kSharedBytesMax of dynamic shared memory. Once per kernel and device, before the first
+// launch; unnecessary up to 48 KiB. 0, or a cudaError_t.
+template <typename Kernel>
+int prepare_kernel() {
+  return static_cast<int>(
+      cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, Kernel::kSharedBytesMax));
+}
+
+// How many blocks of this shape a multiprocessor holds at once; 0: none, or an error.
+template <typename Kernel>
+std::int32_t resident_blocks(std::int32_t threads, std::int32_t shared_bytes) {
+  int blocks = 0;
+  if (cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel_entry<Kernel>, threads,
+                                                    static_cast<std::size_t>(shared_bytes)) != cudaSuccess) {
+    return 0;
+  }
+  return blocks;
+}
+
+// Enqueues the kernel. 0, or the cudaError_t of the launch.
+template <typename Kernel>
+int launch(const LaunchShape& shape, const typename Kernel::Params& params, Stream stream) {
+  const dim3 grid(static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.blocks_y));
+  kernel_entry<Kernel><<<grid, static_cast<unsigned>(shape.threads), static_cast<std::size_t>(shape.shared_bytes),
+                         static_cast<cudaStream_t>(stream)>>>(params);
+  return static_cast<int>(cudaGetLastError());
+}
+
+}  // namespace coppice::kernels::cuda
