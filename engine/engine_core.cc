@@ -290,7 +290,7 @@ void EngineCore::retire() {
 
 void EngineCore::publish(std::uint64_t begin_ns) {
   step_ns_ += now_ns() - begin_ns;
-  stats_.other_ns = step_ns_ - stats_.plan_ns - stats_.forward_ns - stats_.sample_ns;
+  stats_.other_ns = step_ns_ - stats_.plan_ns - stats_.speculation_ns - stats_.forward_ns - stats_.sample_ns;
   stats_.running = scheduler_.running();
   stats_.waiting = scheduler_.waiting();
   stats_.pages_total = scheduler_.pool().pages();

@@ -28,6 +28,7 @@ std::string status_line(const absl::Status& status) {
 
 void EngineCore::run_step() {
   const auto begin = SteadyTime::now();
+  const std::uint64_t speculation_before = stats_.speculation_ns;
   plan_.clear_rows();
   scheduler_.select(plan_.copies, stats_);
   for (const SequenceSlot slot : scheduler_.unfit()) {
@@ -35,7 +36,7 @@ void EngineCore::run_step() {
   }
   propose_drafts();
   builder_.build(scheduler_.order(), plan_);
-  stats_.plan_ns += ns_since(begin);
+  stats_.plan_ns += ns_since(begin) - (stats_.speculation_ns - speculation_before);
   if (plan_.empty()) {
     // Nothing is in flight and nothing can be planned: somebody must go, or all would wait for ever.
     const SequenceSlot oldest = scheduler_.oldest();
@@ -50,7 +51,9 @@ void EngineCore::run_step() {
     return;
   }
   if (speculator_) {  // while the device works
+    const auto teaching = SteadyTime::now();
     teach_running(kTeachBehind + plan_.token_count());
+    stats_.speculation_ns += ns_since(teaching);
   }
   const absl::StatusOr<StepResult> result = executor_->collect();
   plan_.moves.clear();

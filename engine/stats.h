@@ -31,8 +31,8 @@ struct EngineStats {
   std::uint64_t kv_tokens_read = 0;         // keys × items
   std::array<std::uint64_t, 6> finished{};  // by FinishReason
   // nanoseconds spent, summed
-  std::uint64_t plan_ns = 0;         // drafting is a part of it
-  std::uint64_t speculation_ns = 0;  // choosing drafts, of plan_ns
+  std::uint64_t plan_ns = 0;
+  std::uint64_t speculation_ns = 0;  // learning from tokens, proposing and choosing drafts
   std::uint64_t forward_ns = 0;
   std::uint64_t sample_ns = 0;
   std::uint64_t other_ns = 0;

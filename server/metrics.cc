@@ -124,6 +124,7 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   constexpr const char* kStep = "coppice:step_seconds_total";
   constexpr const char* kStepHelp = "Time of engine steps by part";
   page.counter_seconds(kStep, kStepHelp, "plan", stats.plan_ns);
+  page.counter_seconds(kStep, kStepHelp, "speculation", stats.speculation_ns);
   page.counter_seconds(kStep, kStepHelp, "forward", stats.forward_ns);
   page.counter_seconds(kStep, kStepHelp, "sample", stats.sample_ns);
   page.counter_seconds(kStep, kStepHelp, "other", stats.other_ns);
