@@ -141,7 +141,7 @@ void EngineCore::start(Request&& request) {
     sequence.slot = slot;
     sequence.request = place;
     sequence.choice = choice;
-    sequence.rank = {state.request.priority, state.order, choice};
+    sequence.rank = {.priority = state.request.priority, .order = state.order, .choice = choice};
     sequence.seed = choice_seed(state.seed, choice);
   }
   promote_sibling(state);

@@ -2,6 +2,8 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 
 #include "base/check.h"
 
@@ -21,18 +23,36 @@ Scheduler::Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& seq
 void Scheduler::enqueue(Sequence& sequence) {
   COPPICE_CHECK(sequence.token_count() > 0, "a sequence starts with at least one token");
   sequence.state = SequenceState::kWaiting;
-  waiting_.insert({sequence.rank, sequence.slot});
+  sequence.state_since = step_;
+  if (sequence.tenant < 0) {
+    sequence.tenant = tenants_.enter(requests_[sequence.request].request.tenant);
+  }
+  const Key key{sequence.rank, sequence.slot};
+  waiting_.insert(key);
+  if (sequence.rank.fresh) {
+    tenants_[sequence.tenant].waiting.insert(key);
+  }
 }
 
 void Scheduler::remove(Sequence& sequence) {
   if (sequence.state == SequenceState::kRunning) {
     leave_running(sequence);
   } else if (sequence.state == SequenceState::kWaiting) {
-    waiting_.erase({sequence.rank, sequence.slot});
-    std::erase(holders_, sequence.slot);
+    leave_waiting(sequence);
   }
   drop_pages(sequence);
   sequence.state = SequenceState::kDormant;
+  if (sequence.tenant >= 0) {
+    tenants_.leave(sequence.tenant);
+    sequence.tenant = -1;
+  }
+}
+
+void Scheduler::leave_waiting(Sequence& sequence) {
+  const Key key{sequence.rank, sequence.slot};
+  waiting_.erase(key);
+  tenants_[sequence.tenant].waiting.erase(key);
+  std::erase(holders_, sequence.slot);
 }
 
 void Scheduler::leave_running(Sequence& sequence) {
@@ -40,6 +60,7 @@ void Scheduler::leave_running(Sequence& sequence) {
   COPPICE_CHECK(place != running_.end() && place->slot == sequence.slot, "a running sequence is in the list");
   running_.erase(place);
   order_.remove(sequence.slot);
+  --tenants_[sequence.tenant].running;
 }
 
 void Scheduler::page_replaced(Sequence& sequence) {
@@ -69,6 +90,8 @@ void Scheduler::preempt(Sequence& sequence, EngineStats& stats) {
 void Scheduler::fork(const Sequence& parent, Sequence& child) {
   const std::int32_t shared = child.prompt_count - 1;  // the last token is computed again, for its logits
   COPPICE_CHECK(parent.computed >= parent.prompt_count && child.pages.empty(), "a fork needs the prompt's KV");
+  child.rank.fresh = false;
+  child.rank.order = parent.rank.order;
   child.pages = PageTable(pool_);
   match_prefix(child);
   child.computed = child.pages.size() * pool_.page_size();
@@ -88,31 +111,97 @@ void Scheduler::fork(const Sequence& parent, Sequence& child) {
 }
 
 void Scheduler::select(std::vector<PageCopy>& copies, EngineStats& stats) {
+  ++step_;
   unfit_.clear();
   rows_left_ = limits_.step_tokens_max;
   logits_left_ = limits_.step_logits_max;
   make_way(stats);
-  select_running(true, copies, stats);
-  select_running(false, copies, stats);
+  make_way_for_tenants(stats);
+  select_decoding(copies, stats);
+  select_prompts(copies, stats);
   admit_waiting(copies, stats);
+  top_up_prompts(copies, stats);
 }
 
-void Scheduler::select_running(bool decoding, std::vector<PageCopy>& copies, EngineStats& stats) {
+void Scheduler::select_decoding(std::vector<PageCopy>& copies, EngineStats& stats) {
+  scratch_.assign(running_.begin(), running_.end());
+  for (const Key& key : scratch_) {
+    Sequence& sequence = sequences_[key.slot];
+    if (sequence.state == SequenceState::kRunning && sequence.pending() == 1) {
+      plan_rows(sequence, rows_left_, copies, stats);
+    }
+  }
+}
+
+// A prompt that may use rows of the half that the first in rank leaves to others.
+bool Scheduler::may_share_rows(const Sequence& first, const Sequence& other) const {
+  return other.rank.priority == first.rank.priority &&
+         (tenants_[other.tenant].served < tenants_[first.tenant].served || other.pending() <= first.pending() / 2);
+}
+
+bool Scheduler::newcomer_wants_rows(const Sequence& first) const {
+  if (running() >= limits_.running_max) {
+    return false;
+  }
+  const std::vector<std::int32_t>& active = tenants_.active();
+  return std::any_of(active.begin(), active.end(), [&](std::int32_t tenant) {
+    const Key* head = first_of_line(tenant, first.rank.priority);
+    return head != nullptr && may_share_rows(first, sequences_[head->slot]);
+  });
+}
+
+// The first in rank, then those who may share with it: least served tenant first, then the shortest.
+void Scheduler::select_prompts(std::vector<PageCopy>& copies, EngineStats& stats) {
+  scratch_.clear();
+  std::copy_if(running_.begin(), running_.end(), std::back_inserter(scratch_),
+               [this](const Key& key) { return sequences_[key.slot].pending() > 1; });
+  if (scratch_.empty()) {
+    return;
+  }
+  Sequence& first = sequences_[scratch_.front().slot];
+  scratch_.erase(scratch_.begin());
+  std::erase_if(scratch_, [&](const Key& key) { return !may_share_rows(first, sequences_[key.slot]); });
+  const bool newcomer = newcomer_wants_rows(first);
+  const std::int32_t reserved = newcomer ? rows_left_ / kNewcomersIn : 0;
+  const bool alone = scratch_.empty() && !newcomer;
+  plan_rows(first, alone ? rows_left_ : (rows_left_ + 1) / 2, copies, stats);
+  std::sort(scratch_.begin(), scratch_.end(), [this](const Key& a, const Key& b) {
+    const Sequence& left = sequences_[a.slot];
+    const Sequence& right = sequences_[b.slot];
+    return std::tuple(tenants_[left.tenant].served, left.pending(), a.rank) <
+           std::tuple(tenants_[right.tenant].served, right.pending(), b.rank);
+  });
+  for (const Key& key : scratch_) {
+    Sequence& sequence = sequences_[key.slot];
+    if (sequence.state == SequenceState::kRunning) {
+      plan_rows(sequence, rows_left_ - reserved, copies, stats);
+    }
+  }
+}
+
+// Rows that nobody with a better claim wanted, in rank.
+void Scheduler::top_up_prompts(std::vector<PageCopy>& copies, EngineStats& stats) {
   scratch_.assign(running_.begin(), running_.end());
   for (const Key& key : scratch_) {
     Sequence& sequence = sequences_[key.slot];
     if (rows_left_ == 0) {
       return;
     }
-    if (sequence.state == SequenceState::kRunning && !sequence.in_step() && (sequence.pending() == 1) == decoding) {
-      plan_rows(sequence, copies, stats);
+    if (sequence.state == SequenceState::kRunning && sequence.pending() > std::max(1, sequence.planned_count)) {
+      rows_left_ += sequence.planned_count;
+      logits_left_ += sequence.logits_count;
+      sequence.scheduled = sequence.computed;
+      sequence.planned_count = 0;
+      sequence.logits_count = 0;
+      plan_rows(sequence, rows_left_, copies, stats);
     }
   }
 }
 
 // The law for a step, for one sequence: how many of its uncomputed tokens, and which logits of those.
-void Scheduler::plan_rows(Sequence& sequence, std::vector<PageCopy>& copies, EngineStats& stats) {
-  std::int32_t count = std::min({sequence.pending(), limits_.chunk_tokens_max, rows_left_});
+void Scheduler::plan_rows(Sequence& sequence, std::int32_t rows_max, std::vector<PageCopy>& copies,
+                          EngineStats& stats) {
+  std::int32_t count = std::min({sequence.pending(), limits_.chunk_tokens_max, rows_max});
   std::int32_t logits = 0;
   if (sequence.wants_scores()) {
     const std::int32_t from = std::max(sequence.computed, sequence.scored);  // first row whose logits are wanted
@@ -237,6 +326,9 @@ void Scheduler::advance(Sequence& sequence) {
   sequence.planned_count = 0;
   sequence.logits_count = 0;
   sequence.draft.clear();
+  tenants_.charge(sequence.tenant,
+                  kOutputCost * static_cast<std::uint64_t>(sequence.output_count() - sequence.charged));
+  sequence.charged = sequence.output_count();
   if (pool_.pages_for(sequence.token_count()) < sequence.pages.size()) {  // rejected drafts had more
     sequence.pages.truncate(pool_.pages_for(sequence.token_count()));
     sequence.pages_identity = ++identities_;

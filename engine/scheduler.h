@@ -4,8 +4,8 @@
 // One step: select() gives every chosen sequence its planned_count and pages; offer_draft() may add drafts from what
 // budget is left; after the step advance() books what was computed. Order of service is Rank. Decoding sequences come
 // first in every step, so a long prompt never delays them; prompts share what rows are left; waiting sequences are
-// admitted while rows, places and pages last. When pages run out: cached pages go first, then the sequence last in rank
-// gives up its pages and waits (its tokens stay, its KV is recomputed).
+// admitted while rows, places and pages last, from the tenant that was served least. When pages run out: cached pages
+// go first, then the sequence last in rank gives up its pages and waits (its tokens stay, its KV is recomputed).
 #pragma once
 
 #include <algorithm>
@@ -20,12 +20,22 @@
 #include "engine/sharing_order.h"
 #include "engine/stats.h"
 #include "engine/step_plan.h"
+#include "engine/tenants.h"
 
 namespace coppice::engine {
 
-// Among waiting sequences of one priority those with the longest cached prefix come in first, so that prefixes are used
-// while they are there; but a sequence is overtaken at most kOvertakenMax times, and never once it has run.
+// Among waiting sequences of one tenant and priority those with the longest cached prefix come in first, so that
+// prefixes are used while they are there; but a sequence is overtaken by its own tenant's at most kOvertakenMax times,
+// and never once it has run.
 inline constexpr std::int32_t kOvertakenMax = 16;
+// Among tenants the one served least comes first. But the first of the line of a tenant that has nothing running goes
+// before those once it has waited so many steps, in order of arrival; and if another tenant of no better priority has
+// two or more running, that one's last, once it has run as long, gives up its place and pages for it.
+inline constexpr std::uint64_t kPatienceSteps = 16;
+// Rows of a step that prompts have between them. While others want them, the first in rank has one half; one part in
+// kNewcomersIn is kept for a request that is about to be admitted. Others are those of less served tenants, and prompts
+// at most half as long as what the first still has before it.
+inline constexpr std::int32_t kNewcomersIn = 4;
 
 // Owner: the engine. Thread: the engine's. Loops are bounded by limits.running_max and the number of live sequences.
 class Scheduler {
@@ -63,15 +73,12 @@ class Scheduler {
   std::int32_t waiting() const { return static_cast<std::int32_t>(waiting_.size()); }
   const KvPool& pool() const { return pool_; }
   const RadixTree& tree() const { return tree_; }
+  const Tenants& tenants() const { return tenants_; }
   // COPPICE_CHECKs pool.counts, pool.balance, sequence.counters, radix.* and order.contiguous.
   void check_integrity() const;
 
  private:
-  struct Key {
-    Rank rank;
-    SequenceSlot slot = kNoSequence;
-    bool operator<(const Key& other) const { return rank < other.rank; }
-  };
+  using Key = SequenceKey;
   enum class Room : std::uint8_t {
     kMade,   // the pages are free
     kLater,  // sequences of this step hold them: next step
@@ -88,11 +95,19 @@ class Scheduler {
   void preempt(Sequence& sequence, EngineStats& stats);
   static void drop_pages(Sequence& sequence);
   void leave_running(Sequence& sequence);
+  void leave_waiting(Sequence& sequence);
   void page_replaced(Sequence& sequence);
   void make_way(EngineStats& stats);
+  void make_way_for_tenants(EngineStats& stats);
+  Sequence* last_of_others(const Sequence& claimant);
+  bool could_have_room(const Sequence& claimant) const;
 
-  void select_running(bool decoding, std::vector<PageCopy>& copies, EngineStats& stats);
-  void plan_rows(Sequence& sequence, std::vector<PageCopy>& copies, EngineStats& stats);
+  void select_decoding(std::vector<PageCopy>& copies, EngineStats& stats);
+  void select_prompts(std::vector<PageCopy>& copies, EngineStats& stats);
+  void top_up_prompts(std::vector<PageCopy>& copies, EngineStats& stats);
+  bool may_share_rows(const Sequence& first, const Sequence& other) const;
+  bool newcomer_wants_rows(const Sequence& first) const;
+  void plan_rows(Sequence& sequence, std::int32_t rows_max, std::vector<PageCopy>& copies, EngineStats& stats);
   bool hold_pages(Sequence& sequence, std::int32_t token_count, std::vector<PageCopy>& copies, EngineStats& stats);
   bool starts_in_shared_page(const Sequence& sequence) const;
   std::int32_t missing_pages(const Sequence& sequence, std::int32_t token_count) const;
@@ -100,6 +115,12 @@ class Scheduler {
   void admit_waiting(std::vector<PageCopy>& copies, EngineStats& stats);
   bool admit_some(std::vector<PageCopy>& copies, EngineStats& stats);
   void choose_candidates();
+  void choose_tenant(std::int32_t priority);
+  void choose_from_line(std::int32_t priority);
+  bool out_of_patience(const Sequence& sequence) const;
+  bool may_give_way(const Sequence& sequence, const Sequence& claimant) const;
+  const Key* first_of_line(std::int32_t tenant, std::int32_t priority) const;
+  void count_overtaking(const Key& admitted, std::size_t later);
   Entry try_admit(Sequence& sequence, EngineStats& stats);
   void match_prefix(Sequence& sequence);
   bool enough_pages(const Sequence& sequence, std::int32_t need);
@@ -115,13 +136,18 @@ class Scheduler {
   KvPool pool_;
   RadixTree tree_;
   SharingOrder order_;
+  Tenants tenants_;
   absl::btree_set<Key> waiting_;
   std::vector<Key> running_;         // ascending
   std::vector<SequenceSlot> unfit_;  // of the last select()
   std::vector<Key> scratch_;         // what a loop walks while the lists change under it
   std::vector<Candidate> candidates_;
+  std::int32_t chosen_tenant_ = 0;     // whose line candidates_ are
+  std::uint64_t next_served_ = 0;      // the counter of the tenant after it
   std::vector<SequenceSlot> holders_;  // waiting sequences that hold pages (forked, not yet admitted)
   std::uint64_t identities_ = 0;       // page tables told apart so far
+  std::uint64_t admissions_ = 0;
+  std::uint64_t step_ = 0;
   std::int32_t rows_left_ = 0;
   std::int32_t logits_left_ = 0;
 };

@@ -1,5 +1,7 @@
 // The scheduler's door: which waiting sequences come in, what of their prefix is found, and who steps aside for them.
 #include <algorithm>
+#include <limits>
+#include <tuple>
 
 #include "base/check.h"
 #include "engine/scheduler.h"
@@ -35,6 +37,73 @@ void Scheduler::make_way(EngineStats& stats) {
   }
 }
 
+bool Scheduler::out_of_patience(const Sequence& sequence) const {
+  return tenants_[sequence.tenant].running == 0 && step_ - sequence.state_since >= kPatienceSteps;
+}
+
+// The first of the line of a tenant with nothing running has waited long enough: it comes in now, in the place of those
+// who are last in rank of tenants with two or more. The first in rank of all is never among them.
+void Scheduler::make_way_for_tenants(EngineStats& stats) {
+  if (waiting_.empty() || tenants_.active().size() < 2) {
+    return;
+  }
+  for (const std::int32_t tenant : tenants_.active()) {
+    const Tenants::Entry& entry = tenants_[tenant];
+    const Key* head = entry.waiting.empty() ? nullptr : first_of_line(tenant, entry.waiting.begin()->rank.priority);
+    if (head == nullptr || !out_of_patience(sequences_[head->slot]) || !could_have_room(sequences_[head->slot])) {
+      continue;
+    }
+    Sequence& sequence = sequences_[head->slot];
+    bool admitted = false;
+    for (Sequence* last = last_of_others(sequence); last != nullptr && !admitted; last = last_of_others(sequence)) {
+      preempt(*last, stats);
+      admitted = try_admit(sequence, stats) == Entry::kAdmitted;
+    }
+    if (!admitted) {
+      sequence.state_since = step_;  // there was no room even so: not again at once
+    }
+  }
+}
+
+bool Scheduler::may_give_way(const Sequence& sequence, const Sequence& claimant) const {
+  return sequence.tenant != claimant.tenant && tenants_[sequence.tenant].running >= 2 &&
+         sequence.rank.priority >= claimant.rank.priority && step_ - sequence.state_since >= kPatienceSteps;
+}
+
+// Who gives way to `claimant`: the last in rank of those who may, of the tenant with the most running. Null: nobody.
+Sequence* Scheduler::last_of_others(const Sequence& claimant) {
+  Sequence* chosen = nullptr;
+  for (const Key& key : running_) {
+    Sequence& sequence = sequences_[key.slot];
+    const std::int32_t mates = tenants_[sequence.tenant].running;
+    // The first in rank of all is never set back: not even when its mates have not run long enough to give way.
+    if (may_give_way(sequence, claimant) && key.slot != running_.front().slot &&
+        (chosen == nullptr || mates >= tenants_[chosen->tenant].running)) {
+      chosen = &sequence;
+    }
+  }
+  return chosen;
+}
+
+// Whether `claimant` would fit only because others give way, and if all did. Counts pages that others share as if they
+// came free, so it may say true where there is no room.
+bool Scheduler::could_have_room(const Sequence& claimant) const {
+  const std::int32_t need = missing_pages(claimant, claimant.pending());
+  if (running() < limits_.running_max && available_pages() >= need + running()) {
+    return false;
+  }
+  std::int64_t pages = available_pages();
+  bool place = running() < limits_.running_max;
+  for (const Key& key : running_) {
+    const Sequence& sequence = sequences_[key.slot];
+    if (may_give_way(sequence, claimant)) {
+      pages += sequence.pages.size();
+      place = true;
+    }
+  }
+  return place && pages >= need;
+}
+
 void Scheduler::admit_waiting(std::vector<PageCopy>& copies, EngineStats& stats) {
   while (running() < limits_.running_max && rows_left_ > 0) {
     if (!admit_some(copies, stats)) {
@@ -60,42 +129,103 @@ bool Scheduler::admit_some(std::vector<PageCopy>& copies, EngineStats& stats) {
     const Entry entry = try_admit(sequence, stats);
     if (entry == Entry::kFull) {
       full = key;
-    }
-    if (entry != Entry::kAdmitted) {
       continue;
     }
-    any = true;
-    for (std::size_t later = i + 1; later < candidates_.size(); ++later) {
-      if (candidates_[later].key < key) {
-        ++sequences_[candidates_[later].key.slot].overtaken;
+    any = true;  // admitted, or it waits for a leader and leaves the line to others
+    if (entry == Entry::kAdmitted) {
+      count_overtaking(key, i + 1);
+      plan_rows(sequence, rows_left_, copies, stats);
+      if (full.slot == kNoSequence && tenants_[sequence.tenant].served > next_served_) {
+        return true;  // another tenant's turn
       }
     }
-    plan_rows(sequence, copies, stats);
   }
   return any && full.slot == kNoSequence;
 }
 
-// The head of the waiting line, longest cached prefix first: one priority, and nobody from behind one that may not be
-// overtaken.
-void Scheduler::choose_candidates() {
-  constexpr std::size_t kCandidatesMax = 32;
-  candidates_.clear();
-  for (const Key& key : waiting_) {
-    const Sequence& sequence = sequences_[key.slot];
-    if (waits_for_leader(sequence)) {
-      continue;
+void Scheduler::count_overtaking(const Key& admitted, std::size_t later) {
+  for (; later < candidates_.size(); ++later) {
+    if (candidates_[later].key < admitted) {
+      ++sequences_[candidates_[later].key.slot].overtaken;
     }
-    if (candidates_.size() == kCandidatesMax ||
-        (!candidates_.empty() && key.rank.priority != candidates_.front().key.rank.priority)) {
+  }
+}
+
+// The first of the tenant's line with this priority that does not wait for a leader, or null.
+const SequenceKey* Scheduler::first_of_line(std::int32_t tenant, std::int32_t priority) const {
+  for (const Key& key : tenants_[tenant].waiting) {
+    if (key.rank.priority == priority && !waits_for_leader(sequences_[key.slot])) {
+      return &key;
+    }
+    if (key.rank.priority > priority) {
       break;
     }
-    const bool last = sequence.admitted || sequence.overtaken >= kOvertakenMax;
+  }
+  return nullptr;
+}
+
+// Those who may come in now, of one priority: one that has run before, or the head of one tenant's line.
+void Scheduler::choose_candidates() {
+  candidates_.clear();
+  next_served_ = std::numeric_limits<std::uint64_t>::max();
+  const auto first = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [this](const Key& key) { return !waits_for_leader(sequences_[key.slot]); });
+  if (first == waiting_.end()) {
+    return;
+  }
+  if (!first->rank.fresh) {
+    candidates_.push_back({*first, sequences_[first->slot].computed});
+    return;
+  }
+  choose_tenant(first->rank.priority);
+}
+
+// Whose first is out of patience, the first of them in rank; else the tenant served least.
+void Scheduler::choose_tenant(std::int32_t priority) {
+  const Key* impatient = nullptr;
+  const Key* least = nullptr;
+  const auto served = [this](const Key* key) { return tenants_[sequences_[key->slot].tenant].served; };
+  for (const std::int32_t tenant : tenants_.active()) {
+    const Key* head = first_of_line(tenant, priority);
+    if (head == nullptr) {
+      continue;
+    }
+    if (out_of_patience(sequences_[head->slot]) && (impatient == nullptr || *head < *impatient)) {
+      impatient = head;
+    }
+    const bool better =
+        least == nullptr || std::tuple(served(head), head->rank) < std::tuple(served(least), least->rank);
+    next_served_ = std::min(next_served_, better ? least == nullptr ? next_served_ : served(least) : served(head));
+    least = better ? head : least;
+  }
+  const bool lone = next_served_ == std::numeric_limits<std::uint64_t>::max();  // then there is no other to wait for
+  if (impatient != nullptr && !lone) {
+    chosen_tenant_ = sequences_[impatient->slot].tenant;
+    candidates_.push_back({*impatient, 0});
+    return;
+  }
+  chosen_tenant_ = sequences_[least->slot].tenant;
+  choose_from_line(priority);
+}
+
+// The head of the chosen tenant's line, longest cached prefix first, and nobody from behind one that may not be
+// overtaken.
+void Scheduler::choose_from_line(std::int32_t priority) {
+  constexpr std::size_t kCandidatesMax = 32;
+  for (const Key& key : tenants_[chosen_tenant_].waiting) {
+    const Sequence& sequence = sequences_[key.slot];
+    if (key.rank.priority < priority || waits_for_leader(sequence)) {
+      continue;
+    }
+    if (candidates_.size() == kCandidatesMax || key.rank.priority != priority) {
+      break;
+    }
     std::int32_t cached = sequence.computed;
     if (prefix_cache_ && waiting_.size() > 1 && sequence.pages.empty()) {
       cached = tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens);
     }
     candidates_.push_back({key, cached});
-    if (last) {
+    if (sequence.overtaken >= kOvertakenMax) {
       break;
     }
   }
@@ -156,17 +286,23 @@ void Scheduler::enter_running(Sequence& sequence, std::int32_t need, EngineStats
   while (sequence.pages.size() < pool_.pages_for(sequence.token_count())) {
     sequence.pages.append(pool_.allocate());
   }
-  waiting_.erase({sequence.rank, sequence.slot});
-  std::erase(holders_, sequence.slot);
+  leave_waiting(sequence);
+  if (sequence.rank.fresh) {
+    sequence.rank.fresh = false;
+    sequence.rank.order = ++admissions_;
+  }
   const Key key{sequence.rank, sequence.slot};
   running_.insert(std::upper_bound(running_.begin(), running_.end(), key), key);
   order_.insert(sequence.slot);
+  ++tenants_[sequence.tenant].running;
   sequence.state = SequenceState::kRunning;
+  sequence.state_since = step_;
   sequence.leader = kNoSequence;
   sequence.refused_pages = -1;
   sequence.pages_identity = ++identities_;
   if (!sequence.admitted) {
     sequence.admitted = true;
+    tenants_.charge(sequence.tenant, kInputCost * static_cast<std::uint64_t>(sequence.pending()));
     sequence.usage.cached_tokens = sequence.computed;
     stats.prompt_tokens += static_cast<std::uint64_t>(sequence.prompt_count);
     if (prefix_cache_) {

@@ -17,13 +17,20 @@
 
 namespace coppice::engine {
 
-// Who goes first: smaller is earlier. Total over live sequences, and unchanged for life, so the first in rank is never
-// set back for another's sake (invariant progress.first).
+// Who goes first: smaller is earlier. Total over live sequences, and unchanged from the first admission on, so the
+// first in rank is never set back for another's sake (invariant progress.first).
 struct Rank {
   std::int32_t priority = 0;
-  std::uint64_t order = 0;  // of arrival at the engine
+  bool fresh = true;        // never admitted
+  std::uint64_t order = 0;  // fresh: of arrival at the engine; else of admission
   std::int32_t choice = 0;
   auto operator<=>(const Rank&) const = default;
+};
+
+struct SequenceKey {
+  Rank rank;
+  SequenceSlot slot = kNoSequence;
+  bool operator<(const SequenceKey& other) const { return rank < other.rank; }
 };
 
 // Owner: the engine; lives until the events of its last choice are sent. Thread: the engine's.
@@ -76,7 +83,10 @@ struct Sequence {
   std::uint64_t event_step = 0;   // the step that event_index belongs to
   std::int32_t event_index = -1;  // of that step's event in the outbox
   bool admitted = false;          // has run before: counted, and its prefix look-up reported
-  std::int32_t overtaken = 0;     // admissions of others behind it in rank while it waited
+  std::int32_t tenant = -1;       // its number in Tenants while it waits or runs
+  std::int32_t charged = 0;       // output tokens charged to the tenant so far
+  std::uint64_t state_since = 0;  // the scheduler's step at which it began to wait or to run
+  std::int32_t overtaken = 0;     // admissions of others of its tenant behind it in rank while it waited
   // Did not fit when this many pages were available; not tried again until there are more.
   std::int32_t refused_pages = -1;
   Usage usage;
