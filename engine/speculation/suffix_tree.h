@@ -131,19 +131,16 @@ class SuffixTree {
     const Node& node = nodes_[place.node];
     return place.depth == node.depth ? node.first_child != kNoNode : inner_token(node, place.depth) != kNoToken;
   }
-  // Whether one token at most follows.
-  bool is_inside_edge(Place place) const { return place.depth != nodes_[place.node].depth; }
   std::int32_t depth() const { return static_cast<std::int32_t>(depth_); }
   std::size_t nodes() const { return nodes_.size() - 1 - free_node_count_; }
   std::size_t tokens() const { return token_count_; }
   // Memory in use: nodes, index, text, state of growing sequences.
   std::size_t bytes() const;
-  // Frees a part of the memory; the tree is of no use from the first call on. True while there is more: for letting go
-  // of a large tree without a pause.
+  // Frees a part of a tree that is of no use from then on; true while there is more. So a large one goes without a
+  // pause.
   bool dissolve();
 
-  // Whether every node, rider, count and label is as it must be; a sentence about the first that is not, or "".
-  // Slow: for tests.
+  // What is wrong with the first node, rider, count or label that is not as it must be, or "". Slow: for tests.
   std::string integrity_problem() const;
 
  private:
