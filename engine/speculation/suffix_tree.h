@@ -163,7 +163,6 @@ class SuffixTree {
     TokenId token = kNoToken;         // first of the edge
     std::uint32_t riders = kNoRider;  // actives that end inside the edge
   };
-
   // Where a suffix of a growing sequence ends, when that is a place others have too.
   struct Active {
     NodeId node = kNoNode;  // kNoNode: a leaf of its own, or at the depth limit
