@@ -9,6 +9,7 @@
 #include "engine/events.h"
 #include "engine/limits.h"
 #include "engine/request.h"
+#include "engine/speculation/corpus.h"
 #include "engine/stats.h"
 #include "kernels/backend.h"
 #include "models/transformer.h"
@@ -29,6 +30,11 @@ class Engine {
   virtual bool submit(Request request) = 0;
   // Any thread. Ends one choice (or, choice = -1, all) of a request within one step; unknown ids are ignored.
   virtual void cancel(RequestId request, std::int32_t choice) = 0;
+  // Any thread. Something to draft from: joins the owner's corpus of that name. False when the command queue is full.
+  // Without speculation it is forgotten at once.
+  virtual bool learn(Corpus corpus) = 0;
+  // Any thread. Drops the owner's corpus of that name, if there is one. False as above.
+  virtual bool forget(Corpus corpus) = 0;
   // Any thread. A copy of the numbers as of the last step.
   virtual EngineStats stats() const = 0;
 

@@ -17,6 +17,9 @@ constexpr std::uint64_t kSeedStream = 0x73656564;  // sets drawn seeds apart fro
 // Cancels that may stand in the command queue beside submissions before those are refused.
 constexpr std::size_t kCancelsQueued = 4096;
 
+// Tokens of put-off work between two looks at the commands when there is nothing else to do: about a millisecond.
+constexpr std::int32_t kCatchUpIdle = 1024;
+
 std::uint64_t fresh_seed(const EngineOptions& options) {
   if (options.seed_given) {
     return options.seed;
@@ -65,7 +68,7 @@ bool EngineCore::submit(Request request) {
     waiting_room_.fetch_sub(1);
     return false;
   }
-  if (!commands_.try_push({std::move(request), kSubmit})) {
+  if (!commands_.try_push({CommandKind::kSubmit, std::move(request), 0, {}})) {
     waiting_room_.fetch_sub(1);
     return false;
   }
@@ -73,9 +76,17 @@ bool EngineCore::submit(Request request) {
 }
 
 void EngineCore::cancel(RequestId request, std::int32_t choice) {
-  Command command{{}, std::max(choice, -1)};
+  Command command{CommandKind::kCancel, {}, std::max(choice, -1), {}};
   command.request.id = request;
   commands_.push(std::move(command));
+}
+
+bool EngineCore::learn(Corpus corpus) {
+  return commands_.try_push({CommandKind::kLearn, {}, 0, std::move(corpus)});
+}
+
+bool EngineCore::forget(Corpus corpus) {
+  return commands_.try_push({CommandKind::kForget, {}, 0, std::move(corpus)});
 }
 
 bool EngineCore::step() {
@@ -83,9 +94,11 @@ bool EngineCore::step() {
   ++step_number_;
   drain_commands();
   expire_deadlines();
-  const bool busy = sequences_.live() > 0;
+  bool busy = sequences_.live() > 0;
   if (busy) {
     run_step();
+  } else if (speculator_) {
+    busy = speculator_->catch_up(kCatchUpIdle);
   }
   outbox_.flush();
   retire();
@@ -99,10 +112,23 @@ bool EngineCore::step() {
 void EngineCore::drain_commands() {
   commands_.take(drained_);
   for (Command& command : drained_) {
-    if (command.cancel_choice == kSubmit) {
-      start(std::move(command.request));
-    } else {
-      apply_cancel(command.request.id, command.cancel_choice);
+    switch (command.kind) {
+      case CommandKind::kSubmit:
+        start(std::move(command.request));
+        break;
+      case CommandKind::kCancel:
+        apply_cancel(command.request.id, command.choice);
+        break;
+      case CommandKind::kLearn:
+        if (speculator_) {
+          speculator_->learn(std::move(command.corpus));
+        }
+        break;
+      case CommandKind::kForget:
+        if (speculator_) {
+          speculator_->forget(command.corpus);
+        }
+        break;
     }
   }
   drained_.clear();

@@ -41,6 +41,8 @@ class EngineCore final : public Engine {
 
   bool submit(Request request) override;
   void cancel(RequestId request, std::int32_t choice) override;
+  bool learn(Corpus corpus) override;
+  bool forget(Corpus corpus) override;
   EngineStats stats() const override { return published_.read(); }
   bool step() override;
   void wait_for_work() override { commands_.wait(); }
@@ -49,11 +51,13 @@ class EngineCore final : public Engine {
   const Scheduler& scheduler() const { return scheduler_; }  // for tests
 
  private:
+  enum class CommandKind : std::uint8_t { kSubmit, kCancel, kLearn, kForget };
   struct Command {
-    Request request;             // to submit, when choice_to_cancel is kSubmit
-    std::int32_t cancel_choice;  // else: end this choice, or all (-1), of request.id
+    CommandKind kind;
+    Request request;          // to submit; or whose id is to be cancelled
+    std::int32_t choice = 0;  // to cancel; -1: all
+    Corpus corpus;
   };
-  static constexpr std::int32_t kSubmit = -2;
 
   void drain_commands();
   void start(Request&& request);
@@ -66,6 +70,7 @@ class EngineCore final : public Engine {
   std::int32_t untaught(const Sequence& sequence) const;
   std::int32_t teach(Sequence& sequence, std::int32_t tokens_max);
   void teach_running(std::int32_t tokens_max);
+  void teach_behind(std::int32_t tokens_max);
   void end_drafts(Sequence& sequence);
   StepOutlook outlook();
   void propose_drafts();

@@ -11,6 +11,8 @@ namespace {
 // Tokens handed to the speculator before a step, which waits for it: about 50 us. What is left is handed over while the
 // device works; a sequence whose tokens are not all known to the speculator drafts nothing in this step.
 constexpr std::int32_t kTeachBefore = 48;
+// Tokens' worth of put-off work in each step.
+constexpr std::int32_t kCatchUpBehind = 32;
 
 }  // namespace
 
@@ -54,6 +56,12 @@ void EngineCore::teach_running(std::int32_t tokens_max) {
       }
     }
   }
+}
+
+// While the device works: sequences' tokens, then work that was put off.
+void EngineCore::teach_behind(std::int32_t tokens_max) {
+  teach_running(tokens_max);
+  speculator_->catch_up(kCatchUpBehind);
 }
 
 // The speculator forgets the sequence but for what others may learn from it.

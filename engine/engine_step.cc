@@ -52,7 +52,7 @@ void EngineCore::run_step() {
   }
   if (speculator_) {  // while the device works
     const auto teaching = SteadyTime::now();
-    teach_running(kTeachBehind + plan_.token_count());
+    teach_behind(kTeachBehind + plan_.token_count());
     stats_.speculation_ns += ns_since(teaching);
   }
   const absl::StatusOr<StepResult> result = executor_->collect();

@@ -74,4 +74,8 @@ std::optional<std::string> ApiKeys::tenant_of_bearer(std::string_view authorizat
   return is_bearer ? tenant(authorization.substr(kScheme.size())) : std::nullopt;
 }
 
+std::string tenant_of(const std::string& key_tenant, const std::string& cache_salt) {
+  return cache_salt.empty() ? key_tenant : key_tenant + "|" + cache_salt;
+}
+
 }  // namespace coppice::server

@@ -33,4 +33,7 @@ class ApiKeys {
   std::vector<Digest> digests_;
 };
 
+// Whose prefixes and outputs may be shared: an API key's, and within it a cache salt's.
+std::string tenant_of(const std::string& key_tenant, const std::string& cache_salt);
+
 }  // namespace coppice::server

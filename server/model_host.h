@@ -14,6 +14,7 @@
 #include "models/text/tokenizer.h"
 #include "proto/openai/limits.h"
 #include "server/chat_prompter.h"
+#include "server/corpora.h"
 #include "server/metrics.h"
 
 namespace coppice::server {
@@ -35,6 +36,7 @@ struct ModelHost {
   std::unique_ptr<text::Tokenizer> tokenizer;
   std::unique_ptr<ChatPrompter> prompter;  // null: the model has no chat template
   engine::Engine* engine = nullptr;        // owned by the app
+  std::unique_ptr<Corpora> corpora;        // null: speculation is off
   engine::Limits engine_limits;
   openai::RequestLimits request_limits;
   SamplingDefaults defaults;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/api_keys.h"
 #include "server/sampling_map.h"
 #include "server/session.h"
 #include "server/tokenize_text.h"
@@ -26,7 +27,7 @@ openai::ApiError prompt_too_long(const char* param, std::size_t tokens, std::int
 openai::MaybeError Session::start(openai::GenerationRequest request, const std::string& tenant) {
   arrival_ = std::chrono::steady_clock::now();
   request_ = std::move(request);
-  tenant_ = request_.cache_salt.empty() ? tenant : tenant + "|" + request_.cache_salt;
+  tenant_ = tenant_of(tenant, request_.cache_salt);
   choices_per_prompt_ = request_.best_of.value_or(request_.n);
   if (openai::MaybeError error = check_model(host_, request_.model)) {
     return error;

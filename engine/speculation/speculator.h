@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/types.h"
+#include "engine/speculation/corpus.h"
 
 namespace coppice::engine {
 
@@ -61,6 +62,13 @@ class Speculator {
   // verified, `path` the nodes of `tree` that were accepted, from the root's child on.
   virtual void verified(SequenceSlot slot, const DraftTree& tree, std::span<const std::int32_t> path) = 0;
   virtual void end(SequenceSlot slot) = 0;
+
+  // Adds to the owner's corpus of that name, or drops it (a corpus without sequences will do). Quick: what takes time
+  // is left for catch_up().
+  virtual void learn(Corpus&& /*corpus*/) {}
+  virtual void forget(const Corpus& /*corpus*/) {}
+  // Does work that was put off, about as much as observing `tokens_max` tokens is. False when none is left.
+  virtual bool catch_up(std::int32_t /*tokens_max*/) { return false; }
 };
 
 }  // namespace coppice::engine

@@ -44,6 +44,21 @@ std::string decode_path(std::string_view path) {
   return out;
 }
 
+// The value of a query parameter, percent-decoded; "" when it is not there.
+std::string query_value(const RouteCall& call, std::string_view name) {
+  const std::string_view target = call.request.target;
+  const std::size_t mark = target.find('?');
+  std::string_view rest = mark == std::string_view::npos ? "" : target.substr(mark + 1);
+  while (!rest.empty()) {
+    const std::string_view pair = rest.substr(0, rest.find('&'));
+    if (pair.substr(0, pair.find('=')) == name && pair.size() > name.size()) {
+      return decode_path(pair.substr(name.size() + 1));
+    }
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+  }
+  return "";
+}
+
 openai::ModelCard make_card(const ModelHost& host) {
   return {host.name, host.created_s, host.request_limits.model_tokens_max};
 }
@@ -66,6 +81,9 @@ const Route Router::kRoutes[] = {
     {"GET", "/v1/models/", Match::kPrefix, Access::kKey, true, &Router::model},
     {"POST", "/tokenize", Match::kExact, Access::kKey, true, &Router::tokenize},
     {"POST", "/detokenize", Match::kExact, Access::kKey, true, &Router::detokenize},
+    {"POST", "/v1/speculation/corpora", Match::kExact, Access::kKey, true, &Router::add_corpus},
+    {"GET", "/v1/speculation/corpora", Match::kExact, Access::kKey, true, &Router::corpora},
+    {"DELETE", "/v1/speculation/corpora/", Match::kPrefix, Access::kKey, true, &Router::drop_corpus},
     {"GET", "/health", Match::kExact, Access::kPublic, false, &Router::health},
     {"GET", "/ready", Match::kExact, Access::kPublic, false, &Router::ready},
     {"GET", "/version", Match::kExact, Access::kPublic, false, &Router::version},
@@ -246,6 +264,50 @@ std::unique_ptr<RequestHandler> Router::detokenize(RouteCall& call) {
   } else {
     answer(call,
            openai::write_detokenize(host.tokenizer->decode(parsed.value().tokens, parsed.value().skip_special_tokens)));
+  }
+  return nullptr;
+}
+
+Corpora* Router::corpora_of(RouteCall& call) {
+  Corpora* const corpora = state_.host.load()->corpora.get();
+  if (corpora == nullptr) {
+    answer(call, openai::not_found("", "speculation_off", "this server runs without speculation: it has no corpora"));
+  }
+  return corpora;
+}
+
+std::unique_ptr<RequestHandler> Router::add_corpus(RouteCall& call) {
+  if (Corpora* const corpora = corpora_of(call)) {
+    const openai::Result<openai::CorpusRequest> parsed =
+        openai::parse_corpus_request(call.request.body, state_.host.load()->request_limits);
+    const openai::Result<openai::CorpusCard> card =
+        parsed.ok() ? corpora->add(tenant_of(call.tenant, parsed.value().cache_salt), parsed.value())
+                    : openai::Result<openai::CorpusCard>(parsed.error());
+    if (card.ok()) {
+      answer(call, openai::write_corpus(card.value()));
+    } else {
+      answer(call, card.error());
+    }
+  }
+  return nullptr;
+}
+
+std::unique_ptr<RequestHandler> Router::corpora(RouteCall& call) {
+  if (Corpora* const corpora = corpora_of(call)) {
+    answer(call, openai::write_corpus_list(corpora->list(tenant_of(call.tenant, query_value(call, "cache_salt")))));
+  }
+  return nullptr;
+}
+
+std::unique_ptr<RequestHandler> Router::drop_corpus(RouteCall& call) {
+  if (Corpora* const corpora = corpora_of(call)) {
+    const std::string name = decode_path(call.path.substr(call.path.rfind('/') + 1));
+    const openai::MaybeError error = corpora->drop(tenant_of(call.tenant, query_value(call, "cache_salt")), name);
+    if (error) {
+      answer(call, *error);
+    } else {
+      answer(call, openai::write_corpus_deleted(name));
+    }
   }
   return nullptr;
 }

@@ -42,6 +42,9 @@ class Router final : public HttpApplication {
   std::unique_ptr<RequestHandler> model(RouteCall& call);
   std::unique_ptr<RequestHandler> tokenize(RouteCall& call);
   std::unique_ptr<RequestHandler> detokenize(RouteCall& call);
+  std::unique_ptr<RequestHandler> add_corpus(RouteCall& call);
+  std::unique_ptr<RequestHandler> corpora(RouteCall& call);
+  std::unique_ptr<RequestHandler> drop_corpus(RouteCall& call);
   std::unique_ptr<RequestHandler> health(RouteCall& call);
   std::unique_ptr<RequestHandler> ready(RouteCall& call);
   std::unique_ptr<RequestHandler> version(RouteCall& call);
@@ -52,6 +55,9 @@ class Router final : public HttpApplication {
   std::unique_ptr<RequestHandler> generate(RouteCall& call, openai::Result<openai::GenerationRequest> parsed);
   void answer(RouteCall& call, std::string body, std::string content_type = "application/json");
   void answer(RouteCall& call, const openai::ApiError& error);
+
+  // The served model's corpora; null, and the call answered, when speculation is off.
+  Corpora* corpora_of(RouteCall& call);
 
   static const Route kRoutes[];
   ServerState& state_;

@@ -20,6 +20,14 @@ class ScriptedEngine final : public Engine {
     return true;
   }
   void cancel(RequestId request, std::int32_t choice) override { cancelled.emplace_back(request, choice); }
+  bool learn(Corpus corpus) override {
+    learnt.push_back(std::move(corpus));
+    return true;
+  }
+  bool forget(Corpus corpus) override {
+    forgotten.push_back(std::move(corpus));
+    return true;
+  }
   EngineStats stats() const override { return {}; }
   bool step() override { return false; }
   void wait_for_work() override {}
@@ -57,6 +65,8 @@ class ScriptedEngine final : public Engine {
   std::size_t accepts_max = 1000;
   std::vector<Request> requests;
   std::vector<std::pair<RequestId, std::int32_t>> cancelled;
+  std::vector<Corpus> learnt;
+  std::vector<Corpus> forgotten;
 };
 
 }  // namespace coppice::engine

@@ -54,6 +54,10 @@ struct World {
     host.metrics = &state.metrics;
     host.request_limits.vocab = 4;
     host.request_limits.model_tokens_max = 50;
+    CorporaLimits corpora;
+    corpora.tokens_max = 10;
+    corpora.text_bytes_max = 20;
+    host.corpora = std::make_unique<Corpora>(engine, *host.tokenizer, corpora);
     state.host = &host;
     state.phase = Phase::kServing;
   }
@@ -95,6 +99,9 @@ const RouteRow kRows[] = {
     {"GET", "/v1/models/m/1", "", false, true},
     {"POST", "/tokenize", R"({"prompt":"ab"})", false, true},
     {"POST", "/detokenize", R"({"tokens":[2]})", false, true},
+    {"POST", "/v1/speculation/corpora", R"({"name":"c","texts":["ab"]})", false, true},
+    {"GET", "/v1/speculation/corpora", "", false, true},
+    {"DELETE", "/v1/speculation/corpora/c", "", false, true},
     {"GET", "/health", "", true, false},
     {"GET", "/version", "", true, false},
     {"GET", "/metrics", "", true, false},
@@ -228,6 +235,41 @@ TEST_CASE("a chat without a template, a model by another name, tokens and back")
         R"({"count":3,"max_model_len":50,"tokens":[0,2,3],"token_strs":["<s>","a","b"]})");
   CHECK(world.call("POST", "/detokenize", R"({"tokens":[2,3]})") == 200);
   CHECK(world.exchange.answer->body == R"({"prompt":"ab"})");
+}
+
+TEST_CASE("corpora are added to, listed and dropped by their owner") {
+  World world;
+  CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"c","texts":["ab","b"]})") == 200);
+  CHECK(world.exchange.answer->body ==
+        R"({"name":"c","object":"speculation.corpus","sequences":2,"tokens":3,"shared":false})");
+  REQUIRE(world.engine.learnt.size() == 1);
+  CHECK(world.engine.learnt[0].sequences == std::vector<std::vector<TokenId>>{{2, 3}, {3}});
+  CHECK_FALSE(world.engine.learnt[0].everyones);
+  CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"c","tokens":[[1,2]]})") == 200);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("\"tokens\":5"));
+  CHECK(world.call("GET", "/v1/speculation/corpora") == 200);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("\"name\":\"c\""));
+  CHECK(world.call("GET", "/v1/speculation/corpora?cache_salt=other") == 200);
+  CHECK(world.exchange.answer->body == R"({"object":"list","data":[]})");
+  CHECK(world.call("DELETE", "/v1/speculation/corpora/c?cache_salt=other") == 404);
+  CHECK(world.call("DELETE", "/v1/speculation/corpora/d") == 404);
+  CHECK(world.engine.forgotten.empty());
+  CHECK(world.call("DELETE", "/v1/speculation/corpora/c") == 200);
+  CHECK(world.engine.forgotten.size() == 1);
+  CHECK(world.call("DELETE", "/v1/speculation/corpora/c") == 404);
+}
+
+TEST_CASE("corpora keep their bounds, and dropping one makes room") {
+  World world;
+  CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"c","texts":["abababababababababababab"]})") == 413);
+  CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"c","texts":["ababab"]})") == 200);
+  CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"d","texts":["ababa"]})") == 413);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("4 are left; got 5"));
+  CHECK(world.call("DELETE", "/v1/speculation/corpora/c") == 200);
+  CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"d","texts":["ababa"]})") == 200);
+  world.host.corpora.reset();
+  CHECK(world.call("GET", "/v1/speculation/corpora") == 404);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("without speculation"));
 }
 
 }  // namespace

@@ -1,0 +1,19 @@
+// Corpus: token sequences to draft from that no request of this run produced: a code base, yesterday's answers.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+
+namespace coppice::engine {
+
+// Of one tenant, or everyone's (then `tenant` says nothing). Names are told apart by owner.
+struct Corpus {
+  std::string name;
+  std::string tenant;
+  bool everyones = false;
+  std::vector<std::vector<TokenId>> sequences;
+};
+
+}  // namespace coppice::engine
