@@ -99,6 +99,8 @@ class SuffixTree {
     const Node& node = nodes_[place.node];
     return node.count + riders_at(node, place.depth);
   }
+  // How often something followed the place's string; about, when it is more than `children_max` different tokens.
+  std::uint32_t followed_count(Place place, int children_max) const;
   // The place after `place` by a token; kNoNode when it was never followed by it.
   Place follow(Place place, TokenId token) const {
     const Node& node = nodes_[place.node];
