@@ -261,6 +261,11 @@ SuffixTree::Place SuffixTree::find(std::span<const TokenId> string) const {
   return place;
 }
 
+bool SuffixTree::has_followers(Place place) const {
+  const Node& node = nodes_[place.node];
+  return place.depth == node.depth ? node.first_child != kNoNode : inner_token(node, place.depth) != kNoToken;
+}
+
 std::uint32_t SuffixTree::followed_count(Place place, int children_max) const {
   const Node& node = nodes_[place.node];
   if (place.depth != node.depth) {
