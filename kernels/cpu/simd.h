@@ -137,28 +137,18 @@ COPPICE_INLINE F32x16 multiply_add(F32x16 a, F32x16 b, F32x16 c) {
 #endif
 }
 
-#if defined(__AVX2__)
-COPPICE_INLINE __m256 low_half(F32x16 a) {
 #if defined(__AVX512F__)
-  return _mm512_castps512_ps256(a.v);
-#else
-  return a.low;
-#endif
-}
-
-COPPICE_INLINE __m256 high_half(F32x16 a) {
-#if defined(__AVX512F__)
-  return _mm512_extractf32x8_ps(a.v, 1);
-#else
-  return a.high;
-#endif
-}
+#define COPPICE_LOW_HALF(a) _mm512_castps512_ps256((a).v)
+#define COPPICE_HIGH_HALF(a) _mm512_extractf32x8_ps((a).v, 1)
+#elif defined(__AVX2__)
+#define COPPICE_LOW_HALF(a) (a).low
+#define COPPICE_HIGH_HALF(a) (a).high
 #endif
 
 // Sum of the lanes: ((i + (i+8)) + (i+4) …) by halves, the same tree on every instruction set.
 COPPICE_INLINE float sum(F32x16 a) {
 #if defined(__AVX2__)
-  const __m256 eight = _mm256_add_ps(low_half(a), high_half(a));
+  const __m256 eight = _mm256_add_ps(COPPICE_LOW_HALF(a), COPPICE_HIGH_HALF(a));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
@@ -175,7 +165,7 @@ COPPICE_INLINE float sum(F32x16 a) {
 // The largest lane, found in the order of sum(): of a pair with a NaN, the second.
 COPPICE_INLINE float largest(F32x16 a) {
 #if defined(__AVX2__)
-  const __m256 eight = _mm256_max_ps(low_half(a), high_half(a));
+  const __m256 eight = _mm256_max_ps(COPPICE_LOW_HALF(a), COPPICE_HIGH_HALF(a));
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
