@@ -44,18 +44,18 @@ absl::Status to_status(cudaError_t error, const std::string& what) {
   }
 }
 
-absl::StatusOr<Stream> Stream::create() {
+absl::StatusOr<CudaStream> CudaStream::create() {
   cudaStream_t stream = nullptr;
   COPPICE_RETURN_IF_ERROR(to_status(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "CUDA stream"));
-  Stream out;
+  CudaStream out;
   out.stream_.reset(stream);
   return out;
 }
 
-absl::StatusOr<Event> Event::create() {
+absl::StatusOr<CudaEvent> CudaEvent::create() {
   cudaEvent_t event = nullptr;
   COPPICE_RETURN_IF_ERROR(to_status(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "CUDA event"));
-  Event out;
+  CudaEvent out;
   out.event_.reset(event);
   return out;
 }

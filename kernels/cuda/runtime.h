@@ -27,9 +27,9 @@ absl::Status to_status(cudaError_t error, const std::string& what);
   } while (false)
 
 // Owner of one stream; work on it runs in order. Move-only.
-class Stream {
+class CudaStream {
  public:
-  static absl::StatusOr<Stream> create();
+  static absl::StatusOr<CudaStream> create();
   cudaStream_t get() const { return stream_.get(); }
 
  private:
@@ -40,9 +40,9 @@ class Stream {
 };
 
 // Owner of one event without timing. Move-only.
-class Event {
+class CudaEvent {
  public:
-  static absl::StatusOr<Event> create();
+  static absl::StatusOr<CudaEvent> create();
   cudaEvent_t get() const { return event_.get(); }
 
  private:

@@ -25,7 +25,7 @@ absl::StatusOr<Staging> Staging::create(cudaStream_t stream, int threads) {
   staging.threads_ = std::max(1, threads);
   COPPICE_ASSIGN_OR_RETURN(staging.memory_, allocate_pinned(kSegments * kSegmentBytes));
   for (std::size_t i = 0; i < kSegments; ++i) {
-    COPPICE_ASSIGN_OR_RETURN(Event event, Event::create());
+    COPPICE_ASSIGN_OR_RETURN(CudaEvent event, CudaEvent::create());
     staging.segments_.push_back({.done = std::move(event), .used = 0});
   }
   return staging;

@@ -24,7 +24,7 @@ class Staging {
  private:
   // A part of the ring, reused when its event has passed.
   struct Segment {
-    Event done;
+    CudaEvent done;
     std::size_t used = 0;
   };
 

@@ -1,0 +1,55 @@
+// Starting kernels, seen from ordinary C++: every function enqueues one kernel on `stream` (cudaStream_t) and returns 0
+// or the cudaError_t of the launch. Arguments are as in kernels/backend.h, already checked; memory is device memory.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/types.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/kv_layout.h"
+#include "kernels/cuda/linear.h"
+#include "kernels/cuda/sample_rows.h"
+#include "kernels/tensor.h"
+
+namespace coppice::kernels::cuda {
+
+int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, void* stream);
+int launch_gather(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out, void* stream);
+int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, void* stream);
+int launch_swiglu(const Matrix& gate_up, const Matrix& out, void* stream);
+
+constexpr KvLayout kv_layout(const KvGeometry& geometry) {
+  return {.layers = geometry.layers,
+          .pages = geometry.pages,
+          .key_heads = geometry.key_heads,
+          .page_size = geometry.page_size,
+          .head_dim = geometry.head_dim};
+}
+
+// parameters.inverse_frequency: device memory here.
+int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
+                const RopeParameters& parameters, void* cache, const KvLayout& layout, DType kv_dtype,
+                std::int32_t layer, const Matrix& query_out, void* stream);
+// moves: device memory, pairs of from and to.
+int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const KvSlot* moves, std::int32_t count,
+                      void* stream);
+
+// Once per device, before the first launch_linear.
+int prepare_linear();
+// `tile` (choose_linear_tile) changes the speed, not a bit of the result; f32 has one kernel only.
+int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream);
+
+struct SampleCall {
+  Matrix logits;
+  const SampleRow* rows = nullptr;
+  const SampleEdit* edits = nullptr;
+  float* saved = nullptr;
+  const std::uint32_t* allowed = nullptr;
+  SampleAnswer* answers = nullptr;
+  SampleTop* tops = nullptr;
+  std::int32_t top_capacity = 0;
+};
+int launch_sample(const SampleCall& call, void* stream);
+
+}  // namespace coppice::kernels::cuda

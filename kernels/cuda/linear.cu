@@ -1,0 +1,96 @@
+// Launches of matrix products.
+#include "kernels/cuda/linear.cuh"
+
+#include <device/launch.cuh>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear_f32.cuh"
+
+namespace coppice::kernels::cuda {
+
+namespace {
+
+LinearOutput output_of(const LinearArguments& arguments) {
+  return {.bias = arguments.bias,
+          .out = arguments.out_bf16 ? nullptr : static_cast<float*>(arguments.out),
+          .out_half = arguments.out_bf16 ? static_cast<Bf16*>(arguments.out) : nullptr,
+          .stride = arguments.out_stride,
+          .rows = arguments.rows,
+          .columns = arguments.out_features,
+          .has_bias = arguments.bias != nullptr,
+          .out_bf16 = arguments.out_bf16,
+          .adds = arguments.adds};
+}
+
+template <typename Kernel>
+int launch_tensor(const LinearArguments& arguments, LinearTile tile, void* stream) {
+  const std::int32_t row_tiles = (arguments.rows + linear_tile_rows(tile) - 1) / linear_tile_rows(tile);
+  const std::int32_t column_tiles =
+      (arguments.out_features + linear_tile_columns(tile) - 1) / linear_tile_columns(tile);
+  const typename Kernel::Params params{.in = static_cast<const Bf16*>(arguments.in),
+                                       .in_stride = arguments.in_stride,
+                                       .weight = static_cast<const Bf16*>(arguments.weight),
+                                       .workspace = arguments.workspace,
+                                       .counters = arguments.counters,
+                                       .output = output_of(arguments),
+                                       .in_features = arguments.in_features,
+                                       .padded_k = arguments.padded_k,
+                                       .slices = arguments.slices,
+                                       .row_tiles = row_tiles,
+                                       .column_tiles = column_tiles,
+                                       .is_aligned = arguments.is_aligned};
+  const std::int32_t slice_blocks = tile == LinearTile::k128x128Whole ? 1 : arguments.slices;
+  const LaunchShape shape{.blocks = row_tiles * column_tiles * slice_blocks,
+                          .threads = Kernel::kThreadsMax,
+                          .shared_bytes = Kernel::kSharedBytesMax,
+                          .blocks_y = 1};
+  return launch<Kernel>(shape, params, stream);
+}
+
+int launch_f32(const LinearArguments& arguments, void* stream) {
+  using Kernel = LinearF32Kernel;
+  const std::int32_t row_tiles = (arguments.rows + Kernel::kTile - 1) / Kernel::kTile;
+  const std::int32_t column_tiles = (arguments.out_features + Kernel::kTile - 1) / Kernel::kTile;
+  const Kernel::Params params{.in = static_cast<const float*>(arguments.in),
+                              .in_stride = arguments.in_stride,
+                              .weight = static_cast<const float*>(arguments.weight),
+                              .output = output_of(arguments),
+                              .in_features = arguments.in_features,
+                              .padded_k = arguments.padded_k,
+                              .row_tiles = row_tiles};
+  const LaunchShape shape{.blocks = row_tiles * column_tiles,
+                          .threads = Kernel::kThreadsMax,
+                          .shared_bytes = Kernel::kSharedBytesMax,
+                          .blocks_y = 1};
+  return launch<Kernel>(shape, params, stream);
+}
+
+}  // namespace
+
+int prepare_linear() {
+  const int errors[] = {prepare_kernel<LinearRows16>(), prepare_kernel<LinearRows64>(),
+                        prepare_kernel<LinearRows128>()};
+  for (const int error : errors) {
+    if (error != 0) {
+      return error;
+    }
+  }
+  return 0;
+}
+
+int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream) {
+  if (dtype == DType::kF32) {
+    return launch_f32(arguments, stream);
+  }
+  switch (tile) {
+    case LinearTile::k16x64Split:
+      return launch_tensor<LinearRows16>(arguments, tile, stream);
+    case LinearTile::k64x64Split:
+      return launch_tensor<LinearRows64>(arguments, tile, stream);
+    case LinearTile::k128x128Whole:
+      return launch_tensor<LinearRows128>(arguments, tile, stream);
+  }
+  return 1;
+}
+
+}  // namespace coppice::kernels::cuda

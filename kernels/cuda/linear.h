@@ -1,0 +1,85 @@
+// The matrix products of the CUDA device, as plain data: what a launch needs, and how a product is cut. No CUDA header
+// is needed here, so that the tests which run kernels on the CPU cut in the same way.
+//
+// Bits. An element of the result is a fold over the K dimension whose order is fixed by (out_features, in_features)
+// alone: K is cut in `slices` runs of whole 64-wide blocks; within a slice one accumulator takes the products of 16
+// columns at a time in ascending order (one mma instruction each); the slices' sums are added in ascending order. Every
+// kernel below follows that order, whatever its tile and whether slices are done by one block or by several, so a row's
+// result is the same for every number of rows. That is why cuBLASLt is not used: its kernels promise no order of
+// summation, and which one runs depends on the number of rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace coppice::kernels::cuda {
+
+inline constexpr int kLinearBlockK = 64;         // columns of K in one stage of shared memory; K is padded to it
+inline constexpr int kLinearPadN = 128;          // rows of the weight matrix are padded to it
+inline constexpr int kLinearBlocksWanted = 264;  // blocks that keep a large GPU reading: two on each of 132 processors
+inline constexpr int kLinearSlicesMax = 16;
+inline constexpr int kLinearSliceBlocksMin = 4;  // 64-wide blocks in a slice, at least
+inline constexpr std::int64_t kLinearWorkspaceBytes = std::int64_t{64} << 20;
+inline constexpr int kLinearTilesMax = 1 << 16;  // counters of tiles whose slices are done by several blocks
+
+// How many runs K is cut in: a function of the weight's shape alone.
+constexpr int linear_slices(std::int64_t out_features, std::int64_t in_features) {
+  const std::int64_t tiles = (out_features + 63) / 64;
+  const std::int64_t k_blocks = (in_features + kLinearBlockK - 1) / kLinearBlockK;
+  std::int64_t slices = kLinearBlocksWanted / tiles;
+  slices = slices < k_blocks / kLinearSliceBlocksMin ? slices : k_blocks / kLinearSliceBlocksMin;
+  slices = slices < kLinearSlicesMax ? slices : kLinearSlicesMax;
+  return static_cast<int>(slices > 1 ? slices : 1);
+}
+
+// First 64-wide block of slice `slice`.
+constexpr int linear_slice_begin(int slice, int slices, int k_blocks) {
+  return static_cast<int>(static_cast<std::int64_t>(k_blocks) * slice / slices);
+}
+
+// Which kernel runs: the tile of the result that one block makes, and whether a block does all slices of its tile (in
+// registers) or one of them (the last one to arrive adds them up).
+enum class LinearTile : std::uint8_t { k16x64Split, k64x64Split, k128x128Whole };
+
+constexpr int linear_tile_rows(LinearTile tile) {
+  return tile == LinearTile::k16x64Split ? 16 : tile == LinearTile::k64x64Split ? 64 : 128;
+}
+constexpr int linear_tile_columns(LinearTile tile) {
+  return tile == LinearTile::k128x128Whole ? 128 : 64;
+}
+
+// The kernel for `rows` rows: what is fastest may depend on the number of rows, the bits do not.
+constexpr LinearTile choose_linear_tile(std::int64_t rows, std::int64_t out_features, int slices) {
+  const LinearTile split = rows <= 16 ? LinearTile::k16x64Split : LinearTile::k64x64Split;
+  const std::int64_t whole_tiles = (rows + 127) / 128 * ((out_features + 127) / 128);
+  const std::int64_t tile_rows = linear_tile_rows(split);
+  const std::int64_t padded_rows = (rows + tile_rows - 1) / tile_rows * tile_rows;
+  const std::int64_t padded_columns = (out_features + 63) / 64 * 64;
+  const std::int64_t split_tiles = padded_rows / tile_rows * (padded_columns / 64);
+  const std::int64_t workspace = padded_rows * padded_columns * slices * 4;
+  const bool fits = split_tiles <= kLinearTilesMax && (slices == 1 || workspace <= kLinearWorkspaceBytes);
+  const bool fills = whole_tiles >= kLinearBlocksWanted / 2;
+  return rows > 16 && (fills || !fits) ? LinearTile::k128x128Whole : split;
+}
+
+// One product: out = in * weight^T + bias, or out += that. All pointers are device memory.
+struct LinearArguments {
+  const void* in = nullptr;      // [rows, in_features], bf16 or f32
+  std::int64_t in_stride = 0;    // elements
+  const void* weight = nullptr;  // [padded rows, padded_k], the type of `in`, zeros beyond the matrix
+  const float* bias = nullptr;   // [out_features] or null
+  void* out = nullptr;           // [rows, out_features], f32 or bf16
+  std::int64_t out_stride = 0;
+  float* workspace = nullptr;         // [slices][padded rows][padded columns] sums of slices, for the split kernels
+  std::uint32_t* counters = nullptr;  // [tiles] zeros; zeros again afterwards
+  std::int32_t rows = 0;
+  std::int32_t out_features = 0;
+  std::int32_t in_features = 0;
+  std::int32_t padded_k = 0;
+  std::int32_t slices = 1;
+  bool out_bf16 = false;
+  bool adds = false;        // out += (f32 only)
+  bool is_aligned = false;  // rows of `in` start at multiples of 16 bytes
+};
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,113 @@
+// Packing of weight matrices for the GPU.
+#include "kernels/cuda/linear_weight.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "kernels/cpu/elementwise_body.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cuda/linear.h"
+
+namespace coppice::kernels::cuda {
+
+namespace {
+
+constexpr std::size_t kConvertBytes = std::size_t{8} << 20;  // converted rows held on the host at a time
+
+std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// Rows of `part` in the device's type with zeros up to `padded_k`, a stretch at a time.
+void upload_converted(const HostTensor& part, DType dtype, std::int64_t padded_k, std::byte* target, Staging& staging,
+                      int threads) {
+  const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(cpu::best_isa(), elementwise_body);
+  const std::size_t out_row = static_cast<std::size_t>(padded_k) * dtype_bytes(dtype);
+  const std::size_t in_row = static_cast<std::size_t>(part.columns) * dtype_bytes(part.dtype);
+  const auto step = static_cast<std::int64_t>(std::max<std::size_t>(1, kConvertBytes / out_row));
+  std::vector<std::byte> converted(static_cast<std::size_t>(std::min(step, part.rows)) * out_row);
+  for (std::int64_t begin = 0; begin < part.rows; begin += step) {
+    const std::int64_t count = std::min(step, part.rows - begin);
+    const auto* source = static_cast<const std::byte*>(part.data) + static_cast<std::size_t>(begin) * in_row;
+    cpu::parallel_rows(threads, count, static_cast<std::int64_t>(in_row + out_row),
+                       [&](std::int64_t row_begin, std::int64_t row_end) {
+                         for (std::int64_t row = row_begin; row < row_end; ++row) {
+                           const void* in = source + static_cast<std::size_t>(row) * in_row;
+                           void* out = converted.data() + static_cast<std::size_t>(row) * out_row;
+                           if (dtype == DType::kF32) {
+                             body.to_f32(in, part.dtype, part.columns, static_cast<float*>(out));
+                           } else {
+                             body.to_bf16(in, part.dtype, part.columns, static_cast<std::uint16_t*>(out));
+                           }
+                         }
+                       });
+    staging.upload(converted.data(), target + static_cast<std::size_t>(begin) * out_row,
+                   static_cast<std::size_t>(count) * out_row);
+  }
+}
+
+// One float a row of the stacked parts, zeros where a part has no bias; no buffer when none has.
+absl::StatusOr<Buffer> upload_biases(std::span<const HostTensor> parts, std::span<const HostTensor> biases,
+                                     Staging& staging, cudaStream_t stream) {
+  const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(cpu::best_isa(), elementwise_body);
+  const bool has_any = std::ranges::any_of(biases, [](const HostTensor& bias) { return bias.data != nullptr; });
+  if (!has_any) {
+    return Buffer();
+  }
+  std::vector<float> stacked;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto begin = static_cast<std::int64_t>(stacked.size());
+    stacked.resize(stacked.size() + static_cast<std::size_t>(parts[i].rows));
+    if (biases[i].data != nullptr) {
+      body.to_f32(biases[i].data, biases[i].dtype, parts[i].rows, stacked.data() + begin);
+    }
+  }
+  COPPICE_ASSIGN_OR_RETURN(Buffer buffer, allocate_device(stacked.size() * sizeof(float), stream));
+  staging.upload(stacked.data(), buffer.data(), stacked.size() * sizeof(float));
+  return buffer;
+}
+
+}  // namespace
+
+CudaLinearWeight::CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, DType dtype, Buffer matrix,
+                                   Buffer bias)
+    : LinearWeight(out_features, in_features),
+      dtype_(dtype),
+      matrix_(std::move(matrix)),
+      bias_(std::move(bias)),
+      padded_k_(round_up(in_features, kLinearBlockK)),
+      slices_(linear_slices(out_features, in_features)) {}
+
+std::size_t CudaLinearWeight::bytes() const {
+  return static_cast<std::size_t>(out_features() * padded_k_) * dtype_bytes(dtype_);
+}
+
+absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostTensor> parts,
+                                                          std::span<const HostTensor> biases, DType dtype,
+                                                          Staging& staging, cudaStream_t stream, int threads) {
+  const std::int64_t columns = parts.front().columns;
+  const std::int64_t padded_k = round_up(columns, kLinearBlockK);
+  std::int64_t rows = 0;
+  for (const HostTensor& part : parts) {
+    rows += part.rows;
+  }
+  const std::size_t row_bytes = static_cast<std::size_t>(padded_k) * dtype_bytes(dtype);
+  COPPICE_ASSIGN_OR_RETURN(Buffer matrix,
+                           allocate_device(static_cast<std::size_t>(round_up(rows, kLinearPadN)) * row_bytes, stream));
+  auto* target = static_cast<std::byte*>(matrix.data());
+  for (const HostTensor& part : parts) {
+    const std::size_t bytes = static_cast<std::size_t>(part.rows) * row_bytes;
+    if (part.dtype == dtype && columns == padded_k) {
+      staging.upload(part.data, target, bytes);
+    } else {
+      upload_converted(part, dtype, padded_k, target, staging, threads);
+    }
+    target += bytes;
+  }
+  COPPICE_ASSIGN_OR_RETURN(Buffer bias, upload_biases(parts, biases, staging, stream));
+  return std::make_unique<CudaLinearWeight>(rows, columns, dtype, std::move(matrix), std::move(bias));
+}
+
+}  // namespace coppice::kernels::cuda

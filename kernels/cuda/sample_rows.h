@@ -1,0 +1,54 @@
+// What the sampling kernel reads and leaves, as plain data that the host packs (sampler.h) and unpacks.
+#pragma once
+
+#include <cstdint>
+
+#include "base/types.h"
+
+namespace coppice::kernels::cuda {
+
+// A change to one logit. In biases `value` holds the bits of a float, in counts the times in the output.
+struct SampleEdit {
+  TokenId token;
+  std::int32_t value;
+};
+
+// One row: kernels/sampling.h, with its lists as ranges of one array of edits.
+struct SampleRow {
+  std::uint64_t seed;
+  std::uint64_t position;
+  float temperature;
+  float top_p;
+  float min_p;
+  float repetition_penalty;
+  float presence_penalty;
+  float frequency_penalty;
+  std::int32_t top_k;
+  std::int32_t top_logprobs;     // -1: no logprobs
+  TokenId scored;                // >= 0: nothing is drawn
+  std::int32_t biases_begin;     // edits [biases_begin, counts_begin) are biases,
+  std::int32_t counts_begin;     // [counts_begin, forbidden_begin) counts for the penalties,
+  std::int32_t forbidden_begin;  // [forbidden_begin, edits_end) forbidden tokens
+  std::int32_t edits_end;
+  std::int32_t allowed_begin;  // first word of the mask
+  std::int32_t allowed_words;  // -1: every token is allowed
+};
+
+// The answer for one row. Logits are the model's own, before any edit.
+struct SampleAnswer {
+  TokenId token;
+  float largest;        // of the finite logits; -infinity without one. From here on: only where logprobs are wanted
+  float sum;            // of e^(logit - largest)
+  float logit;          // of `token`
+  std::int32_t before;  // tokens that stand before `token` in the order of falling logit, then rising id
+  std::int32_t top_count;
+};
+
+struct SampleTop {
+  TokenId token;
+  float logit;  // -infinity for one that is not finite
+};
+
+inline constexpr std::int32_t kSampleTopMax = 64;  // most likely tokens that a row may ask for
+
+}  // namespace coppice::kernels::cuda

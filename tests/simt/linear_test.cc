@@ -1,0 +1,200 @@
+// Matrix products of the GPU on the emulator: against float64, the same bits for every number of rows and every tile,
+// shapes that fill no tile, inputs that are not aligned, adding to what is there, biases.
+#include <catch2/catch.hpp>
+
+#include "kernels/cuda/launch.h"
+#include "tests/simt/device_matrix.h"
+
+namespace coppice::kernels::test {
+namespace {
+
+using cuda::LinearTile;
+
+struct Shape {
+  std::int64_t out_features;
+  std::int64_t in_features;
+};
+
+std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// A weight as the backend lays it out, and the memory that the split kernels share.
+struct Product {
+  Product(const Shape& shape_in, DType dtype, bool has_bias)
+      : shape(shape_in),
+        weight(random_tensor(dtype, shape.out_features, shape.in_features, 11)),
+        bias(random_tensor(DType::kF32, 1, shape.out_features, 12)),
+        padded(dtype, round_up(shape.out_features, cuda::kLinearPadN),
+               round_up(shape.in_features, cuda::kLinearBlockK)),
+        slices(cuda::linear_slices(shape.out_features, shape.in_features)),
+        workspace(static_cast<std::size_t>(slices) * 256 * static_cast<std::size_t>(padded.rows)),
+        counters(256) {
+    for (std::int64_t row = 0; row < weight.rows; ++row) {
+      std::memcpy(padded.bytes.data() + static_cast<std::size_t>(row * padded.columns) * dtype_bytes(dtype),
+                  weight.row_bytes(row).data(), weight.row_bytes(row).size());
+    }
+    device_weight = std::make_unique<DeviceMatrix>(padded);
+    device_bias = has_bias ? std::make_unique<DeviceMatrix>(bias) : nullptr;
+    counters.zero();
+  }
+
+  // out (+)= in * weight^T + bias by the kernel of this tile.
+  Tensor run(const Tensor& in, LinearTile tile, DType out_dtype, const Tensor* addend = nullptr) {
+    DeviceMatrix device_in(in);
+    DeviceMatrix out(out_dtype, in.rows, shape.out_features, 2);
+    if (addend != nullptr) {
+      for (std::int64_t row = 0; row < in.rows; ++row) {
+        std::memcpy(static_cast<std::byte*>(out.matrix().data) + row * out.matrix().stride * 4,
+                    addend->row_bytes(row).data(), addend->row_bytes(row).size());
+      }
+    }
+    const cuda::LinearArguments arguments{
+        .in = device_in.matrix().data,
+        .in_stride = device_in.matrix().stride,
+        .weight = device_weight->matrix().data,
+        .bias = device_bias ? static_cast<const float*>(device_bias->matrix().data) : nullptr,
+        .out = out.matrix().data,
+        .out_stride = out.matrix().stride,
+        .workspace = workspace.data(),
+        .counters = counters.data(),
+        .rows = static_cast<std::int32_t>(in.rows),
+        .out_features = static_cast<std::int32_t>(shape.out_features),
+        .in_features = static_cast<std::int32_t>(shape.in_features),
+        .padded_k = static_cast<std::int32_t>(padded.columns),
+        .slices = slices,
+        .out_bf16 = out_dtype == DType::kBF16,
+        .adds = addend != nullptr,
+        .is_aligned = device_in.matrix().stride % 8 == 0};
+    REQUIRE(cuda::launch_linear(arguments, in.dtype, tile, nullptr) == 0);
+    return out.tensor();
+  }
+
+  // Against sums in float64.
+  void check(const Tensor& in, const Tensor& out, const Tensor* addend) const {
+    const Tolerance tolerance = tolerance_of(out.dtype);
+    for (std::int64_t row = 0; row < out.rows; ++row) {
+      for (std::int64_t column = 0; column < out.columns; ++column) {
+        double sum = device_bias ? bias.at(0, column) : 0.0;
+        double magnitude = std::abs(sum);
+        for (std::int64_t k = 0; k < in.columns; ++k) {
+          const double product = double{in.at(row, k)} * weight.at(column, k);
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        sum += addend != nullptr ? addend->at(row, column) : 0.0;
+        const double allowed = tolerance.absolute * (magnitude + 1.0) + tolerance.relative * std::abs(sum);
+        if (!(std::abs(out.at(row, column) - sum) <= allowed)) {
+          FAIL("row " << row << " column " << column << ": " << out.at(row, column) << " for " << sum);
+        }
+      }
+    }
+  }
+
+  Shape shape;
+  Tensor weight;
+  Tensor bias;
+  Tensor padded;
+  int slices;
+  simt::Buffer<float> workspace;
+  simt::Buffer<std::uint32_t> counters;
+  std::unique_ptr<DeviceMatrix> device_weight;
+  std::unique_ptr<DeviceMatrix> device_bias;
+};
+
+Tensor first_rows(const Tensor& in, std::int64_t rows) {
+  Tensor out(in.dtype, rows, in.columns);
+  std::memcpy(out.bytes.data(), in.bytes.data(), out.bytes.size());
+  return out;
+}
+
+constexpr LinearTile kTiles[] = {LinearTile::k16x64Split, LinearTile::k64x64Split, LinearTile::k128x128Whole};
+
+TEST_CASE("products on tensor cores: float64's numbers, the same bits for every tile and number of rows") {
+  // One slice; a K that no load of 16 bytes ends on; several slices; a K that fills no block.
+  for (const Shape shape : {Shape{64, 64}, Shape{70, 100}, Shape{96, 1024}, Shape{130, 328}}) {
+    simt::Session session({.seed = 7});
+    Product product(shape, DType::kBF16, /*has_bias=*/true);
+    const Tensor in = random_tensor(DType::kBF16, 70, shape.in_features, 13);
+    const Tensor whole = product.run(in, LinearTile::k64x64Split, DType::kF32);
+    product.check(in, whole, nullptr);
+    for (const LinearTile tile : kTiles) {
+      for (const std::int64_t rows : {1, 7, 16, 17, 70}) {
+        INFO(shape.out_features << " x " << shape.in_features << ", tile " << static_cast<int>(tile) << ", " << rows);
+        const Tensor out = product.run(first_rows(in, rows), tile, DType::kF32);
+        CHECK(out.bytes == first_rows(whole, rows).bytes);
+      }
+    }
+    CHECK(session.report() == "");
+    CHECK(std::ranges::count(std::span(product.counters.data(), product.counters.size()), 0U) == 256);
+  }
+}
+
+TEST_CASE("products: every number of rows from 1 to 70 gives the rows of the largest") {
+  simt::Session session({.seed = 8});
+  Product product({64, 512}, DType::kBF16, /*has_bias=*/false);
+  REQUIRE(product.slices == 2);
+  const Tensor in = random_tensor(DType::kBF16, 70, 512, 14);
+  const Tensor whole = product.run(in, LinearTile::k128x128Whole, DType::kF32);
+  for (std::int64_t rows = 1; rows <= 70; rows += rows < 20 ? 1 : 7) {
+    const LinearTile tile = cuda::choose_linear_tile(rows, 64, product.slices);
+    CHECK(product.run(first_rows(in, rows), tile, DType::kF32).bytes == first_rows(whole, rows).bytes);
+  }
+  CHECK(session.report() == "");
+}
+
+TEST_CASE("products add to the residual stream, or round to bf16") {
+  for (const Shape shape : {Shape{66, 72}, Shape{96, 768}}) {
+    simt::Session session({.seed = 9});
+    Product product(shape, DType::kBF16, /*has_bias=*/false);
+    const Tensor in = random_tensor(DType::kBF16, 18, shape.in_features, 15);
+    const Tensor addend = random_tensor(DType::kF32, 18, shape.out_features, 16);
+    for (const LinearTile tile : kTiles) {
+      product.check(in, product.run(in, tile, DType::kF32, &addend), &addend);
+      product.check(in, product.run(in, tile, DType::kBF16), nullptr);
+    }
+    CHECK(session.report() == "");
+  }
+}
+
+TEST_CASE("products in float32: float64's numbers, the same bits for every number of rows") {
+  for (const Shape shape : {Shape{64, 64}, Shape{70, 100}, Shape{130, 330}}) {
+    simt::Session session({.seed = 10});
+    Product product(shape, DType::kF32, /*has_bias=*/true);
+    const Tensor in = random_tensor(DType::kF32, 70, shape.in_features, 17);
+    const Tensor whole = product.run(in, LinearTile::k64x64Split, DType::kF32);
+    product.check(in, whole, nullptr);
+    for (const std::int64_t rows : {1, 5, 64, 65}) {
+      CHECK(product.run(first_rows(in, rows), LinearTile::k64x64Split, DType::kF32).bytes ==
+            first_rows(whole, rows).bytes);
+    }
+    CHECK(session.report() == "");
+  }
+}
+
+TEST_CASE("the cut of K and the choice of a kernel") {
+  CHECK(cuda::linear_slices(4096, 4096) == 4);
+  CHECK(cuda::linear_slices(28672, 4096) == 1);
+  CHECK(cuda::linear_slices(4096, 14336) == 4);
+  CHECK(cuda::linear_slices(128, 128) == 1);  // too short to cut
+  CHECK(cuda::linear_slices(64, 1 << 20) == 16);
+  CHECK(cuda::choose_linear_tile(1, 4096, 4) == LinearTile::k16x64Split);
+  CHECK(cuda::choose_linear_tile(16, 4096, 4) == LinearTile::k16x64Split);
+  CHECK(cuda::choose_linear_tile(17, 4096, 4) == LinearTile::k64x64Split);
+  CHECK(cuda::choose_linear_tile(4096, 4096, 4) == LinearTile::k128x128Whole);
+  // No split product outgrows the workspace or the counters.
+  for (std::int64_t rows = 1; rows <= 65536; rows = rows * 3 / 2 + 1) {
+    for (const Shape shape : {Shape{128, 8192}, Shape{1024, 4096}, Shape{4096, 14336}, Shape{128256, 4096}}) {
+      const int slices = cuda::linear_slices(shape.out_features, shape.in_features);
+      const LinearTile tile = cuda::choose_linear_tile(rows, shape.out_features, slices);
+      if (tile != LinearTile::k128x128Whole && slices > 1) {
+        const std::int64_t padded = round_up(rows, cuda::linear_tile_rows(tile)) * round_up(shape.out_features, 64);
+        CHECK(padded * slices * 4 <= cuda::kLinearWorkspaceBytes);
+        CHECK(padded / (cuda::linear_tile_rows(tile) * 64) <= cuda::kLinearTilesMax);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace coppice::kernels::test

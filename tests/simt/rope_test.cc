@@ -1,0 +1,178 @@
+// Rotation, per-head norm and the KV cache of the GPU on the emulator: queries against the CPU backend, keys and values
+// against what the CPU computes for the same numbers, moves of slots in the order of their list.
+#include <catch2/catch.hpp>
+#include <numeric>
+
+#include "kernels/cuda/launch.h"
+#include "tests/simt/device_matrix.h"
+
+namespace coppice::kernels::test {
+namespace {
+
+struct Heads {
+  std::int32_t query_heads;
+  std::int32_t key_heads;
+  std::int32_t head_dim;
+  std::int32_t rotary_dim;
+  bool has_norm;
+};
+
+constexpr KvGeometry geometry_of(const Heads& heads, DType dtype) {
+  return {.layers = 2,
+          .key_heads = heads.key_heads,
+          .head_dim = heads.head_dim,
+          .page_size = 16,
+          .pages = 3,
+          .dtype = dtype};
+}
+
+float number_at(const std::byte* data, DType dtype, std::int64_t i) {
+  if (dtype == DType::kF32) {
+    return reinterpret_cast<const float*>(data)[i];
+  }
+  return from_bf16(reinterpret_cast<const std::uint16_t*>(data)[i]);
+}
+
+// Keys rotate as queries do: the CPU is asked to rotate the row's K (and V, unrotated) as if they were queries.
+struct Expected {
+  Tensor query;
+  Tensor keys;
+};
+Expected rotate_on_cpu(Backend& cpu, const Tensor& qkv, const Heads& heads, std::span<const std::int32_t> positions,
+                       std::span<const KvSlot> slots, const RopeParameters& parameters, DType dtype) {
+  Expected expected{Tensor(dtype, qkv.rows, heads.query_heads * heads.head_dim),
+                    Tensor(dtype, qkv.rows, heads.key_heads * heads.head_dim)};
+  auto cache = cpu.make_kv_cache(geometry_of(heads, dtype)).value();
+  Tensor rows = qkv;
+  cpu.rope_and_store(rows.matrix(), positions, slots, parameters, *cache, 1, expected.query.matrix());
+  // [K, K, V]: the keys in the place of the queries.
+  const std::int64_t keys = std::int64_t{heads.key_heads} * heads.head_dim;
+  Tensor shifted(DType::kF32, qkv.rows, 3 * keys);
+  for (std::int64_t row = 0; row < qkv.rows; ++row) {
+    for (std::int64_t i = 0; i < keys; ++i) {
+      for (std::int64_t part = 0; part < 3; ++part) {
+        shifted.set(row, part * keys + i, qkv.at(row, qkv.columns - 2 * keys + i));
+      }
+    }
+  }
+  RopeParameters as_queries = parameters;
+  as_queries.query_heads = heads.key_heads;
+  as_queries.query_norm = parameters.key_norm;
+  cpu.rope_and_store(shifted.matrix(), positions, slots, as_queries, *cache, 0, expected.keys.matrix());
+  return expected;
+}
+
+TEST_CASE("rotation and storing are the CPU's") {
+  const auto cpu = make_backend(1);
+  for (const Heads& heads : {Heads{4, 2, 64, 64, false}, Heads{3, 3, 80, 80, true}, Heads{8, 1, 128, 64, true},
+                             Heads{2, 1, 16, 0, false}, Heads{2, 2, 256, 256, false}}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      simt::Session session({.seed = 21});
+      constexpr std::int64_t kTokens = 4;
+      const std::int64_t columns = (heads.query_heads + 2 * heads.key_heads) * std::int64_t{heads.head_dim};
+      Tensor qkv = random_tensor(DType::kF32, kTokens, columns, 22);
+      qkv.set(1, columns - 1, INFINITY);  // a value: stored finite
+      const std::vector<std::int32_t> positions = {0, 1, 777, 100003};
+      const std::vector<KvSlot> slots = {5, 47, 16, 0};
+      const Tensor norms = random_tensor(DType::kF32, 2, heads.head_dim, 23);
+      std::vector<float> frequency(static_cast<std::size_t>(std::max(1, heads.rotary_dim / 2)));
+      for (std::size_t i = 0; i < frequency.size(); ++i) {
+        frequency[i] = std::pow(10000.0F, -2.0F * static_cast<float>(i) / static_cast<float>(heads.head_dim));
+      }
+      const auto* norm_data = reinterpret_cast<const float*>(norms.bytes.data());
+      RopeParameters parameters{.query_heads = heads.query_heads,
+                                .key_heads = heads.key_heads,
+                                .head_dim = heads.head_dim,
+                                .rotary_dim = heads.rotary_dim,
+                                .inverse_frequency = frequency.data(),
+                                .attention_factor = 1.25F,
+                                .query_norm = heads.has_norm ? norm_data : nullptr,
+                                .key_norm = heads.has_norm ? norm_data + heads.head_dim : nullptr};
+      const Expected expected = rotate_on_cpu(*cpu, qkv, heads, positions, slots, parameters, dtype);
+
+      DeviceMatrix device_qkv(qkv, 3);
+      DeviceMatrix device_norms(norms);
+      DeviceMatrix query(dtype, kTokens, heads.query_heads * heads.head_dim, 8);
+      const simt::Buffer<std::int32_t> device_positions(std::span<const std::int32_t>(positions), "positions");
+      const simt::Buffer<KvSlot> device_slots(std::span<const KvSlot>(slots), "slots");
+      const simt::Buffer<float> device_frequency(std::span<const float>(frequency), "frequency");
+      const cuda::KvLayout layout = cuda::kv_layout(geometry_of(heads, dtype));
+      simt::Buffer<std::byte> cache(static_cast<std::size_t>(layout.elements()) * dtype_bytes(dtype), "cache");
+      cache.zero();
+      parameters.inverse_frequency = device_frequency.data();
+      const auto* device_norm = static_cast<const float*>(device_norms.matrix().data);
+      parameters.query_norm = heads.has_norm ? device_norm : nullptr;
+      parameters.key_norm = heads.has_norm ? device_norm + heads.head_dim : nullptr;
+      REQUIRE(cuda::launch_rope(device_qkv.matrix(), {device_positions.data(), positions.size()},
+                                {device_slots.data(), slots.size()}, parameters, cache.data(), layout, dtype, 1,
+                                query.matrix(), nullptr) == 0);
+      CHECK(session.report() == "");
+
+      const double tolerance = dtype == DType::kF32 ? 3e-6 : 0x1.0p-7;
+      INFO(heads.query_heads << "/" << heads.key_heads << " heads of " << heads.head_dim);
+      CHECK(largest_difference(query.tensor(), expected.query) < tolerance);
+      double worst_key = 0;
+      double worst_value = 0;
+      for (std::int64_t token = 0; token < kTokens; ++token) {
+        for (std::int32_t head = 0; head < heads.key_heads; ++head) {
+          for (std::int32_t i = 0; i < heads.head_dim; ++i) {
+            const KvSlot slot = slots[static_cast<std::size_t>(token)];
+            const double key =
+                number_at(cache.data(), dtype, layout.token(1, slot, head, cuda::KvLayout::kPlaneKey) + i);
+            const double value =
+                number_at(cache.data(), dtype, layout.token(1, slot, head, cuda::KvLayout::kPlaneValue) + i);
+            const double want = expected.keys.at(token, head * heads.head_dim + i);
+            worst_key = std::max(worst_key, std::abs(key - want) / std::max(1.0, std::abs(want)));
+            const std::int64_t column = columns - (heads.key_heads - head) * std::int64_t{heads.head_dim} + i;
+            const double given = qkv.at(token, column);
+            worst_value =
+                std::max(worst_value, std::isinf(given) ? (value > 3e38 && std::isfinite(value) ? 0.0 : 1.0)
+                                                        : std::abs(value - given) / std::max(1.0, std::abs(given)));
+          }
+        }
+      }
+      CHECK(worst_key < tolerance);
+      CHECK(worst_value <= (dtype == DType::kF32 ? 0.0 : 0x1.0p-8));
+    }
+  }
+}
+
+TEST_CASE("slots are moved in the order of the list, in every layer and head, and nothing else is") {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    simt::Session session({.seed = 24});
+    const KvGeometry geometry = geometry_of({2, 2, 80, 80, false}, dtype);
+    const cuda::KvLayout layout = cuda::kv_layout(geometry);
+    const auto elements = static_cast<std::size_t>(layout.elements());
+    const Tensor before = random_tensor(dtype, 1, layout.elements(), 25);
+    simt::Buffer<std::byte> cache(elements * dtype_bytes(dtype), "cache");
+    std::memcpy(cache.data(), before.bytes.data(), before.bytes.size());
+    const std::vector<KvSlot> moves = {3, 17, 17, 40, 40, 2, 5, 17};
+    const simt::Buffer<KvSlot> device_moves(std::span<const KvSlot>(moves), "moves");
+    REQUIRE(cuda::launch_move_slots(cache.data(), layout, dtype, device_moves.data(), 4, nullptr) == 0);
+    CHECK(session.report() == "");
+
+    std::vector<KvSlot> source(static_cast<std::size_t>(geometry.pages * geometry.page_size));
+    std::iota(source.begin(), source.end(), 0);
+    for (std::size_t i = 0; i < moves.size(); i += 2) {
+      source[static_cast<std::size_t>(moves[i + 1])] = source[static_cast<std::size_t>(moves[i])];
+    }
+    std::int64_t wrong = 0;
+    for (std::int32_t layer = 0; layer < geometry.layers; ++layer) {
+      for (std::int32_t head = 0; head < geometry.key_heads; ++head) {
+        for (std::size_t slot = 0; slot < source.size(); ++slot) {
+          for (const std::int32_t which : {0, 1}) {
+            const std::int64_t now = layout.token(layer, static_cast<KvSlot>(slot), head, which);
+            const std::int64_t then = layout.token(layer, source[slot], head, which);
+            for (std::int32_t i = 0; i < geometry.head_dim; ++i) {
+              wrong += number_at(cache.data(), dtype, now + i) != before.at(0, then + i) ? 1 : 0;
+            }
+          }
+        }
+      }
+    }
+    CHECK(wrong == 0);
+  }
+}
+
+}  // namespace
+}  // namespace coppice::kernels::test
