@@ -15,7 +15,8 @@ struct SoftmaxMerge {
 };
 
 // REQUIRES: neither side is empty (m = -infinity): merging with an empty partial is the other one unchanged, and the
-// caller does exactly that, so no NaN of (-inf) - (-inf) arises. `exponential`: float -> float, the device's own.
+// caller does exactly that, so no NaN of (-inf) - (-inf) arises. `exponential`: float -> float, the device's own; of
+// base 2 where the device keeps scores, and m, multiplied by log2 e.
 template <typename Exponential>
 [[gnu::always_inline]] constexpr SoftmaxMerge softmax_merge(float m_before, float m_added, Exponential exponential) {
   const float m = m_before > m_added ? m_before : m_added;

@@ -261,6 +261,26 @@ SuffixTree::Place SuffixTree::find(std::span<const TokenId> string) const {
   return place;
 }
 
+bool SuffixTree::has_followers(Place place) const {
+  const Node& node = nodes_[place.node];
+  return place.depth == node.depth ? node.first_child != kNoNode : inner_token(node, place.depth) != kNoToken;
+}
+
+std::uint32_t SuffixTree::followed_count(Place place, int children_max) const {
+  const Node& node = nodes_[place.node];
+  if (place.depth != node.depth) {
+    return node.count + riders_at(node, place.depth + 1);
+  }
+  std::uint32_t sum = 0;
+  for (NodeId at = node.first_child; at != kNoNode; at = nodes_[at].next) {
+    if (children_max-- == 0) {
+      return node.count;
+    }
+    sum += nodes_[at].count + riders_at(nodes_[at], 0);
+  }
+  return sum;
+}
+
 SuffixTree::NodeId SuffixTree::new_node() {
   if (free_node_ == kNoNode) {
     return nodes_.extend();

@@ -99,6 +99,8 @@ class SuffixTree {
     const Node& node = nodes_[place.node];
     return node.count + riders_at(node, place.depth);
   }
+  // How often something followed the place's string; about, when it is more than `children_max` different tokens.
+  std::uint32_t followed_count(Place place, int children_max) const;
   // The place after `place` by a token; kNoNode when it was never followed by it.
   Place follow(Place place, TokenId token) const {
     const Node& node = nodes_[place.node];
@@ -127,10 +129,7 @@ class SuffixTree {
       at = after;
     }
   }
-  bool has_followers(Place place) const {
-    const Node& node = nodes_[place.node];
-    return place.depth == node.depth ? node.first_child != kNoNode : inner_token(node, place.depth) != kNoToken;
-  }
+  bool has_followers(Place place) const;
   std::int32_t depth() const { return static_cast<std::int32_t>(depth_); }
   std::size_t nodes() const { return nodes_.size() - 1 - free_node_count_; }
   std::size_t tokens() const { return token_count_; }

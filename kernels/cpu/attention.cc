@@ -52,12 +52,13 @@ struct Scratch {
         gathered(aligned(std::size_t{kSplitBlocksMax} *
                          static_cast<std::size_t>(layout.key_block_words + layout.value_block_words))) {}
 
-  std::size_t floats() const { return resident + 2 * tile + gathered; }
+  std::size_t floats() const { return 2 * resident + 2 * tile + gathered; }
   void give(float* memory, AttentionTask& task) const {
     task.resident_o = memory;
-    task.scores = memory + resident;
-    task.weights = reinterpret_cast<std::uint32_t*>(memory + resident + tile);
-    task.gathered = reinterpret_cast<std::uint32_t*>(memory + resident + 2 * tile);
+    task.resident_query = reinterpret_cast<std::uint32_t*>(memory + resident);
+    task.scores = memory + 2 * resident;
+    task.weights = reinterpret_cast<std::uint32_t*>(memory + 2 * resident + tile);
+    task.gathered = reinterpret_cast<std::uint32_t*>(memory + 2 * resident + 2 * tile);
   }
 
   std::size_t resident;

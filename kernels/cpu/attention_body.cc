@@ -64,8 +64,6 @@ void run_split(const AttentionCall& call, const AttentionTask& task, Resident& r
       case 3:
         run_tile<Element, 3>(call, task, resident, tile, blocks);
         break;
-#endif
-#if defined(__AVX512F__)
       case 4:
         run_tile<Element, 4>(call, task, resident, tile, blocks);
         break;
@@ -187,6 +185,7 @@ COPPICE_INLINE std::int64_t partial_index(const AttentionCall& call, std::int64_
 
 // Makes matrix rows [begin, begin + count) of the task resident. Their results stand in scratch, or in the partial slot
 // that they are continued from or left in.
+template <typename Element>
 void admit_rows(const AttentionCall& call, const AttentionTask& task, std::int32_t begin, Resident& resident) {
   resident.first_position = 0x7FFFFFFF;
   resident.last_position = -1;
@@ -194,8 +193,15 @@ void admit_rows(const AttentionCall& call, const AttentionTask& task, std::int32
     const std::int32_t row = (begin + i) / call.group;
     const std::int32_t head = task.key_head * call.group + (begin + i) % call.group;
     const std::int32_t position = call.positions[task.row_begin + row];
-    resident.query[i] =
+    const std::uint8_t* query =
         call.query + (task.row_begin + row) * call.query_stride + std::int64_t{head} * call.layout.steps * 4;
+    if constexpr (Element::kWidensQuery) {
+      std::uint32_t* units = task.resident_query + i * call.layout.dim_lanes;
+      Element::widen(query, call.layout.head_dim, units);
+      resident.query[i] = units;
+    } else {
+      resident.query[i] = reinterpret_cast<const std::uint32_t*>(query);
+    }
     resident.position[i] = position;
     resident.first_position = position < resident.first_position ? position : resident.first_position;
     resident.last_position = position > resident.last_position ? position : resident.last_position;
@@ -246,7 +252,7 @@ void run_item(const AttentionCall& call, const AttentionTask& task) {
   const std::int32_t rows = task.row_count * call.group;
   for (std::int32_t begin = 0; begin < rows; begin += resident.count) {
     resident.count = rows - begin < kResidentRows ? rows - begin : kResidentRows;
-    admit_rows(call, task, begin, resident);
+    admit_rows<Element>(call, task, begin, resident);
     for (std::int32_t split = 0; split < task.splits; ++split) {
       const std::int32_t first_key = task.bounds[split];
       const std::int32_t end_key = task.bounds[split + 1];
@@ -303,7 +309,7 @@ void merge(const AttentionCall& call, std::int32_t row, const std::int32_t* slot
         l = l_added;
         continue;
       }
-      const SoftmaxMerge weights = softmax_merge(m, m_added, [](float x) { return scalar_exponential(x); });
+      const SoftmaxMerge weights = softmax_merge(m, m_added, [](float x) { return scalar_power_of_two(x); });
       for (std::int64_t dim = 0; dim < dim_lanes; dim += kLanes) {
         store(scratch + dim, multiply_add(load(scratch + dim), broadcast(weights.kept),
                                           multiply(load(o + dim), broadcast(weights.added))));

@@ -46,10 +46,11 @@ struct AttentionTask {
   std::int32_t key_head = 0;
   const std::uint32_t* words = nullptr;  // the head's pages in this layer
   // One thread's, each 64-byte aligned.
-  float* resident_o = nullptr;        // [kResidentRows][dim_lanes]
-  float* scores = nullptr;            // [kTileRowsMax][kSplitKeysMax]
-  std::uint32_t* weights = nullptr;   // [kTileRowsMax][kSplitKeysMax]
-  std::uint32_t* gathered = nullptr;  // [kSplitBlocksMax][a K and a V block]
+  float* resident_o = nullptr;              // [kResidentRows][dim_lanes]
+  std::uint32_t* resident_query = nullptr;  // [kResidentRows][dim_lanes], queries as f32 where the keys are not
+  float* scores = nullptr;                  // [kTileRowsMax][kSplitKeysMax]
+  std::uint32_t* weights = nullptr;         // [kTileRowsMax][kSplitKeysMax]
+  std::uint32_t* gathered = nullptr;        // [kSplitBlocksMax][a K and a V block]
 };
 
 // A table of functions; immutable.

@@ -8,22 +8,23 @@
 namespace coppice::kernels::cpu::COPPICE_ISA {
 namespace {
 
-// Rows of a tile and vectors beside each other, as many as registers allow.
+// Rows of a tile, and how many vectors (blocks of keys, or of sixteen dimensions) stand beside each other: as many sums
+// as registers hold, at least as many as hide the latency of a multiply-add.
 #if defined(__AVX512F__)
 constexpr int kTileRows = 6;
-constexpr int kWideColumns = 8;
-constexpr int kWideRows = 3;  // tiles of up to so many rows take kWideColumns
-constexpr int kColumns = 4;
+constexpr int columns_of(int rows) {
+  return rows <= 3 ? 8 : 4;
+}
 #elif defined(__AVX2__)
-constexpr int kTileRows = 3;
-constexpr int kWideColumns = 4;
-constexpr int kWideRows = 1;
-constexpr int kColumns = 2;
+constexpr int kTileRows = 6;
+constexpr int columns_of(int rows) {
+  return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
+}
 #else
 constexpr int kTileRows = 2;
-constexpr int kWideColumns = 2;
-constexpr int kWideRows = 1;
-constexpr int kColumns = 1;
+constexpr int columns_of(int rows) {
+  return rows == 1 ? 2 : 1;
+}
 #endif
 static_assert(kTileRows <= kTileRowsMax);
 
@@ -31,7 +32,7 @@ enum class Mode : std::uint8_t { kSkip, kReplace, kBlend };  // what a split doe
 
 // Rows resident during an item: where their results are, and how far they see.
 struct Resident {
-  const std::uint8_t* query[kResidentRows];
+  const std::uint32_t* query[kResidentRows];  // units (attention_words.h)
   float* o[kResidentRows];
   float m[kResidentRows];
   float l[kResidentRows];
@@ -55,25 +56,47 @@ struct Tile {
 };
 
 // Where the blocks of a split are, and what to fetch meanwhile: its values while scores are computed, the keys of the
-// next split while values are mixed, line by line, so that memory and arithmetic overlap (measured on Zen 5: 15-20 %
-// for 4 to 8 rows; a single row only waits for memory, and fetching cost it 8 %).
+// next split while values are mixed, line by line, so that memory and arithmetic overlap. Measured: on Zen 4 (AVX2) a
+// single row reads 2.1 times as fast; on Zen 5 (AVX-512) 4 to 8 rows gain 15-20 %, but a single row lost 8 %.
 struct Blocks {
   const std::uint32_t* keys[kSplitBlocksMax];
   const std::uint32_t* values[kSplitBlocksMax];
   const std::uint32_t* next_keys[kSplitBlocksMax];
 };
 
+#if defined(__AVX512F__)
+constexpr int kFetchRowsLeast = 2;
+#else
+constexpr int kFetchRowsLeast = 1;
+#endif
+
 template <int kRows>
 COPPICE_INLINE void fetch(const std::uint32_t* line) {
-  if constexpr (kRows > 1) {
+  if constexpr (kRows >= kFetchRowsLeast) {
     __builtin_prefetch(line, 0, 2);
   }
 }
 
 // --- scores: rows × blocks of sixteen keys ---
 
+// One part of a word's products, for all rows and blocks.
+template <typename Element, int kPart, int kRows, int kColumns>
+COPPICE_INLINE void accumulate_part(F32x16 (&acc)[kRows][kColumns], const std::uint32_t* const* units,
+                                    const std::uint32_t* const* words) {
+  decltype(Element::template part<kPart>(Words{})) columns[kColumns];
+  for (int c = 0; c < kColumns; ++c) {
+    columns[c] = Element::template part<kPart>(load_words(words[c]));
+  }
+  for (int r = 0; r < kRows; ++r) {
+    const auto unit = Element::broadcast_unit(units[r] + kPart);
+    for (int c = 0; c < kColumns; ++c) {
+      acc[r][c] = Element::accumulate(acc[r][c], unit, columns[c]);
+    }
+  }
+}
+
 template <typename Element, int kRows, int kBlocks>
-COPPICE_INLINE void score_blocks(const std::uint8_t* const* query, const std::uint32_t* const* keys,
+COPPICE_INLINE void score_blocks(const std::uint32_t* const* query, const std::uint32_t* const* keys,
                                  std::int64_t value_offset, std::int32_t steps, float* scores) {
   F32x16 acc[kRows][kBlocks];
   for (int r = 0; r < kRows; ++r) {
@@ -82,16 +105,18 @@ COPPICE_INLINE void score_blocks(const std::uint8_t* const* query, const std::ui
     }
   }
   for (std::int32_t step = 0; step < steps; ++step) {
-    Words key[kBlocks];
-    for (int b = 0; b < kBlocks; ++b) {
-      key[b] = load_words(keys[b] + step * kLanes);
-      fetch<kRows>(keys[b] + step * kLanes + value_offset);
-    }
+    const std::uint32_t* units[kRows];
+    const std::uint32_t* words[kBlocks];
     for (int r = 0; r < kRows; ++r) {
-      const Words word = broadcast_word(query[r] + step * 4);
-      for (int b = 0; b < kBlocks; ++b) {
-        acc[r][b] = Element::accumulate(acc[r][b], word, key[b]);
-      }
+      units[r] = query[r] + step * Element::kParts;
+    }
+    for (int b = 0; b < kBlocks; ++b) {
+      words[b] = keys[b] + step * kLanes;
+      fetch<kRows>(words[b] + value_offset);
+    }
+    accumulate_part<Element, 0>(acc, units, words);
+    if constexpr (Element::kParts == 2) {
+      accumulate_part<Element, 1>(acc, units, words);
     }
   }
   for (int r = 0; r < kRows; ++r) {
@@ -103,7 +128,7 @@ COPPICE_INLINE void score_blocks(const std::uint8_t* const* query, const std::ui
 
 // Blocks [block, tile.block_end), kWidth at a time, and what is left at half the width.
 template <typename Element, int kRows, int kWidth>
-COPPICE_INLINE void score_from(std::int32_t block, const AttentionCall& call, const std::uint8_t* const* query,
+COPPICE_INLINE void score_from(std::int32_t block, const AttentionCall& call, const std::uint32_t* const* query,
                                const Tile& tile, const Blocks& blocks, float* scores) {
   // From a K block to its V block, if head_dim fills whole vectors.
   const std::int64_t value_offset = std::int64_t{call.layout.page_blocks} * call.layout.key_block_words;
@@ -119,8 +144,8 @@ COPPICE_INLINE void score_from(std::int32_t block, const AttentionCall& call, co
 template <typename Element, int kRows>
 void score_rows(const AttentionCall& call, const Resident& resident, const Tile& tile, const Blocks& blocks,
                 float* scores) {
-  score_from<Element, kRows, kRows <= kWideRows ? kWideColumns : kColumns>(
-      tile.block_begin, call, resident.query + tile.row, tile, blocks, scores);
+  score_from<Element, kRows, columns_of(kRows)>(tile.block_begin, call, resident.query + tile.row, tile, blocks,
+                                                scores);
 }
 
 // --- weighted values: rows × vectors of sixteen dimensions ---
@@ -138,18 +163,20 @@ COPPICE_INLINE void mix_vectors(const Tile& tile, const Blocks& blocks, const st
   for (std::int32_t block = tile.block_begin; block < tile.block_end; ++block) {
     const std::uint32_t* values = blocks.values[block] + dim;
     const std::uint32_t* next_keys = blocks.next_keys[block] + dim;
-    const std::uint8_t* weight = reinterpret_cast<const std::uint8_t*>(weights + block * kSteps);
+    const std::uint32_t* weight = weights + block * kSteps * Element::kParts;
     for (std::int32_t step = 0; step < kSteps; ++step) {
-      Words value[kVectors];
+      const std::uint32_t* units[kRows];
+      const std::uint32_t* words[kVectors];
+      for (int r = 0; r < kRows; ++r) {
+        units[r] = weight + r * kSplitKeysMax + step * Element::kParts;
+      }
       for (int v = 0; v < kVectors; ++v) {
-        value[v] = load_words(values + v * kLanes);
+        words[v] = values + v * kLanes;
         fetch<kRows>(next_keys + v * kLanes);
       }
-      for (int r = 0; r < kRows; ++r) {
-        const Words word = broadcast_word(weight + (r * kSplitKeysMax + step) * 4);
-        for (int v = 0; v < kVectors; ++v) {
-          acc[r][v] = Element::accumulate(acc[r][v], word, value[v]);
-        }
+      accumulate_part<Element, 0>(acc, units, words);
+      if constexpr (Element::kParts == 2) {
+        accumulate_part<Element, 1>(acc, units, words);
       }
       values += dim_lanes;
       next_keys += dim_lanes;
@@ -182,8 +209,7 @@ COPPICE_INLINE void mix_from(std::int32_t dim, const AttentionCall& call, float*
 template <typename Element, int kRows>
 void mix_rows(const AttentionCall& call, const Resident& resident, const Tile& tile, const Blocks& blocks,
               const std::uint32_t* weights) {
-  mix_from<Element, kRows, kRows <= kWideRows ? kWideColumns : kColumns>(0, call, resident.o + tile.row, tile, blocks,
-                                                                         weights);
+  mix_from<Element, kRows, columns_of(kRows)>(0, call, resident.o + tile.row, tile, blocks, weights);
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ COPPICE_INLINE Words load_words(const std::uint32_t* p) {
 #endif
 }
 
-COPPICE_INLINE Words broadcast_word(const std::uint8_t* p) {
+// Through memcpy: queries were written as numbers of their own type.
+COPPICE_INLINE Words broadcast_word(const std::uint32_t* p) {
   std::int32_t word;
   std::memcpy(&word, p, sizeof word);
 #if defined(__AVX512F__)
@@ -100,51 +101,103 @@ COPPICE_INLINE F32x16 keep_lanes(F32x16 a, std::int32_t begin, std::int32_t end)
 #endif
 }
 
-// Two bf16 numbers a word.
+// (Vector stores may alias; the plain one is a memcpy.)
+COPPICE_INLINE void store_floats(std::uint32_t* words, F32x16 a) {
+  store(reinterpret_cast<float*>(words), a);
+}
+
+// The nearest number of eight significant bits, so of bf16's (Veltkamp's splitting); a NaN stays one. |a| < 2^111.
+COPPICE_INLINE F32x16 round_to_eight_bits(F32x16 a) {
+  const F32x16 larger = multiply(a, broadcast(0x1.0p16F + 1.0F));
+  return add(larger, subtract(a, larger));
+}
+
+// Two bf16 numbers a word. A row's numbers (its query, its weights) stand as the instruction set multiplies them: in
+// words like the keys' where it has a product of two pairs, else as f32, so that only keys and values are widened in
+// the inner loop, once for all rows of a tile.
 struct Bf16Words {
   static constexpr std::int32_t kPerWord = 2;
 
-  // acc + a.first * b.first + a.second * b.second, lane by lane, in the instruction set's own fixed order.
-  static inline __attribute__((always_inline)) F32x16 accumulate(F32x16 acc, Words a, Words b) {
 #if defined(__AVX512BF16__)
-    return {_mm512_dpbf16_ps(acc.v, (__m512bh)a.v, (__m512bh)b.v)};
-#else
-    return multiply_add(high_halves(a), high_halves(b), multiply_add(low_halves(a), low_halves(b), acc));
-#endif
+  static constexpr int kParts = 1;  // a row's 32-bit units to a word of a key, and the products of one word
+  template <int kPart>
+  static inline __attribute__((always_inline)) Words part(Words keys) {
+    return keys;
   }
-
-  // Rounds the weights of 32 keys to words[0 … 15] and adds the rounded weights to `sums`.
+  static inline __attribute__((always_inline)) Words broadcast_unit(const std::uint32_t* unit) {
+    return broadcast_word(unit);
+  }
+  // acc + row.first * key.first + row.second * key.second, lane by lane.
+  static inline __attribute__((always_inline)) F32x16 accumulate(F32x16 acc, Words row, Words key) {
+    return {_mm512_dpbf16_ps(acc.v, (__m512bh)row.v, (__m512bh)key.v)};
+  }
+  // Rounds the weights of 32 keys, adds the rounded weights to `sums` and leaves them as units of a row.
   static inline __attribute__((always_inline)) F32x16 pack(F32x16 sums, F32x16 first, F32x16 second,
-                                                           std::uint32_t* words) {
-#if defined(__AVX512BF16__)
+                                                           std::uint32_t* units) {
     const __m512bh packed = _mm512_cvtne2ps_pbh(second.v, first.v);
-    _mm512_storeu_si512(words, (__m512i)packed);
+    _mm512_storeu_si512(units, (__m512i)packed);
     return {_mm512_dpbf16_ps(sums.v, packed, (__m512bh)_mm512_set1_epi32(0x3F803F80))};
+  }
 #else
-    std::uint16_t* halves = reinterpret_cast<std::uint16_t*>(words);
-    store_bf16(halves, first);
-    store_bf16(halves + 16, second);
-    return add(add(sums, load_bf16(halves)), load_bf16(halves + 16));
+  static constexpr int kParts = 2;
+  template <int kPart>
+  static inline __attribute__((always_inline)) F32x16 part(Words keys) {
+    return kPart == 0 ? low_halves(keys) : high_halves(keys);
+  }
+  static inline __attribute__((always_inline)) F32x16 broadcast_unit(const std::uint32_t* unit) {
+    return as_floats(broadcast_word(unit));
+  }
+  static inline __attribute__((always_inline)) F32x16 accumulate(F32x16 acc, F32x16 row, F32x16 key) {
+    return multiply_add(row, key, acc);
+  }
+  static inline __attribute__((always_inline)) F32x16 pack(F32x16 sums, F32x16 first, F32x16 second,
+                                                           std::uint32_t* units) {
+    first = round_to_eight_bits(first);
+    second = round_to_eight_bits(second);
+    store_floats(units, first);
+    store_floats(units + kLanes, second);
+    return add(add(sums, first), second);
+  }
 #endif
+
+  // Whether a row's query must be rewritten as units: `dims` numbers from bf16.
+  static constexpr bool kWidensQuery = kParts == 2;
+  static inline __attribute__((always_inline)) void widen(const std::uint8_t* query, std::int32_t dims,
+                                                          std::uint32_t* units) {
+    const std::uint16_t* halves = reinterpret_cast<const std::uint16_t*>(query);
+    std::int32_t dim = 0;
+    for (; dim + kLanes <= dims; dim += kLanes) {
+      store_floats(units + dim, load_bf16(halves + dim));
+    }
+    if (dim < dims) {
+      store_floats(units + dim, load_bf16_first(halves + dim, dims - dim));
+    }
   }
 };
 
 // One f32 a word.
 struct F32Words {
   static constexpr std::int32_t kPerWord = 1;
+  static constexpr int kParts = 1;
+  static constexpr bool kWidensQuery = false;
 
-  static inline __attribute__((always_inline)) F32x16 accumulate(F32x16 acc, Words a, Words b) {
-    return multiply_add(as_floats(a), as_floats(b), acc);
+  template <int kPart>
+  static inline __attribute__((always_inline)) F32x16 part(Words keys) {
+    return as_floats(keys);
   }
-
+  static inline __attribute__((always_inline)) F32x16 broadcast_unit(const std::uint32_t* unit) {
+    return as_floats(broadcast_word(unit));
+  }
+  static inline __attribute__((always_inline)) F32x16 accumulate(F32x16 acc, F32x16 row, F32x16 key) {
+    return multiply_add(row, key, acc);
+  }
   static inline __attribute__((always_inline)) F32x16 pack(F32x16 sums, F32x16 first, F32x16 second,
-                                                           std::uint32_t* words) {
-    float lanes[32];
-    store(lanes, first);
-    store(lanes + 16, second);
-    std::memcpy(words, lanes, sizeof lanes);
+                                                           std::uint32_t* units) {
+    store_floats(units, first);
+    store_floats(units + kLanes, second);
     return add(add(sums, first), second);
   }
+  static inline __attribute__((always_inline)) void widen(const std::uint8_t*, std::int32_t, std::uint32_t*) {}
 };
 
 }  // namespace coppice::kernels::cpu::COPPICE_ISA

@@ -7,8 +7,13 @@ namespace coppice::kernels::cpu::COPPICE_ISA {
 
 namespace {
 
-// Independent chains: two multiply-adds a cycle with a latency of four or five need ten.
+// Independent chains: two multiply-adds a cycle with a latency of four or five need ten. Where a chain is two
+// registers, half as many, or they would not fit into the sixteen there are.
+#if defined(__AVX512F__)
 constexpr int kChains = 12;
+#else
+constexpr int kChains = 6;
+#endif
 constexpr double kLaneOperations = 2.0 * 16;
 
 std::uint64_t read(const void* data, std::int64_t bytes) {
@@ -22,6 +27,18 @@ std::uint64_t read(const void* data, std::int64_t bytes) {
   }
   std::uint64_t words[8];
   _mm512_storeu_si512(words, _mm512_add_epi64(_mm512_add_epi64(sums[0], sums[1]), _mm512_add_epi64(sums[2], sums[3])));
+#elif defined(__AVX2__)
+  __m256i sums[8] = {};
+  for (std::int64_t i = 0; i < bytes; i += 256) {
+    for (int part = 0; part < 8; ++part) {
+      sums[part] = _mm256_add_epi64(sums[part], _mm256_load_si256(reinterpret_cast<const __m256i*>(p + i + part * 32)));
+    }
+  }
+  std::uint64_t words[4];
+  for (int part = 1; part < 8; ++part) {
+    sums[0] = _mm256_add_epi64(sums[0], sums[part]);
+  }
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(words), sums[0]);
 #else
   std::uint64_t words[8] = {};
   for (std::int64_t i = 0; i < bytes; i += 64) {
@@ -90,7 +107,8 @@ double multiply_bf16(std::int64_t rounds, float* sink) {
 double multiply_int8(std::int64_t rounds, float* sink) {
 #if defined(__AVX2__)
   // Pairs of bytes, then pairs of words, then the sum: three instructions for 32 multiply-adds.
-  __m256i chains[kChains];
+  constexpr int kByteChains = 12;  // one register each
+  __m256i chains[kByteChains];
   const __m256i factor = _mm256_castps_si256(_mm256_set1_ps(*sink));
   const __m256i ones = _mm256_set1_epi16(1);
   for (__m256i& chain : chains) {
@@ -102,13 +120,13 @@ double multiply_int8(std::int64_t rounds, float* sink) {
       chain = _mm256_add_epi32(chain, _mm256_madd_epi16(pairs, ones));
     }
   }
-  for (int i = 1; i < kChains; ++i) {
+  for (int i = 1; i < kByteChains; ++i) {
     chains[0] = _mm256_add_epi32(chains[0], chains[i]);
   }
   float lanes[8];
   _mm256_storeu_ps(lanes, _mm256_cvtepi32_ps(chains[0]));
   *sink = lanes[0];
-  return static_cast<double>(rounds) * kChains * 2.0 * 32;
+  return static_cast<double>(rounds) * kByteChains * 2.0 * 32;
 #else
   return multiply_f32(rounds, sink);
 #endif

@@ -137,35 +137,64 @@ COPPICE_INLINE F32x16 multiply_add(F32x16 a, F32x16 b, F32x16 c) {
 #endif
 }
 
+#if defined(__AVX512F__)
+#define COPPICE_LOW_HALF(a) _mm512_castps512_ps256((a).v)
+#define COPPICE_HIGH_HALF(a) _mm512_extractf32x8_ps((a).v, 1)
+#elif defined(__AVX2__)
+#define COPPICE_LOW_HALF(a) (a).low
+#define COPPICE_HIGH_HALF(a) (a).high
+#endif
+
 // Sum of the lanes: ((i + (i+8)) + (i+4) …) by halves, the same tree on every instruction set.
 COPPICE_INLINE float sum(F32x16 a) {
-  float lanes[16];
-  store(lanes, a);
+#if defined(__AVX2__)
+  const __m256 eight = _mm256_add_ps(COPPICE_LOW_HALF(a), COPPICE_HIGH_HALF(a));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+#else
   for (int width = 8; width >= 1; width /= 2) {
     for (int i = 0; i < width; ++i) {
-      lanes[i] += lanes[i + width];
+      a.lane[i] += a.lane[i + width];
     }
   }
-  return lanes[0];
+  return a.lane[0];
+#endif
 }
 
+// The largest lane, found in the order of sum(): of a pair with a NaN, the second.
 COPPICE_INLINE float largest(F32x16 a) {
-  float lanes[16];
-  store(lanes, a);
+#if defined(__AVX2__)
+  const __m256 eight = _mm256_max_ps(COPPICE_LOW_HALF(a), COPPICE_HIGH_HALF(a));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+#else
   for (int width = 8; width >= 1; width /= 2) {
     for (int i = 0; i < width; ++i) {
-      lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+      a.lane[i] = a.lane[i] > a.lane[i + width] ? a.lane[i] : a.lane[i + width];
     }
   }
-  return lanes[0];
+  return a.lane[0];
+#endif
 }
 
 // a * 2^n for whole n in [-252, 254].
 COPPICE_INLINE F32x16 scale_by_power(F32x16 a, F32x16 n) {
 #if defined(__AVX512F__)
   return {_mm512_scalef_ps(a.v, n.v)};
-#else
+#elif defined(__AVX2__)
   // In two factors, so that denormal results and infinity come out right.
+  const auto scaled = [](__m256 x, __m256 power) COPPICE_INLINE_LAMBDA {
+    const __m256i whole = _mm256_cvtps_epi32(power);
+    const __m256i half = _mm256_srai_epi32(whole, 1);
+    const __m256i bias = _mm256_set1_epi32(127);
+    const __m256i first = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+    const __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
+    return _mm256_mul_ps(_mm256_mul_ps(x, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second));
+  };
+  return {scaled(a.low, n.low), scaled(a.high, n.high)};
+#else
   float lanes[16];
   float powers[16];
   store(lanes, a);

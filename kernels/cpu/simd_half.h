@@ -42,6 +42,18 @@ COPPICE_INLINE F32x16 load_bf16_first(const std::uint16_t* p, std::int64_t count
   return load_bf16(lanes);
 }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// The rounded bf16 number in the upper half of every word; the lower half is anything.
+COPPICE_INLINE __m256i bf16_in_upper_half(__m256 a) {
+  const __m256i bits = _mm256_castps_si256(a);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+  return _mm256_blendv_epi8(rounded, quiet, nan);
+}
+#endif
+
 COPPICE_INLINE void store_bf16(std::uint16_t* p, F32x16 a) {
 #if defined(__AVX512F__)
   // Not VCVTNEPS2BF16: that one flushes denormals, and a result must not depend on AVX-512-BF16 being there.
@@ -51,6 +63,12 @@ COPPICE_INLINE void store_bf16(std::uint16_t* p, F32x16 a) {
   const __mmask16 nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
   const __m512i result = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(result, 16)));
+#elif defined(__AVX2__)
+  const __m256i low = _mm256_srli_epi32(bf16_in_upper_half(a.low), 16);
+  const __m256i high = _mm256_srli_epi32(bf16_in_upper_half(a.high), 16);
+  // Packing goes by halves of a register: the two middle quarters change places.
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xD8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), packed);
 #else
   float lanes[16];
   store(lanes, a);

@@ -63,15 +63,14 @@ struct TreeMaker {
   void node(const std::vector<PageId>& above, std::int32_t length, std::int32_t depth) {
     std::vector<PageId> path = above;
     const bool adds_nothing = length > 0 && depth == 0 && chance(random, shape.empty_suffix);
-    const std::int32_t tokens = adds_nothing                      ? 0
-                                : chance(random, shape.one_token) ? 1
-                                                                  : draw(random, 1, shape.tokens_most);
+    const std::int32_t most = depth == 0 && shape.leaf_tokens_most > 0 ? shape.leaf_tokens_most : shape.tokens_most;
+    const std::int32_t tokens = adds_nothing ? 0 : chance(random, shape.one_token) ? 1 : draw(random, 1, most);
     if (tokens > 0) {  // copy on write: a page that is not full is not shared
       path.resize(static_cast<std::size_t>(length / step.page_size));
     }
     length += tokens;
     extend(path, length);
-    const std::int32_t children = depth == 0 ? 0 : draw(random, 1, shape.children_most);
+    const std::int32_t children = depth == 0 ? 0 : draw(random, shape.children_least, shape.children_most);
     if (children == 0) {
       leaf(path, length);
       return;
@@ -133,9 +132,9 @@ std::vector<KvSlot> TestStep::row_slots(std::size_t sequence, std::int32_t row) 
 TestStep random_tree(const TreeShape& shape, std::int32_t page_size, std::mt19937_64& random) {
   TreeMaker maker{shape, random, {}};
   maker.step.page_size = page_size;
-  const std::int32_t roots = draw(random, 1, 2);
+  const std::int32_t roots = draw(random, 1, shape.roots_most);
   for (std::int32_t i = 0; i < roots; ++i) {
-    maker.node({}, 0, draw(random, 0, shape.depth));
+    maker.node({}, 0, draw(random, shape.depth_least, shape.depth));
   }
   maker.step.number_rows();
   return std::move(maker.step);
@@ -318,25 +317,29 @@ std::vector<double> AttentionBench::reference(const std::vector<KvSlot>& slots, 
   return out;
 }
 
+double AttentionBench::row_error(const TestStep& step, std::size_t sequence, std::int32_t row, std::int32_t window,
+                                 const std::vector<float>& out) const {
+  const std::vector<KvSlot> slots = step.row_slots(sequence, row);
+  const std::int32_t place = step.sequences[sequence].row_begin + row;
+  double difference = 0;
+  double norm = 0;
+  for (std::int32_t head = 0; head < options_.query_heads; ++head) {
+    const std::vector<double> expected = reference(slots, window, place, head);
+    const float* found = out.data() + (place * options_.query_heads + head) * options_.head_dim;
+    for (std::size_t dim = 0; dim < expected.size(); ++dim) {
+      const double delta = static_cast<double>(found[dim]) - expected[dim];
+      difference += delta * delta;
+      norm += expected[dim] * expected[dim];
+    }
+  }
+  return std::sqrt(difference / norm);
+}
+
 double AttentionBench::error(const TestStep& step, std::int32_t window, const std::vector<float>& out) const {
   double worst = 0;
   for (std::size_t i = 0; i < step.sequences.size(); ++i) {
-    const TestSequence& sequence = step.sequences[i];
-    for (std::int32_t j = 0; j < sequence.row_count; ++j) {
-      const std::vector<KvSlot> slots = step.row_slots(i, j);
-      const std::int32_t row = sequence.row_begin + j;
-      double difference = 0;
-      double norm = 0;
-      for (std::int32_t head = 0; head < options_.query_heads; ++head) {
-        const std::vector<double> expected = reference(slots, window, row, head);
-        const float* found = out.data() + (row * options_.query_heads + head) * options_.head_dim;
-        for (std::size_t dim = 0; dim < expected.size(); ++dim) {
-          const double delta = static_cast<double>(found[dim]) - expected[dim];
-          difference += delta * delta;
-          norm += expected[dim] * expected[dim];
-        }
-      }
-      const double relative = std::sqrt(difference / norm);
+    for (std::int32_t row = 0; row < step.sequences[i].row_count; ++row) {
+      const double relative = row_error(step, i, row, window, out);
       worst = relative <= worst ? worst : relative;  // a NaN is worst
     }
   }

@@ -38,14 +38,18 @@ struct TestStep {
 };
 
 struct TreeShape {
-  std::int32_t depth = 3;
+  std::int32_t depth = 3;        // levels below a root
+  std::int32_t depth_least = 0;  // every root draws its own
+  std::int32_t roots_most = 2;
   std::int32_t children_most = 4;
+  std::int32_t children_least = 1;
   std::int32_t leaves_most = 32;
-  std::int32_t tokens_most = 300;  // of a node
-  std::int32_t chunk_most = 1;     // rows of a sequence
-  std::int32_t drafts_most = 0;    // draft nodes of a sequence
-  double empty_suffix = 0.1;       // chance that a leaf adds nothing
-  double one_token = 0.1;          // chance that a node has one token
+  std::int32_t tokens_most = 300;     // of a node
+  std::int32_t leaf_tokens_most = 0;  // of a node without children; 0: as any other
+  std::int32_t chunk_most = 1;        // rows of a sequence
+  std::int32_t drafts_most = 0;       // draft nodes of a sequence
+  double empty_suffix = 0.1;          // chance that a leaf adds nothing
+  double one_token = 0.1;             // chance that a node has one token
 };
 
 TestStep random_tree(const TreeShape& shape, std::int32_t page_size, std::mt19937_64& random);
@@ -71,7 +75,10 @@ class AttentionBench {
   // One row and head in float64.
   std::vector<double> reference(const std::vector<KvSlot>& slots, std::int32_t window, std::int32_t row,
                                 std::int32_t head) const;
-  // Largest error of any row, |out - reference| / |reference| in the 2-norm over all heads.
+  // Error of one row of a sequence, |out - reference| / |reference| in the 2-norm over all heads.
+  double row_error(const TestStep& step, std::size_t sequence, std::int32_t row, std::int32_t window,
+                   const std::vector<float>& out) const;
+  // Largest error of any row.
   double error(const TestStep& step, std::int32_t window, const std::vector<float>& out) const;
 
   PlanOptions plan_options(const TestStep& step) const;

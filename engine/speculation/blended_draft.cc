@@ -1,0 +1,171 @@
+// Growing a draft tree likeliest node first.
+#include "engine/speculation/blended_draft.h"
+
+#include <algorithm>
+
+namespace coppice::engine {
+namespace {
+
+constexpr int kChildrenMax = 8;           // of a place, looked at; they stand likeliest about first
+constexpr std::size_t kFollowersMax = 8;  // different guesses for one place
+constexpr std::size_t kGuessesMax = 160;  // in all
+
+}  // namespace
+
+void DraftTrace::learn(DraftModel& model, TokenId token) {
+  if (at_ == kDone) {
+    return;
+  }
+  while (next_ < guesses_.size() && guesses_[next_].parent != at_) {
+    ++next_;
+  }
+  std::int32_t came_true = kDone;
+  std::size_t likeliest = next_;
+  const std::size_t begin = next_;
+  for (; next_ < guesses_.size() && guesses_[next_].parent == at_; ++next_) {
+    const Guess& guess = guesses_[next_];
+    model.learn(guess.opinion, guess.token == token);
+    came_true = guess.token == token ? static_cast<std::int32_t>(next_) : came_true;
+    likeliest = guess.opinion.probability > guesses_[likeliest].opinion.probability ? next_ : likeliest;
+  }
+  if (next_ > begin) {
+    hit_rate_ += ((guesses_[likeliest].token == token ? 1.0F : 0.0F) - hit_rate_) / 16;
+  }
+  at_ = came_true;
+}
+
+std::uint32_t DraftTrace::confidence() const {
+  return hit_rate_ < 0.3F ? 0 : hit_rate_ < 0.6F ? 1 : hit_rate_ < 0.85F ? 2 : 3;
+}
+
+void BlendedDraft::propose(const DraftModel& model, std::span<const DraftSource> sources, std::int32_t draft_max,
+                           float survival_min, DraftTrace& trace, DraftTree& tree) {
+  nodes_.clear();
+  heap_.clear();
+  chosen_.clear();
+  trace.clear();
+  trace.at_ = -1;
+  trace.next_ = 0;
+  confidence_ = trace.confidence();
+  root_ = {};
+  find_experts(sources, root_);
+  expand(model, sources, -1, survival_min, trace);
+  while (!heap_.empty() && static_cast<std::int32_t>(chosen_.size()) < draft_max) {
+    std::pop_heap(heap_.begin(), heap_.end(), IsLess{nodes_});
+    const std::int32_t best = heap_.back();
+    heap_.pop_back();
+    chosen_.push_back(best);
+    expand(model, sources, best, survival_min, trace);
+  }
+  emit(tree);
+}
+
+// The longest match of each tree and the next shorter ones that have been followed more often; those in between were
+// followed by the same at the same places and know nothing more.
+void BlendedDraft::find_experts(std::span<const DraftSource> sources, Places& places) const {
+  for (std::size_t s = 0; s < sources.size(); ++s) {
+    std::size_t found = 0;
+    std::uint32_t count_last = 0;
+    sources[s].tree->visit_matches(sources[s].sequence, [&](SuffixTree::Place place) {
+      const std::uint32_t count = sources[s].tree->followed_count(place, kChildrenMax);
+      if (count > count_last) {
+        places[s * kExpertsPerTree + found++] = place;
+        count_last = count;
+      }
+      return found < kExpertsPerTree;
+    });
+  }
+}
+
+// What may follow the guess `parent`, judged: into nodes_, the heap and the trace.
+void BlendedDraft::expand(const DraftModel& model, std::span<const DraftSource> sources, std::int32_t parent,
+                          float survival_min, DraftTrace& trace) {
+  const Places places = parent < 0 ? root_ : nodes_[static_cast<std::size_t>(parent)].places;
+  const float survival = parent < 0 ? 1 : nodes_[static_cast<std::size_t>(parent)].survival;
+  followers_.clear();
+  followed_.fill(0);
+  for (std::size_t s = 0; s < sources.size(); ++s) {
+    std::uint32_t count_last = 0;
+    for (std::size_t i = s * kExpertsPerTree; i < (s + 1) * kExpertsPerTree; ++i) {
+      const SuffixTree& tree = *sources[s].tree;
+      if (places[i].node == SuffixTree::kNoNode || static_cast<std::int32_t>(places[i].depth) >= tree.depth()) {
+        continue;
+      }
+      const std::uint32_t count = tree.followed_count(places[i], kChildrenMax);
+      if (count > count_last) {  // else the same places as the longer match's
+        count_last = count;
+        followed_[i] = count;
+        gather(sources[s], i, places[i]);
+      }
+    }
+  }
+  std::array<ExpertView, kExperts> views;
+  const std::size_t begin = nodes_.size();
+  float sum = 0;
+  for (const Follower& follower : followers_) {
+    for (std::size_t i = 0; i < kExperts; ++i) {
+      views[i] = {places[i].depth, followed_[i], follower.counts[i]};
+    }
+    const ExpertOpinion opinion = model.judge(views, confidence_);
+    if (nodes_.size() == kGuessesMax) {
+      break;
+    }
+    sum += opinion.probability;
+    trace.guesses_.push_back({parent, follower.token, opinion});
+    nodes_.push_back({opinion.probability, parent, -1, follower.token, follower.places});
+  }
+  for (std::size_t i = begin; i < nodes_.size(); ++i) {
+    nodes_[i].survival *= survival / std::max(1.0F, sum);
+    if (nodes_[i].survival >= survival_min) {
+      heap_.push_back(static_cast<std::int32_t>(i));
+      std::push_heap(heap_.begin(), heap_.end(), IsLess{nodes_});
+    }
+  }
+}
+
+void BlendedDraft::gather(const DraftSource& source, std::size_t expert, SuffixTree::Place place) {
+  int left = kChildrenMax;
+  source.tree->visit_followers(place, [&](TokenId token, SuffixTree::Place next) {
+    auto found = std::find_if(followers_.begin(), followers_.end(),
+                              [token](const Follower& follower) { return follower.token == token; });
+    if (found == followers_.end()) {
+      if (followers_.size() == kFollowersMax) {
+        return --left > 0;
+      }
+      followers_.push_back({token, {}, {}});
+      found = followers_.end() - 1;
+    }
+    found->counts[expert] = source.tree->count(next);
+    found->places[expert] = next;
+    return --left > 0;
+  });
+}
+
+// The chosen guesses depth first, likelier siblings first: the likeliest path then stands in one piece.
+void BlendedDraft::emit(DraftTree& tree) {
+  // Chosen in falling order of survival; a stack of what was chosen under a node yields its likeliest child last.
+  heap_.assign(chosen_.rbegin(), chosen_.rend());
+  std::stable_sort(heap_.begin(), heap_.end(), [this](std::int32_t a, std::int32_t b) {
+    return nodes_[static_cast<std::size_t>(a)].parent < nodes_[static_cast<std::size_t>(b)].parent;
+  });
+  const auto push_children = [&](std::int32_t parent, std::vector<std::int32_t>& stack) {
+    auto at = std::lower_bound(heap_.begin(), heap_.end(), parent, [this](std::int32_t guess, std::int32_t value) {
+      return nodes_[static_cast<std::size_t>(guess)].parent < value;
+    });
+    for (; at != heap_.end() && nodes_[static_cast<std::size_t>(*at)].parent == parent; ++at) {
+      stack.push_back(*at);
+    }
+  };
+  chosen_.clear();
+  push_children(-1, chosen_);
+  while (!chosen_.empty()) {
+    const std::int32_t guess = chosen_.back();
+    chosen_.pop_back();
+    Node& node = nodes_[static_cast<std::size_t>(guess)];
+    node.drafted = tree.size();
+    tree.add(node.token, node.parent < 0 ? -1 : nodes_[static_cast<std::size_t>(node.parent)].drafted, node.survival);
+    push_children(guess, chosen_);
+  }
+}
+
+}  // namespace coppice::engine

@@ -1,0 +1,105 @@
+// Experts' cells and the mixers that blend them.
+#include "engine/speculation/draft_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace coppice::engine {
+namespace {
+
+constexpr float kProbabilityMin = 0.002F;
+constexpr float kCellMemory = 200;  // outcomes after which old ones fade
+constexpr float kMixerRate = 0.02F;
+constexpr float kMixerRateFirst = 0.08F;
+
+float stretch(float probability) {
+  return std::log(probability / (1 - probability));
+}
+float squash(float stretched) {
+  return 1 / (1 + std::exp(-stretched));
+}
+
+std::uint32_t length_bucket(std::uint32_t length) {
+  static constexpr std::uint8_t kBuckets[64] = {0,  0,  1,  2,  3,  4,  4,  5,  5,  6,  6,  6,  7,  7,  7,  7,
+                                                8,  8,  8,  8,  8,  8,  8,  8,  9,  9,  9,  9,  9,  9,  9,  9,
+                                                10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
+                                                11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11, 11};
+  return kBuckets[std::min(length, 63U)];
+}
+
+std::uint32_t followed_bucket(std::uint32_t followed) {
+  return followed <= 2 ? followed - 1 : std::min(6U, static_cast<std::uint32_t>(std::bit_width(followed - 1)));
+}
+
+std::uint32_t share_bucket(std::uint32_t count, std::uint32_t followed) {
+  if (count == 0) {
+    return 0;
+  }
+  return count >= followed ? 7 : 1 + count * 6 / followed;
+}
+
+}  // namespace
+
+DraftModel::DraftModel() : cells_(kCells), mixers_(kMixers) {
+  static constexpr float kFollowedTypical[kFollowed] = {1, 2, 4, 7, 14, 28, 60};
+  static constexpr float kLengthTypical[kLengths] = {1, 2, 3, 4, 6, 8, 11, 15, 20, 28, 40, 60};
+  for (std::size_t i = 0; i < kCells; ++i) {
+    const std::size_t share = i % kShares;
+    const std::size_t followed = i / kShares % kFollowed;
+    const float length = kLengthTypical[i / (kShares * kFollowed) % kLengths];
+    const float frequency = share == 0 ? 0 : share == 7 ? 1 : (static_cast<float>(share) - 0.5F) / 6;
+    const float trust = kFollowedTypical[followed] / (kFollowedTypical[followed] + 0.7F) * length / (length + 0.7F);
+    cells_[i].probability = std::clamp(frequency * trust, 0.02F, 0.97F);
+    cells_[i].stretched = stretch(cells_[i].probability);
+  }
+  for (std::size_t i = 0; i < kMixers; ++i) {
+    const int experts = std::popcount(i / kConfidences);
+    mixers_[i].weights.fill(experts > 0 ? 1.2F / static_cast<float>(experts) : 0.0F);
+  }
+}
+
+std::size_t DraftModel::cell_of(std::size_t expert, const ExpertView& view) {
+  return ((expert * kLengths + length_bucket(view.length)) * kFollowed + followed_bucket(view.followed)) * kShares +
+         share_bucket(view.count, view.followed);
+}
+
+ExpertOpinion DraftModel::judge(const std::array<ExpertView, kExperts>& views, std::uint32_t confidence) const {
+  ExpertOpinion opinion;
+  for (std::size_t i = 0; i < kExperts; ++i) {
+    if (views[i].followed > 0) {
+      opinion.present = static_cast<std::uint8_t>(opinion.present | 1U << i);
+      opinion.cells[i] = static_cast<std::uint16_t>(cell_of(i, views[i]));
+    }
+  }
+  opinion.mixer = static_cast<std::uint16_t>(opinion.present * kConfidences + confidence);
+  const Mixer& mixer = mixers_[opinion.mixer];
+  float sum = mixer.bias;
+  for (std::size_t i = 0; i < kExperts; ++i) {
+    sum += (opinion.present >> i & 1) != 0 ? mixer.weights[i] * cells_[opinion.cells[i]].stretched : 0;
+  }
+  opinion.probability = std::clamp(squash(sum), kProbabilityMin, 1 - kProbabilityMin);
+  return opinion;
+}
+
+void DraftModel::learn(const ExpertOpinion& opinion, bool followed) {
+  const float truth = followed ? 1 : 0;
+  Mixer& mixer = mixers_[opinion.mixer];
+  mixer.seen += 1;
+  const float rate = std::max(kMixerRate, kMixerRateFirst / std::sqrt(mixer.seen));
+  const float step = rate * (truth - opinion.probability);
+  mixer.bias += step;
+  for (std::size_t i = 0; i < kExperts; ++i) {
+    if ((opinion.present >> i & 1) == 0) {
+      continue;
+    }
+    Cell& cell = cells_[opinion.cells[i]];
+    mixer.weights[i] += step * cell.stretched;
+    cell.seen = std::min(cell.seen + 1, kCellMemory);
+    cell.probability += (truth - cell.probability) / (cell.seen + 3);  // 3: how much the first guess weighs
+    cell.probability = std::clamp(cell.probability, kProbabilityMin, 1 - kProbabilityMin);
+    cell.stretched = stretch(cell.probability);
+  }
+}
+
+}  // namespace coppice::engine

@@ -1,0 +1,73 @@
+// DraftModel: how likely a token is to follow, from what several match lengths in several trees say about it, learnt
+// online from what came true.
+//
+// An expert is one match: of its tree, its length, how often it was followed, and by this token. Two steps, both of
+// lossless text compression:
+//   1. An expert's raw counts are no probabilities: how far they may be trusted is learnt, per kind of situation, from
+//      how often such an expert was right (secondary estimation: Bloom, "Solving the problems of context modeling",
+//      1998; Shkarin, "PPM: one step to practicality", DCC 2002).
+//   2. Experts are blended in the logistic domain with weights learnt by gradient, so that agreeing ones strengthen one
+//      another and useless ones fade (Mahoney, "Adaptive weighing of context models for lossless data compression",
+//      2005).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace coppice::engine {
+
+inline constexpr std::size_t kExpertsPerTree = 3;
+inline constexpr std::size_t kExpertTrees = 2;
+inline constexpr std::size_t kExperts = kExpertsPerTree * kExpertTrees;
+
+// What one expert saw.
+struct ExpertView {
+  std::uint32_t length = 0;    // of the match
+  std::uint32_t followed = 0;  // how often something followed it; 0 = no expert
+  std::uint32_t count = 0;     // how often this token did
+};
+
+// A guess as it must be remembered to learn from it.
+struct ExpertOpinion {
+  std::array<std::uint16_t, kExperts> cells{};
+  std::uint16_t mixer = 0;
+  std::uint8_t present = 0;  // bit i: expert i has a say
+  float probability = 0;
+};
+
+// Owner: a speculator. Thread: one. Holds statistics only, no tokens.
+class DraftModel {
+ public:
+  DraftModel();
+  // The probability that the token of these views follows. `confidence` 0 … kConfidences - 1: how well guesses for this
+  // request did of late.
+  static constexpr std::uint32_t kConfidences = 4;
+  ExpertOpinion judge(const std::array<ExpertView, kExperts>& views, std::uint32_t confidence) const;
+  // It followed, or not.
+  void learn(const ExpertOpinion& opinion, bool followed);
+
+ private:
+  static constexpr std::uint32_t kLengths = 12;
+  static constexpr std::uint32_t kFollowed = 7;
+  static constexpr std::uint32_t kShares = 8;
+  static constexpr std::size_t kCells = kExperts * kLengths * kFollowed * kShares;
+  static constexpr std::size_t kMixers = (std::size_t{1} << kExperts) * kConfidences;
+
+  struct Cell {
+    float probability = 0;
+    float stretched = 0;  // ln(p / (1 - p))
+    float seen = 0;
+  };
+  struct Mixer {
+    std::array<float, kExperts> weights{};
+    float bias = 0;
+    float seen = 0;
+  };
+  static std::size_t cell_of(std::size_t expert, const ExpertView& view);
+
+  std::vector<Cell> cells_;
+  std::vector<Mixer> mixers_;
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,50 @@
+// PublishedDraft: the published suffix-decoding rule, for comparison. One match length of one tree is chosen and its
+// raw counts are trusted ("SuffixDecoding: Extreme Speculative Decoding for Emerging AI Applications", Oliaro et al.,
+// arXiv 2411.04975):
+//   for every match length m: expand greedily by D(child) = D(parent) * count(child) / count(parent), at most
+//   alpha * m nodes, none with D below 0.1; keep the expansion with the largest sum of D, a longer match on a tie.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/speculation/draft_source.h"
+#include "engine/speculation/speculator.h"
+
+namespace coppice::engine {
+
+struct PublishedOptions {
+  double alpha = 1.0;
+  bool paths = false;  // only the likeliest child of each node
+  float probability_min = 0.1F;
+};
+
+// Owner and thread: one, the same (it keeps scratch memory).
+class PublishedDraft {
+ public:
+  // Fills the empty `tree` with at most `draft_max` nodes, none below `survival_min`. Earlier sources win ties.
+  void propose(std::span<const DraftSource> sources, const PublishedOptions& options, std::int32_t draft_max,
+               float survival_min, DraftTree& tree);
+
+ private:
+  struct Candidate {
+    float survival = 0;
+    std::uint32_t order = 0;  // first come first served among equals
+    std::int32_t parent = -1;
+    TokenId token = 0;
+    SuffixTree::Place place;
+  };
+  static bool is_after(const Candidate& a, const Candidate& b) {
+    return a.survival != b.survival ? a.survival < b.survival : a.order > b.order;
+  }
+  float expand(const SuffixTree& tree, SuffixTree::Place place, const PublishedOptions& options, std::int32_t size_max);
+  void add_children(const SuffixTree& tree, SuffixTree::Place place, std::int32_t parent, float survival,
+                    const PublishedOptions& options);
+
+  std::vector<Candidate> heap_;
+  std::uint32_t order_ = 0;
+  DraftTree expansion_;
+};
+
+}  // namespace coppice::engine

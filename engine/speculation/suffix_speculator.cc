@@ -1,0 +1,183 @@
+// SuffixSpeculator: which tokens go into which tree, and whose are the oldest.
+#include "engine/speculation/suffix_speculator.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <utility>
+
+#include "base/check.h"
+
+namespace coppice::engine {
+namespace {
+
+// Suffixes taken out for each token that comes in while the trees are too large.
+constexpr std::size_t kEvictPerToken = 2;
+// Chunks of ended sequences' trees that are freed with each observation.
+constexpr int kDissolvePerCall = 2;
+// How sure one is that an output starts with the predicted one, and goes on as it.
+constexpr float kPredictionSurvival = 0.9F;
+constexpr std::size_t kPredictionStart = 32;
+
+}  // namespace
+
+struct SuffixSpeculator::Tenant {
+  explicit Tenant(std::int32_t depth) : tree(depth) {}
+  SuffixTree tree;
+  std::deque<SuffixTree::SequenceId> finished;  // oldest first
+  bool is_removing = false;                     // the oldest is partly out
+  std::size_t bytes = 0;                        // as it was last accounted
+};
+
+struct SuffixSpeculator::State {
+  Tenant* tenant = nullptr;
+  std::unique_ptr<SuffixTree> own;
+  SuffixTree::SequenceId own_sequence = 0;
+  SuffixTree::SequenceId shared_sequence = 0;
+  TokenSource source = TokenSource::kPrediction;  // of the last observed tokens
+  std::vector<TokenId> prediction_start;
+  std::size_t output_count = 0;
+  DraftTrace trace;
+};
+
+SuffixSpeculator::SuffixSpeculator(const SuffixSpeculatorOptions& options) : options_(options) {}
+SuffixSpeculator::~SuffixSpeculator() = default;
+
+SuffixSpeculator::Tenant& SuffixSpeculator::tenant_of(std::string_view name) {
+  const std::string_view key = options_.shared_between_tenants ? std::string_view() : name;
+  auto found = tenants_.find(key);
+  if (found == tenants_.end()) {
+    found = tenants_.emplace(std::string(key), std::make_unique<Tenant>(options_.depth)).first;
+  }
+  return *found->second;
+}
+
+void SuffixSpeculator::begin(SequenceSlot slot, std::string_view tenant) {
+  const auto index = static_cast<std::size_t>(slot);
+  if (index >= states_.size()) {
+    states_.resize(index + 1);
+  }
+  COPPICE_CHECK(states_[index] == nullptr, "a slot begins once");
+  auto state = std::make_unique<State>();
+  state->tenant = &tenant_of(tenant);
+  state->shared_sequence = state->tenant->tree.begin();
+  state->own = std::make_unique<SuffixTree>(options_.depth);
+  state->own_sequence = state->own->begin();
+  states_[index] = std::move(state);
+}
+
+void SuffixSpeculator::observe(SequenceSlot slot, TokenSource source, std::span<const TokenId> tokens) {
+  State& state = *states_[static_cast<std::size_t>(slot)];
+  if (state.source == TokenSource::kPrediction && source != TokenSource::kPrediction) {
+    // The predicted output is a text of its own: what follows is not its continuation.
+    state.own->finish(state.own_sequence);
+    state.own_sequence = state.own->begin();
+  }
+  state.source = source;
+  if (source == TokenSource::kPrediction) {
+    const std::size_t room = kPredictionStart - std::min(kPredictionStart, state.prediction_start.size());
+    const auto start = tokens.first(std::min(room, tokens.size()));
+    state.prediction_start.insert(state.prediction_start.end(), start.begin(), start.end());
+  }
+  if (source == TokenSource::kOutput) {
+    state.output_count += tokens.size();
+    for (const TokenId token : tokens) {
+      state.trace.learn(model_, token);
+    }
+    state.tenant->tree.push(state.shared_sequence, tokens);
+    state.tenant->tree.enter(state.shared_sequence, tokens.size());
+    account(*state.tenant);
+    evict(tokens.size() * kEvictPerToken);
+  }
+  state.own->push(state.own_sequence, tokens);
+  state.own->enter(state.own_sequence, tokens.size());
+  dissolve_some();
+}
+
+void SuffixSpeculator::propose(SequenceSlot slot, std::int32_t draft_max, float survival_min, DraftTree& tree) {
+  State& state = *states_[static_cast<std::size_t>(slot)];
+  draft_max = std::min(draft_max, options_.draft_max);
+  survival_min = std::max(survival_min, options_.survival_min);
+  state.trace.clear();
+  if (state.output_count == 0 && !state.prediction_start.empty()) {
+    float survival = 1;
+    for (const TokenId token : state.prediction_start) {
+      survival *= kPredictionSurvival;
+      if (tree.size() == draft_max || survival < survival_min) {
+        return;
+      }
+      tree.add(token, tree.size() - 1, survival);
+    }
+    return;
+  }
+  const std::array<DraftSource, 2> sources{
+      {{state.own.get(), state.own_sequence}, {&state.tenant->tree, state.shared_sequence}}};
+  if (options_.scoring == DraftScoring::kPublished) {
+    published_.propose(sources, options_.published, draft_max, survival_min, tree);
+  } else {
+    blended_.propose(model_, sources, draft_max, survival_min, state.trace, tree);
+  }
+}
+
+// The outcome is learnt from the tokens themselves (observe), verified or not.
+void SuffixSpeculator::verified(SequenceSlot /*slot*/, const DraftTree& /*tree*/,
+                                std::span<const std::int32_t> /*path*/) {}
+
+void SuffixSpeculator::end(SequenceSlot slot) {
+  std::unique_ptr<State> state = std::move(states_[static_cast<std::size_t>(slot)]);
+  COPPICE_CHECK(state != nullptr, "a slot that has begun ends");
+  Tenant& tenant = *state->tenant;
+  tenant.tree.finish(state->shared_sequence);
+  tenant.finished.push_back(state->shared_sequence);
+  account(tenant);
+  dissolving_.push_back(std::move(state->own));
+  dissolve_some();
+}
+
+void SuffixSpeculator::account(Tenant& tenant) {
+  bytes_ -= tenant.bytes;
+  tenant.bytes = tenant.tree.bytes();
+  bytes_ += tenant.bytes;
+}
+
+// While the trees are too large: the oldest output of the tenant that has most, a part at a time.
+void SuffixSpeculator::evict(std::size_t suffixes_max) {
+  while (suffixes_max > 0 && bytes_ > options_.memory_bytes) {
+    Tenant* largest = nullptr;
+    for (const auto& [name, tenant] : tenants_) {
+      if (!tenant->finished.empty() && (largest == nullptr || tenant->bytes > largest->bytes)) {
+        largest = tenant.get();
+      }
+    }
+    if (largest == nullptr) {
+      return;
+    }
+    if (largest->tree.remove(largest->finished.front(), suffixes_max)) {
+      largest->finished.pop_front();
+    }
+    suffixes_max = 0;
+    account(*largest);
+  }
+}
+
+void SuffixSpeculator::dissolve_some() {
+  for (int i = 0; i < kDissolvePerCall && !dissolving_.empty(); ++i) {
+    if (!dissolving_.back()->dissolve()) {
+      dissolving_.pop_back();
+    }
+  }
+}
+
+std::size_t SuffixSpeculator::tokens() const {
+  std::size_t sum = 0;
+  for (const auto& [name, tenant] : tenants_) {
+    sum += tenant->tree.tokens();
+  }
+  return sum;
+}
+
+std::size_t SuffixSpeculator::own_bytes(SequenceSlot slot) const {
+  return states_[static_cast<std::size_t>(slot)]->own->bytes();
+}
+
+}  // namespace coppice::engine

@@ -1,0 +1,73 @@
+// SuffixSpeculator: drafts from suffix trees. Each sequence has a tree of its own (predicted output, prompt, output);
+// each tenant has one of all its outputs, finished and running, so that nothing of one tenant's text shows in what
+// another is guessed, not even by timing.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/speculation/blended_draft.h"
+#include "engine/speculation/draft_model.h"
+#include "engine/speculation/published_draft.h"
+#include "engine/speculation/speculator.h"
+#include "engine/speculation/suffix_tree.h"
+
+namespace coppice::engine {
+
+enum class DraftScoring : std::uint8_t {
+  kBlended,    // draft_model.h
+  kPublished,  // published_draft.h, for comparison
+};
+
+struct SuffixSpeculatorOptions {
+  std::int32_t depth = 64;                          // longest match
+  std::size_t memory_bytes = std::size_t{1} << 30;  // for all tenants' trees; the oldest outputs go
+  std::int32_t draft_max = 32;                      // nodes of a draft
+  float survival_min = 0.02F;                       // guesses less likely are not made at all
+  DraftScoring scoring = DraftScoring::kBlended;
+  PublishedOptions published;
+  bool shared_between_tenants = false;  // one tree for all: faster to learn, but drafts tell of others' text
+};
+
+// Owner: an engine. Thread: the engine's.
+class SuffixSpeculator final : public Speculator {
+ public:
+  explicit SuffixSpeculator(const SuffixSpeculatorOptions& options);
+  ~SuffixSpeculator() override;
+
+  void begin(SequenceSlot slot, std::string_view tenant) override;
+  void observe(SequenceSlot slot, TokenSource source, std::span<const TokenId> tokens) override;
+  void propose(SequenceSlot slot, std::int32_t draft_max, float survival_min, DraftTree& tree) override;
+  void verified(SequenceSlot slot, const DraftTree& tree, std::span<const std::int32_t> path) override;
+  void end(SequenceSlot slot) override;
+
+  // Of all tenants' trees; sequences' own trees come on top.
+  std::size_t bytes() const { return bytes_; }
+  std::size_t tokens() const;
+  // Of one sequence's own tree.
+  std::size_t own_bytes(SequenceSlot slot) const;
+
+ private:
+  struct Tenant;
+  struct State;
+
+  Tenant& tenant_of(std::string_view name);
+  void account(Tenant& tenant);
+  void evict(std::size_t suffixes_max);
+  void dissolve_some();
+
+  const SuffixSpeculatorOptions options_;
+  std::map<std::string, std::unique_ptr<Tenant>, std::less<>> tenants_;
+  std::vector<std::unique_ptr<State>> states_;           // by slot
+  std::vector<std::unique_ptr<SuffixTree>> dissolving_;  // ended sequences' own trees
+  DraftModel model_;
+  BlendedDraft blended_;
+  PublishedDraft published_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace coppice::engine
