@@ -54,6 +54,12 @@ COPPICE_DEVICE Vector<float, 2> unpack_halves(std::uint32_t word) {
            to_float(Element{static_cast<std::uint16_t>(word >> 16)})}};
 }
 
+// A product that no compiler fuses with a sum behind it: for results that must be the same bits in two places of the
+// source. (fmaf() is the opposite: always fused.)
+COPPICE_DEVICE float multiply(float a, float b) {
+  return __fmul_rn(a, b);
+}
+
 // 2^x to about two units in the last place; 0 for -infinity; subnormal results are 0.
 COPPICE_DEVICE float exp2_approximate(float x) {
   float result;

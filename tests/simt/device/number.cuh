@@ -45,6 +45,10 @@ Vector<float, 2> unpack_halves(std::uint32_t word) {
            to_float(Element{static_cast<std::uint16_t>(word >> 16)})}};
 }
 
+inline float multiply(float a, float b) {
+  return a * b;  // compiled with -ffp-contract=off
+}
+
 inline float exp2_approximate(float x) {
   const float result = std::exp2(x);
   return result < std::numeric_limits<float>::min() ? 0.0F : result;

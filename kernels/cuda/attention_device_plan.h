@@ -1,0 +1,67 @@
+// An AttentionPlan as the kernel reads it: one array of words in device memory, the header first. Everything that
+// changes from step to step is in here and nothing in launch parameters, so that one captured graph serves every plan.
+#pragma once
+
+#include <cstdint>
+
+namespace coppice::kernels::cuda {
+
+// Matrix rows (token rows x query heads of one key head) that a block takes at once: four warps, or two where a head is
+// so wide that more would not fit into registers; sixteen rows each. `padded_dim`: attention_padded_dim().
+constexpr std::int32_t attention_warps(std::int32_t padded_dim) {
+  return padded_dim <= 128 ? 4 : 2;
+}
+constexpr std::int32_t attention_block_rows(std::int32_t padded_dim) {
+  return 16 * attention_warps(padded_dim);
+}
+
+// The kernel that serves a head dimension.
+constexpr std::int32_t attention_padded_dim(std::int32_t head_dim) {
+  return head_dim <= 64 ? 64 : head_dim <= 80 ? 80 : head_dim <= 96 ? 96 : head_dim <= 128 ? 128 : 256;
+}
+
+// Offsets are in words from the header's beginning.
+struct DevicePlanHeader {
+  std::int32_t item_count;
+  std::int32_t unit_count;       // a unit and a key head are one piece of work
+  std::int32_t merge_row_count;  // rows whose result is put together from partials
+  std::int32_t window;
+  std::int32_t items;              // DeviceItem [item_count]
+  std::int32_t units;              // DeviceUnit [unit_count], in the plan's order
+  std::int32_t places;             // pages, then slots, of items
+  std::int32_t row_positions;      // [rows]
+  std::int32_t merge_rows;         // [merge_row_count] row
+  std::int32_t row_partial_begin;  // [rows + 1]
+  std::int32_t row_partials;
+  std::int32_t reserved;
+};
+
+// AttentionItem (attention_plan.h), narrowed to what the kernel asks.
+struct DeviceItem {
+  std::int32_t row_begin;
+  std::int32_t row_count;
+  std::int32_t key_begin;
+  std::int32_t key_end;
+  std::int32_t places;         // word offset of its pages, or of its slots
+  std::int32_t after;          // -1, or the item whose states it continues
+  std::int32_t after_blocks;   // blocks of rows which that item has
+  std::int32_t partial_begin;  // -1: none
+  std::int32_t by_slot;        // places are slots, one a key
+  std::int32_t folds;
+  std::int32_t writes_output;
+  std::int32_t reserved;
+};
+
+// Rows [block * attention_block_rows, …) of an item.
+struct DeviceUnit {
+  std::int32_t item;
+  std::int32_t block;
+};
+
+// Words of AttentionCall::progress.
+inline constexpr std::int32_t kProgressClaims = 0;  // next piece of work
+inline constexpr std::int32_t kProgressUnits = 1;   // finished units
+inline constexpr std::int32_t kProgressBlocks = 2;  // blocks that found nothing more to do
+inline constexpr std::int32_t kProgressItems = 4;   // [item][key head]: finished blocks of rows
+
+}  // namespace coppice::kernels::cuda

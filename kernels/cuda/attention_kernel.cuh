@@ -1,0 +1,253 @@
+// The attention kernel: blocks that stay until all work of a layer is done.
+//
+// Pieces of work are numbered: first (unit, key head) in the plan's order, then bundles of rows whose partials are to
+// be merged. Blocks claim them in order from one counter. Two waits are possible, and both end: an item that continues
+// another's states waits for that item's units, which were claimed earlier, by blocks that wait only for still earlier
+// ones; a merge waits for all units, which have all been claimed. The last block to leave sets the counters back.
+#pragma once
+
+#include <device/primitives.cuh>
+
+#include "kernels/cuda/attention_merge.cuh"
+#include "kernels/cuda/attention_unit.cuh"
+
+namespace coppice::kernels::cuda {
+
+template <typename Element, std::int32_t dim>
+struct AttentionKernel {
+  using Shape = AttentionShape<Element, dim>;
+  using Params = AttentionParams<Element>;
+  using Unit = AttentionUnit<Shape>;
+  static constexpr std::int32_t kThreadsMax = Shape::kWarps * kWarpLanes;
+  static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 2 : 1;
+  static constexpr std::int32_t kStagesMax = dim <= 64 ? 4 : 3;
+  static constexpr std::int32_t kControlBytes = 128;
+
+  static constexpr std::int32_t shared_bytes(std::int32_t stages) {
+    return kControlBytes + Shape::kTotalBytes + stages * Shape::kStageBytes;
+  }
+  static constexpr std::int32_t kSharedBytesMax = kControlBytes + Shape::kTotalBytes + kStagesMax * Shape::kStageBytes;
+
+  // Results of one warp's rows, over all splits so far.
+  static COPPICE_DEVICE auto make_total() {
+    if constexpr (Shape::kTotalInRegisters) {
+      return RegisterFragment<Shape>{};
+    } else {
+      return SharedFragment<Shape>{shared_array<float>(kControlBytes + warp_index() * Shape::kFragmentBytes)};
+    }
+  }
+  static COPPICE_DEVICE Shared<Element> stage_memory(std::int32_t stage) {
+    return shared_array<Element>(kControlBytes + Shape::kTotalBytes) + stage * Shape::kStageElements;
+  }
+
+  // All threads: returns when thread 0 has seen `count` at progress[index]; what was written before the count is
+  // visible to all of them.
+  static COPPICE_DEVICE void wait_for(const Params& params, std::int64_t index, std::uint32_t count) {
+    if (thread_index() == 0) {
+      while (load_acquire(params.progress + index) != count) {
+      }
+    }
+    sync_block();
+  }
+
+  // --- a unit ---
+
+  // This warp's steps of the stage.
+  static COPPICE_DEVICE void compute_stage(const Params& params, const Unit& unit, const StageCursor& cursor,
+                                           Shared<const Element> stage,
+                                           const std::uint32_t (&query)[Shape::kDepthSteps][4], RowSums& sums,
+                                           RegisterFragment<Shape>& o) {
+    const SplitSteps steps = split_steps(unit.range, cursor.split + unit.deal.split);
+    for (std::int32_t i = 0; i < unit.deal.steps; ++i) {
+      const std::int32_t step = cursor.stage * unit.deal.steps + i;
+      if (step >= steps.count) {
+        return;
+      }
+      const std::int32_t first_key = steps.first_key + step * kStepKeys;
+      const auto keys = stage + (unit.deal.split * unit.deal.steps + i) * Shape::kTileElements;
+      float s[2][4] = {};
+      score_step<Shape>(query, keys, s);
+      mask_step(first_key, unit.limits, s);
+      soften_step<Shape>(params.scale, s, sums, o);
+      mix_step<Shape>(s, keys + Shape::kWarps * Shape::kTileElements, o);
+    }
+  }
+
+  // Ends a round of an item that folds: the splits' results join the total in ascending order. All threads. `free` is a
+  // stage that nobody copies to.
+  template <typename Total>
+  static COPPICE_DEVICE void fold_round(const Unit& unit, Shared<Element> free, RowSums& sums,
+                                        RegisterFragment<Shape>& o, RowSums& total_sums, Total& total) {
+    if (unit.holds_total()) {
+      merge_rows<Shape>(total_sums, total, sums, o);
+    }
+    if (unit.deal.splits == 1) {
+      return;
+    }
+    const auto exchange = [&](std::int32_t warp) {  // of a warp that is not a holder
+      const std::int32_t index = warp - warp / unit.deal.splits - 1;
+      return pointer_as<float>(free) + index * (Shape::kExchangeBytes / 4);
+    };
+    sync_block();  // all have read the stage
+    if (unit.deal.split > 0 && unit.computes()) {
+      const SharedFragment<Shape> mine{exchange(warp_index())};
+      for (std::int32_t n = 0; n < Shape::kColumnTiles; ++n) {
+        mine.set(n, o.get(n));
+      }
+      mine.set(Shape::kColumnTiles, {{sums.m[0], sums.m[1], sums.l[0], sums.l[1]}});
+    }
+    sync_block();
+    if (unit.holds_total()) {
+      for (std::int32_t split = 1; split < unit.deal.splits; ++split) {
+        const SharedFragment<Shape> theirs{exchange(warp_index() + split)};
+        const Vector<float, 4> both = theirs.get(Shape::kColumnTiles);
+        merge_rows<Shape>(total_sums, total, {{both.at[0], both.at[1]}, {both.at[2], both.at[3]}}, theirs);
+      }
+    }
+  }
+
+  static COPPICE_DEVICE void run_unit(const Params& params, const DevicePlanHeader& header, std::int32_t work) {
+    Unit unit;
+    unit.set(params, header, work / params.layout.key_heads, work % params.layout.key_heads);
+    KeyStream<Shape> stream;
+    stream.cache = params.cache;
+    stream.layout = params.layout;
+    stream.head = unit.key_head;
+    stream.places = params.plan + unit.item.places;
+    stream.item_begin = unit.item.key_begin;
+    stream.item_end = unit.item.key_end;
+    stream.by_slot = unit.item.by_slot != 0;
+    stream.range = unit.range;
+    stream.deal = unit.deal;
+    stream.start();
+    for (std::int32_t i = 0; i + 1 < params.stages; ++i) {
+      stream.copy(stage_memory(i));
+    }
+
+    std::uint32_t query[Shape::kDepthSteps][4];
+    unit.load_query(params, query);
+    RowSums total_sums;
+    auto total = make_total();
+    total.clear();
+    if (unit.item.after >= 0) {
+      wait_for(params, kProgressItems + std::int64_t{unit.item.after} * params.layout.key_heads + unit.key_head,
+               static_cast<std::uint32_t>(unit.item.after_blocks));
+      if (unit.holds_total()) {
+        unit.load_state(params, total_sums, total);
+      }
+    }
+
+    RowSums sums;
+    RegisterFragment<Shape> o;
+    o.clear();
+    StageCursor cursor;
+    cursor.begin_round(unit.range, unit.deal, unit.range.split_begin);
+    for (std::int32_t stage = 0; !cursor.done(unit.range); stage = stage + 1 == params.stages ? 0 : stage + 1) {
+      wait_for_stage(params.stages);
+      sync_block();  // everyone's copies are there, and everyone is done with the stage before
+      stream.copy(stage_memory(stage == 0 ? params.stages - 1 : stage - 1));
+      if (unit.computes()) {
+        compute_stage(params, unit, cursor, stage_memory(stage), query, sums, o);
+      }
+      if (cursor.last_of_round()) {
+        reduce_sums(sums);
+        if (unit.item.folds != 0) {
+          fold_round(unit, stage_memory(stage), sums, o, total_sums, total);
+        } else if (unit.computes() && cursor.split + unit.deal.split < unit.range.split_end) {
+          const std::int32_t split = cursor.split + unit.deal.split - unit.range.split_begin;
+          unit.store_state(params, unit.item.partial_begin + split * unit.item.row_count, sums, o);
+        }
+        sums = RowSums{};
+        o.clear();
+      }
+      cursor.advance(unit.range, unit.deal);
+    }
+    copy_async_wait<0>();
+    if (unit.item.folds != 0 && unit.holds_total()) {
+      if (unit.item.writes_output != 0) {
+        unit.store_output(params, total_sums, total);
+      } else {
+        unit.store_state(params, unit.item.partial_begin, total_sums, total);
+      }
+    }
+    finish_unit(params, header, work);
+  }
+
+  // The oldest stage has arrived when at most stages - 2 younger ones are under way.
+  static COPPICE_DEVICE void wait_for_stage(std::int32_t stages) {
+    if (stages == 2) {
+      copy_async_wait<0>();
+    } else if (stages == 3) {
+      copy_async_wait<1>();
+    } else {
+      copy_async_wait<2>();
+    }
+  }
+
+  static COPPICE_DEVICE void finish_unit(const Params& params, const DevicePlanHeader& header, std::int32_t work) {
+    sync_block();  // all of the block's results are written, all of its reads done
+    if (thread_index() == 0) {
+      const DeviceUnit unit = pointer_as<const DeviceUnit>(params.plan + header.units)[work / params.layout.key_heads];
+      atomic_add_acquire_release(params.progress + (kProgressItems + std::int64_t{unit.item} * params.layout.key_heads +
+                                                    work % params.layout.key_heads),
+                                 1);
+      atomic_add_acquire_release(params.progress + kProgressUnits, 1);
+    }
+  }
+
+  // --- the block ---
+
+  static COPPICE_DEVICE void run(const Params& params) {
+    const DevicePlanHeader header = pointer_as<const DevicePlanHeader>(params.plan)[0];
+    const std::int32_t units = header.unit_count * params.layout.key_heads;
+    const std::int32_t merges = merge_bundles<Shape>(params, header);
+    const Shared<std::uint32_t> control = shared_array<std::uint32_t>(0);
+    if (thread_index() == 0) {
+      control[0] = atomic_add(params.progress + kProgressClaims, 1U);
+    }
+    bool units_done = false;
+    for (;;) {
+      sync_block();
+      const auto work = static_cast<std::int32_t>(static_cast<std::uint32_t>(control[0]));
+      sync_block();
+      if (work >= units + merges) {
+        break;
+      }
+      std::uint32_t next = 0;
+      if (thread_index() == 0) {  // asked for now, needed when this work is done
+        next = atomic_add(params.progress + kProgressClaims, 1U);
+      }
+      if (work < units) {
+        run_unit(params, header, work);
+      } else {
+        if (!units_done) {
+          wait_for(params, kProgressUnits, static_cast<std::uint32_t>(units));
+          units_done = true;
+        }
+        run_merges<Shape>(params, header, work - units);
+      }
+      if (thread_index() == 0) {
+        control[0] = next;
+      }
+    }
+    leave(params, header, control);
+  }
+
+  static COPPICE_DEVICE void leave(const Params& params, const DevicePlanHeader& header,
+                                   Shared<std::uint32_t> control) {
+    if (thread_index() == 0) {
+      control[0] = atomic_add_acquire_release(params.progress + kProgressBlocks, 1);
+    }
+    sync_block();
+    const std::uint32_t before = control[0];
+    if (before + 1 != static_cast<std::uint32_t>(block_count())) {
+      return;
+    }
+    const std::int32_t words = kProgressItems + header.item_count * params.layout.key_heads;
+    for (std::int32_t i = thread_index(); i < words; i += thread_count()) {
+      params.progress[i] = 0U;
+    }
+  }
+};
+
+}  // namespace coppice::kernels::cuda

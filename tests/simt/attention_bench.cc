@@ -1,0 +1,183 @@
+// Launches of attention on the emulator and their float64 judge.
+#include "tests/simt/attention_bench.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <span>
+
+#include "base/check.h"
+#include "tests/simt/half.h"
+
+namespace coppice::kernels::cuda {
+namespace {
+
+constexpr std::int32_t kLayer = 1;  // of two, so that a wrong one shows
+
+std::uint16_t to_half(DType dtype, float value) {
+  return dtype == DType::kBF16 ? simt::float_to_bf16(value) : simt::float_to_f16(value);
+}
+
+KvLayout layout_of(const GpuAttentionBench::Config& config, std::int32_t pages, std::int32_t page_size) {
+  return {2, std::max(pages, 1), config.key_heads, page_size, config.head_dim};
+}
+
+}  // namespace
+
+GpuAttentionBench::GpuAttentionBench(const Config& config, std::int32_t pages, std::int32_t page_size,
+                                     std::int32_t rows)
+    : config_(config),
+      layout_(layout_of(config, pages, page_size)),
+      cache_(static_cast<std::size_t>(layout_.elements()), "cache", false),
+      query_(static_cast<std::size_t>(rows * config.query_heads * config.head_dim), "query", false) {
+  std::mt19937_64 random(config.seed);
+  std::normal_distribution<float> normal;
+  const auto spread = static_cast<float>(config.spread);
+  for (std::size_t i = 0; i < cache_.size(); ++i) {
+    cache_[i] = to_half(config.dtype, normal(random) * (i % 2 == 0 ? spread : 1.0F));
+  }
+  for (std::size_t i = 0; i < query_.size(); ++i) {
+    query_[i] = to_half(config.dtype, normal(random) * spread);
+  }
+}
+
+float GpuAttentionBench::number(std::uint16_t bits) const {
+  return config_.dtype == DType::kBF16 ? simt::bf16_to_float(bits) : simt::f16_to_float(bits);
+}
+
+PlanOptions GpuAttentionBench::plan_options(const TestStep& step) const {
+  PlanOptions options;
+  options.page_size = step.page_size;
+  options.group_size = config_.query_heads / config_.key_heads;
+  options.key_heads = config_.key_heads;
+  options.workers = 3;
+  return options;
+}
+
+std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& run) {
+  const std::int32_t group = config_.query_heads / config_.key_heads;
+  const std::size_t columns = static_cast<std::size_t>(config_.query_heads * config_.head_dim);
+  const std::size_t numbers = static_cast<std::size_t>(plan.row_count) * columns;
+  const std::size_t bytes = attention_plan_bytes(plan, group, config_.head_dim);
+  std::vector<std::byte> staging(bytes);
+  COPPICE_CHECK(pack_attention_plan(plan, group, config_.head_dim, staging) == bytes, "packing");
+  simt::Buffer<std::byte> packed(staging, "plan");
+  simt::Buffer<float> partials(attention_partial_floats(plan.partial_count, config_.query_heads, config_.head_dim),
+                               "partials");
+  simt::Buffer<std::uint32_t> progress(attention_progress_words(plan.items.size(), config_.key_heads), "progress");
+  progress.zero();
+  simt::Buffer<float> wide(run.f32_out ? numbers : 0, "out");
+  simt::Buffer<std::uint16_t> narrow(run.f32_out ? 0 : numbers, "out");
+
+  AttentionCall call;
+  call.plan = packed.data();
+  call.partials = partials.data();
+  call.partial_capacity = plan.partial_count;
+  call.progress = progress.data();
+  call.query = query_.data() + static_cast<std::size_t>(run.first_row) * columns;
+  call.query_stride = static_cast<std::int64_t>(columns);
+  call.out = run.f32_out ? static_cast<void*>(wide.data()) : narrow.data();
+  call.out_stride = static_cast<std::int64_t>(columns);
+  call.out_is_f32 = run.f32_out;
+  call.cache = cache_.data();
+  call.layout = layout_;
+  call.layer = kLayer;
+  call.query_heads = config_.query_heads;
+  call.scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim));
+  call.kv_dtype = config_.dtype;
+  simt::Session session({.seed = run.seed, .resident_blocks = run.blocks});
+  if (launch_attention(call, run.blocks, nullptr) != 0) {
+    problems_ += "the launch was given up\n";
+  }
+  problems_ += session.report();
+  counters_ = session.counters();
+  for (std::size_t i = 0; i < progress.size(); ++i) {
+    if (progress[i] != 0) {
+      problems_ += "counter " + std::to_string(i) + " was left at " + std::to_string(progress[i]) + "\n";
+    }
+  }
+  std::vector<float> result(numbers);
+  for (std::size_t i = 0; i < numbers; ++i) {
+    result[i] = run.f32_out ? wide[i] : number(narrow[i]);
+  }
+  return result;
+}
+
+std::vector<double> GpuAttentionBench::reference(const std::vector<KvSlot>& slots, std::int32_t window,
+                                                 std::int32_t row, std::int32_t head) const {
+  const auto dims = static_cast<std::size_t>(config_.head_dim);
+  const std::int32_t key_head = head / (config_.query_heads / config_.key_heads);
+  const std::uint16_t* query = query_.data() + static_cast<std::size_t>(row * config_.query_heads + head) * dims;
+  const std::size_t begin = window > 0 && slots.size() > static_cast<std::size_t>(window)
+                                ? slots.size() - static_cast<std::size_t>(window)
+                                : 0;
+  std::vector<double> scores;
+  for (std::size_t i = begin; i < slots.size(); ++i) {
+    const std::uint16_t* key = cache_.data() + layout_.token(kLayer, slots[i], key_head, KvLayout::kPlaneKey);
+    double score = 0;
+    for (std::size_t dim = 0; dim < dims; ++dim) {
+      score += static_cast<double>(number(query[dim])) * static_cast<double>(number(key[dim]));
+    }
+    scores.push_back(score / std::sqrt(static_cast<double>(dims)));
+  }
+  const double highest = *std::max_element(scores.begin(), scores.end());
+  std::vector<double> out(dims, 0.0);
+  double sum = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const double weight = std::exp(scores[i] - highest);
+    const std::uint16_t* value =
+        cache_.data() + layout_.token(kLayer, slots[begin + i], key_head, KvLayout::kPlaneValue);
+    sum += weight;
+    for (std::size_t dim = 0; dim < dims; ++dim) {
+      out[dim] += weight * static_cast<double>(number(value[dim]));
+    }
+  }
+  for (double& number : out) {
+    number /= sum;
+  }
+  return out;
+}
+
+double GpuAttentionBench::error(const TestStep& step, std::int32_t window, const std::vector<float>& out) const {
+  double worst = 0;
+  for (std::size_t i = 0; i < step.sequences.size(); ++i) {
+    for (std::int32_t j = 0; j < step.sequences[i].row_count; ++j) {
+      const std::vector<KvSlot> slots = step.row_slots(i, j);
+      const std::int32_t row = step.sequences[i].row_begin + j;
+      double difference = 0;
+      double norm = 0;
+      for (std::int32_t head = 0; head < config_.query_heads; ++head) {
+        const std::vector<double> expected = reference(slots, window, row, head);
+        const float* found = out.data() + (row * config_.query_heads + head) * config_.head_dim;
+        for (std::size_t dim = 0; dim < expected.size(); ++dim) {
+          const double delta = static_cast<double>(found[dim]) - expected[dim];
+          difference += delta * delta;
+          norm += expected[dim] * expected[dim];
+        }
+      }
+      const double relative = std::sqrt(difference / norm);
+      worst = relative <= worst ? worst : relative;  // a NaN is worst
+    }
+  }
+  return worst;
+}
+
+void GpuAttentionBench::overwrite(KvSlot slot, float key, float value) {
+  for (std::int32_t head = 0; head < config_.key_heads; ++head) {
+    std::fill_n(cache_.data() + layout_.token(kLayer, slot, head, KvLayout::kPlaneKey), config_.head_dim,
+                to_half(config_.dtype, key));
+    std::fill_n(cache_.data() + layout_.token(kLayer, slot, head, KvLayout::kPlaneValue), config_.head_dim,
+                to_half(config_.dtype, value));
+  }
+}
+
+void GpuAttentionBench::copy_slot(KvSlot from, KvSlot to) {
+  for (std::int32_t head = 0; head < config_.key_heads; ++head) {
+    for (const std::int32_t plane : {KvLayout::kPlaneKey, KvLayout::kPlaneValue}) {
+      std::copy_n(cache_.data() + layout_.token(kLayer, from, head, plane), config_.head_dim,
+                  cache_.data() + layout_.token(kLayer, to, head, plane));
+    }
+  }
+}
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,213 @@
+// The promise, on the GPU's kernel: a row's attention is the same to the bit, whatever else is in the step, however the
+// plan is cut up, whoever computes what in which order, and whatever lies where the row may not look.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "tests/simt/attention_bench.h"
+
+namespace coppice::kernels::cuda {
+namespace {
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+std::vector<float> rows_of(const std::vector<float>& out, std::int32_t begin, std::int32_t count, std::size_t width) {
+  const auto first = out.begin() + static_cast<std::int64_t>(static_cast<std::size_t>(begin) * width);
+  return {first, first + static_cast<std::int64_t>(static_cast<std::size_t>(count) * width)};
+}
+
+std::vector<GpuAttentionBench::Config> configs() {
+  return {{2, 2, 64, DType::kBF16, 1},
+          {8, 2, 64, DType::kF16, 2},
+          {8, 1, 128, DType::kBF16, 3},
+          {16, 1, 80, DType::kBF16, 4},
+          {4, 1, 256, DType::kF16, 5}};
+}
+
+TreeShape mixed_shape() {
+  TreeShape shape;
+  shape.depth = 3;
+  shape.leaves_most = 7;
+  shape.tokens_most = 250;
+  shape.chunk_most = 40;
+  shape.drafts_most = 5;
+  shape.empty_suffix = 0.3;
+  return shape;
+}
+
+TEST_CASE("sharing, chaining, workers, blocks and the order of threads do not change a bit", "[simt][identity]") {
+  std::mt19937_64 random(21);
+  for (const GpuAttentionBench::Config& config : configs()) {
+    const std::int32_t window = random() % 2 == 0 ? 0 : 90;
+    const TestStep step = random_tree(mixed_shape(), 16 << random() % 3, random);
+    GpuAttentionBench bench(config, step.pages_used, step.page_size, step.row_count());
+    const auto sequences = step.plan_sequences();
+    std::vector<std::vector<float>> outs;
+    std::uint64_t seed = 0;
+    for (const bool sharing : {true, false}) {
+      for (const bool chaining : {true, false}) {
+        for (const std::int32_t workers : {1, 40}) {
+          PlanOptions options = bench.plan_options(step);
+          options.window = window;
+          options.sharing = sharing;
+          options.chaining = chaining;
+          options.workers = workers;
+          AttentionPlanner planner;
+          ++seed;
+          outs.push_back(bench.run(planner.plan(sequences, options),
+                                   {.seed = seed, .blocks = 1 + static_cast<std::int32_t>(seed % 4)}));
+        }
+      }
+    }
+    INFO("dim " << config.head_dim << "\n" << bench.problems());
+    CHECK(bench.problems().empty());
+    for (const std::vector<float>& out : outs) {
+      REQUIRE(same_bits(out, outs[0]));
+    }
+  }
+}
+
+TEST_CASE("a sequence alone, in chunks of any size, gets the same bits", "[simt][identity]") {
+  std::mt19937_64 random(22);
+  for (const GpuAttentionBench::Config& config : configs()) {
+    TreeShape shape = mixed_shape();
+    shape.drafts_most = 0;
+    shape.chunk_most = 90;
+    shape.leaves_most = 4;
+    const std::int32_t window = random() % 2 == 0 ? 0 : 70;
+    const TestStep step = random_tree(shape, 16, random);
+    GpuAttentionBench bench(config, step.pages_used, step.page_size, step.row_count());
+    PlanOptions options = bench.plan_options(step);
+    options.window = window;
+    AttentionPlanner planner;
+    const auto sequences = step.plan_sequences();
+    const std::vector<float> out = bench.run(planner.plan(sequences, options), {});
+    const auto width = static_cast<std::size_t>(config.query_heads * config.head_dim);
+    for (const TestSequence& sequence : step.sequences) {
+      for (const std::int32_t chunk : {1, 7, 512}) {
+        const std::int32_t begin = chunk == 1 ? std::max(0, sequence.row_count - 3) : 0;
+        for (std::int32_t row = begin; row < sequence.row_count; row += chunk) {
+          const std::int32_t count = std::min(chunk, sequence.row_count - row);
+          const PlanSequence alone{sequence.pages, 0, count, sequence.position_begin + row, {}, -1, 0};
+          const AttentionPlan& plan = planner.plan(std::span(&alone, 1), options);
+          const std::int32_t first = sequence.row_begin + row;
+          REQUIRE(same_bits(bench.run(plan, {.seed = 3, .first_row = first}), rows_of(out, first, count, width)));
+        }
+      }
+    }
+    INFO(bench.problems());
+    CHECK(bench.problems().empty());
+  }
+}
+
+TEST_CASE("a drafted path gets the bits of the plain continuation", "[simt][identity]") {
+  std::mt19937_64 random(23);
+  for (const GpuAttentionBench::Config& config : configs()) {
+    const std::int32_t window = random() % 2 == 0 ? 0 : 50;
+    TreeShape shape = mixed_shape();
+    shape.chunk_most = 1;
+    shape.leaves_most = 3;
+    shape.drafts_most = 9;
+    const TestStep step = random_tree(shape, 16, random);
+    constexpr std::int32_t kRoom = 4;  // pages behind the step's, for one copy of a path
+    GpuAttentionBench bench(config, step.pages_used + kRoom, step.page_size, step.row_count());
+    PlanOptions options = bench.plan_options(step);
+    options.window = window;
+    AttentionPlanner planner;
+    const auto sequences = step.plan_sequences();
+    const std::vector<float> out = bench.run(planner.plan(sequences, options), {});
+    const auto width = static_cast<std::size_t>(config.query_heads * config.head_dim);
+    for (std::size_t i = 0; i < step.sequences.size(); ++i) {
+      const TestSequence& sequence = step.sequences[i];
+      for (std::int32_t row = 1; row < sequence.row_count; ++row) {
+        const std::vector<KvSlot> slots = step.row_slots(i, row);
+        const auto length = static_cast<std::int32_t>(slots.size());
+        const std::int32_t kept = sequence.position_begin / step.page_size;
+        std::vector<PageId> pages(sequence.pages.begin(), sequence.pages.begin() + kept);
+        for (PageId page = step.pages_used; static_cast<std::int32_t>(pages.size()) * step.page_size < length; ++page) {
+          pages.push_back(page);
+        }
+        REQUIRE(pages.size() <= static_cast<std::size_t>(kept + kRoom));
+        for (std::int32_t position = kept * step.page_size; position < length; ++position) {
+          bench.copy_slot(
+              slots[static_cast<std::size_t>(position)],
+              pages[static_cast<std::size_t>(position / step.page_size)] * step.page_size + position % step.page_size);
+        }
+        const PlanSequence linear{pages, 0, 1, length - 1, {}, -1, 0};
+        const std::int32_t first = sequence.row_begin + row;
+        const AttentionPlan& plan = planner.plan(std::span(&linear, 1), options);
+        REQUIRE(same_bits(bench.run(plan, {.seed = 4, .first_row = first}), rows_of(out, first, 1, width)));
+      }
+    }
+    INFO(bench.problems());
+    CHECK(bench.problems().empty());
+  }
+}
+
+// Keys that a row may not see can be anything; values are stored finite (rope_and_store), so they may be large.
+TEST_CASE("what lies beyond a row's limits does not touch it", "[simt][identity]") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const GpuAttentionBench::Config& config : configs()) {
+    TestSequence sequence;
+    for (PageId page = 0; page < 20; ++page) {
+      sequence.pages.push_back(page);
+    }
+    sequence.position_begin = 230;
+    sequence.row_count = 40;
+    TestStep step;
+    step.sequences = {sequence};
+    const auto sequences = step.plan_sequences();
+    for (const std::int32_t window : {0, 60}) {
+      GpuAttentionBench bench(config, 20, 16, 40);
+      PlanOptions options = bench.plan_options(step);
+      options.window = window;
+      AttentionPlanner planner;
+      const AttentionPlan& plan = planner.plan(sequences, options);
+      const std::vector<float> before = bench.run(plan, {});
+      const std::int32_t row = 17;
+      for (KvSlot slot = 0; slot < 320; ++slot) {
+        const bool hidden =
+            slot > sequence.position_begin + row || (window > 0 && slot < sequence.position_begin - window + 1);
+        if (hidden) {
+          const float key = slot % 3 == 0 ? nan : slot % 3 == 1 ? infinity : -infinity;
+          bench.overwrite(slot, key, slot % 2 == 0 ? 60000.0F : -60000.0F);
+        }
+      }
+      const std::vector<float> after = bench.run(plan, {.seed = 2});
+      const auto width = static_cast<std::size_t>(config.query_heads * config.head_dim);
+      CHECK(same_bits(rows_of(after, 0, row + 1, width), rows_of(before, 0, row + 1, width)));
+      // A row that does see them is seen to be broken.
+      CHECK(!same_bits(rows_of(after, row + 1, 1, width), rows_of(before, row + 1, 1, width)));
+      CHECK(bench.problems().empty());
+    }
+  }
+}
+
+TEST_CASE("half output is the rounded float output", "[simt][identity]") {
+  std::mt19937_64 random(9);
+  const TestStep step = random_tree(mixed_shape(), 16, random);
+  for (const GpuAttentionBench::Config& config : configs()) {
+    GpuAttentionBench bench(config, step.pages_used, step.page_size, step.row_count());
+    AttentionPlanner planner;
+    const auto sequences = step.plan_sequences();
+    PlanOptions options = bench.plan_options(step);
+    options.workers = 20;
+    const AttentionPlan& plan = planner.plan(sequences, options);
+    const std::vector<float> wide = bench.run(plan, {});
+    const std::vector<float> narrow = bench.run(plan, {.f32_out = false});
+    const float unit = config.dtype == DType::kBF16 ? 0x1.0p-8F : 0x1.0p-11F;
+    for (std::size_t i = 0; i < wide.size(); ++i) {
+      REQUIRE(std::abs(wide[i] - narrow[i]) <= std::abs(wide[i]) * unit + 0x1.0p-24F);
+    }
+    CHECK(bench.problems().empty());
+  }
+}
+
+}  // namespace
+}  // namespace coppice::kernels::cuda
