@@ -31,8 +31,7 @@ auto with_kernel(std::int32_t head_dim, DType kv_dtype, const Visit& visit) {
   return kv_dtype == DType::kBF16 ? with_kernel_of<Bf16>(head_dim, visit) : with_kernel_of<F16>(head_dim, visit);
 }
 
-// As many stages as the kernel likes and as let kBlocksPerMultiprocessor blocks run together; where even two do not, as
-// many as one block may have.
+// As many stages as the kernel likes and as let kBlocksPerMultiprocessor blocks run together; at least two.
 template <typename Kernel>
 std::int32_t stages_of() {
   for (std::int32_t stages = Kernel::kStagesMax; stages > 2; --stages) {
@@ -59,7 +58,8 @@ std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, DType kv
 int launch_attention(const AttentionCall& call, std::int32_t blocks, void* stream) {
   return with_kernel(call.layout.head_dim, call.kv_dtype, [&]<typename Kernel>() {
     using Element = typename Kernel::Shape::Number;
-    static const std::int32_t stages = stages_of<Kernel>();
+    static const std::int32_t chosen = stages_of<Kernel>();
+    const std::int32_t stages = call.stages > 0 ? call.stages : chosen;
     typename Kernel::Params params;
     params.plan = static_cast<const std::int32_t*>(call.plan);
     params.partial_sums = call.partials;

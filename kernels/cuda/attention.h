@@ -54,6 +54,7 @@ struct AttentionCall {
   std::int32_t query_heads = 0;
   float scale = 1.0F;
   DType kv_dtype = DType::kBF16;  // or kF16
+  std::int32_t stages = 0;        // copies under way: 2 … attention_stages_max(); 0: as suits the device. Same bits
 };
 
 // Head dimensions: multiples of 8 up to 256; 64, 80, 96, 128 and 256 without padding.
@@ -61,7 +62,11 @@ constexpr bool attention_supports(std::int32_t head_dim, DType kv_dtype) {
   return head_dim > 0 && head_dim <= 256 && head_dim % 8 == 0 && kv_dtype != DType::kF32;
 }
 
-// Before the first launch on a device: 0, or a cudaError_t.
+constexpr std::int32_t attention_stages_max(std::int32_t head_dim) {
+  return head_dim <= 64 ? 4 : 3;
+}
+
+// Before the first launch and before the next function, for the current device: 0, or a cudaError_t.
 int prepare_attention(std::int32_t head_dim, DType kv_dtype);
 
 // How many blocks a multiprocessor holds at once (0: none fit): the grid of a launch is at most this times the number

@@ -8,6 +8,7 @@
 
 #include <device/primitives.cuh>
 
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_merge.cuh"
 #include "kernels/cuda/attention_unit.cuh"
 
@@ -20,51 +21,48 @@ struct AttentionKernel {
   using Unit = AttentionUnit<Shape>;
   static constexpr std::int32_t kThreadsMax = Shape::kWarps * kWarpLanes;
   static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 2 : 1;
-  static constexpr std::int32_t kStagesMax = dim <= 64 ? 4 : 3;
-  static constexpr std::int32_t kControlBytes = 128;
+  static constexpr std::int32_t kStagesMax = attention_stages_max(dim);
 
-  static constexpr std::int32_t shared_bytes(std::int32_t stages) {
-    return kControlBytes + Shape::kTotalBytes + stages * Shape::kStageBytes;
-  }
-  static constexpr std::int32_t kSharedBytesMax = kControlBytes + Shape::kTotalBytes + kStagesMax * Shape::kStageBytes;
+  // Shared memory: control, then where registers are too few totals and queries, then the stages.
+  static constexpr std::int32_t kQueryBegin = kControlBytes + Shape::kTotalBytes;
+  static constexpr std::int32_t kStagesBegin = kQueryBegin + Shape::kQueryBytes;
+  static constexpr std::int32_t shared_bytes(std::int32_t stages) { return kStagesBegin + stages * Shape::kStageBytes; }
+  static constexpr std::int32_t kSharedBytesMax = kStagesBegin + kStagesMax * Shape::kStageBytes;
 
   // Results of one warp's rows, over all splits so far.
   static COPPICE_DEVICE auto make_total() {
-    if constexpr (Shape::kTotalInRegisters) {
+    if constexpr (Shape::kFitsRegisters) {
       return RegisterFragment<Shape>{};
     } else {
       return SharedFragment<Shape>{shared_array<float>(kControlBytes + warp_index() * Shape::kFragmentBytes)};
     }
   }
-  static COPPICE_DEVICE Shared<Element> stage_memory(std::int32_t stage) {
-    return shared_array<Element>(kControlBytes + Shape::kTotalBytes) + stage * Shape::kStageElements;
-  }
-
-  // All threads: returns when thread 0 has seen `count` at progress[index]; what was written before the count is
-  // visible to all of them.
-  static COPPICE_DEVICE void wait_for(const Params& params, std::int64_t index, std::uint32_t count) {
-    if (thread_index() == 0) {
-      while (load_acquire(params.progress + index) != count) {
-      }
+  static COPPICE_DEVICE auto make_query() {
+    if constexpr (Shape::kFitsRegisters) {
+      return RegisterQuery<Shape>{};
+    } else {
+      return SharedQuery<Shape>{shared_array<Element>(kQueryBegin) + warp_index() * Shape::kTileElements};
     }
-    sync_block();
+  }
+  static COPPICE_DEVICE Shared<Element> stage_memory(std::int32_t stage) {
+    return shared_array<Element>(kStagesBegin) + stage * Shape::kStageElements;
   }
 
   // --- a unit ---
 
   // This warp's steps of the stage.
+  template <typename Query>
   static COPPICE_DEVICE void compute_stage(const Params& params, const Unit& unit, const StageCursor& cursor,
-                                           Shared<const Element> stage,
-                                           const std::uint32_t (&query)[Shape::kDepthSteps][4], RowSums& sums,
+                                           Shared<const Element> stage, const Query& query, RowSums& sums,
                                            RegisterFragment<Shape>& o) {
-    const SplitSteps steps = split_steps(unit.range, cursor.split + unit.deal.split);
-    for (std::int32_t i = 0; i < unit.deal.steps; ++i) {
-      const std::int32_t step = cursor.stage * unit.deal.steps + i;
+    const SplitSteps steps = split_steps(unit.range, cursor.split + unit.deal.split());
+    for (std::int32_t i = 0; i < unit.deal.steps(); ++i) {
+      const std::int32_t step = cursor.stage * unit.deal.steps() + i;
       if (step >= steps.count) {
         return;
       }
       const std::int32_t first_key = steps.first_key + step * kStepKeys;
-      const auto keys = stage + (unit.deal.split * unit.deal.steps + i) * Shape::kTileElements;
+      const auto keys = stage + (unit.deal.split() * unit.deal.steps() + i) * Shape::kTileElements;
       float s[2][4] = {};
       score_step<Shape>(query, keys, s);
       mask_step(first_key, unit.limits, s);
@@ -81,15 +79,15 @@ struct AttentionKernel {
     if (unit.holds_total()) {
       merge_rows<Shape>(total_sums, total, sums, o);
     }
-    if (unit.deal.splits == 1) {
+    if (unit.deal.splits() == 1) {
       return;
     }
     const auto exchange = [&](std::int32_t warp) {  // of a warp that is not a holder
-      const std::int32_t index = warp - warp / unit.deal.splits - 1;
+      const std::int32_t index = warp - (warp >> unit.deal.splits_log2) - 1;
       return pointer_as<float>(free) + index * (Shape::kExchangeBytes / 4);
     };
     sync_block();  // all have read the stage
-    if (unit.deal.split > 0 && unit.computes()) {
+    if (unit.deal.split() > 0 && unit.computes()) {
       const SharedFragment<Shape> mine{exchange(warp_index())};
       for (std::int32_t n = 0; n < Shape::kColumnTiles; ++n) {
         mine.set(n, o.get(n));
@@ -98,7 +96,7 @@ struct AttentionKernel {
     }
     sync_block();
     if (unit.holds_total()) {
-      for (std::int32_t split = 1; split < unit.deal.splits; ++split) {
+      for (std::int32_t split = 1; split < unit.deal.splits(); ++split) {
         const SharedFragment<Shape> theirs{exchange(warp_index() + split)};
         const Vector<float, 4> both = theirs.get(Shape::kColumnTiles);
         merge_rows<Shape>(total_sums, total, {{both.at[0], both.at[1]}, {both.at[2], both.at[3]}}, theirs);
@@ -107,31 +105,22 @@ struct AttentionKernel {
   }
 
   static COPPICE_DEVICE void run_unit(const Params& params, const DevicePlanHeader& header, std::int32_t work) {
-    Unit unit;
-    unit.set(params, header, work / params.layout.key_heads, work % params.layout.key_heads);
-    KeyStream<Shape> stream;
-    stream.cache = params.cache;
-    stream.layout = params.layout;
-    stream.head = unit.key_head;
-    stream.places = params.plan + unit.item.places;
-    stream.item_begin = unit.item.key_begin;
-    stream.item_end = unit.item.key_end;
-    stream.by_slot = unit.item.by_slot != 0;
-    stream.range = unit.range;
-    stream.deal = unit.deal;
-    stream.start();
+    const Unit unit(params, header, work);
+    KeyStream<Shape> stream(params, unit.range, unit.deal, unit.key_head);
     for (std::int32_t i = 0; i + 1 < params.stages; ++i) {
-      stream.copy(stage_memory(i));
+      stream.copy(params, stage_memory(i));
     }
 
-    std::uint32_t query[Shape::kDepthSteps][4];
+    auto query = make_query();
     unit.load_query(params, query);
+    sync_warp();
     RowSums total_sums;
     auto total = make_total();
     total.clear();
-    if (unit.item.after >= 0) {
-      wait_for(params, kProgressItems + std::int64_t{unit.item.after} * params.layout.key_heads + unit.key_head,
-               static_cast<std::uint32_t>(unit.item.after_blocks));
+    if (unit_item().after >= 0) {
+      wait_for(
+          params.progress + kProgressItems + std::int64_t{unit_item().after} * params.layout.key_heads + unit.key_head,
+          static_cast<std::uint32_t>(unit_item().after_blocks));
       if (unit.holds_total()) {
         unit.load_state(params, total_sums, total);
       }
@@ -145,17 +134,17 @@ struct AttentionKernel {
     for (std::int32_t stage = 0; !cursor.done(unit.range); stage = stage + 1 == params.stages ? 0 : stage + 1) {
       wait_for_stage(params.stages);
       sync_block();  // everyone's copies are there, and everyone is done with the stage before
-      stream.copy(stage_memory(stage == 0 ? params.stages - 1 : stage - 1));
+      stream.copy(params, stage_memory(stage == 0 ? params.stages - 1 : stage - 1));
       if (unit.computes()) {
         compute_stage(params, unit, cursor, stage_memory(stage), query, sums, o);
       }
       if (cursor.last_of_round()) {
         reduce_sums(sums);
-        if (unit.item.folds != 0) {
+        if (unit_item().folds != 0) {
           fold_round(unit, stage_memory(stage), sums, o, total_sums, total);
-        } else if (unit.computes() && cursor.split + unit.deal.split < unit.range.split_end) {
-          const std::int32_t split = cursor.split + unit.deal.split - unit.range.split_begin;
-          unit.store_state(params, unit.item.partial_begin + split * unit.item.row_count, sums, o);
+        } else if (unit.computes() && cursor.split + unit.deal.split() < unit.range.split_end) {
+          const std::int32_t split = cursor.split + unit.deal.split() - unit.range.split_begin;
+          unit.store_state(params, unit_item().partial_begin + split * unit_item().row_count, sums, o);
         }
         sums = RowSums{};
         o.clear();
@@ -163,11 +152,11 @@ struct AttentionKernel {
       cursor.advance(unit.range, unit.deal);
     }
     copy_async_wait<0>();
-    if (unit.item.folds != 0 && unit.holds_total()) {
-      if (unit.item.writes_output != 0) {
+    if (unit_item().folds != 0 && unit.holds_total()) {
+      if (unit_item().writes_output != 0) {
         unit.store_output(params, total_sums, total);
       } else {
-        unit.store_state(params, unit.item.partial_begin, total_sums, total);
+        unit.store_state(params, unit_item().partial_begin, total_sums, total);
       }
     }
     finish_unit(params, header, work);
@@ -201,7 +190,7 @@ struct AttentionKernel {
     const DevicePlanHeader header = pointer_as<const DevicePlanHeader>(params.plan)[0];
     const std::int32_t units = header.unit_count * params.layout.key_heads;
     const std::int32_t merges = merge_bundles<Shape>(params, header);
-    const Shared<std::uint32_t> control = shared_array<std::uint32_t>(0);
+    const Shared<std::uint32_t> control = shared_array<std::uint32_t>(kControlClaim);
     if (thread_index() == 0) {
       control[0] = atomic_add(params.progress + kProgressClaims, 1U);
     }
@@ -221,7 +210,7 @@ struct AttentionKernel {
         run_unit(params, header, work);
       } else {
         if (!units_done) {
-          wait_for(params, kProgressUnits, static_cast<std::uint32_t>(units));
+          wait_for(params.progress + kProgressUnits, static_cast<std::uint32_t>(units));
           units_done = true;
         }
         run_merges<Shape>(params, header, work - units);

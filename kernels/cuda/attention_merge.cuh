@@ -3,7 +3,8 @@
 
 #include <device/primitives.cuh>
 
-#include "kernels/cuda/attention_unit.cuh"
+#include "kernels/cuda/attention_params.cuh"
+#include "kernels/cuda/attention_tile.cuh"
 
 namespace coppice::kernels::cuda {
 

@@ -7,37 +7,32 @@
 
 #include <device/primitives.cuh>
 
-#include "base/types.h"
+#include "kernels/cuda/attention_params.cuh"
 #include "kernels/cuda/attention_tile.cuh"
-#include "kernels/cuda/kv_layout.h"
 #include "kernels/kv_split.h"
 
 namespace coppice::kernels::cuda {
 
-// How a block's warps are dealt over tiles of rows and splits. All powers of two.
+// How a block's warps are dealt over tiles of rows and splits. Everything is a power of two.
 struct WarpDeal {
-  std::int32_t splits;  // side by side
-  std::int32_t steps;   // of sixteen keys, of each split in a stage
+  std::int32_t warps_log2;
+  std::int32_t splits_log2;
 
-  // Of this warp: the tile that it computes, the split of the round that it computes, …
-  std::int32_t tile;
-  std::int32_t split;
-  // … and the split and the step whose keys it copies.
-  std::int32_t copy_split;
-  std::int32_t copy_step;
+  COPPICE_DEVICE std::int32_t splits() const { return 1 << splits_log2; }  // side by side
+  // Of sixteen keys, of each split in a stage.
+  COPPICE_DEVICE std::int32_t steps() const { return 1 << (warps_log2 - splits_log2); }
+  // What this warp computes: a tile of rows, a split of the round; …
+  COPPICE_DEVICE std::int32_t tile() const { return warp_index() >> splits_log2; }
+  COPPICE_DEVICE std::int32_t split() const { return warp_index() & (splits() - 1); }
+  // … and whose keys it copies: a split of the round, a step of the stage.
+  COPPICE_DEVICE std::int32_t copy_split() const { return warp_index() >> (warps_log2 - splits_log2); }
+  COPPICE_DEVICE std::int32_t copy_step() const { return warp_index() & (steps() - 1); }
 };
 
 template <typename Shape>
 COPPICE_DEVICE WarpDeal deal_warps(std::int32_t rows) {
-  WarpDeal deal;
-  deal.splits = rows <= kTileRows ? Shape::kWarps : rows <= 2 * kTileRows ? Shape::kWarps / 2 : 1;
-  deal.steps = Shape::kWarps / deal.splits;
-  const std::int32_t warp = warp_index();
-  deal.tile = warp / deal.splits;
-  deal.split = warp % deal.splits;
-  deal.copy_split = warp / deal.steps;
-  deal.copy_step = warp % deal.steps;
-  return deal;
+  constexpr std::int32_t kLog2 = Shape::kWarps == 4 ? 2 : 1;
+  return {kLog2, rows <= kTileRows ? kLog2 : rows <= 2 * kTileRows ? kLog2 - 1 : 0};
 }
 
 // Keys that the rows of a unit see of its item, and the splits that it must walk through.
@@ -71,107 +66,111 @@ struct StageCursor {
     split = first_split;
     stage = 0;
     std::int32_t steps = 1;
-    for (std::int32_t i = 0; i < deal.splits; ++i) {
+    for (std::int32_t i = 0; i < deal.splits(); ++i) {
       const std::int32_t count = split_steps(range, first_split + i).count;
       steps = count > steps ? count : steps;
     }
-    stages = (steps + deal.steps - 1) / deal.steps;
+    stages = (steps + deal.steps() - 1) >> (deal.warps_log2 - deal.splits_log2);
   }
   COPPICE_DEVICE bool done(const KeyRange& range) const { return split >= range.split_end; }
   COPPICE_DEVICE bool last_of_round() const { return stage + 1 == stages; }
   COPPICE_DEVICE void advance(const KeyRange& range, const WarpDeal& deal) {
     if (last_of_round()) {
-      begin_round(range, deal, split + deal.splits);
+      begin_round(range, deal, split + deal.splits());
     } else {
       ++stage;
     }
   }
 };
 
-// The copying half, one a thread. Places (pages, slots) are read one stage ahead of their copies.
+// The copying half, one a thread. Places (pages, slots) are read one stage ahead of their copies. The item is read from
+// shared memory each time: registers are scarce.
 template <typename Shape>
 struct KeyStream {
   using Number = typename Shape::Number;
+  using Params = AttentionParams<Number>;
 
-  Global<const Number> cache;  // of the layer
-  KvLayout layout;
-  std::int32_t head;
-  Global<const std::int32_t> places;  // of the item
-  std::int32_t item_begin;            // key of places[0]
-  std::int32_t item_end;
-  bool by_slot;
   KeyRange range;
   WarpDeal deal;
+  std::int32_t head;
   StageCursor cursor;
   std::int32_t next_key;  // this warp's step in the cursor's stage; -1: none
   std::int32_t next_place;
 
-  COPPICE_DEVICE void start() {
+  COPPICE_DEVICE KeyStream(const Params& params, const KeyRange& unit_range, const WarpDeal& unit_deal,
+                           std::int32_t key_head)
+      : range(unit_range), deal(unit_deal), head(key_head) {
     cursor.begin_round(range, deal, range.split_begin);
-    find_next();
+    find_next(params);
   }
 
-  COPPICE_DEVICE void find_next() {
+  COPPICE_DEVICE void find_next(const Params& params) {
     next_key = -1;
     if (cursor.done(range)) {
       return;
     }
-    const SplitSteps steps = split_steps(range, cursor.split + deal.copy_split);
-    const std::int32_t step = cursor.stage * deal.steps + deal.copy_step;
+    const SplitSteps steps = split_steps(range, cursor.split + deal.copy_split());
+    const std::int32_t step = cursor.stage * deal.steps() + deal.copy_step();
     if (step >= steps.count) {
       return;
     }
+    const DeviceItem item = unit_item();
     next_key = steps.first_key + step * kStepKeys;
-    if (by_slot) {
+    if (item.by_slot != 0) {
       const std::int32_t key = next_key + lane_index() % kStepKeys;
-      next_place = key < item_end ? static_cast<std::int32_t>(places[key - item_begin]) : -1;
+      next_place = -1;
+      if (key < item.key_end) {
+        next_place = params.plan[item.places + key - item.key_begin];
+      }
     } else {
-      next_place = places[(next_key - item_begin) / layout.page_size];
+      next_place = params.plan[item.places + (next_key - item.key_begin) / params.layout.page_size];
     }
   }
 
   // Starts the copies of the cursor's stage to `stage`, ends their group, and moves on. All lanes of the warp.
-  COPPICE_DEVICE void copy(Shared<Number> stage) {
+  COPPICE_DEVICE void copy(const Params& params, Shared<Number> stage) {
     if (next_key >= 0) {
       const Shared<Number> keys = stage + warp_index() * Shape::kTileElements;
       const Shared<Number> values = keys + Shape::kWarps * Shape::kTileElements;
-      if (by_slot) {
-        copy_slots(keys, values);
+      if (unit_item().by_slot != 0) {
+        copy_slots(params, keys, values);
       } else {
-        const std::int64_t place = std::int64_t{next_key % layout.page_size} * layout.head_dim;
-        copy_rows(keys, layout.plane(0, next_place, head, KvLayout::kPlaneKey) + place);
-        copy_rows(values, layout.plane(0, next_place, head, KvLayout::kPlaneValue) + place);
+        const std::int64_t place = std::int64_t{next_key % params.layout.page_size} * params.layout.head_dim;
+        copy_rows(params, keys, params.layout.plane(0, next_place, head, KvLayout::kPlaneKey) + place);
+        copy_rows(params, values, params.layout.plane(0, next_place, head, KvLayout::kPlaneValue) + place);
       }
     }
     copy_async_commit();
     if (!cursor.done(range)) {
       cursor.advance(range, deal);
-      find_next();
+      find_next(params);
     }
   }
 
   // Sixteen rows that lie one behind the other.
-  COPPICE_DEVICE void copy_rows(Shared<Number> to, std::int64_t from) const {
+  COPPICE_DEVICE void copy_rows(const Params& params, Shared<Number> to, std::int64_t from) const {
 #pragma unroll
     for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
       const std::int32_t chunk = i * kWarpLanes + lane_index();
       const std::int32_t row = chunk / (Shape::kDim / 8);
       const std::int32_t column = chunk % (Shape::kDim / 8) * 8;
-      copy_async_16_or_zeros(to + row * Shape::kRowStride + column, cache + from + row * layout.head_dim + column,
-                             column < layout.head_dim);
+      copy_async_16_or_zeros(to + row * Shape::kRowStride + column,
+                             params.cache + from + row * params.layout.head_dim + column,
+                             column < params.layout.head_dim);
     }
   }
 
-  COPPICE_DEVICE void copy_slots(Shared<Number> keys, Shared<Number> values) const {
+  COPPICE_DEVICE void copy_slots(const Params& params, Shared<Number> keys, Shared<Number> values) const {
     for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
       const std::int32_t chunk = i * kWarpLanes + lane_index();
       const std::int32_t row = chunk / (Shape::kDim / 8);
       const std::int32_t column = chunk % (Shape::kDim / 8) * 8;
       const std::int32_t slot = shuffle(next_place, row);
-      const bool present = slot >= 0 && column < layout.head_dim;
-      const std::int64_t key = present ? layout.token(0, slot, head, KvLayout::kPlaneKey) + column : 0;
-      copy_async_16_or_zeros(keys + row * Shape::kRowStride + column, cache + key, present);
-      copy_async_16_or_zeros(values + row * Shape::kRowStride + column, cache + key + layout.plane_elements(), present);
+      const bool present = slot >= 0 && column < params.layout.head_dim;
+      const std::int64_t key = present ? params.layout.token(0, slot, head, KvLayout::kPlaneKey) + column : 0;
+      copy_async_16_or_zeros(keys + row * Shape::kRowStride + column, params.cache + key, present);
+      copy_async_16_or_zeros(values + row * Shape::kRowStride + column,
+                             params.cache + key + params.layout.plane_elements(), present);
     }
   }
 };

@@ -9,36 +9,13 @@
 
 #include <device/primitives.cuh>
 
-#include "kernels/cuda/attention_device_plan.h"
+#include "kernels/cuda/attention_fragment.cuh"
 #include "kernels/online_softmax.h"
 
 namespace coppice::kernels::cuda {
 
-inline constexpr std::int32_t kStepKeys = 16;
-inline constexpr std::int32_t kTileRows = 16;
 inline constexpr float kSlack = 8.0F;  // weights are at most 2^8: far inside the range of f16
 inline constexpr float kNoScore = -__builtin_inff();
-
-// Sizes that follow from a head dimension; `dim` is a padded one. Elements, unless bytes are said.
-template <typename Element, std::int32_t dim>
-struct AttentionShape {
-  using Number = Element;
-  static constexpr std::int32_t kDim = dim;
-  static constexpr std::int32_t kWarps = attention_warps(dim);
-  static constexpr std::int32_t kColumnTiles = dim / 8;  // of an output row
-  static constexpr std::int32_t kDepthSteps = dim / 16;  // of a score
-  // One more group of banks than a row has, an odd number: eight rows of a matrix then lie in eight groups.
-  static constexpr std::int32_t kRowStride = dim + 8;
-  static constexpr std::int32_t kTileElements = kStepKeys * kRowStride;
-  static constexpr std::int32_t kStageElements = 2 * kWarps * kTileElements;  // K of every warp's step, then V
-  static constexpr std::int32_t kStageBytes = kStageElements * 2;
-  // Results of all splits so far: in registers, or where a head is too wide in shared memory.
-  static constexpr bool kTotalInRegisters = dim <= 128;
-  static constexpr std::int32_t kFragmentBytes = kColumnTiles * kWarpLanes * 16;  // one warp's rows in float
-  static constexpr std::int32_t kTotalBytes = kTotalInRegisters ? 0 : kWarps * kFragmentBytes;
-  static constexpr std::int32_t kExchangeBytes = kFragmentBytes + kWarpLanes * 16;  // and (m, l)
-  static_assert((kWarps - 1) * kExchangeBytes <= kStageBytes, "what warps hand over fits in a used stage");
-};
 
 // Where a lane's two rows stand: rows lane / 4 and lane / 4 + 8 of the warp's sixteen.
 struct RowLimits {
@@ -54,54 +31,19 @@ struct RowSums {
   float l[2] = {0.0F, 0.0F};
 };
 
-// Numbers of an output fragment: column tile n, numbers 0, 1 of the lane's first row and 2, 3 of its second, columns
-// 8 n + 2 (lane % 4) and the next.
-template <typename Shape>
-struct RegisterFragment {
-  float at[Shape::kColumnTiles][4];
-
-  COPPICE_DEVICE Vector<float, 4> get(std::int32_t n) const { return {{at[n][0], at[n][1], at[n][2], at[n][3]}}; }
-  COPPICE_DEVICE void set(std::int32_t n, const Vector<float, 4>& value) {
-#pragma unroll
-    for (std::int32_t i = 0; i < 4; ++i) {
-      at[n][i] = value.at[i];
-    }
-  }
-  COPPICE_DEVICE void clear() {
-#pragma unroll
-    for (std::int32_t n = 0; n < Shape::kColumnTiles; ++n) {
-      set(n, {});
-    }
-  }
-};
-
-// The same in shared memory, every lane's numbers its own.
-template <typename Shape>
-struct SharedFragment {
-  Shared<float> base;
-
-  COPPICE_DEVICE Shared<float> place(std::int32_t n) const { return base + (n * kWarpLanes + lane_index()) * 4; }
-  COPPICE_DEVICE Vector<float, 4> get(std::int32_t n) const { return load_as<Vector<float, 4>>(place(n)); }
-  COPPICE_DEVICE void set(std::int32_t n, const Vector<float, 4>& value) const { store_as(place(n), value); }
-  COPPICE_DEVICE void clear() const {
-    for (std::int32_t n = 0; n < Shape::kColumnTiles; ++n) {
-      set(n, {});
-    }
-  }
-};
-
 // Scores of a step, in units of scale * log2(e) still to be multiplied: s[n] is keys 8 n … 8 n + 7.
-template <typename Shape>
-COPPICE_DEVICE void score_step(const std::uint32_t (&query)[Shape::kDepthSteps][4],
-                               Shared<const typename Shape::Number> keys, float (&s)[2][4]) {
+template <typename Shape, typename Query>
+COPPICE_DEVICE void score_step(const Query& query, Shared<const typename Shape::Number> keys, float (&s)[2][4]) {
   const std::int32_t lane = lane_index();
   const auto row = keys + (lane % 8 + lane / 16 * 8) * Shape::kRowStride + lane / 8 % 2 * 8;
 #pragma unroll
   for (std::int32_t k = 0; k < Shape::kDepthSteps; ++k) {
+    std::uint32_t a[4];
     std::uint32_t b[4];
+    query.get(k, a);
     load_matrix_x4(b, row + k * 16);
-    multiply_accumulate<typename Shape::Number>(s[0], query[k], b[0], b[1]);
-    multiply_accumulate<typename Shape::Number>(s[1], query[k], b[2], b[3]);
+    multiply_accumulate<typename Shape::Number>(s[0], a, b[0], b[1]);
+    multiply_accumulate<typename Shape::Number>(s[1], a, b[2], b[3]);
   }
 }
 

@@ -85,6 +85,7 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
   call.query_heads = config_.query_heads;
   call.scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim));
   call.kv_dtype = config_.dtype;
+  call.stages = run.stages;
   simt::Session session({.seed = run.seed, .resident_blocks = run.blocks});
   if (launch_attention(call, run.blocks, nullptr) != 0) {
     problems_ += "the launch was given up\n";

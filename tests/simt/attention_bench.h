@@ -28,6 +28,7 @@ class GpuAttentionBench {
     std::uint64_t seed = 1;  // of the order of threads
     std::int32_t blocks = 3;
     bool f32_out = true;
+    std::int32_t stages = 0;     // 0: the launcher chooses
     std::int32_t first_row = 0;  // the plan's first row has this row's query
   };
 

@@ -40,7 +40,8 @@ TreeShape mixed_shape() {
   return shape;
 }
 
-TEST_CASE("sharing, chaining, workers, blocks and the order of threads do not change a bit", "[simt][identity]") {
+TEST_CASE("sharing, chaining, workers, blocks, stages and the order of threads do not change a bit",
+          "[simt][identity]") {
   std::mt19937_64 random(21);
   for (const GpuAttentionBench::Config& config : configs()) {
     const std::int32_t window = random() % 2 == 0 ? 0 : 90;
@@ -59,8 +60,11 @@ TEST_CASE("sharing, chaining, workers, blocks and the order of threads do not ch
           options.workers = workers;
           AttentionPlanner planner;
           ++seed;
-          outs.push_back(bench.run(planner.plan(sequences, options),
-                                   {.seed = seed, .blocks = 1 + static_cast<std::int32_t>(seed % 4)}));
+          outs.push_back(bench.run(planner.plan(sequences, options), {.seed = seed,
+                                                                      .blocks = 1 + static_cast<std::int32_t>(seed % 4),
+                                                                      .stages = seed % 3 == 0   ? 2
+                                                                                : seed % 3 == 1 ? 3
+                                                                                                : 0}));
         }
       }
     }

@@ -25,12 +25,21 @@ __global__ void __launch_bounds__(Kernel::kThreadsMax, Kernel::kBlocksPerMultipr
   Kernel::run(params);
 }
 
-// Lets the kernel use its kSharedBytesMax of dynamic shared memory. Once per kernel and device, before the first
-// launch; unnecessary up to 48 KiB. 0, or a cudaError_t.
+// Lets the kernel use its kSharedBytesMax of dynamic shared memory, or what the current device has. Once per kernel and
+// device, before the first launch and before resident_blocks(); unnecessary up to 48 KiB. 0, or a cudaError_t.
 template <typename Kernel>
 int prepare_kernel() {
-  return static_cast<int>(
-      cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, Kernel::kSharedBytesMax));
+  int device = 0;
+  int limit = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  }
+  if (error == cudaSuccess) {
+    const int bytes = limit < Kernel::kSharedBytesMax ? limit : Kernel::kSharedBytesMax;
+    error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  }
+  return static_cast<int>(error);
 }
 
 // How many blocks of this shape a multiprocessor holds at once; 0: none, or an error.
