@@ -10,6 +10,15 @@ constexpr int kChildrenMax = 8;           // of a place, looked at; they stand l
 constexpr std::size_t kFollowersMax = 8;  // different guesses for one place
 constexpr std::size_t kGuessesMax = 160;  // in all
 
+// Of this sequence's tree: near or far. Of another sequence: one of the last few, such as an earlier turn of the same
+// conversation, or not.
+std::uint8_t age_bucket(const SuffixTree::Age& age) {
+  if (age.sequences == 0) {
+    return age.tokens < 128 ? 0 : 1;
+  }
+  return age.sequences < 6 ? 2 : 3;
+}
+
 }  // namespace
 
 void DraftTrace::learn(DraftModel& model, TokenId token) {
@@ -81,6 +90,8 @@ void BlendedDraft::find_experts(std::span<const DraftSource> sources, Places& pl
 void BlendedDraft::expand(const DraftModel& model, std::span<const DraftSource> sources, std::int32_t parent,
                           float survival_min, DraftTrace& trace) {
   const Places places = parent < 0 ? root_ : nodes_[static_cast<std::size_t>(parent)].places;
+  const auto own = sources[0].tree->text(sources[0].sequence);
+  const TokenId before = parent < 0 ? (own.empty() ? 0 : own.back()) : nodes_[static_cast<std::size_t>(parent)].token;
   const float survival = parent < 0 ? 1 : nodes_[static_cast<std::size_t>(parent)].survival;
   followers_.clear();
   followed_.fill(0);
@@ -99,14 +110,14 @@ void BlendedDraft::expand(const DraftModel& model, std::span<const DraftSource> 
       }
     }
   }
-  std::array<ExpertView, kExperts> views;
+  std::array<MatchView, kMatchExperts> views;
   const std::size_t begin = nodes_.size();
   float sum = 0;
   for (const Follower& follower : followers_) {
-    for (std::size_t i = 0; i < kExperts; ++i) {
-      views[i] = {places[i].depth, followed_[i], follower.counts[i]};
+    for (std::size_t i = 0; i < kMatchExperts; ++i) {
+      views[i] = {places[i].depth, followed_[i], follower.counts[i], follower.ages[i], newest_[i] == follower.token};
     }
-    const ExpertOpinion opinion = model.judge(views, confidence_);
+    const ExpertOpinion opinion = model.judge(views, before, follower.token, confidence_);
     if (nodes_.size() == kGuessesMax) {
       break;
     }
@@ -125,16 +136,23 @@ void BlendedDraft::expand(const DraftModel& model, std::span<const DraftSource> 
 
 void BlendedDraft::gather(const DraftSource& source, std::size_t expert, SuffixTree::Place place) {
   int left = kChildrenMax;
+  SuffixTree::Age newest{0xFFFFFFFFU, 0};
   source.tree->visit_followers(place, [&](TokenId token, SuffixTree::Place next) {
+    const SuffixTree::Age age = source.tree->age(next);
+    if (age < newest) {
+      newest = age;
+      newest_[expert] = token;
+    }
     auto found = std::find_if(followers_.begin(), followers_.end(),
                               [token](const Follower& follower) { return follower.token == token; });
     if (found == followers_.end()) {
       if (followers_.size() == kFollowersMax) {
         return --left > 0;
       }
-      followers_.push_back({token, {}, {}});
+      followers_.push_back({token, {}, {}, {}});
       found = followers_.end() - 1;
     }
+    found->ages[expert] = age_bucket(age);
     found->counts[expert] = source.tree->count(next);
     found->places[expert] = next;
     return --left > 0;

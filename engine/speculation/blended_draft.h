@@ -48,7 +48,7 @@ class BlendedDraft {
                float survival_min, DraftTrace& trace, DraftTree& tree);
 
  private:
-  using Places = std::array<SuffixTree::Place, kExperts>;
+  using Places = std::array<SuffixTree::Place, kMatchExperts>;
   struct Node {
     float survival = 0;
     std::int32_t parent = -1;   // a guess
@@ -66,7 +66,8 @@ class BlendedDraft {
   };
   struct Follower {
     TokenId token = 0;
-    std::array<std::uint32_t, kExperts> counts{};
+    std::array<std::uint32_t, kMatchExperts> counts{};
+    std::array<std::uint8_t, kMatchExperts> ages{};
     Places places;
   };
 
@@ -80,7 +81,8 @@ class BlendedDraft {
   std::vector<std::int32_t> heap_;
   std::vector<std::int32_t> chosen_;
   std::vector<Follower> followers_;
-  std::array<std::uint32_t, kExperts> followed_{};
+  std::array<std::uint32_t, kMatchExperts> followed_{};
+  std::array<TokenId, kMatchExperts> newest_{};
   std::uint32_t confidence_ = 0;
   Places root_;
 };

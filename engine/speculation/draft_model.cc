@@ -10,7 +10,9 @@ namespace {
 
 constexpr float kProbabilityMin = 0.002F;
 constexpr float kCellMemory = 200;  // outcomes after which old ones fade
-constexpr float kMixerRate = 0.02F;
+constexpr float kMixerRate = 0.005F;
+constexpr float kTokenWeight = 0.15F;  // of a token's expert, at first
+constexpr std::size_t kStretchSteps = 4096;
 constexpr float kMixerRateFirst = 0.08F;
 
 float stretch(float probability) {
@@ -39,40 +41,71 @@ std::uint32_t share_bucket(std::uint32_t count, std::uint32_t followed) {
   return count >= followed ? 7 : 1 + count * 6 / followed;
 }
 
+// The share that the longest match gives the token, whether it was followed more than once, and whether the other
+// tree's longest match is for it too.
+std::size_t belief_of(const std::array<MatchView, kMatchExperts>& views) {
+  const MatchView& shared = views[kExpertsPerTree];
+  const MatchView& first = views[0].followed > 0 ? views[0] : shared;
+  const std::size_t share = first.followed == 0 ? 0 : share_bucket(first.count, first.followed);
+  const std::size_t often = first.followed > 1 ? 1 : 0;
+  const std::size_t agreed = shared.followed > 0 && shared.count * 2 > shared.followed ? 2 : 0;
+  return share + 8 * (often + agreed);
+}
+
 }  // namespace
 
 DraftModel::DraftModel() : cells_(kCells), mixers_(kMixers) {
   static constexpr float kFollowedTypical[kFollowed] = {1, 2, 4, 7, 14, 28, 60};
   static constexpr float kLengthTypical[kLengths] = {1, 2, 3, 4, 6, 8, 11, 15, 20, 28, 40, 60};
-  for (std::size_t i = 0; i < kCells; ++i) {
-    const std::size_t share = i % kShares;
-    const std::size_t followed = i / kShares % kFollowed;
-    const float length = kLengthTypical[i / (kShares * kFollowed) % kLengths];
+  for (std::size_t i = 0; i < kMatchCells; ++i) {
+    const std::size_t share = i / (kAges * 2) % kShares;
+    const std::size_t followed = i / (kAges * 2 * kShares) % kFollowed;
+    const float length = kLengthTypical[i / (kAges * 2 * kShares * kFollowed) % kLengths];
     const float frequency = share == 0 ? 0 : share == 7 ? 1 : (static_cast<float>(share) - 0.5F) / 6;
     const float trust = kFollowedTypical[followed] / (kFollowedTypical[followed] + 0.7F) * length / (length + 0.7F);
     cells_[i].probability = std::clamp(frequency * trust, 0.02F, 0.97F);
     cells_[i].stretched = stretch(cells_[i].probability);
   }
+  for (std::size_t i = kMatchCells; i < kCells; ++i) {
+    cells_[i].probability = std::clamp(static_cast<float>(i % 8) / 8, 0.05F, 0.95F);
+    cells_[i].stretched = stretch(cells_[i].probability);
+  }
   for (std::size_t i = 0; i < kMixers; ++i) {
     const int experts = std::popcount(i / kConfidences);
-    mixers_[i].weights.fill(experts > 0 ? 1.2F / static_cast<float>(experts) : 0.0F);
+    mixers_[i].weights.fill(experts > 0 ? 1.0F / static_cast<float>(experts) : 0.0F);
+    mixers_[i].weights[kMatchExperts] = kTokenWeight;
+    mixers_[i].weights[kMatchExperts + 1] = kTokenWeight;
   }
 }
 
-std::size_t DraftModel::cell_of(std::size_t expert, const ExpertView& view) {
-  return ((expert * kLengths + length_bucket(view.length)) * kFollowed + followed_bucket(view.followed)) * kShares +
-         share_bucket(view.count, view.followed);
+std::size_t DraftModel::match_cell(std::size_t expert, const MatchView& view) {
+  std::size_t cell = expert;
+  cell = cell * kLengths + length_bucket(view.length);
+  cell = cell * kFollowed + followed_bucket(view.followed);
+  cell = cell * kShares + share_bucket(view.count, view.followed);
+  return (cell * kAges + view.age) * 2 + (view.is_newest ? 1 : 0);
 }
 
-ExpertOpinion DraftModel::judge(const std::array<ExpertView, kExperts>& views, std::uint32_t confidence) const {
+std::size_t DraftModel::token_cell(std::size_t expert, TokenId token, std::size_t belief) {
+  static_assert(kTokens == 1U << 12);
+  const std::size_t place = static_cast<std::uint32_t>(token) * 0x9E3779B1U >> 20;
+  return kMatchCells + (expert * kTokens + place) * kBeliefs + belief;
+}
+
+ExpertOpinion DraftModel::judge(const std::array<MatchView, kMatchExperts>& views, TokenId before, TokenId token,
+                                std::uint32_t confidence) const {
   ExpertOpinion opinion;
-  for (std::size_t i = 0; i < kExperts; ++i) {
+  for (std::size_t i = 0; i < kMatchExperts; ++i) {
     if (views[i].followed > 0) {
-      opinion.present = static_cast<std::uint8_t>(opinion.present | 1U << i);
-      opinion.cells[i] = static_cast<std::uint16_t>(cell_of(i, views[i]));
+      opinion.present = static_cast<std::uint16_t>(opinion.present | 1U << i);
+      opinion.cells[i] = static_cast<std::uint32_t>(match_cell(i, views[i]));
     }
   }
   opinion.mixer = static_cast<std::uint16_t>(opinion.present * kConfidences + confidence);
+  const std::size_t belief = belief_of(views);
+  opinion.cells[kMatchExperts] = static_cast<std::uint32_t>(token_cell(0, token, belief));
+  opinion.cells[kMatchExperts + 1] = static_cast<std::uint32_t>(token_cell(1, before, belief));
+  opinion.present = static_cast<std::uint16_t>(opinion.present | 3U << kMatchExperts);
   const Mixer& mixer = mixers_[opinion.mixer];
   float sum = mixer.bias;
   for (std::size_t i = 0; i < kExperts; ++i) {

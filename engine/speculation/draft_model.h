@@ -1,7 +1,8 @@
 // DraftModel: how likely a token is to follow, from what several match lengths in several trees say about it, learnt
 // online from what came true.
 //
-// An expert is one match: of its tree, its length, how often it was followed, and by this token. Two steps, both of
+// An expert is one match (its tree, its length, how often it was followed, how often and how lately by this token) or
+// one of two tokens: some are easily guessed and some never, and after some anything may come. Two steps, both of
 // lossless text compression:
 //   1. An expert's raw counts are no probabilities: how far they may be trusted is learnt, per kind of situation, from
 //      how often such an expert was right (secondary estimation: Bloom, "Solving the problems of context modeling",
@@ -15,24 +16,30 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/types.h"
+
 namespace coppice::engine {
 
 inline constexpr std::size_t kExpertsPerTree = 3;
 inline constexpr std::size_t kExpertTrees = 2;
-inline constexpr std::size_t kExperts = kExpertsPerTree * kExpertTrees;
+inline constexpr std::uint32_t kAges = 4;
+inline constexpr std::size_t kMatchExperts = kExpertsPerTree * kExpertTrees;
+inline constexpr std::size_t kExperts = kMatchExperts + 2;  // and one each for the token guessed and the one before it
 
-// What one expert saw.
-struct ExpertView {
-  std::uint32_t length = 0;    // of the match
-  std::uint32_t followed = 0;  // how often something followed it; 0 = no expert
+// What one match saw.
+struct MatchView {
+  std::uint32_t length = 0;
+  std::uint32_t followed = 0;  // how often something followed it; 0 = there is no such match
   std::uint32_t count = 0;     // how often this token did
+  std::uint8_t age = 0;        // 0 ... kAges - 1: of the newest text in which it did
+  bool is_newest = false;
 };
 
 // A guess as it must be remembered to learn from it.
 struct ExpertOpinion {
-  std::array<std::uint16_t, kExperts> cells{};
+  std::array<std::uint32_t, kExperts> cells{};
   std::uint16_t mixer = 0;
-  std::uint8_t present = 0;  // bit i: expert i has a say
+  std::uint16_t present = 0;  // bit i: expert i has a say
   float probability = 0;
 };
 
@@ -40,10 +47,11 @@ struct ExpertOpinion {
 class DraftModel {
  public:
   DraftModel();
-  // The probability that the token of these views follows. `confidence` 0 … kConfidences - 1: how well guesses for this
-  // request did of late.
+  // The probability that `token`, of which these are the views, follows `before`. `confidence` 0 … kConfidences - 1:
+  // how well guesses for this request did of late.
   static constexpr std::uint32_t kConfidences = 4;
-  ExpertOpinion judge(const std::array<ExpertView, kExperts>& views, std::uint32_t confidence) const;
+  ExpertOpinion judge(const std::array<MatchView, kMatchExperts>& views, TokenId before, TokenId token,
+                      std::uint32_t confidence) const;
   // It followed, or not.
   void learn(const ExpertOpinion& opinion, bool followed);
 
@@ -51,8 +59,11 @@ class DraftModel {
   static constexpr std::uint32_t kLengths = 12;
   static constexpr std::uint32_t kFollowed = 7;
   static constexpr std::uint32_t kShares = 8;
-  static constexpr std::size_t kCells = kExperts * kLengths * kFollowed * kShares;
-  static constexpr std::size_t kMixers = (std::size_t{1} << kExperts) * kConfidences;
+  static constexpr std::size_t kMatchCells = kMatchExperts * kLengths * kFollowed * kShares * kAges * 2;
+  static constexpr std::size_t kBeliefs = 4 * kShares;  // what the matches think, in short
+  static constexpr std::size_t kTokens = 4096;          // tokens that share a place here share what is learnt
+  static constexpr std::size_t kCells = kMatchCells + 2 * kTokens * kBeliefs;
+  static constexpr std::size_t kMixers = (std::size_t{1} << kMatchExperts) * kConfidences;
 
   struct Cell {
     float probability = 0;
@@ -64,7 +75,9 @@ class DraftModel {
     float bias = 0;
     float seen = 0;
   };
-  static std::size_t cell_of(std::size_t expert, const ExpertView& view);
+  static std::size_t match_cell(std::size_t expert, const MatchView& view);
+
+  static std::size_t token_cell(std::size_t expert, TokenId token, std::size_t belief);
 
   std::vector<Cell> cells_;
   std::vector<Mixer> mixers_;

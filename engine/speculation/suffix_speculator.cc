@@ -18,6 +18,9 @@ constexpr int kDissolvePerCall = 2;
 // How sure one is that an output starts with the predicted one, and goes on as it.
 constexpr float kPredictionSurvival = 0.9F;
 constexpr std::size_t kPredictionStart = 32;
+// The last tokens of a prompt that are kept with its output: so that what outputs start with can be guessed from what
+// asked for it.
+constexpr std::size_t kPromptTail = 16;
 
 }  // namespace
 
@@ -36,6 +39,7 @@ struct SuffixSpeculator::State {
   SuffixTree::SequenceId shared_sequence = 0;
   TokenSource source = TokenSource::kPrediction;  // of the last observed tokens
   std::vector<TokenId> prediction_start;
+  std::vector<TokenId> prompt_tail;  // until it is entered in the tenant's tree
   std::size_t output_count = 0;
   DraftTrace trace;
 };
@@ -79,11 +83,18 @@ void SuffixSpeculator::observe(SequenceSlot slot, TokenSource source, std::span<
     const auto start = tokens.first(std::min(room, tokens.size()));
     state.prediction_start.insert(state.prediction_start.end(), start.begin(), start.end());
   }
+  if (source == TokenSource::kPrompt) {
+    std::vector<TokenId>& tail = state.prompt_tail;
+    const auto last = tokens.last(std::min(tokens.size(), kPromptTail));
+    tail.insert(tail.end(), last.begin(), last.end());
+    tail.erase(tail.begin(), tail.end() - static_cast<std::ptrdiff_t>(std::min(kPromptTail, tail.size())));
+  }
   if (source == TokenSource::kOutput) {
     state.output_count += tokens.size();
     for (const TokenId token : tokens) {
       state.trace.learn(model_, token);
     }
+    enter_prompt_tail(state);
     state.tenant->tree.push(state.shared_sequence, tokens);
     state.tenant->tree.enter(state.shared_sequence, tokens.size());
     account(*state.tenant);
@@ -92,6 +103,12 @@ void SuffixSpeculator::observe(SequenceSlot slot, TokenSource source, std::span<
   state.own->push(state.own_sequence, tokens);
   state.own->enter(state.own_sequence, tokens.size());
   dissolve_some();
+}
+
+void SuffixSpeculator::enter_prompt_tail(State& state) {
+  state.tenant->tree.push(state.shared_sequence, state.prompt_tail);
+  state.tenant->tree.enter(state.shared_sequence, state.prompt_tail.size());
+  state.prompt_tail.clear();
 }
 
 void SuffixSpeculator::propose(SequenceSlot slot, std::int32_t draft_max, float survival_min, DraftTree& tree) {
@@ -110,6 +127,7 @@ void SuffixSpeculator::propose(SequenceSlot slot, std::int32_t draft_max, float 
     }
     return;
   }
+  enter_prompt_tail(state);
   const std::array<DraftSource, 2> sources{
       {{state.own.get(), state.own_sequence}, {&state.tenant->tree, state.shared_sequence}}};
   if (options_.scoring == DraftScoring::kPublished) {

@@ -1,6 +1,6 @@
 // SuffixSpeculator: drafts from suffix trees. Each sequence has a tree of its own (predicted output, prompt, output);
-// each tenant has one of all its outputs, finished and running, so that nothing of one tenant's text shows in what
-// another is guessed, not even by timing.
+// each tenant has one of all its outputs, finished and running, each behind the last few tokens of its prompt, so that
+// nothing of one tenant's text shows in what another is guessed, not even by timing.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct SuffixSpeculatorOptions {
   std::int32_t depth = 64;                          // longest match
   std::size_t memory_bytes = std::size_t{1} << 30;  // for all tenants' trees; the oldest outputs go
   std::int32_t draft_max = 32;                      // nodes of a draft
-  float survival_min = 0.02F;                       // guesses less likely are not made at all
+  float survival_min = 0.05F;                       // guesses less likely are not made at all
   DraftScoring scoring = DraftScoring::kBlended;
   PublishedOptions published;
   bool shared_between_tenants = false;  // one tree for all: faster to learn, but drafts tell of others' text
@@ -56,6 +56,7 @@ class SuffixSpeculator final : public Speculator {
   struct State;
 
   Tenant& tenant_of(std::string_view name);
+  static void enter_prompt_tail(State& state);
   void account(Tenant& tenant);
   void evict(std::size_t suffixes_max);
   void dissolve_some();

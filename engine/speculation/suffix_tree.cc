@@ -26,6 +26,7 @@ SuffixTree::SequenceId SuffixTree::begin() {
     free_sequences_.pop_back();
   }
   sequences_[sequence] = Sequence{};
+  sequences_[sequence].birth = ++births_;
   sequences_[sequence].live = take_live(sequence);
   return sequence;
 }
@@ -305,8 +306,8 @@ void SuffixTree::set_label(Node& node, SequenceId sequence, std::uint32_t end) {
     drop_label(node.sequence);
     ++sequences_[sequence].labels;
     node.sequence = sequence & 0xFFFFFF;
-    node.end = end;
   }
+  node.end = end;
 }
 
 // `node` stands where `of` stood: parent, first token, siblings.

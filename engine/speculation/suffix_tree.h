@@ -24,15 +24,16 @@
 #include "base/types.h"
 #include "engine/speculation/child_index.h"
 #include "engine/speculation/chunked_array.h"
+#include "engine/speculation/suffix_tree_records.h"
 
 namespace coppice::engine {
 
 // Owner and thread: one, the same. Sequences are named by small numbers, reused after removal.
 class SuffixTree {
  public:
-  using NodeId = std::uint32_t;
-  using SequenceId = std::uint32_t;
-  static constexpr NodeId kNoNode = 0;
+  using NodeId = suffix_tree::NodeId;
+  using SequenceId = suffix_tree::SequenceId;
+  static constexpr NodeId kNoNode = suffix_tree::kNoNode;
   static constexpr NodeId kRoot = 1;
   static constexpr std::int32_t kDepthMax = 255;
 
@@ -130,6 +131,20 @@ class SuffixTree {
     }
   }
   bool has_followers(Place place) const;
+  // How old the newest text through a place is: sequences that began since its own, and tokens that its own took since.
+  struct Age {
+    std::uint32_t sequences = 0;
+    std::uint32_t tokens = 0;
+    bool operator<(const Age& other) const {
+      return sequences != other.sequences ? sequences < other.sequences : tokens < other.tokens;
+    }
+  };
+  Age age(Place place) const {
+    const Node& node = nodes_[place.node];
+    const Sequence& sequence = sequences_[node.sequence];
+    const std::uint32_t end = node.end - node.depth + place.depth;
+    return {births_ - sequence.birth, sequence.length > end ? sequence.length - end : 0};
+  }
   std::int32_t depth() const { return static_cast<std::int32_t>(depth_); }
   std::size_t nodes() const { return nodes_.size() - 1 - free_node_count_; }
   std::size_t tokens() const { return token_count_; }
@@ -144,45 +159,14 @@ class SuffixTree {
 
  private:
   friend struct SuffixTreeCheck;
-  static constexpr std::uint32_t kNoRider = 0xFFFFFFFFU;
-  static constexpr TokenId kNoToken = -1;
-  static constexpr std::uint32_t kNotLive = 0xFFFFFFFFU;
+  static constexpr std::uint32_t kNoRider = suffix_tree::kNoRider;
+  static constexpr TokenId kNoToken = suffix_tree::kNoToken;
+  static constexpr std::uint32_t kNotLive = suffix_tree::kNotLive;
 
-  // 36 bytes. The node's whole string is text[end - depth ... end) of its sequence; a leaf's runs to the depth limit
-  // and may end beyond its sequence's last token, where the sequence is yet to write it.
-  struct Node {
-    NodeId parent = kNoNode;
-    NodeId first_child = kNoNode;
-    NodeId next = kNoNode;  // siblings
-    NodeId previous = kNoNode;
-    std::uint32_t sequence : 24 = 0;
-    std::uint32_t depth : 8 = 0;
-    std::uint32_t end = 0;
-    std::uint32_t count = 0;
-    TokenId token = kNoToken;         // first of the edge
-    std::uint32_t riders = kNoRider;  // actives that end inside the edge
-  };
-  // Where a suffix of a growing sequence ends, when that is a place others have too.
-  struct Active {
-    NodeId node = kNoNode;  // kNoNode: a leaf of its own, or at the depth limit
-    std::uint32_t start : 24 = 0;
-    std::uint32_t depth : 8 = 0;
-    std::uint32_t next = kNoRider;  // riders of the same edge; only while inside one
-    std::uint32_t previous = kNoRider;
-  };
-  struct Live {
-    SequenceId sequence = 0;
-    std::uint32_t first = 0;  // no suffix that starts before is active
-    std::unique_ptr<Active[]> ring;
-  };
-  struct Sequence {
-    std::vector<TokenId> tokens;
-    std::uint32_t length = 0;  // entered
-    std::uint32_t labels = 0;  // nodes whose text this is
-    std::uint32_t live = kNotLive;
-    std::uint32_t removed = 0;  // suffixes taken out
-    bool is_gone = false;       // taken out, kept for the nodes whose text it is
-  };
+  using Node = suffix_tree::Node;
+  using Active = suffix_tree::Active;
+  using Live = suffix_tree::Live;
+  using Sequence = suffix_tree::Sequence;
 
   NodeId child(NodeId parent, TokenId token) const {
     return index_.find(ChildIndex::hash(parent, token),
@@ -232,6 +216,7 @@ class SuffixTree {
   void retire(SequenceId sequence);
 
   const std::uint32_t depth_;
+  std::uint32_t births_ = 0;  // sequences begun so far
   std::uint32_t ring_bits_ = 0;
   std::uint32_t ring_mask_ = 0;
   ChunkedArray<Node, 8> nodes_;
