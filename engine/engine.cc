@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/engine_core.h"
+#include "engine/speculation/suffix_speculator.h"
 
 namespace coppice::engine {
 namespace {
@@ -26,6 +27,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::create(const Limits& limits, con
   EngineParts parts;
   parts.executor = std::move(executor);
   parts.check_integrity = kDebugBuild;
+  if (options.speculation) {
+    parts.speculator = std::make_unique<SuffixSpeculator>(options.suffix);
+    parts.draft_max = options.suffix.draft_max;
+  }
   return std::make_unique<EngineCore>(limits, options, model, std::move(parts));
 }
 

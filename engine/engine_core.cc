@@ -46,6 +46,7 @@ EngineCore::EngineCore(const Limits& limits, const EngineOptions& options, const
       executor_(std::move(parts.executor)),
       speculator_(std::move(parts.speculator)),
       draft_max_(parts.draft_max),
+      draft_all_(parts.draft_all),
       check_integrity_(parts.check_integrity),
       commands_(static_cast<std::size_t>(limits.queued_max) + kCancelsQueued),
       scheduler_(limits, options.prefix_cache, sequences_, requests_),

@@ -30,6 +30,7 @@ struct EngineParts {
   std::unique_ptr<Speculator> speculator;  // may be null: no drafts
   std::unique_ptr<base::Clock> clock;      // null: the steady clock
   std::int32_t draft_max = 32;             // draft nodes of one sequence in one step
+  bool draft_all = false;                  // every guess that fits, whatever steps cost: for tests, which time nothing
   bool check_integrity = false;            // after every step
 };
 
@@ -101,6 +102,7 @@ class EngineCore final : public Engine {
   const std::unique_ptr<StepExecutor> executor_;
   const std::unique_ptr<Speculator> speculator_;
   const std::int32_t draft_max_;
+  const bool draft_all_;
   const bool check_integrity_;
 
   base::BoundedQueue<Command> commands_;

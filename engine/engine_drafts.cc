@@ -158,7 +158,7 @@ void EngineCore::take_drafts(std::int32_t count) {
 }
 
 void EngineCore::learn_from_step(const StepResult& result) {
-  if (speculator_) {
+  if (speculator_ && !draft_all_) {
     const double whole = static_cast<double>(result.forward_ns + result.sample_ns);
     const auto attention = static_cast<double>(result.attention_ns);
     step_cost_.observe(plan_.token_count(), whole - attention, attention, static_cast<double>(result.keys_attended));

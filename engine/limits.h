@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/speculation/suffix_speculator.h"
 #include "kernels/tensor.h"
 #include "models/model_config.h"
 
@@ -22,7 +23,8 @@ struct EngineOptions {
   bool prefix_cache = true;
   bool sharing = true;
   bool speculation = true;
-  std::uint64_t seed = 0;  // base of seeds for unseeded requests
+  SuffixSpeculatorOptions suffix;  // when speculation is on
+  std::uint64_t seed = 0;          // base of seeds for unseeded requests
   bool seed_given = false;
   std::int32_t chunk_tokens_max = 0;  // most prompt rows one sequence gets in a step; 0 = the step's budget
 };

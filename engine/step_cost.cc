@@ -13,11 +13,11 @@
 namespace coppice::engine {
 namespace {
 
-constexpr double kWeightMax = 20;    // about the number of last steps that count
-constexpr double kFade = 0.999;      // of all other knots, a step: what was long ago measured is believed less
-constexpr double kOutlier = 2;       // a step this many times off its estimate counts only as that much off
-constexpr double kNeighbours = 0.5;  // weight of what the neighbours say about a knot
-constexpr double kDoubling = 8;      // beyond what was seen: this many rows are taken to cost as much again
+constexpr double kWeightMax = 20;  // about the number of last steps that count
+constexpr double kFade = 0.999;    // of all other knots, a step: what was long ago measured is believed less
+constexpr double kOutlier = 2;     // a step this many times off its estimate counts only as that much off
+constexpr double kDoubling = 8;    // where nothing was seen: this many rows are taken to cost as much again
+constexpr double kGuess = 1;       // weight of that guess against what was seen
 constexpr double kAttentionFade = 0.98;
 constexpr std::string_view kHeader = "step-cost 1";
 
@@ -73,17 +73,18 @@ void StepCost::rebuild() {
       ++seen;
     }
   }
-  // A knot that one bad step set high would never be tried again: its neighbours have a say.
-  std::array<double, kKnots> blended = values;
-  for (std::size_t i = 1; i + 1 < static_cast<std::size_t>(seen); ++i) {
-    const double at = (rows[i] - rows[i - 1]) / (rows[i + 1] - rows[i - 1]);
-    const double between = values[i - 1] + at * (values[i + 1] - values[i - 1]);
-    blended[i] = (values[i] * weights[i] + between * kNeighbours) / (weights[i] + kNeighbours);
+  // A knot that few and bad steps set high would never be tried again. So a step of more rows is never taken to cost
+  // more than the steps of fewer rows that it replaces, and what was seen seldom or long ago gives way to the guess.
+  for (std::size_t i = 1; i < static_cast<std::size_t>(seen); ++i) {
+    const double all_apart = values[i - 1] * rows[i] / rows[i - 1];
+    const double guess = values[i - 1] * (1 + (rows[i] - rows[i - 1]) / std::max(kDoubling, rows[i - 1]));
+    values[i] = std::min(values[i], all_apart);
+    values[i] = (values[i] * weights[i] + std::min(values[i], guess) * kGuess) / (weights[i] + kGuess);
   }
   std::int32_t blocks = 0;
   for (std::int32_t i = 0; i < seen; ++i) {
     auto at = static_cast<std::size_t>(blocks++);
-    curve_ns_[at] = blended[static_cast<std::size_t>(i)];
+    curve_ns_[at] = values[static_cast<std::size_t>(i)];
     weights[at] = weights[static_cast<std::size_t>(i)];
     members[at] = 1;
     while (at > 0 && curve_ns_[at - 1] > curve_ns_[at]) {

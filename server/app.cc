@@ -41,6 +41,7 @@ constexpr milliseconds kDrainPoll{10};
 constexpr std::chrono::seconds kStuckAfter{60};    // work waits and no step ends for so long: not ready
 constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
 constexpr std::int64_t kTokenBytesMargin = 4;      // normalisation may shrink text before it is tokenised
+constexpr std::size_t kCorpusBytesPerToken = 200;  // at most half of the memory for past outputs goes to corpora
 
 milliseconds to_milliseconds(double seconds) {
   return milliseconds(std::llround(seconds * 1000));
@@ -79,22 +80,6 @@ HttpOptions http_options(const ServeOptions& options) {
   http.header_timeout = to_milliseconds(options.header_timeout_s);
   http.idle_timeout = to_milliseconds(options.idle_timeout_s);
   return http;
-}
-
-engine::EngineOptions engine_options(const ServeOptions& options) {
-  engine::EngineOptions out;
-  out.model_tokens_max = options.model_tokens_max;
-  out.step_tokens_max = options.step_tokens_max;
-  out.running_max = options.running_max;
-  out.queued_max = options.queued_max;
-  out.kv_bytes = options.kv_bytes;
-  out.page_size = options.page_size;
-  out.prefix_cache = options.prefix_cache;
-  out.sharing = options.sharing;
-  out.speculation = options.speculation;
-  out.seed = options.seed.value_or(0);
-  out.seed_given = options.seed.has_value();
-  return out;
 }
 
 absl::StatusOr<std::string> read_pem(const char* flag, const std::string& path) {
@@ -166,6 +151,7 @@ class App {
   void drain();
 
  private:
+  absl::Status open_corpora();
   absl::Status open_grpc();
   void watch_engine();
   void print_ready() const;
@@ -191,7 +177,7 @@ absl::Status App::start() {
     LoadModelOptions load;
     load.device = options_.device;
     load.dtype = options_.dtype;
-    load.engine = engine_options(options_);
+    load.engine = options_.engine;
     load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
     COPPICE_ASSIGN_OR_RETURN(model_, load_model_folder(folder, load));
   }
@@ -203,6 +189,7 @@ absl::Status App::start() {
   host_.metrics = &state_.metrics;
   host_.request_timeout = to_milliseconds(options_.request_timeout_s);
   derive_request_limits(options_, model_.config, host_);
+  COPPICE_RETURN_IF_ERROR(open_corpora());
   engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);
   COPPICE_RETURN_IF_ERROR(open_grpc());
   state_.host = &host_;
@@ -211,6 +198,23 @@ absl::Status App::start() {
     grpc_->set_serving(true);
   }
   print_ready();
+  return absl::OkStatus();
+}
+
+absl::Status App::open_corpora() {
+  if (!options_.engine.speculation) {
+    return absl::OkStatus();
+  }
+  CorporaLimits limits;
+  limits.tokens_max = static_cast<std::int64_t>(options_.engine.suffix.memory_bytes / kCorpusBytesPerToken);
+  host_.corpora = std::make_unique<Corpora>(*model_.engine, *host_.tokenizer, limits);
+  if (!options_.speculation_corpus.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(const std::int64_t tokens,
+                             host_.corpora->preload(options_.speculation_corpus, host_.request_limits));
+    spdlog::info("{} tokens to draft from: {}", tokens, options_.speculation_corpus);
+    while (model_.engine->step()) {  // it learns them before anybody asks
+    }
+  }
   return absl::OkStatus();
 }
 

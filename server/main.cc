@@ -7,6 +7,7 @@
 #include "CLI/CLI.hpp"
 #include "fmt/format.h"
 #include "server/cli/command.h"
+#include "server/log_setup.h"
 #include "server/version.h"
 
 namespace coppice::server {
@@ -34,6 +35,7 @@ std::string unknown_flag_hint(const CLI::App& program, const std::string& messag
 }
 
 int run_program(int argument_count, char** arguments) {
+  set_up_logging(LogFormat::kText);  // on stderr: stdout belongs to answers and figures
   CLI::App program("coppice: an LLM inference server", "coppice");
   program.set_version_flag("--version", std::string("coppice ") + kVersion);
   program.require_subcommand(1);

@@ -4,8 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
+
+#include "engine/limits.h"
 
 namespace coppice::server {
 
@@ -24,16 +25,11 @@ struct ServeOptions {
   std::string device = "auto";  // auto, cpu, cuda
   std::string dtype = "auto";   // auto, f32, bf16, f16
 
-  std::int32_t model_tokens_max = 0;  // --max-model-len
-  std::int32_t step_tokens_max = 0;   // --max-batch-tokens
-  std::int32_t running_max = 0;       // --max-running
-  std::int32_t queued_max = 0;        // --max-queued
-  std::size_t kv_bytes = 0;           // --kv-memory
-  std::int32_t page_size = 16;
-  bool prefix_cache = true;
-  bool sharing = true;
-  bool speculation = true;            // --speculation suffix|off
-  std::optional<std::uint64_t> seed;  // unseeded requests become repeatable
+  engine::EngineOptions engine;  // --max-model-len … --sharing, --speculation…, --seed
+
+  std::string speculation_corpus;        // --speculation-corpus: a file that everyone drafts from
+  std::string speculation_state;         // --speculation-state: a folder that outlives the process; "" = none
+  double speculation_save_minutes = 10;  // --speculation-save-every
 
   std::string api_key_file;
   std::string tls_cert;

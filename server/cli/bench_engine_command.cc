@@ -6,6 +6,7 @@
 #include "server/bench/engine_bench.h"
 #include "server/cli/bench_commands.h"
 #include "server/cli/model_path.h"
+#include "server/cli/speculation_flags.h"
 
 namespace coppice::server {
 namespace {
@@ -16,7 +17,7 @@ struct EngineBenchArguments {
   std::string model;
   std::string shape;
   std::string quant = "none";
-  std::string speculation = "on";
+  SpeculationFlags speculation;
   bool json = false;
 };
 
@@ -34,7 +35,7 @@ OptionTable engine_table(EngineBenchArguments& arguments) {
   table.add_integer("repeat", &bench.repeat, 1, 1000, "passes over the same prompts; the last is reported");
   table.add_seed("seed", &bench.seed, &engine.seed_given, "of prompts and random weights");
   table.add_switch("sharing", &engine.sharing, "attention over shared prefixes once");
-  table.add_text("speculation", &arguments.speculation, "draft tokens from past outputs", {"on", "off", "suffix"});
+  arguments.speculation.add_to(table, engine);
   table.add_integer("batch-cap", &engine.running_max, 0, 65536, "most sequences in a step; 0 = choose");
   table.add_integer("chunk", &engine.chunk_tokens_max, 0, kMany, "most prompt tokens of one sequence in a step");
   table.add_integer("max-batch-tokens", &engine.step_tokens_max, 0, kMany, "token rows in one step; 0 = choose");
@@ -73,7 +74,7 @@ absl::StatusOr<LoadedModel> load(const EngineBenchArguments& arguments) {
   LoadModelOptions options = arguments.load;
   ProgressBar bar("weights");
   options.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
-  options.engine.speculation = arguments.speculation != "off";
+  arguments.speculation.apply(options.engine);
   if (arguments.shape.empty()) {
     COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
     return load_model_folder(folder, options);

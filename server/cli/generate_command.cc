@@ -13,6 +13,7 @@
 #include "server/chat_prompter.h"
 #include "server/cli/command.h"
 #include "server/cli/model_path.h"
+#include "server/cli/speculation_flags.h"
 #include "server/generation_defaults.h"
 #include "server/model_loader.h"
 
@@ -32,7 +33,7 @@ struct GenerateArguments {
   double top_p = 1;
   double min_p = 0;
   bool ignore_eos = false;
-  std::string speculation = "suffix";
+  SpeculationFlags speculation;
   LoadModelOptions load;
 };
 
@@ -49,7 +50,7 @@ OptionTable generate_table(GenerateArguments& arguments) {
   table.add_text("dtype", &arguments.load.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
   table.add_integer("max-model-len", &arguments.load.engine.model_tokens_max, 0, 1 << 30, "0 = the model's");
   table.add_bytes("kv-memory", &arguments.load.engine.kv_bytes, "memory for the KV cache; 0 = choose");
-  table.add_text("speculation", &arguments.speculation, "draft tokens from past outputs", {"suffix", "off"});
+  arguments.speculation.add_to(table, arguments.load.engine);
   return table;
 }
 
@@ -135,7 +136,7 @@ absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
   COPPICE_ASSIGN_OR_RETURN(const SamplingDefaults defaults, load_generation_defaults(folder));
   COPPICE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, prompt_tokens(arguments, folder, *tokenizer));
   LoadModelOptions load = arguments.load;
-  load.engine.speculation = arguments.speculation == "suffix";
+  arguments.speculation.apply(load.engine);
   load.engine.running_max = 1;
   LoadedModel model;
   {

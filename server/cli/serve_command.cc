@@ -3,13 +3,14 @@
 #include "server/app.h"
 #include "server/cli/command.h"
 #include "server/cli/model_path.h"
+#include "server/cli/speculation_flags.h"
 
 namespace coppice::server {
 namespace {
 
 struct ServeArguments {
   ServeOptions options;
-  std::string speculation = "suffix";
+  SpeculationFlags speculation;
   std::string log_format = "text";
   std::uint64_t seed = 0;
   bool seed_given = false;
@@ -25,17 +26,23 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.add_text("served-model-name", &options.served_model_name, "name that clients use; default: the folder's");
   table.add_text("device", &options.device, "where to compute", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &options.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
-  table.add_integer("max-model-len", &options.model_tokens_max, 0, kMany,
+  table.add_integer("max-model-len", &options.engine.model_tokens_max, 0, kMany,
                     "tokens of prompt and answer; 0 = the model's");
-  table.add_integer("max-batch-tokens", &options.step_tokens_max, 0, kMany, "token rows in one step; 0 = choose");
-  table.add_integer("max-running", &options.running_max, 0, kMany, "sequences in one step; 0 = choose");
-  table.add_integer("max-queued", &options.queued_max, 0, kMany,
+  table.add_integer("max-batch-tokens", &options.engine.step_tokens_max, 0, kMany,
+                    "token rows in one step; 0 = choose");
+  table.add_integer("max-running", &options.engine.running_max, 0, kMany, "sequences in one step; 0 = choose");
+  table.add_integer("max-queued", &options.engine.queued_max, 0, kMany,
                     "requests that may wait; more are refused; 0 = choose");
-  table.add_bytes("kv-memory", &options.kv_bytes, "memory for the KV cache; 0 = choose");
-  table.add_integer("page-size", &options.page_size, 16, 128, "token positions in a KV page: 16, 32, 64 or 128");
-  table.add_switch("prefix-cache", &options.prefix_cache, "keep prefixes for later requests");
-  table.add_switch("sharing", &options.sharing, "compute attention over shared prefixes once");
-  table.add_text("speculation", &arguments.speculation, "draft tokens from past outputs", {"suffix", "off"});
+  table.add_bytes("kv-memory", &options.engine.kv_bytes, "memory for the KV cache; 0 = choose");
+  table.add_integer("page-size", &options.engine.page_size, 16, 128, "token positions in a KV page: 16, 32, 64 or 128");
+  table.add_switch("prefix-cache", &options.engine.prefix_cache, "keep prefixes for later requests");
+  table.add_switch("sharing", &options.engine.sharing, "compute attention over shared prefixes once");
+  arguments.speculation.add_to(table, options.engine);
+  table.add_text("speculation-corpus", &options.speculation_corpus,
+                 "file of JSON lines, {\"text\": …} or {\"tokens\": […]}, that everyone drafts from");
+  table.add_text("speculation-state", &options.speculation_state, "folder where what was learnt is kept between runs");
+  table.add_number("speculation-save-every", &options.speculation_save_minutes, 0.01, 1e6,
+                   "minutes between two savings of that");
   table.add_text("api-key-file", &options.api_key_file, "file of API keys, one a line; without it no key is asked for");
   table.add_text("tls-cert", &options.tls_cert, "PEM certificate chain; with --tls-key: HTTPS and gRPC over TLS");
   table.add_text("tls-key", &options.tls_key, "PEM private key");
@@ -54,11 +61,10 @@ OptionTable serve_table(ServeArguments& arguments) {
 absl::Status serve(ServeArguments& arguments, CommandOptions& flags) {
   COPPICE_RETURN_IF_ERROR(flags.apply());
   ServeOptions& options = arguments.options;
-  options.speculation = arguments.speculation == "suffix";
+  arguments.speculation.apply(options.engine);
   options.log_format = arguments.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
-  if (arguments.seed_given) {
-    options.seed = arguments.seed;
-  }
+  options.engine.seed = arguments.seed;
+  options.engine.seed_given = arguments.seed_given;
   options.model_label = options.model == "demo" ? "demo" : "";
   COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(options.model));
   options.model = folder.string();

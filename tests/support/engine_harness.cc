@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "engine/runner.h"
+#include "engine/speculation/suffix_speculator.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "models/weights.h"
 #include "tests/support/scripted_speculator.h"
@@ -93,7 +94,11 @@ HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>&
   if (options.drafts) {
     parts.speculator = std::make_unique<ScriptedSpeculator>(9, model.transformer->config().vocab);
   }
+  if (options.suffix) {
+    parts.speculator = std::make_unique<engine::SuffixSpeculator>(engine::SuffixSpeculatorOptions());
+  }
   parts.draft_max = 12;
+  parts.draft_all = true;
   parts.check_integrity = true;
   engine::EngineCore core(limits, engine_options, model.transformer->config(), std::move(parts));
   const auto events = std::make_shared<engine::EventQueue>(nullptr);

@@ -23,6 +23,7 @@ struct HarnessOptions {
   bool prefix_cache = false;
   bool sharing = false;
   bool drafts = false;         // along each request's prediction (scripted_speculator.h)
+  bool suffix = false;         // from suffix trees, as the server does
   std::int32_t together = 64;  // requests submitted at once; the next when all of these are done
 };
 

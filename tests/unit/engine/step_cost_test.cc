@@ -58,6 +58,15 @@ TEST_CASE("One slow step does not scare the budget away for good", "[step_cost]"
   CHECK(cost.body_ns(1) <= 1.2e7);
 }
 
+TEST_CASE("A cold first step does not make drafts look dear for ever", "[step_cost]") {
+  StepCost cost;
+  cost.observe(32, 360e6, 0, 0);  // a prompt, with the program's first touch of its memory
+  for (int i = 0; i < 100; ++i) {
+    cost.observe(1, 50e3, 0, 0);
+  }
+  CHECK(cost.body_ns(2) - cost.body_ns(1) < 0.7 * cost.body_ns(1));  // worth a try when likely to be accepted
+}
+
 TEST_CASE("A machine that became slower is believed in the end", "[step_cost]") {
   StepCost cost;
   for (int i = 0; i < 50; ++i) {
