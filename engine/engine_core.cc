@@ -141,6 +141,9 @@ void EngineCore::start(Request&& request) {
   if (reason.empty() && by_id_.contains(request.id)) {
     reason = "the request id is in use";
   }
+  if (reason.empty() && request.pin) {
+    reason = scheduler_.pin_refusal(static_cast<std::int32_t>(request.prompt.size()));
+  }
   const std::int32_t place = requests_.take();
   RequestState& state = requests_[place];
   state.request = std::move(request);
@@ -194,6 +197,7 @@ void EngineCore::activate(Sequence& sequence, RequestState& state) {
                           static_cast<std::size_t>(std::min(request.sampling.max_tokens, kReserveMax)));
   sequence.tokens = request.prompt;
   sequence.prompt_count = sequence.token_count();
+  sequence.pin = request.pin;
   sequence.scored = sequence.choice == 0 && request.sampling.prompt_logprobs >= 0 ? 0 : -1;
   sampler_.begin(sequence.slot, request.sampling, sequence.seed, request.prompt);
   if (speculator_) {
@@ -323,6 +327,7 @@ void EngineCore::publish(std::uint64_t begin_ns) {
   stats_.pages_total = scheduler_.pool().pages();
   stats_.pages_free = scheduler_.pool().free_pages();
   stats_.pages_cached = scheduler_.tree().evictable_pages();
+  stats_.pages_pinned = scheduler_.pinned_pages();
   published_.publish(stats_);
 }
 

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "base/check.h"
+#include "fmt/format.h"
 
 namespace coppice::engine {
 
@@ -340,6 +341,36 @@ void Scheduler::advance(Sequence& sequence) {
       page_replaced(sequence);
     }
   }
+  if (sequence.pin && sequence.computed >= sequence.prompt_count) {
+    sequence.pin = false;
+    pin_prompt(sequence);
+  }
+}
+
+std::string Scheduler::pin_refusal(std::int32_t tokens) const {
+  if (!prefix_cache_) {
+    return "a prompt can only be pinned in the prefix cache, which is off";
+  }
+  const std::int32_t room = pool_.pages() - pool_.pages_for(limits_.model_tokens_max) - pinned_pages_;
+  if (tokens / pool_.page_size() > room) {
+    return fmt::format(
+        "a pinned prompt of {} tokens does not fit: {} are left for pins; raise --kv-memory or lower "
+        "--max-model-len",
+        tokens, std::max(0, room) * pool_.page_size());
+  }
+  return {};
+}
+
+void Scheduler::pin_prompt(const Sequence& sequence) {
+  const Request& request = requests_[sequence.request].request;
+  if (!pin_refusal(sequence.prompt_count).empty()) {
+    return;  // another pin was faster since the request came
+  }
+  Pin pin;
+  pin.pages = PageTable(pool_);
+  pin.lock = tree_.match(request.tenant, request.prompt, pin.pages);
+  pinned_pages_ += pin.pages.size();
+  pins_.push_back(std::move(pin));
 }
 
 SequenceSlot Scheduler::oldest() const {
@@ -361,6 +392,11 @@ void Scheduler::check_integrity() const {
                   "sequence.counters");
     COPPICE_CHECK(sequence.pages.size() * pool_.page_size() >= sequence.scheduled, "pages cover what is computed");
     for (const PageId page : sequence.pages.ids()) {
+      ++by_sequences[static_cast<std::size_t>(page)];
+    }
+  }
+  for (const Pin& pin : pins_) {
+    for (const PageId page : pin.pages.ids()) {
       ++by_sequences[static_cast<std::size_t>(page)];
     }
   }

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/container/btree_set.h"
@@ -63,6 +64,11 @@ class Scheduler {
   // pages to the prefix cache.
   void advance(Sequence& sequence);
 
+  // Why a prompt of so many tokens cannot be pinned (Request::pin), or "". Pins leave room for any request that fits
+  // the pool's own limit, alone.
+  std::string pin_refusal(std::int32_t tokens) const;
+  std::int32_t pinned_pages() const { return pinned_pages_; }
+
   const std::vector<SequenceSlot>& unfit() const { return unfit_; }
   // The running sequences in depth-first order of shared pages.
   std::span<const SharingOrder::Entry> order() const { return order_.entries(); }
@@ -79,6 +85,11 @@ class Scheduler {
 
  private:
   using Key = SequenceKey;
+  // A prefix that is never evicted: it is held as a sequence would hold it.
+  struct Pin {
+    RadixLock lock;
+    PageTable pages;  // after the lock, so given up before it
+  };
   enum class Room : std::uint8_t {
     kMade,   // the pages are free
     kLater,  // sequences of this step hold them: next step
@@ -91,6 +102,7 @@ class Scheduler {
     std::int32_t cached = 0;  // tokens of its longest cached prefix
   };
 
+  void pin_prompt(const Sequence& sequence);
   Room make_room(std::int32_t pages, const Sequence& claimant, EngineStats& stats);
   void preempt(Sequence& sequence, EngineStats& stats);
   static void drop_pages(Sequence& sequence);
@@ -136,6 +148,8 @@ class Scheduler {
   KvPool pool_;
   RadixTree tree_;
   SharingOrder order_;
+  std::vector<Pin> pins_;
+  std::int32_t pinned_pages_ = 0;  // a page counts for each pin that has it
   Tenants tenants_;
   absl::btree_set<Key> waiting_;
   std::vector<Key> running_;         // ascending

@@ -87,6 +87,7 @@ struct Sequence {
   std::int32_t charged = 0;       // output tokens charged to the tenant so far
   std::uint64_t state_since = 0;  // the scheduler's step at which it began to wait or to run
   std::int32_t overtaken = 0;     // admissions of others of its tenant behind it in rank while it waited
+  bool pin = false;               // its prompt is to be pinned once computed
   // Did not fit when this many pages were available; not tried again until there are more.
   std::int32_t refused_pages = -1;
   Usage usage;

@@ -14,6 +14,7 @@ struct EngineStats {
   std::int32_t pages_total = 0;
   std::int32_t pages_free = 0;     // neither owned by a sequence nor cached
   std::int32_t pages_cached = 0;   // held by the radix tree alone
+  std::int32_t pages_pinned = 0;   // held for pinned prompts; a page counts for each of them
   std::int32_t tree_depth = 0;     // of the last step's plan
   std::int32_t shared_groups = 0;  // items of the last plan shared by two or more sequences
   std::int32_t draft_budget = 0;   // of the last step

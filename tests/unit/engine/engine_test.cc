@@ -268,6 +268,64 @@ TEST_CASE("whose prefix is cached comes in first, but overtakes only so often", 
   CHECK(fake.heard(2).ids() == fake.true_ids(patient));
 }
 
+TEST_CASE("a pinned prompt outlives everything that is evicted around it", "[engine][pin]") {
+  engine::Limits limits = roomy_limits();
+  limits.pages = 40;
+  limits.model_tokens_max = 20 * 16;
+  FakeEngine fake(limits);
+  engine::Request pinned = FakeEngine::request(1, 100, 0);
+  pinned.pin = true;
+  fake.submit(pinned);
+  fake.run();
+  CHECK(fake.heard(1).last.finish == FinishReason::kLength);
+  CHECK(fake.core().stats().pages_pinned == 6);
+  engine::Request once = FakeEngine::request(2, 100, 1, 5);
+  fake.submit(once);
+  for (engine::RequestId id = 3; id < 40; ++id) {
+    fake.submit(FakeEngine::request(id, 300, 2, static_cast<std::int32_t>(id)));
+    fake.run();
+  }
+  fake.submit(FakeEngine::request(50, 110, 2));
+  once.id = 51;
+  fake.submit(once);
+  fake.run();
+  CHECK(fake.heard(50).last.usage.cached_tokens == 96);
+  CHECK(fake.heard(51).last.usage.cached_tokens == 0);
+  engine::Request other = FakeEngine::request(52, 110, 2);
+  other.tenant = "another";  // a pin is its tenant's
+  fake.submit(other);
+  fake.run();
+  CHECK(fake.heard(52).last.usage.cached_tokens == 0);
+}
+
+TEST_CASE("pins leave room for the longest request, and need the prefix cache", "[engine][pin]") {
+  engine::Limits limits = roomy_limits();
+  limits.pages = 40;
+  limits.model_tokens_max = 20 * 16;
+  FakeEngine fake(limits);
+  for (engine::RequestId id = 1; id <= 3; ++id) {
+    engine::Request pinned = FakeEngine::request(id, 160, 0, static_cast<std::int32_t>(id));
+    pinned.pin = true;
+    fake.submit(pinned);
+    fake.run();
+  }
+  CHECK(fake.core().stats().pages_pinned == 20);
+  CHECK(fake.heard(3).last.client_error);
+  CHECK(fake.heard(3).last.error.find("0 are left for pins") != std::string::npos);
+  const engine::Request longest = FakeEngine::request(4, 310, 10, 9);
+  fake.submit(longest);
+  fake.run();
+  CHECK(fake.heard(4).ids() == fake.true_ids(longest));
+  engine::EngineOptions options;
+  options.prefix_cache = false;
+  FakeEngine without(roomy_limits(), options);
+  engine::Request pinned = FakeEngine::request(1, 100, 1);
+  pinned.pin = true;
+  without.submit(pinned);
+  without.run();
+  CHECK(without.heard(1).last.client_error);
+}
+
 TEST_CASE("unseeded requests repeat with --seed and differ without", "[engine]") {
   const auto answer = [](bool seed_given, std::uint64_t seed) {
     engine::EngineOptions options;
