@@ -77,6 +77,7 @@ HttpOptions http_options(const ServeOptions& options) {
   http.tls_key = options.tls_key;
   http.connections_max = options.connections_max;
   http.body_bytes_max = options.body_bytes_max;
+  http.bodies_bytes_max = options.bodies_bytes_max;
   http.header_timeout = to_milliseconds(options.header_timeout_s);
   http.idle_timeout = to_milliseconds(options.idle_timeout_s);
   return http;
@@ -295,6 +296,10 @@ absl::Status run_server(const ServeOptions& options) {
   raise_file_limit();
   if (options.tls_cert.empty() != options.tls_key.empty()) {
     return absl::InvalidArgumentError("--tls-cert and --tls-key go together; one of them is missing");
+  }
+  if (options.bodies_bytes_max < options.body_bytes_max) {
+    return absl::InvalidArgumentError(fmt::format("--max-bodies {} is less than one body may have (--max-body {})",
+                                                  options.bodies_bytes_max, options.body_bytes_max));
   }
   ApiKeys keys;
   if (!options.api_key_file.empty()) {

@@ -42,6 +42,7 @@ struct ServeOptions {
   std::int32_t http_threads = 0;
   std::int32_t connections_max = 4096;
   std::size_t body_bytes_max = std::size_t{16} << 20U;
+  std::size_t bodies_bytes_max = std::size_t{512} << 20U;  // being received at once
   double header_timeout_s = 15;  // for a request's header to arrive; slower clients are sent away
   double idle_timeout_s = 75;    // for the next request on an open connection
 };

@@ -53,6 +53,7 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.add_integer("http-threads", &options.http_threads, 0, 1024, "threads for HTTP; 0 = choose");
   table.add_integer("max-connections", &options.connections_max, 1, 1 << 20, "HTTP connections at once");
   table.add_bytes("max-body", &options.body_bytes_max, "largest request body");
+  table.add_bytes("max-bodies", &options.bodies_bytes_max, "all request bodies being received at once");
   table.add_number("header-timeout", &options.header_timeout_s, 0.01, 1e6, "seconds for a request's header to arrive");
   table.add_number("idle-timeout", &options.idle_timeout_s, 0.01, 1e6, "seconds an open connection may stay silent");
   return table;

@@ -26,6 +26,9 @@ constexpr std::size_t kWriteBytes = std::size_t{256} << 10U;   // the write time
 constexpr std::chrono::milliseconds kLingerTime{1000};
 constexpr std::chrono::hours kForever{24 * 365};
 
+constexpr const char* kTooManyBodies =
+    "the server is receiving as many bytes of request bodies as it may (--max-bodies); try again later";
+
 const char* reason_phrase(int status) {
   switch (status) {
     case 200:
@@ -154,7 +157,7 @@ void Connection::end() {
 }
 
 // True: a whole request is in the parser. False: the connection is to end (what was wrong has been answered).
-asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
+asio::awaitable<bool> Connection::read_request(RequestParser& parser, BodyBudget::Part& body) {
   is_idle_ = inbox_.empty();
   Clock::time_point deadline =
       Clock::now() + (is_idle_ ? context_.options.idle_timeout : context_.options.header_timeout);
@@ -170,6 +173,10 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
     }
     if (parser.error()) {
       co_await refuse(*parser.error());
+      co_return false;
+    }
+    if (!body.grow_to(parser.body_bytes())) {
+      co_await refuse(openai::unavailable("too_many_bodies", kTooManyBodies, 1));
       co_return false;
     }
     if (parser.done()) {
@@ -201,7 +208,8 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
 
 asio::awaitable<bool> Connection::serve_one() {
   RequestParser parser(context_.options.header_bytes_max, context_.options.body_bytes_max);
-  const bool has_request = co_await read_request(parser);
+  BodyBudget::Part body(context_.bodies);
+  const bool has_request = co_await read_request(parser, body);
   if (!has_request) {
     co_return false;
   }
@@ -212,6 +220,7 @@ asio::awaitable<bool> Connection::serve_one() {
   is_head_ = request.method == "HEAD";
   context_.active_requests.fetch_add(1);
   std::unique_ptr<RequestHandler> handler = context_.application.handle(std::move(request), *this, context_.hub);
+  body.release();
   const bool sent = co_await send_answer();
   handler.reset();
   context_.active_requests.fetch_sub(1);

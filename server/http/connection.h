@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "server/http/body_budget.h"
 #include "server/http/exchange.h"
 #include "server/http/http_server.h"
 #include "server/http/request_parser.h"
@@ -27,6 +28,7 @@ struct ConnectionContext {
   std::atomic<std::int64_t>& connections;      // of the whole server
   std::atomic<std::int64_t>& active_requests;  // of the whole server
   std::atomic<bool>& is_closing;               // no request after the present one
+  BodyBudget& bodies;                          // of the whole server
 };
 
 // Owner: shared by its two coroutines (run and the reader); dies with the last. Thread: its I/O thread.
@@ -55,7 +57,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   using Clock = std::chrono::steady_clock;
 
   boost::asio::awaitable<void> read_ahead();
-  boost::asio::awaitable<bool> read_request(RequestParser& parser);
+  boost::asio::awaitable<bool> read_request(RequestParser& parser, BodyBudget::Part& body);
   boost::asio::awaitable<bool> serve_one();
   boost::asio::awaitable<bool> send_answer();
   boost::asio::awaitable<bool> send(std::string_view bytes);

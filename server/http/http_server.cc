@@ -48,9 +48,10 @@ void log_exception(const std::exception_ptr& exception) {
 // One I/O thread. Owner: the server.
 struct Loop {
   Loop(const HttpOptions& options, HttpApplication& application, std::atomic<std::int64_t>& connections,
-       std::atomic<std::int64_t>& active_requests, std::atomic<bool>& is_closing)
-      : hub([this] { asio::post(io, [this] { hub.dispatch(); }); }),
-        context{options, application, hub, connections, active_requests, is_closing} {}
+       std::atomic<std::int64_t>& active_requests, std::atomic<bool>& is_closing, BodyBudget& bodies)
+      : hub([this] { asio::post(io, [this] { hub.dispatch(); }); }), context{options,     application,     hub,
+                                                                             connections, active_requests, is_closing,
+                                                                             bodies} {}
 
   // `io` is declared after what its suspended coroutines use: they die with it, first.
   SessionHub hub;
@@ -132,9 +133,10 @@ absl::StatusOr<std::unique_ptr<asio::ssl::context>> make_tls(const HttpOptions& 
 }  // namespace
 
 struct HttpServer::Loops {
-  Loops(HttpOptions opts, HttpApplication& app) : options(std::move(opts)), application(app) {
+  Loops(HttpOptions opts, HttpApplication& app)
+      : options(std::move(opts)), application(app), bodies(options.bodies_bytes_max) {
     for (std::int32_t i = 0; i < std::max(options.threads, 1); ++i) {
-      all.push_back(std::make_unique<Loop>(options, application, connections, active_requests, is_closing));
+      all.push_back(std::make_unique<Loop>(options, application, connections, active_requests, is_closing, bodies));
     }
     acceptor.emplace(all.front()->io);
   }
@@ -147,6 +149,7 @@ struct HttpServer::Loops {
   std::atomic<std::int64_t> connections{0};
   std::atomic<std::int64_t> active_requests{0};
   std::atomic<bool> is_closing{false};
+  BodyBudget bodies;
   std::unique_ptr<asio::ssl::context> tls;
   std::vector<std::unique_ptr<Loop>> all;
   std::optional<tcp::acceptor> acceptor;  // on the first loop
@@ -226,6 +229,10 @@ std::int64_t HttpServer::connections() const {
 }
 std::int64_t HttpServer::active_requests() const {
   return loops_->active_requests.load();
+}
+
+std::size_t HttpServer::body_bytes() const {
+  return loops_->bodies.used();
 }
 
 void HttpServer::stop_accepting() {

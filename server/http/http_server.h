@@ -24,8 +24,9 @@ struct HttpOptions {
   std::int32_t connections_max = 4096;
   std::uint32_t header_bytes_max = 32U << 10U;
   std::size_t body_bytes_max = std::size_t{16} << 20U;
-  std::size_t output_bytes_max = std::size_t{8} << 20U;  // waiting for one slow reader; beyond it the stream is cut
-  std::chrono::milliseconds header_timeout{15'000};      // first byte of a request to the end of its header
+  std::size_t bodies_bytes_max = std::size_t{512} << 20U;  // of all bodies being received (BodyBudget)
+  std::size_t output_bytes_max = std::size_t{8} << 20U;    // waiting for one slow reader; beyond it the stream is cut
+  std::chrono::milliseconds header_timeout{15'000};        // first byte of a request to the end of its header
   std::chrono::milliseconds body_timeout{120'000};
   std::chrono::milliseconds idle_timeout{75'000};   // between requests
   std::chrono::milliseconds write_timeout{30'000};  // a reader that takes nothing for so long has left
@@ -44,6 +45,7 @@ class HttpServer {
   std::int32_t port() const;
   std::int64_t connections() const;
   std::int64_t active_requests() const;  // answers not yet complete
+  std::size_t body_bytes() const;        // of bodies being received, beyond what is free for each
 
   // First step down: no new connections, idle ones closed, the others close after their answer.
   void stop_accepting();

@@ -92,6 +92,9 @@ bool RequestParser::header_done() const {
 bool RequestParser::done() const {
   return beast_->parser.is_done();
 }
+std::size_t RequestParser::body_bytes() const {
+  return beast_->parser.get().body().size();
+}
 bool RequestParser::keep_alive() const {
   return beast_->parser.get().keep_alive();
 }

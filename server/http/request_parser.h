@@ -28,6 +28,9 @@ class RequestParser {
   // Once after header_done(): the client waits for "100 Continue" before it sends the body.
   bool wants_continue();
 
+  // Bytes of the body so far.
+  std::size_t body_bytes() const;
+
   // REQUIRES: done().
   bool keep_alive() const;
   bool is_http_1_0() const;

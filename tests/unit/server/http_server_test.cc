@@ -16,6 +16,8 @@
 #include <string>
 #include <thread>
 
+#include "server/http/body_budget.h"
+
 namespace coppice::server {
 namespace {
 
@@ -243,6 +245,39 @@ TEST_CASE("connections too many are refused, and served again when there is room
   Client again(world.server->port());
   again.send("GET /b HTTP/1.1\r\n\r\n");
   CHECK_THAT(again.receive("GET /b "), Catch::StartsWith("HTTP/1.1 200 "));
+}
+
+TEST_CASE("bodies being received at once have a bound: one too many is refused, small ones and the rest go on") {
+  constexpr std::size_t kKiB = 1024;
+  HttpOptions options;
+  options.bodies_bytes_max = 256 * kKiB;
+  World world(options);
+  const std::string head = "POST /b HTTP/1.1\r\ncontent-length: " + std::to_string(200 * kKiB) + "\r\n\r\n";
+  Client slow(world.server->port());
+  slow.send(head + std::string(199 * kKiB, 'x'));
+  REQUIRE(comes_true([&] { return world.server->body_bytes() == 199 * kKiB - BodyBudget::kFreeBytes; }));
+  for (int i = 0; i < 3; ++i) {
+    Client second(world.server->port());
+    second.send(head + std::string(199 * kKiB, 'x'));
+    const std::string answer = second.receive_all();
+    CHECK_THAT(answer, Catch::StartsWith("HTTP/1.1 503 ") && Catch::Contains("--max-bodies") &&
+                           Catch::Contains("connection: close"));
+  }
+  REQUIRE(comes_true([&] { return world.server->body_bytes() == 199 * kKiB - BodyBudget::kFreeBytes; }));
+  Client small(world.server->port());
+  small.send("POST /s HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc");
+  CHECK_THAT(small.receive("POST /s abc"), Catch::StartsWith("HTTP/1.1 200 "));
+  slow.send(std::string(kKiB, 'x'));
+  CHECK_THAT(slow.receive("POST /b x"), Catch::StartsWith("HTTP/1.1 200 "));
+  REQUIRE(comes_true([&] { return world.server->body_bytes() == 0; }));
+  Client leaver(world.server->port());
+  leaver.send(head + std::string(199 * kKiB, 'x'));
+  REQUIRE(comes_true([&] { return world.server->body_bytes() > 0; }));
+  leaver.close();
+  REQUIRE(comes_true([&] { return world.server->body_bytes() == 0; }));
+  Client last(world.server->port());
+  last.send(head + std::string(200 * kKiB, 'x'));
+  CHECK_THAT(last.receive("POST /b x"), Catch::StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_CASE("going down: idle connections close, running answers are finished, nobody new comes in") {
