@@ -20,7 +20,9 @@ namespace coppice::kernels::cpu {
 namespace {
 
 constexpr std::size_t kAlignFloats = 16;  // 64 bytes
-constexpr int kSpins = 256;               // looks at an item that must come first, before the core is given away
+// A thread knows its next task ahead while so many tasks a thread are left; the last ones go to whoever is free.
+constexpr std::int64_t kTasksLeft = 8;
+constexpr int kSpins = 256;  // looks at an item that must come first, before the core is given away
 
 std::size_t aligned(std::size_t floats) {
   return (floats + kAlignFloats - 1) / kAlignFloats * kAlignFloats;
@@ -100,7 +102,8 @@ struct CpuAttention::State {
   };
 
   void work(const Run& run, Thread& thread);
-  void run_task(const Run& run, Thread& thread, std::int64_t index);
+  void run_task(const Run& run, Thread& thread, std::int64_t index, std::int64_t next);
+  static void foresee(const Run& run, std::int64_t next, AttentionTask& task);
   void wait_for(std::int64_t index, std::uint32_t epoch) const;
   void merge_rows(const Run& run, Thread& thread);
 
@@ -139,7 +142,18 @@ void CpuAttention::State::wait_for(std::int64_t index, std::uint32_t wanted) con
   }
 }
 
-void CpuAttention::State::run_task(const Run& run, Thread& thread, std::int64_t index) {
+// Tells a task where the first keys of the next one are.
+void CpuAttention::State::foresee(const Run& run, std::int64_t next, AttentionTask& task) {
+  const AttentionItem& item = run.plan->items[static_cast<std::size_t>(next / run.key_heads)];
+  if (item.slot_begin < 0) {
+    task.next_words = run.cache->head(run.layer, static_cast<std::int32_t>(next % run.key_heads));
+    task.next_pages = run.plan->pages.data() + item.page_begin;
+    task.next_keys = std::min(kv_split_end(item.key_begin), item.key_end) - item.key_begin;
+  }
+}
+
+// next: the task that this thread will run after this one, -1: not known.
+void CpuAttention::State::run_task(const Run& run, Thread& thread, std::int64_t index, std::int64_t next) {
   const auto item_index = static_cast<std::int32_t>(index / run.key_heads);
   const AttentionItem& item = run.plan->items[static_cast<std::size_t>(item_index)];
   AttentionTask task;
@@ -162,6 +176,9 @@ void CpuAttention::State::run_task(const Run& run, Thread& thread, std::int64_t 
   task.continues = item.after >= 0;
   task.writes_output = item.writes_output;
   task.words = run.cache->head(run.layer, task.key_head);
+  if (next >= 0) {
+    foresee(run, next, task);
+  }
   const Scratch parts(run.call.layout);
   parts.give(thread.scratch.floats(parts.floats()), task);
   if (item.after >= 0) {
@@ -171,13 +188,18 @@ void CpuAttention::State::run_task(const Run& run, Thread& thread, std::int64_t 
   done[static_cast<std::size_t>(index)].store(run.epoch, std::memory_order_release);
 }
 
-// Tasks are taken in the plan's order, so the item that one waits for has been taken before, by a thread that works.
+// Tasks are taken in the plan's order, and every thread runs its own in that order. So of the tasks not done, the first
+// is being run, not waited for behind another: there is no deadlock.
 void CpuAttention::State::work(const Run& run, Thread& thread) {
   thread.bounds_item = -1;
   const auto tasks = static_cast<std::int64_t>(run.plan->items.size()) * run.key_heads;
-  for (std::int64_t index = next_task.fetch_add(1, std::memory_order_relaxed); index < tasks;
-       index = next_task.fetch_add(1, std::memory_order_relaxed)) {
-    run_task(run, thread, index);
+  const std::int64_t foreseen_end = tasks - kTasksLeft * context.threads;
+  std::int64_t index = next_task.fetch_add(1, std::memory_order_relaxed);
+  while (index < tasks) {
+    std::int64_t next = index < foreseen_end ? next_task.fetch_add(1, std::memory_order_relaxed) : -1;
+    next = next < tasks ? next : -1;
+    run_task(run, thread, index, next);
+    index = next >= 0 ? next : next_task.fetch_add(1, std::memory_order_relaxed);
   }
 }
 

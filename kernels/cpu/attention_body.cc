@@ -142,21 +142,35 @@ COPPICE_INLINE void find_page_blocks(const AttentionCall& call, const AttentionT
   }
 }
 
-// Keys that follow are fetched ahead; where none follow, something that is there already.
+// Keys that follow are fetched ahead: those of the next split, or of the first one when the next rows begin with it
+// again, or of the next task; where none follow, something that is there already.
 COPPICE_INLINE void find_next_keys(const AttentionCall& call, const AttentionTask& task, std::int32_t split,
-                                   Blocks& blocks) {
+                                   bool last_rows, Blocks& blocks) {
   const std::int32_t count = (task.bounds[split + 1] - task.bounds[split] + kBlockKeys - 1) / kBlockKeys;
   for (std::int32_t block = 0; block < count; ++block) {
     blocks.next_keys[block] = blocks.keys[block];
   }
-  if (split + 1 < task.splits && task.slots == nullptr) {
-    const KvLayout& layout = call.layout;
-    const std::int32_t next = (task.bounds[split + 2] - task.bounds[split + 1] + kBlockKeys - 1) / kBlockKeys;
-    const std::int32_t* pages = task.pages + (task.bounds[split + 1] - task.bounds[0]) / layout.page_size;
-    for (std::int32_t block = 0; block < (next < count ? next : count); ++block) {
-      blocks.next_keys[block] = task.words + pages[block / layout.page_blocks] * layout.page_words +
-                                block % layout.page_blocks * layout.key_block_words;
-    }
+  const KvLayout& layout = call.layout;
+  const std::uint32_t* words = task.words;
+  const std::int32_t* pages = task.pages;
+  std::int32_t keys = 0;
+  if (split + 1 < task.splits) {
+    keys = task.bounds[split + 2] - task.bounds[split + 1];
+    pages += (task.bounds[split + 1] - task.bounds[0]) / layout.page_size;
+  } else if (!last_rows) {
+    keys = task.bounds[1] - task.bounds[0];
+  } else {
+    words = task.next_words;
+    pages = task.next_pages;
+    keys = task.next_keys;
+  }
+  if (pages == nullptr) {
+    return;
+  }
+  const std::int32_t next = (keys + kBlockKeys - 1) / kBlockKeys;
+  for (std::int32_t block = 0; block < (next < count ? next : count); ++block) {
+    blocks.next_keys[block] = words + pages[block / layout.page_blocks] * layout.page_words +
+                              block % layout.page_blocks * layout.key_block_words;
   }
 }
 
@@ -212,6 +226,9 @@ void admit_rows(const AttentionCall& call, const AttentionTask& task, std::int32
       const std::int64_t index = partial_index(call, task.partial_begin + row, head);
       resident.o[i] = call.partial_o + index * call.layout.dim_lanes;
       if (task.continues) {
+        for (std::int32_t dim = 0; dim < call.layout.dim_lanes; dim += kLanes) {
+          __builtin_prefetch(resident.o[i] + dim, 1, 2);  // wanted when the first split's values are mixed
+        }
         resident.m[i] = call.partial_ml[2 * index];
         resident.l[i] = call.partial_ml[2 * index + 1];
       }
@@ -268,7 +285,7 @@ void run_item(const AttentionCall& call, const AttentionTask& task) {
         } else {
           find_page_blocks(call, task, first_key, end_key, blocks);
         }
-        find_next_keys(call, task, split, blocks);
+        find_next_keys(call, task, split, begin + resident.count >= rows, blocks);
         run_split<Element>(call, task, resident, first_key, end_key, blocks);
       }
       if (!task.folds) {

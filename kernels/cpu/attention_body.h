@@ -45,6 +45,10 @@ struct AttentionTask {
   bool writes_output = true;
   std::int32_t key_head = 0;
   const std::uint32_t* words = nullptr;  // the head's pages in this layer
+  // What this thread will do next, if it is known: its first keys are fetched at the end of this task.
+  const std::uint32_t* next_words = nullptr;
+  const std::int32_t* next_pages = nullptr;
+  std::int32_t next_keys = 0;
   // One thread's, each 64-byte aligned.
   float* resident_o = nullptr;              // [kResidentRows][dim_lanes]
   std::uint32_t* resident_query = nullptr;  // [kResidentRows][dim_lanes], queries as f32 where the keys are not
