@@ -111,7 +111,7 @@ def table(data):
     peak = machine["bf16_gflops"]
     read = machine["read_gb_per_s"]
     lines = [
-        f"Machine: {machine['cores']} cores, {machine['isa']}, at most {peak:.0f} GFLOP/s and {read:.0f} GB/s in this run.",
+        f"Machine: {machine['cores']} cores, {machine['isa']}, at most {peak:.0f} GFLOP/s and {read:.0f} GB/s.",
         "",
         "| tree | heads | shared, us | unshared, us | unshared / shared | keys read, unshared / shared | plan, us "
         "| update, us | error | GFLOP/s | GB/s | bound / shared |",
@@ -128,7 +128,8 @@ def table(data):
             f"| `{row['tree']}` | {row['heads']} | {row['us']:,.0f} | {row['us_unshared']:,.0f} "
             f"| {row['us_unshared'] / row['us']:.2f} | {row['keys_read_unshared'] / row['keys_read']:.1f} "
             f"| {row['us_plan']:.0f} | {row['us_plan_update']:.1f} | {row['max_rel_error']:.1e} "
-            f"| {flops / row['us'] / 1e3:.0f} | {row['bytes_min'] / row['us'] / 1e3:.1f} | {bound_us / row['us']:.2f} |")
+            f"| {flops / row['us'] / 1e3:.0f} | {row['bytes_min'] / row['us'] / 1e3:.1f} "
+            f"| {bound_us / row['us']:.2f} |")
     return "\n".join(lines) + "\n"
 
 

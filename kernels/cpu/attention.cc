@@ -22,7 +22,8 @@ namespace {
 constexpr std::size_t kAlignFloats = 16;  // 64 bytes
 // A thread knows its next task ahead while so many tasks a thread are left; the last ones go to whoever is free.
 constexpr std::int64_t kTasksLeft = 8;
-constexpr int kSpins = 256;  // looks at an item that must come first, before the core is given away
+constexpr std::int64_t kFreeTasksLeast = 2;  // at the beginning of a round, for each thread
+constexpr int kSpins = 256;                  // looks at an item that must come first, before the core is given away
 
 std::size_t aligned(std::size_t floats) {
   return (floats + kAlignFloats - 1) / kAlignFloats * kAlignFloats;
@@ -91,6 +92,13 @@ struct CpuAttention::State {
     std::int32_t bounds_item = -1;
   };
 
+  // The order in which the tasks of a call are handed out (order_tasks).
+  struct Order {
+    std::int64_t first_items = 0;  // the plan's items [first_items, …) have none that run after them
+    std::int64_t heads = 0;        // key heads in a round
+    std::int64_t rounds = 0;
+  };
+
   // One call.
   struct Run {
     const AttentionPlan* plan = nullptr;
@@ -99,8 +107,11 @@ struct CpuAttention::State {
     std::int32_t layer = 0;
     std::int32_t key_heads = 0;
     std::uint32_t epoch = 0;
+    Order order;
   };
 
+  void order_tasks(Run& run) const;
+  static std::int64_t task_at(const Run& run, std::int64_t place);
   void work(const Run& run, Thread& thread);
   void run_task(const Run& run, Thread& thread, std::int64_t index, std::int64_t next);
   static void foresee(const Run& run, std::int64_t next, AttentionTask& task);
@@ -188,8 +199,55 @@ void CpuAttention::State::run_task(const Run& run, Thread& thread, std::int64_t 
   done[static_cast<std::size_t>(index)].store(run.epoch, std::memory_order_release);
 }
 
-// Tasks are taken in the plan's order, and every thread runs its own in that order. So of the tasks not done, the first
-// is being run, not waited for behind another: there is no deadlock.
+// Items that others run after (prefixes of many rows) compute much for each key they read; the last ones of all (what a
+// sequence has for itself) wait for memory. One kind after the other would leave first the memory, then the arithmetic
+// idle. So tasks are handed out in rounds of a few key heads (a divisor of their number): the first kind for this
+// round's heads, mixed evenly with the second kind for the heads of the round before. A round begins with enough tasks
+// that wait for no other; with too few heads for that there is one round, and the order is the plan's.
+void CpuAttention::State::order_tasks(Run& run) const {
+  std::int64_t free_items = 0;  // that run after no other, at the plan's beginning
+  std::int64_t last_parent = -1;
+  for (const AttentionItem& item : run.plan->items) {
+    last_parent = std::max<std::int64_t>(last_parent, item.after);
+    free_items += item.after < 0 && last_parent < 0 ? 1 : 0;
+  }
+  Order& order = run.order;
+  order.first_items = last_parent + 1;
+  order.heads = 1;
+  while (order.heads < run.key_heads &&
+         (run.key_heads % order.heads != 0 || free_items * order.heads < kFreeTasksLeast * context.threads)) {
+    ++order.heads;
+  }
+  order.rounds = last_parent < 0 ? 1 : run.key_heads / order.heads;
+}
+
+// Task number (item * key_heads + head) at a place of the order.
+std::int64_t CpuAttention::State::task_at(const Run& run, std::int64_t place) {
+  const Order& order = run.order;
+  if (order.rounds == 1) {
+    return place;
+  }
+  const auto items = static_cast<std::int64_t>(run.plan->items.size());
+  const std::int64_t firsts = order.first_items;
+  const std::int64_t seconds = items - firsts;
+  const auto task = [&](std::int64_t round, std::int64_t number, std::int64_t begin) {
+    return (begin + number / order.heads) * run.key_heads + round * order.heads + number % order.heads;
+  };
+  const std::int64_t round =
+      place < firsts * order.heads ? 0 : 1 + (place - firsts * order.heads) / (items * order.heads);
+  if (round > 0) {
+    place -= firsts * order.heads + (round - 1) * items * order.heads;
+  }
+  const std::int64_t first_count = round < order.rounds ? firsts * order.heads : 0;
+  const std::int64_t second_count = round > 0 ? seconds * order.heads : 0;
+  const std::int64_t count = first_count + second_count;
+  const std::int64_t firsts_before = (place * first_count + count - 1) / count;  // rounded up: one stands at the front
+  const std::int64_t firsts_after = ((place + 1) * first_count + count - 1) / count;
+  return firsts_after > firsts_before ? task(round, firsts_before, 0) : task(round - 1, place - firsts_before, firsts);
+}
+
+// Tasks are taken in this order, which puts a task behind those it runs after, and every thread keeps to it. So of the
+// tasks not done, the first is being run, not waited for behind another: there is no deadlock.
 void CpuAttention::State::work(const Run& run, Thread& thread) {
   thread.bounds_item = -1;
   const auto tasks = static_cast<std::int64_t>(run.plan->items.size()) * run.key_heads;
@@ -198,7 +256,7 @@ void CpuAttention::State::work(const Run& run, Thread& thread) {
   while (index < tasks) {
     std::int64_t next = index < foreseen_end ? next_task.fetch_add(1, std::memory_order_relaxed) : -1;
     next = next < tasks ? next : -1;
-    run_task(run, thread, index, next);
+    run_task(run, thread, task_at(run, index), next >= 0 ? task_at(run, next) : -1);
     index = next >= 0 ? next : next_task.fetch_add(1, std::memory_order_relaxed);
   }
 }
@@ -229,6 +287,7 @@ void CpuAttention::run(const AttentionPlan& plan, const AttentionParameters& par
   run.layer = layer;
   run.key_heads = parameters.key_heads;
   run.epoch = ++state.epoch;
+  state.order_tasks(run);
   AttentionCall& call = run.call;
   call.layout = run.cache->layout();
   call.query_heads = parameters.query_heads;

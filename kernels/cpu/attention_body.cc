@@ -154,18 +154,19 @@ COPPICE_INLINE void find_next_keys(const AttentionCall& call, const AttentionTas
   const std::uint32_t* words = task.words;
   const std::int32_t* pages = task.pages;
   std::int32_t keys = 0;
+  const bool ends = split + 1 == task.splits && last_rows;
+  if (!ends && task.slots != nullptr) {
+    return;
+  }
   if (split + 1 < task.splits) {
     keys = task.bounds[split + 2] - task.bounds[split + 1];
     pages += (task.bounds[split + 1] - task.bounds[0]) / layout.page_size;
-  } else if (!last_rows) {
+  } else if (!ends) {
     keys = task.bounds[1] - task.bounds[0];
   } else {
     words = task.next_words;
     pages = task.next_pages;
     keys = task.next_keys;
-  }
-  if (pages == nullptr) {
-    return;
   }
   const std::int32_t next = (keys + kBlockKeys - 1) / kBlockKeys;
   for (std::int32_t block = 0; block < (next < count ? next : count); ++block) {

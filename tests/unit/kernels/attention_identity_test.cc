@@ -85,6 +85,42 @@ TEST_CASE("sharing, chaining, workers and threads do not change a bit", "[attent
   }
 }
 
+// Enough key heads and items that the CPU hands tasks out in rounds of heads, with items that wait for others.
+TEST_CASE("many heads in rounds, handed to any number of threads, give the same bits", "[attention][identity]") {
+  std::mt19937_64 random(24);
+  for (int round = 0; round < 6; ++round) {
+    TreeShape shape;
+    shape.depth = 4;
+    shape.depth_least = 2;
+    shape.leaves_most = 40;
+    shape.tokens_most = 400;
+    shape.drafts_most = round % 2 == 0 ? 0 : 3;
+    const TestStep step = random_tree(shape, 16, random);
+    const auto sequences = step.plan_sequences();
+    for (const std::int32_t heads : {5, 8, 12}) {
+      std::vector<std::vector<float>> outs;
+      for (const int threads : {1, 2, 3, 7}) {
+        AttentionBench::Options options;
+        options.threads = threads;
+        options.key_heads = heads;
+        options.query_heads = heads * 2;
+        options.head_dim = 16;
+        AttentionBench bench(options, step.pages_used, step.page_size, step.row_count());
+        for (const bool sharing : {true, false}) {
+          PlanOptions plan_options = bench.plan_options(step);
+          plan_options.sharing = sharing;
+          plan_options.workers = 2;
+          AttentionPlanner planner;
+          outs.push_back(bench.run(planner.plan(sequences, plan_options)));
+        }
+      }
+      for (const std::vector<float>& out : outs) {
+        REQUIRE(same_bits(out, outs[0]));
+      }
+    }
+  }
+}
+
 TEST_CASE("a sequence alone, in rows of any number, gets the same bits", "[attention][identity]") {
   std::mt19937_64 random(22);
   for (const AttentionBench::Options& options : variants()) {
