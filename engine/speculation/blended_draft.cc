@@ -10,16 +10,14 @@ constexpr int kChildrenMax = 8;           // of a place, looked at; they stand l
 constexpr std::size_t kFollowersMax = 8;  // different guesses for one place
 constexpr std::size_t kGuessesMax = 160;  // in all
 
-// Of this sequence's tree: near or far. Of another sequence: one of the last few, such as an earlier turn of the same
-// conversation, or not.
-std::uint8_t age_bucket(const SuffixTree::Age& age) {
+}  // namespace
+
+std::uint8_t BlendedDraft::age_bucket(const SuffixTree::Age& age) {
   if (age.sequences == 0) {
     return age.tokens < 128 ? 0 : 1;
   }
   return age.sequences < 6 ? 2 : 3;
 }
-
-}  // namespace
 
 void DraftTrace::learn(DraftModel& model, TokenId token) {
   if (at_ == kDone) {
@@ -56,8 +54,7 @@ void BlendedDraft::propose(const DraftModel& model, std::span<const DraftSource>
   trace.at_ = -1;
   trace.next_ = 0;
   confidence_ = trace.confidence();
-  root_ = {};
-  find_experts(sources, root_);
+  find_experts(sources);
   expand(model, sources, -1, survival_min, trace);
   while (!heap_.empty() && static_cast<std::int32_t>(chosen_.size()) < draft_max) {
     std::pop_heap(heap_.begin(), heap_.end(), IsLess{nodes_});
@@ -71,17 +68,28 @@ void BlendedDraft::propose(const DraftModel& model, std::span<const DraftSource>
 
 // The longest match of each tree and the next shorter ones that have been followed more often; those in between were
 // followed by the same at the same places and know nothing more.
-void BlendedDraft::find_experts(std::span<const DraftSource> sources, Places& places) const {
+void BlendedDraft::find_experts(std::span<const DraftSource> sources) {
+  root_ = {};
+  longer_ = {};
   for (std::size_t s = 0; s < sources.size(); ++s) {
-    std::size_t found = 0;
+    const SuffixTree& tree = *sources[s].tree;
+    const std::uint32_t depth_wanted = static_cast<std::uint32_t>(tree.depth()) - room(tree);
+    const std::size_t end = (s + 1) * kExpertsPerTree;
+    std::size_t next = s * kExpertsPerTree;
     std::uint32_t count_last = 0;
-    sources[s].tree->visit_matches(sources[s].sequence, [&](SuffixTree::Place place) {
-      const std::uint32_t count = sources[s].tree->followed_count(place, kChildrenMax);
+    tree.visit_matches(sources[s].sequence, [&](SuffixTree::Place place) {
+      const std::uint32_t count = tree.followed_count(place, kChildrenMax);
       if (count > count_last) {
-        places[s * kExpertsPerTree + found++] = place;
+        if (next == end) {
+          return false;
+        }
+        root_[next++] = place;
         count_last = count;
+      } else if (root_[next - 1].depth > depth_wanted) {
+        longer_[next - 1] += root_[next - 1].depth - place.depth;
+        root_[next - 1] = place;
       }
-      return found < kExpertsPerTree;
+      return next < end || root_[next - 1].depth > depth_wanted;
     });
   }
 }
@@ -115,7 +123,8 @@ void BlendedDraft::expand(const DraftModel& model, std::span<const DraftSource> 
   float sum = 0;
   for (const Follower& follower : followers_) {
     for (std::size_t i = 0; i < kMatchExperts; ++i) {
-      views[i] = {places[i].depth, followed_[i], follower.counts[i], follower.ages[i], newest_[i] == follower.token};
+      views[i] = {places[i].depth + longer_[i], followed_[i], follower.counts[i], follower.ages[i],
+                  newest_[i] == follower.token};
     }
     const ExpertOpinion opinion = model.judge(views, before, follower.token, confidence_);
     if (nodes_.size() == kGuessesMax) {

@@ -2,6 +2,7 @@
 // both trees (draft_model.h), and the memory of it from which the model learns when the truth comes.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -46,6 +47,14 @@ class BlendedDraft {
   // made of. At most kExpertTrees sources: the sequence's own tree, then the shared one.
   void propose(const DraftModel& model, std::span<const DraftSource> sources, std::int32_t draft_max,
                float survival_min, DraftTrace& trace, DraftTree& tree);
+  // Tokens that a draft may follow a match before it meets the trees' depth limit: of equally often followed matches,
+  // ones that are short enough for that are followed.
+  static std::uint32_t room(const SuffixTree& tree) {
+    return std::min(32U, static_cast<std::uint32_t>(tree.depth()) / 2);
+  }
+  // Of this sequence's text: near or far. Of another's: one of the last few, such as an earlier turn of the same
+  // conversation, or not.
+  static std::uint8_t age_bucket(const SuffixTree::Age& age);
 
  private:
   using Places = std::array<SuffixTree::Place, kMatchExperts>;
@@ -71,7 +80,7 @@ class BlendedDraft {
     Places places;
   };
 
-  void find_experts(std::span<const DraftSource> sources, Places& places) const;
+  void find_experts(std::span<const DraftSource> sources);
   void expand(const DraftModel& model, std::span<const DraftSource> sources, std::int32_t parent, float survival_min,
               DraftTrace& trace);
   void gather(const DraftSource& source, std::size_t expert, SuffixTree::Place place);
@@ -85,6 +94,8 @@ class BlendedDraft {
   std::array<TokenId, kMatchExperts> newest_{};
   std::uint32_t confidence_ = 0;
   Places root_;
+  std::array<std::uint32_t, kMatchExperts>
+      longer_{};  // by how much an expert's match is longer than its place's string
 };
 
 }  // namespace coppice::engine

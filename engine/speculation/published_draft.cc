@@ -37,7 +37,6 @@ float PublishedDraft::expand(const SuffixTree& tree, SuffixTree::Place place, co
                              std::int32_t size_max) {
   expansion_.clear();
   heap_.clear();
-  order_ = 0;
   float score = 0;
   if (size_max > 0) {
     add_children(tree, place, -1, 1.0F, options);
@@ -63,21 +62,20 @@ void PublishedDraft::add_children(const SuffixTree& tree, SuffixTree::Place plac
   Candidate best;
   int left = kChildrenMax;
   tree.visit_followers(place, [&](TokenId token, SuffixTree::Place next) {
-    const Candidate candidate{survival * static_cast<float>(tree.count(next)) / count, order_, parent, token, next};
+    const Candidate candidate{survival * static_cast<float>(tree.count(next)) / count, parent, token, next};
     if (candidate.survival < options.probability_min) {
       return --left > 0;
     }
     if (!options.paths) {
-      ++order_;
       heap_.push_back(candidate);
       std::push_heap(heap_.begin(), heap_.end(), is_after);
-    } else if (candidate.survival > best.survival) {
+    } else if (candidate.survival > best.survival ||
+               (candidate.survival == best.survival && candidate.token < best.token)) {
       best = candidate;
     }
     return --left > 0;
   });
   if (options.paths && best.survival > 0) {
-    best.order = order_++;
     heap_.push_back(best);
     std::push_heap(heap_.begin(), heap_.end(), is_after);
   }

@@ -30,20 +30,22 @@ class PublishedDraft {
  private:
   struct Candidate {
     float survival = 0;
-    std::uint32_t order = 0;  // first come first served among equals
     std::int32_t parent = -1;
     TokenId token = 0;
     SuffixTree::Place place;
   };
+  // Among equals whose parent came first, then the lower token.
   static bool is_after(const Candidate& a, const Candidate& b) {
-    return a.survival != b.survival ? a.survival < b.survival : a.order > b.order;
+    if (a.survival != b.survival) {
+      return a.survival < b.survival;
+    }
+    return a.parent != b.parent ? a.parent > b.parent : a.token > b.token;
   }
   float expand(const SuffixTree& tree, SuffixTree::Place place, const PublishedOptions& options, std::int32_t size_max);
   void add_children(const SuffixTree& tree, SuffixTree::Place place, std::int32_t parent, float survival,
                     const PublishedOptions& options);
 
   std::vector<Candidate> heap_;
-  std::uint32_t order_ = 0;
   DraftTree expansion_;
 };
 

@@ -3,16 +3,14 @@
 
 #include <algorithm>
 #include <array>
-#include <deque>
 #include <utility>
 
 #include "base/check.h"
+#include "engine/speculation/suffix_speculator_state.h"
 
 namespace coppice::engine {
 namespace {
 
-// Suffixes taken out for each token that comes in while the trees are too large.
-constexpr std::size_t kEvictPerToken = 2;
 // Chunks of ended sequences' trees that are freed with each observation.
 constexpr int kDissolvePerCall = 2;
 // How sure one is that an output starts with the predicted one, and goes on as it.
@@ -24,26 +22,6 @@ constexpr std::size_t kPromptTail = 16;
 
 }  // namespace
 
-struct SuffixSpeculator::Tenant {
-  explicit Tenant(std::int32_t depth) : tree(depth) {}
-  SuffixTree tree;
-  std::deque<SuffixTree::SequenceId> finished;  // oldest first
-  bool is_removing = false;                     // the oldest is partly out
-  std::size_t bytes = 0;                        // as it was last accounted
-};
-
-struct SuffixSpeculator::State {
-  Tenant* tenant = nullptr;
-  std::unique_ptr<SuffixTree> own;
-  SuffixTree::SequenceId own_sequence = 0;
-  SuffixTree::SequenceId shared_sequence = 0;
-  TokenSource source = TokenSource::kPrediction;  // of the last observed tokens
-  std::vector<TokenId> prediction_start;
-  std::vector<TokenId> prompt_tail;  // until it is entered in the tenant's tree
-  std::size_t output_count = 0;
-  DraftTrace trace;
-};
-
 SuffixSpeculator::SuffixSpeculator(const SuffixSpeculatorOptions& options) : options_(options) {}
 SuffixSpeculator::~SuffixSpeculator() = default;
 
@@ -52,6 +30,11 @@ SuffixSpeculator::Tenant& SuffixSpeculator::tenant_of(std::string_view name) {
   auto found = tenants_.find(key);
   if (found == tenants_.end()) {
     found = tenants_.emplace(std::string(key), std::make_unique<Tenant>(options_.depth)).first;
+    for (const auto& [library_key, library] : libraries_) {
+      for (const SharedText& text : library->texts) {
+        feed(*found->second, library.get(), text);
+      }
+    }
   }
   return *found->second;
 }
@@ -64,6 +47,7 @@ void SuffixSpeculator::begin(SequenceSlot slot, std::string_view tenant) {
   COPPICE_CHECK(states_[index] == nullptr, "a slot begins once");
   auto state = std::make_unique<State>();
   state->tenant = &tenant_of(tenant);
+  ++state->tenant->users;
   state->shared_sequence = state->tenant->tree.begin();
   state->own = std::make_unique<SuffixTree>(options_.depth);
   state->own_sequence = state->own->begin();
@@ -147,6 +131,7 @@ void SuffixSpeculator::end(SequenceSlot slot) {
   Tenant& tenant = *state->tenant;
   tenant.tree.finish(state->shared_sequence);
   tenant.finished.push_back(state->shared_sequence);
+  --tenant.users;
   account(tenant);
   dissolving_.push_back(std::move(state->own));
   dissolve_some();
@@ -160,21 +145,28 @@ void SuffixSpeculator::account(Tenant& tenant) {
 
 // While the trees are too large: the oldest output of the tenant that has most, a part at a time.
 void SuffixSpeculator::evict(std::size_t suffixes_max) {
-  while (suffixes_max > 0 && bytes_ > options_.memory_bytes) {
-    Tenant* largest = nullptr;
-    for (const auto& [name, tenant] : tenants_) {
-      if (!tenant->finished.empty() && (largest == nullptr || tenant->bytes > largest->bytes)) {
-        largest = tenant.get();
+  while (suffixes_max > 0) {
+    if (evicting_ == nullptr && bytes_ > options_.memory_bytes) {
+      for (const auto& [name, tenant] : tenants_) {
+        if (!tenant->finished.empty() && (evicting_ == nullptr || tenant->bytes > evicting_->bytes)) {
+          evicting_ = tenant.get();
+        }
       }
     }
-    if (largest == nullptr) {
+    if (evicting_ == nullptr) {
       return;
     }
-    if (largest->tree.remove(largest->finished.front(), suffixes_max)) {
-      largest->finished.pop_front();
+    Tenant& tenant = *evicting_;
+    const std::size_t before = tenant.tree.tokens();
+    if (tenant.tree.remove(tenant.finished.front(), suffixes_max)) {
+      tenant.finished.pop_front();
+      evicting_ = nullptr;
     }
-    suffixes_max = 0;
-    account(*largest);
+    suffixes_max -= std::min(suffixes_max, std::max<std::size_t>(before - tenant.tree.tokens(), 1));
+    account(tenant);
+    if (evicting_ == nullptr && tenant.finished.empty() && tenant.users == 0) {
+      forget_tenant(&tenant);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "engine/speculation/blended_draft.h"
 #include "engine/speculation/draft_model.h"
 #include "engine/speculation/published_draft.h"
+#include "engine/speculation/snapshot_file.h"
 #include "engine/speculation/speculator.h"
 #include "engine/speculation/suffix_tree.h"
 
@@ -45,26 +47,48 @@ class SuffixSpeculator final : public Speculator {
   void verified(SequenceSlot slot, const DraftTree& tree, std::span<const std::int32_t> path) override;
   void end(SequenceSlot slot) override;
 
+  void learn(Corpus&& corpus) override;
+  void forget(const Corpus& corpus) override;
+  bool catch_up(std::int32_t tokens_max) override;
+
+  // All tenants' finished outputs, oldest first; corpora are not among them. Shares the texts rather than copying them.
+  SpeculationSnapshot take_snapshot() const;
+  // Puts the snapshot's outputs before those to come; catch_up() does the work.
+  void restore(const SpeculationSnapshot& snapshot);
+
   // Of all tenants' trees; sequences' own trees come on top.
   std::size_t bytes() const { return bytes_; }
   std::size_t tokens() const;
+  std::size_t tenants() const { return tenants_.size(); }
   // Of one sequence's own tree.
   std::size_t own_bytes(SequenceSlot slot) const;
 
  private:
   struct Tenant;
   struct State;
+  struct Library;
+  struct Feed;
+  using LibraryKey = std::pair<std::string, std::string>;  // tenant, or "*" and everyone's; name
 
   Tenant& tenant_of(std::string_view name);
   static void enter_prompt_tail(State& state);
   void account(Tenant& tenant);
   void evict(std::size_t suffixes_max);
+  void forget_tenant(Tenant* tenant);
+  void feed(Tenant& tenant, Library* library, const SharedText& text);
+  std::size_t feed_some(std::size_t tokens_max);
+  std::size_t discard_some(std::size_t tokens_max);
+  static LibraryKey key_of(const Corpus& corpus);
   void dissolve_some();
 
   const SuffixSpeculatorOptions options_;
   std::map<std::string, std::unique_ptr<Tenant>, std::less<>> tenants_;
-  std::vector<std::unique_ptr<State>> states_;           // by slot
-  std::vector<std::unique_ptr<SuffixTree>> dissolving_;  // ended sequences' own trees
+  std::vector<std::unique_ptr<State>> states_;                       // by slot
+  std::vector<std::unique_ptr<SuffixTree>> dissolving_;              // ended sequences' own trees
+  std::map<LibraryKey, std::unique_ptr<Library>> libraries_;         // corpora by name
+  std::deque<Feed> feeds_;                                           // texts that wait to be entered
+  std::deque<std::pair<Tenant*, SuffixTree::SequenceId>> discards_;  // that wait to be taken out
+  Tenant* evicting_ = nullptr;                                       // whose oldest output is partly out
   DraftModel model_;
   BlendedDraft blended_;
   PublishedDraft published_;

@@ -26,6 +26,7 @@ SuffixTree::SequenceId SuffixTree::begin() {
     free_sequences_.pop_back();
   }
   sequences_[sequence] = Sequence{};
+  sequences_[sequence].text = std::make_shared<std::vector<TokenId>>();
   sequences_[sequence].birth = ++births_;
   sequences_[sequence].live = take_live(sequence);
   return sequence;
@@ -48,10 +49,11 @@ std::uint32_t SuffixTree::take_live(SequenceId sequence) {
 void SuffixTree::push(SequenceId sequence, std::span<const TokenId> tokens) {
   Sequence& record = sequences_[sequence];
   COPPICE_CHECK(record.live != kNotLive, "only growing sequences take tokens");
-  COPPICE_CHECK(record.tokens.size() + tokens.size() < (1U << 24), "a sequence's tokens fit in 24 bits");
-  text_bytes_ -= record.tokens.capacity() * sizeof(TokenId);
-  record.tokens.insert(record.tokens.end(), tokens.begin(), tokens.end());
-  text_bytes_ += record.tokens.capacity() * sizeof(TokenId);
+  COPPICE_CHECK(record.text->size() + tokens.size() < (1U << 24), "a sequence's tokens fit in 24 bits");
+  text_bytes_ -= record.text->capacity() * sizeof(TokenId);
+  record.text->insert(record.text->end(), tokens.begin(), tokens.end());
+  record.tokens = record.text->data();
+  text_bytes_ += record.text->capacity() * sizeof(TokenId);
 }
 
 std::size_t SuffixTree::enter(SequenceId sequence, std::size_t count) {
@@ -245,10 +247,11 @@ void SuffixTree::finish(SequenceId sequence) {
   }
   free_lives_.push_back(record.live);
   record.live = kNotLive;
-  text_bytes_ -= record.tokens.capacity() * sizeof(TokenId);
-  record.tokens.resize(record.length);
-  record.tokens.shrink_to_fit();
-  text_bytes_ += record.tokens.capacity() * sizeof(TokenId);
+  text_bytes_ -= record.text->capacity() * sizeof(TokenId);
+  record.text->resize(record.length);
+  record.text->shrink_to_fit();
+  record.tokens = record.text->data();
+  text_bytes_ += record.text->capacity() * sizeof(TokenId);
 }
 
 SuffixTree::Place SuffixTree::find(std::span<const TokenId> string) const {
@@ -270,7 +273,8 @@ bool SuffixTree::has_followers(Place place) const {
 std::uint32_t SuffixTree::followed_count(Place place, int children_max) const {
   const Node& node = nodes_[place.node];
   if (place.depth != node.depth) {
-    return node.count + riders_at(node, place.depth + 1);
+    // Where a leaf's writer has come to, nothing has followed yet.
+    return inner_token(node, place.depth) == kNoToken ? 0 : node.count + riders_at(node, place.depth + 1);
   }
   std::uint32_t sum = 0;
   for (NodeId at = node.first_child; at != kNoNode; at = nodes_[at].next) {

@@ -61,7 +61,7 @@ class SuffixTree {
     enter(sequence, 1);
   }
   std::size_t waiting(SequenceId sequence) const {
-    return sequences_[sequence].tokens.size() - sequences_[sequence].length;
+    return sequences_[sequence].text->size() - sequences_[sequence].length;
   }
   // The sequence grows no more; tokens that still wait are dropped.
   void finish(SequenceId sequence);
@@ -71,7 +71,12 @@ class SuffixTree {
 
   // The tokens entered so far.
   std::span<const TokenId> text(SequenceId sequence) const {
-    return {sequences_[sequence].tokens.data(), sequences_[sequence].length};
+    return {sequences_[sequence].tokens, sequences_[sequence].length};
+  }
+
+  // The text of a finished sequence, which outlives it.
+  std::shared_ptr<const std::vector<TokenId>> shared_text(SequenceId sequence) const {
+    return sequences_[sequence].text;
   }
 
   // Calls visit(Place) for each suffix of a growing sequence, shorter than the depth limit, that something has followed

@@ -44,9 +44,10 @@ struct Live {
   std::unique_ptr<Active[]> ring;
 };
 struct Sequence {
-  std::vector<TokenId> tokens;
-  std::uint32_t length = 0;  // entered
-  std::uint32_t labels = 0;  // nodes whose text this is
+  std::shared_ptr<std::vector<TokenId>> text;  // shared with snapshots once the sequence grows no more
+  const TokenId* tokens = nullptr;             // of it
+  std::uint32_t length = 0;                    // entered
+  std::uint32_t labels = 0;                    // nodes whose text this is
   std::uint32_t live = kNotLive;
   std::uint32_t removed = 0;  // suffixes taken out
   std::uint32_t birth = 0;

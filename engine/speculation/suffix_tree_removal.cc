@@ -26,7 +26,7 @@ bool SuffixTree::remove(SequenceId sequence, std::size_t count) {
 
 void SuffixTree::retire(SequenceId sequence) {
   Sequence& record = sequences_[sequence];
-  text_bytes_ -= record.tokens.capacity() * sizeof(TokenId);
+  text_bytes_ -= record.text->capacity() * sizeof(TokenId);
   record = Sequence{};
   free_sequences_.push_back(sequence);
 }

@@ -1,0 +1,53 @@
+// What SuffixSpeculator keeps for a tenant, a sequence, a corpus. Private to its two source files.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "engine/speculation/suffix_speculator.h"
+
+namespace coppice::engine {
+
+// Suffixes taken out for each token that comes in while the trees are too large.
+inline constexpr std::size_t kEvictPerToken = 2;
+
+struct SuffixSpeculator::Tenant {
+  explicit Tenant(std::int32_t depth) : tree(depth) {}
+  SuffixTree tree;
+  std::deque<SuffixTree::SequenceId> finished;  // oldest first
+  std::size_t users = 0;                        // growing sequences, and texts that wait to be entered or taken out
+  std::size_t bytes = 0;                        // as it was last accounted
+};
+
+struct SuffixSpeculator::State {
+  Tenant* tenant = nullptr;
+  std::unique_ptr<SuffixTree> own;
+  SuffixTree::SequenceId own_sequence = 0;
+  SuffixTree::SequenceId shared_sequence = 0;
+  TokenSource source = TokenSource::kPrediction;  // of the last observed tokens
+  std::vector<TokenId> prediction_start;
+  std::vector<TokenId> prompt_tail;  // until it is entered in the tenant's tree
+  std::size_t output_count = 0;
+  DraftTrace trace;
+};
+
+// A corpus, as it stands in the trees.
+struct SuffixSpeculator::Library {
+  bool everyones = false;
+  std::vector<SharedText> texts;  // kept for tenants to come, when it is everyone's
+  std::vector<std::pair<Tenant*, SuffixTree::SequenceId>> members;
+};
+
+struct SuffixSpeculator::Feed {
+  Tenant* tenant = nullptr;
+  Library* library = nullptr;  // null: an output of an earlier run
+  SharedText text;
+  SuffixTree::SequenceId sequence = 0;
+  std::size_t done = 0;
+  bool is_begun = false;
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,257 @@
+// The speculator as an engine sees it: who learns from whom, what predictions and corpora do, what is kept in memory
+// and over a restart.
+#include "engine/speculation/suffix_speculator.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "catch2/catch.hpp"
+
+namespace coppice::testing {
+namespace {
+
+using engine::Corpus;
+using engine::DraftTree;
+using engine::SuffixSpeculator;
+using engine::SuffixSpeculatorOptions;
+using engine::TokenSource;
+using Tokens = std::vector<TokenId>;
+
+Tokens range(TokenId begin, TokenId end) {
+  Tokens tokens;
+  for (TokenId token = begin; token < end; ++token) {
+    tokens.push_back(token);
+  }
+  return tokens;
+}
+
+// The likeliest path of a proposal.
+Tokens guess(SuffixSpeculator& speculator, SequenceSlot slot) {
+  DraftTree tree;
+  speculator.propose(slot, 16, 0, tree);
+  Tokens path;
+  std::int32_t at = -1;
+  for (std::int32_t node = 0; node < tree.size(); ++node) {
+    if (tree.parents[static_cast<std::size_t>(node)] == at) {
+      path.push_back(tree.tokens[static_cast<std::size_t>(node)]);
+      at = node;
+    }
+  }
+  return path;
+}
+
+void run(SuffixSpeculator& speculator, SequenceSlot slot, std::string_view tenant, const Tokens& prompt,
+         const Tokens& output) {
+  speculator.begin(slot, tenant);
+  speculator.observe(slot, TokenSource::kPrompt, prompt);
+  speculator.observe(slot, TokenSource::kOutput, output);
+  speculator.end(slot);
+}
+
+void start(SuffixSpeculator& speculator, SequenceSlot slot, std::string_view tenant, const Tokens& output) {
+  speculator.begin(slot, tenant);
+  speculator.observe(slot, TokenSource::kPrompt, Tokens{900 + slot});
+  speculator.observe(slot, TokenSource::kOutput, output);
+}
+
+bool starts_with(const Tokens& tokens, const Tokens& start) {
+  return tokens.size() >= start.size() && std::equal(start.begin(), start.end(), tokens.begin());
+}
+
+std::string file_name(const char* name) {
+  return (std::filesystem::temp_directory_path() / name).string();
+}
+
+}  // namespace
+
+TEST_CASE("outputs are drafted from for the same tenant, from no other", "[speculator]") {
+  for (const bool shared : {false, true}) {
+    SuffixSpeculatorOptions options;
+    options.shared_between_tenants = shared;
+    SuffixSpeculator speculator(options);
+    run(speculator, 0, "a", {500}, range(10, 40));
+    start(speculator, 0, "a", {10, 11, 12});
+    start(speculator, 1, "b", {10, 11, 12});
+    CHECK(starts_with(guess(speculator, 0), {13, 14}));
+    CHECK(guess(speculator, 1).empty() == !shared);
+  }
+}
+
+TEST_CASE("a running output is drafted from too, and a prompt only for its own sequence", "[speculator]") {
+  SuffixSpeculator speculator({});
+  start(speculator, 0, "a", range(10, 40));
+  start(speculator, 1, "a", {20, 21});
+  CHECK(starts_with(guess(speculator, 1), {22, 23}));
+  speculator.begin(2, "a");
+  speculator.observe(2, TokenSource::kPrompt, range(100, 140));
+  speculator.observe(2, TokenSource::kOutput, Tokens{110, 111});
+  CHECK(starts_with(guess(speculator, 2), {112, 113}));
+  start(speculator, 3, "a", {110, 111});
+  CHECK(!starts_with(guess(speculator, 3), {112}));
+}
+
+TEST_CASE("a predicted output is guessed from its first token on, and again after a change", "[speculator]") {
+  SuffixSpeculator speculator({});
+  speculator.begin(0, "a");
+  speculator.observe(0, TokenSource::kPrediction, range(200, 220));
+  speculator.observe(0, TokenSource::kPrediction, range(220, 240));
+  speculator.observe(0, TokenSource::kPrompt, Tokens{1, 2, 3});
+  CHECK(starts_with(guess(speculator, 0), {200, 201, 202}));
+  speculator.observe(0, TokenSource::kOutput, Tokens{200, 201, 7, 203, 204});
+  CHECK(starts_with(guess(speculator, 0), {205, 206}));
+}
+
+TEST_CASE("guesses keep to the caller's bounds", "[speculator]") {
+  SuffixSpeculator speculator({});
+  run(speculator, 0, "a", {500}, range(10, 60));
+  start(speculator, 0, "a", {10, 11, 12});
+  DraftTree tree;
+  speculator.propose(0, 3, 0, tree);
+  CHECK(tree.size() == 3);
+  tree.clear();
+  speculator.propose(0, 16, 0.9999F, tree);
+  CHECK(tree.size() == 0);
+}
+
+TEST_CASE("what comes true makes guesses surer, what does not less sure", "[speculator]") {
+  const auto sureness = [](bool comes_true) {
+    SuffixSpeculator speculator({});
+    run(speculator, 0, "a", {500}, range(0, 200));
+    start(speculator, 0, "a", {0, 1, 2});
+    DraftTree tree;
+    for (TokenId token = 3; token < 150; ++token) {
+      tree.clear();
+      speculator.propose(0, 4, 0, tree);
+      speculator.observe(0, TokenSource::kOutput, Tokens{comes_true || token % 5 != 0 ? token : token + 1000});
+    }
+    tree.clear();
+    speculator.propose(0, 4, 0, tree);
+    return tree.size() > 0 ? tree.survival[0] : 0.0F;
+  };
+  CHECK(sureness(true) > 0.95F);
+  CHECK(sureness(false) < sureness(true));
+}
+
+TEST_CASE("memory keeps to its budget: the oldest outputs go", "[speculator]") {
+  SuffixSpeculatorOptions options;
+  options.memory_bytes = 1 << 19;
+  SuffixSpeculator speculator(options);
+  for (TokenId i = 0; i < 300; ++i) {
+    run(speculator, 0, i % 2 == 0 ? "a" : "b", {9000}, range(i * 100, i * 100 + 100));
+    CHECK(speculator.bytes() < options.memory_bytes + 40000);
+  }
+  CHECK(speculator.bytes() > options.memory_bytes / 2);
+  start(speculator, 0, "a", {0, 1, 2});
+  CHECK(guess(speculator, 0).empty());
+  start(speculator, 1, "a", {29800, 29801});
+  CHECK(starts_with(guess(speculator, 1), {29802}));
+}
+
+TEST_CASE("tenants whose outputs are all gone are forgotten", "[speculator]") {
+  SuffixSpeculatorOptions options;
+  options.memory_bytes = 1 << 18;
+  SuffixSpeculator speculator(options);
+  for (TokenId i = 0; i < 400; ++i) {
+    run(speculator, 0, std::to_string(i), {1}, range(0, 200));
+  }
+  CHECK(speculator.bytes() < options.memory_bytes + 40000);
+  CHECK(speculator.tenants() < 40);
+}
+
+TEST_CASE("a corpus is drafted from once it has been caught up with, until it is dropped", "[speculator]") {
+  SuffixSpeculator speculator({});
+  start(speculator, 0, "a", {1});
+  start(speculator, 1, "b", {1});
+  speculator.learn(Corpus{"mine", "a", false, {range(100, 180), range(300, 400)}});
+  speculator.learn(Corpus{"all", "", true, {range(500, 600)}});
+  int pieces = 0;
+  while (speculator.catch_up(16)) {
+    ++pieces;
+  }
+  CHECK(pieces > 10);
+  start(speculator, 2, "late", {1});  // begins after everyone's corpus
+  while (speculator.catch_up(1000)) {
+  }
+  const auto drafts = [&](SequenceSlot slot, TokenId from) {
+    speculator.observe(slot, TokenSource::kOutput, Tokens{from, from + 1, from + 2});
+    return starts_with(guess(speculator, slot), {from + 3});
+  };
+  CHECK(drafts(0, 110));
+  CHECK(drafts(0, 310));
+  CHECK(!drafts(1, 110));
+  CHECK(drafts(0, 510));
+  CHECK(drafts(1, 510));
+  CHECK(drafts(2, 510));
+  speculator.forget(Corpus{"mine", "a", false, {}});
+  speculator.forget(Corpus{"nobody's", "a", false, {}});
+  while (speculator.catch_up(50)) {
+  }
+  start(speculator, 3, "a", {1});
+  CHECK(!drafts(3, 150));
+  CHECK(drafts(3, 560));
+}
+
+TEST_CASE("a corpus dropped before it was caught up with leaves nothing", "[speculator]") {
+  SuffixSpeculator speculator({});
+  start(speculator, 0, "a", {1});
+  const std::size_t tokens = speculator.tokens();
+  speculator.learn(Corpus{"c", "a", false, {range(100, 200), range(300, 400)}});
+  speculator.catch_up(50);
+  speculator.forget(Corpus{"c", "a", false, {}});
+  while (speculator.catch_up(7)) {
+  }
+  CHECK(speculator.tokens() == tokens);
+}
+
+TEST_CASE("a snapshot brings back what was learnt", "[speculator]") {
+  const std::string path = file_name("coppice_snapshot_test");
+  {
+    SuffixSpeculator speculator({});
+    run(speculator, 0, "a", {500}, range(10, 60));
+    run(speculator, 0, "b", {500}, range(100, 160));
+    REQUIRE(engine::write_snapshot(speculator.take_snapshot(), 77, path).ok());
+  }
+  const auto snapshot = engine::read_snapshot(77, path);
+  REQUIRE(snapshot.ok());
+  SuffixSpeculator speculator({});
+  speculator.restore(*snapshot);
+  while (speculator.catch_up(16)) {
+  }
+  start(speculator, 0, "a", {20, 21});
+  start(speculator, 1, "b", {20, 21});
+  CHECK(starts_with(guess(speculator, 0), {22, 23}));
+  CHECK(guess(speculator, 1).empty());
+  CHECK(engine::read_snapshot(78, path).status().code() == absl::StatusCode::kDataLoss);
+  CHECK(engine::read_snapshot(77, path + ".none").status().code() == absl::StatusCode::kNotFound);
+  std::filesystem::remove(path);
+}
+
+TEST_CASE("a snapshot with any byte changed, missing or too many is refused", "[speculator]") {
+  const std::string path = file_name("coppice_snapshot_damage_test");
+  engine::SpeculationSnapshot snapshot;
+  snapshot.tenants.push_back({"tenant", {std::make_shared<const Tokens>(range(0, 9))}});
+  snapshot.tenants.push_back(
+      {"", {std::make_shared<const Tokens>(Tokens{}), std::make_shared<const Tokens>(Tokens{5})}});
+  REQUIRE(engine::write_snapshot(snapshot, 1, path).ok());
+  std::ifstream in(path, std::ios::binary);
+  const std::string whole((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  const auto is_refused = [&](const std::string& bytes) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    return engine::read_snapshot(1, path).status().code() == absl::StatusCode::kDataLoss;
+  };
+  CHECK(!is_refused(whole));
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    for (const char flip : {'\x01', '\x80', '\xFF'}) {
+      std::string damaged = whole;
+      damaged[i] = static_cast<char>(damaged[i] ^ flip);
+      REQUIRE(is_refused(damaged));
+    }
+    REQUIRE(is_refused(whole.substr(0, i)));
+  }
+  CHECK(is_refused(whole + '\0'));
+  std::filesystem::remove(path);
+}
+
+}  // namespace coppice::testing
