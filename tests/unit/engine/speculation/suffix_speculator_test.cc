@@ -139,7 +139,7 @@ TEST_CASE("memory keeps to its budget: the oldest outputs go", "[speculator]") {
   SuffixSpeculator speculator(options);
   for (TokenId i = 0; i < 300; ++i) {
     run(speculator, 0, i % 2 == 0 ? "a" : "b", {9000}, range(i * 100, i * 100 + 100));
-    CHECK(speculator.bytes() < options.memory_bytes + 40000);
+    CHECK(speculator.bytes() < options.memory_bytes + options.memory_bytes / 5);  // the index while it grows
   }
   CHECK(speculator.bytes() > options.memory_bytes / 2);
   start(speculator, 0, "a", {0, 1, 2});
