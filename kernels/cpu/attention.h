@@ -1,5 +1,6 @@
 // Attention on the CPU: executes the items of an AttentionPlan. A task is one item and one key head; tasks are handed
-// out in the plan's order, largest first within a level, to the threads of the OpenMP team.
+// out to the threads of the OpenMP team in the plan's order, or, where items run after others, in rounds of key heads
+// that mix shared items with single ones (attention.cc).
 #pragma once
 
 #include <cstdint>
