@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measure decoding against the length of a shared prompt, sharing on and off, and plot it as SVG.
 
-Each point is `coppice bench engine` in a process of its own: 32 requests with a prompt in common, 64 tokens of
-their own, 64 tokens of output.  The rate plotted is requests over the median step, which a few disturbed steps do not move;
-the mean rate is in the JSON too.
+Each point is `coppice bench engine` in a process of its own: 32 requests with a prompt in common,
+64 tokens of their own and 64 tokens of output.  The rate plotted is requests over the median step,
+which a few disturbed steps do not move; the mean rate is in the JSON too.
 
 Usage:
     bench_shared_prefix.py --coppice build/release/coppice --json OUT.json --svg OUT.svg
