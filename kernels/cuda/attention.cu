@@ -62,8 +62,8 @@ int launch_attention(const AttentionCall& call, std::int32_t blocks, void* strea
     const std::int32_t stages = call.stages > 0 ? call.stages : chosen;
     typename Kernel::Params params;
     params.plan = static_cast<const std::int32_t*>(call.plan);
-    params.partial_sums = call.partials;
-    params.partial_o = call.partials + 2 * std::int64_t{call.partial_capacity} * call.query_heads;
+    params.partial_o = call.partials;
+    params.partial_sums = call.partials + std::int64_t{call.partial_capacity} * call.query_heads * call.layout.head_dim;
     params.progress = call.progress;
     params.query = static_cast<const Element*>(call.query);
     params.out = call.out_is_f32 ? nullptr : static_cast<Element*>(call.out);

@@ -40,7 +40,7 @@ constexpr std::size_t attention_progress_words(std::size_t items, std::int32_t k
 // One layer. All pointers: device memory.
 struct AttentionCall {
   const void* plan = nullptr;         // what pack_attention_plan() wrote
-  float* partials = nullptr;          // attention_partial_floats(): scratch, nothing lasts between launches
+  float* partials = nullptr;          // attention_partial_floats(), 16-byte aligned: scratch, nothing lasts
   std::int32_t partial_capacity = 0;  // slots that fit in `partials`; the plan's partial_count is at most this
   std::uint32_t* progress = nullptr;  // attention_progress_words(): zeros before the first launch; each leaves zeros
   const void* query = nullptr;        // kv_dtype [rows][query_stride]; 4-byte aligned rows

@@ -189,7 +189,7 @@ struct AttentionKernel {
   static COPPICE_DEVICE void run(const Params& params) {
     const DevicePlanHeader header = pointer_as<const DevicePlanHeader>(params.plan)[0];
     const std::int32_t units = header.unit_count * params.layout.key_heads;
-    const std::int32_t merges = merge_bundles<Shape>(params, header);
+    const MergeBundles merges = merge_bundles<Shape>(params, header);
     const Shared<std::uint32_t> control = shared_array<std::uint32_t>(kControlClaim);
     if (thread_index() == 0) {
       control[0] = atomic_add(params.progress + kProgressClaims, 1U);
@@ -199,7 +199,7 @@ struct AttentionKernel {
       sync_block();
       const auto work = static_cast<std::int32_t>(static_cast<std::uint32_t>(control[0]));
       sync_block();
-      if (work >= units + merges) {
+      if (work >= units + merges.count) {
         break;
       }
       std::uint32_t next = 0;
@@ -213,7 +213,7 @@ struct AttentionKernel {
           wait_for(params.progress + kProgressUnits, static_cast<std::uint32_t>(units));
           units_done = true;
         }
-        run_merges<Shape>(params, header, work - units);
+        run_merges<Shape>(params, header, merges, work - units);
       }
       if (thread_index() == 0) {
         control[0] = next;
