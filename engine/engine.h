@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <memory>
 
 #include "absl/status/statusor.h"
 #include "engine/events.h"
+#include "engine/learnt.h"
 #include "engine/limits.h"
 #include "engine/request.h"
 #include "engine/speculation/corpus.h"
@@ -35,6 +37,11 @@ class Engine {
   virtual bool learn(Corpus corpus) = 0;
   // Any thread. Drops the owner's corpus of that name, if there is one. False as above.
   virtual bool forget(Corpus corpus) = 0;
+  // Any thread. What the engine has learnt, copied piece by piece between steps; broken when the engine goes first.
+  virtual std::future<Learnt> capture() = 0;
+  // Before the first step: what an earlier run had learnt; each part of it may be empty. ERRORS: InvalidArgument for
+  // the parts that cannot be read; they are ignored.
+  virtual absl::Status restore(Learnt learnt) = 0;
   // Any thread. A copy of the numbers as of the last step.
   virtual EngineStats stats() const = 0;
 

@@ -69,7 +69,7 @@ bool EngineCore::submit(Request request) {
     waiting_room_.fetch_sub(1);
     return false;
   }
-  if (!commands_.try_push({CommandKind::kSubmit, std::move(request), 0, {}})) {
+  if (!commands_.try_push({CommandKind::kSubmit, std::move(request), 0, {}, {}})) {
     waiting_room_.fetch_sub(1);
     return false;
   }
@@ -77,17 +77,17 @@ bool EngineCore::submit(Request request) {
 }
 
 void EngineCore::cancel(RequestId request, std::int32_t choice) {
-  Command command{CommandKind::kCancel, {}, std::max(choice, -1), {}};
+  Command command{CommandKind::kCancel, {}, std::max(choice, -1), {}, {}};
   command.request.id = request;
   commands_.push(std::move(command));
 }
 
 bool EngineCore::learn(Corpus corpus) {
-  return commands_.try_push({CommandKind::kLearn, {}, 0, std::move(corpus)});
+  return commands_.try_push({CommandKind::kLearn, {}, 0, std::move(corpus), {}});
 }
 
 bool EngineCore::forget(Corpus corpus) {
-  return commands_.try_push({CommandKind::kForget, {}, 0, std::move(corpus)});
+  return commands_.try_push({CommandKind::kForget, {}, 0, std::move(corpus), {}});
 }
 
 bool EngineCore::step() {
@@ -101,6 +101,7 @@ bool EngineCore::step() {
   } else if (speculator_) {
     busy = speculator_->catch_up(kCatchUpIdle);
   }
+  end_capture();
   outbox_.flush();
   retire();
   publish(begin_ns);
@@ -129,6 +130,9 @@ void EngineCore::drain_commands() {
         if (speculator_) {
           speculator_->forget(command.corpus);
         }
+        break;
+      case CommandKind::kCapture:
+        begin_capture(std::move(command.captured));
         break;
     }
   }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,8 @@ class EngineCore final : public Engine {
   void cancel(RequestId request, std::int32_t choice) override;
   bool learn(Corpus corpus) override;
   bool forget(Corpus corpus) override;
+  std::future<Learnt> capture() override;
+  absl::Status restore(Learnt learnt) override;
   EngineStats stats() const override { return published_.read(); }
   bool step() override;
   void wait_for_work() override { commands_.wait(); }
@@ -52,15 +55,18 @@ class EngineCore final : public Engine {
   const Scheduler& scheduler() const { return scheduler_; }  // for tests
 
  private:
-  enum class CommandKind : std::uint8_t { kSubmit, kCancel, kLearn, kForget };
+  enum class CommandKind : std::uint8_t { kSubmit, kCancel, kLearn, kForget, kCapture };
   struct Command {
     CommandKind kind;
     Request request;          // to submit; or whose id is to be cancelled
     std::int32_t choice = 0;  // to cancel; -1: all
     Corpus corpus;
+    std::promise<Learnt> captured;
   };
 
   void drain_commands();
+  void begin_capture(std::promise<Learnt> captured);
+  void end_capture();
   void start(Request&& request);
   void refuse(RequestState& state, const std::string& reason);
   void activate(Sequence& sequence, RequestState& state);
@@ -125,7 +131,8 @@ class EngineCore final : public Engine {
   std::vector<std::int32_t> retired_;  // requests whose last event goes out with this step
   std::vector<std::int32_t> path_;     // accepted draft nodes
   StepCost step_cost_;
-  std::vector<SequenceSlot> drafting_;  // sequences with a proposal in this step
+  std::vector<std::promise<Learnt>> captures_;  // who waits for the copy that is being made
+  std::vector<SequenceSlot> drafting_;          // sequences with a proposal in this step
   std::vector<DraftCandidate> candidates_;
   std::vector<std::vector<std::uint8_t>> keep_;
   std::vector<std::int32_t> prune_scratch_;

@@ -1,6 +1,7 @@
 // EngineCore's guesses: handing tokens to the speculator, asking it for drafts, choosing which of them a step carries.
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/check.h"
 #include "engine/engine_core.h"
@@ -163,6 +164,44 @@ void EngineCore::learn_from_step(const StepResult& result) {
     const auto attention = static_cast<double>(result.attention_ns);
     step_cost_.observe(plan_.token_count(), whole - attention, attention, static_cast<double>(result.keys_attended));
   }
+}
+
+std::future<Learnt> EngineCore::capture() {
+  std::promise<Learnt> captured;
+  std::future<Learnt> result = captured.get_future();
+  commands_.push({CommandKind::kCapture, {}, 0, {}, std::move(captured)});
+  return result;
+}
+
+// A copy in the making serves whoever asks meanwhile.
+void EngineCore::begin_capture(std::promise<Learnt> captured) {
+  if (captures_.empty() && speculator_) {
+    speculator_->begin_capture();
+  }
+  captures_.push_back(std::move(captured));
+}
+
+void EngineCore::end_capture() {
+  Learnt learnt;
+  if (captures_.empty() || (speculator_ && !speculator_->take_capture(learnt.outputs))) {
+    return;
+  }
+  learnt.step_costs = step_cost_.to_string();
+  for (std::promise<Learnt>& captured : captures_) {
+    captured.set_value(learnt);
+  }
+  captures_.clear();
+}
+
+absl::Status EngineCore::restore(Learnt learnt) {
+  absl::Status status;
+  if (!learnt.step_costs.empty()) {
+    status.Update(step_cost_.restore(learnt.step_costs));
+  }
+  if (speculator_) {
+    status.Update(speculator_->restore(std::move(learnt.outputs)));
+  }
+  return status;
 }
 
 }  // namespace coppice::engine

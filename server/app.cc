@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
@@ -25,6 +26,7 @@
 #include "server/grpc/grpc_door.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
+#include "server/learnt_keeper.h"
 #include "server/log_setup.h"
 #include "server/model_loader.h"
 #include "server/server_state.h"
@@ -42,6 +44,8 @@ constexpr std::chrono::seconds kStuckAfter{60};    // work waits and no step end
 constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
 constexpr std::int64_t kTokenBytesMargin = 4;      // normalisation may shrink text before it is tokenised
 constexpr std::size_t kCorpusBytesPerToken = 200;  // at most half of the memory for past outputs goes to corpora
+
+constexpr milliseconds kLastSavePatience{10000};
 
 milliseconds to_milliseconds(double seconds) {
   return milliseconds(std::llround(seconds * 1000));
@@ -137,6 +141,16 @@ void derive_request_limits(const ServeOptions& options, const models::ModelConfi
   }
 }
 
+// Tells vocabularies apart whose ids stand for other bytes.
+std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer) {
+  std::uint64_t hash = static_cast<std::uint64_t>(tokenizer.vocab_size());
+  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
+    const std::string bytes = tokenizer.token_bytes(id);
+    hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
+  }
+  return hash;
+}
+
 std::string address(const std::string& host, std::int32_t port) {
   return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
@@ -153,6 +167,7 @@ class App {
 
  private:
   absl::Status open_corpora();
+  absl::Status open_learnt();
   absl::Status open_grpc();
   void watch_engine();
   void print_ready() const;
@@ -164,6 +179,7 @@ class App {
   ModelHost host_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<GrpcDoor> grpc_;
+  std::unique_ptr<LearntKeeper> learnt_;  // null: nothing is kept
   std::unique_ptr<engine::EngineThread> engine_thread_;
   std::uint64_t last_steps_ = 0;
   Clock::time_point last_progress_ = Clock::now();
@@ -191,6 +207,7 @@ absl::Status App::start() {
   host_.request_timeout = to_milliseconds(options_.request_timeout_s);
   derive_request_limits(options_, model_.config, host_);
   COPPICE_RETURN_IF_ERROR(open_corpora());
+  COPPICE_RETURN_IF_ERROR(open_learnt());
   engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);
   COPPICE_RETURN_IF_ERROR(open_grpc());
   state_.host = &host_;
@@ -216,6 +233,21 @@ absl::Status App::open_corpora() {
     while (model_.engine->step()) {  // it learns them before anybody asks
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status App::open_learnt() {
+  if (!options_.engine.speculation || options_.speculation_state.empty()) {
+    return absl::OkStatus();
+  }
+  LearntFingerprints fingerprints;
+  fingerprints.vocabulary = vocabulary_fingerprint(*host_.tokenizer);
+  fingerprints.machine =
+      fmt::format("{}, {} layers of {}, {}, {}", host_.name, model_.config.layers, model_.config.hidden,
+                  kernels::dtype_name(model_.transformer->dtype()), model_.backend->description());
+  learnt_ = std::make_unique<LearntKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints));
+  COPPICE_RETURN_IF_ERROR(learnt_->restore());
+  learnt_->start(to_milliseconds(options_.speculation_save_minutes * 60));
   return absl::OkStatus();
 }
 
@@ -282,6 +314,12 @@ void App::drain() {
     spdlog::warn("{} requests did not end in time: they are cut off", http_->active_requests());
     http_->abort_sessions(openai::unavailable("draining", "the server is shutting down; the answer was cut off", 1));
     wait_until(Clock::now() + kAbortedAnswersTime);
+  }
+  if (learnt_ != nullptr) {
+    if (const absl::Status status = learnt_->save(kLastSavePatience); !status.ok()) {
+      spdlog::warn("what speculation has learnt was not saved: {}", std::string(status.message()));
+    }
+    learnt_.reset();
   }
   engine_thread_.reset();
   grpc_.reset();

@@ -7,10 +7,13 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "base/types.h"
 #include "engine/speculation/corpus.h"
 
 namespace coppice::engine {
+
+struct SpeculationSnapshot;  // snapshot_file.h
 
 // A tree of guessed tokens, parents before children; the likeliest branch first keeps accepted KV where it is.
 // Example: after "a", guesses "b c" and "d": tokens {b, c, d}, parents {-1, 0, -1}.
@@ -67,6 +70,12 @@ class Speculator {
   // is left for catch_up().
   virtual void learn(Corpus&& /*corpus*/) {}
   virtual void forget(const Corpus& /*corpus*/) {}
+  // Starts a copy of what was learnt from outputs that have ended, which catch_up() makes piece by piece.
+  virtual void begin_capture() {}
+  // True when the copy is complete, or there is none: then `out` is it, for restore() of another run.
+  virtual bool take_capture(SpeculationSnapshot& /*out*/) { return true; }
+  // Before the first sequence: what another run had learnt. ERRORS: InvalidArgument; nothing is learnt then.
+  virtual absl::Status restore(SpeculationSnapshot&& /*captured*/) { return absl::OkStatus(); }
   // Does work that was put off, about as much as observing `tokens_max` tokens is. False when none is left.
   virtual bool catch_up(std::int32_t /*tokens_max*/) { return false; }
 };

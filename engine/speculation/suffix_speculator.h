@@ -52,9 +52,11 @@ class SuffixSpeculator final : public Speculator {
   bool catch_up(std::int32_t tokens_max) override;
 
   // All tenants' finished outputs, oldest first; corpora are not among them. Shares the texts rather than copying them.
-  SpeculationSnapshot take_snapshot() const;
+  // Outputs that are evicted while the copy is made may be missing in it.
+  void begin_capture() override;
+  bool take_capture(SpeculationSnapshot& out) override;
   // Puts the snapshot's outputs before those to come; catch_up() does the work.
-  void restore(const SpeculationSnapshot& snapshot);
+  absl::Status restore(SpeculationSnapshot&& snapshot) override;
 
   // Of all tenants' trees; sequences' own trees come on top.
   std::size_t bytes() const { return bytes_; }
@@ -78,6 +80,7 @@ class SuffixSpeculator final : public Speculator {
   void feed(Tenant& tenant, Library* library, const SharedText& text);
   std::size_t feed_some(std::size_t tokens_max);
   std::size_t discard_some(std::size_t tokens_max);
+  void capture_some();
   static LibraryKey key_of(const Corpus& corpus);
   void dissolve_some();
 
@@ -89,6 +92,11 @@ class SuffixSpeculator final : public Speculator {
   std::deque<Feed> feeds_;                                           // texts that wait to be entered
   std::deque<std::pair<Tenant*, SuffixTree::SequenceId>> discards_;  // that wait to be taken out
   Tenant* evicting_ = nullptr;                                       // whose oldest output is partly out
+  // The copy that begin_capture() asked for: complete up to output `captured_` of tenant `capturing_tenant_`.
+  bool capturing_ = false;
+  std::string capturing_tenant_;
+  std::size_t captured_ = 0;
+  SpeculationSnapshot capture_;
   DraftModel model_;
   BlendedDraft blended_;
   PublishedDraft published_;

@@ -110,7 +110,8 @@ class Pass {
     engine::Request request;
     request.id = id;
     request.prompt = prompt;
-    request.sampling.temperature = 0;
+    request.sampling.temperature = static_cast<float>(options_.temperature);
+    request.sampling.seed = options_.seed + id;
     request.sampling.max_tokens = options_.output;
     request.sampling.ignore_eos = true;
     request.arrival = Clock::now();

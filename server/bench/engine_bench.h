@@ -19,6 +19,7 @@ struct EngineBenchOptions {
   std::int32_t unique_prefix = 64;  // tokens of each request's own
   std::int32_t output = 64;
   std::int32_t repeat = 1;  // passes over the same prompts; the last one is reported
+  double temperature = 0;   // 0 = greedy; random weights drawn at 1 never repeat themselves
   std::uint64_t seed = 1;
   std::string tree;  // prompts as the leaves of a prefix tree: "1,4,16_512,128,64"; replaces the three sizes above
 };

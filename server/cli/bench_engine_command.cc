@@ -32,6 +32,7 @@ OptionTable engine_table(EngineBenchArguments& arguments) {
   table.add_integer("unique-prefix", &bench.unique_prefix, 0, kMany, "prompt tokens of each one's own");
   table.add_integer("output", &bench.output, 1, kMany, "tokens to generate for each");
   table.add_text("tree", &bench.tree, "prompts as a prefix tree: nodes per level _ tokens per level");
+  table.add_number("temperature", &bench.temperature, 0, 100, "0 = greedy");
   table.add_integer("repeat", &bench.repeat, 1, 1000, "passes over the same prompts; the last is reported");
   table.add_seed("seed", &bench.seed, &engine.seed_given, "of prompts and random weights");
   table.add_switch("sharing", &engine.sharing, "attention over shared prefixes once");

@@ -1,6 +1,8 @@
-"""Drafts from past outputs change nothing but speed."""
+"""Drafts from past outputs: they change nothing but speed, they stay with their tenant, they outlive a restart."""
 
 import json
+
+import pytest
 
 from running_server import RunningServer
 
@@ -60,3 +62,52 @@ def test_predicted_output_is_drafted_from(binary):
         again = ask(server, predicted)
         assert again["choices"] == answer["choices"]
         assert accepted(again) > 20
+
+
+def test_corpora_are_added_listed_and_dropped(binary):
+    route = "/v1/speculation/corpora"
+    with RunningServer(binary, "demo") as server:
+        text = ask(server, GREEDY)["choices"][0]["text"]
+    with RunningServer(binary, "demo") as server:
+        status, _, body = server.request("POST", route, {"name": "tales", "texts": [PROMPT + text]})
+        assert status == 200 and json.loads(body)["sequences"] == 1, body
+        listed = json.loads(server.request("GET", route)[2])["data"]
+        assert [card["name"] for card in listed] == ["tales"]
+        other_tenant = ask(server, {**GREEDY, "cache_salt": "x", "max_tokens": 20})
+        assert accepted(other_tenant) <= 10  # what it repeats of itself
+        assert accepted(ask(server, GREEDY)) > 30
+        assert server.request("DELETE", route + "/tales")[0] == 200
+        assert server.request("DELETE", route + "/tales")[0] == 404
+        assert json.loads(server.request("GET", route)[2])["data"] == []
+        status, _, body = server.request("POST", route, {"name": "a b", "texts": ["x"]})
+        assert status == 400 and json.loads(body)["error"]["param"] == "name"
+
+
+def test_corpus_file(binary, tmp_path):
+    with RunningServer(binary, "demo") as server:
+        text = ask(server, GREEDY)["choices"][0]["text"]
+    file = tmp_path / "tales.jsonl"
+    file.write_text(json.dumps({"text": PROMPT + text}) + "\n\n" + json.dumps({"tokens": [1, 2, 3]}) + "\n")
+    with RunningServer(binary, "demo", "--speculation-corpus", str(file)) as server:
+        assert accepted(ask(server, {**GREEDY, "cache_salt": "anyone"})) > 30
+        listed = json.loads(server.request("GET", "/v1/speculation/corpora")[2])["data"]
+        assert [(card["name"], card["shared"]) for card in listed] == [("tales", True)]
+    file.write_text('{"text": "fine"}\n{"text": 3}\n')
+    with pytest.raises(RuntimeError, match="line 2"):
+        RunningServer(binary, "demo", "--speculation-corpus", str(file))
+
+
+def test_what_was_learnt_outlives_a_restart(binary, tmp_path):
+    state = tmp_path / "state"
+    flags = ["--speculation-state", str(state)]
+    with RunningServer(binary, "demo", *flags) as server:
+        ask(server, GREEDY)
+        assert server.stop() == 0, "".join(server.log)
+    with RunningServer(binary, "demo", *flags) as server:
+        assert accepted(ask(server, GREEDY)) > 30
+        assert server.stop() == 0, "".join(server.log)
+    snapshot = next(path for path in state.iterdir() if path.suffix == ".snapshot")
+    snapshot.write_bytes(snapshot.read_bytes()[:-5])
+    with RunningServer(binary, "demo", *flags) as server:  # torn: a clear line, and an empty start
+        assert any("snapshot" in line for line in server.log), "".join(server.log)
+        assert accepted(ask(server, {**GREEDY, "max_tokens": 16})) <= 10

@@ -28,6 +28,15 @@ class ScriptedEngine final : public Engine {
     forgotten.push_back(std::move(corpus));
     return true;
   }
+  std::future<Learnt> capture() override {
+    std::promise<Learnt> captured;
+    captured.set_value(to_capture);
+    return captured.get_future();
+  }
+  absl::Status restore(Learnt kept) override {
+    restored = std::move(kept);
+    return absl::OkStatus();
+  }
   EngineStats stats() const override { return {}; }
   bool step() override { return false; }
   void wait_for_work() override {}
@@ -67,6 +76,8 @@ class ScriptedEngine final : public Engine {
   std::vector<std::pair<RequestId, std::int32_t>> cancelled;
   std::vector<Corpus> learnt;
   std::vector<Corpus> forgotten;
+  Learnt to_capture;
+  Learnt restored;
 };
 
 }  // namespace coppice::engine

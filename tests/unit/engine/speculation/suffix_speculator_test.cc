@@ -2,6 +2,8 @@
 // and over a restart.
 #include "engine/speculation/suffix_speculator.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -60,7 +62,7 @@ bool starts_with(const Tokens& tokens, const Tokens& start) {
 }
 
 std::string file_name(const char* name) {
-  return (std::filesystem::temp_directory_path() / name).string();
+  return (std::filesystem::temp_directory_path() / (name + std::to_string(getpid()))).string();
 }
 
 }  // namespace
@@ -204,18 +206,57 @@ TEST_CASE("a corpus dropped before it was caught up with leaves nothing", "[spec
   CHECK(speculator.tokens() == tokens);
 }
 
+engine::SpeculationSnapshot capture(SuffixSpeculator& speculator) {
+  speculator.begin_capture();
+  engine::SpeculationSnapshot snapshot;
+  CHECK_FALSE(speculator.take_capture(snapshot));
+  while (speculator.catch_up(1)) {
+  }
+  REQUIRE(speculator.take_capture(snapshot));
+  return snapshot;
+}
+
+TEST_CASE("a copy of many tenants' outputs is complete, and made while outputs come", "[speculator]") {
+  SuffixSpeculator speculator{SuffixSpeculatorOptions()};
+  const auto say = [&speculator](const std::string& tenant, TokenId first) {
+    speculator.begin(0, tenant);
+    speculator.observe(0, engine::TokenSource::kPrompt, range(0, 3));
+    speculator.observe(0, engine::TokenSource::kOutput, range(first, first + 4));
+    speculator.end(0);
+  };
+  for (TokenId i = 0; i < 700; ++i) {
+    say("tenant" + std::to_string(i % 3), 100 + i);
+  }
+  say("", 5000);
+  speculator.begin_capture();
+  speculator.catch_up(1);
+  say("tenant1", 6000);
+  engine::SpeculationSnapshot snapshot;
+  while (!speculator.take_capture(snapshot)) {
+    speculator.catch_up(1);
+  }
+  REQUIRE(snapshot.tenants.size() == 4);
+  CHECK(snapshot.tenants[0].tenant.empty());
+  CHECK(snapshot.tenants[1].sequences.size() == 234);
+  CHECK(snapshot.tenants[3].sequences.size() == 233);
+  for (std::size_t i = 0; i < 233; ++i) {
+    const Tokens& text = *snapshot.tenants[3].sequences[i];
+    CHECK(text.back() == 100 + 2 + 3 * static_cast<TokenId>(i) + 3);
+  }
+}
+
 TEST_CASE("a snapshot brings back what was learnt", "[speculator]") {
   const std::string path = file_name("coppice_snapshot_test");
   {
     SuffixSpeculator speculator({});
     run(speculator, 0, "a", {500}, range(10, 60));
     run(speculator, 0, "b", {500}, range(100, 160));
-    REQUIRE(engine::write_snapshot(speculator.take_snapshot(), 77, path).ok());
+    REQUIRE(engine::write_snapshot(capture(speculator), 77, path).ok());
   }
-  const auto snapshot = engine::read_snapshot(77, path);
+  auto snapshot = engine::read_snapshot(77, path);
   REQUIRE(snapshot.ok());
   SuffixSpeculator speculator({});
-  speculator.restore(*snapshot);
+  REQUIRE(speculator.restore(*std::move(snapshot)).ok());
   while (speculator.catch_up(16)) {
   }
   start(speculator, 0, "a", {20, 21});

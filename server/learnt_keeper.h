@@ -1,0 +1,54 @@
+// LearntKeeper: keeps what the engine has learnt in a folder (--speculation-state), so that a restarted server drafts
+// as well as the one before: saved every few minutes and when the server drains, read back at start.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "engine/engine.h"
+
+namespace coppice::server {
+
+// What must be the same for learnt things to mean the same.
+struct LearntFingerprints {
+  std::uint64_t vocabulary = 0;  // what token ids stand for
+  std::string machine;           // model, element type, device: what a step costs; one line
+};
+
+// Owner: the app. Thread: made and destroyed by one, saves on its own. The engine outlives it.
+class LearntKeeper {
+ public:
+  LearntKeeper(engine::Engine& engine, std::filesystem::path folder, LearntFingerprints fingerprints);
+  // Stops saving; see save().
+  ~LearntKeeper();
+  LearntKeeper(const LearntKeeper&) = delete;
+  LearntKeeper& operator=(const LearntKeeper&) = delete;
+
+  // Before the engine's thread starts. What cannot be read is logged in a line and left out. ERRORS: the folder cannot
+  // be made or written.
+  absl::Status restore();
+  // From now on, every `period`.
+  void start(std::chrono::milliseconds period);
+  // Now; waits at most `patience` for the engine. Any thread. ERRORS: DeadlineExceeded, or those of files.
+  absl::Status save(std::chrono::milliseconds patience);
+
+ private:
+  void run(std::chrono::milliseconds period);
+
+  engine::Engine& engine_;
+  const std::filesystem::path folder_;
+  const LearntFingerprints fingerprints_;
+  std::mutex mutex_;  // of stopping_
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::mutex files_;  // one saving at a time
+  std::thread thread_;
+};
+
+}  // namespace coppice::server
