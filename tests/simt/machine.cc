@@ -17,15 +17,15 @@ constexpr std::int32_t kCopyBytes = 16;
 
 Machine* current_machine = nullptr;
 
-bool same_place(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
-}
-
 }  // namespace
 
-std::string describe(const std::source_location& where) {
-  const char* slash = std::strrchr(where.file_name(), '/');
-  return std::string(slash == nullptr ? where.file_name() : slash + 1) + ":" + std::to_string(where.line());
+bool Place::operator==(const Place& other) const {
+  return line == other.line && std::strcmp(file, other.file) == 0;
+}
+
+std::string describe(const Place& where) {
+  const char* slash = std::strrchr(where.file, '/');
+  return std::string(slash == nullptr ? where.file : slash + 1) + ":" + std::to_string(where.line);
 }
 
 Machine::Machine(const Options& options)
@@ -87,12 +87,12 @@ void Machine::resume(Thread& thread) {
 
 // --- meetings ---
 
-void Machine::meet(Meeting& meeting, const char* kind, const std::source_location& where) {
+void Machine::meet(Meeting& meeting, const char* kind, const Place& where) {
   if (meeting.arrived == 0) {
     meeting.kind = kind;
     meeting.where = where;
     meeting.first = running_->index;
-  } else if (std::strcmp(meeting.kind, kind) != 0 || !same_place(meeting.where, where)) {
+  } else if (std::strcmp(meeting.kind, kind) != 0 || !(meeting.where == where)) {
     fail("divergent barrier", "thread " + std::to_string(meeting.first) + " is at " + meeting.kind + " " +
                                   describe(meeting.where) + ", thread " + std::to_string(running_->index) + " at " +
                                   kind + " " + describe(where));
@@ -102,7 +102,7 @@ void Machine::meet(Meeting& meeting, const char* kind, const std::source_locatio
   running_->waits_at = where;
 }
 
-void Machine::block_barrier(const std::source_location& where) {
+void Machine::block_barrier(const Place& where) {
   Thread& self = *running_;
   Block& block = *self.block;
   meet(block.barrier, "sync_block", where);
@@ -116,7 +116,7 @@ void Machine::block_barrier(const std::source_location& where) {
   suspend();
 }
 
-void Machine::warp_meeting(const char* kind, void* argument, const std::source_location& where,
+void Machine::warp_meeting(const char* kind, void* argument, const Place& where,
                            const std::function<void(const std::array<void*, kLanes>&)>& execute) {
   Thread& self = *running_;
   Block& block = *self.block;

@@ -14,7 +14,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <source_location>
 #include <string>
 #include <vector>
 
@@ -45,8 +44,18 @@ struct Counters {
   std::int64_t bytes_copied_async = 0;
 };
 
-// A source line, for messages and for telling barriers apart.
-std::string describe(const std::source_location& where);
+// A source line, for messages and for telling barriers apart. As a default argument it is the caller's. (clang 14 has
+// no std::source_location.)
+struct Place {
+  const char* file = "";
+  std::int32_t line = 0;
+
+  static constexpr Place current(const char* file = __builtin_FILE(), std::int32_t line = __builtin_LINE()) {
+    return {file, line};
+  }
+  bool operator==(const Place& other) const;
+};
+std::string describe(const Place& where);
 
 // Thrown through a kernel when its run cannot go on; never leaves the machine.
 struct Abort {};
@@ -63,7 +72,7 @@ struct Thread {
   std::int32_t index = 0;
   Block* block = nullptr;
   boost::context::fiber fiber;
-  std::source_location waits_at;
+  Place waits_at;
   const char* waits_for = nullptr;  // null: it can run
   bool done = false;
   std::vector<PendingCopy> open_copies;             // not committed
@@ -77,7 +86,7 @@ struct Thread {
 struct Meeting {
   std::int32_t arrived = 0;
   const char* kind = nullptr;
-  std::source_location where;
+  Place where;
   std::array<void*, kLanes> arguments = {};  // of a warp's lanes
   std::int32_t first = -1;                   // thread that came first
 };
@@ -110,10 +119,10 @@ class Machine {
   Counters& counters() { return counters_; }
   void report(const char* kind, const std::string& what);             // the run goes on
   [[noreturn]] void fail(const char* kind, const std::string& what);  // it cannot
-  void block_barrier(const std::source_location& where);
+  void block_barrier(const Place& where);
   // Waits until all lanes of the warp called with the same `kind` at the same place; then `execute` runs once for all,
   // with every lane's argument.
-  void warp_meeting(const char* kind, void* argument, const std::source_location& where,
+  void warp_meeting(const char* kind, void* argument, const Place& where,
                     const std::function<void(const std::array<void*, kLanes>&)>& execute);
   void yield();
   void copy_async(std::int32_t to, const void* from, bool present);
@@ -127,7 +136,7 @@ class Machine {
   void wake(Thread& thread);
   void resume(Thread& thread);
   bool schedule(const GridShape& shape, const std::function<void()>& body);
-  void meet(Meeting& meeting, const char* kind, const std::source_location& where);
+  void meet(Meeting& meeting, const char* kind, const Place& where);
   void describe_waiting();
   std::uint64_t draw();
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <source_location>
 #include <type_traits>
 
 #include "tests/simt/machine.h"
@@ -15,7 +14,7 @@ namespace coppice::kernels::cuda {
 
 inline constexpr std::int32_t kWarpLanes = 32;
 inline constexpr std::uint32_t kAllLanes = 0xFFFFFFFFU;
-using Place = std::source_location;
+using Place = simt::Place;
 
 inline std::int32_t thread_index() {
   return simt::Machine::current().thread().index;
