@@ -37,6 +37,8 @@ def measure_pair(options, arguments):
     """Medians of decode rates with speculation on and off, and of tokens a step with it on."""
     rates = {"on": [], "off": []}
     steps = []
+    shares = []
+    drafted = accepted = 0
     for _ in range(options.repeats):
         for mode in ("off", "on"):
             command = [options.coppice, "bench", "engine", *arguments, "--speculation", mode, "--json"]
@@ -44,8 +46,19 @@ def measure_pair(options, arguments):
             rates[mode].append(result["decode_tokens_per_s"])
             if mode == "on":
                 steps.append(result["accepted_per_step"])
+                shares.append(result["speculation_share"])
+                drafted += result["draft_tokens"]
+                accepted += result["accepted_tokens"]
     on, off = statistics.median(rates["on"]), statistics.median(rates["off"])
-    return {"on": on, "off": off, "speedup": on / off, "tokens_per_step": statistics.median(steps), "runs": rates}
+    return {
+        "on": on,
+        "off": off,
+        "speedup": on / off,
+        "tokens_per_step": statistics.median(steps),
+        "speculation_share": statistics.median(shares),
+        "accepted_of_drafted": [accepted, drafted],
+        "runs": rates,
+    }
 
 
 def measure(options):
@@ -66,13 +79,15 @@ def measure(options):
 
 def table(results):
     lines = [
-        "| output | model | batch | off, tokens/s | on, tokens/s | on / off | tokens a step |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| output | model | batch | off, tokens/s | on, tokens/s | on / off | tokens a step | accepted of drafted "
+        "| share of the time spent on speculation |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in results["rows"]:
         lines.append(
             f"| {row['kind']} | {row['model']} | {row['batch']} | {row['off']:.0f} | {row['on']:.0f} "
-            f"| {row['speedup']:.2f} | {row['tokens_per_step']:.2f} |"
+            f"| {row['speedup']:.2f} | {row['tokens_per_step']:.2f} | {row['accepted_of_drafted'][0]} of "
+            f"{row['accepted_of_drafted'][1]} | {100 * row['speculation_share']:.2f} % |"
         )
     return "\n".join(lines) + "\n"
 

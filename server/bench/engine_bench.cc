@@ -174,6 +174,9 @@ class Pass {
     result.prompt_tokens_computed = end.prompt_tokens_computed - begin.prompt_tokens_computed;
     result.accepted_per_step =
         decode_.sequences > 0 ? static_cast<double>(decode_.tokens) / static_cast<double>(decode_.sequences) : 0.0;
+    result.draft_tokens = end.draft_tokens - begin.draft_tokens;
+    result.accepted_tokens = end.accepted_tokens - begin.accepted_tokens;
+    result.speculation_share = static_cast<double>(end.speculation_ns - begin.speculation_ns) * 1e-9 / result.wall_s;
     result.roofline = decode_.seconds > 0 ? decode_.bound_s / decode_.seconds : 0.0;
     result.prefill_roofline = prefill_.seconds > 0 ? prefill_.bound_s / prefill_.seconds : 0.0;
     rusage usage{};

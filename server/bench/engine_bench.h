@@ -35,7 +35,10 @@ struct EngineBenchResult {
   double attention_share = 0;  // of the forward passes' time
   std::uint64_t kv_tokens_attended = 0;
   std::uint64_t kv_tokens_read = 0;
-  double accepted_per_step = 0;  // tokens drawn a sequence and decode step
+  double accepted_per_step = 0;       // tokens drawn a sequence and decode step
+  std::uint64_t draft_tokens = 0;     // verified
+  std::uint64_t accepted_tokens = 0;  // of those
+  double speculation_share = 0;       // of the whole time: learning from tokens, proposing, choosing
   std::uint64_t prompt_tokens_computed = 0;
   std::uint64_t peak_rss_bytes = 0;
   double roofline = 0;          // least time the decode steps could take on this machine, over the time they took
