@@ -15,6 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/attention_plan.h"
+#include "kernels/machine_figures.h"
 #include "kernels/sampling.h"
 #include "kernels/tensor.h"
 
@@ -117,6 +118,9 @@ class Backend {
   virtual bool supports(DType weights) const = 0;    // at full speed
   virtual int workers() const = 0;                   // how many workers attention items should keep busy
   virtual std::int64_t available_bytes() const = 0;  // device memory that allocate() could still give
+
+  // What the device can do at best, measured now, in a second or two. ERRORS: ResourceExhausted.
+  virtual absl::StatusOr<MachineFigures> measure() = 0;
 
   virtual absl::StatusOr<Buffer> allocate(std::size_t bytes) = 0;  // zeroed; ResourceExhausted
   virtual void upload(const void* host, void* device, std::size_t bytes) = 0;

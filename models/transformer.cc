@@ -162,7 +162,7 @@ kernels::KvGeometry Transformer::kv_geometry(std::int32_t page_size, std::int32_
 }
 
 DTypeChoice choose_dtype(DType stored, const kernels::Backend& backend) {
-  if (stored == DType::kF32) {
+  if (stored == DType::kF32 && backend.supports(DType::kF32)) {
     return {DType::kF32, ""};
   }
   const DType chosen = backend.supports(DType::kBF16) ? DType::kBF16 : DType::kF32;

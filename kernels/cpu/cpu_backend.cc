@@ -12,6 +12,7 @@
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/machine.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/rope.h"
 #include "kernels/cpu/sample.h"
@@ -37,6 +38,10 @@ class CpuBackend : public Backend {
   bool supports(DType weights) const override { return linear_.supports(weights); }
   int workers() const override { return context_.threads; }
   std::int64_t available_bytes() const override { return base::available_memory_bytes(); }
+
+  absl::StatusOr<MachineFigures> measure() override {
+    return measure_machine({.threads = context_.threads, .isa = context_.isa});
+  }
 
   absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_zeroed(bytes); }
   void upload(const void* host, void* device, std::size_t bytes) override { std::memcpy(device, host, bytes); }

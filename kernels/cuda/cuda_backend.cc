@@ -1,14 +1,258 @@
-// Opening the GPU.
+// CudaBackend: hands each checked operation to the part of kernels/cuda that does it. Everything is enqueued on one
+// stream; the host waits only in synchronize(), download() and sample().
 #include "kernels/cuda/cuda_backend.h"
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/cpu_info.h"
 #include "base/status_macros.h"
+#include "kernels/cuda/attention_step.h"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/kv_cache.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear_weight.h"
+#include "kernels/cuda/machine.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/sampler.h"
+#include "kernels/cuda/staging.h"
 
 namespace coppice::kernels::cuda {
 
+namespace {
+
+constexpr int kReadersMax = 16;  // threads that bring weights to the GPU
+constexpr std::size_t kMovesBytes = std::size_t{64} << 10;
+
+void check_launch(int error) {
+  COPPICE_CUDA_CHECK(static_cast<cudaError_t>(error));
+}
+
+// Inverse frequencies of a model on the device, kept with what they were copied from. A value.
+struct Frequencies {
+  std::vector<float> host;
+  Buffer device;
+};
+
+// Owner: the program. Thread: one caller at a time; the GPU is made current on the thread that calls.
+class CudaBackend : public Backend {
+ public:
+  static absl::StatusOr<std::unique_ptr<Backend>> create(const CudaOptions& options);
+
+  std::string name() const override { return "cuda"; }
+  std::string description() const override {
+    return fmt::format("{}, {} multiprocessors, {:.0f} GB, compute capability {}.{}, driver for CUDA {}.{}", gpu_.name,
+                       gpu_.processors, static_cast<double>(gpu_.memory_bytes) / 1e9, gpu_.capability / 10,
+                       gpu_.capability % 10, gpu_.driver_version / 1000, gpu_.driver_version % 1000 / 10);
+  }
+  bool supports(DType weights) const override { return weights == DType::kBF16; }
+  int workers() const override { return attention_blocks_ > 0 ? attention_blocks_ : gpu_.processors; }
+  std::int64_t available_bytes() const override;
+
+  absl::StatusOr<MachineFigures> measure() override {
+    use_gpu();
+    return measure_gpu(gpu_, stream_.get());
+  }
+
+  absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_device(bytes, stream_.get()); }
+  void upload(const void* host, void* device, std::size_t bytes) override {
+    use_gpu();
+    staging_.upload(host, device, bytes);
+  }
+  void download(const void* device, void* host, std::size_t bytes) override;
+  void synchronize() override { COPPICE_CUDA_CHECK(cudaStreamSynchronize(stream_.get())); }
+
+ private:
+  CudaBackend(GpuFacts gpu, CudaStream stream, Staging staging, CudaSampler sampler)
+      : gpu_(std::move(gpu)), stream_(std::move(stream)), staging_(std::move(staging)), sampler_(std::move(sampler)) {}
+
+  absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostTensor> parts,
+                                                               std::span<const HostTensor> biases,
+                                                               DType dtype) override {
+    use_gpu();
+    return pack_weight(parts, biases, dtype, staging_, stream_.get(), threads_);
+  }
+  absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) override;
+  void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override;
+  void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) override;
+  void do_linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) override;
+  void do_rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
+                         const RopeParameters& parameters, KvCache& cache, std::int32_t layer,
+                         const Matrix& query_out) override;
+  void do_prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters) override {
+    use_gpu();
+    attention_.prepare(plan, parameters, staging_, stream_.get());
+  }
+  void do_attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
+                    const KvCache& cache, std::int32_t layer, const Matrix& out) override {
+    attention_.run(plan, parameters, query, static_cast<const CudaKvCache&>(cache), layer, out, attention_blocks_,
+                   stream_.get());
+  }
+  void do_swiglu(const Matrix& gate_up, const Matrix& out) override;
+  void do_gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) override;
+  void do_sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results) override {
+    use_gpu();
+    sampler_.sample(logits, rows, results, staging_);
+  }
+  void do_copy_page(KvCache& cache, PageId from, PageId to) override {
+    use_gpu();
+    cuda::copy_page(static_cast<CudaKvCache&>(cache), from, to, stream_.get());
+  }
+  void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) override;
+
+  // The current GPU belongs to a thread: the model is loaded on one, the engine steps on another.
+  void use_gpu() const { COPPICE_CUDA_CHECK(cudaSetDevice(gpu_.device)); }
+  const float* frequencies_of(const RopeParameters& parameters);
+
+  const GpuFacts gpu_;
+  CudaStream stream_;
+  Staging staging_;
+  CudaSampler sampler_;
+  AttentionStep attention_;
+  Buffer workspace_;
+  Buffer counters_;
+  Buffer moves_;
+  std::vector<Frequencies> frequencies_;  // one per kind of rope in a model
+  int attention_blocks_ = 0;
+  int threads_ = 1;
+};
+
+absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::create(const CudaOptions& options) {
+  COPPICE_ASSIGN_OR_RETURN(GpuFacts gpu, open_gpu(options.device));
+  const int threads = std::min(kReadersMax, base::available_cores());
+  COPPICE_ASSIGN_OR_RETURN(CudaStream stream, CudaStream::create());
+  COPPICE_ASSIGN_OR_RETURN(Staging staging, Staging::create(stream.get(), threads));
+  COPPICE_ASSIGN_OR_RETURN(CudaSampler sampler, CudaSampler::create(stream.get()));
+  COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(prepare_linear()), "matrix products"));
+  std::unique_ptr<CudaBackend> backend(
+      new CudaBackend(std::move(gpu), std::move(stream), std::move(staging), std::move(sampler)));
+  backend->threads_ = threads;
+  const cudaStream_t on = backend->stream_.get();
+  COPPICE_ASSIGN_OR_RETURN(backend->workspace_, allocate_device(kLinearWorkspaceBytes, on));
+  COPPICE_ASSIGN_OR_RETURN(backend->counters_, allocate_device(kLinearTilesMax * sizeof(std::uint32_t), on));
+  COPPICE_ASSIGN_OR_RETURN(backend->moves_, allocate_device(kMovesBytes, on));
+  return std::unique_ptr<Backend>(std::move(backend));
+}
+
+std::int64_t CudaBackend::available_bytes() const {
+  use_gpu();
+  std::size_t free_bytes = 0;
+  std::size_t total_bytes = 0;
+  COPPICE_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
+  return static_cast<std::int64_t>(free_bytes);
+}
+
+void CudaBackend::download(const void* device, void* host, std::size_t bytes) {
+  COPPICE_CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_.get()));
+  synchronize();
+}
+
+absl::StatusOr<std::unique_ptr<KvCache>> CudaBackend::do_make_kv_cache(const KvGeometry& geometry) {
+  use_gpu();
+  COPPICE_ASSIGN_OR_RETURN(std::unique_ptr<CudaKvCache> cache, make_cuda_kv_cache(geometry, stream_.get()));
+  COPPICE_ASSIGN_OR_RETURN(attention_blocks_, AttentionStep::resident_blocks(geometry, gpu_));
+  return std::unique_ptr<KvCache>(std::move(cache));
+}
+
+void CudaBackend::do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) {
+  use_gpu();
+  if (out.rows > 0) {
+    check_launch(launch_embed(tokens, table, out, stream_.get()));
+  }
+}
+
+void CudaBackend::do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) {
+  if (out.rows > 0) {
+    check_launch(launch_rms_norm(x, weight, epsilon, out, stream_.get()));
+  }
+}
+
+void CudaBackend::do_linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) {
+  if (out.rows == 0) {
+    return;
+  }
+  const auto& packed = static_cast<const CudaLinearWeight&>(weight);
+  COPPICE_CHECK(in.dtype == packed.dtype(), "linear: the input has another type than the weight");
+  const std::size_t row_bytes = static_cast<std::size_t>(in.stride) * dtype_bytes(in.dtype);
+  const LinearArguments arguments{.in = in.data,
+                                  .in_stride = in.stride,
+                                  .weight = packed.matrix(),
+                                  .bias = packed.bias(),
+                                  .out = out.data,
+                                  .out_stride = out.stride,
+                                  .workspace = static_cast<float*>(workspace_.data()),
+                                  .counters = static_cast<std::uint32_t*>(counters_.data()),
+                                  .rows = static_cast<std::int32_t>(in.rows),
+                                  .out_features = static_cast<std::int32_t>(packed.out_features()),
+                                  .in_features = static_cast<std::int32_t>(packed.in_features()),
+                                  .padded_k = static_cast<std::int32_t>(packed.padded_k()),
+                                  .slices = packed.slices(),
+                                  .out_bf16 = out.dtype == DType::kBF16,
+                                  .adds = epilogue == LinearEpilogue::kAdd,
+                                  .is_aligned = (reinterpret_cast<std::uintptr_t>(in.data) | row_bytes) % 16 == 0};
+  const LinearTile tile = choose_linear_tile(in.rows, packed.out_features(), packed.slices());
+  check_launch(launch_linear(arguments, packed.dtype(), tile, stream_.get()));
+}
+
+const float* CudaBackend::frequencies_of(const RopeParameters& parameters) {
+  const std::span wanted(parameters.inverse_frequency, static_cast<std::size_t>(parameters.rotary_dim / 2));
+  for (const Frequencies& known : frequencies_) {
+    if (std::ranges::equal(known.host, wanted)) {
+      return static_cast<const float*>(known.device.data());
+    }
+  }
+  Frequencies& added = frequencies_.emplace_back();
+  added.host.assign(wanted.begin(), wanted.end());
+  reserve_device(added.device, std::max<std::size_t>(1, wanted.size()) * sizeof(float), stream_.get());
+  staging_.upload(added.host.data(), added.device.data(), wanted.size_bytes());
+  return static_cast<const float*>(added.device.data());
+}
+
+void CudaBackend::do_rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions,
+                                    std::span<const KvSlot> slots, const RopeParameters& parameters, KvCache& cache,
+                                    std::int32_t layer, const Matrix& query_out) {
+  if (qkv.rows == 0) {
+    return;
+  }
+  auto& target = static_cast<CudaKvCache&>(cache);
+  RopeParameters on_device = parameters;
+  on_device.inverse_frequency = frequencies_of(parameters);
+  check_launch(launch_rope(qkv, positions, slots, on_device, target.data(), target.layout(), cache.geometry().dtype,
+                           layer, query_out, stream_.get()));
+}
+
+void CudaBackend::do_swiglu(const Matrix& gate_up, const Matrix& out) {
+  if (out.rows > 0) {
+    check_launch(launch_swiglu(gate_up, out, stream_.get()));
+  }
+}
+
+void CudaBackend::do_gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) {
+  if (out.rows > 0) {
+    check_launch(launch_gather(in, rows, out, stream_.get()));
+  }
+}
+
+void CudaBackend::do_move_slots(KvCache& cache, std::span<const SlotMove> moves) {
+  static_assert(sizeof(SlotMove) == 2 * sizeof(KvSlot));
+  if (moves.empty()) {
+    return;
+  }
+  use_gpu();
+  auto& target = static_cast<CudaKvCache&>(cache);
+  reserve_device(moves_, moves.size_bytes(), stream_.get());
+  staging_.upload(moves.data(), moves_.data(), moves.size_bytes());
+  check_launch(launch_move_slots(target.data(), target.layout(), cache.geometry().dtype,
+                                 static_cast<const KvSlot*>(moves_.data()), static_cast<std::int32_t>(moves.size()),
+                                 stream_.get()));
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Backend>> make_cuda_backend(const CudaOptions& options) {
-  COPPICE_ASSIGN_OR_RETURN(const GpuFacts gpu, open_gpu(options.device));
-  return absl::UnimplementedError(fmt::format("{}: this build has no operations for it yet", gpu.name));
+  return CudaBackend::create(options);
 }
 
 }  // namespace coppice::kernels::cuda

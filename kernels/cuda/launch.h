@@ -2,6 +2,7 @@
 // or the cudaError_t of the launch. Arguments are as in kernels/backend.h, already checked; memory is device memory.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -39,6 +40,9 @@ int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const
 int prepare_linear();
 // `tile` (choose_linear_tile) changes the speed, not a bit of the result; f32 has one kernel only.
 int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream);
+
+// Reads `bytes` (a multiple of 16) front to back and leaves one word a block in `sums`; `blocks` of them.
+int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, void* stream);
 
 struct SampleCall {
   Matrix logits;

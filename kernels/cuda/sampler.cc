@@ -1,10 +1,10 @@
 // The sampling kernel's memory, its launch, and fetching its answers.
 #include "kernels/cuda/sampler.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/status_macros.h"
+#include "kernels/cuda/device_memory.h"
 
 namespace coppice::kernels::cuda {
 
@@ -13,18 +13,9 @@ namespace {
 // Large enough from the start for most steps, so that a step allocates nothing; larger ones double it.
 constexpr std::size_t kFirstBytes = std::size_t{256} << 10;
 
-void reserve(Buffer& buffer, std::size_t bytes, cudaStream_t stream) {
-  if (buffer.bytes() >= bytes) {
-    return;
-  }
-  absl::StatusOr<Buffer> larger = allocate_device(std::max(bytes, 2 * buffer.bytes()), stream);
-  COPPICE_CHECK(larger.ok(), "sample: no GPU memory left for the step's requests");
-  buffer = *std::move(larger);  // freeing the old one waits for kernels that read it
-}
-
 template <typename T>
 const T* upload(const std::vector<T>& values, Buffer& buffer, Staging& staging, cudaStream_t stream) {
-  reserve(buffer, values.size() * sizeof(T), stream);
+  reserve_device(buffer, values.size() * sizeof(T), stream);
   if (!values.empty()) {
     staging.upload(values.data(), buffer.data(), values.size() * sizeof(T));
   }
@@ -45,7 +36,7 @@ absl::StatusOr<CudaSampler> CudaSampler::create(cudaStream_t stream) {
 
 void CudaSampler::reserve_answers(std::size_t rows, std::size_t tops) {
   const std::size_t bytes = rows * sizeof(SampleAnswer) + tops * sizeof(SampleTop);
-  reserve(answers_, bytes, stream_);
+  reserve_device(answers_, bytes, stream_);
   if (fetched_.bytes() < answers_.bytes()) {
     absl::StatusOr<Buffer> larger = allocate_pinned(answers_.bytes());
     COPPICE_CHECK(larger.ok(), "sample: no page-locked memory left for the step's answers");
@@ -63,7 +54,7 @@ void CudaSampler::sample(const Matrix& logits, std::span<const SamplingRow> requ
   const std::size_t rows = requests.size();
   const auto capacity = static_cast<std::size_t>(packed_.top_capacity);
   reserve_answers(rows, rows * capacity);
-  reserve(saved_, packed_.edits.size() * sizeof(float), stream_);
+  reserve_device(saved_, packed_.edits.size() * sizeof(float), stream_);
   auto* answers = static_cast<SampleAnswer*>(answers_.data());
   const SampleCall call{.logits = logits,
                         .rows = upload(packed_.rows, rows_, staging, stream_),

@@ -72,7 +72,7 @@ struct StepSums {
 // One pass over the prompts.
 class Pass {
  public:
-  Pass(const EngineBenchOptions& options, LoadedModel& model, const kernels::cpu::MachineFigures& machine)
+  Pass(const EngineBenchOptions& options, LoadedModel& model, const kernels::MachineFigures& machine)
       : options_(options), model_(model), machine_(machine) {
     const models::ModelConfig& config = model.config;
     head_parameters_ = static_cast<double>(config.vocab) * config.hidden;
@@ -187,7 +187,7 @@ class Pass {
 
   const EngineBenchOptions& options_;
   LoadedModel& model_;
-  const kernels::cpu::MachineFigures& machine_;
+  const kernels::MachineFigures& machine_;
   double body_parameters_ = 0;     // in the layers: what every token is multiplied with
   double head_parameters_ = 0;     // in the head: what a token is drawn with
   double kv_bytes_per_token_ = 0;  // all layers
@@ -201,7 +201,7 @@ class Pass {
 }  // namespace
 
 absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
-                                                   const kernels::cpu::MachineFigures& machine) {
+                                                   const kernels::MachineFigures& machine) {
   COPPICE_ASSIGN_OR_RETURN(const Prompts prompts, make_prompts(options, model.config.vocab));
   EngineBenchResult result;
   for (std::int32_t pass = 0; pass < options.repeat; ++pass) {

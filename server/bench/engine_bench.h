@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/cpu/machine.h"
+#include "kernels/machine_figures.h"
 #include "server/model_loader.h"
 
 namespace coppice::server {
@@ -48,6 +48,6 @@ struct EngineBenchResult {
 // Runs the passes on a loaded model's engine. ERRORS: InvalidArgument when prompts and outputs cannot fit; Internal
 // when a request fails.
 absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
-                                                   const kernels::cpu::MachineFigures& machine);
+                                                   const kernels::MachineFigures& machine);
 
 }  // namespace coppice::server

@@ -3,12 +3,14 @@
 
 #include <cstdio>
 
+#include "CLI/Validators.hpp"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "server/model_loader.h"
 
 namespace coppice::server {
 
-nlohmann::ordered_json machine_json(const kernels::cpu::MachineFigures& machine) {
+nlohmann::ordered_json machine_json(const kernels::MachineFigures& machine) {
   return {{"read_gb_per_s", machine.read_gb_per_s},
           {"copy_gb_per_s", machine.copy_gb_per_s},
           {"bf16_gflops", machine.bf16_gflops},
@@ -31,10 +33,13 @@ void print_report(const nlohmann::ordered_json& report, bool json) {
 void add_bench_machine_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("machine", "what this machine can do at best, measured now");
   auto json = std::make_shared<bool>(false);
+  auto device = std::make_shared<std::string>("cpu");
   command->add_flag("--json", *json, "one JSON object");
-  command->callback([json, &run] {
-    run = [json]() -> absl::Status {
-      COPPICE_ASSIGN_OR_RETURN(const kernels::cpu::MachineFigures machine, kernels::cpu::measure_machine({}));
+  command->add_option("--device", *device, "auto, cpu, cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+  command->callback([json, device, &run] {
+    run = [json, device]() -> absl::Status {
+      COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(*device));
+      COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine, backend->measure());
       print_report(machine_json(machine), *json);
       return absl::OkStatus();
     };

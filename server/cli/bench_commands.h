@@ -2,7 +2,7 @@
 // object. They are declared one by one so that each stands in its own file.
 #pragma once
 
-#include "kernels/cpu/machine.h"
+#include "kernels/machine_figures.h"
 #include "nlohmann/json.hpp"
 #include "server/cli/command.h"
 
@@ -13,7 +13,7 @@ void add_bench_machine_command(CLI::App& bench, Run& run);
 void add_bench_engine_command(CLI::App& bench, Run& run);
 void add_bench_attention_command(CLI::App& bench, Run& run);
 
-nlohmann::ordered_json machine_json(const kernels::cpu::MachineFigures& machine);
+nlohmann::ordered_json machine_json(const kernels::MachineFigures& machine);
 
 // Prints one JSON object on one line, or a line a member.
 void print_report(const nlohmann::ordered_json& report, bool json);

@@ -49,7 +49,7 @@ OptionTable engine_table(EngineBenchArguments& arguments) {
   return table;
 }
 
-nlohmann::ordered_json to_json(const EngineBenchResult& result, const kernels::cpu::MachineFigures& machine) {
+nlohmann::ordered_json to_json(const EngineBenchResult& result, const kernels::MachineFigures& machine) {
   return {{"prefill_tokens_per_s", result.prefill_tokens_per_s},
           {"decode_tokens_per_s", result.decode_tokens_per_s},
           {"output_tokens_per_s", result.output_tokens_per_s},
@@ -93,7 +93,7 @@ absl::Status bench_engine(EngineBenchArguments& arguments, CommandOptions& flags
     arguments.load.engine.queued_max = 65536;
   }
   COPPICE_ASSIGN_OR_RETURN(LoadedModel model, load(arguments));
-  COPPICE_ASSIGN_OR_RETURN(const kernels::cpu::MachineFigures machine, kernels::cpu::measure_machine({}));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine, model.backend->measure());
   COPPICE_ASSIGN_OR_RETURN(const EngineBenchResult result, run_engine_bench(arguments.bench, model, machine));
   print_report(to_json(result, machine), arguments.json);
   return absl::OkStatus();

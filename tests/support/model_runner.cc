@@ -15,7 +15,13 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::make(const models::Mod
                                                                const RunnerOptions& options) {
   std::unique_ptr<ModelRunner> runner(new ModelRunner());
   runner->options_ = options;
-  COPPICE_ASSIGN_OR_RETURN(runner->backend_, kernels::cpu::make_cpu_backend({.threads = options.threads}));
+  if (options.open_backend) {
+    COPPICE_ASSIGN_OR_RETURN(runner->backend_, options.open_backend());
+  } else {
+    COPPICE_ASSIGN_OR_RETURN(runner->backend_, kernels::cpu::make_cpu_backend({.threads = options.threads}));
+  }
+  COPPICE_ASSIGN_OR_RETURN(runner->arrays_,
+                           runner->backend_->allocate(4 * static_cast<std::size_t>(options.step_tokens) * 4));
   const models::TransformerLimits limits = {options.step_tokens, options.step_tokens};
   COPPICE_ASSIGN_OR_RETURN(runner->transformer_,
                            models::Transformer::load(config, source, *runner->backend_, options.dtype, limits, {}));
@@ -37,6 +43,15 @@ void ModelRunner::share_prefix(std::int32_t from, std::int32_t to, std::int32_t 
   const auto& source = pages_[static_cast<std::size_t>(from)];
   std::copy_n(source.begin(), tokens / options_.page_size, pages_[static_cast<std::size_t>(to)].begin());
   lengths_[static_cast<std::size_t>(to)] = tokens;
+}
+
+template <typename T>
+std::span<const T> ModelRunner::upload(std::size_t index, const std::vector<T>& host) {
+  static_assert(sizeof(T) == 4);
+  COPPICE_CHECK(host.size() <= static_cast<std::size_t>(options_.step_tokens), "a step keeps to its limits");
+  T* device = static_cast<T*>(arrays_.data()) + index * static_cast<std::size_t>(options_.step_tokens);
+  backend_->upload(host.data(), device, host.size() * sizeof(T));
+  return {device, host.size()};
 }
 
 std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> rows) {
@@ -72,7 +87,8 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
                                                                  .group_size = config.query_heads / config.key_heads,
                                                                  .key_heads = config.key_heads,
                                                                  .workers = backend_->workers()});
-  const kernels::Matrix logits = transformer_->forward({tokens, positions, slots, logits_rows}, plan, *cache_);
+  const kernels::Matrix logits = transformer_->forward(
+      {upload(0, tokens), upload(1, positions), upload(2, slots), upload(3, logits_rows)}, plan, *cache_);
   std::vector<std::vector<float>> result;
   const auto vocab = static_cast<std::size_t>(config.vocab);
   for (std::int64_t row = 0; row < logits.rows; ++row) {

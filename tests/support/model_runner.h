@@ -1,8 +1,9 @@
-// Runs a Transformer on the CPU without an engine: sequences with pages of their own, steps made by hand. For parity
-// and determinism tests.
+// Runs a Transformer without an engine, on the CPU or on a given device: sequences with pages of their own, steps made
+// by hand. For parity and determinism tests.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -24,6 +25,7 @@ struct RunnerOptions {
   std::int32_t sequence_tokens = 128;  // most tokens of one sequence
   std::int32_t step_tokens = 64;
   bool sharing = true;
+  std::function<absl::StatusOr<std::unique_ptr<kernels::Backend>>()> open_backend = {};  // empty: the CPU
 };
 
 // What one sequence does in a step.
@@ -52,11 +54,15 @@ class ModelRunner {
 
  private:
   ModelRunner() = default;
+  // A step's array `index` on the device.
+  template <typename T>
+  std::span<const T> upload(std::size_t index, const std::vector<T>& host);
 
   RunnerOptions options_;
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<models::Transformer> transformer_;
   std::unique_ptr<kernels::KvCache> cache_;
+  kernels::Buffer arrays_;  // of a step, four of step_tokens words
   kernels::AttentionPlanner planner_;
   std::vector<std::vector<PageId>> pages_;  // per sequence
   std::vector<std::int32_t> lengths_;       // per sequence

@@ -1,0 +1,38 @@
+// The KV pages of all layers in GPU memory.
+#include "kernels/cuda/kv_cache.h"
+
+#include "absl/status/status.h"
+#include "base/status_macros.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/kv_split.h"
+
+namespace coppice::kernels::cuda {
+
+absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, cudaStream_t stream) {
+  constexpr std::int32_t kPageMin = 16;
+  if (!attention_supports(geometry.head_dim, geometry.dtype)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "KV cache: heads of {} in {} are not attended to on the GPU; it has multiples of 8 up to 256, in bf16",
+        geometry.head_dim, dtype_name(geometry.dtype)));
+  }
+  if (geometry.page_size < kPageMin || kSmallSplit % geometry.page_size != 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("KV cache: page_size {} is not one of 16, 32, 64, 128", geometry.page_size));
+  }
+  const auto elements = static_cast<std::size_t>(kv_layout(geometry).elements());
+  COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_device(elements * dtype_bytes(geometry.dtype), stream));
+  return std::make_unique<CudaKvCache>(geometry, std::move(memory));
+}
+
+void copy_page(CudaKvCache& cache, PageId from, PageId to, cudaStream_t stream) {
+  const KvLayout& layout = cache.layout();
+  const std::size_t bytes = dtype_bytes(cache.geometry().dtype);
+  const std::size_t page = static_cast<std::size_t>(layout.page_elements()) * bytes;
+  const std::size_t layer = static_cast<std::size_t>(layout.layer_elements()) * bytes;
+  auto* data = static_cast<std::byte*>(cache.data());
+  COPPICE_CUDA_CHECK(cudaMemcpy2DAsync(data + static_cast<std::size_t>(to) * page, layer,
+                                       data + static_cast<std::size_t>(from) * page, layer, page,
+                                       static_cast<std::size_t>(layout.layers), cudaMemcpyDeviceToDevice, stream));
+}
+
+}  // namespace coppice::kernels::cuda

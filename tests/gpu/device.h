@@ -1,0 +1,21 @@
+// The device that the tests of this folder run on. The same tests are built twice: against a GPU (real_device.cc;
+// packed by scripts/gpu-check) and against the emulator of tests/simt (emulated_device.cc; run by ctest).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/backend.h"
+
+namespace coppice::tests {
+
+// A backend of its own for every call. Fails the test when there is no GPU.
+std::unique_ptr<kernels::Backend> open_device();
+
+// Slow: tests take smaller sizes.
+bool device_is_emulated();
+
+// What the kernels did wrong since the last call, as far as the device can tell; empty on a GPU.
+std::string device_report();
+
+}  // namespace coppice::tests

@@ -1,0 +1,142 @@
+// Whole models on the CUDA backend: as near to float32 as Hugging Face's own bfloat16, the CPU backend's greedy text,
+// and the same bits alone, in a batch, in chunks and over shared prefixes.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <random>
+
+#include "models/model_config.h"
+#include "models/weights.h"
+#include "nlohmann/json.hpp"
+#include "tests/gpu/device.h"
+#include "tests/support/fixture_model.h"
+#include "tests/support/model_runner.h"
+
+namespace coppice::tests {
+namespace {
+
+using kernels::DType;
+using Logits = std::vector<std::vector<float>>;
+
+RunnerOptions on_device(RunnerOptions options) {
+  options.dtype = DType::kBF16;
+  options.open_backend = [] { return absl::StatusOr<std::unique_ptr<kernels::Backend>>(open_device()); };
+  return options;
+}
+
+std::unique_ptr<ModelRunner> load_fixture(const FixtureModel& fixture, const RunnerOptions& options) {
+  const auto config = models::load_model_config(fixture.folder);
+  REQUIRE(config.ok());
+  const auto source = models::open_safetensors_weights(fixture.folder, *config);
+  REQUIRE(source.ok());
+  auto runner = ModelRunner::make(*config, **source, options);
+  INFO(runner.status().ToString());
+  REQUIRE(runner.ok());
+  return *std::move(runner);
+}
+
+TEST_CASE("models of every family: no further from float32 than Hugging Face's bfloat16") {
+  for (const FixtureModel& fixture : load_fixture_models()) {
+    INFO(fixture.name);
+    const auto runner = load_fixture(fixture, on_device({}));
+    const auto cpu = load_fixture(fixture, {.dtype = DType::kBF16});
+    const Logits logits = runner->feed(0, fixture.prompt, 64);
+    const Logits expected = cpu->feed(0, fixture.prompt, 64);
+    double sum = 0.0;
+    double count = 0.0;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      for (std::size_t token = 0; token < logits[i].size(); ++token) {
+        sum += static_cast<double>(std::abs(logits[i][token] - fixture.logits[i][token]));
+        count += 1.0;
+      }
+      // The CPU's greedy token, or one that the CPU holds as likely within what bfloat16 can tell.
+      const auto chosen = static_cast<std::size_t>(greedy_token(logits[i]));
+      const auto wanted = static_cast<std::size_t>(greedy_token(expected[i]));
+      CHECK(expected[i][wanted] - expected[i][chosen] <= 0.06F * (1.0F + std::abs(expected[i][wanted])));
+    }
+    CHECK(sum / count <= 1.1 * fixture.bf16_mean_error);
+    CHECK(device_report() == "");
+  }
+}
+
+models::ModelConfig make_config(const char* architecture, std::int32_t window) {
+  nlohmann::json config = {{"architectures", {architecture}},
+                           {"vocab_size", 259},
+                           {"hidden_size", 160},
+                           {"intermediate_size", 336},
+                           {"num_hidden_layers", 2},
+                           {"num_attention_heads", 5},
+                           {"num_key_value_heads", 1},
+                           {"head_dim", 32},
+                           {"max_position_embeddings", 4096},
+                           {"eos_token_id", 2}};
+  if (window > 0) {
+    config["sliding_window"] = window;
+  }
+  absl::StatusOr<models::ModelConfig> parsed = models::parse_model_config(config.dump());
+  REQUIRE(parsed.ok());
+  return *parsed;
+}
+
+std::vector<TokenId> random_tokens(std::uint32_t seed, std::int32_t count) {
+  std::mt19937 generator(seed);
+  std::vector<TokenId> tokens;
+  for (std::int32_t i = 0; i < count; ++i) {
+    tokens.push_back(static_cast<TokenId>(generator() % 259));
+  }
+  return tokens;
+}
+
+std::unique_ptr<ModelRunner> load_random(const models::ModelConfig& config, RunnerOptions options,
+                                         std::int32_t tokens) {
+  options.sequence_tokens = tokens + 8;
+  options.step_tokens = tokens;
+  const auto source = models::make_random_weights(config, 11, DType::kBF16);
+  auto runner = ModelRunner::make(config, *source, on_device(options));
+  INFO(runner.status().ToString());
+  REQUIRE(runner.ok());
+  return *std::move(runner);
+}
+
+// Past three splits of 128 keys on a GPU, past one on the emulator.
+void check_bits(const models::ModelConfig& config) {
+  const std::int32_t count = device_is_emulated() ? 160 : 400;
+  const std::int32_t shared = device_is_emulated() ? 144 : 304;
+  const std::vector<TokenId> tokens = random_tokens(1, count);
+  const auto alone = load_random(config, {}, count);
+  const Logits expected = alone->feed(0, tokens, count);
+  REQUIRE(expected[10] != expected[11]);
+  for (const std::int32_t chunk : {17, 64}) {
+    INFO("chunk " << chunk);
+    alone->forget(0);
+    CHECK((alone->feed(0, tokens, chunk) == expected));
+  }
+  for (const bool sharing : {true, false}) {
+    INFO("sharing " << sharing);
+    constexpr std::int32_t kSequences = 5;
+    const auto batch = load_random(config, {.sequences = kSequences, .sharing = sharing}, count);
+    batch->feed(0, std::span(tokens).first(static_cast<std::size_t>(shared)), 64);
+    for (std::int32_t sequence = 1; sequence < kSequences; ++sequence) {
+      batch->share_prefix(0, sequence, shared);
+    }
+    for (auto i = static_cast<std::size_t>(shared); i < tokens.size(); ++i) {
+      std::vector<RunnerRow> rows = {{0, {tokens[i]}}};
+      for (std::int32_t sequence = 1; sequence < kSequences; ++sequence) {
+        rows.push_back({sequence, {static_cast<TokenId>((tokens[i] + sequence) % 259)}});
+      }
+      const Logits step = batch->step(rows);
+      CHECK((step.front() == expected[i]));
+    }
+  }
+  CHECK(device_report() == "");
+}
+
+TEST_CASE("the same bits alone, in chunks, in a batch, shared or not") {
+  check_bits(make_config("Qwen3ForCausalLM", 0));
+}
+
+TEST_CASE("the same bits with a sliding window") {
+  check_bits(make_config("MistralForCausalLM", 100));
+}
+
+}  // namespace
+}  // namespace coppice::tests

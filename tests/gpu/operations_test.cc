@@ -1,0 +1,244 @@
+// Every operation of the CUDA backend but attention against the CPU backend and float64, through the Backend interface:
+// uploads, packing, every type, odd sizes, the same bits for every number of rows.
+#include <catch2/catch.hpp>
+#include <thread>
+
+#include "tests/gpu/device.h"
+#include "tests/simt/device_matrix.h"
+#include "tests/unit/kernels/kernel_support.h"
+
+namespace coppice::kernels::test {
+namespace {
+
+using tests::device_is_emulated;
+using tests::device_report;
+using tests::open_device;
+
+// A tensor on the backend under test.
+class OnDevice {
+ public:
+  OnDevice(Backend& backend, const Tensor& tensor) : OnDevice(backend, tensor.dtype, tensor.rows, tensor.columns) {
+    backend.upload(tensor.bytes.data(), buffer_.data(), tensor.bytes.size());
+  }
+  OnDevice(Backend& backend, DType dtype, std::int64_t rows, std::int64_t columns)
+      : backend_(backend), shape_(dtype, rows, columns), buffer_(backend.allocate(shape_.bytes.size() + 16).value()) {}
+
+  Matrix matrix() const { return buffer_.matrix(shape_.dtype, shape_.rows, shape_.columns); }
+  Tensor fetch() const {
+    Tensor out = shape_;
+    backend_.download(buffer_.data(), out.bytes.data(), out.bytes.size());
+    return out;
+  }
+  template <typename T>
+  const T* as() const {
+    return static_cast<const T*>(buffer_.data());
+  }
+
+ private:
+  Backend& backend_;
+  Tensor shape_;
+  Buffer buffer_;
+};
+
+// Words on the device.
+template <typename T>
+Buffer upload_words(Backend& backend, const std::vector<T>& words) {
+  Buffer buffer = backend.allocate(words.size() * sizeof(T)).value();
+  backend.upload(words.data(), buffer.data(), words.size() * sizeof(T));
+  return buffer;
+}
+
+TEST_CASE("memory: zeroed, and what goes up comes down") {
+  const auto device = open_device();
+  // More than the ring of page-locked memory holds, in odd pieces.
+  const std::size_t bytes = (std::size_t{device_is_emulated() ? 33U : 300U} << 20) + 12345;
+  std::vector<std::uint8_t> data(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) {
+    data[i] = static_cast<std::uint8_t>(i * 2654435761U >> 13);
+  }
+  const std::int64_t before = device->available_bytes();
+  const Buffer buffer = device->allocate(bytes).value();
+  CHECK(device->available_bytes() < before);
+  std::vector<std::uint8_t> back(bytes, 1);
+  device->download(buffer.data(), back.data(), bytes);
+  CHECK(std::ranges::count(back, 0) == static_cast<std::ptrdiff_t>(bytes));
+  std::size_t done = 0;
+  for (const std::size_t part : {std::size_t{1}, std::size_t{1000}, std::size_t{3} << 20, bytes}) {
+    const std::size_t count = std::min(part, bytes - done);
+    device->upload(data.data() + done, static_cast<std::uint8_t*>(buffer.data()) + done, count);
+    done += count;
+  }
+  device->download(buffer.data(), back.data(), bytes);
+  CHECK(back == data);
+  CHECK(device->allocate(std::size_t{1} << 50).status().code() == absl::StatusCode::kResourceExhausted);
+}
+
+TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the same bits for every number of rows") {
+  const auto device = open_device();
+  struct Shape {
+    std::vector<std::int64_t> parts;
+    std::int64_t in_features;
+  };
+  std::vector<Shape> shapes = {{{40, 24}, 100}, {{70}, 264}, {{64, 8, 8}, 512}};
+  if (!device_is_emulated()) {
+    shapes.insert(shapes.end(), {{{4096, 1024, 1024}, 4096}, {{4096}, 14336}, {{768}, 768}, {{32000}, 2048}});
+  }
+  for (const Shape& shape : shapes) {
+    for (const DType stored : {DType::kF32, DType::kBF16}) {
+      std::vector<Tensor> parts;
+      std::vector<Tensor> biases;
+      std::vector<HostTensor> views;
+      std::vector<HostTensor> bias_views;
+      for (const std::int64_t rows : shape.parts) {
+        parts.push_back(random_tensor(stored, rows, shape.in_features, static_cast<std::uint32_t>(rows)));
+        biases.push_back(random_tensor(DType::kF32, 1, rows, 5));
+      }
+      std::int64_t out_features = 0;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        views.push_back(parts[i].host());
+        bias_views.push_back(i == 1 ? HostTensor{} : biases[i].host());
+        out_features += parts[i].rows;
+      }
+      const auto weight = device->pack_linear(views, bias_views, DType::kBF16).value();
+      const std::int64_t rows_most = device_is_emulated() ? 40 : 700;
+      const Tensor in = random_tensor(DType::kBF16, rows_most, shape.in_features, 9);
+      const OnDevice device_in(*device, in);
+      const OnDevice whole(*device, DType::kF32, rows_most, out_features);
+      device->linear(device_in.matrix(), *weight, LinearEpilogue::kStore, whole.matrix());
+      const Tensor expected = whole.fetch();
+      // A sample of elements against float64.
+      std::mt19937 generator(3);
+      for (int i = 0; i < 500; ++i) {
+        const std::int64_t row = static_cast<std::int64_t>(generator()) % rows_most;
+        std::int64_t column = static_cast<std::int64_t>(generator()) % out_features;
+        const std::int64_t at = column;
+        std::size_t part = 0;
+        while (column >= parts[part].rows) {
+          column -= parts[part++].rows;
+        }
+        double sum = part == 1 ? 0.0 : biases[part].at(0, column);
+        double magnitude = std::abs(sum);
+        for (std::int64_t k = 0; k < shape.in_features; ++k) {
+          const double product = double{in.at(row, k)} * from_bf16(to_bf16(parts[part].at(column, k)));
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        CHECK(std::abs(expected.at(row, at) - sum) <= 2e-6 * (magnitude + 1.0));
+      }
+      for (const std::int64_t rows : {1, 2, 8, 15, 16, 17, 33, 64, 65, 128, 129, 300}) {
+        if (rows > rows_most) {
+          continue;
+        }
+        const OnDevice out(*device, DType::kF32, rows, out_features);
+        device->linear(device_in.matrix().first_rows(rows), *weight, LinearEpilogue::kStore, out.matrix());
+        const Tensor got = out.fetch();
+        INFO(out_features << " x " << shape.in_features << ", " << rows << " rows");
+        CHECK(std::memcmp(got.bytes.data(), expected.bytes.data(), got.bytes.size()) == 0);
+      }
+      CHECK(device_report() == "");
+    }
+  }
+}
+
+TEST_CASE("row-wise operations are the CPU's") {
+  const auto device = open_device();
+  const auto cpu = make_backend(1);
+  const std::int64_t rows = device_is_emulated() ? 5 : 333;
+  for (const std::int64_t columns : {64, 250, 4096}) {
+    Tensor x = random_tensor(DType::kF32, rows, columns, 1);
+    const Tensor weight = random_tensor(DType::kF32, 1, columns, 2);
+    Tensor table = random_tensor(DType::kBF16, 50, columns, 3);
+    Tensor gate_up = random_tensor(DType::kF32, rows, 2 * columns, 4);
+    std::vector<TokenId> tokens;
+    std::vector<std::int32_t> picked;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      tokens.push_back(static_cast<TokenId>(i * 7 % 50));
+      picked.push_back(static_cast<std::int32_t>(i * 3 % rows));
+    }
+    const OnDevice device_x(*device, x);
+    const OnDevice device_weight(*device, weight);
+    const OnDevice device_table(*device, table);
+    const OnDevice device_gate_up(*device, gate_up);
+    const Buffer device_tokens = upload_words(*device, tokens);
+    const Buffer device_picked = upload_words(*device, picked);
+    const OnDevice out(*device, DType::kF32, rows, columns);
+    Tensor expected(DType::kF32, rows, columns);
+
+    device->embed({static_cast<const TokenId*>(device_tokens.data()), tokens.size()}, device_table.matrix(),
+                  out.matrix());
+    cpu->embed(tokens, table.matrix(), expected.matrix());
+    CHECK(out.fetch().bytes == expected.bytes);
+    device->gather_rows(device_x.matrix(), {static_cast<const std::int32_t*>(device_picked.data()), picked.size()},
+                        out.matrix());
+    cpu->gather_rows(x.matrix(), picked, expected.matrix());
+    CHECK(out.fetch().bytes == expected.bytes);
+    device->rms_norm(device_x.matrix(), device_weight.as<float>(), 1e-5F, out.matrix());
+    cpu->rms_norm(x.matrix(), reinterpret_cast<const float*>(weight.bytes.data()), 1e-5F, expected.matrix());
+    CHECK(largest_difference(out.fetch(), expected) < 2e-6);
+    device->swiglu(device_gate_up.matrix(), out.matrix());
+    cpu->swiglu(gate_up.matrix(), expected.matrix());
+    CHECK(largest_difference(out.fetch(), expected) < 2e-6);
+    CHECK(device_report() == "");
+  }
+}
+
+TEST_CASE("sampling draws the CPU's tokens") {
+  if (cpu::best_isa() == cpu::Isa::kGeneric) {
+    WARN("this CPU has no fused multiply-add: its weights differ from a GPU's in the last bit");
+    return;
+  }
+  const auto device = open_device();
+  const auto cpu = make_backend(1);
+  const std::int64_t rows = device_is_emulated() ? 6 : 256;
+  const std::int64_t vocab = device_is_emulated() ? 1531 : 128256;
+  Tensor logits = random_tensor(DType::kF32, rows, vocab, 8);
+  const std::vector<TokenCount> counts = {{3, 2}, {7, 0}, {static_cast<TokenId>(vocab - 1), 5}};
+  const std::vector<TokenBias> biases = {{5, 4.0F}, {11, -100.0F}};
+  std::vector<SamplingRow> requests(static_cast<std::size_t>(rows));
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    SamplingRow& row = requests[i];
+    row.temperature = i % 5 == 0 ? 0.0F : 0.4F + 0.1F * static_cast<float>(i % 7);
+    row.top_k = i % 3 == 0 ? 50 : 0;
+    row.top_p = i % 2 == 0 ? 0.9F : 1.0F;
+    row.min_p = i % 4 == 1 ? 0.02F : 0.0F;
+    row.seed = 1000 + i;
+    row.position = i * i;
+    row.top_logprobs = i % 6 == 2 ? 5 : -1;
+    if (i % 4 == 2) {
+      row.repetition_penalty = 1.2F;
+      row.counts = counts;
+      row.biases = biases;
+    }
+  }
+  const OnDevice device_logits(*device, logits);
+  std::vector<SamplingResult> got(requests.size());
+  std::vector<SamplingResult> expected(requests.size());
+  // From another thread, as the engine does.
+  std::thread([&] { device->sample(device_logits.matrix(), requests, got); }).join();
+  cpu->sample(logits.matrix(), requests, expected);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    INFO("row " << i);
+    CHECK(got[i].token == expected[i].token);
+    CHECK(got[i].rank == expected[i].rank);
+    CHECK(got[i].logprob == Approx(expected[i].logprob).margin(1e-4));
+    REQUIRE(got[i].top.size() == expected[i].top.size());
+    for (std::size_t k = 0; k < got[i].top.size(); ++k) {
+      CHECK(got[i].top[k].token == expected[i].top[k].token);
+    }
+  }
+  CHECK(device_report() == "");
+}
+
+TEST_CASE("a KV cache that attention cannot serve is refused with a reason") {
+  const auto device = open_device();
+  const KvGeometry good{.layers = 1, .key_heads = 1, .head_dim = 64, .page_size = 16, .pages = 2};
+  CHECK(device->make_kv_cache(good).ok());
+  CHECK(device->workers() > 0);
+  for (const KvGeometry& bad : {KvGeometry{1, 1, 12, 16, 2, DType::kBF16}, KvGeometry{1, 1, 64, 24, 2, DType::kBF16},
+                                KvGeometry{1, 1, 64, 16, 2, DType::kF32}}) {
+    CHECK(device->make_kv_cache(bad).status().code() == absl::StatusCode::kInvalidArgument);
+  }
+}
+
+}  // namespace
+}  // namespace coppice::kernels::test

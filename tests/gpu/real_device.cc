@@ -1,0 +1,24 @@
+// The tests of tests/gpu on the machine's GPU, through the shared object beside the test program.
+#include <catch2/catch.hpp>
+
+#include "kernels/cuda/load.h"
+#include "tests/gpu/device.h"
+
+namespace coppice::tests {
+
+std::unique_ptr<kernels::Backend> open_device() {
+  auto backend = kernels::cuda::load_cuda_backend({});
+  INFO(backend.status().ToString());
+  REQUIRE(backend.ok());
+  return *std::move(backend);
+}
+
+bool device_is_emulated() {
+  return false;
+}
+
+std::string device_report() {
+  return "";
+}
+
+}  // namespace coppice::tests
