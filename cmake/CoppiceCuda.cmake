@@ -18,9 +18,9 @@ if(COPPICE_CUDA STREQUAL "ON" OR (COPPICE_CUDA STREQUAL "AUTO" AND NOT COPPICE_S
 endif()
 
 if(COPPICE_WITH_CUDA)
-  # Machine code for A100 and H100/H200, and PTX that the driver of a later chip translates.
+  # Machine code for A100 and H100/H200, and PTX of the first that the driver of any other chip translates.
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 90-virtual)
+    set(CMAKE_CUDA_ARCHITECTURES 80 90a-real)
   endif()
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   if(NOT CMAKE_CUDA_HOST_COMPILER)

@@ -4,7 +4,6 @@
 #include <thread>
 
 #include "tests/gpu/device.h"
-#include "tests/simt/device_matrix.h"
 #include "tests/unit/kernels/kernel_support.h"
 
 namespace coppice::kernels::test {

@@ -48,18 +48,4 @@ class DeviceMatrix {
   simt::Buffer<std::byte> buffer_;
 };
 
-// The largest |a - b| over max(1, |b|).
-inline double largest_difference(const Tensor& a, const Tensor& b) {
-  double largest = 0;
-  for (std::int64_t row = 0; row < a.rows; ++row) {
-    for (std::int64_t column = 0; column < a.columns; ++column) {
-      const double x = a.at(row, column);
-      const double y = b.at(row, column);
-      const double difference = std::abs(x - y) / std::max(1.0, std::abs(y));
-      largest = difference <= largest ? largest : difference;  // a NaN stays
-    }
-  }
-  return largest;
-}
-
 }  // namespace coppice::kernels::test

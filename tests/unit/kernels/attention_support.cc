@@ -142,9 +142,8 @@ TestStep random_tree(const TreeShape& shape, std::int32_t page_size, std::mt1993
 
 AttentionBench::AttentionBench(const Options& options, std::int32_t pages, std::int32_t page_size, std::int32_t rows)
     : options_(options), rows_(rows) {
-  auto backend = cpu::make_cpu_backend({options.threads, options.isa});
-  COPPICE_CHECK(backend.ok(), "backend");
-  backend_ = std::move(backend).value();
+  backend_ =
+      options.open_backend ? options.open_backend() : cpu::make_cpu_backend({options.threads, options.isa}).value();
   auto cache =
       backend_->make_kv_cache({2, options.key_heads, options.head_dim, page_size, std::max(pages, 1), options.dtype});
   COPPICE_CHECK(cache.ok(), "cache");
@@ -165,15 +164,16 @@ void AttentionBench::upload_query() {
   COPPICE_CHECK(memory.ok(), "query");
   query_memory_ = std::move(memory).value();
   if (options_.dtype == DType::kF32) {
-    std::memcpy(query_memory_.data(), query_.data(), query_.size() * sizeof(float));
+    backend_->upload(query_.data(), query_memory_.data(), query_.size() * sizeof(float));
     return;
   }
-  auto* halves = static_cast<std::uint16_t*>(query_memory_.data());
+  std::vector<std::uint16_t> halves(query_.size());
   for (std::size_t i = 0; i < query_.size(); ++i) {
     std::uint32_t bits;
     std::memcpy(&bits, &query_[i], sizeof bits);
     halves[i] = static_cast<std::uint16_t>(bits >> 16);
   }
+  backend_->upload(halves.data(), query_memory_.data(), halves.size() * sizeof(std::uint16_t));
 }
 
 std::size_t AttentionBench::index(KvSlot slot, std::int32_t head, std::int32_t dim) const {
@@ -224,13 +224,18 @@ void AttentionBench::store(std::int32_t layer, const std::vector<KvSlot>& slots,
       std::copy_n(values.data() + (begin + i) * width, width, row + width);
     }
     auto unused = backend_->allocate(count * query_width * 4);
-    COPPICE_CHECK(unused.ok(), "query");
-    const std::vector<std::int32_t> positions(count, 0);
+    auto numbers = backend_->allocate(qkv.size() * sizeof(float));
+    auto places = backend_->allocate(2 * count * sizeof(std::int32_t));  // positions, all 0; slots
+    COPPICE_CHECK(unused.ok() && numbers.ok() && places.ok(), "memory");
+    backend_->upload(qkv.data(), numbers->data(), qkv.size() * sizeof(float));
+    const auto* positions = static_cast<const std::int32_t*>(places->data());
+    backend_->upload(slots.data() + begin, static_cast<KvSlot*>(places->data()) + count, count * sizeof(KvSlot));
     const auto rows = static_cast<std::int64_t>(count);
     const auto columns = static_cast<std::int64_t>(query_width + 2 * width);
-    backend_->rope_and_store({qkv.data(), DType::kF32, rows, columns, columns}, positions,
-                             std::span(slots).subspan(begin, count), parameters, *cache_, layer,
+    backend_->rope_and_store(numbers->matrix(DType::kF32, rows, columns), {positions, count},
+                             {positions + count, count}, parameters, *cache_, layer,
                              unused->matrix(options_.dtype, rows, static_cast<std::int64_t>(query_width)));
+    backend_->synchronize();
   }
 }
 
@@ -251,7 +256,7 @@ PlanOptions AttentionBench::plan_options(const TestStep& step) const {
   options.page_size = step.page_size;
   options.group_size = options_.query_heads / options_.key_heads;
   options.key_heads = options_.key_heads;
-  options.workers = options_.threads;
+  options.workers = options_.open_backend ? backend_->workers() : options_.threads;
   return options;
 }
 
@@ -266,7 +271,8 @@ std::vector<float> AttentionBench::run(const AttentionPlan& plan, DType out_dtyp
   const auto numbers = static_cast<std::size_t>(plan.row_count * columns);
   auto out = backend_->allocate(numbers * dtype_bytes(out_dtype) + 64);
   COPPICE_CHECK(out.ok(), "out");
-  std::memset(out->data(), 0xFF, numbers * dtype_bytes(out_dtype));  // NaN
+  const std::vector<std::uint8_t> poison(numbers * dtype_bytes(out_dtype), 0xFF);  // NaN
+  backend_->upload(poison.data(), out->data(), poison.size());
   Matrix query = query_memory_.matrix(options_.dtype, plan.row_count, columns);
   query.data = static_cast<std::uint8_t*>(query.data) +
                static_cast<std::size_t>(first_row * columns) * dtype_bytes(options_.dtype);
@@ -274,10 +280,11 @@ std::vector<float> AttentionBench::run(const AttentionPlan& plan, DType out_dtyp
   backend_->attention(plan, parameters, query, *cache_, 1, out->matrix(out_dtype, plan.row_count, columns));
   std::vector<float> result(numbers);
   if (out_dtype == DType::kF32) {
-    std::memcpy(result.data(), out->data(), result.size() * sizeof(float));
+    backend_->download(out->data(), result.data(), result.size() * sizeof(float));
     return result;
   }
-  const auto* halves = static_cast<const std::uint16_t*>(out->data());
+  std::vector<std::uint16_t> halves(numbers);
+  backend_->download(out->data(), halves.data(), halves.size() * sizeof(std::uint16_t));
   for (std::size_t i = 0; i < result.size(); ++i) {
     const std::uint32_t bits = static_cast<std::uint32_t>(halves[i]) << 16;
     std::memcpy(&result[i], &bits, sizeof bits);

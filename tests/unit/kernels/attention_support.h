@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <random>
 #include <vector>
@@ -66,7 +67,8 @@ class AttentionBench {
     int threads = 2;
     cpu::Isa isa = cpu::best_isa();
     std::uint64_t seed = 1;
-    double spread = 1.0;  // of Q and K: large makes the softmax sharp
+    double spread = 1.0;                                          // of Q and K: large makes the softmax sharp
+    std::function<std::unique_ptr<Backend>()> open_backend = {};  // empty: the CPU's, with threads and isa
   };
   AttentionBench(const Options& options, std::int32_t pages, std::int32_t page_size, std::int32_t rows);
 

@@ -1,6 +1,7 @@
 // What the tests of kernels share: numbers of every type, random data, backends, and the one table of tolerances.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -105,6 +106,20 @@ inline Tensor random_tensor(DType dtype, std::int64_t rows, std::int64_t columns
     }
   }
   return tensor;
+}
+
+// The largest |a - b| over max(1, |b|).
+inline double largest_difference(const Tensor& a, const Tensor& b) {
+  double largest = 0;
+  for (std::int64_t row = 0; row < a.rows; ++row) {
+    for (std::int64_t column = 0; column < a.columns; ++column) {
+      const double x = a.at(row, column);
+      const double y = b.at(row, column);
+      const double difference = std::abs(x - y) / std::max(1.0, std::abs(y));
+      largest = difference <= largest ? largest : difference;  // a NaN stays
+    }
+  }
+  return largest;
 }
 
 inline std::unique_ptr<Backend> make_backend(int threads, cpu::Isa isa = cpu::best_isa()) {
