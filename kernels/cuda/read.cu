@@ -6,8 +6,6 @@
 
 namespace coppice::kernels::cuda {
 
-namespace {
-
 struct ReadKernel {
   static constexpr std::int32_t kThreadsMax = 512;
   static constexpr std::int32_t kBlocksPerMultiprocessor = 2;
@@ -44,8 +42,6 @@ struct ReadKernel {
     atomic_add(params.sums + block_index(), sum);
   }
 };
-
-}  // namespace
 
 int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, void* stream) {
   const ReadKernel::Params params{.data = static_cast<const ReadKernel::Words*>(data),
