@@ -128,7 +128,6 @@ Evaluator::FlowResult Evaluator::run_loop(const ForStatement& statement, LoopSta
     if (!more) {
       return Flow::kNormal;
     }
-    *iterated = true;
     if (scope == nullptr || scope->captured) {
       COPPICE_ASSIGN_OR_RETURN(scope, new_scope(outer));
     }
@@ -141,6 +140,9 @@ Evaluator::FlowResult Evaluator::run_loop(const ForStatement& statement, LoopSta
     COPPICE_ASSIGN_OR_RETURN(Flow flow, execute_in_scope(statement.body, scope));
     if (flow == Flow::kBreak) {
       return Flow::kNormal;
+    }
+    if (flow == Flow::kNormal) {
+      *iterated = true;  // as jinja2: a body that was left by continue or break does not count
     }
   }
 }

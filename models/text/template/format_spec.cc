@@ -102,7 +102,7 @@ std::string plain_digits(double magnitude, int precision, bool alternate) {
   const std::string scientific = real_digits(magnitude, 'e', precision - 1, alternate);
   const std::size_t mark = scientific.find('e');
   const int exponent = std::atoi(scientific.c_str() + mark + 1);
-  if (exponent < precision - 1 || magnitude == 0.0) {
+  if (exponent < precision - 1) {
     const std::string digits = real_digits(magnitude, 'g', precision, alternate);
     const bool whole = digits.find_first_of(".e") == std::string::npos;
     return whole ? digits + ".0" : digits;
