@@ -22,8 +22,8 @@
 #include "base/status_macros.h"
 #include "engine/engine_thread.h"
 #include "server/cli/command.h"
-#include "server/generation_defaults.h"
 #include "server/grpc/grpc_door.h"
+#include "server/host_setup.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
 #include "server/learnt_keeper.h"
@@ -42,7 +42,6 @@ constexpr milliseconds kWatchPeriod{250};
 constexpr milliseconds kDrainPoll{10};
 constexpr std::chrono::seconds kStuckAfter{60};    // work waits and no step ends for so long: not ready
 constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
-constexpr std::int64_t kTokenBytesMargin = 4;      // normalisation may shrink text before it is tokenised
 constexpr std::size_t kCorpusBytesPerToken = 200;  // at most half of the memory for past outputs goes to corpora
 
 constexpr milliseconds kLastSavePatience{10000};
@@ -96,49 +95,6 @@ absl::StatusOr<std::string> read_pem(const char* flag, const std::string& path) 
     return absl::InvalidArgumentError(fmt::format("{} {}: cannot be read", flag, path));
   }
   return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-}
-
-std::int64_t longest_token(const text::Tokenizer& tokenizer) {
-  std::size_t longest = 1;
-  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
-    longest = std::max(longest, tokenizer.token_bytes(id).size());
-  }
-  return static_cast<std::int64_t>(longest);
-}
-
-// Everything of the host that is text.
-absl::Status load_text(const std::filesystem::path& folder, ModelHost& host) {
-  COPPICE_ASSIGN_OR_RETURN(host.tokenizer, text::load_tokenizer(folder));
-  COPPICE_ASSIGN_OR_RETURN(const text::TokenizerConfig config, text::load_tokenizer_config(folder));
-  COPPICE_ASSIGN_OR_RETURN(host.defaults, load_generation_defaults(folder));
-  const std::optional<std::string_view> source = config.chat_template();
-  if (!source) {
-    spdlog::info("the model has no chat template: /v1/chat/completions will refuse");
-    return absl::OkStatus();
-  }
-  absl::StatusOr<std::unique_ptr<ChatPrompter>> prompter = ChatPrompter::create(*source, config, *host.tokenizer);
-  if (prompter.ok()) {
-    host.prompter = *std::move(prompter);
-  } else {
-    spdlog::warn("{}; /v1/chat/completions will refuse", std::string(prompter.status().message()));
-  }
-  return absl::OkStatus();
-}
-
-void derive_request_limits(const ServeOptions& options, const models::ModelConfig& config, ModelHost& host) {
-  openai::RequestLimits& limits = host.request_limits;
-  limits.body_bytes_max = options.body_bytes_max;
-  limits.vocab = config.vocab;
-  limits.model_tokens_max = host.engine_limits.model_tokens_max;
-  limits.token_bytes_max = longest_token(*host.tokenizer) * kTokenBytesMargin;
-  limits.choices_max = host.engine_limits.choices_max;
-  limits.top_logprobs_max = host.engine_limits.top_logprobs_max;
-  limits.logit_bias_max = host.engine_limits.logit_bias_max;
-  limits.stop_tokens_max = host.engine_limits.stop_tokens_max;
-  if (host.tokenizer->vocab_size() > config.vocab) {
-    spdlog::warn("the tokenizer has {} tokens, the model {}: text with the others will be refused",
-                 host.tokenizer->vocab_size(), config.vocab);
-  }
 }
 
 // Tells vocabularies apart whose ids stand for other bytes.
@@ -205,7 +161,7 @@ absl::Status App::start() {
   host_.engine_limits = model_.limits;
   host_.metrics = &state_.metrics;
   host_.request_timeout = to_milliseconds(options_.request_timeout_s);
-  derive_request_limits(options_, model_.config, host_);
+  derive_request_limits(options_.body_bytes_max, model_.config, host_);
   COPPICE_RETURN_IF_ERROR(open_corpora());
   COPPICE_RETURN_IF_ERROR(open_learnt());
   engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);

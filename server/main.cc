@@ -42,6 +42,7 @@ int run_program(int argument_count, char** arguments) {
   Run run;
   add_serve_command(program, run);
   add_generate_command(program, run);
+  add_batch_command(program, run);
   add_bench_commands(program, run);
   add_inspect_command(program, run);
   add_tokenize_command(program, run);

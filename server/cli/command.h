@@ -25,6 +25,7 @@ void add_serve_command(CLI::App& program, Run& run);
 void add_generate_command(CLI::App& program, Run& run);
 void add_inspect_command(CLI::App& program, Run& run);
 void add_tokenize_command(CLI::App& program, Run& run);
+void add_batch_command(CLI::App& program, Run& run);
 void add_bench_commands(CLI::App& program, Run& run);
 
 // Flags of an OptionTable on a CLI command: each row becomes --NAME, kept as text until apply().

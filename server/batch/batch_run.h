@@ -1,0 +1,56 @@
+// BatchRun: requests of a file through the engine in this thread, the same sessions that serve HTTP doing the work.
+// Requests go in sorted by prompt, so that those with a prefix in common run together and compute it once.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/batch/batch_file.h"
+#include "server/model_host.h"
+#include "server/session_hub.h"
+
+namespace coppice::server {
+
+struct BatchCounts {
+  std::size_t answered = 0;  // 200
+  std::size_t refused = 0;   // any other status, and lines that could not be read
+  std::size_t skipped = 0;   // had an answer already
+};
+
+// Owner and thread: the command's. The host's engine has no other thread.
+class BatchRun {
+ public:
+  // progress(done, total) after every answer; may be empty.
+  BatchRun(const ModelHost& host, BatchOutput& output, std::function<void(std::size_t, std::size_t)> progress);
+
+  ~BatchRun();
+  BatchRun(const BatchRun&) = delete;
+  BatchRun& operator=(const BatchRun&) = delete;
+
+  // Every line gets one line of output. ERRORS: Internal when the output cannot be written.
+  absl::Status run(std::vector<BatchLine> lines);
+  const BatchCounts& counts() const { return counts_; }
+
+ private:
+  class Job;
+
+  openai::Result<openai::GenerationRequest> parse(const BatchLine& line) const;
+  bool start(const BatchLine& line);
+  void finish(const BatchLine& line, int status, std::string_view body);
+  void finish(const BatchLine& line, const openai::ApiError& error);
+
+  const ModelHost& host_;
+  BatchOutput& output_;
+  const std::function<void(std::size_t, std::size_t)> progress_;
+  SessionHub hub_;
+  std::vector<std::unique_ptr<Job>> jobs_;
+  absl::Status write_status_;
+  std::size_t total_ = 0;
+  BatchCounts counts_;
+};
+
+}  // namespace coppice::server
