@@ -20,7 +20,7 @@ class RunningServer:
     """Owner: a fixture. `with RunningServer(binary, "demo", "--max-running", "4") as server:`"""
 
     def __init__(self, binary, model, *flags):
-        small = ["--kv-memory", "64MiB"]  # tests share their machine
+        small = [] if "--kv-memory" in flags else ["--kv-memory", "64MiB"]  # tests share their machine
         self.command = [str(binary), "serve", str(model), "--port", "0", "--grpc-port", "0", *small, *flags]
         self.log = []
         self.terminated = False
