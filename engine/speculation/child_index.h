@@ -58,14 +58,24 @@ class ChildIndex {
     slot->node = replacement;
   }
 
+  // For many look-ups at once: first all slots are fetched, then what they name is, then they are read.
   void prefetch(std::uint32_t hash) const {
     if (table_.capacity != 0) {
       __builtin_prefetch(&table_.slots.get()[home(table_, hash)]);
     }
   }
+  // The node that find() would look at first, or kNone: a hint.
+  std::uint32_t first(std::uint32_t hash) const {
+    if (table_.capacity == 0) {
+      return kNone;
+    }
+    const Slot& slot = table_.slots.get()[home(table_, hash)];
+    return slot.hash == hash && slot.node != kGone ? slot.node : kNone;
+  }
 
   std::size_t size() const { return live_; }
-  std::size_t bytes() const { return (table_.capacity + old_.capacity) * sizeof(Slot); }
+  // Without the part that is on its way out while the index grows.
+  std::size_t bytes() const { return table_.capacity * sizeof(Slot); }
 
  private:
   static constexpr std::uint32_t kGone = 0xFFFFFFFFU;  // was there: probing goes on

@@ -9,14 +9,24 @@ namespace coppice::engine {
 namespace {
 
 constexpr float kProbabilityMin = 0.002F;
-constexpr float kCellMemory = 200;  // outcomes after which old ones fade
+constexpr int kCellMemory = 200;  // outcomes after which old ones fade
 constexpr float kMixerRate = 0.005F;
 constexpr float kTokenWeight = 0.15F;  // of a token's expert, at first
 constexpr std::size_t kStretchSteps = 4096;
 constexpr float kMixerRateFirst = 0.08F;
 
+// ln(p / (1 - p)) from a table: it is asked for several times a token.
+std::vector<float> make_stretch_table() {
+  std::vector<float> table(kStretchSteps);
+  for (std::size_t i = 0; i < kStretchSteps; ++i) {
+    const float probability = (static_cast<float>(i) + 0.5F) / kStretchSteps;
+    table[i] = std::log(probability / (1 - probability));
+  }
+  return table;
+}
 float stretch(float probability) {
-  return std::log(probability / (1 - probability));
+  static const std::vector<float> table = make_stretch_table();
+  return table[static_cast<std::size_t>(probability * kStretchSteps)];
 }
 float squash(float stretched) {
   return 1 / (1 + std::exp(-stretched));
@@ -54,6 +64,12 @@ std::size_t belief_of(const std::array<MatchView, kMatchExperts>& views) {
 
 }  // namespace
 
+void DraftModel::Cell::set(float value) {
+  value = std::clamp(value, kProbabilityMin, 1 - kProbabilityMin);
+  probability = static_cast<std::uint16_t>(std::lround(value * 65536));
+  stretched = stretch(value);
+}
+
 DraftModel::DraftModel() : cells_(kCells), mixers_(kMixers) {
   static constexpr float kFollowedTypical[kFollowed] = {1, 2, 4, 7, 14, 28, 60};
   static constexpr float kLengthTypical[kLengths] = {1, 2, 3, 4, 6, 8, 11, 15, 20, 28, 40, 60};
@@ -63,12 +79,10 @@ DraftModel::DraftModel() : cells_(kCells), mixers_(kMixers) {
     const float length = kLengthTypical[i / (kAges * 2 * kShares * kFollowed) % kLengths];
     const float frequency = share == 0 ? 0 : share == 7 ? 1 : (static_cast<float>(share) - 0.5F) / 6;
     const float trust = kFollowedTypical[followed] / (kFollowedTypical[followed] + 0.7F) * length / (length + 0.7F);
-    cells_[i].probability = std::clamp(frequency * trust, 0.02F, 0.97F);
-    cells_[i].stretched = stretch(cells_[i].probability);
+    cells_[i].set(std::clamp(frequency * trust, 0.02F, 0.97F));
   }
   for (std::size_t i = kMatchCells; i < kCells; ++i) {
-    cells_[i].probability = std::clamp(static_cast<float>(i % 8) / 8, 0.05F, 0.95F);
-    cells_[i].stretched = stretch(cells_[i].probability);
+    cells_[i].set(std::clamp(static_cast<float>(i % 8) / 8, 0.05F, 0.95F));
   }
   for (std::size_t i = 0; i < kMixers; ++i) {
     const int experts = std::popcount(i / kConfidences);
@@ -128,10 +142,9 @@ void DraftModel::learn(const ExpertOpinion& opinion, bool followed) {
     }
     Cell& cell = cells_[opinion.cells[i]];
     mixer.weights[i] += step * cell.stretched;
-    cell.seen = std::min(cell.seen + 1, kCellMemory);
-    cell.probability += (truth - cell.probability) / (cell.seen + 3);  // 3: how much the first guess weighs
-    cell.probability = std::clamp(cell.probability, kProbabilityMin, 1 - kProbabilityMin);
-    cell.stretched = stretch(cell.probability);
+    cell.seen = static_cast<std::uint16_t>(std::min(cell.seen + 1, kCellMemory));
+    // 3: how much the first guess weighs.
+    cell.set(cell.value() + (truth - cell.value()) / static_cast<float>(cell.seen + 3));
   }
 }
 

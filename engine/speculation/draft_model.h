@@ -65,10 +65,12 @@ class DraftModel {
   static constexpr std::size_t kCells = kMatchCells + 2 * kTokens * kBeliefs;
   static constexpr std::size_t kMixers = (std::size_t{1} << kMatchExperts) * kConfidences;
 
-  struct Cell {
-    float probability = 0;
-    float stretched = 0;  // ln(p / (1 - p))
-    float seen = 0;
+  struct Cell {                     // 8 bytes: a cache line holds all that similar situations know
+    float stretched = 0;            // ln(p / (1 - p))
+    std::uint16_t probability = 0;  // in 65536ths
+    std::uint16_t seen = 0;
+    void set(float value);
+    float value() const { return static_cast<float>(probability) / 65536; }
   };
   struct Mixer {
     std::array<float, kExperts> weights{};

@@ -75,6 +75,9 @@ void SuffixTree::enter_token(SequenceId sequence) {
   ++token_count_;
   ++nodes_[kRoot].count;
   live.ring[at & ring_mask_] = {kRoot, at & 0xFFFFFF, 0, kNoRider, kNoRider};
+  if (at - live.first > 1) {
+    fetch_followers(live, at, token);
+  }
   std::uint32_t first = at + 1;  // of those that stay active
   for (std::uint32_t start = live.first; start <= at; ++start) {
     Active& active = live.ring[start & ring_mask_];
@@ -84,6 +87,25 @@ void SuffixTree::enter_token(SequenceId sequence) {
     }
   }
   live.first = first;
+}
+
+// Where the suffixes will look for their next nodes is fetched for all of them at once, rather than one after the
+// other.
+void SuffixTree::fetch_followers(const Live& live, std::uint32_t end, TokenId token) const {
+  for (const bool is_slot_there : {false, true}) {
+    for (std::uint32_t start = live.first; start <= end; ++start) {
+      const Active& active = live.ring[start & ring_mask_];
+      if (active.node == kNoNode || active.depth != nodes_[active.node].depth) {
+        continue;
+      }
+      const std::uint32_t hash = ChildIndex::hash(active.node, token);
+      if (!is_slot_there) {
+        index_.prefetch(hash);
+      } else if (const NodeId next = index_.first(hash); next != kNoNode) {
+        __builtin_prefetch(&nodes_[next]);
+      }
+    }
+  }
 }
 
 void SuffixTree::advance(std::uint32_t rider, TokenId token) {

@@ -153,7 +153,8 @@ class SuffixTree {
   std::int32_t depth() const { return static_cast<std::int32_t>(depth_); }
   std::size_t nodes() const { return nodes_.size() - 1 - free_node_count_; }
   std::size_t tokens() const { return token_count_; }
-  // Memory in use: nodes, index, text, state of growing sequences.
+  // Memory in use: nodes, index, text, state of growing sequences. While the index grows it takes more, at most a
+  // fifth, which is not counted, lest each growth drive out what it will have room for.
   std::size_t bytes() const;
   // Frees a part of a tree that is of no use from then on; true while there is more. So a large one goes without a
   // pause.
@@ -195,6 +196,7 @@ class SuffixTree {
   SequenceId sequence_of(std::uint32_t rider) const { return lives_[rider >> ring_bits_]->sequence; }
 
   void enter_token(SequenceId sequence);
+  void fetch_followers(const Live& live, std::uint32_t end, TokenId token) const;
   void advance(std::uint32_t rider, TokenId token);
   void leave_node(std::uint32_t rider, TokenId token);
   void reach_end(std::uint32_t rider, NodeId node);
