@@ -77,7 +77,7 @@ void BlendedDraft::find_experts(std::span<const DraftSource> sources) {
     const std::size_t end = (s + 1) * kExpertsPerTree;
     std::size_t next = s * kExpertsPerTree;
     std::uint32_t count_last = 0;
-    tree.visit_matches(sources[s].sequence, [&](SuffixTree::Place place) {
+    sources[s].visit_matches([&](SuffixTree::Place place) {
       const std::uint32_t count = tree.followed_count(place, kChildrenMax);
       if (count > count_last) {
         if (next == end) {

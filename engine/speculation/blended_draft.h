@@ -44,7 +44,7 @@ class DraftTrace {
 class BlendedDraft {
  public:
   // Fills the empty `tree` with at most `draft_max` nodes, none below `survival_min`, and `trace` with what they were
-  // made of. At most kExpertTrees sources: the sequence's own tree, then the shared one.
+  // made of. At most kExpertTrees sources: the sequence's own tree, its tenant's, everyone's.
   void propose(const DraftModel& model, std::span<const DraftSource> sources, std::int32_t draft_max,
                float survival_min, DraftTrace& trace, DraftTree& tree);
   // Tokens that a draft may follow a match before it meets the trees' depth limit: of equally often followed matches,

@@ -122,8 +122,9 @@ ExpertOpinion DraftModel::judge(const std::array<MatchView, kMatchExperts>& view
   opinion.present = static_cast<std::uint16_t>(opinion.present | 3U << kMatchExperts);
   const Mixer& mixer = mixers_[opinion.mixer];
   float sum = mixer.bias;
-  for (std::size_t i = 0; i < kExperts; ++i) {
-    sum += (opinion.present >> i & 1) != 0 ? mixer.weights[i] * cells_[opinion.cells[i]].stretched : 0;
+  for (unsigned present = opinion.present; present != 0; present &= present - 1) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(present));
+    sum += mixer.weights[i] * cells_[opinion.cells[i]].stretched;
   }
   opinion.probability = std::clamp(squash(sum), kProbabilityMin, 1 - kProbabilityMin);
   return opinion;

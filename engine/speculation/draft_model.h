@@ -21,7 +21,7 @@
 namespace coppice::engine {
 
 inline constexpr std::size_t kExpertsPerTree = 3;
-inline constexpr std::size_t kExpertTrees = 2;
+inline constexpr std::size_t kExpertTrees = 3;
 inline constexpr std::uint32_t kAges = 4;
 inline constexpr std::size_t kMatchExperts = kExpertsPerTree * kExpertTrees;
 inline constexpr std::size_t kExperts = kMatchExperts + 2;  // and one each for the token guessed and the one before it

@@ -16,7 +16,7 @@ void PublishedDraft::propose(std::span<const DraftSource> sources, const Publish
   float best = 0;
   std::uint32_t best_length = 0;
   for (const DraftSource& source : sources) {
-    source.tree->visit_matches(source.sequence, [&](SuffixTree::Place place) {
+    source.visit_matches([&](SuffixTree::Place place) {
       const auto by_length = static_cast<std::int32_t>(std::floor(options.alpha * place.depth + 1e-6));
       const float score = expand(*source.tree, place, options, std::min(draft_max, by_length));
       if (score > best || (score == best && score > 0 && place.depth > best_length)) {

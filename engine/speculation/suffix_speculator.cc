@@ -13,6 +13,7 @@ namespace {
 
 // Chunks of ended sequences' trees that are freed with each observation.
 constexpr int kDissolvePerCall = 2;
+constexpr std::size_t kVictimsLookedAt = 32;
 // How sure one is that an output starts with the predicted one, and goes on as it.
 constexpr float kPredictionSurvival = 0.9F;
 constexpr std::size_t kPredictionStart = 32;
@@ -30,11 +31,6 @@ SuffixSpeculator::Tenant& SuffixSpeculator::tenant_of(std::string_view name) {
   auto found = tenants_.find(key);
   if (found == tenants_.end()) {
     found = tenants_.emplace(std::string(key), std::make_unique<Tenant>(options_.depth)).first;
-    for (const auto& [library_key, library] : libraries_) {
-      for (const SharedText& text : library->texts) {
-        feed(*found->second, library.get(), text);
-      }
-    }
   }
   return *found->second;
 }
@@ -78,15 +74,44 @@ void SuffixSpeculator::observe(SequenceSlot slot, TokenSource source, std::span<
     for (const TokenId token : tokens) {
       state.trace.learn(model_, token);
     }
+    advance_ghost(state, tokens);
     enter_prompt_tail(state);
     state.tenant->tree.push(state.shared_sequence, tokens);
     state.tenant->tree.enter(state.shared_sequence, tokens.size());
     account(*state.tenant);
     evict(tokens.size() * kEvictPerToken);
   }
+  if (source != TokenSource::kOutput) {
+    state.ghost_version = 0;  // what the ghost has not seen it is shown again
+  }
   state.own->push(state.own_sequence, tokens);
   state.own->enter(state.own_sequence, tokens.size());
   dissolve_some();
+}
+
+void SuffixSpeculator::advance_ghost(State& state, std::span<const TokenId> tokens) const {
+  if (everyone_ == nullptr || state.ghost_version != everyone_version_) {
+    return;
+  }
+  for (const TokenId token : tokens) {
+    state.ghost.advance(everyone_->tree, token);
+  }
+}
+
+// Everyone's corpora are no source while they change: a ghost would have to be made anew at each step.
+std::span<const DraftSource> SuffixSpeculator::sources_of(State& state) {
+  sources_ = {{{state.own.get(), state.own_sequence}, {&state.tenant->tree, state.shared_sequence}, {}}};
+  if (everyone_ == nullptr || everyone_->users > 0 || everyone_->tree.tokens() == 0) {
+    return std::span<const DraftSource>(sources_).first(2);
+  }
+  if (state.ghost_version != everyone_version_) {
+    state.ghost_version = everyone_version_;
+    state.ghost.clear();
+    const std::span<const TokenId> text = state.own->text(state.own_sequence);
+    advance_ghost(state, text.last(std::min(text.size(), static_cast<std::size_t>(options_.depth))));
+  }
+  sources_[2] = {&everyone_->tree, 0, &state.ghost};
+  return sources_;
 }
 
 void SuffixSpeculator::enter_prompt_tail(State& state) {
@@ -112,8 +137,7 @@ void SuffixSpeculator::propose(SequenceSlot slot, std::int32_t draft_max, float 
     return;
   }
   enter_prompt_tail(state);
-  const std::array<DraftSource, 2> sources{
-      {{state.own.get(), state.own_sequence}, {&state.tenant->tree, state.shared_sequence}}};
+  const std::span<const DraftSource> sources = sources_of(state);
   if (options_.scoring == DraftScoring::kPublished) {
     published_.propose(sources, options_.published, draft_max, survival_min, tree);
   } else {
@@ -143,15 +167,26 @@ void SuffixSpeculator::account(Tenant& tenant) {
   bytes_ += tenant.bytes;
 }
 
-// While the trees are too large: the oldest output of the tenant that has most, a part at a time.
+// The tenant that has most, of some: there may be very many tenants, and the next call looks at others.
+SuffixSpeculator::Tenant* SuffixSpeculator::choose_victim() {
+  Tenant* victim = nullptr;
+  auto at = tenants_.upper_bound(victim_after_);
+  for (std::size_t looked = 0; looked < std::min(kVictimsLookedAt, tenants_.size()); ++looked) {
+    at = at == tenants_.end() ? tenants_.begin() : at;
+    if (!at->second->finished.empty() && (victim == nullptr || at->second->bytes > victim->bytes)) {
+      victim = at->second.get();
+    }
+    victim_after_ = at->first;
+    ++at;
+  }
+  return victim;
+}
+
+// While the trees are too large: the oldest output of a tenant that has much, a part at a time.
 void SuffixSpeculator::evict(std::size_t suffixes_max) {
   while (suffixes_max > 0) {
     if (evicting_ == nullptr && bytes_ > options_.memory_bytes) {
-      for (const auto& [name, tenant] : tenants_) {
-        if (!tenant->finished.empty() && (evicting_ == nullptr || tenant->bytes > evicting_->bytes)) {
-          evicting_ = tenant.get();
-        }
-      }
+      evicting_ = choose_victim();
     }
     if (evicting_ == nullptr) {
       return;
@@ -179,7 +214,7 @@ void SuffixSpeculator::dissolve_some() {
 }
 
 std::size_t SuffixSpeculator::tokens() const {
-  std::size_t sum = 0;
+  std::size_t sum = everyone_ == nullptr ? 0 : everyone_->tree.tokens();
   for (const auto& [name, tenant] : tenants_) {
     sum += tenant->tree.tokens();
   }

@@ -1,8 +1,10 @@
 // SuffixSpeculator: drafts from suffix trees. Each sequence has a tree of its own (predicted output, prompt, output);
 // each tenant has one of all its outputs, finished and running, each behind the last few tokens of its prompt, so that
-// nothing of one tenant's text shows in what another is guessed, not even by timing.
+// nothing of one tenant's text shows in what another is guessed, not even by timing. Corpora that are everyone's are a
+// third tree, which sequences are matched with but not entered in.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -75,23 +77,30 @@ class SuffixSpeculator final : public Speculator {
   Tenant& tenant_of(std::string_view name);
   static void enter_prompt_tail(State& state);
   void account(Tenant& tenant);
+  Tenant* choose_victim();
   void evict(std::size_t suffixes_max);
   void forget_tenant(Tenant* tenant);
   void feed(Tenant& tenant, Library* library, const SharedText& text);
   std::size_t feed_some(std::size_t tokens_max);
   std::size_t discard_some(std::size_t tokens_max);
   void capture_some();
+  void advance_ghost(State& state, std::span<const TokenId> tokens) const;
+  std::span<const DraftSource> sources_of(State& state);
   static LibraryKey key_of(const Corpus& corpus);
   void dissolve_some();
 
   const SuffixSpeculatorOptions options_;
   std::map<std::string, std::unique_ptr<Tenant>, std::less<>> tenants_;
+  std::unique_ptr<Tenant> everyone_;    // corpora for all tenants: read by all, written by no request
+  std::uint64_t everyone_version_ = 1;  // changes with its tree
+  std::array<DraftSource, kExpertTrees> sources_;
   std::vector<std::unique_ptr<State>> states_;                       // by slot
   std::vector<std::unique_ptr<SuffixTree>> dissolving_;              // ended sequences' own trees
   std::map<LibraryKey, std::unique_ptr<Library>> libraries_;         // corpora by name
   std::deque<Feed> feeds_;                                           // texts that wait to be entered
   std::deque<std::pair<Tenant*, SuffixTree::SequenceId>> discards_;  // that wait to be taken out
   Tenant* evicting_ = nullptr;                                       // whose oldest output is partly out
+  std::string victim_after_;  // the last tenant that was looked at for that
   // The copy that begin_capture() asked for: complete up to output `captured_` of tenant `capturing_tenant_`.
   bool capturing_ = false;
   std::string capturing_tenant_;

@@ -23,18 +23,13 @@ void SuffixSpeculator::learn(Corpus&& corpus) {
   std::unique_ptr<Library>& library = libraries_[key_of(corpus)];
   if (library == nullptr) {
     library = std::make_unique<Library>();
-    library->everyones = corpus.everyones;
   }
+  if (corpus.everyones && everyone_ == nullptr) {
+    everyone_ = std::make_unique<Tenant>(options_.depth);
+  }
+  Tenant& tenant = corpus.everyones ? *everyone_ : tenant_of(corpus.tenant);
   for (std::vector<TokenId>& sequence : corpus.sequences) {
-    const auto text = std::make_shared<const std::vector<TokenId>>(std::move(sequence));
-    if (!corpus.everyones) {
-      feed(tenant_of(corpus.tenant), library.get(), text);
-      continue;
-    }
-    library->texts.push_back(text);
-    for (const auto& [name, tenant] : tenants_) {
-      feed(*tenant, library.get(), text);
-    }
+    feed(tenant, library.get(), std::make_shared<const std::vector<TokenId>>(std::move(sequence)));
   }
 }
 
@@ -139,6 +134,7 @@ std::size_t SuffixSpeculator::feed_some(std::size_t tokens_max) {
       feed.sequence = tenant.tree.begin();
       feed.is_begun = true;
     }
+    everyone_version_ += &tenant == everyone_.get() ? 1 : 0;
     const std::size_t count = std::min(left, feed.text->size() - feed.done);
     tenant.tree.push(feed.sequence, std::span<const TokenId>(*feed.text).subspan(feed.done, count));
     tenant.tree.enter(feed.sequence, count);
@@ -164,6 +160,7 @@ std::size_t SuffixSpeculator::discard_some(std::size_t tokens_max) {
   std::size_t left = tokens_max;
   while (left > 0 && !discards_.empty()) {
     const auto [tenant, sequence] = discards_.front();
+    everyone_version_ += tenant == everyone_.get() ? 1 : 0;
     const std::size_t before = tenant->tree.tokens();
     if (tenant->tree.remove(sequence, left)) {
       discards_.pop_front();
@@ -175,16 +172,13 @@ std::size_t SuffixSpeculator::discard_some(std::size_t tokens_max) {
   return tokens_max - left;
 }
 
-// A tenant of whom nothing is left but corpora.
+// A tenant without outputs, unless a corpus of its own is to stay.
 void SuffixSpeculator::forget_tenant(Tenant* tenant) {
   for (const auto& [key, library] : libraries_) {
-    if (!library->everyones && std::any_of(library->members.begin(), library->members.end(),
-                                           [tenant](const auto& member) { return member.first == tenant; })) {
-      return;  // its own corpus is to stay
+    if (std::any_of(library->members.begin(), library->members.end(),
+                    [tenant](const auto& member) { return member.first == tenant; })) {
+      return;
     }
-  }
-  for (const auto& [key, library] : libraries_) {
-    std::erase_if(library->members, [tenant](const auto& member) { return member.first == tenant; });
   }
   bytes_ -= tenant->bytes;
   std::erase_if(tenants_, [tenant](const auto& entry) { return entry.second.get() == tenant; });

@@ -32,12 +32,12 @@ struct SuffixSpeculator::State {
   std::vector<TokenId> prompt_tail;  // until it is entered in the tenant's tree
   std::size_t output_count = 0;
   DraftTrace trace;
+  GhostMatch ghost;  // in everyone's corpora
+  std::uint64_t ghost_version = 0;
 };
 
 // A corpus, as it stands in the trees.
 struct SuffixSpeculator::Library {
-  bool everyones = false;
-  std::vector<SharedText> texts;  // kept for tenants to come, when it is everyone's
   std::vector<std::pair<Tenant*, SuffixTree::SequenceId>> members;
 };
 

@@ -26,6 +26,7 @@ nlohmann::ordered_json to_json(const engine::ReplayResult& result) {
           {"speculate_us_p50", result.speculate_us_p50},
           {"speculate_us_p99", result.speculate_us_p99},
           {"append_us_per_token", result.append_us_per_token},
+          {"observe_us_per_token", result.observe_us_per_token},
           {"prompt_us_per_token", result.prompt_us_per_token},
           {"bytes_per_token", result.bytes_per_token},
           {"own_bytes_per_token", result.own_bytes_per_token},

@@ -87,8 +87,8 @@ class Replayer {
   }
 
   ReplayResult result() {
-    result_.append_us_per_token =
-        microseconds(append_time_) / static_cast<double>(std::max<std::uint64_t>(result_.tokens, 1));
+    result_.observe_us_per_token =
+        microseconds(observe_time_) / static_cast<double>(std::max<std::uint64_t>(result_.tokens, 1));
     result_.prompt_us_per_token =
         microseconds(prompt_time_) / static_cast<double>(std::max<std::size_t>(prompt_tokens_, 1));
     double sum = 0;
@@ -128,7 +128,7 @@ class Replayer {
     }
     begin = Clock::now();
     speculator_.observe(0, TokenSource::kOutput, left.first(accepted + 1));
-    append_time_ += Clock::now() - begin;
+    observe_time_ += Clock::now() - begin;
     return accepted + 1;
   }
 
@@ -137,13 +137,36 @@ class Replayer {
   SuffixSpeculator speculator_;
   DraftTree draft_;
   ReplayResult result_;
-  Clock::duration append_time_{};
+  Clock::duration observe_time_{};
   Clock::duration prompt_time_{};
   std::size_t prompt_tokens_ = 0;
   std::size_t own_bytes_ = 0;
   std::size_t own_tokens_ = 0;
   std::vector<float> propose_us_;
 };
+
+// Outputs into the two trees that a speculator keeps, and nothing else.
+double append_us_per_token(std::span<const RecordedSequence> sequences, std::int32_t depth) {
+  SuffixTree shared(depth);
+  Clock::duration time{};
+  std::size_t tokens = 0;
+  for (const RecordedSequence& sequence : sequences) {
+    SuffixTree own(depth);
+    const SuffixTree::SequenceId in_own = own.begin();
+    const SuffixTree::SequenceId in_shared = shared.begin();
+    own.push(in_own, sequence.prompt);
+    own.enter(in_own, sequence.prompt.size());
+    const auto begin = Clock::now();
+    for (const TokenId token : sequence.output) {
+      own.append(in_own, token);
+      shared.append(in_shared, token);
+    }
+    time += Clock::now() - begin;
+    tokens += sequence.output.size();
+    shared.finish(in_shared);
+  }
+  return microseconds(time) / static_cast<double>(std::max<std::size_t>(tokens, 1));
+}
 
 }  // namespace
 
@@ -176,7 +199,9 @@ ReplayResult replay(std::span<const RecordedSequence> sequences, const SuffixSpe
   for (const RecordedSequence& sequence : sequences) {
     replayer.run(sequence);
   }
-  return replayer.result();
+  ReplayResult result = replayer.result();
+  result.append_us_per_token = append_us_per_token(sequences, options.depth);
+  return result;
 }
 
 }  // namespace coppice::engine

@@ -29,9 +29,10 @@ struct ReplayResult {
   std::uint64_t steps = 0;
   std::uint64_t proposed = 0;
   std::uint64_t accepted = 0;
-  double expected = 0;             // sum of the proposals' survivals: what the speculator thought would be accepted
-  double append_us_per_token = 0;  // outputs, both trees
-  double prompt_us_per_token = 0;  // prompts, the own tree
+  double expected = 0;              // sum of the proposals' survivals: what the speculator thought would be accepted
+  double append_us_per_token = 0;   // outputs into both trees
+  double observe_us_per_token = 0;  // that, learning from what came true, and freeing ended sequences' trees
+  double prompt_us_per_token = 0;   // prompts, the own tree
   double speculate_us_p50 = 0;
   double speculate_us_p99 = 0;
   double speculate_us_mean = 0;
