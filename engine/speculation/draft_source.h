@@ -9,8 +9,8 @@
 
 namespace coppice::engine {
 
-// The matches of a text that is not in the tree: where each of its suffixes would stand. Carried forward token by token.
-// Valid until the tree changes. Owner and thread: one, the same.
+// The matches of a text that is not in the tree: where each of its suffixes would stand. Carried forward token by
+// token. Valid until the tree changes. Owner and thread: one, the same.
 class GhostMatch {
  public:
   void clear() { places_.clear(); }

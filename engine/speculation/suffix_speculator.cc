@@ -30,7 +30,7 @@ SuffixSpeculator::Tenant& SuffixSpeculator::tenant_of(std::string_view name) {
   const std::string_view key = options_.shared_between_tenants ? std::string_view() : name;
   auto found = tenants_.find(key);
   if (found == tenants_.end()) {
-    found = tenants_.emplace(std::string(key), std::make_unique<Tenant>(options_.depth)).first;
+    found = tenants_.emplace(std::string(key), std::make_unique<Tenant>(std::string(key), options_.depth)).first;
   }
   return *found->second;
 }
@@ -199,8 +199,9 @@ void SuffixSpeculator::evict(std::size_t suffixes_max) {
     }
     suffixes_max -= std::min(suffixes_max, std::max<std::size_t>(before - tenant.tree.tokens(), 1));
     account(tenant);
-    if (evicting_ == nullptr && tenant.finished.empty() && tenant.users == 0) {
-      forget_tenant(&tenant);
+    if (evicting_ == nullptr && tenant.finished.empty() && tenant.users == 0 && tenant.corpus_texts == 0) {
+      bytes_ -= tenant.bytes;
+      tenants_.erase(tenants_.find(tenant.name));
     }
   }
 }

@@ -79,7 +79,6 @@ class SuffixSpeculator final : public Speculator {
   void account(Tenant& tenant);
   Tenant* choose_victim();
   void evict(std::size_t suffixes_max);
-  void forget_tenant(Tenant* tenant);
   void feed(Tenant& tenant, Library* library, const SharedText& text);
   std::size_t feed_some(std::size_t tokens_max);
   std::size_t discard_some(std::size_t tokens_max);
@@ -100,7 +99,7 @@ class SuffixSpeculator final : public Speculator {
   std::deque<Feed> feeds_;                                           // texts that wait to be entered
   std::deque<std::pair<Tenant*, SuffixTree::SequenceId>> discards_;  // that wait to be taken out
   Tenant* evicting_ = nullptr;                                       // whose oldest output is partly out
-  std::string victim_after_;  // the last tenant that was looked at for that
+  std::string victim_after_;                                         // the last tenant that was looked at for that
   // The copy that begin_capture() asked for: complete up to output `captured_` of tenant `capturing_tenant_`.
   bool capturing_ = false;
   std::string capturing_tenant_;

@@ -25,7 +25,7 @@ void SuffixSpeculator::learn(Corpus&& corpus) {
     library = std::make_unique<Library>();
   }
   if (corpus.everyones && everyone_ == nullptr) {
-    everyone_ = std::make_unique<Tenant>(options_.depth);
+    everyone_ = std::make_unique<Tenant>("", options_.depth);
   }
   Tenant& tenant = corpus.everyones ? *everyone_ : tenant_of(corpus.tenant);
   for (std::vector<TokenId>& sequence : corpus.sequences) {
@@ -43,6 +43,7 @@ void SuffixSpeculator::forget(const Corpus& corpus) {
     if (feed.library == library && feed.is_begun) {
       feed.tenant->tree.finish(feed.sequence);
       library->members.emplace_back(feed.tenant, feed.sequence);
+      ++feed.tenant->corpus_texts;
     }
   }
   std::erase_if(feeds_, [library](const Feed& feed) {
@@ -144,6 +145,7 @@ std::size_t SuffixSpeculator::feed_some(std::size_t tokens_max) {
       tenant.tree.finish(feed.sequence);
       if (feed.library != nullptr) {
         feed.library->members.emplace_back(&tenant, feed.sequence);
+        ++tenant.corpus_texts;
       } else {
         tenant.finished.push_back(feed.sequence);
       }
@@ -165,23 +167,12 @@ std::size_t SuffixSpeculator::discard_some(std::size_t tokens_max) {
     if (tenant->tree.remove(sequence, left)) {
       discards_.pop_front();
       --tenant->users;
+      --tenant->corpus_texts;
     }
     left -= std::min(left, std::max<std::size_t>(before - tenant->tree.tokens(), 1));
     account(*tenant);
   }
   return tokens_max - left;
-}
-
-// A tenant without outputs, unless a corpus of its own is to stay.
-void SuffixSpeculator::forget_tenant(Tenant* tenant) {
-  for (const auto& [key, library] : libraries_) {
-    if (std::any_of(library->members.begin(), library->members.end(),
-                    [tenant](const auto& member) { return member.first == tenant; })) {
-      return;
-    }
-  }
-  bytes_ -= tenant->bytes;
-  std::erase_if(tenants_, [tenant](const auto& entry) { return entry.second.get() == tenant; });
 }
 
 }  // namespace coppice::engine

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <deque>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,10 +16,12 @@ namespace coppice::engine {
 inline constexpr std::size_t kEvictPerToken = 2;
 
 struct SuffixSpeculator::Tenant {
-  explicit Tenant(std::int32_t depth) : tree(depth) {}
+  Tenant(std::string tenant, std::int32_t depth) : name(std::move(tenant)), tree(depth) {}
+  const std::string name;
   SuffixTree tree;
   std::deque<SuffixTree::SequenceId> finished;  // oldest first
   std::size_t users = 0;                        // growing sequences, and texts that wait to be entered or taken out
+  std::size_t corpus_texts = 0;                 // in the tree
   std::size_t bytes = 0;                        // as it was last accounted
 };
 

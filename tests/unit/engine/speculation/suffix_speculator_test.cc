@@ -179,6 +179,9 @@ TEST_CASE("a corpus is drafted from once it has been caught up with, until it is
     speculator.observe(slot, TokenSource::kOutput, Tokens{from, from + 1, from + 2});
     return starts_with(guess(speculator, slot), {from + 3});
   };
+  speculator.begin(4, "salt");  // a tenant of one request: the corpus is there at once
+  speculator.observe(4, TokenSource::kPrompt, Tokens{1, 530, 531});
+  CHECK(starts_with(guess(speculator, 4), {532, 533}));
   CHECK(drafts(0, 110));
   CHECK(drafts(0, 310));
   CHECK(!drafts(1, 110));
