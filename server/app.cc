@@ -29,6 +29,7 @@
 #include "server/learnt_keeper.h"
 #include "server/log_setup.h"
 #include "server/model_loader.h"
+#include "server/pinned_prompts.h"
 #include "server/server_state.h"
 #include "server/signal_watch.h"
 
@@ -164,6 +165,9 @@ absl::Status App::start() {
   derive_request_limits(options_.body_bytes_max, model_.config, host_);
   COPPICE_RETURN_IF_ERROR(open_corpora());
   COPPICE_RETURN_IF_ERROR(open_learnt());
+  if (!options_.pin_file.empty()) {
+    COPPICE_RETURN_IF_ERROR(pin_prompts(options_.pin_file, host_));
+  }
   engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);
   COPPICE_RETURN_IF_ERROR(open_grpc());
   state_.host = &host_;

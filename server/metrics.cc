@@ -121,6 +121,7 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   page.gauge("coppice:draft_budget_tokens", "Tokens allowed for drafts in the last step", stats.draft_budget);
   page.gauge("coppice:kv_pages_free", "KV pages neither owned nor cached", stats.pages_free);
   page.gauge("coppice:kv_pages_cached", "KV pages held by the prefix cache alone", stats.pages_cached);
+  page.gauge("coppice:kv_pages_pinned", "KV pages held for pinned prompts (--pin-file)", stats.pages_pinned);
   constexpr const char* kStep = "coppice:step_seconds_total";
   constexpr const char* kStepHelp = "Time of engine steps by part";
   page.counter_seconds(kStep, kStepHelp, "plan", stats.plan_ns);

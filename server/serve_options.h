@@ -31,6 +31,7 @@ struct ServeOptions {
   std::string speculation_state;         // --speculation-state: a folder that outlives the process; "" = none
   double speculation_save_minutes = 10;  // --speculation-save-every
 
+  std::string pin_file;  // prompts that stay in the prefix cache
   std::string api_key_file;
   std::string tls_cert;
   std::string tls_key;

@@ -43,6 +43,7 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.add_text("speculation-state", &options.speculation_state, "folder where what was learnt is kept between runs");
   table.add_number("speculation-save-every", &options.speculation_save_minutes, 0.01, 1e6,
                    "minutes between two savings of that");
+  table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
   table.add_text("api-key-file", &options.api_key_file, "file of API keys, one a line; without it no key is asked for");
   table.add_text("tls-cert", &options.tls_cert, "PEM certificate chain; with --tls-key: HTTPS and gRPC over TLS");
   table.add_text("tls-key", &options.tls_key, "PEM private key");

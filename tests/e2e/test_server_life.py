@@ -245,3 +245,28 @@ def test_without_a_gpu_auto_computes_on_the_cpu(binary, monkeypatch):
     with RunningServer(binary, "demo", "--device", "auto") as server:
         assert server.request("GET", "/ready")[0] == 200
         assert sum("computing on the CPU: " in line for line in server.log) == 1
+
+
+def test_pinned_prompts_are_cached_from_the_start(binary, tmp_path):
+    system = {"role": "system", "content": "You are a patient teller of old tales. " * 8}
+    pins = tmp_path / "pins"
+    pins.write_text(json.dumps({"prompt": list(range(10, 110))}) + "\n\n" + json.dumps({"messages": [system]}) + "\n")
+    with RunningServer(binary, "demo", "--pin-file", str(pins)) as server:
+        assert server.metric("coppice:kv_pages_pinned") > 6
+        _, first = server.post("/v1/completions", {"prompt": list(range(10, 130)), "max_tokens": 2})
+        assert first["usage"]["prompt_tokens_details"]["cached_tokens"] == 96
+        messages = [system, {"role": "user", "content": "a"}]
+        _, chat = server.post("/v1/chat/completions", {"messages": messages, "max_tokens": 2})
+        assert chat["usage"]["prompt_tokens_details"]["cached_tokens"] > 32
+        assert server.stop() == 0
+
+
+PINS = [("nonsense", "line 1: "), ('{"prompt": ["a", "b"]}', "one prompt"), ("[]", "not an")]
+
+
+@pytest.mark.parametrize("line,words", PINS)
+def test_pins_that_cannot_be(binary, tmp_path, line, words):
+    (tmp_path / "pins").write_text(line + "\n")
+    flags = ["--port", "0", "--grpc-port", "-1", "--kv-memory", "64MiB", "--pin-file", str(tmp_path / "pins")]
+    done = subprocess.run([str(binary), "serve", "demo", *flags], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and words in done.stderr
