@@ -122,7 +122,7 @@ void BlendedDraft::expand(const DraftModel& model, std::span<const DraftSource> 
   const std::size_t begin = nodes_.size();
   float sum = 0;
   for (const Follower& follower : followers_) {
-    for (std::size_t i = 0; i < kMatchExperts; ++i) {
+    for (std::size_t i = 0; i < sources.size() * kExpertsPerTree; ++i) {
       views[i] = {places[i].depth + longer_[i], followed_[i], follower.counts[i], follower.ages[i],
                   newest_[i] == follower.token};
     }
