@@ -13,7 +13,6 @@ namespace {
 
 // Chunks of ended sequences' trees that are freed with each observation.
 constexpr int kDissolvePerCall = 2;
-constexpr std::size_t kVictimsLookedAt = 32;
 // How sure one is that an output starts with the predicted one, and goes on as it.
 constexpr float kPredictionSurvival = 0.9F;
 constexpr std::size_t kPredictionStart = 32;
@@ -154,9 +153,10 @@ void SuffixSpeculator::end(SequenceSlot slot) {
   COPPICE_CHECK(state != nullptr, "a slot that has begun ends");
   Tenant& tenant = *state->tenant;
   tenant.tree.finish(state->shared_sequence);
-  tenant.finished.push_back(state->shared_sequence);
+  keep(tenant, state->shared_sequence);
   --tenant.users;
   account(tenant);
+  evict(kEvictAtEnd);
   dissolving_.push_back(std::move(state->own));
   dissolve_some();
 }
@@ -167,39 +167,25 @@ void SuffixSpeculator::account(Tenant& tenant) {
   bytes_ += tenant.bytes;
 }
 
-// The tenant that has most, of some: there may be very many tenants, and the next call looks at others.
-SuffixSpeculator::Tenant* SuffixSpeculator::choose_victim() {
-  Tenant* victim = nullptr;
-  auto at = tenants_.upper_bound(victim_after_);
-  for (std::size_t looked = 0; looked < std::min(kVictimsLookedAt, tenants_.size()); ++looked) {
-    at = at == tenants_.end() ? tenants_.begin() : at;
-    if (!at->second->finished.empty() && (victim == nullptr || at->second->bytes > victim->bytes)) {
-      victim = at->second.get();
-    }
-    victim_after_ = at->first;
-    ++at;
-  }
-  return victim;
+void SuffixSpeculator::keep(Tenant& tenant, SuffixTree::SequenceId sequence) {
+  tenant.finished.push_back(sequence);
+  ages_.push_back(&tenant);
 }
 
-// While the trees are too large: the oldest output of a tenant that has much, a part at a time.
+// While the trees are too large: the oldest output of all, a part at a time, and its tenant with the last of them.
 void SuffixSpeculator::evict(std::size_t suffixes_max) {
-  while (suffixes_max > 0) {
-    if (evicting_ == nullptr && bytes_ > options_.memory_bytes) {
-      evicting_ = choose_victim();
-    }
-    if (evicting_ == nullptr) {
-      return;
-    }
-    Tenant& tenant = *evicting_;
+  while (suffixes_max > 0 && !ages_.empty() && (evicting_ || bytes_ > options_.memory_bytes)) {
+    Tenant& tenant = *ages_.front();
     const std::size_t before = tenant.tree.tokens();
-    if (tenant.tree.remove(tenant.finished.front(), suffixes_max)) {
-      tenant.finished.pop_front();
-      evicting_ = nullptr;
-    }
+    evicting_ = !tenant.tree.remove(tenant.finished.front(), suffixes_max);
     suffixes_max -= std::min(suffixes_max, std::max<std::size_t>(before - tenant.tree.tokens(), 1));
     account(tenant);
-    if (evicting_ == nullptr && tenant.finished.empty() && tenant.users == 0 && tenant.corpus_texts == 0) {
+    if (evicting_) {
+      continue;
+    }
+    tenant.finished.pop_front();
+    ages_.pop_front();
+    if (tenant.finished.empty() && tenant.users == 0 && tenant.corpus_texts == 0) {
       bytes_ -= tenant.bytes;
       tenants_.erase(tenants_.find(tenant.name));
     }

@@ -77,7 +77,7 @@ class SuffixSpeculator final : public Speculator {
   Tenant& tenant_of(std::string_view name);
   static void enter_prompt_tail(State& state);
   void account(Tenant& tenant);
-  Tenant* choose_victim();
+  void keep(Tenant& tenant, SuffixTree::SequenceId sequence);
   void evict(std::size_t suffixes_max);
   void feed(Tenant& tenant, Library* library, const SharedText& text);
   std::size_t feed_some(std::size_t tokens_max);
@@ -98,8 +98,8 @@ class SuffixSpeculator final : public Speculator {
   std::map<LibraryKey, std::unique_ptr<Library>> libraries_;         // corpora by name
   std::deque<Feed> feeds_;                                           // texts that wait to be entered
   std::deque<std::pair<Tenant*, SuffixTree::SequenceId>> discards_;  // that wait to be taken out
-  Tenant* evicting_ = nullptr;                                       // whose oldest output is partly out
-  std::string victim_after_;                                         // the last tenant that was looked at for that
+  std::deque<Tenant*> ages_;  // whose outputs ended, one entry each, oldest first
+  bool evicting_ = false;     // the first of them is partly out
   // The copy that begin_capture() asked for: complete up to output `captured_` of tenant `capturing_tenant_`.
   bool capturing_ = false;
   std::string capturing_tenant_;

@@ -147,7 +147,7 @@ std::size_t SuffixSpeculator::feed_some(std::size_t tokens_max) {
         feed.library->members.emplace_back(&tenant, feed.sequence);
         ++tenant.corpus_texts;
       } else {
-        tenant.finished.push_back(feed.sequence);
+        keep(tenant, feed.sequence);
       }
       --tenant.users;
       feeds_.pop_front();

@@ -14,6 +14,8 @@ namespace coppice::engine {
 
 // Suffixes taken out for each token that comes in while the trees are too large.
 inline constexpr std::size_t kEvictPerToken = 2;
+// And for each sequence that ends: requests with a salt of their own bring few tokens and a tree each.
+inline constexpr std::size_t kEvictAtEnd = 48;
 
 struct SuffixSpeculator::Tenant {
   Tenant(std::string tenant, std::int32_t depth) : name(std::move(tenant)), tree(depth) {}

@@ -197,6 +197,19 @@ TEST_CASE("a corpus is drafted from once it has been caught up with, until it is
   CHECK(drafts(3, 560));
 }
 
+TEST_CASE("requests that each bring a new salt keep within the memory too, and leave no tenants behind",
+          "[speculator]") {
+  SuffixSpeculatorOptions options;
+  options.memory_bytes = 1 << 20;
+  SuffixSpeculator speculator(options);
+  for (TokenId i = 0; i < 3000; ++i) {
+    run(speculator, 0, "salt" + std::to_string(i), {1, 2, 3}, {i, i + 1});
+    REQUIRE(speculator.bytes() < options.memory_bytes + options.memory_bytes / 10);
+  }
+  CHECK(speculator.tenants() < 100);
+  CHECK(speculator.tenants() > 20);
+}
+
 TEST_CASE("a corpus dropped before it was caught up with leaves nothing", "[speculator]") {
   SuffixSpeculator speculator({});
   start(speculator, 0, "a", {1});
