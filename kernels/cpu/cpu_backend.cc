@@ -23,6 +23,13 @@ namespace {
 
 constexpr int kThreadsMax = 1024;
 
+// Nothing may come from nowhere: memcpy does not allow null even then.
+void copy(const void* from, void* to, std::size_t bytes) {
+  if (bytes > 0) {
+    std::memcpy(to, from, bytes);
+  }
+}
+
 // Owner: the program. Thread: one caller at a time (pack_linear may be called by a loader thread before the engine's
 // thread starts).
 class CpuBackend : public Backend {
@@ -44,8 +51,8 @@ class CpuBackend : public Backend {
   }
 
   absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_zeroed(bytes); }
-  void upload(const void* host, void* device, std::size_t bytes) override { std::memcpy(device, host, bytes); }
-  void download(const void* device, void* host, std::size_t bytes) override { std::memcpy(host, device, bytes); }
+  void upload(const void* host, void* device, std::size_t bytes) override { copy(host, device, bytes); }
+  void download(const void* device, void* host, std::size_t bytes) override { copy(device, host, bytes); }
   void synchronize() override {}
 
  private:

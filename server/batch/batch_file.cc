@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -138,6 +139,11 @@ absl::StatusOr<BatchOutput> BatchOutput::open(const std::filesystem::path& path,
     return system_error("open it for writing", name);
   }
   BatchOutput output(file);
+  struct stat facts {};
+  if (::fstat(file, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: not a regular file; answers go to a file that can be read again to resume", name));
+  }
   if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
     return absl::InvalidArgumentError(fmt::format("{}: another process is writing to it", name));
   }
