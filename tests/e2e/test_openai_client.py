@@ -48,7 +48,7 @@ def test_greedy_is_repeatable_and_a_stream_says_the_same(client):
     assert "".join(chunk.choices[0].text for chunk in chunks) == whole
     assert [chunk.choices[0].finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     assert chunks[-1].choices[0].finish_reason == "length"
-    assert len(chunks) > 2  # drafts bring several tokens in one
+    assert len(chunks) >= 2  # drafts bring many tokens in one
 
 
 def test_chat_stream_with_usage(client):
