@@ -189,7 +189,7 @@ void CudaBackend::do_linear(const Matrix& in, const LinearWeight& weight, Linear
                                   .in_features = static_cast<std::int32_t>(packed.in_features()),
                                   .padded_k = static_cast<std::int32_t>(packed.padded_k()),
                                   .slices = packed.slices(),
-                                  .out_bf16 = out.dtype == DType::kBF16,
+                                  .out_is_half = out.dtype != DType::kF32,
                                   .adds = epilogue == LinearEpilogue::kAdd,
                                   .is_aligned = (reinterpret_cast<std::uintptr_t>(in.data) | row_bytes) % 16 == 0};
   const LinearTile tile = choose_linear_tile(in.rows, packed.out_features(), packed.slices());

@@ -10,29 +10,31 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-LinearOutput output_of(const LinearArguments& arguments) {
+template <typename Element>
+LinearOutput<Element> output_of(const LinearArguments& arguments) {
   return {.bias = arguments.bias,
-          .out = arguments.out_bf16 ? nullptr : static_cast<float*>(arguments.out),
-          .out_half = arguments.out_bf16 ? static_cast<Bf16*>(arguments.out) : nullptr,
+          .out = arguments.out_is_half ? nullptr : static_cast<float*>(arguments.out),
+          .out_half = arguments.out_is_half ? static_cast<Element*>(arguments.out) : nullptr,
           .stride = arguments.out_stride,
           .rows = arguments.rows,
           .columns = arguments.out_features,
           .has_bias = arguments.bias != nullptr,
-          .out_bf16 = arguments.out_bf16,
+          .out_is_half = arguments.out_is_half,
           .adds = arguments.adds};
 }
 
 template <typename Kernel>
-int launch_tensor(const LinearArguments& arguments, LinearTile tile, void* stream) {
+int launch_tile(const LinearArguments& arguments, LinearTile tile, void* stream) {
+  using Element = typename Kernel::Element;
   const std::int32_t row_tiles = (arguments.rows + linear_tile_rows(tile) - 1) / linear_tile_rows(tile);
   const std::int32_t column_tiles =
       (arguments.out_features + linear_tile_columns(tile) - 1) / linear_tile_columns(tile);
-  const typename Kernel::Params params{.in = static_cast<const Bf16*>(arguments.in),
+  const typename Kernel::Params params{.in = static_cast<const Element*>(arguments.in),
                                        .in_stride = arguments.in_stride,
-                                       .weight = static_cast<const Bf16*>(arguments.weight),
+                                       .weight = static_cast<const Element*>(arguments.weight),
                                        .workspace = arguments.workspace,
                                        .counters = arguments.counters,
-                                       .output = output_of(arguments),
+                                       .output = output_of<Element>(arguments),
                                        .in_features = arguments.in_features,
                                        .padded_k = arguments.padded_k,
                                        .slices = arguments.slices,
@@ -54,7 +56,7 @@ int launch_f32(const LinearArguments& arguments, void* stream) {
   const Kernel::Params params{.in = static_cast<const float*>(arguments.in),
                               .in_stride = arguments.in_stride,
                               .weight = static_cast<const float*>(arguments.weight),
-                              .output = output_of(arguments),
+                              .output = output_of<float>(arguments),
                               .in_features = arguments.in_features,
                               .padded_k = arguments.padded_k,
                               .row_tiles = row_tiles};
@@ -65,12 +67,23 @@ int launch_f32(const LinearArguments& arguments, void* stream) {
   return launch<Kernel>(shape, params, stream);
 }
 
-}  // namespace
+template <typename Element>
+int launch_tensor(const LinearArguments& arguments, LinearTile tile, void* stream) {
+  switch (tile) {
+    case LinearTile::k16x64Split:
+      return launch_tile<LinearRows16<Element>>(arguments, tile, stream);
+    case LinearTile::k64x64Split:
+      return launch_tile<LinearRows64<Element>>(arguments, tile, stream);
+    case LinearTile::k128x128Whole:
+      return launch_tile<LinearRows128<Element>>(arguments, tile, stream);
+  }
+  return 1;
+}
 
-int prepare_linear() {
-  const int errors[] = {prepare_kernel<LinearRows16>(), prepare_kernel<LinearRows64>(),
-                        prepare_kernel<LinearRows128>()};
-  for (const int error : errors) {
+template <typename Element>
+int prepare_tensor() {
+  for (const int error : {prepare_kernel<LinearRows16<Element>>(), prepare_kernel<LinearRows64<Element>>(),
+                          prepare_kernel<LinearRows128<Element>>()}) {
     if (error != 0) {
       return error;
     }
@@ -78,17 +91,21 @@ int prepare_linear() {
   return 0;
 }
 
+}  // namespace
+
+int prepare_linear() {
+  const int error = prepare_tensor<Bf16>();
+  return error != 0 ? error : prepare_tensor<F16>();
+}
+
 int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream) {
-  if (dtype == DType::kF32) {
-    return launch_f32(arguments, stream);
-  }
-  switch (tile) {
-    case LinearTile::k16x64Split:
-      return launch_tensor<LinearRows16>(arguments, tile, stream);
-    case LinearTile::k64x64Split:
-      return launch_tensor<LinearRows64>(arguments, tile, stream);
-    case LinearTile::k128x128Whole:
-      return launch_tensor<LinearRows128>(arguments, tile, stream);
+  switch (dtype) {
+    case DType::kF32:
+      return launch_f32(arguments, stream);
+    case DType::kBF16:
+      return launch_tensor<Bf16>(arguments, tile, stream);
+    case DType::kF16:
+      return launch_tensor<F16>(arguments, tile, stream);
   }
   return 1;
 }

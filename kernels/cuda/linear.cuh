@@ -7,13 +7,13 @@ namespace coppice::kernels::cuda {
 
 // One block makes a tile of kRows x kColumns with kWarpsM x kWarpsN warps. kWhole: all slices of it, folded in
 // registers; else one slice, and the last block of a tile to arrive adds the slices up in ascending order.
-template <int kRows, int kColumns, int kWarpsM, int kWarpsN, bool kWhole>
-struct LinearKernel : LinearTileWork<kRows, kColumns, kWarpsM, kWarpsN> {
-  using Work = LinearTileWork<kRows, kColumns, kWarpsM, kWarpsN>;
+template <typename Element, int kRows, int kColumns, int kWarpsM, int kWarpsN, bool kWhole>
+struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN> {
+  using Work = LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>;
+  using typename Work::Params;
   using typename Work::Sums;
   static constexpr std::int32_t kBlocksPerMultiprocessor = kWhole ? 1 : 2;
   static constexpr std::int32_t kGroupM = 16;  // row tiles that share a stretch of columns
-  using Params = LinearParams;
 
   // Blocks that read the same piece of the weight stand side by side, so that the cache serves all but one.
   static COPPICE_DEVICE LinearPlace place_of(const Params& params) {
@@ -137,8 +137,11 @@ struct LinearKernel : LinearTileWork<kRows, kColumns, kWarpsM, kWarpsN> {
   }
 };
 
-using LinearRows16 = LinearKernel<16, 64, 1, 4, false>;
-using LinearRows64 = LinearKernel<64, 64, 2, 2, false>;
-using LinearRows128 = LinearKernel<128, 128, 2, 4, true>;
+template <typename Element>
+using LinearRows16 = LinearKernel<Element, 16, 64, 1, 4, false>;
+template <typename Element>
+using LinearRows64 = LinearKernel<Element, 64, 64, 2, 2, false>;
+template <typename Element>
+using LinearRows128 = LinearKernel<Element, 128, 128, 2, 4, true>;
 
 }  // namespace coppice::kernels::cuda

@@ -64,11 +64,11 @@ constexpr LinearTile choose_linear_tile(std::int64_t rows, std::int64_t out_feat
 
 // One product: out = in * weight^T + bias, or out += that. All pointers are device memory.
 struct LinearArguments {
-  const void* in = nullptr;      // [rows, in_features], bf16 or f32
+  const void* in = nullptr;      // [rows, in_features], the weight's type: bf16, f16 or f32
   std::int64_t in_stride = 0;    // elements
   const void* weight = nullptr;  // [padded rows, padded_k], the type of `in`, zeros beyond the matrix
   const float* bias = nullptr;   // [out_features] or null
-  void* out = nullptr;           // [rows, out_features], f32 or bf16
+  void* out = nullptr;           // [rows, out_features], f32 or the weight's type
   std::int64_t out_stride = 0;
   float* workspace = nullptr;         // [slices][padded rows][padded columns] sums of slices, for the split kernels
   std::uint32_t* counters = nullptr;  // [tiles] zeros; zeros again afterwards
@@ -77,9 +77,9 @@ struct LinearArguments {
   std::int32_t in_features = 0;
   std::int32_t padded_k = 0;
   std::int32_t slices = 1;
-  bool out_bf16 = false;
-  bool adds = false;        // out += (f32 only)
-  bool is_aligned = false;  // rows of `in` start at multiples of 16 bytes
+  bool out_is_half = false;  // the weight's type, which is bf16 or f16; else f32
+  bool adds = false;         // out += (f32 only)
+  bool is_aligned = false;   // rows of `in` start at multiples of 16 bytes
 };
 
 }  // namespace coppice::kernels::cuda

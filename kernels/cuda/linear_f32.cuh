@@ -22,7 +22,7 @@ struct LinearF32Kernel {
     Global<const float> in;
     std::int64_t in_stride;
     Global<const float> weight;  // [padded rows, padded_k]
-    LinearOutput output;
+    LinearOutput<float> output;
     std::int32_t in_features;
     std::int32_t padded_k;
     std::int32_t row_tiles;

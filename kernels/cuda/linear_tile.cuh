@@ -9,16 +9,17 @@
 
 namespace coppice::kernels::cuda {
 
-// Where a finished pair of neighbouring columns goes.
+// Where a finished number goes. Element: the type of the factors.
+template <typename Element>
 struct LinearOutput {
   Global<const float> bias;  // read only if has_bias
-  Global<float> out;         // one of the two, as out_bf16 says
-  Global<Bf16> out_half;
+  Global<float> out;         // one of the two, as out_is_half says
+  Global<Element> out_half;
   std::int64_t stride;
   std::int32_t rows;
   std::int32_t columns;
   bool has_bias;
-  bool out_bf16;
+  bool out_is_half;
   bool adds;
 
   COPPICE_DEVICE void store(std::int32_t row, std::int32_t column, float value) const {
@@ -29,21 +30,22 @@ struct LinearOutput {
     if (has_bias) {
       value += bias[column];
     }
-    if (out_bf16) {
-      out_half[place] = from_float<Bf16>(value);
+    if (out_is_half) {
+      out_half[place] = from_float<Element>(value);
     } else {
       out[place] = adds ? out[place] + value : value;
     }
   }
 };
 
+template <typename Element>
 struct LinearParams {
-  Global<const Bf16> in;
+  Global<const Element> in;
   std::int64_t in_stride;
-  Global<const Bf16> weight;
+  Global<const Element> weight;
   Global<float> workspace;  // [slices][tiles][elements of a tile]; a split kernel with several slices only
   Global<std::uint32_t> counters;
-  LinearOutput output;
+  LinearOutput<Element> output;
   std::int32_t in_features;
   std::int32_t padded_k;
   std::int32_t slices;
@@ -59,9 +61,11 @@ struct LinearPlace {
   std::int32_t slice;
 };
 
-// kRows x kColumns elements by kWarpsM x kWarpsN warps.
-template <int kRows, int kColumns, int kWarpsM, int kWarpsN>
+// kRows x kColumns elements by kWarpsM x kWarpsN warps. Number: Bf16 or F16.
+template <typename Number, int kRows, int kColumns, int kWarpsM, int kWarpsN>
 struct LinearTileWork {
+  using Element = Number;
+  using Params = LinearParams<Element>;
   static constexpr std::int32_t kStages = 4;
   static constexpr std::int32_t kRowElements = kLinearBlockK;
   static constexpr std::int32_t kPieces = kRowElements / 8;  // of 16 bytes in a row
@@ -82,33 +86,34 @@ struct LinearTileWork {
   }
 
   // Columns [8 piece, 8 piece + 8) of the stage's first column on, one row of `in`; zeros beyond the matrix.
-  static COPPICE_DEVICE void load_in(const LinearParams& params, Shared<Bf16> stage, std::int32_t row_begin,
+  static COPPICE_DEVICE void load_in(const Params& params, Shared<Element> stage, std::int32_t row_begin,
                                      std::int32_t k_begin, std::int32_t row, std::int32_t piece) {
     const std::int32_t k = k_begin + 8 * piece;
     const bool row_is_in = row_begin + row < params.output.rows;
-    const Shared<Bf16> to = stage + shared_place(row, piece);
+    const Shared<Element> to = stage + shared_place(row, piece);
     const std::int64_t from = (row_is_in ? row_begin + row : 0) * params.in_stride;
     if (params.is_aligned && (k + 8 <= params.in_features || k >= params.in_features)) {
       const bool present = row_is_in && k < params.in_features;
       copy_async_16_or_zeros(to, params.in + (present ? from + k : 0), present);
       return;
     }
-    Vector<Bf16, 8> values;
+    Vector<Element, 8> values;
     for (std::int32_t i = 0; i < 8; ++i) {
-      values.at[i] = row_is_in && k + i < params.in_features ? static_cast<Bf16>(params.in[from + k + i]) : Bf16{0};
+      values.at[i] =
+          row_is_in && k + i < params.in_features ? static_cast<Element>(params.in[from + k + i]) : Element{0};
     }
     store_as(to, values);
   }
 
-  static COPPICE_DEVICE void load_stage(const LinearParams& params, const LinearPlace& place, std::int32_t block_k,
+  static COPPICE_DEVICE void load_stage(const Params& params, const LinearPlace& place, std::int32_t block_k,
                                         std::int32_t slot) {
-    const Shared<Bf16> stage = shared_array<Bf16>(slot * kStageElements * 2);
-    const Shared<Bf16> weights = stage + kRows * kRowElements;
+    const Shared<Element> stage = shared_array<Element>(slot * kStageElements * 2);
+    const Shared<Element> weights = stage + kRows * kRowElements;
     const std::int32_t k_begin = block_k * kLinearBlockK;
     for (std::int32_t i = thread_index(); i < kRows * kPieces; i += kThreadsMax) {
       load_in(params, stage, place.row_tile * kRows, k_begin, i / kPieces, i % kPieces);
     }
-    const Global<const Bf16> from =
+    const Global<const Element> from =
         params.weight + std::int64_t{place.column_tile} * kColumns * params.padded_k + k_begin;
     for (std::int32_t i = thread_index(); i < kColumns * kPieces; i += kThreadsMax) {
       const std::int32_t row = i / kPieces;
@@ -119,8 +124,8 @@ struct LinearTileWork {
 
   // sums += the stage's products, 16 columns of K at a time, ascending.
   static COPPICE_DEVICE void multiply_stage(std::int32_t slot, Sums& sums) {
-    const Shared<const Bf16> stage = shared_array<Bf16>(slot * kStageElements * 2);
-    const Shared<const Bf16> weights = stage + kRows * kRowElements;
+    const Shared<const Element> stage = shared_array<Element>(slot * kStageElements * 2);
+    const Shared<const Element> weights = stage + kRows * kRowElements;
     const std::int32_t row_begin = warp_index() % kWarpsM * kTilesM * 16;
     const std::int32_t column_begin = warp_index() / kWarpsM * kTilesN * 8;
     const std::int32_t lane = lane_index();
@@ -138,8 +143,8 @@ struct LinearTileWork {
         load_matrix_x4(b, weights + shared_place(row, 2 * step + lane / 8 % 2));
 #pragma unroll
         for (std::int32_t m = 0; m < kTilesM; ++m) {
-          multiply_accumulate<Bf16>(sums.at[m][n], a[m], b[0], b[1]);
-          multiply_accumulate<Bf16>(sums.at[m][n + 1], a[m], b[2], b[3]);
+          multiply_accumulate<Element>(sums.at[m][n], a[m], b[0], b[1]);
+          multiply_accumulate<Element>(sums.at[m][n + 1], a[m], b[2], b[3]);
         }
       }
     }

@@ -63,7 +63,7 @@ struct Product {
         .in_features = static_cast<std::int32_t>(shape.in_features),
         .padded_k = static_cast<std::int32_t>(padded.columns),
         .slices = slices,
-        .out_bf16 = out_dtype == DType::kBF16,
+        .out_is_half = out_dtype != DType::kF32,
         .adds = addend != nullptr,
         .is_aligned = device_in.matrix().stride % 8 == 0};
     REQUIRE(cuda::launch_linear(arguments, in.dtype, tile, nullptr) == 0);
@@ -110,23 +110,32 @@ Tensor first_rows(const Tensor& in, std::int64_t rows) {
 
 constexpr LinearTile kTiles[] = {LinearTile::k16x64Split, LinearTile::k64x64Split, LinearTile::k128x128Whole};
 
+// Products of this type by every tile and several numbers of rows.
+void check_tensor_products(DType dtype, const Shape& shape) {
+  simt::Session session({.seed = 7});
+  Product product(shape, dtype, /*has_bias=*/true);
+  const Tensor in = random_tensor(dtype, 70, shape.in_features, 13);
+  const Tensor whole = product.run(in, LinearTile::k64x64Split, DType::kF32);
+  product.check(in, whole, nullptr);
+  for (const LinearTile tile : kTiles) {
+    for (const std::int64_t rows : {1, 7, 16, 17, 70}) {
+      INFO(dtype_name(dtype) << " " << shape.out_features << " x " << shape.in_features << ", tile "
+                             << static_cast<int>(tile) << ", " << rows);
+      const Tensor out = product.run(first_rows(in, rows), tile, DType::kF32);
+      CHECK(out.bytes == first_rows(whole, rows).bytes);
+    }
+  }
+  CHECK(session.report() == "");
+  CHECK(std::ranges::count(std::span(product.counters.data(), product.counters.size()), 0U) == 256);
+}
+
 TEST_CASE("products on tensor cores: float64's numbers, the same bits for every tile and number of rows") {
   // One slice; a K that no load of 16 bytes ends on; several slices; a K that fills no block.
   for (const Shape shape : {Shape{64, 64}, Shape{70, 100}, Shape{96, 1024}, Shape{130, 328}}) {
-    simt::Session session({.seed = 7});
-    Product product(shape, DType::kBF16, /*has_bias=*/true);
-    const Tensor in = random_tensor(DType::kBF16, 70, shape.in_features, 13);
-    const Tensor whole = product.run(in, LinearTile::k64x64Split, DType::kF32);
-    product.check(in, whole, nullptr);
-    for (const LinearTile tile : kTiles) {
-      for (const std::int64_t rows : {1, 7, 16, 17, 70}) {
-        INFO(shape.out_features << " x " << shape.in_features << ", tile " << static_cast<int>(tile) << ", " << rows);
-        const Tensor out = product.run(first_rows(in, rows), tile, DType::kF32);
-        CHECK(out.bytes == first_rows(whole, rows).bytes);
-      }
-    }
-    CHECK(session.report() == "");
-    CHECK(std::ranges::count(std::span(product.counters.data(), product.counters.size()), 0U) == 256);
+    check_tensor_products(DType::kBF16, shape);
+  }
+  for (const Shape shape : {Shape{70, 100}, Shape{96, 520}}) {
+    check_tensor_products(DType::kF16, shape);
   }
 }
 
@@ -143,18 +152,38 @@ TEST_CASE("products: every number of rows from 1 to 70 gives the rows of the lar
   CHECK(session.report() == "");
 }
 
-TEST_CASE("products add to the residual stream, or round to bf16") {
-  for (const Shape shape : {Shape{66, 72}, Shape{96, 768}}) {
+TEST_CASE("products add to the residual stream, or round to the type of their factors") {
+  for (const auto& [dtype, shape] : {std::pair{DType::kBF16, Shape{66, 72}}, std::pair{DType::kBF16, Shape{96, 768}},
+                                     std::pair{DType::kF16, Shape{66, 520}}}) {
     simt::Session session({.seed = 9});
-    Product product(shape, DType::kBF16, /*has_bias=*/false);
-    const Tensor in = random_tensor(DType::kBF16, 18, shape.in_features, 15);
+    Product product(shape, dtype, /*has_bias=*/false);
+    const Tensor in = random_tensor(dtype, 18, shape.in_features, 15);
     const Tensor addend = random_tensor(DType::kF32, 18, shape.out_features, 16);
     for (const LinearTile tile : kTiles) {
       product.check(in, product.run(in, tile, DType::kF32, &addend), &addend);
-      product.check(in, product.run(in, tile, DType::kBF16), nullptr);
+      product.check(in, product.run(in, tile, dtype), nullptr);
     }
     CHECK(session.report() == "");
   }
+}
+
+TEST_CASE("what is too large for f16 becomes infinite, and nothing beside it changes") {
+  simt::Session session({.seed = 11});
+  Product product({64, 64}, DType::kF16, /*has_bias=*/false);
+  Tensor in(DType::kF16, 2, 64);
+  const Tensor ordinary = random_tensor(DType::kF16, 1, 64, 18);
+  for (std::int64_t k = 0; k < 64; ++k) {
+    in.set(0, k, std::copysign(60000.0F, product.weight.at(5, k)));
+    in.set(1, k, ordinary.at(0, k));
+  }
+  const Tensor wide = product.run(in, LinearTile::k16x64Split, DType::kF32);
+  const Tensor out = product.run(in, LinearTile::k16x64Split, DType::kF16);
+  CHECK(out.at(0, 5) == INFINITY);
+  for (std::int64_t column = 0; column < 64; ++column) {
+    CHECK(out.at(0, column) == from_f16(to_f16(wide.at(0, column))));
+    CHECK(out.at(1, column) == from_f16(to_f16(wide.at(1, column))));
+  }
+  CHECK(session.report() == "");
 }
 
 TEST_CASE("products in float32: float64's numbers, the same bits for every number of rows") {

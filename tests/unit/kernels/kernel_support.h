@@ -23,9 +23,11 @@ struct Tolerance {
 };
 
 // Sums are f32 for every type, so `absolute` is a few roundings of f32 (2^-24 = 6e-8; they grow with the length of a
-// sum, whence 16 of them); bf16 rounds the output to 8 bits: half a unit is 2^-9 = 2e-3.
+// sum, whence 16 of them); bf16 rounds the output to 8 bits: half a unit is 2^-9 = 2e-3; f16 to 11.
 constexpr Tolerance tolerance_of(DType out) {
-  return out == DType::kF32 ? Tolerance{1e-6, 1e-6} : Tolerance{1e-6, 0x1.0p-8};
+  return out == DType::kF32    ? Tolerance{1e-6, 1e-6}
+         : out == DType::kBF16 ? Tolerance{1e-6, 0x1.0p-8}
+                               : Tolerance{1e-6, 0x1.0p-11};
 }
 
 inline std::uint16_t to_bf16(float x) {
@@ -47,6 +49,21 @@ inline float from_f16(std::uint16_t x) {
   }
   const double value = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
   return static_cast<float>(sign * value);
+}
+
+// The nearest half by its definition: a whole number of units, which is 2^-24 below 2^-14; ties to even.
+inline std::uint16_t to_f16(float x) {
+  const std::uint16_t sign = std::signbit(x) ? 0x8000 : 0;
+  if (std::isnan(x)) {
+    return 0x7E00;
+  }
+  int exponent = 0;
+  const double magnitude = std::abs(static_cast<double>(x));
+  std::frexp(std::min(magnitude, 0x1.0p17), &exponent);
+  exponent = magnitude == 0 ? -14 : std::max(exponent - 1, -14);
+  const double units = std::nearbyint(std::ldexp(std::min(magnitude, 0x1.0p17), 10 - exponent));
+  const int bits = (exponent + 14) * 1024 + static_cast<int>(units);
+  return static_cast<std::uint16_t>(sign | std::min(bits, 0x7C00));
 }
 
 // A matrix of any type with its numbers as the type holds them.
@@ -72,13 +89,13 @@ struct Tensor {
     std::memcpy(&half, bytes.data() + 2 * i, 2);
     return dtype == DType::kBF16 ? from_bf16(half) : from_f16(half);
   }
-  // Rounds; a f16 tensor takes raw half bits instead (set_bits).
+  // Rounds to the nearest.
   void set(std::int64_t row, std::int64_t column, float value) {
     const auto i = static_cast<std::size_t>(row * columns + column);
     if (dtype == DType::kF32) {
       std::memcpy(bytes.data() + 4 * i, &value, 4);
     } else {
-      set_bits(i, to_bf16(value));
+      set_bits(i, dtype == DType::kBF16 ? to_bf16(value) : to_f16(value));
     }
   }
   void set_bits(std::size_t i, std::uint16_t bits) { std::memcpy(bytes.data() + 2 * i, &bits, 2); }
