@@ -18,11 +18,15 @@ namespace {
 // Rows and logits that any of the tests' limits may ask for.
 constexpr models::TransformerLimits kModelLimits{.step_tokens = 512, .step_logits = 128};
 
-HarnessModel load(const models::ModelConfig& config, models::WeightSource& weights, kernels::DType dtype) {
+HarnessModel load(const models::ModelConfig& config, models::WeightSource& weights, kernels::DType dtype,
+                  std::unique_ptr<kernels::Backend> backend) {
   HarnessModel model;
-  auto backend = kernels::cpu::make_cpu_backend({.threads = 1});  // a team only slows matrices this small
-  COPPICE_CHECK(backend.ok(), "the CPU backend starts");
-  model.backend = std::move(*backend);
+  model.backend = std::move(backend);
+  if (model.backend == nullptr) {
+    auto cpu = kernels::cpu::make_cpu_backend({.threads = 1});  // a team only slows matrices this small
+    COPPICE_CHECK(cpu.ok(), "the CPU backend starts");
+    model.backend = std::move(*cpu);
+  }
   auto transformer = models::Transformer::load(config, weights, *model.backend, dtype, kModelLimits, {});
   COPPICE_CHECK(transformer.ok(), "the model loads");
   model.transformer = std::move(*transformer);
@@ -68,17 +72,18 @@ void take_events(engine::EventQueue& events, HarnessRun& run, std::size_t& unfin
 
 }  // namespace
 
-HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed) {
+HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed,
+                          std::unique_ptr<kernels::Backend> backend) {
   const auto weights = models::make_random_weights(config, seed, dtype);
-  return load(config, *weights, dtype);
+  return load(config, *weights, dtype, std::move(backend));
 }
 
-HarnessModel folder_model(const std::string& folder, kernels::DType dtype) {
+HarnessModel folder_model(const std::string& folder, kernels::DType dtype, std::unique_ptr<kernels::Backend> backend) {
   const auto config = models::load_model_config(folder);
   COPPICE_CHECK(config.ok(), "the folder has a config");
   auto weights = models::open_safetensors_weights(folder, *config);
   COPPICE_CHECK(weights.ok(), "the folder has weights");
-  return load(*config, **weights, dtype);
+  return load(*config, **weights, dtype, std::move(backend));
 }
 
 HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>& requests,

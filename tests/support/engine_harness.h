@@ -34,13 +34,15 @@ struct ChoiceText {
   std::string error;
 };
 
-// A model with random weights or those of a folder, on the CPU backend.
+// A model with random weights or those of a folder, on `backend` (null: the CPU).
 struct HarnessModel {
   std::unique_ptr<kernels::Backend> backend;
   std::unique_ptr<models::Transformer> transformer;
 };
-HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed);
-HarnessModel folder_model(const std::string& folder, kernels::DType dtype);
+HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed,
+                          std::unique_ptr<kernels::Backend> backend = nullptr);
+HarnessModel folder_model(const std::string& folder, kernels::DType dtype,
+                          std::unique_ptr<kernels::Backend> backend = nullptr);
 
 struct HarnessRun {
   std::vector<std::vector<ChoiceText>> texts;  // by request, by choice
