@@ -43,12 +43,9 @@ class ScopedTimer {
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-absl::Status check_parts(std::span<const HostTensor> parts, std::span<const HostTensor> biases, DType dtype) {
+absl::Status check_parts(std::span<const HostTensor> parts, std::span<const HostTensor> biases) {
   if (parts.empty() || (!biases.empty() && biases.size() != parts.size())) {
     return absl::InvalidArgumentError(fmt::format("weights: {} parts with {} biases", parts.size(), biases.size()));
-  }
-  if (dtype == DType::kF16) {
-    return absl::InvalidArgumentError("weights: products run in f32 or bf16, not f16; convert to one of them");
   }
   std::int64_t rows = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -73,9 +70,17 @@ absl::Status check_parts(std::span<const HostTensor> parts, std::span<const Host
 
 }  // namespace
 
+bool Backend::computes_in(DType dtype) const {
+  return dtype != DType::kF16 || supports(dtype);
+}
+
 absl::StatusOr<std::unique_ptr<LinearWeight>> Backend::pack_linear(std::span<const HostTensor> parts,
                                                                    std::span<const HostTensor> biases, DType dtype) {
-  if (absl::Status status = check_parts(parts, biases, dtype); !status.ok()) {
+  if (!computes_in(dtype)) {
+    return absl::InvalidArgumentError(
+        fmt::format("weights: {} multiplies in f32 or bf16, not in {}", name(), dtype_name(dtype)));
+  }
+  if (absl::Status status = check_parts(parts, biases); !status.ok()) {
     return status;
   }
   return do_pack_linear(parts, biases, dtype);
@@ -99,7 +104,7 @@ void Backend::embed(std::span<const TokenId> tokens, const Matrix& table, const 
 }
 
 void Backend::rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) {
-  COPPICE_CHECK(is_view(x) && is_f32(x) && is_view(out) && out.dtype != DType::kF16, "rms_norm: bad view");
+  COPPICE_CHECK(is_view(x) && is_f32(x) && is_view(out) && computes_in(out.dtype), "rms_norm: bad view");
   COPPICE_CHECK(out.rows == x.rows && out.columns == x.columns, "rms_norm: shapes differ");
   COPPICE_CHECK(weight != nullptr, "rms_norm: no weight");
   const ScopedTimer timer(times_.other_ns);
@@ -107,10 +112,10 @@ void Backend::rms_norm(const Matrix& x, const float* weight, float epsilon, cons
 }
 
 void Backend::linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) {
-  COPPICE_CHECK(is_view(in) && is_view(out) && out.dtype != DType::kF16, "linear: bad view");
+  COPPICE_CHECK(is_view(in) && is_view(out), "linear: bad view");
   COPPICE_CHECK(in.rows == out.rows && in.columns == weight.in_features() && out.columns == weight.out_features(),
                 "linear: shapes differ");
-  COPPICE_CHECK(in.dtype != DType::kF16 && (is_f32(out) || out.dtype == in.dtype), "linear: bad types");
+  COPPICE_CHECK(computes_in(in.dtype) && (is_f32(out) || out.dtype == in.dtype), "linear: bad types");
   COPPICE_CHECK(epilogue == LinearEpilogue::kStore || is_f32(out), "linear: kAdd needs f32");
   const ScopedTimer timer(times_.linear_ns);
   do_linear(in, weight, epilogue, out);
@@ -162,7 +167,7 @@ void Backend::attention(const AttentionPlan& plan, const AttentionParameters& pa
 }
 
 void Backend::swiglu(const Matrix& gate_up, const Matrix& out) {
-  COPPICE_CHECK(is_view(gate_up) && is_view(out) && out.dtype != DType::kF16, "swiglu: bad view");
+  COPPICE_CHECK(is_view(gate_up) && is_view(out) && computes_in(out.dtype), "swiglu: bad view");
   COPPICE_CHECK(is_f32(gate_up) || gate_up.dtype == out.dtype, "swiglu: bad types");
   COPPICE_CHECK(gate_up.rows == out.rows && gate_up.columns == 2 * out.columns, "swiglu: shapes differ");
   const ScopedTimer timer(times_.other_ns);

@@ -113,9 +113,12 @@ class Backend {
 
   OperationTimes operation_times() const { return times_; }
 
-  virtual std::string name() const = 0;              // "cpu", "cuda"
-  virtual std::string description() const = 0;       // instruction set, cores
-  virtual bool supports(DType weights) const = 0;    // at full speed
+  virtual std::string name() const = 0;         // "cpu", "cuda"
+  virtual std::string description() const = 0;  // instruction set, cores
+  // Whether weights, activations and the KV cache in this type are computed with at full speed. f32 and bf16 are
+  // computed with in any case, f16 only where this says so. A number beyond the range of f16 becomes infinite, as
+  // everywhere: such a model has to run in bf16.
+  virtual bool supports(DType dtype) const = 0;
   virtual int workers() const = 0;                   // how many workers attention items should keep busy
   virtual std::int64_t available_bytes() const = 0;  // device memory that allocate() could still give
 
@@ -165,6 +168,8 @@ class Backend {
   void move_slots(KvCache& cache, std::span<const SlotMove> moves);
 
  private:
+  bool computes_in(DType dtype) const;
+
   virtual absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostTensor> parts,
                                                                        std::span<const HostTensor> biases,
                                                                        DType dtype) = 0;

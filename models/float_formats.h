@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/float16.h"
 #include "kernels/tensor.h"
 
 namespace coppice::models {
@@ -42,5 +43,8 @@ void convert_to_float(const kernels::HostTensor& source, std::span<float> target
 
 // Narrows to bfloat16 (from any type). REQUIRES: target holds as many.
 void convert_to_bf16(const kernels::HostTensor& source, std::span<std::uint16_t> target);
+
+// Narrows to binary16 (from any type): what is too large becomes infinite. REQUIRES: target holds as many.
+void convert_to_f16(const kernels::HostTensor& source, std::span<std::uint16_t> target);
 
 }  // namespace coppice::models

@@ -91,7 +91,7 @@ absl::Status Loader::upload_table(const HostTensor& table, const kernels::Buffer
       converted = floats.data();
     } else if (part.dtype != dtype_) {
       halves.resize(count);
-      convert_to_bf16(part, halves);
+      dtype_ == DType::kBF16 ? convert_to_bf16(part, halves) : convert_to_f16(part, halves);
       converted = halves.data();
     }
     auto* target = static_cast<std::byte*>(buffer.data()) + static_cast<std::size_t>(row) * device_row;

@@ -144,8 +144,9 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::load(
     const ModelConfig& config, WeightSource& source, kernels::Backend& backend, DType dtype,
     const TransformerLimits& limits, const std::function<void(std::size_t, std::size_t)>& progress) {
   COPPICE_CHECK(limits.step_tokens > 0 && limits.step_logits > 0, "limits are positive");
-  if (dtype == DType::kF16) {
-    return absl::UnimplementedError("weights in f16 are not computed with; use bf16 or f32");
+  if (dtype == DType::kF16 && !backend.supports(dtype)) {
+    return absl::UnimplementedError(
+        fmt::format("{} does not compute with weights in f16; use bf16 or f32", backend.name()));
   }
   COPPICE_ASSIGN_OR_RETURN(Activations activations, make_activations(config, dtype, limits, backend));
   COPPICE_ASSIGN_OR_RETURN(PackedWeights weights, load_packed_weights(config, source, backend, dtype, progress));
@@ -162,13 +163,10 @@ kernels::KvGeometry Transformer::kv_geometry(std::int32_t page_size, std::int32_
 }
 
 DTypeChoice choose_dtype(DType stored, const kernels::Backend& backend) {
-  if (stored == DType::kF32 && backend.supports(DType::kF32)) {
-    return {DType::kF32, ""};
+  if (backend.supports(stored)) {
+    return {stored, ""};
   }
   const DType chosen = backend.supports(DType::kBF16) ? DType::kBF16 : DType::kF32;
-  if (chosen == stored) {
-    return {chosen, ""};
-  }
   return {chosen, fmt::format("weights stored as {} are computed with as {} on {}", kernels::dtype_name(stored),
                               kernels::dtype_name(chosen), backend.name())};
 }

@@ -57,8 +57,8 @@ struct DTypeChoice {
   std::string note;
 };
 
-// Stored bf16 and f16 become bf16 where the backend has it at full speed, else f32 (which holds both exactly); f32
-// stays.
+// The stored type where the backend has it at full speed; else bf16 where it has that, else f32 (which holds both
+// exactly).
 DTypeChoice choose_dtype(kernels::DType stored, const kernels::Backend& backend);
 
 }  // namespace coppice::models

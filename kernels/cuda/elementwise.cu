@@ -90,16 +90,28 @@ int launch_gather(const Matrix& in, std::span<const std::int32_t> rows, const Ma
 }
 
 int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, void* stream) {
-  return out.dtype == DType::kF32 ? rms_norm<float>(x, weight, epsilon, out, stream)
-                                  : rms_norm<Bf16>(x, weight, epsilon, out, stream);
+  switch (out.dtype) {
+    case DType::kF32:
+      return rms_norm<float>(x, weight, epsilon, out, stream);
+    case DType::kBF16:
+      return rms_norm<Bf16>(x, weight, epsilon, out, stream);
+    case DType::kF16:
+      return rms_norm<F16>(x, weight, epsilon, out, stream);
+  }
+  return 1;
 }
 
 int launch_swiglu(const Matrix& gate_up, const Matrix& out, void* stream) {
-  if (gate_up.dtype == DType::kF32) {
-    return out.dtype == DType::kF32 ? swiglu<float, float>(gate_up, out, stream)
-                                    : swiglu<float, Bf16>(gate_up, out, stream);
+  const bool is_wide = gate_up.dtype == DType::kF32;
+  switch (out.dtype) {
+    case DType::kF32:
+      return swiglu<float, float>(gate_up, out, stream);
+    case DType::kBF16:
+      return is_wide ? swiglu<float, Bf16>(gate_up, out, stream) : swiglu<Bf16, Bf16>(gate_up, out, stream);
+    case DType::kF16:
+      return is_wide ? swiglu<float, F16>(gate_up, out, stream) : swiglu<F16, F16>(gate_up, out, stream);
   }
-  return swiglu<Bf16, Bf16>(gate_up, out, stream);
+  return 1;
 }
 
 }  // namespace coppice::kernels::cuda

@@ -12,7 +12,7 @@ absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry
   constexpr std::int32_t kPageMin = 16;
   if (!attention_supports(geometry.head_dim, geometry.dtype)) {
     return absl::InvalidArgumentError(fmt::format(
-        "KV cache: heads of {} in {} are not attended to on the GPU; it has multiples of 8 up to 256, in bf16",
+        "KV cache: heads of {} in {} are not attended to on the GPU; it has multiples of 8 up to 256, in bf16 or f16",
         geometry.head_dim, dtype_name(geometry.dtype)));
   }
   if (geometry.page_size < kPageMin || kSmallSplit % geometry.page_size != 0) {

@@ -2,6 +2,7 @@
 #include "kernels/cuda/linear_weight.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cuda/linear.h"
+#include "kernels/float16.h"
 
 namespace coppice::kernels::cuda {
 
@@ -18,6 +20,22 @@ constexpr std::size_t kConvertBytes = std::size_t{8} << 20;  // converted rows h
 
 std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
+}
+
+// One row in another type.
+void convert_row(const cpu::ElementwiseBody& body, const void* in, DType in_dtype, std::int64_t count, DType dtype,
+                 void* out) {
+  if (in_dtype == dtype) {
+    std::memcpy(out, in, static_cast<std::size_t>(count) * dtype_bytes(dtype));
+  } else if (dtype == DType::kF32) {
+    body.to_f32(in, in_dtype, count, static_cast<float*>(out));
+  } else if (dtype == DType::kBF16) {
+    body.to_bf16(in, in_dtype, count, static_cast<std::uint16_t*>(out));
+  } else {
+    std::vector<float> wide(static_cast<std::size_t>(count));
+    body.to_f32(in, in_dtype, count, wide.data());
+    std::ranges::transform(wide, static_cast<std::uint16_t*>(out), float_to_f16);
+  }
 }
 
 // Rows of `part` in the device's type with zeros up to `padded_k`, a stretch at a time.
@@ -36,11 +54,7 @@ void upload_converted(const HostTensor& part, DType dtype, std::int64_t padded_k
                          for (std::int64_t row = row_begin; row < row_end; ++row) {
                            const void* in = source + static_cast<std::size_t>(row) * in_row;
                            void* out = converted.data() + static_cast<std::size_t>(row) * out_row;
-                           if (dtype == DType::kF32) {
-                             body.to_f32(in, part.dtype, part.columns, static_cast<float*>(out));
-                           } else {
-                             body.to_bf16(in, part.dtype, part.columns, static_cast<std::uint16_t*>(out));
-                           }
+                           convert_row(body, in, part.dtype, part.columns, dtype, out);
                          }
                        });
     staging.upload(converted.data(), target + static_cast<std::size_t>(begin) * out_row,

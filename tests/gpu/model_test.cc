@@ -17,8 +17,8 @@ namespace {
 using kernels::DType;
 using Logits = std::vector<std::vector<float>>;
 
-RunnerOptions on_device(RunnerOptions options) {
-  options.dtype = DType::kBF16;
+RunnerOptions on_device(RunnerOptions options, DType dtype = DType::kBF16) {
+  options.dtype = dtype;
   options.open_backend = [] { return absl::StatusOr<std::unique_ptr<kernels::Backend>>(open_device()); };
   return options;
 }
@@ -34,6 +34,18 @@ std::unique_ptr<ModelRunner> load_fixture(const FixtureModel& fixture, const Run
   return *std::move(runner);
 }
 
+double mean_difference(const Logits& a, const Logits& b) {
+  double sum = 0.0;
+  double count = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    for (std::size_t token = 0; token < a[i].size(); ++token) {
+      sum += static_cast<double>(std::abs(a[i][token] - b[i][token]));
+      count += 1.0;
+    }
+  }
+  return sum / count;
+}
+
 TEST_CASE("models of every family: no further from float32 than Hugging Face's bfloat16") {
   std::size_t turn = 0;
   for (const FixtureModel& fixture : load_fixture_models()) {
@@ -45,21 +57,38 @@ TEST_CASE("models of every family: no further from float32 than Hugging Face's b
     const auto cpu = load_fixture(fixture, {.dtype = DType::kBF16});
     const Logits logits = runner->feed(0, fixture.prompt, 64);
     const Logits expected = cpu->feed(0, fixture.prompt, 64);
-    double sum = 0.0;
-    double count = 0.0;
     for (std::size_t i = 0; i < logits.size(); ++i) {
-      for (std::size_t token = 0; token < logits[i].size(); ++token) {
-        sum += static_cast<double>(std::abs(logits[i][token] - fixture.logits[i][token]));
-        count += 1.0;
-      }
       // The CPU's greedy token, or one that the CPU holds as likely within what bfloat16 can tell.
       const auto chosen = static_cast<std::size_t>(greedy_token(logits[i]));
       const auto wanted = static_cast<std::size_t>(greedy_token(expected[i]));
       CHECK(expected[i][wanted] - expected[i][chosen] <= 0.06F * (1.0F + std::abs(expected[i][wanted])));
     }
-    CHECK(sum / count <= 1.1 * fixture.bf16_mean_error);
+    CHECK(mean_difference(logits, fixture.logits) <= 1.1 * fixture.bf16_mean_error);
     CHECK(device_report() == "");
   }
+}
+
+// Half has three bits more than bfloat16: an eighth of its error, where nothing leaves its range.
+TEST_CASE("a model stored in f16 is computed with in f16") {
+  const FixtureModel fixture = load_fixture_model("llama_yarn");
+  const auto config = models::load_model_config(fixture.folder);
+  REQUIRE(config.ok());
+  const auto source = models::open_safetensors_weights(fixture.folder, *config);
+  REQUIRE(source.ok());
+  REQUIRE((*source)->stored_dtype() == DType::kF16);
+  const models::DTypeChoice choice = models::choose_dtype((*source)->stored_dtype(), *open_device());
+  CHECK(choice.dtype == DType::kF16);
+  CHECK(choice.note.empty());
+  const auto runner = load_fixture(fixture, on_device({}, choice.dtype));
+  const Logits logits = runner->feed(0, fixture.prompt, 64);
+  const double error = mean_difference(logits, fixture.logits);
+  CHECK(error <= fixture.bf16_mean_error / 4);
+  CHECK(error > 1e-6);  // it was not f32
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const float best = fixture.logits[i][static_cast<std::size_t>(greedy_token(fixture.logits[i]))];
+    CHECK(best - fixture.logits[i][static_cast<std::size_t>(greedy_token(logits[i]))] <= 0.01F);
+  }
+  CHECK(device_report() == "");
 }
 
 models::ModelConfig make_config(const char* architecture, std::int32_t window) {

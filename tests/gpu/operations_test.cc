@@ -72,6 +72,10 @@ TEST_CASE("memory: zeroed, and what goes up comes down") {
   CHECK(device->allocate(std::size_t{1} << 50).status().code() == absl::StatusCode::kResourceExhausted);
 }
 
+float rounded(float value, DType dtype) {
+  return dtype == DType::kF32 ? value : dtype == DType::kBF16 ? from_bf16(to_bf16(value)) : from_f16(to_f16(value));
+}
+
 TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the same bits for every number of rows") {
   const auto device = open_device();
   struct Shape {
@@ -83,7 +87,9 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
     shapes.insert(shapes.end(), {{{4096, 1024, 1024}, 4096}, {{4096}, 14336}, {{768}, 768}, {{32000}, 2048}});
   }
   for (const Shape& shape : shapes) {
-    for (const DType stored : {DType::kF32, DType::kBF16}) {
+    for (const auto& [stored, dtype] : {std::pair{DType::kF32, DType::kBF16}, std::pair{DType::kBF16, DType::kBF16},
+                                        std::pair{DType::kF32, DType::kF16}, std::pair{DType::kBF16, DType::kF16},
+                                        std::pair{DType::kF16, DType::kF16}, std::pair{DType::kBF16, DType::kF32}}) {
       std::vector<Tensor> parts;
       std::vector<Tensor> biases;
       std::vector<HostTensor> views;
@@ -98,9 +104,9 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
         bias_views.push_back(i == 1 ? HostTensor{} : biases[i].host());
         out_features += parts[i].rows;
       }
-      const auto weight = device->pack_linear(views, bias_views, DType::kBF16).value();
+      const auto weight = device->pack_linear(views, bias_views, dtype).value();
       const std::int64_t rows_most = device_is_emulated() ? 40 : 700;
-      const Tensor in = random_tensor(DType::kBF16, rows_most, shape.in_features, 9);
+      const Tensor in = random_tensor(dtype, rows_most, shape.in_features, 9);
       const OnDevice device_in(*device, in);
       const OnDevice whole(*device, DType::kF32, rows_most, out_features);
       device->linear(device_in.matrix(), *weight, LinearEpilogue::kStore, whole.matrix());
@@ -118,7 +124,7 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
         double sum = part == 1 ? 0.0 : biases[part].at(0, column);
         double magnitude = std::abs(sum);
         for (std::int64_t k = 0; k < shape.in_features; ++k) {
-          const double product = double{in.at(row, k)} * from_bf16(to_bf16(parts[part].at(column, k)));
+          const double product = double{in.at(row, k)} * rounded(parts[part].at(column, k), dtype);
           sum += product;
           magnitude += std::abs(product);
         }

@@ -203,6 +203,14 @@ TEST_CASE("float formats: narrowing rounds to nearest, ties to even") {
   const std::uint16_t stored[] = {0x3C00, 0xC000, 0x0001};  // binary16: 1, -2, 2^-24
   convert_to_bf16({stored, DType::kF16, 1, 3}, halves);
   CHECK(halves == std::vector<std::uint16_t>{0x3F80, 0xC000, 0x3380});
+  const std::uint16_t wide[] = {0x3F80, 0xC000, 0x4780};  // bfloat16: 1, -2, 65536
+  convert_to_f16({wide, DType::kBF16, 1, 3}, halves);
+  CHECK(halves == std::vector<std::uint16_t>{0x3C00, 0xC000, 0x7C00});
+  convert_to_f16({stored, DType::kF16, 1, 3}, halves);
+  CHECK(std::ranges::equal(halves, stored));
+  const float floats[] = {1.0F + 0x1p-11F, 1.0F + 0x1.8p-10F, 0x1p-24F};  // ties: down to even, up to even
+  convert_to_f16({floats, DType::kF32, 1, 3}, halves);
+  CHECK(halves == std::vector<std::uint16_t>{0x3C00, 0x3C02, 0x0001});
 }
 
 std::vector<float> random_values(std::uint64_t seed, DType dtype, const WeightSpec& spec) {
