@@ -44,7 +44,7 @@ struct AttentionBenchOptions {
   double seconds = 1.0;                   // how long to repeat each of shared and unshared
   std::int32_t checked_rows = 4;          // rows compared with float64
   std::size_t cold_bytes = 256ULL << 20;  // the KV cache gets layers until it is larger than this, and they take turns
-  std::size_t cache_bytes_max = 12ULL << 30;
+  std::size_t cache_bytes_max = 0;        // 0: 12 GiB on the CPU, nine tenths of what is free on another device
 };
 
 struct AttentionBenchResult {

@@ -23,6 +23,7 @@ nlohmann::ordered_json machine_json(const kernels::MachineFigures& machine) {
 void print_report(const nlohmann::ordered_json& report, bool json) {
   if (json) {
     std::puts(report.dump().c_str());
+    std::fflush(stdout);  // whoever stops a long run keeps what there was
     return;
   }
   for (const auto& [name, value] : report.items()) {
