@@ -104,7 +104,7 @@ absl::Status measure_products(cudaStream_t stream, MachineFigures& figures) {
                                   .in_features = kSide,
                                   .padded_k = kSide,
                                   .slices = linear_slices(kSide, kSide),
-                                  .out_bf16 = true,
+                                  .out_is_half = true,
                                   .is_aligned = true};
   const auto own = [&] { return launched(launch_linear(arguments, DType::kBF16, LinearTile::k128x128Whole, stream)); };
   COPPICE_ASSIGN_OR_RETURN(const double own_s, fastest(own, stream));
