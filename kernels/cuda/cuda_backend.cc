@@ -72,7 +72,7 @@ class CudaBackend : public Backend {
                                                                std::span<const HostTensor> biases,
                                                                DType dtype) override {
     use_gpu();
-    return pack_weight(parts, biases, dtype, staging_, stream_.get(), threads_);
+    return pack_weight(parts, biases, dtype, stretch_, staging_, stream_.get(), threads_);
   }
   absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) override;
   void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override;
@@ -113,6 +113,7 @@ class CudaBackend : public Backend {
   AttentionStep attention_;
   Buffer workspace_;
   Buffer counters_;
+  Buffer stretch_;  // that weights pass through
   Buffer moves_;
   std::vector<Frequencies> frequencies_;  // one per kind of rope in a model
   int attention_blocks_ = 0;
@@ -132,6 +133,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::create(const CudaOptions& 
   const cudaStream_t on = backend->stream_.get();
   COPPICE_ASSIGN_OR_RETURN(backend->workspace_, allocate_device(kLinearWorkspaceBytes, on));
   COPPICE_ASSIGN_OR_RETURN(backend->counters_, allocate_device(kLinearTilesMax * sizeof(std::uint32_t), on));
+  COPPICE_ASSIGN_OR_RETURN(backend->stretch_, allocate_device(kWeightStretchBytes, on));
   COPPICE_ASSIGN_OR_RETURN(backend->moves_, allocate_device(kMovesBytes, on));
   return std::unique_ptr<Backend>(std::move(backend));
 }

@@ -38,8 +38,16 @@ int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const
 
 // Once per device, before the first launch_linear.
 int prepare_linear();
+// On Hopper besides.
+int prepare_linear_hopper();
+// Rows [row_begin, row_begin + row_count) of a weight of 16-bit elements to their places (linear.h). `rows`: row-major,
+// padded_k columns.
+int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
+                       void* weight, void* stream);
 // `tile` (choose_linear_tile) changes the speed, not a bit of the result; f32 has one kernel only.
 int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream);
+// launch_linear() for the tiles of Hopper: bf16 and f16, linear_hopper_takes(arguments).
+int launch_linear_hopper(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream);
 
 // Reads `bytes` (a multiple of 16) front to back and leaves one word a block in `sums`; `blocks` of them.
 int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, void* stream);

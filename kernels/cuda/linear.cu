@@ -2,9 +2,11 @@
 #include "kernels/cuda/linear.cuh"
 
 #include <device/launch.cuh>
+#include <type_traits>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear_f32.cuh"
+#include "kernels/cuda/linear_pack.cuh"
 
 namespace coppice::kernels::cuda {
 
@@ -41,7 +43,7 @@ int launch_tile(const LinearArguments& arguments, LinearTile tile, void* stream)
                                        .row_tiles = row_tiles,
                                        .column_tiles = column_tiles,
                                        .is_aligned = arguments.is_aligned};
-  const std::int32_t slice_blocks = tile == LinearTile::k128x128Whole ? 1 : arguments.slices;
+  const std::int32_t slice_blocks = linear_tile_is_whole(tile) ? 1 : arguments.slices;
   const LaunchShape shape{.blocks = row_tiles * column_tiles * slice_blocks,
                           .threads = Kernel::kThreadsMax,
                           .shared_bytes = Kernel::kSharedBytesMax,
@@ -76,6 +78,9 @@ int launch_tensor(const LinearArguments& arguments, LinearTile tile, void* strea
       return launch_tile<LinearRows64<Element>>(arguments, tile, stream);
     case LinearTile::k128x128Whole:
       return launch_tile<LinearRows128<Element>>(arguments, tile, stream);
+    case LinearTile::k128x128Hopper:
+    case LinearTile::k128x256Hopper:
+      return launch_linear_hopper(arguments, std::is_same_v<Element, Bf16> ? DType::kBF16 : DType::kF16, tile, stream);
   }
   return 1;
 }
@@ -96,6 +101,20 @@ int prepare_tensor() {
 int prepare_linear() {
   const int error = prepare_tensor<Bf16>();
   return error != 0 ? error : prepare_tensor<F16>();
+}
+
+int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
+                       void* weight, void* stream) {
+  constexpr std::int64_t kBlocksMax = 4096;
+  const LinearPackKernel::Params params{.from = static_cast<const Bf16*>(rows),
+                                        .to = static_cast<Bf16*>(weight),
+                                        .row_begin = row_begin,
+                                        .pieces = row_count * padded_k / 8,
+                                        .padded_k = padded_k};
+  const std::int64_t blocks = (params.pieces + LinearPackKernel::kThreadsMax - 1) / LinearPackKernel::kThreadsMax;
+  const LaunchShape shape{.blocks = static_cast<std::int32_t>(blocks < kBlocksMax ? blocks : kBlocksMax),
+                          .threads = LinearPackKernel::kThreadsMax};
+  return launch<LinearPackKernel>(shape, params, stream);
 }
 
 int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream) {

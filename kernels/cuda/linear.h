@@ -32,24 +32,44 @@ constexpr int linear_slices(std::int64_t out_features, std::int64_t in_features)
   return static_cast<int>(slices > 1 ? slices : 1);
 }
 
+// A weight of 16-bit elements lies in tiles of 64 rows x 64 columns: a row of tiles after the other, in it along K. So
+// what a block of any kernel reads of it is one stretch of memory, and a tile is laid out as in shared memory: rows of
+// 128 bytes whose eight pieces of 16 bytes are permuted by the row's number (ldmatrix and wgmma then meet no bank
+// twice), which is what lets the copy engine bring it whole. Weights in float32 are row-major.
+inline constexpr int kLinearTileRows = 64;
+// Where element (row, k) of such a weight is.
+constexpr std::int64_t linear_weight_place(std::int64_t row, std::int64_t k, std::int64_t padded_k) {
+  const std::int64_t tile = row / kLinearTileRows * (padded_k / kLinearBlockK) + k / kLinearBlockK;
+  const std::int64_t piece = (k % kLinearBlockK / 8) ^ (row % 8);
+  return (tile * kLinearTileRows + row % kLinearTileRows) * kLinearBlockK + piece * 8 + k % 8;
+}
+
 // First 64-wide block of slice `slice`.
 constexpr int linear_slice_begin(int slice, int slices, int k_blocks) {
   return static_cast<int>(static_cast<std::int64_t>(k_blocks) * slice / slices);
 }
 
 // Which kernel runs: the tile of the result that one block makes, and whether a block does all slices of its tile (in
-// registers) or one of them (the last one to arrive adds them up).
-enum class LinearTile : std::uint8_t { k16x64Split, k64x64Split, k128x128Whole };
+// registers) or one of them (the last one to arrive adds them up). Those named Hopper (linear_hopper.cuh) run on that
+// chip alone, and k128x256Hopper where K is not cut.
+enum class LinearTile : std::uint8_t { k16x64Split, k64x64Split, k128x128Whole, k128x128Hopper, k128x256Hopper };
 
 constexpr int linear_tile_rows(LinearTile tile) {
   return tile == LinearTile::k16x64Split ? 16 : tile == LinearTile::k64x64Split ? 64 : 128;
 }
 constexpr int linear_tile_columns(LinearTile tile) {
-  return tile == LinearTile::k128x128Whole ? 128 : 64;
+  return tile == LinearTile::k128x256Hopper                                        ? 256
+         : tile == LinearTile::k128x128Whole || tile == LinearTile::k128x128Hopper ? 128
+                                                                                   : 64;
+}
+// Blocks share nothing: a block makes whole tiles.
+constexpr bool linear_tile_is_whole(LinearTile tile) {
+  return tile != LinearTile::k16x64Split && tile != LinearTile::k64x64Split;
 }
 
-// The kernel for `rows` rows: what is fastest may depend on the number of rows, the bits do not.
-constexpr LinearTile choose_linear_tile(std::int64_t rows, std::int64_t out_features, int slices) {
+// The kernel for `rows` rows: what is fastest may depend on the number of rows, the bits do not. hopper: its kernels
+// have been found to sum as the others do (linear_probe.h), and take this product (linear_hopper_takes).
+constexpr LinearTile choose_linear_tile(std::int64_t rows, std::int64_t out_features, int slices, bool hopper = false) {
   const LinearTile split = rows <= 16 ? LinearTile::k16x64Split : LinearTile::k64x64Split;
   const std::int64_t whole_tiles = (rows + 127) / 128 * ((out_features + 127) / 128);
   const std::int64_t tile_rows = linear_tile_rows(split);
@@ -59,14 +79,22 @@ constexpr LinearTile choose_linear_tile(std::int64_t rows, std::int64_t out_feat
   const std::int64_t workspace = padded_rows * padded_columns * slices * 4;
   const bool fits = split_tiles <= kLinearTilesMax && (slices == 1 || workspace <= kLinearWorkspaceBytes);
   const bool fills = whole_tiles >= kLinearBlocksWanted / 2;
-  return rows > 16 && (fills || !fits) ? LinearTile::k128x128Whole : split;
+  if (rows <= 16 || (fits && !fills)) {
+    return split;
+  }
+  if (!hopper) {
+    return LinearTile::k128x128Whole;
+  }
+  const bool fills_wide = whole_tiles >= kLinearBlocksWanted;
+  return slices == 1 && fills_wide ? LinearTile::k128x256Hopper : LinearTile::k128x128Hopper;
 }
 
 // One product: out = in * weight^T + bias, or out += that. All pointers are device memory.
 struct LinearArguments {
   const void* in = nullptr;      // [rows, in_features], the weight's type: bf16, f16 or f32
   std::int64_t in_stride = 0;    // elements
-  const void* weight = nullptr;  // [padded rows, padded_k], the type of `in`, zeros beyond the matrix
+  const void* weight = nullptr;  // [padded rows, padded_k] of the type of `in`, tiled or (f32) not, zeros beyond the
+                                 // matrix
   const float* bias = nullptr;   // [out_features] or null
   void* out = nullptr;           // [rows, out_features], f32 or the weight's type
   std::int64_t out_stride = 0;
@@ -77,9 +105,14 @@ struct LinearArguments {
   std::int32_t in_features = 0;
   std::int32_t padded_k = 0;
   std::int32_t slices = 1;
-  bool out_is_half = false;  // the weight's type, which is bf16 or f16; else f32
-  bool adds = false;         // out += (f32 only)
-  bool is_aligned = false;   // rows of `in` start at multiples of 16 bytes
+  std::int32_t processors = 132;  // of the GPU: blocks of a kernel whose blocks make tile after tile
+  bool out_is_half = false;       // the weight's type, which is bf16 or f16; else f32
+  bool adds = false;              // out += (f32 only)
+  bool is_aligned = false;        // rows of `in` start at multiples of 16 bytes
 };
+
+constexpr bool linear_hopper_takes(const LinearArguments& arguments) {
+  return arguments.is_aligned && arguments.in_features % 8 == 0;
+}
 
 }  // namespace coppice::kernels::cuda

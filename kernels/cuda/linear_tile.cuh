@@ -75,7 +75,7 @@ struct LinearTileWork {
   static constexpr std::int32_t kSharedBytesMax = kFlagOffset + 16;
   static constexpr std::int32_t kTilesM = kRows / kWarpsM / 16;    // 16-row fragments of a warp
   static constexpr std::int32_t kTilesN = kColumns / kWarpsN / 8;  // 8-column fragments of a warp
-  static_assert(kTilesN % 2 == 0);
+  static_assert(kTilesN % 2 == 0 && kColumns % kLinearTileRows == 0);
 
   struct Sums {
     float at[kTilesM][kTilesN][4];
@@ -113,12 +113,13 @@ struct LinearTileWork {
     for (std::int32_t i = thread_index(); i < kRows * kPieces; i += kThreadsMax) {
       load_in(params, stage, place.row_tile * kRows, k_begin, i / kPieces, i % kPieces);
     }
-    const Global<const Element> from =
-        params.weight + std::int64_t{place.column_tile} * kColumns * params.padded_k + k_begin;
+    // The weight's tiles lie in memory as they lie here.
+    constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;
+    const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
+    const std::int32_t tile_begin = place.column_tile * (kColumns / kLinearTileRows);
     for (std::int32_t i = thread_index(); i < kColumns * kPieces; i += kThreadsMax) {
-      const std::int32_t row = i / kPieces;
-      const std::int32_t piece = i % kPieces;
-      copy_async_16(weights + shared_place(row, piece), from + std::int64_t{row} * params.padded_k + 8 * piece);
+      const std::int64_t tile = std::int64_t{tile_begin + i / kTilePieces} * k_blocks + block_k;
+      copy_async_16(weights + 8 * i, params.weight + 8 * (tile * kTilePieces + i % kTilePieces));
     }
   }
 

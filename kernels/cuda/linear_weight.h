@@ -12,7 +12,10 @@
 
 namespace coppice::kernels::cuda {
 
-// Row-major [rows padded to kLinearPadN][columns padded to kLinearBlockK]. Immutable.
+// Device memory that rows pass through on their way to their tiles; one for all weights.
+inline constexpr std::size_t kWeightStretchBytes = std::size_t{8} << 20;
+
+// [rows padded to kLinearPadN][columns padded to kLinearBlockK], as linear.h lays it out. Immutable.
 class CudaLinearWeight : public LinearWeight {
  public:
   CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, DType dtype, Buffer matrix, Buffer bias);
@@ -32,9 +35,11 @@ class CudaLinearWeight : public LinearWeight {
   int slices_;
 };
 
-// As Backend::pack_linear, arguments checked. threads: converters. ERRORS: ResourceExhausted.
+// As Backend::pack_linear, arguments checked. stretch: kWeightStretchBytes of device memory, used on `stream`. threads:
+// converters. ERRORS: ResourceExhausted.
 absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostTensor> parts,
                                                           std::span<const HostTensor> biases, DType dtype,
-                                                          Staging& staging, cudaStream_t stream, int threads);
+                                                          const Buffer& stretch, Staging& staging, cudaStream_t stream,
+                                                          int threads);
 
 }  // namespace coppice::kernels::cuda

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "tests/simt/hopper.h"
 #include "tests/simt/session.h"
 
 namespace coppice::simt {
@@ -27,6 +28,9 @@ std::string describe(const Place& where) {
   const char* slash = std::strrchr(where.file, '/');
   return std::string(slash == nullptr ? where.file : slash + 1) + ":" + std::to_string(where.line);
 }
+
+Block::Block() = default;
+Block::~Block() = default;
 
 Machine::Machine(const Options& options)
     : options_(options), random_(options.seed * 0x9E3779B97F4A7C15U + 1), stacks_(kStackBytes) {}
@@ -77,6 +81,22 @@ void Machine::yield() {
   ready_.push_back(running_);
   ++idle_yields_;
   suspend();
+}
+
+// Whoever was woken before it slept does not sleep.
+void Machine::sleep(const char* kind, const Place& where) {
+  running_->waits_for = kind;
+  running_->waits_at = where;
+  suspend();
+  running_->waits_for = nullptr;
+}
+
+Hopper& Machine::hopper() {
+  std::unique_ptr<Hopper>& hopper = running_->block->hopper;
+  if (hopper == nullptr) {
+    hopper = std::make_unique<Hopper>(*this);
+  }
+  return *hopper;
 }
 
 void Machine::resume(Thread& thread) {
@@ -206,6 +226,9 @@ void Machine::finish_block(Block& block) {
                               " ended before its asynchronous copies");
       break;
     }
+  }
+  if (block.hopper != nullptr) {
+    block.hopper->finish();
   }
   std::erase_if(blocks_, [&](const std::unique_ptr<Block>& other) { return other.get() == &block; });
 }

@@ -40,7 +40,7 @@ struct GridShape {
 struct Counters {
   std::int64_t matrix_loads = 0;           // load_matrix_x4 calls, each four reads of eight rows
   std::int64_t matrix_load_conflicts = 0;  // extra passes through the 32 banks that they need
-  std::int64_t products = 0;               // multiply_accumulate calls
+  std::int64_t products = 0;               // multiply_accumulate and multiply_async, by warp
   std::int64_t bytes_copied_async = 0;
 };
 
@@ -61,6 +61,7 @@ std::string describe(const Place& where);
 struct Abort {};
 
 class Block;
+class Hopper;
 
 struct PendingCopy {
   std::int32_t to = 0;  // shared memory
@@ -93,6 +94,9 @@ struct Meeting {
 
 class Block {
  public:
+  Block();
+  ~Block();
+
   std::int32_t x = 0;
   std::int32_t y = 0;
   std::int32_t blocks = 0;
@@ -101,6 +105,7 @@ class Block {
   Meeting barrier;
   std::int32_t done = 0;
   std::unique_ptr<SharedMemory> shared;
+  std::unique_ptr<Hopper> hopper;  // made when first used
 };
 
 class Machine {
@@ -125,6 +130,10 @@ class Machine {
   void warp_meeting(const char* kind, void* argument, const Place& where,
                     const std::function<void(const std::array<void*, kLanes>&)>& execute);
   void yield();
+  // Until wake(); `kind` and `where` are named if nobody does.
+  void sleep(const char* kind, const Place& where);
+  void wake(Thread& thread);
+  Hopper& hopper();  // the running block's
   void copy_async(std::int32_t to, const void* from, bool present);
   void copy_async_commit();
   void copy_async_wait(std::size_t groups_left);
@@ -133,7 +142,6 @@ class Machine {
   void start_block(std::int32_t index, const GridShape& shape, const std::function<void()>& body);
   void finish_block(Block& block);
   void suspend();
-  void wake(Thread& thread);
   void resume(Thread& thread);
   bool schedule(const GridShape& shape, const std::function<void()>& body);
   void meet(Meeting& meeting, const char* kind, const Place& where);

@@ -23,7 +23,7 @@ COPPICE_DEVICE To* pointer_as(From* pointer) {
 // the alignment of T.
 template <typename T>
 COPPICE_DEVICE T* shared_array(std::int32_t offset) {
-  extern __shared__ __align__(128) unsigned char coppice_shared_memory[];
+  extern __shared__ __align__(1024) unsigned char coppice_shared_memory[];
   return reinterpret_cast<T*>(coppice_shared_memory + offset);
 }
 

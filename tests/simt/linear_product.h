@@ -1,0 +1,130 @@
+// A matrix product for the tests of the kernels that make them: its weight as the backend lays it out, a run by any of
+// the kernels, and the comparison with float64.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "kernels/cuda/launch.h"
+#include "tests/simt/device_matrix.h"
+
+namespace coppice::kernels::test {
+
+using cuda::LinearTile;
+
+struct Shape {
+  std::int64_t out_features;
+  std::int64_t in_features;
+};
+
+inline std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// A weight as the backend lays it out, and the memory that the split kernels share.
+struct Product {
+  Product(const Shape& shape_in, DType dtype, bool has_bias)
+      : shape(shape_in),
+        weight(random_tensor(dtype, shape.out_features, shape.in_features, 11)),
+        bias(random_tensor(DType::kF32, 1, shape.out_features, 12)),
+        padded(dtype, round_up(shape.out_features, cuda::kLinearPadN),
+               round_up(shape.in_features, cuda::kLinearBlockK)),
+        slices(cuda::linear_slices(shape.out_features, shape.in_features)),
+        workspace(static_cast<std::size_t>(slices) * 256 * static_cast<std::size_t>(padded.rows)),
+        counters(256) {
+    for (std::int64_t row = 0; row < weight.rows; ++row) {
+      std::memcpy(padded.bytes.data() + static_cast<std::size_t>(row * padded.columns) * dtype_bytes(dtype),
+                  weight.row_bytes(row).data(), weight.row_bytes(row).size());
+    }
+    device_weight = std::make_unique<DeviceMatrix>(padded);
+    if (dtype != DType::kF32) {
+      pack();
+    }
+    device_bias = has_bias ? std::make_unique<DeviceMatrix>(bias) : nullptr;
+    counters.zero();
+  }
+
+  // To tiles, in two pieces of which the first ends within a tile.
+  void pack() {
+    packed = std::make_unique<DeviceMatrix>(padded.dtype, padded.rows, padded.columns);
+    const std::int64_t first = 37;
+    const auto* rows = static_cast<const std::uint16_t*>(device_weight->matrix().data);
+    REQUIRE(cuda::launch_pack_linear(rows, 0, first, padded.columns, packed->matrix().data, nullptr) == 0);
+    REQUIRE(cuda::launch_pack_linear(rows + first * padded.columns, first, padded.rows - first, padded.columns,
+                                     packed->matrix().data, nullptr) == 0);
+  }
+
+  // out (+)= in * weight^T + bias by the kernel of this tile.
+  Tensor run(const Tensor& in, LinearTile tile, DType out_dtype, const Tensor* addend = nullptr) {
+    DeviceMatrix device_in(in);
+    DeviceMatrix out(out_dtype, in.rows, shape.out_features, 2);
+    if (addend != nullptr) {
+      for (std::int64_t row = 0; row < in.rows; ++row) {
+        std::memcpy(static_cast<std::byte*>(out.matrix().data) + row * out.matrix().stride * 4,
+                    addend->row_bytes(row).data(), addend->row_bytes(row).size());
+      }
+    }
+    const cuda::LinearArguments arguments{
+        .in = device_in.matrix().data,
+        .in_stride = device_in.matrix().stride,
+        .weight = packed ? packed->matrix().data : device_weight->matrix().data,
+        .bias = device_bias ? static_cast<const float*>(device_bias->matrix().data) : nullptr,
+        .out = out.matrix().data,
+        .out_stride = out.matrix().stride,
+        .workspace = workspace.data(),
+        .counters = counters.data(),
+        .rows = static_cast<std::int32_t>(in.rows),
+        .out_features = static_cast<std::int32_t>(shape.out_features),
+        .in_features = static_cast<std::int32_t>(shape.in_features),
+        .padded_k = static_cast<std::int32_t>(padded.columns),
+        .slices = slices,
+        .processors = 3,
+        .out_is_half = out_dtype != DType::kF32,
+        .adds = addend != nullptr,
+        .is_aligned = device_in.matrix().stride % 8 == 0};
+    REQUIRE(cuda::launch_linear(arguments, in.dtype, tile, nullptr) == 0);
+    return out.tensor();
+  }
+
+  // Against sums in float64.
+  void check(const Tensor& in, const Tensor& out, const Tensor* addend) const {
+    const Tolerance tolerance = tolerance_of(out.dtype);
+    for (std::int64_t row = 0; row < out.rows; ++row) {
+      for (std::int64_t column = 0; column < out.columns; ++column) {
+        double sum = device_bias ? bias.at(0, column) : 0.0;
+        double magnitude = std::abs(sum);
+        for (std::int64_t k = 0; k < in.columns; ++k) {
+          const double product = double{in.at(row, k)} * weight.at(column, k);
+          sum += product;
+          magnitude += std::abs(product);
+        }
+        sum += addend != nullptr ? addend->at(row, column) : 0.0;
+        const double allowed = tolerance.absolute * (magnitude + 1.0) + tolerance.relative * std::abs(sum);
+        if (!(std::abs(out.at(row, column) - sum) <= allowed)) {
+          FAIL("row " << row << " column " << column << ": " << out.at(row, column) << " for " << sum);
+        }
+      }
+    }
+  }
+
+  Shape shape;
+  Tensor weight;
+  Tensor bias;
+  Tensor padded;
+  int slices;
+  simt::Buffer<float> workspace;
+  simt::Buffer<std::uint32_t> counters;
+  std::unique_ptr<DeviceMatrix> device_weight;  // row by row
+  std::unique_ptr<DeviceMatrix> packed;         // as the kernels want it, unless it is f32
+  std::unique_ptr<DeviceMatrix> device_bias;
+};
+
+inline Tensor first_rows(const Tensor& in, std::int64_t rows) {
+  Tensor out(in.dtype, rows, in.columns);
+  std::memcpy(out.bytes.data(), in.bytes.data(), out.bytes.size());
+  return out;
+}
+
+}  // namespace coppice::kernels::test
