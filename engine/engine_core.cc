@@ -102,8 +102,9 @@ bool EngineCore::step() {
     busy = speculator_->catch_up(kCatchUpIdle);
   }
   end_capture();
-  outbox_.flush();
-  retire();
+  if (!executor_->is_asynchronous() || sequences_.live() == 0) {
+    send_news();  // else while the next step runs
+  }
   publish(begin_ns);
   if (check_integrity_) {
     scheduler_.check_integrity();
@@ -273,9 +274,9 @@ Event& EngineCore::event_of(Sequence& sequence) {
   if (sequence.event_step != step_number_) {
     const Request& request = requests_[sequence.request].request;
     sequence.event_step = step_number_;
-    sequence.event_index = outbox_.add(request.events.get(), request.id, sequence.choice);
+    sequence.event_place = outbox_.add(request.events.get(), request.id, sequence.choice);
   }
-  return outbox_[sequence.event_index];
+  return outbox_[sequence.event_place];
 }
 
 void EngineCore::finish(Sequence& sequence, FinishReason reason, const std::string& error) {
@@ -316,7 +317,8 @@ void EngineCore::leave_waiting_room(RequestState& state) {
 }
 
 // Requests live until their events are out: they own the queues.
-void EngineCore::retire() {
+void EngineCore::send_news() {
+  outbox_.flush();
   for (const std::int32_t place : retired_) {
     requests_.release(place);
   }

@@ -1,6 +1,7 @@
 // EngineCore: the Engine as it is. A step: take commands, expire deadlines, choose (Scheduler), guess (Speculator),
-// write the plan (PlanBuilder), run it (StepExecutor), commit tokens, send events, retire what ended. It owns all of
-// these and has no other thread.
+// write the plan (PlanBuilder), run it (StepExecutor), commit tokens, retire what ended. What a device need not wait
+// for is done while it works: the speculator learns and, where submit() only starts a step, the events of the step
+// before go out. It owns all of these and has no other thread.
 #pragma once
 
 #include <atomic>
@@ -97,7 +98,7 @@ class EngineCore final : public Engine {
   void fail_step(const std::string& error);
   void promote_sibling(RequestState& state);
   void leave_waiting_room(RequestState& state);
-  void retire();
+  void send_news();
   void publish(std::uint64_t begin_ns);
 
   const Limits limits_;
@@ -128,7 +129,7 @@ class EngineCore final : public Engine {
   std::uint64_t step_number_ = 0;
   std::int32_t deadlines_ = 0;  // live requests that have one
   std::vector<Command> drained_;
-  std::vector<std::int32_t> retired_;  // requests whose last event goes out with this step
+  std::vector<std::int32_t> retired_;  // requests whose last event is in the outbox
   std::vector<std::int32_t> path_;     // accepted draft nodes
   StepCost step_cost_;
   std::vector<std::promise<Learnt>> captures_;  // who waits for the copy that is being made

@@ -50,7 +50,9 @@ void EngineCore::run_step() {
     fail_step(status_line(status));
     return;
   }
-  if (speculator_) {  // while the device works
+  // While the device works:
+  send_news();
+  if (speculator_) {
     const auto teaching = SteadyTime::now();
     teach_behind(kTeachBehind + plan_.token_count());
     stats_.speculation_ns += ns_since(teaching);

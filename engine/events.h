@@ -3,8 +3,10 @@
 // non-empty and must not block.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -57,6 +59,12 @@ struct Event {
   Usage usage;                                // filled in the last event
 };
 
+// Where an event lies in the engine's outbox until it is sent.
+struct EventPlace {
+  std::int32_t box = 0;
+  std::int32_t index = 0;
+};
+
 // Thread: any number of readers' swaps and the engine's appends; internally locked.
 class EventQueue {
  public:
@@ -70,8 +78,10 @@ class EventQueue {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       was_empty = events_.empty();
-      for (Event& event : events) {
-        events_.push_back(std::move(event));
+      if (was_empty) {
+        events_.swap(events);
+      } else {
+        std::move(events.begin(), events.end(), std::back_inserter(events_));
       }
     }
     if (was_empty && wake_) {

@@ -1,8 +1,8 @@
-// Outbox: the news of one step, one event a choice, handed to the front end's queues at the step's end: one lock and at
-// most one wake-up a queue and step.
+// Outbox: the news of a step, one event a choice, handed to the front end's queues while the next step runs: one lock
+// and at most one wake-up a queue and step.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -14,37 +14,53 @@ namespace coppice::engine {
 // Owner: the engine. Thread: the engine's. The queues must live until flush().
 class Outbox {
  public:
-  // A new event; the index is good until flush().
-  std::int32_t add(EventQueue* queue, RequestId request, std::int32_t choice) {
-    Letter& letter = letters_.emplace_back();
-    letter.queue = queue;
-    letter.event.request = request;
-    letter.event.choice = choice;
-    return static_cast<std::int32_t>(letters_.size()) - 1;
+  // A new event behind the others of its queue; the place is good until flush().
+  EventPlace add(EventQueue* queue, RequestId request, std::int32_t choice) {
+    const std::int32_t place = box_of(queue);
+    Box& box = boxes_[static_cast<std::size_t>(place)];
+    Event& event = box.events.emplace_back();
+    event.request = request;
+    event.choice = choice;
+    return {place, static_cast<std::int32_t>(box.events.size()) - 1};
   }
-  Event& operator[](std::int32_t index) { return letters_[static_cast<std::size_t>(index)].event; }
+  Event& operator[](EventPlace place) {
+    return boxes_[static_cast<std::size_t>(place.box)].events[static_cast<std::size_t>(place.index)];
+  }
 
   void flush() {
-    std::stable_sort(letters_.begin(), letters_.end(),
-                     [](const Letter& a, const Letter& b) { return std::less<>{}(a.queue, b.queue); });
-    for (auto first = letters_.begin(); first != letters_.end();) {
-      std::vector<Event> batch;
-      auto last = first;
-      for (; last != letters_.end() && last->queue == first->queue; ++last) {
-        batch.push_back(std::move(last->event));
-      }
-      first->queue->append(std::move(batch));
-      first = last;
+    for (std::size_t i = 0; i < used_; ++i) {
+      Box& box = boxes_[i];
+      const std::size_t count = box.events.size();
+      box.queue->append(std::move(box.events));
+      box.events = {};
+      box.events.reserve(count);  // the next step's news are about as many
     }
-    letters_.clear();
+    used_ = 0;
   }
 
  private:
-  struct Letter {
+  struct Box {
     EventQueue* queue = nullptr;
-    Event event;
+    std::vector<Event> events;
   };
-  std::vector<Letter> letters_;
+
+  // Queues are as many as I/O threads, so few that looking at each is fastest.
+  std::int32_t box_of(EventQueue* queue) {
+    std::size_t place = 0;
+    while (place < used_ && boxes_[place].queue != queue) {
+      ++place;
+    }
+    if (place == used_) {
+      if (used_ == boxes_.size()) {
+        boxes_.emplace_back();
+      }
+      boxes_[used_++].queue = queue;
+    }
+    return static_cast<std::int32_t>(place);
+  }
+
+  std::vector<Box> boxes_;  // the first used_ have news
+  std::size_t used_ = 0;
 };
 
 }  // namespace coppice::engine

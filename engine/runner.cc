@@ -41,6 +41,8 @@ class Runner final : public StepExecutor {
     sequences_.reserve(static_cast<std::size_t>(limits.running_max));
   }
 
+  bool is_asynchronous() const override { return backend_.is_asynchronous(); }
+
   absl::Status submit(const StepPlan& plan) override {
     const auto begin = SteadyTime::now();
     step_ = &plan;

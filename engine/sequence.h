@@ -80,8 +80,8 @@ struct Sequence {
   Rank leader_rank;  // the slot may have a new tenant by now
   std::int32_t leader_tokens = 0;
 
-  std::uint64_t event_step = 0;   // the step that event_index belongs to
-  std::int32_t event_index = -1;  // of that step's event in the outbox
+  std::uint64_t event_step = 0;   // the step that event_place belongs to
+  EventPlace event_place;         // of that step's event in the outbox
   bool admitted = false;          // has run before: counted, and its prefix look-up reported
   std::int32_t tenant = -1;       // its number in Tenants while it waits or runs
   std::int32_t charged = 0;       // output tokens charged to the tenant so far

@@ -30,6 +30,8 @@ struct StepResult {
 class StepExecutor {
  public:
   virtual ~StepExecutor() = default;
+  // submit() returns while the device still works, so what the caller does until collect() costs nothing.
+  virtual bool is_asynchronous() const { return false; }
   // Starts the step. The plan and what its spans name stay as they are until collect().
   // ERRORS: any; nothing was done then, not even the plan's moves.
   virtual absl::Status submit(const StepPlan& plan) = 0;

@@ -119,6 +119,7 @@ class Backend {
   // computed with in any case, f16 only where this says so. A number beyond the range of f16 becomes infinite, as
   // everywhere: such a model has to run in bf16.
   virtual bool supports(DType dtype) const = 0;
+  virtual bool is_asynchronous() const = 0;          // operations return before they are done
   virtual int workers() const = 0;                   // how many workers attention items should keep busy
   virtual std::int64_t available_bytes() const = 0;  // device memory that allocate() could still give
 

@@ -43,6 +43,7 @@ class CpuBackend : public Backend {
                        context_.threads == 1 ? "" : "s", isa_name(context_.isa));
   }
   bool supports(DType weights) const override { return linear_.supports(weights); }
+  bool is_asynchronous() const override { return false; }
   int workers() const override { return context_.threads; }
   std::int64_t available_bytes() const override { return base::available_memory_bytes(); }
 

@@ -51,6 +51,7 @@ Simulation::Simulation(const World& world) : world_(world) {
   fake.submit_fails_in = world.submit_fails_in;
   fake.collect_fails_in = world.collect_fails_in;
   fake.seed = world.seed;
+  fake.asynchronous = world.seed % 2 == 0;
   engine::EngineParts parts;
   parts.executor = std::make_unique<FakeExecutor>(model_, fake);
   if (world.drafts) {

@@ -57,7 +57,7 @@ inline engine::Limits roomy_limits() {
 class FakeEngine {
  public:
   explicit FakeEngine(const engine::Limits& limits = roomy_limits(), const engine::EngineOptions& options = {},
-                      std::unique_ptr<engine::Speculator> speculator = nullptr)
+                      std::unique_ptr<engine::Speculator> speculator = nullptr, bool asynchronous = false)
       : queue_(std::make_shared<engine::EventQueue>(nullptr)) {
     model_.eos = {3};
     model_.context = limits.model_tokens_max;
@@ -66,6 +66,7 @@ class FakeEngine {
     fake.page_size = limits.page_size;
     fake.step_tokens_max = limits.step_tokens_max;
     fake.step_logits_max = limits.step_logits_max;
+    fake.asynchronous = asynchronous;
     engine::EngineParts parts;
     parts.executor = std::make_unique<FakeExecutor>(model_, fake);
     parts.speculator = std::move(speculator);

@@ -56,9 +56,11 @@ class FakeExecutor final : public engine::StepExecutor {
     std::uint32_t submit_fails_in = 0;   // one in so many submits fails; 0 = none
     std::uint32_t collect_fails_in = 0;  // likewise collects
     std::uint64_t seed = 0;              // of the failures
+    bool asynchronous = false;           // says that submit() only starts a step
   };
   FakeExecutor(const FakeModel& model, const Options& options);
 
+  bool is_asynchronous() const override { return options_.asynchronous; }
   absl::Status submit(const engine::StepPlan& plan) override;
   absl::StatusOr<engine::StepResult> collect() override;
 

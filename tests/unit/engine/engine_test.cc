@@ -22,6 +22,31 @@ TEST_CASE("a request is answered and the engine is idle again", "[engine]") {
   CHECK(fake.core().stats().pages_cached == 6);  // 109 tokens are computed: 6 whole pages stay
 }
 
+TEST_CASE("where a step works behind the engine's back, news go out while the next one runs", "[engine]") {
+  FakeEngine fake(roomy_limits(), {}, nullptr, true);
+  const engine::Request request = FakeEngine::request(1, 20, 4);
+  fake.submit(request);
+  fake.step();
+  CHECK(fake.heard(1).tokens.empty());
+  fake.step();
+  CHECK(fake.heard(1).tokens.size() == 1);
+  fake.step();
+  CHECK(fake.heard(1).tokens.size() == 2);
+  fake.step();  // the last: nothing follows to hide behind
+  CHECK(fake.heard(1).ids() == fake.true_ids(request));
+  CHECK(fake.heard(1).finishes == 1);
+  fake.submit(FakeEngine::request(2, 20, 4));
+  fake.submit(FakeEngine::request(3, 20, 40));
+  fake.step();
+  fake.core().cancel(3, 0);
+  fake.core().cancel(2, 0);
+  fake.step();  // no step runs at all
+  CHECK(fake.heard(2).tokens.size() == 1);
+  CHECK(fake.heard(2).last.finish == FinishReason::kCancelled);
+  CHECK(fake.heard(3).finishes == 1);
+  CHECK_FALSE(fake.step());
+}
+
 TEST_CASE("a prompt that was computed before is not computed again", "[engine]") {
   FakeEngine fake;
   fake.submit(FakeEngine::request(1, 100, 1));
