@@ -1,5 +1,5 @@
 // Attention on the GPU, host side: an AttentionPlan packed for the device, and one launch a layer that executes it
-// (attention_kernel.cuh says how). Nothing here allocates or waits; all buffers are the caller's, of fixed address, so
+// (attention_loop.cuh says how). Nothing here allocates or waits; all buffers are the caller's, of fixed address, so
 // that a captured graph serves every plan that fits.
 #pragma once
 
@@ -43,9 +43,9 @@ struct AttentionCall {
   float* partials = nullptr;          // attention_partial_floats(), 16-byte aligned: scratch, nothing lasts
   std::int32_t partial_capacity = 0;  // slots that fit in `partials`; the plan's partial_count is at most this
   std::uint32_t* progress = nullptr;  // attention_progress_words(): zeros before the first launch; each leaves zeros
-  const void* query = nullptr;        // kv_dtype [rows][query_stride]; 4-byte aligned rows
+  const void* query = nullptr;        // kv_dtype [rows][query_stride]; rows aligned to two elements
   std::int64_t query_stride = 0;      // elements; even
-  void* out = nullptr;                // kv_dtype or f32 [rows][out_stride]
+  void* out = nullptr;                // kv_dtype or f32 [rows][out_stride]; f32 means out_is_f32
   std::int64_t out_stride = 0;        // elements; even
   bool out_is_f32 = false;
   const void* cache = nullptr;  // kv_dtype, laid out as `layout` says
@@ -53,13 +53,13 @@ struct AttentionCall {
   std::int32_t layer = 0;
   std::int32_t query_heads = 0;
   float scale = 1.0F;
-  DType kv_dtype = DType::kBF16;  // or kF16
-  std::int32_t stages = 0;        // copies under way: 2 … attention_stages_max(); 0: as suits the device. Same bits
+  DType kv_dtype = DType::kBF16;
+  std::int32_t stages = 0;  // copies under way: 2 … attention_stages_max(); 0: as suits the device. Same bits; not f32
 };
 
 // Head dimensions: multiples of 8 up to 256; 64, 80, 96, 128 and 256 without padding.
-constexpr bool attention_supports(std::int32_t head_dim, DType kv_dtype) {
-  return head_dim > 0 && head_dim <= 256 && head_dim % 8 == 0 && kv_dtype != DType::kF32;
+constexpr bool attention_supports(std::int32_t head_dim) {
+  return head_dim > 0 && head_dim <= 256 && head_dim % 8 == 0;
 }
 
 constexpr std::int32_t attention_stages_max(std::int32_t head_dim) {

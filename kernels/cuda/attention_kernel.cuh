@@ -1,25 +1,22 @@
-// The attention kernel: blocks that stay until all work of a layer is done.
-//
-// Pieces of work are numbered: first (unit, key head) in the plan's order, then bundles of rows whose partials are to
-// be merged. Blocks claim them in order from one counter. Two waits are possible, and both end: an item that continues
-// another's states waits for that item's units, which were claimed earlier, by blocks that wait only for still earlier
-// ones; a merge waits for all units, which have all been claimed. The last block to leave sets the counters back.
+// The attention kernel of bf16 and f16: what a block does with a unit, on tensor cores.
 #pragma once
 
 #include <device/primitives.cuh>
 
 #include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_merge.cuh"
+#include "kernels/cuda/attention_loop.cuh"
 #include "kernels/cuda/attention_unit.cuh"
 
 namespace coppice::kernels::cuda {
 
 template <typename Element, std::int32_t dim>
 struct AttentionKernel {
+  using Number = Element;
   using Shape = AttentionShape<Element, dim>;
   using Params = AttentionParams<Element>;
   using Unit = AttentionUnit<Shape>;
-  static constexpr std::int32_t kThreadsMax = Shape::kWarps * kWarpLanes;
+  static constexpr std::int32_t kWarps = Shape::kWarps;
+  static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;
   static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 2 : 1;
   static constexpr std::int32_t kStagesMax = attention_stages_max(dim);
 
@@ -159,7 +156,6 @@ struct AttentionKernel {
         unit.store_state(params, unit_item().partial_begin, total_sums, total);
       }
     }
-    finish_unit(params, header, work);
   }
 
   // The oldest stage has arrived when at most stages - 2 younger ones are under way.
@@ -173,70 +169,7 @@ struct AttentionKernel {
     }
   }
 
-  static COPPICE_DEVICE void finish_unit(const Params& params, const DevicePlanHeader& header, std::int32_t work) {
-    sync_block();  // all of the block's results are written, all of its reads done
-    if (thread_index() == 0) {
-      const DeviceUnit unit = pointer_as<const DeviceUnit>(params.plan + header.units)[work / params.layout.key_heads];
-      atomic_add_acquire_release(params.progress + (kProgressItems + std::int64_t{unit.item} * params.layout.key_heads +
-                                                    work % params.layout.key_heads),
-                                 1);
-      atomic_add_acquire_release(params.progress + kProgressUnits, 1);
-    }
-  }
-
-  // --- the block ---
-
-  static COPPICE_DEVICE void run(const Params& params) {
-    const DevicePlanHeader header = pointer_as<const DevicePlanHeader>(params.plan)[0];
-    const std::int32_t units = header.unit_count * params.layout.key_heads;
-    const MergeBundles merges = merge_bundles<Shape>(params, header);
-    const Shared<std::uint32_t> control = shared_array<std::uint32_t>(kControlClaim);
-    if (thread_index() == 0) {
-      control[0] = atomic_add(params.progress + kProgressClaims, 1U);
-    }
-    bool units_done = false;
-    for (;;) {
-      sync_block();
-      const auto work = static_cast<std::int32_t>(static_cast<std::uint32_t>(control[0]));
-      sync_block();
-      if (work >= units + merges.count) {
-        break;
-      }
-      std::uint32_t next = 0;
-      if (thread_index() == 0) {  // asked for now, needed when this work is done
-        next = atomic_add(params.progress + kProgressClaims, 1U);
-      }
-      if (work < units) {
-        run_unit(params, header, work);
-      } else {
-        if (!units_done) {
-          wait_for(params.progress + kProgressUnits, static_cast<std::uint32_t>(units));
-          units_done = true;
-        }
-        run_merges<Shape>(params, header, merges, work - units);
-      }
-      if (thread_index() == 0) {
-        control[0] = next;
-      }
-    }
-    leave(params, header, control);
-  }
-
-  static COPPICE_DEVICE void leave(const Params& params, const DevicePlanHeader& header,
-                                   Shared<std::uint32_t> control) {
-    if (thread_index() == 0) {
-      control[0] = atomic_add_acquire_release(params.progress + kProgressBlocks, 1);
-    }
-    sync_block();
-    const std::uint32_t before = control[0];
-    if (before + 1 != static_cast<std::uint32_t>(block_count())) {
-      return;
-    }
-    const std::int32_t words = kProgressItems + header.item_count * params.layout.key_heads;
-    for (std::int32_t i = thread_index(); i < words; i += thread_count()) {
-      params.progress[i] = 0U;
-    }
-  }
+  static COPPICE_DEVICE void run(const Params& params) { AttentionLoop<AttentionKernel>::run(params); }
 };
 
 }  // namespace coppice::kernels::cuda

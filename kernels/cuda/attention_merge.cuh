@@ -18,15 +18,15 @@ struct MergeBundles {
   std::int32_t count;  // pieces of work
 };
 
-template <typename Shape>
-COPPICE_DEVICE MergeBundles merge_bundles(const AttentionParams<typename Shape::Number>& params,
+template <typename Kernel>
+COPPICE_DEVICE MergeBundles merge_bundles(const AttentionParams<typename Kernel::Number>& params,
                                           const DevicePlanHeader& header) {
   constexpr std::int32_t kClaimsPerBlock = 4;
   MergeBundles bundles;
   bundles.pairs = header.merge_row_count * params.query_heads;
-  const std::int32_t per_warp = bundles.pairs / (block_count() * Shape::kWarps * kClaimsPerBlock) + 1;
+  const std::int32_t per_warp = bundles.pairs / (block_count() * Kernel::kWarps * kClaimsPerBlock) + 1;
   bundles.per_warp = per_warp < kMergesPerWarpMax ? per_warp : kMergesPerWarpMax;
-  const std::int32_t bundle = bundles.per_warp * Shape::kWarps;
+  const std::int32_t bundle = bundles.per_warp * Kernel::kWarps;
   bundles.count = (bundles.pairs + bundle - 1) / bundle;
   return bundles;
 }
@@ -74,11 +74,11 @@ COPPICE_DEVICE void merge_row(const AttentionParams<Element>& params, const Devi
   }
 }
 
-template <typename Shape>
-COPPICE_DEVICE void run_merges(const AttentionParams<typename Shape::Number>& params, const DevicePlanHeader& header,
+template <typename Kernel>
+COPPICE_DEVICE void run_merges(const AttentionParams<typename Kernel::Number>& params, const DevicePlanHeader& header,
                                const MergeBundles& bundles, std::int32_t bundle) {
   for (std::int32_t i = 0; i < bundles.per_warp; ++i) {
-    const std::int32_t pair = (bundle * bundles.per_warp + i) * Shape::kWarps + warp_index();
+    const std::int32_t pair = (bundle * bundles.per_warp + i) * Kernel::kWarps + warp_index();
     if (pair < bundles.pairs) {
       const std::int32_t row = params.plan[header.merge_rows + pair / params.query_heads];
       merge_row(params, header, row, pair % params.query_heads);

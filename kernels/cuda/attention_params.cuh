@@ -15,7 +15,7 @@ struct AttentionParams {
   Global<float> partial_o;          // [slot][query head][head_dim]
   Global<std::uint32_t> progress;
   Global<const Element> query;
-  Global<Element> out;          // or null
+  Global<Element> out;          // null if out_f32 is not; always for f32
   Global<float> out_f32;        // or null
   Global<const Element> cache;  // of the layer
   std::int64_t query_stride;
@@ -33,11 +33,13 @@ COPPICE_DEVICE void write_output(const AttentionParams<Element>& params, std::in
                                  std::int32_t column, float first, float second) {
   const std::int64_t place = row * params.out_stride + std::int64_t{head} * params.layout.head_dim + column;
   // + 0: a zero has one sign, whatever keys of weight 0 stood beside.
-  if (params.out_f32) {
-    store_as(params.out_f32 + place, Vector<float, 2>{{first + 0.0F, second + 0.0F}});
-  } else {
-    store_as(params.out + place, pack_halves<Element>(first + 0.0F, second + 0.0F));
+  if constexpr (kIsHalf<Element>) {
+    if (!params.out_f32) {
+      store_as(params.out + place, pack_halves<Element>(first + 0.0F, second + 0.0F));
+      return;
+    }
   }
+  store_as(params.out_f32 + place, Vector<float, 2>{{first + 0.0F, second + 0.0F}});
 }
 
 template <typename Element>
@@ -64,6 +66,20 @@ static_assert(kControlItem + sizeof(DeviceItem) <= kControlBytes);
 // On the GPU only the fields that are asked for are read.
 COPPICE_DEVICE DeviceItem unit_item() {
   return shared_array<const DeviceItem>(kControlItem)[0];
+}
+
+// Brings the item of a piece of work to where unit_item() reads it. All threads. REQUIRES: nobody reads it any more.
+template <typename Element>
+COPPICE_DEVICE DeviceUnit load_unit(const AttentionParams<Element>& params, const DevicePlanHeader& header,
+                                    std::int32_t work) {
+  const DeviceUnit unit = pointer_as<const DeviceUnit>(params.plan + header.units)[work / params.layout.key_heads];
+  constexpr std::int32_t kItemWords = sizeof(DeviceItem) / sizeof(std::int32_t);
+  if (thread_index() < kItemWords) {
+    shared_array<std::int32_t>(kControlItem)[thread_index()] =
+        params.plan[header.items + unit.item * kItemWords + thread_index()];
+  }
+  sync_block();
+  return unit;
 }
 
 }  // namespace coppice::kernels::cuda

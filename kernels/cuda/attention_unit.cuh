@@ -24,13 +24,7 @@ struct AttentionUnit {
   // All threads. REQUIRES: nobody reads unit_item() any more.
   COPPICE_DEVICE AttentionUnit(const Params& params, const DevicePlanHeader& header, std::int32_t work)
       : key_head(work % params.layout.key_heads) {
-    const DeviceUnit unit = pointer_as<const DeviceUnit>(params.plan + header.units)[work / params.layout.key_heads];
-    constexpr std::int32_t kItemWords = sizeof(DeviceItem) / sizeof(std::int32_t);
-    if (thread_index() < kItemWords) {
-      shared_array<std::int32_t>(kControlItem)[thread_index()] =
-          params.plan[header.items + unit.item * kItemWords + thread_index()];
-    }
-    sync_block();
+    const DeviceUnit unit = load_unit(params, header, work);
     constexpr std::int32_t kBlockRows = Shape::kWarps * kTileRows;
     row_begin = unit.block * kBlockRows;
     const std::int32_t left = unit_item().row_count * params.group - row_begin;

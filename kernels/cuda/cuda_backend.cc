@@ -47,7 +47,7 @@ class CudaBackend : public Backend {
                        gpu_.processors, static_cast<double>(gpu_.memory_bytes) / 1e9, gpu_.capability / 10,
                        gpu_.capability % 10, gpu_.driver_version / 1000, gpu_.driver_version % 1000 / 10);
   }
-  bool supports(DType dtype) const override { return dtype != DType::kF32; }
+  bool supports(DType) const override { return true; }
   bool is_asynchronous() const override { return true; }
   int workers() const override { return attention_blocks_ > 0 ? attention_blocks_ : gpu_.processors; }
   std::int64_t available_bytes() const override;

@@ -10,10 +10,9 @@ namespace coppice::kernels::cuda {
 
 absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, cudaStream_t stream) {
   constexpr std::int32_t kPageMin = 16;
-  if (!attention_supports(geometry.head_dim, geometry.dtype)) {
+  if (!attention_supports(geometry.head_dim)) {
     return absl::InvalidArgumentError(fmt::format(
-        "KV cache: heads of {} in {} are not attended to on the GPU; it has multiples of 8 up to 256, in bf16 or f16",
-        geometry.head_dim, dtype_name(geometry.dtype)));
+        "KV cache: heads of {} are not attended to on the GPU; it has multiples of 8 up to 256", geometry.head_dim));
   }
   if (geometry.page_size < kPageMin || kSmallSplit % geometry.page_size != 0) {
     return absl::InvalidArgumentError(

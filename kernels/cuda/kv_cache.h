@@ -26,7 +26,7 @@ class CudaKvCache : public KvCache {
   Buffer memory_;
 };
 
-// Zeroed pages. ERRORS: InvalidArgument (a head size, page size or type that attention on the GPU has not),
+// Zeroed pages. ERRORS: InvalidArgument (a head size or page size that attention on the GPU has not),
 // ResourceExhausted.
 absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, cudaStream_t stream);
 

@@ -14,14 +14,31 @@ struct Heads {
   std::int32_t query_heads;
   std::int32_t key_heads;
   std::int32_t head_dim;
+  DType dtype;
 };
+
+// Of a row in the 2-norm; weights are rounded to the cache's type.
+double tolerance(DType dtype) {
+  return dtype == DType::kBF16 ? 5e-3 : dtype == DType::kF16 ? 1e-3 : 5e-6;
+}
 
 TEST_CASE("attention over random trees is float64's, the same bits shared or not") {
   std::mt19937_64 random(17);
   const bool small = tests::device_is_emulated();
-  std::vector<Heads> shapes = {{4, 2, 64}, {8, 1, 128}, {5, 5, 80}};
+  constexpr DType kBF16 = DType::kBF16;
+  constexpr DType kF16 = DType::kF16;
+  constexpr DType kF32 = DType::kF32;
+  std::vector<Heads> shapes = {{4, 2, 64, kF16}, {8, 1, 128, kBF16}, {5, 5, 80, kBF16}, {4, 2, 64, kF32}};
   if (!small) {
-    shapes.insert(shapes.end(), {{32, 8, 128}, {16, 2, 128}, {6, 2, 96}, {4, 1, 256}, {2, 1, 8}, {16, 1, 64}});
+    shapes.insert(shapes.end(), {{32, 8, 128, kBF16},
+                                 {16, 2, 128, kF16},
+                                 {6, 2, 96, kBF16},
+                                 {4, 1, 256, kBF16},
+                                 {2, 1, 8, kF16},
+                                 {16, 1, 64, kBF16},
+                                 {32, 8, 128, kF32},
+                                 {4, 1, 256, kF32},
+                                 {5, 5, 80, kF32}});
   }
   int turn = 0;
   for (const Heads& heads : shapes) {
@@ -38,6 +55,7 @@ TEST_CASE("attention over random trees is float64's, the same bits shared or not
       options.query_heads = heads.query_heads;
       options.key_heads = heads.key_heads;
       options.head_dim = heads.head_dim;
+      options.dtype = heads.dtype;
       options.seed = static_cast<std::uint64_t>(turn) + 1;
       options.open_backend = tests::open_device;
       AttentionBench bench(options, step.pages_used, step.page_size, step.row_count());
@@ -50,9 +68,10 @@ TEST_CASE("attention over random trees is float64's, the same bits shared or not
         AttentionPlanner planner;
         outs[sharing ? 1 : 0] = bench.run(planner.plan(sequences, plan_options));
       }
-      INFO(heads.query_heads << "/" << heads.key_heads << " heads of " << heads.head_dim << ", window " << window
-                             << ", " << step.row_count() << " rows");
-      CHECK(bench.error(step, window, outs[1]) <= 5e-3);
+      INFO(heads.query_heads << "/" << heads.key_heads << " heads of " << heads.head_dim << " in "
+                             << dtype_name(heads.dtype) << ", window " << window << ", " << step.row_count()
+                             << " rows");
+      CHECK(bench.error(step, window, outs[1]) <= tolerance(heads.dtype));
       CHECK(std::memcmp(outs[0].data(), outs[1].data(), outs[0].size() * sizeof(float)) == 0);
       CHECK(tests::device_report() == "");
     }

@@ -239,8 +239,8 @@ TEST_CASE("a KV cache that attention cannot serve is refused with a reason") {
   const KvGeometry good{.layers = 1, .key_heads = 1, .head_dim = 64, .page_size = 16, .pages = 2};
   CHECK(device->make_kv_cache(good).ok());
   CHECK(device->workers() > 0);
-  for (const KvGeometry& bad : {KvGeometry{1, 1, 12, 16, 2, DType::kBF16}, KvGeometry{1, 1, 64, 24, 2, DType::kBF16},
-                                KvGeometry{1, 1, 64, 16, 2, DType::kF32}}) {
+  for (const KvGeometry& bad : {KvGeometry{1, 1, 12, 16, 2, DType::kBF16}, KvGeometry{1, 1, 64, 24, 2, DType::kF16},
+                                KvGeometry{1, 1, 264, 16, 2, DType::kF32}}) {
     CHECK(device->make_kv_cache(bad).status().code() == absl::StatusCode::kInvalidArgument);
   }
 }

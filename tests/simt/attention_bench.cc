@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <span>
 
@@ -14,35 +15,51 @@ namespace {
 
 constexpr std::int32_t kLayer = 1;  // of two, so that a wrong one shows
 
-std::uint16_t to_half(DType dtype, float value) {
-  return dtype == DType::kBF16 ? simt::float_to_bf16(value) : simt::float_to_f16(value);
-}
-
 KvLayout layout_of(const GpuAttentionBench::Config& config, std::int32_t pages, std::int32_t page_size) {
   return {2, std::max(pages, 1), config.key_heads, page_size, config.head_dim};
 }
 
 }  // namespace
 
+Numbers::Numbers(DType dtype, std::size_t count, const char* name)
+    : dtype_(dtype), memory_(count * dtype_bytes(dtype), name) {}
+
+float Numbers::at(std::size_t i) const {
+  const std::byte* address = memory_.data() + i * dtype_bytes(dtype_);
+  if (dtype_ == DType::kF32) {
+    float value = 0;
+    std::memcpy(&value, address, sizeof value);
+    return value;
+  }
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, address, sizeof bits);
+  return dtype_ == DType::kBF16 ? simt::bf16_to_float(bits) : simt::f16_to_float(bits);
+}
+
+void Numbers::set(std::size_t i, float value) {
+  if (dtype_ == DType::kF32) {
+    std::memcpy(address(i), &value, sizeof value);
+  } else {
+    const std::uint16_t bits = dtype_ == DType::kBF16 ? simt::float_to_bf16(value) : simt::float_to_f16(value);
+    std::memcpy(address(i), &bits, sizeof bits);
+  }
+}
+
 GpuAttentionBench::GpuAttentionBench(const Config& config, std::int32_t pages, std::int32_t page_size,
                                      std::int32_t rows)
     : config_(config),
       layout_(layout_of(config, pages, page_size)),
-      cache_(static_cast<std::size_t>(layout_.elements()), "cache", false),
-      query_(static_cast<std::size_t>(rows * config.query_heads * config.head_dim), "query", false) {
+      cache_(config.dtype, static_cast<std::size_t>(layout_.elements()), "cache"),
+      query_(config.dtype, static_cast<std::size_t>(rows * config.query_heads * config.head_dim), "query") {
   std::mt19937_64 random(config.seed);
   std::normal_distribution<float> normal;
   const auto spread = static_cast<float>(config.spread);
   for (std::size_t i = 0; i < cache_.size(); ++i) {
-    cache_[i] = to_half(config.dtype, normal(random) * (i % 2 == 0 ? spread : 1.0F));
+    cache_.set(i, normal(random) * (i % 2 == 0 ? spread : 1.0F));
   }
   for (std::size_t i = 0; i < query_.size(); ++i) {
-    query_[i] = to_half(config.dtype, normal(random) * spread);
+    query_.set(i, normal(random) * spread);
   }
-}
-
-float GpuAttentionBench::number(std::uint16_t bits) const {
-  return config_.dtype == DType::kBF16 ? simt::bf16_to_float(bits) : simt::f16_to_float(bits);
 }
 
 PlanOptions GpuAttentionBench::plan_options(const TestStep& step) const {
@@ -66,20 +83,19 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
                                "partials");
   simt::Buffer<std::uint32_t> progress(attention_progress_words(plan.items.size(), config_.key_heads), "progress");
   progress.zero();
-  simt::Buffer<float> wide(run.f32_out ? numbers : 0, "out");
-  simt::Buffer<std::uint16_t> narrow(run.f32_out ? 0 : numbers, "out");
+  Numbers out(run.f32_out ? DType::kF32 : config_.dtype, numbers, "out");
 
   AttentionCall call;
   call.plan = packed.data();
   call.partials = partials.data();
   call.partial_capacity = plan.partial_count;
   call.progress = progress.data();
-  call.query = query_.data() + static_cast<std::size_t>(run.first_row) * columns;
+  call.query = query_.address(static_cast<std::size_t>(run.first_row) * columns);
   call.query_stride = static_cast<std::int64_t>(columns);
-  call.out = run.f32_out ? static_cast<void*>(wide.data()) : narrow.data();
+  call.out = out.address(0);
   call.out_stride = static_cast<std::int64_t>(columns);
-  call.out_is_f32 = run.f32_out;
-  call.cache = cache_.data();
+  call.out_is_f32 = run.f32_out || config_.dtype == DType::kF32;
+  call.cache = cache_.address(0);
   call.layout = layout_;
   call.layer = kLayer;
   call.query_heads = config_.query_heads;
@@ -99,7 +115,7 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
   }
   std::vector<float> result(numbers);
   for (std::size_t i = 0; i < numbers; ++i) {
-    result[i] = run.f32_out ? wide[i] : number(narrow[i]);
+    result[i] = out.at(i);
   }
   return result;
 }
@@ -108,16 +124,16 @@ std::vector<double> GpuAttentionBench::reference(const std::vector<KvSlot>& slot
                                                  std::int32_t row, std::int32_t head) const {
   const auto dims = static_cast<std::size_t>(config_.head_dim);
   const std::int32_t key_head = head / (config_.query_heads / config_.key_heads);
-  const std::uint16_t* query = query_.data() + static_cast<std::size_t>(row * config_.query_heads + head) * dims;
+  const std::size_t query = static_cast<std::size_t>(row * config_.query_heads + head) * dims;
   const std::size_t begin = window > 0 && slots.size() > static_cast<std::size_t>(window)
                                 ? slots.size() - static_cast<std::size_t>(window)
                                 : 0;
   std::vector<double> scores;
   for (std::size_t i = begin; i < slots.size(); ++i) {
-    const std::uint16_t* key = cache_.data() + layout_.token(kLayer, slots[i], key_head, KvLayout::kPlaneKey);
+    const auto key = static_cast<std::size_t>(layout_.token(kLayer, slots[i], key_head, KvLayout::kPlaneKey));
     double score = 0;
     for (std::size_t dim = 0; dim < dims; ++dim) {
-      score += static_cast<double>(number(query[dim])) * static_cast<double>(number(key[dim]));
+      score += static_cast<double>(query_.at(query + dim)) * static_cast<double>(cache_.at(key + dim));
     }
     scores.push_back(score / std::sqrt(static_cast<double>(dims)));
   }
@@ -126,11 +142,11 @@ std::vector<double> GpuAttentionBench::reference(const std::vector<KvSlot>& slot
   double sum = 0;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const double weight = std::exp(scores[i] - highest);
-    const std::uint16_t* value =
-        cache_.data() + layout_.token(kLayer, slots[begin + i], key_head, KvLayout::kPlaneValue);
+    const auto value =
+        static_cast<std::size_t>(layout_.token(kLayer, slots[begin + i], key_head, KvLayout::kPlaneValue));
     sum += weight;
     for (std::size_t dim = 0; dim < dims; ++dim) {
-      out[dim] += weight * static_cast<double>(number(value[dim]));
+      out[dim] += weight * static_cast<double>(cache_.at(value + dim));
     }
   }
   for (double& number : out) {
@@ -164,19 +180,23 @@ double GpuAttentionBench::error(const TestStep& step, std::int32_t window, const
 }
 
 void GpuAttentionBench::overwrite(KvSlot slot, float key, float value) {
+  const auto dims = static_cast<std::size_t>(config_.head_dim);
   for (std::int32_t head = 0; head < config_.key_heads; ++head) {
-    std::fill_n(cache_.data() + layout_.token(kLayer, slot, head, KvLayout::kPlaneKey), config_.head_dim,
-                to_half(config_.dtype, key));
-    std::fill_n(cache_.data() + layout_.token(kLayer, slot, head, KvLayout::kPlaneValue), config_.head_dim,
-                to_half(config_.dtype, value));
+    const auto keys = static_cast<std::size_t>(layout_.token(kLayer, slot, head, KvLayout::kPlaneKey));
+    const auto values = static_cast<std::size_t>(layout_.token(kLayer, slot, head, KvLayout::kPlaneValue));
+    for (std::size_t dim = 0; dim < dims; ++dim) {
+      cache_.set(keys + dim, key);
+      cache_.set(values + dim, value);
+    }
   }
 }
 
 void GpuAttentionBench::copy_slot(KvSlot from, KvSlot to) {
   for (std::int32_t head = 0; head < config_.key_heads; ++head) {
     for (const std::int32_t plane : {KvLayout::kPlaneKey, KvLayout::kPlaneValue}) {
-      std::copy_n(cache_.data() + layout_.token(kLayer, from, head, plane), config_.head_dim,
-                  cache_.data() + layout_.token(kLayer, to, head, plane));
+      std::memcpy(cache_.address(static_cast<std::size_t>(layout_.token(kLayer, to, head, plane))),
+                  cache_.address(static_cast<std::size_t>(layout_.token(kLayer, from, head, plane))),
+                  static_cast<std::size_t>(config_.head_dim) * dtype_bytes(config_.dtype));
     }
   }
 }

@@ -14,6 +14,21 @@
 
 namespace coppice::kernels::cuda {
 
+// Numbers of any type in the emulator's memory.
+class Numbers {
+ public:
+  Numbers(DType dtype, std::size_t count, const char* name);
+
+  std::size_t size() const { return memory_.size() / dtype_bytes(dtype_); }
+  float at(std::size_t i) const;
+  void set(std::size_t i, float value);  // rounds
+  std::byte* address(std::size_t i) { return memory_.data() + i * dtype_bytes(dtype_); }
+
+ private:
+  DType dtype_;
+  simt::Buffer<std::byte> memory_;
+};
+
 class GpuAttentionBench {
  public:
   struct Config {
@@ -49,14 +64,13 @@ class GpuAttentionBench {
   void copy_slot(KvSlot from, KvSlot to);
 
  private:
-  float number(std::uint16_t bits) const;
   std::vector<double> reference(const std::vector<KvSlot>& slots, std::int32_t window, std::int32_t row,
                                 std::int32_t head) const;
 
   Config config_;
   KvLayout layout_;
-  simt::Buffer<std::uint16_t> cache_;
-  simt::Buffer<std::uint16_t> query_;
+  Numbers cache_;
+  Numbers query_;
   std::string problems_;
   simt::Counters counters_;
 };

@@ -23,11 +23,8 @@ std::vector<float> rows_of(const std::vector<float>& out, std::int32_t begin, st
 
 // Some with scores so far apart that references move and sums are rescaled.
 std::vector<GpuAttentionBench::Config> configs() {
-  return {{2, 2, 64, DType::kBF16, 1},
-          {8, 2, 64, DType::kF16, 2, 3.0},
-          {8, 1, 128, DType::kBF16, 3, 2.0},
-          {16, 1, 80, DType::kBF16, 4},
-          {4, 1, 256, DType::kF16, 5}};
+  return {{2, 2, 64, DType::kBF16, 1},  {8, 2, 64, DType::kF16, 2, 3.0}, {8, 1, 128, DType::kBF16, 3, 2.0},
+          {16, 1, 80, DType::kBF16, 4}, {4, 1, 256, DType::kF16, 5},     {4, 2, 48, DType::kF32, 6, 2.0}};
 }
 
 TreeShape mixed_shape() {

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "tests/unit/kernels/kernel_support.h"
 
 namespace coppice::kernels {
 namespace {
@@ -21,14 +22,9 @@ bool chance(std::mt19937_64& random, double probability) {
 }
 
 float round_to(DType dtype, float value) {
-  if (dtype == DType::kF32) {
-    return value;
-  }
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  bits = (bits + 0x7FFFU + ((bits >> 16) & 1U)) & 0xFFFF0000U;
-  std::memcpy(&value, &bits, sizeof bits);
-  return value;
+  return dtype == DType::kF32    ? value
+         : dtype == DType::kBF16 ? test::from_bf16(test::to_bf16(value))
+                                 : test::from_f16(test::to_f16(value));
 }
 
 // Walks the tree down; `path` has the pages so far and `length` the tokens. Only full pages are shared.
@@ -169,9 +165,7 @@ void AttentionBench::upload_query() {
   }
   std::vector<std::uint16_t> halves(query_.size());
   for (std::size_t i = 0; i < query_.size(); ++i) {
-    std::uint32_t bits;
-    std::memcpy(&bits, &query_[i], sizeof bits);
-    halves[i] = static_cast<std::uint16_t>(bits >> 16);
+    halves[i] = options_.dtype == DType::kBF16 ? test::to_bf16(query_[i]) : test::to_f16(query_[i]);
   }
   backend_->upload(halves.data(), query_memory_.data(), halves.size() * sizeof(std::uint16_t));
 }

@@ -1,35 +1,17 @@
-// Launches of attention: which kernel serves a head dimension and type, and how much shared memory it may have.
-#include "kernels/cuda/attention.h"
+// What the launches of all attention kernels have in common. A source that includes this defines
+// AttentionKernels<Element> and instantiates AttentionLaunch<Element>.
+#pragma once
 
 #include <device/launch.cuh>
 
-#include "kernels/cuda/attention_kernel.cuh"
+#include "kernels/cuda/attention_launch.h"
+#include "kernels/cuda/attention_params.cuh"
 
 namespace coppice::kernels::cuda {
-namespace {
 
-constexpr float kLog2E = 1.44269504088896340736F;
-
-// Calls visit.operator()<Kernel>() with the kernel of a head dimension and type.
-template <typename Element, typename Visit>
-auto with_kernel_of(std::int32_t head_dim, const Visit& visit) {
-  switch (attention_padded_dim(head_dim)) {
-    case 64:
-      return visit.template operator()<AttentionKernel<Element, 64>>();
-    case 80:
-      return visit.template operator()<AttentionKernel<Element, 80>>();
-    case 96:
-      return visit.template operator()<AttentionKernel<Element, 96>>();
-    case 128:
-      return visit.template operator()<AttentionKernel<Element, 128>>();
-    default:
-      return visit.template operator()<AttentionKernel<Element, 256>>();
-  }
-}
-template <typename Visit>
-auto with_kernel(std::int32_t head_dim, DType kv_dtype, const Visit& visit) {
-  return kv_dtype == DType::kBF16 ? with_kernel_of<Bf16>(head_dim, visit) : with_kernel_of<F16>(head_dim, visit);
-}
+// choose(head_dim, visit) calls visit.operator()<Kernel>() with the kernel that serves a head dimension.
+template <typename Element>
+struct AttentionKernels;
 
 // As many stages as the kernel likes and as let kBlocksPerMultiprocessor blocks run together; at least two.
 template <typename Kernel>
@@ -43,21 +25,22 @@ std::int32_t stages_of() {
   return 2;
 }
 
-}  // namespace
-
-int prepare_attention(std::int32_t head_dim, DType kv_dtype) {
-  return with_kernel(head_dim, kv_dtype, [&]<typename Kernel>() { return prepare_kernel<Kernel>(); });
+template <typename Element>
+int AttentionLaunch<Element>::prepare(std::int32_t head_dim) {
+  return AttentionKernels<Element>::choose(head_dim, [&]<typename Kernel>() { return prepare_kernel<Kernel>(); });
 }
 
-std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, DType kv_dtype) {
-  return with_kernel(head_dim, kv_dtype, [&]<typename Kernel>() {
+template <typename Element>
+std::int32_t AttentionLaunch<Element>::blocks_per_multiprocessor(std::int32_t head_dim) {
+  return AttentionKernels<Element>::choose(head_dim, [&]<typename Kernel>() {
     return resident_blocks<Kernel>(Kernel::kThreadsMax, Kernel::shared_bytes(stages_of<Kernel>()));
   });
 }
 
-int launch_attention(const AttentionCall& call, std::int32_t blocks, void* stream) {
-  return with_kernel(call.layout.head_dim, call.kv_dtype, [&]<typename Kernel>() {
-    using Element = typename Kernel::Shape::Number;
+template <typename Element>
+int AttentionLaunch<Element>::launch(const AttentionCall& call, std::int32_t blocks, void* stream) {
+  constexpr float kLog2E = 1.44269504088896340736F;
+  return AttentionKernels<Element>::choose(call.layout.head_dim, [&]<typename Kernel>() {
     static const std::int32_t chosen = stages_of<Kernel>();
     const std::int32_t stages = call.stages > 0 ? call.stages : chosen;
     typename Kernel::Params params;
@@ -76,7 +59,7 @@ int launch_attention(const AttentionCall& call, std::int32_t blocks, void* strea
     params.group = call.query_heads / call.layout.key_heads;
     params.stages = stages;
     params.scale = call.scale * kLog2E;
-    return launch<Kernel>(
+    return cuda::launch<Kernel>(
         {.blocks = blocks, .threads = Kernel::kThreadsMax, .shared_bytes = Kernel::shared_bytes(stages)}, params,
         stream);
   });
