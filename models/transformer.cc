@@ -37,6 +37,7 @@ class BackendTransformer final : public Transformer {
   DType dtype() const override { return dtype_; }
   std::size_t bytes_per_step() const override { return weights_.bytes_per_step(); }
   Matrix forward(const StepInputs& inputs, const kernels::AttentionPlan& plan, kernels::KvCache& cache) override;
+  void leave_out_attention(bool left_out) override { attention_left_out_ = left_out; }
 
  private:
   void check(const StepInputs& inputs, const kernels::AttentionPlan& plan, const kernels::KvCache& cache) const;
@@ -54,6 +55,7 @@ class BackendTransformer final : public Transformer {
   Activations activations_;
   std::vector<float> inverse_frequency_;
   kernels::AttentionParameters attention_;
+  bool attention_left_out_ = false;
 };
 
 void BackendTransformer::check(const StepInputs& inputs, const kernels::AttentionPlan& plan,
@@ -98,7 +100,9 @@ void BackendTransformer::attend(std::int32_t index, const StepInputs& inputs, co
   backend_.rms_norm(residual, layer.input_norm, config_.norm_epsilon, normed);
   backend_.linear(normed, *layer.qkv, LinearEpilogue::kStore, qkv);
   backend_.rope_and_store(qkv, inputs.positions, inputs.slots, rope(layer), cache, index, query);
-  backend_.attention(plan, attention_, query, cache, index, attended);
+  if (!attention_left_out_) {
+    backend_.attention(plan, attention_, query, cache, index, attended);
+  }
   backend_.linear(attended, *layer.output, LinearEpilogue::kAdd, residual);
 }
 

@@ -48,6 +48,9 @@ class Transformer {
   // describes these rows.
   virtual kernels::Matrix forward(const StepInputs& inputs, const kernels::AttentionPlan& plan,
                                   kernels::KvCache& cache) = 0;
+  // For benchmarks alone: later steps leave attention out, which is the bound that no sharing can beat. What they
+  // compute means nothing.
+  virtual void leave_out_attention(bool left_out) = 0;
   kernels::KvGeometry kv_geometry(std::int32_t page_size, std::int32_t pages) const;
 };
 

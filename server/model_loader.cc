@@ -1,6 +1,7 @@
 // Opens the device, picks the element type, loads the weights, sizes the engine.
 #include "server/model_loader.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -81,14 +82,21 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   spdlog::info("weights: {:.2f} GB on {} ({}) in {:.2f} s, {:.2f} GB/s", static_cast<double>(weight_bytes) / 1e9,
                loaded.backend->name(), loaded.backend->description(), spent.count(),
                static_cast<double>(weight_bytes) / 1e9 / spent.count());
-  COPPICE_ASSIGN_OR_RETURN(auto runner,
-                           engine::make_runner(*loaded.transformer, *loaded.backend, loaded.limits, options.engine));
-  COPPICE_ASSIGN_OR_RETURN(loaded.engine,
-                           engine::Engine::create(loaded.limits, options.engine, config, std::move(runner)));
+  loaded.weight_bytes = weight_bytes;
+  loaded.weight_seconds = spent.count();
+  COPPICE_RETURN_IF_ERROR(remake_engine(loaded, options.engine));
   return loaded;
 }
 
 }  // namespace
+
+absl::Status remake_engine(LoadedModel& model, const engine::EngineOptions& options) {
+  model.engine.reset();  // its KV memory first
+  COPPICE_ASSIGN_OR_RETURN(auto runner, engine::make_runner(*model.transformer, *model.backend, model.limits, options));
+  COPPICE_ASSIGN_OR_RETURN(model.engine,
+                           engine::Engine::create(model.limits, options, model.config, std::move(runner)));
+  return absl::OkStatus();
+}
 
 absl::StatusOr<LoadedModel> load_model(const models::ModelConfig& config, models::WeightSource& weights,
                                        const LoadModelOptions& options) {
@@ -106,7 +114,8 @@ absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape
                                               const LoadModelOptions& options) {
   std::ifstream file(shape_config);
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::parse_model_config(text));
+  COPPICE_ASSIGN_OR_RETURN(models::ModelConfig config, models::parse_model_config(text));
+  config.max_positions = std::max(config.max_positions, options.engine.model_tokens_max);  // no training to go beyond
   COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device));
   const bool f32 = options.dtype == "f32" || !backend->supports(kernels::DType::kBF16);
   const auto weights = models::make_random_weights(config, seed, f32 ? kernels::DType::kF32 : kernels::DType::kBF16);

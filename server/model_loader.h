@@ -41,7 +41,12 @@ struct LoadedModel {
   std::unique_ptr<models::Transformer> transformer;
   engine::Limits limits;
   std::unique_ptr<engine::Engine> engine;
+  std::size_t weight_bytes = 0;
+  double weight_seconds = 0;  // from the first tensor's fetching to the device having the last
 };
+
+// Another engine on the same model, with an empty cache; what limits follow from is as it was. ERRORS: as loading's.
+absl::Status remake_engine(LoadedModel& model, const engine::EngineOptions& options);
 
 // ERRORS: what the config, the weights, the limits or the memory refuse, naming it.
 absl::StatusOr<LoadedModel> load_model(const models::ModelConfig& config, models::WeightSource& weights,

@@ -63,6 +63,7 @@ absl::StatusOr<Prompts> make_prompts(const EngineBenchOptions& options, std::int
 // Sums over the steps of one kind.
 struct StepSums {
   double seconds = 0;
+  double pass_s = 0;  // of these: computing, enqueueing or awaiting the pass
   double bound_s = 0;
   std::uint64_t tokens = 0;     // prompt tokens computed, or tokens drawn
   std::uint64_t sequences = 0;  // sequence steps
@@ -98,6 +99,12 @@ class Pass {
       const engine::EngineStats after = model_.engine->stats();
       sort_step(before, after, seconds_between(step_begin, now));
       COPPICE_RETURN_IF_ERROR(take_events(first_id, seconds_between(begin_, now)));
+      if (options_.decode_seconds > 0 && decode_.seconds >= options_.decode_seconds && !is_cut_) {
+        is_cut_ = true;
+        for (std::size_t i = 0; i < prompts.size(); ++i) {
+          model_.engine->cancel(first_id + i, -1);
+        }
+      }
       before = after;
       step_begin = Clock::now();
     }
@@ -127,14 +134,16 @@ class Pass {
     }
     StepSums& sums = prompt > 0 ? prefill_ : decode_;
     sums.seconds += seconds;
+    sums.pass_s +=
+        static_cast<double>(after.forward_ns - before.forward_ns + after.sample_ns - before.sample_ns) * 1e-9;
     sums.tokens += prompt > 0 ? prompt : drawn;
     sums.sequences += static_cast<std::uint64_t>(std::max(after.running, before.running));
     sums.step_ms.push_back(seconds * 1e3);
     // Every row goes through the layers, those that a token is drawn from through the head too; attention comes on top.
     const double rows = static_cast<double>(prompt > 0 ? prompt : drawn);
     const double flops = 2 * (body_parameters_ * rows + head_parameters_ * static_cast<double>(drawn));
-    const double bytes = static_cast<double>(model_.transformer->bytes_per_step()) +
-                         static_cast<double>(after.kv_tokens_read - before.kv_tokens_read) * kv_bytes_per_token_;
+    const double keys = options_.attention ? static_cast<double>(after.kv_tokens_read - before.kv_tokens_read) : 0.0;
+    const double bytes = static_cast<double>(model_.transformer->bytes_per_step()) + keys * kv_bytes_per_token_;
     const double peak =
         model_.transformer->dtype() == kernels::DType::kBF16 ? machine_.bf16_gflops : machine_.f32_gflops;
     sums.bound_s += std::max(bytes / (machine_.read_gb_per_s * 1e9), flops / (peak * 1e9));
@@ -169,6 +178,8 @@ class Pass {
       result.step_ms_p50 = decode_.step_ms[decode_.step_ms.size() / 2];
       result.step_ms_p99 = decode_.step_ms[decode_.step_ms.size() * 99 / 100];
     }
+    result.decode_steps = static_cast<std::int64_t>(decode_.step_ms.size());
+    result.host_share = decode_.seconds > 0 ? 1 - decode_.pass_s / decode_.seconds : 0.0;
     result.kv_tokens_attended = end.kv_tokens_attended - begin.kv_tokens_attended;
     result.kv_tokens_read = end.kv_tokens_read - begin.kv_tokens_read;
     result.prompt_tokens_computed = end.prompt_tokens_computed - begin.prompt_tokens_computed;
@@ -194,6 +205,7 @@ class Pass {
   std::shared_ptr<engine::EventQueue> queue_;
   Clock::time_point begin_;
   std::vector<double> first_seen_s_;
+  bool is_cut_ = false;
   StepSums prefill_;
   StepSums decode_;
 };
@@ -203,11 +215,13 @@ class Pass {
 absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
                                                    const kernels::MachineFigures& machine) {
   COPPICE_ASSIGN_OR_RETURN(const Prompts prompts, make_prompts(options, model.config.vocab));
+  model.transformer->leave_out_attention(!options.attention);
   EngineBenchResult result;
   for (std::int32_t pass = 0; pass < options.repeat; ++pass) {
     const kernels::OperationTimes before = model.backend->operation_times();
-    COPPICE_ASSIGN_OR_RETURN(
-        result, Pass(options, model, machine).run(prompts, 1 + static_cast<std::uint64_t>(pass) * prompts.size()));
+    COPPICE_ASSIGN_OR_RETURN(result,
+                             Pass(options, model, machine)
+                                 .run(prompts, options.first_id + static_cast<std::uint64_t>(pass) * prompts.size()));
     const kernels::OperationTimes after = model.backend->operation_times();
     const double forward_ns = static_cast<double>(after.forward_ns() - before.forward_ns());
     result.attention_share =

@@ -18,9 +18,12 @@ struct EngineBenchOptions {
   std::int32_t shared_prefix = 0;   // tokens common to all prompts
   std::int32_t unique_prefix = 64;  // tokens of each request's own
   std::int32_t output = 64;
-  std::int32_t repeat = 1;  // passes over the same prompts; the last one is reported
-  double temperature = 0;   // 0 = greedy; random weights drawn at 1 never repeat themselves
+  double decode_seconds = 0;  // requests are cancelled after so much decoding; 0 = let them finish
+  std::int32_t repeat = 1;    // passes over the same prompts; the last one is reported
+  bool attention = true;      // false: left out of every layer; the bound that sharing cannot beat
+  double temperature = 0;     // 0 = greedy; random weights drawn at 1 never repeat themselves
   std::uint64_t seed = 1;
+  std::uint64_t first_id = 1;  // of the requests; an engine sees no id twice at a time
   std::string tree;  // prompts as the leaves of a prefix tree: "1,4,16_512,128,64"; replaces the three sizes above
 };
 
@@ -28,11 +31,15 @@ struct EngineBenchResult {
   double wall_s = 0;
   double prefill_tokens_per_s = 0;  // prompt tokens computed in steps that computed any, over those steps' time
   double decode_tokens_per_s = 0;   // tokens drawn in steps that computed no prompt, over those steps' time
-  double output_tokens_per_s = 0;   // all tokens drawn over the whole time
+  std::int64_t decode_steps = 0;
+  double output_tokens_per_s = 0;  // all tokens drawn over the whole time
   double ttft_ms_p50 = 0;
   double step_ms_p50 = 0;  // of decode steps
   double step_ms_p99 = 0;
-  double attention_share = 0;  // of the forward passes' time
+  double attention_share = 0;  // of the forward passes' time; on a GPU of the time to enqueue them
+  // Of the decode steps' time: the engine's thread planned and answered instead of computing, enqueueing or waiting for
+  // the pass. What a device that works by itself may have stood idle at most.
+  double host_share = 0;
   std::uint64_t kv_tokens_attended = 0;
   std::uint64_t kv_tokens_read = 0;
   double accepted_per_step = 0;       // tokens drawn a sequence and decode step
