@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -84,20 +85,44 @@ class RandomWeights final : public WeightSource {
         stored_bytes_(static_cast<std::size_t>(parameter_count(config)) * kernels::dtype_bytes(dtype)) {}
 
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override {
-    std::vector<std::byte> storage(static_cast<std::size_t>(spec.elements()) * kernels::dtype_bytes(dtype_));
+    std::byte* data = lend(spec.name, static_cast<std::size_t>(spec.elements()) * kernels::dtype_bytes(dtype_));
     if (spec.role == WeightRole::kNorm) {
-      fill_ones(dtype_, spec.elements(), storage.data());
+      fill_ones(dtype_, spec.elements(), data);
     } else {
-      fill(mix(seed_ ^ hash_name(spec.name)), dtype_, spec.elements(), storage.data());
+      fill(mix(seed_ ^ hash_name(spec.name)), dtype_, spec.elements(), data);
     }
-    const kernels::HostTensor view = {storage.data(), dtype_, spec.rows, spec.columns};
-    return WeightTensor(view, std::move(storage));
+    return WeightTensor({data, dtype_, spec.rows, spec.columns}, {});
   }
-  void release(const WeightSpec&) override {}
+  void release(const WeightSpec& spec) override {
+    for (Block& block : blocks_) {
+      if (block.tensor == spec.name) {
+        block.tensor.clear();
+      }
+    }
+  }
   DType stored_dtype() const override { return dtype_; }
   std::size_t stored_bytes() const override { return stored_bytes_; }
 
  private:
+  // Memory that tensors stand in, one after the other: fresh pages from the system take longer than the numbers.
+  struct Block {
+    std::unique_ptr<std::byte[]> memory;
+    std::size_t bytes = 0;
+    std::string tensor;  // empty: free
+  };
+
+  std::byte* lend(const std::string& tensor, std::size_t bytes) {
+    for (Block& block : blocks_) {
+      if (block.tensor.empty() && block.bytes >= bytes) {
+        block.tensor = tensor;
+        return block.memory.get();
+      }
+    }
+    blocks_.push_back({std::make_unique_for_overwrite<std::byte[]>(bytes), bytes, tensor});
+    return blocks_.back().memory.get();
+  }
+
+  std::vector<Block> blocks_;
   std::uint64_t seed_;
   DType dtype_;
   std::size_t stored_bytes_;

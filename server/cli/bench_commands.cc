@@ -48,13 +48,15 @@ void add_bench_machine_command(CLI::App& bench, Run& run) {
 }
 
 void add_bench_commands(CLI::App& program, Run& run) {
-  CLI::App* bench = program.add_subcommand("bench", "benchmarks: engine, attention, speculation, serve, machine");
+  CLI::App* bench =
+      program.add_subcommand("bench", "benchmarks: engine, attention, speculation, serve, machine, weights");
   bench->require_subcommand(1);
   add_bench_engine_command(*bench, run);
   add_bench_attention_command(*bench, run);
   add_bench_speculation_command(*bench, run);
   add_bench_serve_command(*bench, run);
   add_bench_machine_command(*bench, run);
+  add_bench_weights_command(*bench, run);
 }
 
 }  // namespace coppice::server
