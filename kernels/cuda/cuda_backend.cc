@@ -13,6 +13,7 @@
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear_probe.h"
 #include "kernels/cuda/linear_weight.h"
 #include "kernels/cuda/machine.h"
 #include "kernels/cuda/runtime.h"
@@ -23,7 +24,8 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-constexpr int kReadersMax = 16;  // threads that bring weights to the GPU
+constexpr int kReadersMax = 16;        // threads that bring weights to the GPU
+constexpr int kHopperCapability = 90;  // wgmma is in no other
 constexpr std::size_t kMovesBytes = std::size_t{64} << 10;
 
 void check_launch(int error) {
@@ -43,9 +45,10 @@ class CudaBackend : public Backend {
 
   std::string name() const override { return "cuda"; }
   std::string description() const override {
-    return fmt::format("{}, {} multiprocessors, {:.0f} GB, compute capability {}.{}, driver for CUDA {}.{}", gpu_.name,
-                       gpu_.processors, static_cast<double>(gpu_.memory_bytes) / 1e9, gpu_.capability / 10,
-                       gpu_.capability % 10, gpu_.driver_version / 1000, gpu_.driver_version % 1000 / 10);
+    return fmt::format("{}, {} multiprocessors, {:.0f} GB, compute capability {}.{}, driver for CUDA {}.{}{}{}",
+                       gpu_.name, gpu_.processors, static_cast<double>(gpu_.memory_bytes) / 1e9, gpu_.capability / 10,
+                       gpu_.capability % 10, gpu_.driver_version / 1000, gpu_.driver_version % 1000 / 10,
+                       hopper_.words().empty() ? "" : "; ", hopper_.words());
   }
   bool supports(DType) const override { return true; }
   bool is_asynchronous() const override { return true; }
@@ -54,7 +57,7 @@ class CudaBackend : public Backend {
 
   absl::StatusOr<MachineFigures> measure() override {
     use_gpu();
-    return measure_gpu(gpu_, stream_.get());
+    return measure_gpu(gpu_, hopper_.agrees(), stream_.get());
   }
 
   absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_device(bytes, stream_.get()); }
@@ -113,6 +116,7 @@ class CudaBackend : public Backend {
   CudaSampler sampler_;
   AttentionStep attention_;
   Buffer workspace_;
+  HopperVerdict hopper_;  // nothing compared: not asked
   Buffer counters_;
   Buffer stretch_;  // that weights pass through
   Buffer moves_;
@@ -136,6 +140,9 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::create(const CudaOptions& 
   COPPICE_ASSIGN_OR_RETURN(backend->counters_, allocate_device(kLinearTilesMax * sizeof(std::uint32_t), on));
   COPPICE_ASSIGN_OR_RETURN(backend->stretch_, allocate_device(kWeightStretchBytes, on));
   COPPICE_ASSIGN_OR_RETURN(backend->moves_, allocate_device(kMovesBytes, on));
+  if (options.wgmma && backend->gpu_.capability == kHopperCapability) {
+    COPPICE_ASSIGN_OR_RETURN(backend->hopper_, probe_hopper_products(backend->staging_, on));
+  }
   return std::unique_ptr<Backend>(std::move(backend));
 }
 
@@ -192,10 +199,12 @@ void CudaBackend::do_linear(const Matrix& in, const LinearWeight& weight, Linear
                                   .in_features = static_cast<std::int32_t>(packed.in_features()),
                                   .padded_k = static_cast<std::int32_t>(packed.padded_k()),
                                   .slices = packed.slices(),
+                                  .processors = gpu_.processors,
                                   .out_is_half = out.dtype != DType::kF32,
                                   .adds = epilogue == LinearEpilogue::kAdd,
                                   .is_aligned = (reinterpret_cast<std::uintptr_t>(in.data) | row_bytes) % 16 == 0};
-  const LinearTile tile = choose_linear_tile(in.rows, packed.out_features(), packed.slices());
+  const bool hopper = hopper_.agrees() && linear_hopper_takes(arguments);
+  const LinearTile tile = choose_linear_tile(in.rows, packed.out_features(), packed.slices(), hopper);
   check_launch(launch_linear(arguments, packed.dtype(), tile, stream_.get()));
 }
 

@@ -11,8 +11,9 @@
 namespace coppice::kernels::cuda {
 
 // Reads and copies of 1 GiB; a bf16 product of 8192 x 8192 x 8192 by cuBLASLt where that can be opened, else by our own
-// kernel (`isa` says which, and how fast ours is). Takes a second and 3 GB. ERRORS: ResourceExhausted.
-absl::StatusOr<MachineFigures> measure_gpu(const GpuFacts& gpu, cudaStream_t stream);
+// kernel (`isa` says which, and how fast ours is; hopper: its twin by wgmma too). Takes a second and 3 GB. ERRORS:
+// ResourceExhausted.
+absl::StatusOr<MachineFigures> measure_gpu(const GpuFacts& gpu, bool hopper, cudaStream_t stream);
 
 // A square product of bf16 matrices with float32 sums, in cuBLASLt, opened at run time: nothing else of Coppice needs
 // it. Pointers are device memory, `out` bf16. ERRORS: NotFound (no cuBLASLt on this machine), Internal.

@@ -1,10 +1,22 @@
 // What the CUDA backend may be told. Plain data that crosses from the program into libcoppice_cuda.so.
 #pragma once
 
+#include <cstdlib>
+#include <cstring>
+
 namespace coppice::kernels::cuda {
+
+// COPPICE_CUDA_WGMMA=1 in the environment.
+inline bool wgmma_by_environment() {
+  const char* text = std::getenv("COPPICE_CUDA_WGMMA");
+  return text != nullptr && std::strcmp(text, "1") == 0;
+}
 
 struct CudaOptions {
   int device = 0;  // index among the GPUs that CUDA_VISIBLE_DEVICES leaves
+  // On Hopper, large products by wgmma, if that turns out to give the bits of the other kernels (linear_probe.h). Off
+  // until a GPU has shown those kernels right: docs/gpu.md.
+  bool wgmma = wgmma_by_environment();
 };
 
 }  // namespace coppice::kernels::cuda

@@ -6,11 +6,13 @@
 #include <string>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/options.h"
 
 namespace coppice::tests {
 
 // A backend of its own for every call. Fails the test when there is no GPU.
 std::unique_ptr<kernels::Backend> open_device();
+std::unique_ptr<kernels::Backend> open_device_with(const kernels::cuda::CudaOptions& options);
 
 // Slow: tests take smaller sizes.
 bool device_is_emulated();

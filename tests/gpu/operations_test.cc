@@ -1,6 +1,8 @@
 // Every operation of the CUDA backend but attention against the CPU backend and float64, through the Backend interface:
 // uploads, packing, every type, odd sizes, the same bits for every number of rows.
 #include <catch2/catch.hpp>
+#include <cstdio>
+#include <string>
 #include <thread>
 
 #include "tests/gpu/device.h"
@@ -12,6 +14,7 @@ namespace {
 using tests::device_is_emulated;
 using tests::device_report;
 using tests::open_device;
+using tests::open_device_with;
 
 // A tensor on the backend under test.
 class OnDevice {
@@ -143,6 +146,55 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
       CHECK(device_report() == "");
     }
   }
+}
+
+// On a GPU only where the environment asks: kernels that have never run there may take the whole test down with them.
+TEST_CASE("linear on Hopper: asked for, products by wgmma are used only if they change no bit", "[wgmma]") {
+  if (!device_is_emulated() && !cuda::wgmma_by_environment()) {
+    WARN("left out: COPPICE_CUDA_WGMMA is not 1");
+    return;
+  }
+  const auto plain = open_device_with({.wgmma = false});
+  const auto hopper = open_device_with({.wgmma = true});
+  CHECK(plain->description().find("wgmma") == std::string::npos);
+  const std::string description = hopper->description();
+  const std::size_t verdict = description.find("wgmma");
+  if (verdict == std::string::npos) {
+    WARN("no GPU of compute capability 9.0");
+    return;
+  }
+  std::printf("{\"wgmma\":\"%s\"}\n", description.c_str() + verdict);
+  if (device_is_emulated()) {
+    CHECK(description.find("in 20 of 20 products: used") != std::string::npos);
+  }
+  struct Shape {
+    std::int64_t rows;
+    std::int64_t out_features;
+    std::int64_t in_features;
+  };
+  std::vector<Shape> shapes = {{20, 132 * 128, 72}};  // as few tiles as the large kernels are taken for
+  if (!device_is_emulated()) {
+    shapes = {{2048, 4096, 4096}, {1000, 28672, 4096}, {3000, 6144, 4096}, {777, 4100, 14336}};
+  }
+  for (const Shape& shape : shapes) {
+    INFO(shape.rows << " x " << shape.out_features << " x " << shape.in_features);
+    const Tensor matrix = random_tensor(DType::kBF16, shape.out_features, shape.in_features, 31);
+    const Tensor in = random_tensor(DType::kBF16, shape.rows, shape.in_features, 32);
+    const HostTensor view = matrix.host();
+    const HostTensor no_bias;
+    Tensor results[2] = {Tensor(DType::kF32, 0, 0), Tensor(DType::kF32, 0, 0)};
+    for (int i = 0; i < 2; ++i) {
+      Backend& device = i == 0 ? *plain : *hopper;
+      const auto weight = device.pack_linear({&view, 1}, {&no_bias, 1}, DType::kBF16).value();
+      const OnDevice device_in(device, in);
+      const OnDevice out(device, DType::kF32, shape.rows, shape.out_features);
+      device.linear(device_in.matrix(), *weight, LinearEpilogue::kStore, out.matrix());
+      results[i] = out.fetch();
+    }
+    CHECK(results[0].bytes == results[1].bytes);
+    CHECK(results[1].at(shape.rows - 1, shape.out_features - 1) != 0.0F);
+  }
+  CHECK(device_report() == "");
 }
 
 TEST_CASE("row-wise operations are the CPU's") {

@@ -7,7 +7,11 @@
 namespace coppice::tests {
 
 std::unique_ptr<kernels::Backend> open_device() {
-  auto backend = kernels::cuda::load_cuda_backend({});
+  return open_device_with({});
+}
+
+std::unique_ptr<kernels::Backend> open_device_with(const kernels::cuda::CudaOptions& options) {
+  auto backend = kernels::cuda::load_cuda_backend(options);
   INFO(backend.status().ToString());
   REQUIRE(backend.ok());
   return *std::move(backend);

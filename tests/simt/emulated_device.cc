@@ -20,8 +20,12 @@ std::size_t reported = 0;
 }  // namespace
 
 std::unique_ptr<kernels::Backend> open_device() {
+  return open_device_with({});
+}
+
+std::unique_ptr<kernels::Backend> open_device_with(const kernels::cuda::CudaOptions& options) {
   session();
-  auto backend = kernels::cuda::make_cuda_backend({});
+  auto backend = kernels::cuda::make_cuda_backend(options);
   INFO(backend.status().ToString());
   REQUIRE(backend.ok());
   return *std::move(backend);

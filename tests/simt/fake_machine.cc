@@ -4,7 +4,7 @@
 
 namespace coppice::kernels::cuda {
 
-absl::StatusOr<MachineFigures> measure_gpu(const GpuFacts& gpu, cudaStream_t) {
+absl::StatusOr<MachineFigures> measure_gpu(const GpuFacts& gpu, bool, cudaStream_t) {
   return absl::UnimplementedError(fmt::format("{} has no speed to measure", gpu.name));
 }
 

@@ -251,8 +251,9 @@ void Hopper::compute(std::int32_t warp, const Asked& asked) {
       return sums
           .values[static_cast<std::size_t>(lane)][static_cast<std::size_t>(column / 8 * 4 + row / 8 * 2 + column % 2)];
     };
+    const bool adds_first = machine_.options().adds_products_first;
     for (std::int32_t column = 0; column < product.columns; ++column) {
-      d[static_cast<std::size_t>(column)] = at(column);
+      d[static_cast<std::size_t>(column)] = adds_first ? 0.0F : at(column);
     }
     for (std::int32_t k = 0; k < kDepth; ++k) {
       const float* factors = b.data() + k * product.columns;
@@ -261,7 +262,7 @@ void Hopper::compute(std::int32_t warp, const Asked& asked) {
       }
     }
     for (std::int32_t column = 0; column < product.columns; ++column) {
-      at(column) = d[static_cast<std::size_t>(column)];
+      at(column) = adds_first ? at(column) + d[static_cast<std::size_t>(column)] : d[static_cast<std::size_t>(column)];
     }
   }
 }

@@ -27,6 +27,7 @@ struct Options {
   std::uint64_t seed = 1;
   std::int32_t resident_blocks = 3;       // blocks that run side by side; the rest wait for their end
   std::int64_t idle_yields_max = 200000;  // in a row without any thread getting on: nobody will
+  bool adds_products_first = false;       // multiply_async alone sums its 16 products before they join the sum
 };
 
 struct GridShape {
@@ -122,6 +123,7 @@ class Machine {
   static Machine& current();
   Thread& thread() { return *running_; }
   Counters& counters() { return counters_; }
+  const Options& options() const { return options_; }
   void report(const char* kind, const std::string& what);             // the run goes on
   [[noreturn]] void fail(const char* kind, const std::string& what);  // it cannot
   void block_barrier(const Place& where);
