@@ -97,6 +97,16 @@ TEST_CASE("models of every family in f32: Hugging Face's logits and greedy text"
   }
 }
 
+TEST_CASE("a model is computed with in the type that it is stored in") {
+  const auto device = open_device();
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    CHECK(device->supports(dtype));
+    const models::DTypeChoice choice = models::choose_dtype(dtype, *device);
+    CHECK(choice.dtype == dtype);
+    CHECK(choice.note.empty());
+  }
+}
+
 // Half has three bits more than bfloat16: an eighth of its error, where nothing leaves its range.
 TEST_CASE("a model stored in f16 is computed with in f16") {
   const FixtureModel fixture = load_fixture_model("llama_yarn");

@@ -239,6 +239,42 @@ TEST_CASE("row-wise operations are the CPU's") {
   }
 }
 
+// f16 is unknown to the CPU backend: what it computes in f32 from the same numbers is the judge of both.
+TEST_CASE("norms and activations in half are the CPU's, rounded") {
+  const auto device = open_device();
+  const auto cpu = make_backend(1);
+  const std::int64_t rows = device_is_emulated() ? 3 : 100;
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    const double tolerance = dtype == DType::kBF16 ? 0x1.0p-7 : 0x1.0p-10;
+    for (const std::int64_t columns : {64, 250, 1032}) {
+      INFO(dtype_name(dtype) << ", " << columns);
+      Tensor x = random_tensor(DType::kF32, rows, columns, 11);
+      const Tensor weight = random_tensor(DType::kF32, 1, columns, 12);
+      Tensor gate_up(dtype, rows, 2 * columns);
+      Tensor wide_gate_up(DType::kF32, rows, 2 * columns);
+      const Tensor numbers = random_tensor(DType::kF32, rows, 2 * columns, 13);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        for (std::int64_t column = 0; column < 2 * columns; ++column) {
+          gate_up.set(row, column, numbers.at(row, column));
+          wide_gate_up.set(row, column, gate_up.at(row, column));
+        }
+      }
+      const OnDevice device_x(*device, x);
+      const OnDevice device_weight(*device, weight);
+      const OnDevice device_gate_up(*device, gate_up);
+      const OnDevice out(*device, dtype, rows, columns);
+      Tensor expected(DType::kF32, rows, columns);
+      device->rms_norm(device_x.matrix(), device_weight.as<float>(), 1e-5F, out.matrix());
+      cpu->rms_norm(x.matrix(), reinterpret_cast<const float*>(weight.bytes.data()), 1e-5F, expected.matrix());
+      CHECK(largest_difference(out.fetch(), expected) < tolerance);
+      device->swiglu(device_gate_up.matrix(), out.matrix());
+      cpu->swiglu(wide_gate_up.matrix(), expected.matrix());
+      CHECK(largest_difference(out.fetch(), expected) < tolerance);
+      CHECK(device_report() == "");
+    }
+  }
+}
+
 TEST_CASE("sampling draws the CPU's tokens") {
   if (cpu::best_isa() == cpu::Isa::kGeneric) {
     WARN("this CPU has no fused multiply-add: its weights differ from a GPU's in the last bit");
