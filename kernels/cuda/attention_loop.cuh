@@ -18,10 +18,20 @@ template <typename Kernel>
 struct AttentionLoop {
   using Params = typename Kernel::Params;
 
-  static COPPICE_DEVICE void finish_unit(const Params& params, const DevicePlanHeader& header, std::int32_t work) {
+  // Read anew wherever it is needed: kept, its fields would take registers from the units.
+  static COPPICE_DEVICE DevicePlanHeader plan_header(const Params& params) {
+    return pointer_as<const DevicePlanHeader>(params.plan)[0];
+  }
+
+  static COPPICE_DEVICE std::int32_t unit_count(const Params& params) {
+    return plan_header(params).unit_count * params.layout.key_heads;
+  }
+
+  static COPPICE_DEVICE void finish_unit(const Params& params, std::int32_t work) {
     sync_block();  // all of the block's results are written, all of its reads done
     if (thread_index() == 0) {
-      const DeviceUnit unit = pointer_as<const DeviceUnit>(params.plan + header.units)[work / params.layout.key_heads];
+      const Global<const DeviceUnit> units = pointer_as<const DeviceUnit>(params.plan + plan_header(params).units);
+      const DeviceUnit unit = units[work / params.layout.key_heads];
       atomic_add_acquire_release(params.progress + (kProgressItems + std::int64_t{unit.item} * params.layout.key_heads +
                                                     work % params.layout.key_heads),
                                  1);
@@ -29,45 +39,45 @@ struct AttentionLoop {
     }
   }
 
-  static COPPICE_DEVICE void run(const Params& params) {
-    const DevicePlanHeader header = pointer_as<const DevicePlanHeader>(params.plan)[0];
-    const std::int32_t units = header.unit_count * params.layout.key_heads;
-    const MergeBundles merges = merge_bundles<Kernel>(params, header);
-    const Shared<std::uint32_t> control = shared_array<std::uint32_t>(kControlClaim);
+  // The next piece of work, in thread 0: asked for before the one under way begins, needed when that is done.
+  static COPPICE_DEVICE std::uint32_t ask(const Params& params) {
+    return thread_index() == 0 ? atomic_add(params.progress + kProgressClaims, 1U) : 0U;
+  }
+  // It becomes the block's work. All threads.
+  static COPPICE_DEVICE std::int32_t begin(Shared<std::uint32_t> control, std::uint32_t next) {
     if (thread_index() == 0) {
-      control[0] = atomic_add(params.progress + kProgressClaims, 1U);
+      control[0] = next;
     }
-    bool units_done = false;
-    for (;;) {
-      sync_block();
-      const auto work = static_cast<std::int32_t>(static_cast<std::uint32_t>(control[0]));
-      sync_block();
-      if (work >= units + merges.count) {
-        break;
-      }
-      std::uint32_t next = 0;
-      if (thread_index() == 0) {  // asked for now, needed when this work is done
-        next = atomic_add(params.progress + kProgressClaims, 1U);
-      }
-      if (work < units) {
-        Kernel::run_unit(params, header, work);
-        finish_unit(params, header, work);
-      } else {
-        if (!units_done) {
-          wait_for(params.progress + kProgressUnits, static_cast<std::uint32_t>(units));
-          units_done = true;
-        }
-        run_merges<Kernel>(params, header, merges, work - units);
-      }
-      if (thread_index() == 0) {
-        control[0] = next;
-      }
-    }
-    leave(params, header, control);
+    sync_block();
+    const auto work = static_cast<std::int32_t>(static_cast<std::uint32_t>(control[0]));
+    sync_block();
+    return work;
   }
 
-  static COPPICE_DEVICE void leave(const Params& params, const DevicePlanHeader& header,
-                                   Shared<std::uint32_t> control) {
+  static COPPICE_DEVICE void run(const Params& params) {
+    const Shared<std::uint32_t> control = shared_array<std::uint32_t>(kControlClaim);
+    std::int32_t work = begin(control, ask(params));
+    while (work < unit_count(params)) {
+      const std::uint32_t next = ask(params);
+      Kernel::run_unit(params, plan_header(params), work);
+      finish_unit(params, work);
+      work = begin(control, next);
+    }
+    const DevicePlanHeader header = plan_header(params);
+    const std::int32_t units = unit_count(params);
+    const MergeBundles merges = merge_bundles<Kernel>(params, header);
+    if (work < units + merges.count) {
+      wait_for(params.progress + kProgressUnits, static_cast<std::uint32_t>(units));
+    }
+    while (work < units + merges.count) {
+      const std::uint32_t next = ask(params);
+      run_merges<Kernel>(params, header, merges, work - units);
+      work = begin(control, next);
+    }
+    leave(params, control);
+  }
+
+  static COPPICE_DEVICE void leave(const Params& params, Shared<std::uint32_t> control) {
     if (thread_index() == 0) {
       control[0] = atomic_add_acquire_release(params.progress + kProgressBlocks, 1);
     }
@@ -76,7 +86,7 @@ struct AttentionLoop {
     if (before + 1 != static_cast<std::uint32_t>(block_count())) {
       return;
     }
-    const std::int32_t words = kProgressItems + header.item_count * params.layout.key_heads;
+    const std::int32_t words = kProgressItems + plan_header(params).item_count * params.layout.key_heads;
     for (std::int32_t i = thread_index(); i < words; i += thread_count()) {
       params.progress[i] = 0U;
     }
