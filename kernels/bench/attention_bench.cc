@@ -29,7 +29,7 @@ constexpr double kAtOnceUs = 4000;
 constexpr double kAtOnceMost = 512;
 constexpr std::int64_t kStoreBatch = 2048;
 // Slots with numbers of their own; the pages beyond are copies of these, which is quicker than making them.
-constexpr std::int64_t kOwnSlots = 1 << 14;
+constexpr std::int64_t kOwnSlots = 1 << 13;
 constexpr std::size_t kCpuCacheBytesMax = 12ULL << 30;
 
 float rounded_to_bf16(float value) {
@@ -142,7 +142,7 @@ class Measurement {
     const std::int64_t pages = std::max(kOwnSlots, rows()) / options_.page_size + 1;
     return std::min<std::int64_t>(pages, forest_.pages) * options_.page_size;
   }
-  absl::Status store(std::int32_t layer);
+  absl::Status store();
   void copy_other_pages();
   double time_plan();
   double time_update();
@@ -183,9 +183,7 @@ absl::Status Measurement::make_memory() {
   const auto numbers = static_cast<std::size_t>(rows() * columns());
   COPPICE_ASSIGN_OR_RETURN(query_, backend_.allocate(numbers * dtype_bytes(options_.kv_dtype)));
   COPPICE_ASSIGN_OR_RETURN(out_, backend_.allocate(numbers * sizeof(float)));
-  for (std::int32_t layer = 0; layer < geometry_.layers; ++layer) {
-    COPPICE_RETURN_IF_ERROR(store(layer));
-  }
+  COPPICE_RETURN_IF_ERROR(store());
   copy_other_pages();
   return absl::OkStatus();
 }
@@ -198,8 +196,8 @@ void Measurement::copy_other_pages() {
   backend_.synchronize();
 }
 
-// K and V of one layer's own slots, and Q (whose rows are stored along with the first slots).
-absl::Status Measurement::store(std::int32_t layer) {
+// K and V of the own slots, the same in all layers, and Q (whose rows are stored along with the first slots).
+absl::Status Measurement::store() {
   const std::int64_t slots = own_slots();
   const std::int64_t width = std::int64_t{options_.key_heads} * options_.head_dim;
   const std::int64_t qkv_columns = columns() + 2 * width;
@@ -228,8 +226,10 @@ absl::Status Measurement::store(std::int32_t layer) {
     backend_.upload(host.data(), qkv.data(), static_cast<std::size_t>(count * qkv_columns) * sizeof(float));
     backend_.upload(host_places.data(), places.data(), static_cast<std::size_t>(count) * sizeof(std::int32_t));
     const std::span place(static_cast<const std::int32_t*>(places.data()), static_cast<std::size_t>(count));
-    backend_.rope_and_store(qkv.matrix(DType::kF32, count, qkv_columns), place, place, rope, *cache_, layer,
-                            spare.matrix(options_.kv_dtype, count, columns()));
+    for (std::int32_t layer = 0; layer < geometry_.layers; ++layer) {
+      backend_.rope_and_store(qkv.matrix(DType::kF32, count, qkv_columns), place, place, rope, *cache_, layer,
+                              spare.matrix(options_.kv_dtype, count, columns()));
+    }
     backend_.synchronize();
     if (begin == 0) {
       const std::size_t bytes = static_cast<std::size_t>(rows() * columns()) * dtype_bytes(options_.kv_dtype);

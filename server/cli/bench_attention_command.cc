@@ -4,12 +4,16 @@
 #include <sstream>
 
 #include "base/status_macros.h"
+#include "fmt/format.h"
 #include "kernels/bench/attention_bench.h"
 #include "server/cli/bench_commands.h"
 #include "server/model_loader.h"
 
 namespace coppice::server {
 namespace {
+
+// Weights in bf16 put an output about 0.002 off; a wrong key puts it far beyond this.
+constexpr double kErrorMost = 0.02;
 
 struct AttentionBenchArguments {
   kernels::AttentionBenchOptions bench;
@@ -76,6 +80,10 @@ absl::Status measure_setting(AttentionBenchArguments& arguments, const std::stri
     report["left_out"] = std::string(result.status().message());
   }
   print_report(report, arguments.json);
+  if (result.ok() && !(result->max_rel_error <= kErrorMost)) {  // nor may it be no number
+    return absl::InternalError(fmt::format("{} with {} heads: the output is {} off; its time means nothing", tree_text,
+                                           heads_text, result->max_rel_error));
+  }
   return absl::OkStatus();
 }
 

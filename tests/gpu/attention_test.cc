@@ -4,6 +4,7 @@
 #include <cstring>
 #include <random>
 
+#include "kernels/bench/attention_bench.h"
 #include "tests/gpu/device.h"
 #include "tests/unit/kernels/attention_support.h"
 
@@ -75,6 +76,27 @@ TEST_CASE("attention over random trees is float64's, the same bits shared or not
       CHECK(std::memcmp(outs[0].data(), outs[1].data(), outs[0].size() * sizeof(float)) == 0);
       CHECK(tests::device_report() == "");
     }
+  }
+}
+
+TEST_CASE("the attention benchmark measures right numbers") {
+  const auto device = tests::open_device();
+  AttentionBenchOptions options;
+  options.tree = parse_attention_tree(tests::device_is_emulated() ? "1,3_256,20" : "1,64_512,3000").value();
+  options.query_heads = 4;
+  options.key_heads = 2;
+  options.head_dim = 64;
+  options.seconds = 0.01;
+  options.cold_bytes = 1;
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    options.kv_dtype = dtype;
+    const auto result = measure_attention(options, *device);
+    INFO(result.status().ToString());
+    REQUIRE(result.ok());
+    CHECK(result->max_rel_error > 0);
+    CHECK(result->max_rel_error <= 5e-3);
+    CHECK(result->keys_read < result->keys_read_unshared);
+    CHECK(tests::device_report() == "");
   }
 }
 
