@@ -74,7 +74,8 @@ void take_events(engine::EventQueue& events, HarnessRun& run, std::size_t& unfin
 
 HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed,
                           std::unique_ptr<kernels::Backend> backend) {
-  const auto weights = models::make_random_weights(config, seed, dtype);
+  using kernels::DType;
+  const auto weights = models::make_random_weights(config, seed, dtype == DType::kF16 ? DType::kBF16 : dtype);
   return load(config, *weights, dtype, std::move(backend));
 }
 
