@@ -98,12 +98,16 @@ class GpuCheck(unittest.TestCase):
         return done.returncode, done.stdout + done.stderr
 
     def test_every_stage(self):
+        self.program("gpu_step_test", "echo a test that has no stage")
         code, shown = self.run_stages("facts", "operations", "attention", "models", "identity", "flash", "trees",
                                       "engine", "engine-grid", "weights", "sanitizer")  # fmt: skip
         self.assertEqual(code, 0, shown)
         facts = json.loads((self.folder / "results/facts.json").read_text())
         self.assertEqual(facts["commit"], "0123456789abcdef")
         self.assertTrue(facts["tiny"])
+        self.assertEqual(self.steps["step"]["exit"], 0)
+        self.assertNotIn("model", self.steps)
+        self.assertGreater(self.steps["engine-8b-prompts"]["results"][0]["prefill_tokens_per_s"], 0)
         for name in ("facts", "operations", "operations-wgmma", "attention", "models", "identity"):
             self.assertEqual(self.steps[name]["exit"], 0)
         self.assertEqual([entry["tree"] for entry in self.steps["flash"]["results"]], ["4_256", "1_1024"])
