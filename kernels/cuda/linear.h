@@ -3,10 +3,10 @@
 //
 // Bits. An element of the result is a fold over the K dimension whose order is fixed by (out_features, in_features)
 // alone: K is cut in `slices` runs of whole 64-wide blocks; within a slice one accumulator takes the products of 16
-// columns at a time in ascending order (one mma instruction each); the slices' sums are added in ascending order. Every
-// kernel below follows that order, whatever its tile and whether slices are done by one block or by several, so a row's
-// result is the same for every number of rows. That is why cuBLASLt is not used: its kernels promise no order of
-// summation, and which one runs depends on the number of rows.
+// columns at a time in ascending order (one mma or wgmma instruction each); the slices' sums are added in ascending
+// order. Every kernel below follows that order, whatever its tile and whether slices are done by one block or by
+// several, so a row's result is the same for every number of rows. That is why cuBLASLt is not used: its kernels
+// promise no order of summation, and which one runs depends on the number of rows.
 #pragma once
 
 #include <cstddef>
