@@ -51,6 +51,7 @@ void EngineCore::run_step() {
     return;
   }
   // While the device works:
+  const auto submitted = SteadyTime::now();
   send_news();
   if (speculator_) {
     const auto teaching = SteadyTime::now();
@@ -58,6 +59,7 @@ void EngineCore::run_step() {
     stats_.speculation_ns += ns_since(teaching);
   }
   const absl::StatusOr<StepResult> result = executor_->collect();
+  stats_.in_flight_ns += ns_since(submitted);
   plan_.moves.clear();
   if (!result.ok()) {
     fail_step(status_line(result.status()));

@@ -37,6 +37,8 @@ struct EngineStats {
   std::uint64_t forward_ns = 0;
   std::uint64_t sample_ns = 0;
   std::uint64_t other_ns = 0;
+  // Beside all these: between a step's submission and its results, when a device that works by itself does.
+  std::uint64_t in_flight_ns = 0;
 };
 
 }  // namespace coppice::engine

@@ -370,8 +370,8 @@ Made by `tools/gpu_report.py` from what `scripts/gpu-check` ([docs/gpu.md](../..
 ## Single figures
 {single_section(results)}
 
-The host's share is the part of decode steps in which the engine's thread neither enqueued work nor waited for it: what
-the GPU may have stood idle for at most.
+The host's share is the part of decode steps in which no step was in flight nor being enqueued: how long the GPU waited
+for the host, but for the latency of launches.
 
 ## The machine
 {machine_section(results)}

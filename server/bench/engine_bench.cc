@@ -135,7 +135,7 @@ class Pass {
     StepSums& sums = prompt > 0 ? prefill_ : decode_;
     sums.seconds += seconds;
     sums.pass_s +=
-        static_cast<double>(after.forward_ns - before.forward_ns + after.sample_ns - before.sample_ns) * 1e-9;
+        static_cast<double>(after.forward_ns - before.forward_ns + after.in_flight_ns - before.in_flight_ns) * 1e-9;
     sums.tokens += prompt > 0 ? prompt : drawn;
     sums.sequences += static_cast<std::uint64_t>(std::max(after.running, before.running));
     sums.step_ms.push_back(seconds * 1e3);

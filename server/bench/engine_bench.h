@@ -37,8 +37,8 @@ struct EngineBenchResult {
   double step_ms_p50 = 0;  // of decode steps
   double step_ms_p99 = 0;
   double attention_share = 0;  // of the forward passes' time; on a GPU of the time to enqueue them
-  // Of the decode steps' time: the engine's thread planned and answered instead of computing, enqueueing or waiting for
-  // the pass. What a device that works by itself may have stood idle at most.
+  // Of the decode steps' time: no step was in flight nor being enqueued, for the engine's thread planned or took in
+  // results: how long a device that works by itself waited for the host, but for the latency of launches.
   double host_share = 0;
   std::uint64_t kv_tokens_attended = 0;
   std::uint64_t kv_tokens_read = 0;
