@@ -15,6 +15,7 @@ inline constexpr PageId kNoPage = -1;
 
 // A token's place in the KV pool: page * page_size + offset in the page.
 using KvSlot = std::int32_t;
+inline constexpr KvSlot kNoSlot = -1;  // of a row whose K and V are stored nowhere
 
 // Index of a live sequence: stable while it lives, reused after. Keys the sampler's and the speculator's state.
 using SequenceSlot = std::int32_t;

@@ -160,7 +160,8 @@ void EngineCore::take_drafts(std::int32_t count) {
 
 void EngineCore::learn_from_step(const StepResult& result) {
   if (speculator_ && !draft_all_) {
-    const double whole = static_cast<double>(result.forward_ns + result.sample_ns);
+    const double whole =
+        static_cast<double>(result.device_ns > 0 ? result.device_ns : result.forward_ns + result.sample_ns);
     const auto attention = static_cast<double>(result.attention_ns);
     step_cost_.observe(plan_.token_count(), whole - attention, attention, static_cast<double>(result.keys_attended));
   }

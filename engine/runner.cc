@@ -1,4 +1,4 @@
-// The real StepExecutor: uploads a plan's arrays, plans attention, runs the model, samples.
+// The real StepExecutor: plans attention, loads a plan's arrays, runs the model, samples.
 #include "engine/runner.h"
 
 #include <chrono>
@@ -17,19 +17,11 @@ std::uint64_t ns_between(SteadyTime::time_point begin, SteadyTime::time_point en
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count());
 }
 
-// Device copies of a step's integer arrays, all of 32 bits.
-struct StepArrays {
-  kernels::Buffer tokens;
-  kernels::Buffer positions;
-  kernels::Buffer slots;
-  kernels::Buffer logits_rows;
-};
-
 class Runner final : public StepExecutor {
  public:
   Runner(models::Transformer& model, kernels::Backend& backend, const Limits& limits, bool sharing,
-         std::unique_ptr<kernels::KvCache> cache, StepArrays arrays)
-      : model_(model), backend_(backend), cache_(std::move(cache)), arrays_(std::move(arrays)) {
+         std::unique_ptr<kernels::KvCache> cache, kernels::StepProgram program)
+      : model_(model), backend_(backend), cache_(std::move(cache)), program_(program) {
     const models::ModelConfig& config = model.config();
     options_.sharing = sharing;
     options_.page_size = limits.page_size;
@@ -54,12 +46,13 @@ class Runner final : public StepExecutor {
     }
     const kernels::AttentionPlan& attention = plan_attention(plan);
     const auto planned = SteadyTime::now();
-    const models::StepInputs inputs{.tokens = upload<TokenId>(plan.tokens, arrays_.tokens),
-                                    .positions = upload<std::int32_t>(plan.positions, arrays_.positions),
-                                    .slots = upload<KvSlot>(plan.slots, arrays_.slots),
-                                    .logits_rows = upload<std::int32_t>(plan.logits_rows, arrays_.logits_rows)};
     const std::uint64_t attention_ns = backend_.operation_times().attention_ns;
-    logits_ = model_.forward(inputs, attention, *cache_);
+    const models::StepInputs inputs = backend_.load_step(
+        program_,
+        {.tokens = plan.tokens, .positions = plan.positions, .slots = plan.slots, .logits_rows = plan.logits_rows},
+        attention, model_.attention_parameters());
+    backend_.run_step(program_, inputs, [&] { model_.forward(inputs, attention, *cache_); });
+    backend_.enqueue_sample(model_.logits(static_cast<std::int64_t>(plan.sampling.size())), plan.sampling);
     result_ = StepResult{};
     result_.keys_attended = attention.keys_attended;
     result_.keys_read = attention.keys_read;
@@ -76,13 +69,13 @@ class Runner final : public StepExecutor {
     const auto begin = SteadyTime::now();
     const std::span<kernels::SamplingResult> results =
         std::span<kernels::SamplingResult>(results_).first(step_->sampling.size());
-    if (results.empty()) {
-      backend_.synchronize();
-    } else {
-      backend_.sample(logits_, step_->sampling, results);
-    }
+    backend_.finish_sample(step_->sampling, results);
     step_ = nullptr;
     result_.results = results;
+    result_.device_ns = backend_.device_ns();
+    if (result_.device_ns > 0) {
+      result_.attention_ns = 0;  // what was counted are launches
+    }
     result_.sample_ns = ns_between(begin, SteadyTime::now());
     return result_;
   }
@@ -105,26 +98,15 @@ class Runner final : public StepExecutor {
     return planner_.plan(sequences_, options_);
   }
 
-  template <typename T>
-  std::span<const T> upload(const std::vector<T>& host, const kernels::Buffer& device) {
-    const std::size_t bytes = host.size() * sizeof(T);
-    COPPICE_CHECK(bytes <= device.bytes(), "a step keeps to its limits");
-    if (bytes > 0) {
-      backend_.upload(host.data(), device.data(), bytes);
-    }
-    return {static_cast<const T*>(device.data()), host.size()};
-  }
-
   models::Transformer& model_;
   kernels::Backend& backend_;
   const std::unique_ptr<kernels::KvCache> cache_;
-  const StepArrays arrays_;
+  const kernels::StepProgram program_;
   kernels::PlanOptions options_;
   kernels::AttentionPlanner planner_;
   std::vector<kernels::PlanSequence> sequences_;
   std::vector<kernels::SamplingResult> results_;  // [step_logits_max]
   const StepPlan* step_ = nullptr;                // between submit() and collect()
-  kernels::Matrix logits_;
   StepResult result_;
 };
 
@@ -133,14 +115,18 @@ class Runner final : public StepExecutor {
 absl::StatusOr<std::unique_ptr<StepExecutor>> make_runner(models::Transformer& model, kernels::Backend& backend,
                                                           const Limits& limits, const EngineOptions& options) {
   COPPICE_ASSIGN_OR_RETURN(auto cache, backend.make_kv_cache(model.kv_geometry(limits.page_size, limits.pages)));
-  const std::size_t row_bytes = static_cast<std::size_t>(limits.step_tokens_max) * sizeof(std::int32_t);
-  const std::size_t logits_bytes = static_cast<std::size_t>(limits.step_logits_max) * sizeof(std::int32_t);
-  StepArrays arrays;
-  COPPICE_ASSIGN_OR_RETURN(arrays.tokens, backend.allocate(row_bytes));
-  COPPICE_ASSIGN_OR_RETURN(arrays.positions, backend.allocate(row_bytes));
-  COPPICE_ASSIGN_OR_RETURN(arrays.slots, backend.allocate(row_bytes));
-  COPPICE_ASSIGN_OR_RETURN(arrays.logits_rows, backend.allocate(logits_bytes));
-  return std::make_unique<Runner>(model, backend, limits, options.sharing, std::move(cache), std::move(arrays));
+  const kernels::AttentionParameters& attention = model.attention_parameters();
+  COPPICE_ASSIGN_OR_RETURN(const kernels::StepProgram program,
+                           backend.reserve_steps({.tokens = limits.step_tokens_max,
+                                                  .logits = limits.step_logits_max,
+                                                  .sequences = limits.running_max,
+                                                  .sequence_tokens = limits.model_tokens_max,
+                                                  .page_size = limits.page_size,
+                                                  .query_heads = attention.query_heads,
+                                                  .key_heads = attention.key_heads,
+                                                  .head_dim = attention.head_dim,
+                                                  .vocab = model.config().vocab}));
+  return std::make_unique<Runner>(model, backend, limits, options.sharing, std::move(cache), program);
 }
 
 }  // namespace coppice::engine

@@ -1,6 +1,6 @@
 // Runner: the executor that runs a step on a model: the transformer for the forward pass, a backend for sampling and
-// page copies, the attention planner in between. It owns the KV memory and the device copies of a step's arrays, all
-// allocated at start.
+// page copies, the attention planner in between. It owns the KV memory, and has the backend take memory for the largest
+// step at start.
 #pragma once
 
 #include <cstdint>

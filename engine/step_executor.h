@@ -20,10 +20,13 @@ struct StepResult {
   std::int64_t keys_read = 0;
   std::int32_t shared_items = 0;
   std::int32_t depth = 0;
+  // The engine's own thread: planning; computing the forward pass, or enqueueing it and the draws on a device that
+  // works by itself; drawing, or waiting for such a device.
   std::uint64_t plan_ns = 0;
   std::uint64_t forward_ns = 0;
   std::uint64_t attention_ns = 0;  // of forward_ns; 0 where the device does not tell
   std::uint64_t sample_ns = 0;
+  std::uint64_t device_ns = 0;  // from the first to the last operation of a device that works by itself, else 0
 };
 
 // Owner: the engine. Thread: the engine's. At most one step between submit() and collect().

@@ -144,8 +144,32 @@ void Backend::rope_and_store(const Matrix& qkv, std::span<const std::int32_t> po
   do_rope_and_store(qkv, positions, slots, parameters, cache, layer, query_out);
 }
 
+absl::StatusOr<StepProgram> Backend::reserve_steps(const StepLimits& limits) {
+  COPPICE_CHECK(limits.tokens > 0 && limits.logits > 0 && limits.sequences > 0 && limits.sequence_tokens > 0 &&
+                    limits.page_size > 0 && limits.vocab > 0 && limits.head_dim > 0 && limits.key_heads > 0 &&
+                    limits.query_heads % limits.key_heads == 0,
+                "reserve_steps: limits are positive");
+  const StepProgram program{++programs_};
+  if (absl::Status status = do_reserve_steps(program, limits); !status.ok()) {
+    return status;
+  }
+  return program;
+}
+
+StepInputs Backend::load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
+                              const AttentionParameters& parameters) {
+  COPPICE_CHECK(size_of(host.tokens.size()) == plan.row_count, "load_step: the plan is of another step");
+  COPPICE_CHECK(host.positions.size() == host.tokens.size() && host.slots.size() == host.tokens.size(),
+                "load_step: one position and one slot per token");
+  return do_load_step(program, host, plan, parameters);
+}
+
+void Backend::run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue) {
+  do_run_step(program, inputs, enqueue);
+}
+
 void Backend::prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters) {
-  do_prepare_attention(plan, parameters);
+  do_load_step(StepProgram::kNone, {}, plan, parameters);
 }
 
 void Backend::attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
@@ -157,7 +181,7 @@ void Backend::attention(const AttentionPlan& plan, const AttentionParameters& pa
                     parameters.query_heads > 0 && parameters.query_heads % parameters.key_heads == 0,
                 "attention: heads differ from the cache's");
   COPPICE_CHECK(plan.page_size == geometry.page_size, "attention: the plan was made for another page size");
-  COPPICE_CHECK(query.rows == plan.row_count && out.rows == plan.row_count &&
+  COPPICE_CHECK(query.rows >= plan.row_count && out.rows == query.rows &&
                     query.columns == std::int64_t{parameters.query_heads} * parameters.head_dim &&
                     out.columns == query.columns,
                 "attention: shapes differ");
@@ -181,11 +205,22 @@ void Backend::gather_rows(const Matrix& in, std::span<const std::int32_t> rows, 
   do_gather_rows(in, rows, out);
 }
 
-void Backend::sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results) {
-  COPPICE_CHECK(is_view(logits) && is_f32(logits), "sample: bad view");
-  COPPICE_CHECK(logits.rows == size_of(rows.size()) && rows.size() == results.size(), "sample: row counts differ");
+void Backend::enqueue_sample(const Matrix& logits, std::span<const SamplingRow> rows) {
+  COPPICE_CHECK(rows.empty() || (is_view(logits) && is_f32(logits)), "sample: bad view");
+  COPPICE_CHECK(logits.rows == size_of(rows.size()), "sample: row counts differ");
   const ScopedTimer timer(times_.sample_ns);
-  do_sample(logits, rows, results);
+  do_enqueue_sample(logits, rows);
+}
+
+void Backend::finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results) {
+  COPPICE_CHECK(rows.size() == results.size(), "sample: row counts differ");
+  const ScopedTimer timer(times_.sample_ns);
+  do_finish_sample(rows, results);
+}
+
+void Backend::sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results) {
+  enqueue_sample(logits, rows);
+  finish_sample(rows, results);
 }
 
 void Backend::copy_page(KvCache& cache, PageId from, PageId to) {

@@ -13,10 +13,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "kernels/attention_plan.h"
 #include "kernels/machine_figures.h"
 #include "kernels/sampling.h"
+#include "kernels/step.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels {
@@ -137,6 +139,31 @@ class Backend {
                                                             std::span<const HostTensor> biases, DType dtype);
   absl::StatusOr<std::unique_ptr<KvCache>> make_kv_cache(const KvGeometry& geometry);
 
+  // --- a step ---
+
+  // Takes memory for steps within `limits`, so that none of them allocates, and names the caller. After make_kv_cache.
+  // ERRORS: ResourceExhausted.
+  absl::StatusOr<StepProgram> reserve_steps(const StepLimits& limits);
+  // Brings a step's inputs and its attention plan to the device, which may pad them up to the program's limits
+  // (StepInputs). The host's arrays stay as they are until the step's operations were enqueued. A step larger than was
+  // reserved is not refused. REQUIRES: the plan has the rows of the host's tokens.
+  StepInputs load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
+                       const AttentionParameters& parameters);
+  // Enqueues the operations that `enqueue` calls, or plays a recording of them, so `enqueue` may not be called at all:
+  // for as many (padded) tokens and logits rows one program must enqueue the same operations on the same memory, and
+  // nothing that waits, allocates or copies from the host. `inputs`: what load_step() returned.
+  void run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue);
+  // Drops what was recorded: from now on run_step() is given other operations.
+  virtual void forget_steps() {}
+  // Nanoseconds between load_step() and the end of the step on the device, as of the last finish_sample(); 0 where the
+  // caller's thread itself does the work.
+  virtual std::uint64_t device_ns() const { return 0; }
+  virtual StepCounts step_counts() const { return {}; }
+  // A plan alone, without a step around it.
+  void prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters);
+
+  // --- operations ---
+
   // out[i, :] = table[tokens[i], :]. tokens: device memory. out: f32 [tokens, hidden].
   void embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out);
   // out[i, :] = x[i, :] / rms(x[i, :]) * weight. x: f32 [rows, hidden]; weight: f32 [hidden] device memory; out: f32 or
@@ -146,13 +173,12 @@ class Backend {
   // out_features]; kAdd needs f32. A row of out depends on its row of in alone, to the bit.
   void linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out);
   // qkv: f32 [tokens, (query_heads + 2 * key_heads) * head_dim]. Normalises and rotates Q and K; writes K, V to their
-  // slots in `layer` and Q to `query_out` [tokens, query_heads * head_dim] in the cache's dtype. positions, slots:
-  // device memory, one per token.
+  // slots in `layer` (kNoSlot: nowhere) and Q to `query_out` [tokens, query_heads * head_dim] in the cache's dtype.
+  // positions, slots: device memory, one per token.
   void rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
                       const RopeParameters& parameters, KvCache& cache, std::int32_t layer, const Matrix& query_out);
-  // Tells the backend of the plan that the next attention calls (all layers of a step) will execute.
-  void prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters);
-  // out: the cache's dtype or f32 [tokens, query_heads * head_dim].
+  // out: the cache's dtype or f32 [tokens, query_heads * head_dim]. `plan` is the one of the last load_step() or
+  // prepare_attention(). Rows that it does not name (padding, behind its row_count) are left as they are.
   void attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
                  const KvCache& cache, std::int32_t layer, const Matrix& out);
   // out[i, j] = silu(gate_up[i, j]) * gate_up[i, intermediate + j]. gate_up: f32 or out's dtype [rows, 2 *
@@ -160,7 +186,12 @@ class Backend {
   void swiglu(const Matrix& gate_up, const Matrix& out);
   // out[i, :] = in[rows[i], :]. Both f32. rows: device memory.
   void gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out);
-  // One result per row of logits (f32 [logits_rows, vocab]; may be overwritten). Waits for the device.
+  // Sampling in two halves, between which a device works: one row of `rows` per row of logits (f32 [logits_rows,
+  // vocab]; may be overwritten). What the rows' spans name stays as it is until finish_sample(). Ends the step.
+  void enqueue_sample(const Matrix& logits, std::span<const SamplingRow> rows);
+  // Waits for the step. REQUIRES: `rows` are those of the last enqueue_sample(), results.size() == rows.size().
+  void finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results);
+  // Both halves.
   void sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results);
   // Copies one page in every layer (copy on write).
   void copy_page(KvCache& cache, PageId from, PageId to);
@@ -181,17 +212,21 @@ class Backend {
   virtual void do_rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions,
                                  std::span<const KvSlot> slots, const RopeParameters& parameters, KvCache& cache,
                                  std::int32_t layer, const Matrix& query_out) = 0;
-  virtual void do_prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters) = 0;
+  virtual absl::Status do_reserve_steps(StepProgram program, const StepLimits& limits) = 0;
+  virtual StepInputs do_load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
+                                  const AttentionParameters& parameters) = 0;
+  virtual void do_run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue) = 0;
   virtual void do_attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
                             const KvCache& cache, std::int32_t layer, const Matrix& out) = 0;
   virtual void do_swiglu(const Matrix& gate_up, const Matrix& out) = 0;
   virtual void do_gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) = 0;
-  virtual void do_sample(const Matrix& logits, std::span<const SamplingRow> rows,
-                         std::span<SamplingResult> results) = 0;
+  virtual void do_enqueue_sample(const Matrix& logits, std::span<const SamplingRow> rows) = 0;
+  virtual void do_finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results) = 0;
   virtual void do_copy_page(KvCache& cache, PageId from, PageId to) = 0;
   virtual void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) = 0;
 
   OperationTimes times_;
+  std::uint32_t programs_ = 0;
 };
 
 }  // namespace coppice::kernels

@@ -37,7 +37,12 @@ class BackendTransformer final : public Transformer {
   DType dtype() const override { return dtype_; }
   std::size_t bytes_per_step() const override { return weights_.bytes_per_step(); }
   Matrix forward(const StepInputs& inputs, const kernels::AttentionPlan& plan, kernels::KvCache& cache) override;
-  void leave_out_attention(bool left_out) override { attention_left_out_ = left_out; }
+  void leave_out_attention(bool left_out) override {
+    attention_left_out_ = left_out;
+    backend_.forget_steps();
+  }
+  Matrix logits(std::int64_t rows) const override { return activations_.logits.first_rows(rows); }
+  const kernels::AttentionParameters& attention_parameters() const override { return attention_; }
 
  private:
   void check(const StepInputs& inputs, const kernels::AttentionPlan& plan, const kernels::KvCache& cache) const;
@@ -67,8 +72,8 @@ void BackendTransformer::check(const StepInputs& inputs, const kernels::Attentio
                 "a step has one position and one slot per token");
   COPPICE_CHECK(static_cast<std::int64_t>(inputs.logits_rows.size()) <= activations_.logits.rows &&
                     inputs.logits_rows.size() <= tokens,
-                "a step wants at most limits.step_logits rows of logits, each once");
-  COPPICE_CHECK(plan.row_count == static_cast<std::int32_t>(tokens), "the plan is of another step");
+                "a step wants at most limits.step_logits rows of logits");
+  COPPICE_CHECK(plan.row_count <= static_cast<std::int32_t>(tokens), "the plan is of another step");
   COPPICE_CHECK(plan.window == config_.sliding_window, "the plan has another sliding window than the model");
   const kernels::KvGeometry& geometry = cache.geometry();
   COPPICE_CHECK(geometry.layers == config_.layers && geometry.key_heads == config_.key_heads &&
@@ -121,9 +126,8 @@ Matrix BackendTransformer::forward(const StepInputs& inputs, const kernels::Atte
   check(inputs, plan, cache);
   const Matrix residual = activations_.residual.first_rows(static_cast<std::int64_t>(inputs.tokens.size()));
   const auto logits_rows = static_cast<std::int64_t>(inputs.logits_rows.size());
-  const Matrix logits = activations_.logits.first_rows(logits_rows);
+  const Matrix logits = this->logits(logits_rows);
   backend_.embed(inputs.tokens, weights_.embedding_table, residual);
-  backend_.prepare_attention(plan, attention_);
   for (std::int32_t layer = 0; layer < config_.layers - 1; ++layer) {
     attend(layer, inputs, plan, cache);
     apply_mlp(weights_.layers[static_cast<std::size_t>(layer)], residual);

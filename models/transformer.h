@@ -18,13 +18,7 @@ namespace coppice::models {
 
 class WeightSource;  // weights.h: safetensors files or seeded random numbers, fetched by name and expected shape
 
-// One step's inputs. Spans are device memory (on the CPU: plain memory), one entry per token row except logits_rows.
-struct StepInputs {
-  std::span<const TokenId> tokens;
-  std::span<const std::int32_t> positions;    // rotary position of each row
-  std::span<const KvSlot> slots;              // where each row's K and V go
-  std::span<const std::int32_t> logits_rows;  // rows whose logits are wanted, ascending
-};
+using kernels::StepInputs;  // here in device memory, padded or not
 
 struct TransformerLimits {
   std::int32_t step_tokens = 0;  // most rows in one step: sizes the activations, allocated once
@@ -44,10 +38,14 @@ class Transformer {
   virtual kernels::DType dtype() const = 0;  // of packed weights and of the KV cache
   // Bytes of weights that one decode step must read (embedding rows excepted), for the roofline.
   virtual std::size_t bytes_per_step() const = 0;
-  // Returns logits, f32 [logits_rows, vocab], valid until the next call. REQUIRES: sizes within the limits; the plan
-  // describes these rows.
+  // Enqueues the step's operations; returns logits(inputs.logits_rows.size()), valid until the next call. Which
+  // operations, and on which memory, depends on the numbers of rows alone, so that a backend may record them. REQUIRES:
+  // sizes within the limits; the inputs were loaded (Backend::load_step) with this plan and attention_parameters().
   virtual kernels::Matrix forward(const StepInputs& inputs, const kernels::AttentionPlan& plan,
                                   kernels::KvCache& cache) = 0;
+  // Where forward() leaves the first `rows` rows of logits: f32 [rows, vocab].
+  virtual kernels::Matrix logits(std::int64_t rows) const = 0;
+  virtual const kernels::AttentionParameters& attention_parameters() const = 0;
   // For benchmarks alone: later steps leave attention out, which is the bound that no sharing can beat. What they
   // compute means nothing.
   virtual void leave_out_attention(bool left_out) = 0;

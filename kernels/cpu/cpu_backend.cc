@@ -79,9 +79,13 @@ class CpuBackend : public Backend {
                          const Matrix& query_out) override {
     rope_.rope_and_store(qkv, positions, slots, parameters, cache, layer, query_out);
   }
-  void do_prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters) override {
+  absl::Status do_reserve_steps(StepProgram, const StepLimits&) override { return absl::OkStatus(); }
+  StepInputs do_load_step(StepProgram, const StepInputs& host, const AttentionPlan& plan,
+                          const AttentionParameters& parameters) override {
     attention_.prepare(plan, parameters);
+    return host;
   }
+  void do_run_step(StepProgram, const StepInputs&, absl::FunctionRef<void()> enqueue) override { enqueue(); }
   void do_attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
                     const KvCache& cache, std::int32_t layer, const Matrix& out) override {
     attention_.run(plan, parameters, query, cache, layer, out);
@@ -90,8 +94,12 @@ class CpuBackend : public Backend {
   void do_gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) override {
     cpu::gather_rows(context_, in, rows, out);
   }
-  void do_sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results) override {
-    sampler_.sample(logits, rows, results);
+  // The work is done where the caller expects to wait.
+  void do_enqueue_sample(const Matrix& logits, std::span<const SamplingRow>) override { sampled_ = logits; }
+  void do_finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results) override {
+    if (!rows.empty()) {
+      sampler_.sample(sampled_, rows, results);
+    }
   }
   void do_copy_page(KvCache& cache, PageId from, PageId to) override { cpu::copy_page(cache, from, to); }
   void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) override { cpu::move_slots(cache, moves); }
@@ -101,6 +109,7 @@ class CpuBackend : public Backend {
   CpuSampler sampler_;
   CpuAttention attention_;
   CpuRope rope_;
+  Matrix sampled_;  // between the halves of sampling
 };
 
 }  // namespace

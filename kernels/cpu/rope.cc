@@ -158,7 +158,9 @@ void CpuRope::rope_and_store(const Matrix& qkv, std::span<const std::int32_t> po
     for (std::int64_t token = begin; token < end; ++token) {
       const float* row = static_cast<const float*>(qkv.data) + token * qkv.stride;
       const float* cosine_sine = table.cosine_sine.data() + token * parameters.rotary_dim;
-      state.store_heads(row, slots[static_cast<std::size_t>(token)], cosine_sine, parameters, target, layer);
+      if (const KvSlot slot = slots[static_cast<std::size_t>(token)]; slot != kNoSlot) {
+        state.store_heads(row, slot, cosine_sine, parameters, target, layer);
+      }
       std::uint8_t* out = static_cast<std::uint8_t*>(query_out.data) +
                           token * query_out.stride * static_cast<std::int64_t>(dtype_bytes(query_out.dtype));
       state.write_query(row, cosine_sine, parameters, query_out.dtype, out);

@@ -17,14 +17,14 @@ std::int32_t blocks_of(const AttentionItem& item, std::int32_t group, std::int32
 // Writes word after word; without memory it only counts, so that size and use cannot drift apart.
 class Words {
  public:
-  explicit Words(std::byte* memory) : memory_(memory) {}
+  explicit Words(std::span<std::byte> memory) : memory_(memory.data()), words_most_(memory.size() / kWord) {}
 
   std::int32_t size() const { return size_; }
   template <typename T>
   void add(const T& value) {
     static_assert(sizeof(T) % kWord == 0);
     if (memory_ != nullptr) {
-      std::memcpy(memory_ + static_cast<std::size_t>(size_) * kWord, &value, sizeof value);
+      std::memcpy(place_for(sizeof value), &value, sizeof value);
     }
     size_ += static_cast<std::int32_t>(sizeof value / kWord);
   }
@@ -32,14 +32,21 @@ class Words {
   std::int32_t add_all(std::span<const std::int32_t> values) {
     const std::int32_t begin = size_;
     if (memory_ != nullptr && !values.empty()) {
-      std::memcpy(memory_ + static_cast<std::size_t>(size_) * kWord, values.data(), values.size_bytes());
+      std::memcpy(place_for(values.size_bytes()), values.data(), values.size_bytes());
     }
     size_ += static_cast<std::int32_t>(values.size());
     return begin;
   }
 
  private:
+  std::byte* place_for(std::size_t bytes) const {
+    const auto begin = static_cast<std::size_t>(size_);
+    COPPICE_CHECK(begin + bytes / kWord <= words_most_, "staging for the attention plan");
+    return memory_ + begin * kWord;
+  }
+
   std::byte* memory_;
+  std::size_t words_most_;
   std::int32_t size_ = 0;
 };
 
@@ -74,7 +81,7 @@ void add_items(const AttentionPlan& plan, std::int32_t group, std::int32_t block
   }
 }
 
-std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim, std::byte* memory) {
+std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim, std::span<std::byte> memory) {
   const std::int32_t block_rows = attention_block_rows(attention_padded_dim(head_dim));
   Words words(memory);
   DevicePlanHeader header = {};
@@ -101,8 +108,8 @@ std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t hea
       }
     }
   }
-  if (memory != nullptr) {
-    std::memcpy(memory, &header, sizeof header);
+  if (memory.data() != nullptr) {
+    std::memcpy(memory.data(), &header, sizeof header);
   }
   return static_cast<std::size_t>(words.size()) * kWord;
 }
@@ -110,13 +117,13 @@ std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t hea
 }  // namespace
 
 std::size_t attention_plan_bytes(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim) {
-  return pack(plan, group, head_dim, nullptr);
+  return pack(plan, group, head_dim, {});
 }
 
 std::size_t pack_attention_plan(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim,
                                 std::span<std::byte> staging) {
-  COPPICE_CHECK(staging.size() >= attention_plan_bytes(plan, group, head_dim), "staging for the attention plan");
-  return pack(plan, group, head_dim, staging.data());
+  COPPICE_CHECK(staging.size() >= sizeof(DevicePlanHeader), "staging for the attention plan");
+  return pack(plan, group, head_dim, staging);
 }
 
 }  // namespace coppice::kernels::cuda

@@ -1,17 +1,20 @@
-// What attention needs beside its kernel (attention.h): the step's plan on the device, scratch for partial results, and
-// the shape of the launch.
+// What attention needs beside its kernel (attention.h) and the plan (step_block.h): scratch for partial results,
+// counters, the shape of the launch.
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "kernels/attention_plan.h"
 #include "kernels/backend.h"
 #include "kernels/cuda/kv_cache.h"
 #include "kernels/cuda/runtime.h"
-#include "kernels/cuda/staging.h"
 
 namespace coppice::kernels::cuda {
+
+// Bytes of a packed plan that steps within `limits` stay below, but for plans cut in more pieces than is usual.
+std::size_t attention_plan_bytes_most(const StepLimits& limits, int blocks);
 
 // Owner: the backend. Thread: its caller.
 class AttentionStep {
@@ -19,15 +22,16 @@ class AttentionStep {
   // Blocks of attention that the whole GPU holds at once for such a cache. ERRORS: Internal (the kernel does not fit).
   static absl::StatusOr<int> resident_blocks(const KvGeometry& geometry, const GpuFacts& gpu);
 
-  // Brings the plan to the device; it serves all layers of the step.
-  void prepare(const AttentionPlan& plan, const AttentionParameters& parameters, Staging& staging, cudaStream_t stream);
-  // blocks: of the launch, at most resident_blocks(). REQUIRES: `plan` is the prepared one.
-  void run(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
-           const CudaKvCache& cache, std::int32_t layer, const Matrix& out, int blocks, cudaStream_t stream);
+  // blocks: of launches to come. ERRORS: ResourceExhausted.
+  absl::Status reserve(const StepLimits& limits, int blocks, cudaStream_t stream);
+  // Room for what the plan needs. True: memory had to move.
+  bool prepare(const AttentionPlan& plan, const AttentionParameters& parameters, cudaStream_t stream);
+  // Enqueues one layer of the plan that was prepared. packed: it, on the device. blocks: of the launch, at most
+  // resident_blocks(). Returns the cudaError_t of the launch.
+  int run(const void* packed, const AttentionParameters& parameters, const Matrix& query, const CudaKvCache& cache,
+          std::int32_t layer, const Matrix& out, int blocks, cudaStream_t stream) const;
 
  private:
-  std::vector<std::byte> packed_;
-  Buffer plan_;
   Buffer partials_;
   Buffer progress_;
 };

@@ -1,5 +1,5 @@
 // CudaBackend: hands each checked operation to the part of kernels/cuda that does it. Everything is enqueued on one
-// stream; the host waits only in synchronize(), download() and sample().
+// stream; the host waits only in synchronize(), download() and finish_sample().
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
@@ -19,6 +19,8 @@
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/sampler.h"
 #include "kernels/cuda/staging.h"
+#include "kernels/cuda/step_block.h"
+#include "kernels/cuda/step_graphs.h"
 
 namespace coppice::kernels::cuda {
 
@@ -27,10 +29,6 @@ namespace {
 constexpr int kReadersMax = 16;        // threads that bring weights to the GPU
 constexpr int kHopperCapability = 90;  // wgmma is in no other
 constexpr std::size_t kMovesBytes = std::size_t{64} << 10;
-
-void check_launch(int error) {
-  COPPICE_CUDA_CHECK(static_cast<cudaError_t>(error));
-}
 
 // Inverse frequencies of a model on the device, kept with what they were copied from. A value.
 struct Frequencies {
@@ -67,10 +65,23 @@ class CudaBackend : public Backend {
   }
   void download(const void* device, void* host, std::size_t bytes) override;
   void synchronize() override { COPPICE_CUDA_CHECK(cudaStreamSynchronize(stream_.get())); }
+  void forget_steps() override { graphs_.drop(); }
+  std::uint64_t device_ns() const override { return device_ns_; }
+  StepCounts step_counts() const override { return graphs_.counts(); }
 
  private:
-  CudaBackend(GpuFacts gpu, CudaStream stream, Staging staging, CudaSampler sampler)
-      : gpu_(std::move(gpu)), stream_(std::move(stream)), staging_(std::move(staging)), sampler_(std::move(sampler)) {}
+  // The beginning and the end of a step on the GPU.
+  struct StepEvents {
+    CudaEvent begin;
+    CudaEvent end;
+  };
+
+  CudaBackend(GpuFacts gpu, CudaStream stream, Staging staging, StepEvents events, std::size_t graphs)
+      : gpu_(std::move(gpu)),
+        stream_(std::move(stream)),
+        staging_(std::move(staging)),
+        events_(std::move(events)),
+        graphs_(graphs) {}
 
   absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostTensor> parts,
                                                                std::span<const HostTensor> biases,
@@ -85,21 +96,16 @@ class CudaBackend : public Backend {
   void do_rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
                          const RopeParameters& parameters, KvCache& cache, std::int32_t layer,
                          const Matrix& query_out) override;
-  void do_prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters) override {
-    use_gpu();
-    attention_.prepare(plan, parameters, staging_, stream_.get());
-  }
+  absl::Status do_reserve_steps(StepProgram program, const StepLimits& limits) override;
+  StepInputs do_load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
+                          const AttentionParameters& parameters) override;
+  void do_run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue) override;
   void do_attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
-                    const KvCache& cache, std::int32_t layer, const Matrix& out) override {
-    attention_.run(plan, parameters, query, static_cast<const CudaKvCache&>(cache), layer, out, attention_blocks_,
-                   stream_.get());
-  }
+                    const KvCache& cache, std::int32_t layer, const Matrix& out) override;
   void do_swiglu(const Matrix& gate_up, const Matrix& out) override;
   void do_gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) override;
-  void do_sample(const Matrix& logits, std::span<const SamplingRow> rows, std::span<SamplingResult> results) override {
-    use_gpu();
-    sampler_.sample(logits, rows, results, staging_);
-  }
+  void do_enqueue_sample(const Matrix& logits, std::span<const SamplingRow> rows) override;
+  void do_finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results) override;
   void do_copy_page(KvCache& cache, PageId from, PageId to) override {
     use_gpu();
     cuda::copy_page(static_cast<CudaKvCache&>(cache), from, to, stream_.get());
@@ -108,13 +114,27 @@ class CudaBackend : public Backend {
 
   // The current GPU belongs to a thread: the model is loaded on one, the engine steps on another.
   void use_gpu() const { COPPICE_CUDA_CHECK(cudaSetDevice(gpu_.device)); }
+  // A launch that fails spoils a recording; outside of one only a bug of ours or a broken GPU is the cause.
+  void check_launch(int error) {
+    if (error != 0 && graphs_.recording()) {
+      graphs_.fail(static_cast<cudaError_t>(error));
+      return;
+    }
+    COPPICE_CUDA_CHECK(static_cast<cudaError_t>(error));
+  }
+  StepShape padded_shape(StepProgram program, StepShape shape) const;
   const float* frequencies_of(const RopeParameters& parameters);
 
   const GpuFacts gpu_;
   CudaStream stream_;
   Staging staging_;
+  const StepEvents events_;
+  StepGraphs graphs_;
+  StepBlock block_;
   CudaSampler sampler_;
   AttentionStep attention_;
+  std::vector<StepShape> programs_;  // the largest steps of StepProgram 1, 2, ...
+  std::uint64_t device_ns_ = 0;
   Buffer workspace_;
   HopperVerdict hopper_;  // nothing compared: not asked
   Buffer counters_;
@@ -130,12 +150,16 @@ absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::create(const CudaOptions& 
   const int threads = std::min(kReadersMax, base::available_cores());
   COPPICE_ASSIGN_OR_RETURN(CudaStream stream, CudaStream::create());
   COPPICE_ASSIGN_OR_RETURN(Staging staging, Staging::create(stream.get(), threads));
-  COPPICE_ASSIGN_OR_RETURN(CudaSampler sampler, CudaSampler::create(stream.get()));
+  StepEvents events;
+  COPPICE_ASSIGN_OR_RETURN(events.begin, CudaEvent::create(true));
+  COPPICE_ASSIGN_OR_RETURN(events.end, CudaEvent::create(true));
   COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(prepare_linear()), "matrix products"));
-  std::unique_ptr<CudaBackend> backend(
-      new CudaBackend(std::move(gpu), std::move(stream), std::move(staging), std::move(sampler)));
+  std::unique_ptr<CudaBackend> backend(new CudaBackend(std::move(gpu), std::move(stream), std::move(staging),
+                                                       std::move(events),
+                                                       static_cast<std::size_t>(std::max(0, options.graphs))));
   backend->threads_ = threads;
   const cudaStream_t on = backend->stream_.get();
+  COPPICE_RETURN_IF_ERROR(to_status(cudaEventRecord(backend->events_.begin.get(), on), "CUDA event"));
   COPPICE_ASSIGN_OR_RETURN(backend->workspace_, allocate_device(kLinearWorkspaceBytes, on));
   COPPICE_ASSIGN_OR_RETURN(backend->counters_, allocate_device(kLinearTilesMax * sizeof(std::uint32_t), on));
   COPPICE_ASSIGN_OR_RETURN(backend->stretch_, allocate_device(kWeightStretchBytes, on));
@@ -164,6 +188,82 @@ absl::StatusOr<std::unique_ptr<KvCache>> CudaBackend::do_make_kv_cache(const KvG
   COPPICE_ASSIGN_OR_RETURN(std::unique_ptr<CudaKvCache> cache, make_cuda_kv_cache(geometry, stream_.get()));
   COPPICE_ASSIGN_OR_RETURN(attention_blocks_, AttentionStep::resident_blocks(geometry, gpu_));
   return std::unique_ptr<KvCache>(std::move(cache));
+}
+
+absl::Status CudaBackend::do_reserve_steps(StepProgram program, const StepLimits& limits) {
+  use_gpu();
+  const cudaStream_t on = stream_.get();
+  const StepShape largest{limits.tokens, limits.logits};
+  COPPICE_RETURN_IF_ERROR(block_.reserve(largest, attention_plan_bytes_most(limits, workers()), on));
+  COPPICE_RETURN_IF_ERROR(attention_.reserve(limits, workers(), on));
+  COPPICE_RETURN_IF_ERROR(sampler_.reserve(limits, on));
+  COPPICE_RETURN_IF_ERROR(make_room(moves_, static_cast<std::size_t>(limits.tokens) * sizeof(SlotMove), on));
+  graphs_.drop();  // of earlier programs: their memory may have moved
+  programs_.resize(static_cast<std::size_t>(program));
+  programs_.back() = largest;
+  return absl::OkStatus();
+}
+
+StepShape CudaBackend::padded_shape(StepProgram program, StepShape shape) const {
+  if (program == StepProgram::kNone || !graphs_.active()) {
+    return shape;
+  }
+  const StepShape& largest = programs_[static_cast<std::size_t>(program) - 1];
+  const std::int32_t tokens = recorded_rows(shape.tokens, largest.tokens);
+  // A step that is too large to be recorded need not be padded at all.
+  return {tokens, tokens > kRecordedRowsMax ? shape.logits : recorded_rows(shape.logits, largest.logits)};
+}
+
+StepInputs CudaBackend::do_load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
+                                     const AttentionParameters& parameters) {
+  use_gpu();
+  COPPICE_CUDA_CHECK(cudaEventRecord(events_.begin.get(), stream_.get()));
+  const StepShape shape{static_cast<std::int32_t>(host.tokens.size()),
+                        static_cast<std::int32_t>(host.logits_rows.size())};
+  const bool block_moved =
+      block_.load(host, padded_shape(program, shape), plan, parameters.query_heads / parameters.key_heads,
+                  parameters.head_dim, staging_, stream_.get());
+  if (attention_.prepare(plan, parameters, stream_.get()) || block_moved) {
+    graphs_.drop();
+    graphs_.count_growth();
+  }
+  return block_.inputs();
+}
+
+void CudaBackend::do_run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue) {
+  use_gpu();
+  const StepShape shape{static_cast<std::int32_t>(inputs.tokens.size()),
+                        static_cast<std::int32_t>(inputs.logits_rows.size())};
+  if (program == StepProgram::kNone || shape.tokens > kRecordedRowsMax) {
+    graphs_.run_directly(enqueue);
+  } else {
+    graphs_.run({program, shape}, stream_.get(), enqueue);
+  }
+}
+
+void CudaBackend::do_attention(const AttentionPlan&, const AttentionParameters& parameters, const Matrix& query,
+                               const KvCache& cache, std::int32_t layer, const Matrix& out) {
+  check_launch(attention_.run(block_.plan(), parameters, query, static_cast<const CudaKvCache&>(cache), layer, out,
+                              attention_blocks_, stream_.get()));
+}
+
+void CudaBackend::do_enqueue_sample(const Matrix& logits, std::span<const SamplingRow> rows) {
+  use_gpu();
+  if (!rows.empty() && sampler_.enqueue(logits, rows, staging_, stream_.get())) {
+    graphs_.count_growth();
+  }
+  COPPICE_CUDA_CHECK(cudaEventRecord(events_.end.get(), stream_.get()));
+}
+
+void CudaBackend::do_finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results) {
+  use_gpu();
+  synchronize();
+  float ms = 0.0F;
+  COPPICE_CUDA_CHECK(cudaEventElapsedTime(&ms, events_.begin.get(), events_.end.get()));
+  device_ns_ = static_cast<std::uint64_t>(static_cast<double>(ms) * 1e6);
+  if (!rows.empty()) {
+    sampler_.finish(rows, results);
+  }
 }
 
 void CudaBackend::do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) {

@@ -19,9 +19,10 @@ inline constexpr int kEntryVersion = 2;  // raised with every change of meaning 
 
 // Compiled on both sides; equal where both sides see the same types.
 inline std::string build_identity() {
-  return fmt::format("{}; {}; {} {} {} {} {} {} {}", kEntryVersion, __VERSION__, sizeof(Backend), sizeof(AttentionPlan),
-                     sizeof(AttentionItem), sizeof(SamplingRow), sizeof(SamplingResult), sizeof(RopeParameters),
-                     sizeof(KvGeometry));
+  return fmt::format("{}; {}; {} {} {} {} {} {} {} {} {} {} {}", kEntryVersion, __VERSION__, sizeof(Backend),
+                     sizeof(AttentionPlan), sizeof(AttentionItem), sizeof(SamplingRow), sizeof(SamplingResult),
+                     sizeof(RopeParameters), sizeof(KvGeometry), sizeof(StepInputs), sizeof(StepLimits),
+                     sizeof(StepCounts), sizeof(CudaOptions));
 }
 
 using BackendResult = absl::StatusOr<std::unique_ptr<Backend>>;

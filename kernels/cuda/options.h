@@ -13,7 +13,8 @@ inline bool wgmma_by_environment() {
 }
 
 struct CudaOptions {
-  int device = 0;  // index among the GPUs that CUDA_VISIBLE_DEVICES leaves
+  int device = 0;   // index among the GPUs that CUDA_VISIBLE_DEVICES leaves
+  int graphs = 64;  // recordings of steps kept (step_graphs.h); 0: every launch of every step is made one by one
   // On Hopper, large products by wgmma, if that turns out to give the bits of the other kernels (linear_probe.h). Off
   // until a GPU has shown those kernels right: docs/gpu.md.
   bool wgmma = wgmma_by_environment();

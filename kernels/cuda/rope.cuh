@@ -106,6 +106,9 @@ struct RopeKernel {
          head += thread_count() / kWarpLanes) {
       const Global<const float> x = row + std::int64_t{head} * head_dim;
       const std::int32_t key_head = head - params.query_heads;
+      if (key_head >= 0 && slot == kNoSlot) {
+        continue;
+      }
       if (key_head < 0) {
         rotate(params, x, params.has_query_norm, params.query_norm, cosine_sine,
                params.query_out + token * params.query_stride + std::int64_t{head} * head_dim);

@@ -52,9 +52,10 @@ absl::StatusOr<CudaStream> CudaStream::create() {
   return out;
 }
 
-absl::StatusOr<CudaEvent> CudaEvent::create() {
+absl::StatusOr<CudaEvent> CudaEvent::create(bool timed) {
   cudaEvent_t event = nullptr;
-  COPPICE_RETURN_IF_ERROR(to_status(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "CUDA event"));
+  const unsigned flags = timed ? cudaEventDefault : cudaEventDisableTiming;
+  COPPICE_RETURN_IF_ERROR(to_status(cudaEventCreateWithFlags(&event, flags), "CUDA event"));
   CudaEvent out;
   out.event_.reset(event);
   return out;

@@ -39,10 +39,11 @@ class CudaStream {
   std::unique_ptr<CUstream_st, Destroy> stream_;
 };
 
-// Owner of one event without timing. Move-only.
+// Owner of one event. Move-only.
 class CudaEvent {
  public:
-  static absl::StatusOr<CudaEvent> create();
+  // timed: cudaEventElapsedTime may be asked for it.
+  static absl::StatusOr<CudaEvent> create(bool timed = false);
   cudaEvent_t get() const { return event_.get(); }
 
  private:

@@ -10,30 +10,30 @@
 #include "kernels/cuda/sample_pack.h"
 #include "kernels/cuda/staging.h"
 #include "kernels/sampling.h"
+#include "kernels/step.h"
 
 namespace coppice::kernels::cuda {
 
 // Owner: the backend. Thread: its caller.
 class CudaSampler {
  public:
-  // ERRORS: ResourceExhausted.
-  static absl::StatusOr<CudaSampler> create(cudaStream_t stream);
+  // Memory for so many rows, with penalties of some hundred tokens and a mask each. ERRORS: ResourceExhausted.
+  absl::Status reserve(const StepLimits& limits, cudaStream_t stream);
 
-  // Waits for the device.
-  void sample(const Matrix& logits, std::span<const SamplingRow> requests, std::span<SamplingResult> results,
-              Staging& staging);
+  // Enqueues the draws and the copy of their answers to page-locked memory. True: memory had to grow.
+  bool enqueue(const Matrix& logits, std::span<const SamplingRow> requests, Staging& staging, cudaStream_t stream);
+  // Unpacks the answers. REQUIRES: the stream was waited for; `requests` as they were enqueued.
+  void finish(std::span<const SamplingRow> requests, std::span<SamplingResult> results) const;
 
  private:
-  void reserve_answers(std::size_t rows, std::size_t tops);
+  // Brings packed_ to the device in one copy; fills in where its parts are.
+  void upload(Staging& staging, SampleCall& call) const;
 
-  cudaStream_t stream_ = nullptr;
   PackedSampling packed_;
-  Buffer rows_;
-  Buffer edits_;
-  Buffer saved_;
-  Buffer allowed_;
-  Buffer answers_;  // answers, then tops
-  Buffer fetched_;  // the same, page-locked
+  Buffer requests_;  // rows, then edits, then masks
+  Buffer saved_;     // one number an edit
+  Buffer answers_;   // answers, then tops
+  Buffer fetched_;   // the same, page-locked
 };
 
 }  // namespace coppice::kernels::cuda

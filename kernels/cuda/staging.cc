@@ -43,26 +43,50 @@ void Staging::next_segment() {
   segment.used = 0;
 }
 
+std::byte* Staging::place_for(std::size_t bytes) {
+  if (segments_[current_].used + bytes > kSegmentBytes) {
+    next_segment();
+  }
+  return segment_data(current_) + segments_[current_].used;
+}
+
+void Staging::copy_placed(const std::byte* staged, std::size_t bytes, void* device) {
+  COPPICE_CUDA_CHECK(cudaMemcpyAsync(device, staged, bytes, cudaMemcpyHostToDevice, stream_));
+  Segment& segment = segments_[current_];
+  segment.used = std::min(kSegmentBytes, (segment.used + bytes + kAlignment - 1) / kAlignment * kAlignment);
+}
+
 void Staging::upload(const void* host, void* device, std::size_t bytes) {
-  std::size_t done = 0;
-  while (done < bytes) {
-    const std::size_t left = bytes - done;
-    if (segments_[current_].used + std::min(left, kSegmentBytes) > kSegmentBytes) {
-      next_segment();
-    }
-    Segment& segment = segments_[current_];
-    const std::size_t part = std::min(left, kSegmentBytes);
-    std::byte* staged = segment_data(current_) + segment.used;
+  for (std::size_t done = 0; done < bytes;) {
+    const std::size_t part = std::min(bytes - done, kSegmentBytes);
+    std::byte* staged = place_for(part);
     const auto* source = static_cast<const std::byte*>(host) + done;
     cpu::parallel_for(threads_, static_cast<std::int64_t>(part), kReadGrain,
                       [staged, source](std::int64_t begin, std::int64_t end) {
                         std::memcpy(staged + begin, source + begin, static_cast<std::size_t>(end - begin));
                       });
-    COPPICE_CUDA_CHECK(
-        cudaMemcpyAsync(static_cast<std::byte*>(device) + done, staged, part, cudaMemcpyHostToDevice, stream_));
-    segment.used = std::min(kSegmentBytes, (segment.used + part + kAlignment - 1) / kAlignment * kAlignment);
+    copy_placed(staged, part, static_cast<std::byte*>(device) + done);
     done += part;
   }
+}
+
+std::span<std::byte> Staging::claim(std::size_t bytes) {
+  if (bytes > kSegmentBytes) {
+    large_.resize(bytes);
+    claimed_ = large_;
+  } else {
+    claimed_ = {place_for(bytes), bytes};
+  }
+  return claimed_;
+}
+
+void Staging::send(void* device) {
+  if (claimed_.size() > kSegmentBytes) {
+    upload(claimed_.data(), device, claimed_.size());
+  } else if (!claimed_.empty()) {
+    copy_placed(claimed_.data(), claimed_.size(), device);
+  }
+  claimed_ = {};
 }
 
 }  // namespace coppice::kernels::cuda

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,12 @@ class Staging {
   // to be copied.
   void upload(const void* host, void* device, std::size_t bytes);
 
+  // Page-locked memory for the caller to fill, whose copy send() then enqueues: an upload that need not be put together
+  // elsewhere first. (More than a part of the ring holds is ordinary memory, copied part by part.) Between the two no
+  // other call.
+  std::span<std::byte> claim(std::size_t bytes);
+  void send(void* device);
+
  private:
   // A part of the ring, reused when its event has passed.
   struct Segment {
@@ -29,6 +36,9 @@ class Staging {
   };
 
   void next_segment();
+  // A place of `bytes`, at most a segment's.
+  std::byte* place_for(std::size_t bytes);
+  void copy_placed(const std::byte* staged, std::size_t bytes, void* device);
   std::byte* segment_data(std::size_t index) const;
 
   cudaStream_t stream_ = nullptr;
@@ -36,6 +46,8 @@ class Staging {
   Buffer memory_;
   std::vector<Segment> segments_;
   std::size_t current_ = 0;
+  std::span<std::byte> claimed_;
+  std::vector<std::byte> large_;  // what was claimed, where the ring is too small
 };
 
 }  // namespace coppice::kernels::cuda

@@ -2,6 +2,7 @@
 // packed by scripts/gpu-check) and against the emulator of tests/simt (emulated_device.cc; run by ctest).
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -19,5 +20,11 @@ bool device_is_emulated();
 
 // What the kernels did wrong since the last call, as far as the device can tell; empty on a GPU.
 std::string device_report();
+
+// Allocations of the device's and of page-locked memory so far, as far as the device can tell; 0 on a GPU.
+std::int64_t device_allocations();
+
+// From now on (false: no longer) steps cannot be recorded. False: the device cannot be told so.
+bool refuse_recordings(bool refuse);
 
 }  // namespace coppice::tests

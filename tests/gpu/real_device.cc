@@ -25,4 +25,12 @@ std::string device_report() {
   return "";
 }
 
+std::int64_t device_allocations() {
+  return 0;
+}
+
+bool refuse_recordings(bool) {
+  return false;
+}
+
 }  // namespace coppice::tests

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/gpu/device.h"
+#include "tests/simt/fake_runtime.h"
 #include "tests/simt/session.h"
 
 namespace coppice::tests {
@@ -41,6 +42,15 @@ std::string device_report() {
     report += session().violations()[reported] + "\n";
   }
   return report;
+}
+
+std::int64_t device_allocations() {
+  return simt::allocations_made();
+}
+
+bool refuse_recordings(bool refuse) {
+  simt::refuse_captures(refuse);
+  return true;
 }
 
 }  // namespace coppice::tests

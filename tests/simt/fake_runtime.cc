@@ -1,14 +1,53 @@
 // A CUDA runtime for the emulator: the calls that kernels/cuda makes, with host memory for the GPU's. Everything
-// happens at once and in order; device memory starts as NaN.
+// happens at once and in order; device memory starts as NaN. A stream that is captured notes down what it is told, and
+// calls that CUDA forbids meanwhile (those that allocate, free or wait) spoil the capture as they do there.
+#include "tests/simt/fake_runtime.h"
+
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <utility>
 
+#include "tests/simt/recording.h"
 #include "tests/simt/session.h"
 
+// The runtime's own names for what it hands out.
+struct CUgraph_st {
+  coppice::simt::Recording operations;
+};
+struct CUgraphExec_st {
+  coppice::simt::Recording operations;
+};
+struct CUevent_st {
+  std::chrono::steady_clock::time_point recorded;
+};
+
 namespace {
+
+using coppice::simt::recording;
+using coppice::simt::set_recording;
+
+// The capture under way.
+CUgraph_st* captured = nullptr;
+bool capture_spoilt = false;
+bool captures_refused = false;
+std::int64_t allocation_count = 0;
+
+// For calls that must not be made while a stream is captured.
+cudaError_t refuse_in_capture() {
+  if (recording() == nullptr) {
+    return cudaSuccess;
+  }
+  capture_spoilt = true;
+  return cudaErrorStreamCaptureUnsupported;
+}
+
+cudaError_t enqueue(coppice::simt::Operation operation) {
+  return coppice::simt::do_or_record(std::move(operation)) ? cudaSuccess : cudaErrorLaunchFailure;
+}
 
 constexpr std::size_t kMemoryBytes = std::size_t{1} << 30;
 std::map<void*, std::size_t>& allocations() {
@@ -25,6 +64,17 @@ std::size_t used_bytes() {
 }
 
 }  // namespace
+
+namespace coppice::simt {
+
+std::int64_t allocations_made() {
+  return allocation_count;
+}
+void refuse_captures(bool refuse) {
+  captures_refused = refuse;
+}
+
+}  // namespace coppice::simt
 
 extern "C" {
 
@@ -60,6 +110,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 }
 
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
+  if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) {
+    return error;
+  }
+  ++allocation_count;
   if (bytes > kMemoryBytes - used_bytes()) {
     return cudaErrorMemoryAllocation;
   }
@@ -70,6 +124,9 @@ cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* data) {
+  if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) {
+    return error;
+  }
   coppice::simt::GlobalMemory::remove(data);
   allocations().erase(data);
   std::free(data);
@@ -81,28 +138,45 @@ cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
+  if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) {
+    return error;
+  }
+  ++allocation_count;
   *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* data) {
+  if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) {
+    return error;
+  }
   std::free(data);
   return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t) {
-  std::memset(data, value, bytes);
-  return cudaSuccess;
+  return enqueue([=] {
+    std::memset(data, value, bytes);
+    return true;
+  });
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memcpy(to, from, bytes);
-  return cudaSuccess;
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+  if (recording() != nullptr && kind == cudaMemcpyHostToDevice) {
+    // CUDA would note it down. But the backend's host memory is a ring, so it would copy something else when played.
+    return refuse_in_capture();
+  }
+  return enqueue([=] {
+    std::memcpy(to, from, bytes);
+    return true;
+  });
 }
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
                               std::size_t width, std::size_t height, cudaMemcpyKind, cudaStream_t) {
-  for (std::size_t row = 0; row < height; ++row) {
-    std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
-  }
-  return cudaSuccess;
+  return enqueue([=] {
+    for (std::size_t row = 0; row < height; ++row) {
+      std::memmove(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
+    }
+    return true;
+  });
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
@@ -114,20 +188,72 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  return cudaSuccess;
+  return refuse_in_capture();
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = reinterpret_cast<cudaEvent_t>(std::malloc(1));
+  *event = new CUevent_st;
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  std::free(event);
+  delete event;
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  if (recording() == nullptr) {
+    event->recorded = std::chrono::steady_clock::now();
+  }
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  return refuse_in_capture();
+}
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
+  *ms = std::chrono::duration<float, std::milli>(end->recorded - begin->recorded).count();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  if (captures_refused) {
+    return cudaErrorStreamCaptureUnsupported;
+  }
+  if (captured != nullptr) {
+    return cudaErrorIllegalState;
+  }
+  captured = new CUgraph_st;
+  capture_spoilt = false;
+  set_recording(&captured->operations);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  if (captured == nullptr) {
+    return cudaErrorIllegalState;
+  }
+  set_recording(nullptr);
+  *graph = std::exchange(captured, nullptr);
+  if (capture_spoilt) {
+    delete std::exchange(*graph, nullptr);
+    return cudaErrorStreamCaptureInvalidated;
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new CUgraphExec_st{graph->operations};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  for (const coppice::simt::Operation& operation : exec->operations) {
+    if (!operation()) {
+      return cudaErrorLaunchFailure;
+    }
+  }
   return cudaSuccess;
 }
 

@@ -141,6 +141,38 @@ TEST_CASE("rotation and storing are the CPU's") {
   }
 }
 
+TEST_CASE("a row without a slot stores nothing, and its query is rotated") {
+  const auto cpu = make_backend(1);
+  const Heads heads{4, 2, 64, 0, false};
+  const KvGeometry geometry = geometry_of(heads, DType::kF32);
+  const Tensor qkv = random_tensor(DType::kF32, 3, 8 * 64, 26);
+  const std::vector<std::int32_t> positions = {0, 0, 3};
+  const std::vector<KvSlot> slots = {kNoSlot, 18, kNoSlot};
+  RopeParameters parameters{.query_heads = 4, .key_heads = 2, .head_dim = 64};
+  simt::Session session({.seed = 27});
+  DeviceMatrix device_qkv(qkv, 0);
+  DeviceMatrix query(DType::kF32, 3, 4 * 64, 0);
+  const simt::Buffer<std::int32_t> device_positions(std::span<const std::int32_t>(positions), "positions");
+  const simt::Buffer<KvSlot> device_slots(std::span<const KvSlot>(slots), "slots");
+  const cuda::KvLayout layout = cuda::kv_layout(geometry);
+  simt::Buffer<float> cache(static_cast<std::size_t>(layout.elements()), "cache");
+  cache.zero();
+  REQUIRE(cuda::launch_rope(device_qkv.matrix(), {device_positions.data(), 3}, {device_slots.data(), 3}, parameters,
+                            cache.data(), layout, DType::kF32, 1, query.matrix(), nullptr) == 0);
+  CHECK(session.report() == "");
+  std::size_t stored = 0;
+  for (std::size_t i = 0; i < cache.size(); ++i) {
+    stored += cache[i] != 0.0F ? 1U : 0U;
+  }
+  CHECK(stored == 2 * 2 * 64);
+
+  Tensor rows = qkv;
+  Tensor rotated(DType::kF32, 3, 4 * 64);
+  const auto target = cpu->make_kv_cache(geometry).value();
+  cpu->rope_and_store(rows.matrix(), positions, slots, parameters, *target, 1, rotated.matrix());
+  CHECK(query.tensor().bytes == rotated.bytes);
+}
+
 TEST_CASE("slots are moved in the order of the list, in every layer and head, and nothing else is") {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     simt::Session session({.seed = 24});

@@ -123,6 +123,9 @@ HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>&
     }
     while (unfinished > 0) {
       const bool busy = core.step();
+      if (options.after_step) {
+        options.after_step();
+      }
       take_events(*events, run, unfinished);
       COPPICE_CHECK(busy || unfinished == 0, "an engine with work is not idle");
     }

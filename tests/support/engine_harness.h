@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ struct HarnessOptions {
   bool drafts = false;         // along each request's prediction (scripted_speculator.h)
   bool suffix = false;         // from suffix trees, as the server does
   std::int32_t together = 64;  // requests submitted at once; the next when all of these are done
+  std::function<void()> after_step = {};
 };
 
 struct ChoiceText {

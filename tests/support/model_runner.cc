@@ -20,8 +20,6 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::make(const models::Mod
   } else {
     COPPICE_ASSIGN_OR_RETURN(runner->backend_, kernels::cpu::make_cpu_backend({.threads = options.threads}));
   }
-  COPPICE_ASSIGN_OR_RETURN(runner->arrays_,
-                           runner->backend_->allocate(4 * static_cast<std::size_t>(options.step_tokens) * 4));
   const models::TransformerLimits limits = {options.step_tokens, options.step_tokens};
   COPPICE_ASSIGN_OR_RETURN(runner->transformer_,
                            models::Transformer::load(config, source, *runner->backend_, options.dtype, limits, {}));
@@ -29,6 +27,18 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::make(const models::Mod
   const std::int32_t pages = pages_each * options.sequences;
   COPPICE_ASSIGN_OR_RETURN(
       runner->cache_, runner->backend_->make_kv_cache(runner->transformer_->kv_geometry(options.page_size, pages)));
+  const kernels::AttentionParameters& attention = runner->transformer_->attention_parameters();
+  const std::int32_t reserved = options.reserved_tokens > 0 ? options.reserved_tokens : options.step_tokens;
+  COPPICE_ASSIGN_OR_RETURN(runner->program_,
+                           runner->backend_->reserve_steps({.tokens = reserved,
+                                                            .logits = reserved,
+                                                            .sequences = options.sequences,
+                                                            .sequence_tokens = pages_each * options.page_size,
+                                                            .page_size = options.page_size,
+                                                            .query_heads = attention.query_heads,
+                                                            .key_heads = attention.key_heads,
+                                                            .head_dim = attention.head_dim,
+                                                            .vocab = config.vocab}));
   runner->lengths_.resize(static_cast<std::size_t>(options.sequences));
   runner->pages_.resize(static_cast<std::size_t>(options.sequences));
   // Pages are dealt out from the end, one to each sequence in turn: neighbours in a sequence are apart in the pool.
@@ -43,15 +53,6 @@ void ModelRunner::share_prefix(std::int32_t from, std::int32_t to, std::int32_t 
   const auto& source = pages_[static_cast<std::size_t>(from)];
   std::copy_n(source.begin(), tokens / options_.page_size, pages_[static_cast<std::size_t>(to)].begin());
   lengths_[static_cast<std::size_t>(to)] = tokens;
-}
-
-template <typename T>
-std::span<const T> ModelRunner::upload(std::size_t index, const std::vector<T>& host) {
-  static_assert(sizeof(T) == 4);
-  COPPICE_CHECK(host.size() <= static_cast<std::size_t>(options_.step_tokens), "a step keeps to its limits");
-  T* device = static_cast<T*>(arrays_.data()) + index * static_cast<std::size_t>(options_.step_tokens);
-  backend_->upload(host.data(), device, host.size() * sizeof(T));
-  return {device, host.size()};
 }
 
 std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> rows) {
@@ -87,8 +88,10 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
                                                                  .group_size = config.query_heads / config.key_heads,
                                                                  .key_heads = config.key_heads,
                                                                  .workers = backend_->workers()});
-  const kernels::Matrix logits = transformer_->forward(
-      {upload(0, tokens), upload(1, positions), upload(2, slots), upload(3, logits_rows)}, plan, *cache_);
+  const models::StepInputs inputs = backend_->load_step(program_, {tokens, positions, slots, logits_rows}, plan,
+                                                        transformer_->attention_parameters());
+  backend_->run_step(program_, inputs, [&] { transformer_->forward(inputs, plan, *cache_); });
+  const kernels::Matrix logits = transformer_->logits(static_cast<std::int64_t>(logits_rows.size()));
   std::vector<std::vector<float>> result;
   const auto vocab = static_cast<std::size_t>(config.vocab);
   for (std::int64_t row = 0; row < logits.rows; ++row) {

@@ -24,6 +24,7 @@ struct RunnerOptions {
   std::int32_t sequences = 1;
   std::int32_t sequence_tokens = 128;  // most tokens of one sequence
   std::int32_t step_tokens = 64;
+  std::int32_t reserved_tokens = 0;  // rows that the backend is told to expect in a step; 0: step_tokens
   bool sharing = true;
   std::function<absl::StatusOr<std::unique_ptr<kernels::Backend>>()> open_backend = {};  // empty: the CPU
 };
@@ -51,18 +52,15 @@ class ModelRunner {
   void share_prefix(std::int32_t from, std::int32_t to, std::int32_t tokens);
 
   const models::Transformer& transformer() const { return *transformer_; }
+  const kernels::Backend& backend() const { return *backend_; }
 
  private:
   ModelRunner() = default;
-  // A step's array `index` on the device.
-  template <typename T>
-  std::span<const T> upload(std::size_t index, const std::vector<T>& host);
-
   RunnerOptions options_;
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<models::Transformer> transformer_;
   std::unique_ptr<kernels::KvCache> cache_;
-  kernels::Buffer arrays_;  // of a step, four of step_tokens words
+  kernels::StepProgram program_ = kernels::StepProgram::kNone;
   kernels::AttentionPlanner planner_;
   std::vector<std::vector<PageId>> pages_;  // per sequence
   std::vector<std::int32_t> lengths_;       // per sequence

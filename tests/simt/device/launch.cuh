@@ -1,10 +1,12 @@
-// Launches on the emulator: the kernel runs to its end on the current session's machine.
+// Launches on the emulator: the kernel runs to its end on the current session's machine, now or when a recording of the
+// launch is played.
 #pragma once
 
 #include <cstdint>
 
 #include "base/check.h"
 #include "tests/simt/device/primitives.cuh"
+#include "tests/simt/recording.h"
 #include "tests/simt/session.h"
 
 namespace coppice::kernels::cuda {
@@ -34,9 +36,10 @@ int launch(const LaunchShape& shape, const typename Kernel::Params& params, Stre
   COPPICE_CHECK(simt::Session::current() != nullptr, "a launch without a session");
   COPPICE_CHECK(shape.threads <= Kernel::kThreadsMax, "more threads than the kernel was made for");
   COPPICE_CHECK(shape.shared_bytes <= Kernel::kSharedBytesMax, "more shared memory than the kernel was made for");
-  const typename Kernel::Params given = params;
-  const bool finished = simt::Session::current()->machine().run(
-      {shape.blocks, shape.blocks_y, shape.threads, shape.shared_bytes}, [&given] { Kernel::run(given); });
+  const bool finished = simt::do_or_record([shape, given = params] {
+    return simt::Session::current()->machine().run({shape.blocks, shape.blocks_y, shape.threads, shape.shared_bytes},
+                                                   [&given] { Kernel::run(given); });
+  });
   return finished ? 0 : 1;
 }
 

@@ -201,6 +201,28 @@ TEST_CASE("values are stored finite, keys as they are", "[rope]") {
   }
 }
 
+TEST_CASE("a row without a slot stores nothing", "[rope]") {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    auto backend = cpu::make_cpu_backend({1}).value();
+    auto cache = backend->make_kv_cache({1, 1, 8, 16, 2, dtype}).value();
+    std::vector<float> qkv(std::size_t{3} * 24, 1.0F);
+    RopeParameters parameters;
+    parameters.query_heads = 1;
+    parameters.key_heads = 1;
+    parameters.head_dim = 8;
+    Buffer query = backend->allocate(256).value();
+    const std::vector<std::int32_t> positions = {0, 0, 2};
+    const std::vector<KvSlot> slots = {kNoSlot, 17, kNoSlot};
+    backend->rope_and_store({qkv.data(), DType::kF32, 3, 24, 24}, positions, slots, parameters, *cache, 0,
+                            query.matrix(dtype, 3, 8));
+    auto& pages = static_cast<cpu::CpuKvCache&>(*cache);
+    for (KvSlot slot = 0; slot < 32; ++slot) {
+      CHECK(read_cache(pages, 0, 0, slot, 3, true) == (slot == 17 ? 1.0F : 0.0F));
+      CHECK(read_cache(pages, 0, 0, slot, 3, false) == (slot == 17 ? 1.0F : 0.0F));
+    }
+  }
+}
+
 TEST_CASE("pages and slots are copied in all layers and heads", "[kv]") {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     constexpr std::int32_t kDim = 24;
