@@ -82,6 +82,7 @@ void EngineCore::count_step(const StepResult& result) {
   stats_.plan_ns += result.plan_ns;
   stats_.forward_ns += result.forward_ns;
   stats_.sample_ns += result.sample_ns;
+  stats_.device_ns += result.device_ns;
 }
 
 void EngineCore::fail_step(const std::string& error) {

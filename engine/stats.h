@@ -39,6 +39,7 @@ struct EngineStats {
   std::uint64_t other_ns = 0;
   // Beside all these: between a step's submission and its results, when a device that works by itself does.
   std::uint64_t in_flight_ns = 0;
+  std::uint64_t device_ns = 0;  // by the clock of such a device; 0 on a CPU
 };
 
 }  // namespace coppice::engine

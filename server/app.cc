@@ -255,6 +255,18 @@ void App::watch_engine() {
   state_.http_connections = http_->connections();
 }
 
+// What a device that records steps made of it.
+void log_steps(const kernels::Backend& backend) {
+  const kernels::StepCounts counts = backend.step_counts();
+  if (counts.direct + counts.played > 0) {
+    spdlog::info("steps on {}: {} played, of {} recordings; {} launch by launch; memory grew {} times", backend.name(),
+                 counts.played, counts.recorded, counts.direct, counts.grown);
+  }
+  if (!counts.trouble.empty()) {
+    spdlog::warn("{}", counts.trouble);
+  }
+}
+
 void App::drain() {
   state_.phase = Phase::kDraining;
   const Clock::time_point deadline = Clock::now() + to_milliseconds(options_.drain_timeout_s);
@@ -282,6 +294,7 @@ void App::drain() {
     learnt_.reset();
   }
   engine_thread_.reset();
+  log_steps(*model_.backend);
   grpc_.reset();
   http_.reset();
 }

@@ -224,8 +224,9 @@ absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& opt
                                  .run(prompts, options.first_id + static_cast<std::uint64_t>(pass) * prompts.size()));
     const kernels::OperationTimes after = model.backend->operation_times();
     const double forward_ns = static_cast<double>(after.forward_ns() - before.forward_ns());
+    const bool is_told = model.backend->device_ns() == 0;  // else these are the times of launches
     result.attention_share =
-        forward_ns > 0 ? static_cast<double>(after.attention_ns - before.attention_ns) / forward_ns : 0.0;
+        is_told && forward_ns > 0 ? static_cast<double>(after.attention_ns - before.attention_ns) / forward_ns : 0.0;
   }
   return result;
 }
