@@ -58,7 +58,7 @@ TEST_CASE("attention over random trees is float64's, the same bits shared or not
       options.head_dim = heads.head_dim;
       options.dtype = heads.dtype;
       options.seed = static_cast<std::uint64_t>(turn) + 1;
-      options.open_backend = tests::open_device;
+      options.open_backend = [] { return tests::open_device(); };
       AttentionBench bench(options, step.pages_used, step.page_size, step.row_count());
       const auto sequences = step.plan_sequences();
       std::vector<float> outs[2];
