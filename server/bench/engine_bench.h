@@ -36,7 +36,7 @@ struct EngineBenchResult {
   double ttft_ms_p50 = 0;
   double step_ms_p50 = 0;  // of decode steps
   double step_ms_p99 = 0;
-  double attention_share = 0;  // of the forward passes' time; on a GPU of the time to enqueue them
+  double attention_share = 0;  // of the forward passes' time; 0 on a GPU, which does not tell
   // Of the decode steps' time: no step was in flight nor being enqueued, for the engine's thread planned or took in
   // results: how long a device that works by itself waited for the host, but for the latency of launches.
   double host_share = 0;
