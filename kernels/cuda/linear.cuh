@@ -13,6 +13,7 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
   using typename Work::Params;
   using typename Work::Sums;
   static constexpr std::int32_t kBlocksPerMultiprocessor = kWhole ? 1 : 2;
+  static constexpr bool kBeginsEarly = true;   // with the weight
   static constexpr std::int32_t kGroupM = 16;  // row tiles that share a stretch of columns
 
   // Blocks that read the same piece of the weight stand side by side, so that the cache serves all but one.
@@ -91,11 +92,16 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
     const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
     const std::int32_t begin = kWhole ? 0 : linear_slice_begin(place.slice, params.slices, k_blocks);
     const std::int32_t end = kWhole ? k_blocks : linear_slice_begin(place.slice + 1, params.slices, k_blocks);
-    for (std::int32_t i = 0; i < Work::kStages - 1; ++i) {
+    constexpr std::int32_t kAhead = Work::kStages - 1;
+    for (std::int32_t i = 0; i < kAhead && begin + i < end; ++i) {
+      Work::load_weight(params, place, begin + i, i);
+    }
+    wait_for_earlier();
+    for (std::int32_t i = 0; i < kAhead; ++i) {
       if (begin + i < end) {
-        Work::load_stage(params, place, begin + i, i);
+        Work::load_rows(params, place, begin + i, i);
       }
-      copy_async_commit();
+      copy_async_commit();  // the first group has all of the weight's pieces so far
     }
     Sums sums;
     Sums total;
@@ -104,10 +110,11 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
     std::int32_t slice_end = kWhole ? linear_slice_begin(1, params.slices, k_blocks) : end;
     for (std::int32_t block_k = begin; block_k < end; ++block_k) {
       const std::int32_t slot = (block_k - begin) % Work::kStages;
-      copy_async_wait<Work::kStages - 2>();
+      copy_async_wait<kAhead - 1>();
       sync_block();
-      if (block_k + Work::kStages - 1 < end) {
-        Work::load_stage(params, place, block_k + Work::kStages - 1, (slot + Work::kStages - 1) % Work::kStages);
+      if (block_k + kAhead < end) {
+        Work::load_weight(params, place, block_k + kAhead, (slot + kAhead) % Work::kStages);
+        Work::load_rows(params, place, block_k + kAhead, (slot + kAhead) % Work::kStages);
       }
       copy_async_commit();
       Work::multiply_stage(slot, sums);

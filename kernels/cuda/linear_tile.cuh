@@ -105,15 +105,19 @@ struct LinearTileWork {
     store_as(to, values);
   }
 
-  static COPPICE_DEVICE void load_stage(const Params& params, const LinearPlace& place, std::int32_t block_k,
-                                        std::int32_t slot) {
+  static COPPICE_DEVICE void load_rows(const Params& params, const LinearPlace& place, std::int32_t block_k,
+                                       std::int32_t slot) {
     const Shared<Element> stage = shared_array<Element>(slot * kStageElements * 2);
-    const Shared<Element> weights = stage + kRows * kRowElements;
     const std::int32_t k_begin = block_k * kLinearBlockK;
     for (std::int32_t i = thread_index(); i < kRows * kPieces; i += kThreadsMax) {
       load_in(params, stage, place.row_tile * kRows, k_begin, i / kPieces, i % kPieces);
     }
-    // The weight's tiles lie in memory as they lie here.
+  }
+
+  // The weight's tiles lie in memory as they lie here.
+  static COPPICE_DEVICE void load_weight(const Params& params, const LinearPlace& place, std::int32_t block_k,
+                                         std::int32_t slot) {
+    const Shared<Element> weights = shared_array<Element>(slot * kStageElements * 2) + kRows * kRowElements;
     constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;
     const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
     const std::int32_t tile_begin = place.column_tile * (kColumns / kLinearTileRows);

@@ -25,6 +25,7 @@ class DeviceMatrix {
         stride_(columns + gap),
         buffer_(static_cast<std::size_t>(rows * stride_) * dtype_bytes(dtype)) {}
 
+  void freeze() { simt::GlobalMemory::freeze(buffer_.data()); }
   Matrix matrix() { return {buffer_.data(), shape_.dtype, shape_.rows, shape_.columns, stride_}; }
   Tensor tensor() const {
     Tensor out = shape_;

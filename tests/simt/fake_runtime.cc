@@ -120,7 +120,7 @@ cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   std::memset(*data, 0xFF, bytes);
   allocations()[*data] = bytes;
-  coppice::simt::GlobalMemory::add(*data, bytes, true, "device memory");
+  coppice::simt::GlobalMemory::add(*data, bytes, true, "device memory", true);
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* data) {

@@ -54,6 +54,7 @@ struct Product {
     REQUIRE(cuda::launch_pack_linear(rows, 0, first, padded.columns, packed->matrix().data, nullptr) == 0);
     REQUIRE(cuda::launch_pack_linear(rows + first * padded.columns, first, padded.rows - first, padded.columns,
                                      packed->matrix().data, nullptr) == 0);
+    packed->freeze();
   }
 
   // out (+)= in * weight^T + bias by the kernel of this tile.

@@ -77,6 +77,7 @@ struct Thread {
   Place waits_at;
   const char* waits_for = nullptr;  // null: it can run
   bool done = false;
+  bool waited = false;                              // for the kernels before (device/overlap.cuh)
   std::vector<PendingCopy> open_copies;             // not committed
   std::vector<std::vector<PendingCopy>> committed;  // oldest first
 

@@ -313,6 +313,45 @@ TEST_CASE("asynchronous copies that are read too early are found", "[simt]") {
   expect_found<CopyLeft>("ended before its asynchronous copies");
 }
 
+// What a kernel that begins early may touch before it has waited for the kernels before it.
+struct EarlyRead {
+  static constexpr bool kBeginsEarly = true;
+  static void run(const Params& params) {
+    if (!params.defect) {
+      wait_for_earlier();
+    }
+    const float value = params.in[thread_index()];
+    wait_for_earlier();
+    params.out[thread_index()] = value;
+  }
+};
+struct EarlyCopy {
+  static constexpr bool kBeginsEarly = true;
+  static void run(const Params& params) {
+    if (!params.defect) {
+      wait_for_earlier();
+    }
+    copy_async_16(shared_array<float>(0) + thread_index() * 4, params.in);
+    copy_async_commit();
+    copy_async_wait<0>();
+  }
+};
+struct EarlyWrite {
+  static constexpr bool kBeginsEarly = true;
+  static void run(const Params& params) {
+    if (!params.defect) {
+      wait_for_earlier();
+    }
+    params.out[thread_index()] = 1.0F;
+  }
+};
+
+TEST_CASE("what a kernel touches before it has waited for those before it is found", "[simt]") {
+  expect_found<EarlyRead>("early access");
+  expect_found<EarlyCopy>("early access");
+  expect_found<EarlyWrite>("early access");
+}
+
 // Counts blocks and lets the last one add up what the others left.
 struct LastBlock {
   static void run(const Params& params) {

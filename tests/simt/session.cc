@@ -13,6 +13,7 @@ Session* current_session = nullptr;
 struct Allocation {
   std::size_t bytes;
   bool writable;
+  bool mixed;
   std::string name;
 };
 
@@ -26,6 +27,7 @@ struct Recent {
   std::uintptr_t begin = 0;
   std::uintptr_t end = 0;
   bool writable = false;
+  bool mixed = false;
 };
 Recent recent;
 
@@ -50,13 +52,18 @@ std::string Session::report() const {
   return text;
 }
 
-void GlobalMemory::add(const void* data, std::size_t bytes, bool writable, const std::string& name) {
-  allocations()[reinterpret_cast<std::uintptr_t>(data)] = {bytes, writable, name};
+void GlobalMemory::add(const void* data, std::size_t bytes, bool writable, const std::string& name, bool mixed) {
+  allocations()[reinterpret_cast<std::uintptr_t>(data)] = {bytes, writable, mixed, name};
   recent = {};
 }
 
 void GlobalMemory::remove(const void* data) {
   allocations().erase(reinterpret_cast<std::uintptr_t>(data));
+  recent = {};
+}
+
+void GlobalMemory::freeze(const void* data) {
+  allocations().at(reinterpret_cast<std::uintptr_t>(data)).writable = false;
   recent = {};
 }
 
@@ -80,10 +87,14 @@ void GlobalMemory::check(const void* address, std::size_t bytes, std::size_t ali
       fail(" is out of bounds: " + std::to_string(bytes) + " bytes at offset " + std::to_string(begin - found->first) +
            " of " + found->second.name + ", which has " + std::to_string(found->second.bytes));
     }
-    recent = {found->first, end, found->second.writable};
+    recent = {found->first, end, found->second.writable, found->second.mixed};
   }
   if (write && !recent.writable) {
     fail(" writes to memory that is only to be read");
+  }
+  if (!machine.thread().waited && (write || (recent.writable && !recent.mixed))) {
+    machine.report("early access", "thread " + std::to_string(machine.thread().index) +
+                                       " touches what the kernel before may be writing or reading");
   }
 }
 

@@ -33,11 +33,13 @@ class Session {
   Machine machine_;
 };
 
-// Global memory that kernels may touch. Process-wide; everything else is out of bounds.
+// Global memory that kernels may touch. Process-wide; everything else is out of bounds. What is writable may only be
+// touched behind wait_for_earlier(); `mixed` memory holds things of both kinds, so that reads of it are not judged.
 class GlobalMemory {
  public:
-  static void add(const void* data, std::size_t bytes, bool writable, const std::string& name);
+  static void add(const void* data, std::size_t bytes, bool writable, const std::string& name, bool mixed = false);
   static void remove(const void* data);
+  static void freeze(const void* data);  // from now on it is only to be read
   // Called for every access; fails the run of the machine if it is not allowed.
   static void check(const void* address, std::size_t bytes, std::size_t alignment, bool write);
 };

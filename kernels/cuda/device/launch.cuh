@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/overlap.h"
 #include "primitives.cuh"
 
 namespace coppice::kernels::cuda {
@@ -22,7 +23,7 @@ struct LaunchShape {
 template <typename Kernel>
 __global__ void __launch_bounds__(Kernel::kThreadsMax, Kernel::kBlocksPerMultiprocessor)
     kernel_entry(const __grid_constant__ typename Kernel::Params params) {
-  Kernel::run(params);
+  run_kernel<Kernel>(params);
 }
 
 // Lets the kernel use its kSharedBytesMax of dynamic shared memory, or what the current device has. Once per kernel and
@@ -56,10 +57,21 @@ std::int32_t resident_blocks(std::int32_t threads, std::int32_t shared_bytes) {
 // Enqueues the kernel. 0, or the cudaError_t of the launch.
 template <typename Kernel>
 int launch(const LaunchShape& shape, const typename Kernel::Params& params, Stream stream) {
-  const dim3 grid(static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.blocks_y));
-  kernel_entry<Kernel><<<grid, static_cast<unsigned>(shape.threads), static_cast<std::size_t>(shape.shared_bytes),
-                         static_cast<cudaStream_t>(stream)>>>(params);
-  return static_cast<int>(cudaGetLastError());
+  cudaLaunchAttribute overlap = {};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.blocks_y));
+  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared_bytes);
+  config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = &overlap;
+  config.numAttrs = launches_overlap() ? 1 : 0;
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel_entry<Kernel>, params);
+  if (error != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());  // told once
+  }
+  return static_cast<int>(error);
 }
 
 }  // namespace coppice::kernels::cuda

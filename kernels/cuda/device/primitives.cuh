@@ -8,4 +8,5 @@
 #include "matrix.cuh"
 #include "memory.cuh"
 #include "number.cuh"
+#include "overlap.cuh"
 #include "thread.cuh"

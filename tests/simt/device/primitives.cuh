@@ -7,5 +7,6 @@
 #include "tests/simt/device/matrix.cuh"
 #include "tests/simt/device/memory.cuh"
 #include "tests/simt/device/number.cuh"
+#include "tests/simt/device/overlap.cuh"
 #include "tests/simt/device/pointer.cuh"
 #include "tests/simt/device/thread.cuh"
