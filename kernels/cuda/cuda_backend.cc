@@ -16,6 +16,7 @@
 #include "kernels/cuda/linear_probe.h"
 #include "kernels/cuda/linear_weight.h"
 #include "kernels/cuda/machine.h"
+#include "kernels/cuda/overlap.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/sampler.h"
 #include "kernels/cuda/staging.h"
@@ -27,7 +28,7 @@ namespace coppice::kernels::cuda {
 namespace {
 
 constexpr int kReadersMax = 16;        // threads that bring weights to the GPU
-constexpr int kHopperCapability = 90;  // wgmma is in no other
+constexpr int kHopperCapability = 90;  // wgmma is in no other; overlapping launches are there from it on
 constexpr std::size_t kMovesBytes = std::size_t{64} << 10;
 
 // Inverse frequencies of a model on the device, kept with what they were copied from. A value.
@@ -43,10 +44,11 @@ class CudaBackend : public Backend {
 
   std::string name() const override { return "cuda"; }
   std::string description() const override {
-    return fmt::format("{}, {} multiprocessors, {:.0f} GB, compute capability {}.{}, driver for CUDA {}.{}{}{}",
+    return fmt::format("{}, {} multiprocessors, {:.0f} GB, compute capability {}.{}, driver for CUDA {}.{}{}{}{}",
                        gpu_.name, gpu_.processors, static_cast<double>(gpu_.memory_bytes) / 1e9, gpu_.capability / 10,
                        gpu_.capability % 10, gpu_.driver_version / 1000, gpu_.driver_version % 1000 / 10,
-                       hopper_.words().empty() ? "" : "; ", hopper_.words());
+                       hopper_.words().empty() ? "" : "; ", hopper_.words(),
+                       launches_overlap() ? "; kernels overlap" : "");
   }
   bool supports(DType) const override { return true; }
   bool is_asynchronous() const override { return true; }
@@ -147,6 +149,7 @@ class CudaBackend : public Backend {
 
 absl::StatusOr<std::unique_ptr<Backend>> CudaBackend::create(const CudaOptions& options) {
   COPPICE_ASSIGN_OR_RETURN(GpuFacts gpu, open_gpu(options.device));
+  let_launches_overlap(options.overlap && gpu.capability >= kHopperCapability);
   const int threads = std::min(kReadersMax, base::available_cores());
   COPPICE_ASSIGN_OR_RETURN(CudaStream stream, CudaStream::create());
   COPPICE_ASSIGN_OR_RETURN(Staging staging, Staging::create(stream.get(), threads));

@@ -6,10 +6,16 @@
 
 namespace coppice::kernels::cuda {
 
-// COPPICE_CUDA_WGMMA=1 in the environment.
-inline bool wgmma_by_environment() {
-  const char* text = std::getenv("COPPICE_CUDA_WGMMA");
+// A variable of the environment that says 1.
+inline bool switched_on(const char* variable) {
+  const char* text = std::getenv(variable);
   return text != nullptr && std::strcmp(text, "1") == 0;
+}
+inline bool wgmma_by_environment() {
+  return switched_on("COPPICE_CUDA_WGMMA");
+}
+inline bool overlap_by_environment() {
+  return switched_on("COPPICE_CUDA_OVERLAP");
 }
 
 struct CudaOptions {
@@ -18,6 +24,9 @@ struct CudaOptions {
   // On Hopper, large products by wgmma, if that turns out to give the bits of the other kernels (linear_probe.h). Off
   // until a GPU has shown those kernels right: docs/gpu.md.
   bool wgmma = wgmma_by_environment();
+  // On Hopper and later, kernels begin while the one before them still runs (overlap.h). Off until a GPU has shown that
+  // the answers stay the same: docs/gpu.md.
+  bool overlap = overlap_by_environment();
 };
 
 }  // namespace coppice::kernels::cuda

@@ -36,16 +36,10 @@ int launch(const LaunchShape& shape, const typename Kernel::Params& params, Stre
   COPPICE_CHECK(simt::Session::current() != nullptr, "a launch without a session");
   COPPICE_CHECK(shape.threads <= Kernel::kThreadsMax, "more threads than the kernel was made for");
   COPPICE_CHECK(shape.shared_bytes <= Kernel::kSharedBytesMax, "more shared memory than the kernel was made for");
-<<<<<<< HEAD
   const bool finished = simt::do_or_record([shape, given = params] {
     return simt::Session::current()->machine().run({shape.blocks, shape.blocks_y, shape.threads, shape.shared_bytes},
-                                                   [&given] { Kernel::run(given); });
+                                                   [&given] { run_kernel<Kernel>(given); });
   });
-=======
-  const typename Kernel::Params given = params;
-  const bool finished = simt::Session::current()->machine().run(
-      {shape.blocks, shape.blocks_y, shape.threads, shape.shared_bytes}, [&given] { run_kernel<Kernel>(given); });
->>>>>>> 147e812 (Kernels can overlap the one before them on Hopper (programmatic dependent launch); products begin with their weight. Off until it is switched on)
   return finished ? 0 : 1;
 }
 
