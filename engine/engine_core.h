@@ -77,8 +77,8 @@ class EngineCore final : public Engine {
 
   std::int32_t untaught(const Sequence& sequence) const;
   std::int32_t teach(Sequence& sequence, std::int32_t tokens_max);
-  void teach_running(std::int32_t tokens_max);
-  void teach_behind(std::int32_t tokens_max);
+  std::int32_t teach_running(std::int32_t tokens_max);
+  void teach_beside_step();
   void end_drafts(Sequence& sequence);
   StepOutlook outlook();
   void propose_drafts();

@@ -12,8 +12,12 @@ namespace {
 // Tokens handed to the speculator before a step, which waits for it: about 50 us. What is left is handed over while the
 // device works; a sequence whose tokens are not all known to the speculator drafts nothing in this step.
 constexpr std::int32_t kTeachBefore = 48;
-// Tokens' worth of put-off work in each step.
-constexpr std::int32_t kCatchUpBehind = 32;
+// Tokens handed over beside a step, besides one for each of its rows (a prompt found in the cache costs no rows), and
+// tokens' worth of put-off work.
+constexpr std::int32_t kTeachBeside = 48;
+constexpr std::int32_t kCatchUpBeside = 32;
+// Between two looks at whether the device still works: about 50 us.
+constexpr std::int32_t kTeachSlice = 48;
 
 }  // namespace
 
@@ -43,34 +47,52 @@ std::int32_t EngineCore::teach(Sequence& sequence, std::int32_t tokens_max) {
   return done;
 }
 
-// Sequences with few new tokens first: they are the ones that will draft.
-void EngineCore::teach_running(std::int32_t tokens_max) {
+// Sequences with few new tokens first: they are the ones that will draft. Returns how many tokens were handed over.
+std::int32_t EngineCore::teach_running(std::int32_t tokens_max) {
+  std::int32_t left = tokens_max;
   for (const bool short_ones : {true, false}) {
     for (const SharingOrder::Entry& entry : scheduler_.order()) {
-      if (tokens_max <= 0) {
-        return;
+      if (left <= 0) {
+        return tokens_max;
       }
       Sequence& sequence = sequences_[entry.slot];
       const std::int32_t count = untaught(sequence);
       if (count > 0 && (count <= kTeachBefore) == short_ones) {
-        tokens_max -= teach(sequence, tokens_max);
+        left -= teach(sequence, left);
       }
+    }
+  }
+  return tokens_max - left;
+}
+
+// Between submit() and collect(): sequences' tokens and work that was put off, so much in any case, and on a device
+// that works by itself as long as it does.
+void EngineCore::teach_beside_step() {
+  teach_running(kTeachBeside + plan_.token_count());
+  bool is_behind = speculator_->catch_up(kCatchUpBeside);
+  while (executor_->is_working()) {
+    const std::int32_t taught = teach_running(kTeachSlice);
+    if (taught < kTeachSlice) {
+      is_behind = speculator_->catch_up(kTeachSlice - taught);
+    }
+    if (taught == 0 && !is_behind) {
+      return;
     }
   }
 }
 
-// While the device works: sequences' tokens, then work that was put off.
-void EngineCore::teach_behind(std::int32_t tokens_max) {
-  teach_running(tokens_max);
-  speculator_->catch_up(kCatchUpBehind);
-}
-
-// The speculator forgets the sequence but for what others may learn from it.
+// The speculator forgets the sequence but for what others may learn from it. Of an output that it is far behind with it
+// gets the rest to learn later: nobody shall wait for that.
 void EngineCore::end_drafts(Sequence& sequence) {
   const auto predicted = static_cast<std::int32_t>(requests_[sequence.request].request.prediction.size());
   sequence.taught = std::max(sequence.taught, predicted + sequence.prompt_count);
-  teach(sequence, sequence.output_count());
-  speculator_->end(sequence.slot);
+  const std::int32_t rest = untaught(sequence);
+  if (rest <= kTeachBefore) {
+    teach(sequence, rest);
+    speculator_->end(sequence.slot, {});
+  } else {
+    speculator_->end(sequence.slot, std::span<const TokenId>(sequence.tokens).last(static_cast<std::size_t>(rest)));
+  }
 }
 
 StepOutlook EngineCore::outlook() {

@@ -11,10 +11,6 @@ namespace {
 
 using SteadyTime = std::chrono::steady_clock;
 
-// Tokens handed to the speculator while a step runs, beside one for each of its rows: a prompt found in the cache costs
-// no rows.
-constexpr std::int32_t kTeachBehind = 48;
-
 std::uint64_t ns_since(SteadyTime::time_point begin) {
   return static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyTime::now() - begin).count());
@@ -55,7 +51,7 @@ void EngineCore::run_step() {
   send_news();
   if (speculator_) {
     const auto teaching = SteadyTime::now();
-    teach_behind(kTeachBehind + plan_.token_count());
+    teach_beside_step();
     stats_.speculation_ns += ns_since(teaching);
   }
   const absl::StatusOr<StepResult> result = executor_->collect();

@@ -34,6 +34,7 @@ class Runner final : public StepExecutor {
   }
 
   bool is_asynchronous() const override { return backend_.is_asynchronous(); }
+  bool is_working() const override { return backend_.is_working(); }
 
   absl::Status submit(const StepPlan& plan) override {
     const auto begin = SteadyTime::now();

@@ -35,6 +35,8 @@ class StepExecutor {
   virtual ~StepExecutor() = default;
   // submit() returns while the device still works, so what the caller does until collect() costs nothing.
   virtual bool is_asynchronous() const { return false; }
+  // Between submit() and collect(): the device has not finished yet. Where that cannot be told: false.
+  virtual bool is_working() const { return false; }
   // Starts the step. The plan and what its spans name stay as they are until collect().
   // ERRORS: any; nothing was done then, not even the plan's moves.
   virtual absl::Status submit(const StepPlan& plan) = 0;

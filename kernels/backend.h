@@ -158,6 +158,8 @@ class Backend {
   // Nanoseconds between load_step() and the end of the step on the device, as of the last finish_sample(); 0 where the
   // caller's thread itself does the work.
   virtual std::uint64_t device_ns() const { return 0; }
+  // After enqueue_sample(): the step is not done yet, so finish_sample() would wait.
+  virtual bool is_working() const { return false; }
   virtual StepCounts step_counts() const { return {}; }
   // A plan alone, without a step around it.
   void prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters);

@@ -64,7 +64,8 @@ class Speculator {
   // What became of the sequence's last proposal, before its outcome is observed: `tree` is the part of it that was
   // verified, `path` the nodes of `tree` that were accepted, from the root's child on.
   virtual void verified(SequenceSlot slot, const DraftTree& tree, std::span<const std::int32_t> path) = 0;
-  virtual void end(SequenceSlot slot) = 0;
+  // The sequence is over. `rest`: its last outputs, which were not handed over; they are learnt when there is time.
+  virtual void end(SequenceSlot slot, std::span<const TokenId> rest) = 0;
 
   // Adds to the owner's corpus of that name, or drops it (a corpus without sequences will do). Quick: what takes time
   // is left for catch_up().

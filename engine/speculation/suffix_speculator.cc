@@ -148,13 +148,25 @@ void SuffixSpeculator::propose(SequenceSlot slot, std::int32_t draft_max, float 
 void SuffixSpeculator::verified(SequenceSlot /*slot*/, const DraftTree& /*tree*/,
                                 std::span<const std::int32_t> /*path*/) {}
 
-void SuffixSpeculator::end(SequenceSlot slot) {
+void SuffixSpeculator::end(SequenceSlot slot, std::span<const TokenId> rest) {
   std::unique_ptr<State> state = std::move(states_[static_cast<std::size_t>(slot)]);
   COPPICE_CHECK(state != nullptr, "a slot that has begun ends");
   Tenant& tenant = *state->tenant;
-  tenant.tree.finish(state->shared_sequence);
-  keep(tenant, state->shared_sequence);
-  --tenant.users;
+  if (rest.empty() || rests_ + rest.size() > kRestsMax) {
+    tenant.tree.finish(state->shared_sequence);
+    keep(tenant, state->shared_sequence);
+    --tenant.users;
+  } else {  // the tenant's user is the text now
+    std::vector<TokenId> text = std::move(state->prompt_tail);
+    text.insert(text.end(), rest.begin(), rest.end());
+    rests_ += text.size();
+    feeds_.push_back({.tenant = &tenant,
+                      .library = nullptr,
+                      .text = std::make_shared<const std::vector<TokenId>>(std::move(text)),
+                      .sequence = state->shared_sequence,
+                      .is_begun = true,
+                      .is_rest = true});
+  }
   account(tenant);
   evict(kEvictAtEnd);
   dissolving_.push_back(std::move(state->own));

@@ -47,7 +47,7 @@ class SuffixSpeculator final : public Speculator {
   void observe(SequenceSlot slot, TokenSource source, std::span<const TokenId> tokens) override;
   void propose(SequenceSlot slot, std::int32_t draft_max, float survival_min, DraftTree& tree) override;
   void verified(SequenceSlot slot, const DraftTree& tree, std::span<const std::int32_t> path) override;
-  void end(SequenceSlot slot) override;
+  void end(SequenceSlot slot, std::span<const TokenId> rest) override;
 
   void learn(Corpus&& corpus) override;
   void forget(const Corpus& corpus) override;
@@ -97,6 +97,7 @@ class SuffixSpeculator final : public Speculator {
   std::vector<std::unique_ptr<SuffixTree>> dissolving_;              // ended sequences' own trees
   std::map<LibraryKey, std::unique_ptr<Library>> libraries_;         // corpora by name
   std::deque<Feed> feeds_;                                           // texts that wait to be entered
+  std::size_t rests_ = 0;                                            // tokens of ended sequences among them
   std::deque<std::pair<Tenant*, SuffixTree::SequenceId>> discards_;  // that wait to be taken out
   std::deque<Tenant*> ages_;  // whose outputs ended, one entry each, oldest first
   bool evicting_ = false;     // the first of them is partly out

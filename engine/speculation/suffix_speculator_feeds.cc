@@ -112,7 +112,7 @@ absl::Status SuffixSpeculator::restore(SpeculationSnapshot&& snapshot) {
 
 void SuffixSpeculator::feed(Tenant& tenant, Library* library, const SharedText& text) {
   ++tenant.users;
-  feeds_.push_back({&tenant, library, text, 0, 0, false});
+  feeds_.push_back({.tenant = &tenant, .library = library, .text = text});
 }
 
 bool SuffixSpeculator::catch_up(std::int32_t tokens_max) {
@@ -150,6 +150,7 @@ std::size_t SuffixSpeculator::feed_some(std::size_t tokens_max) {
         keep(tenant, feed.sequence);
       }
       --tenant.users;
+      rests_ -= feed.is_rest ? feed.text->size() : 0;
       feeds_.pop_front();
     }
     account(tenant);

@@ -16,6 +16,8 @@ namespace coppice::engine {
 inline constexpr std::size_t kEvictPerToken = 2;
 // And for each sequence that ends: requests with a salt of their own bring few tokens and a tree each.
 inline constexpr std::size_t kEvictAtEnd = 48;
+// Tokens of ended sequences that wait to be entered; the rest of those that end then is not learnt.
+inline constexpr std::size_t kRestsMax = std::size_t{1} << 20;
 
 struct SuffixSpeculator::Tenant {
   Tenant(std::string tenant, std::int32_t depth) : name(std::move(tenant)), tree(depth) {}
@@ -48,11 +50,12 @@ struct SuffixSpeculator::Library {
 
 struct SuffixSpeculator::Feed {
   Tenant* tenant = nullptr;
-  Library* library = nullptr;  // null: an output of an earlier run
+  Library* library = nullptr;  // null: an output, of an earlier run or of a sequence that ended (its rest)
   SharedText text;
   SuffixTree::SequenceId sequence = 0;
   std::size_t done = 0;
   bool is_begun = false;
+  bool is_rest = false;
 };
 
 }  // namespace coppice::engine

@@ -69,6 +69,7 @@ class CudaBackend : public Backend {
   void synchronize() override { COPPICE_CUDA_CHECK(cudaStreamSynchronize(stream_.get())); }
   void forget_steps() override { graphs_.drop(); }
   std::uint64_t device_ns() const override { return device_ns_; }
+  bool is_working() const override;
   StepCounts step_counts() const override { return graphs_.counts(); }
 
  private:
@@ -248,6 +249,16 @@ void CudaBackend::do_attention(const AttentionPlan&, const AttentionParameters& 
                                const KvCache& cache, std::int32_t layer, const Matrix& out) {
   check_launch(attention_.run(block_.plan(), parameters, query, static_cast<const CudaKvCache&>(cache), layer, out,
                               attention_blocks_, stream_.get()));
+}
+
+bool CudaBackend::is_working() const {
+  use_gpu();
+  const cudaError_t state = cudaEventQuery(events_.end.get());
+  if (state == cudaErrorNotReady) {
+    static_cast<void>(cudaGetLastError());  // no error
+    return true;
+  }
+  return false;  // done, or broken, of which finish_sample() tells
 }
 
 void CudaBackend::do_enqueue_sample(const Matrix& logits, std::span<const SamplingRow> rows) {

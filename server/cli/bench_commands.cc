@@ -57,6 +57,7 @@ void add_bench_commands(CLI::App& program, Run& run) {
   add_bench_serve_command(*bench, run);
   add_bench_machine_command(*bench, run);
   add_bench_weights_command(*bench, run);
+  add_bench_host_command(*bench, run);
 }
 
 }  // namespace coppice::server

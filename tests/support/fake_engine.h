@@ -57,7 +57,8 @@ inline engine::Limits roomy_limits() {
 class FakeEngine {
  public:
   explicit FakeEngine(const engine::Limits& limits = roomy_limits(), const engine::EngineOptions& options = {},
-                      std::unique_ptr<engine::Speculator> speculator = nullptr, bool asynchronous = false)
+                      std::unique_ptr<engine::Speculator> speculator = nullptr, bool asynchronous = false,
+                      std::int32_t works_for = 0)
       : queue_(std::make_shared<engine::EventQueue>(nullptr)) {
     model_.eos = {3};
     model_.context = limits.model_tokens_max;
@@ -67,6 +68,7 @@ class FakeEngine {
     fake.step_tokens_max = limits.step_tokens_max;
     fake.step_logits_max = limits.step_logits_max;
     fake.asynchronous = asynchronous;
+    fake.works_for = works_for;
     engine::EngineParts parts;
     parts.executor = std::make_unique<FakeExecutor>(model_, fake);
     parts.speculator = std::move(speculator);

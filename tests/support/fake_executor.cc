@@ -158,6 +158,7 @@ bool FakeExecutor::fails(std::uint32_t one_in) {
 }
 
 absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
+  asked_ = 0;
   if (fails(options_.submit_fails_in)) {
     return absl::InternalError("the fake device refused the step");
   }

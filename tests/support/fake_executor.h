@@ -57,10 +57,12 @@ class FakeExecutor final : public engine::StepExecutor {
     std::uint32_t collect_fails_in = 0;  // likewise collects
     std::uint64_t seed = 0;              // of the failures
     bool asynchronous = false;           // says that submit() only starts a step
+    std::int32_t works_for = 0;          // how often in a step it says that it is still working
   };
   FakeExecutor(const FakeModel& model, const Options& options);
 
   bool is_asynchronous() const override { return options_.asynchronous; }
+  bool is_working() const override { return asked_++ < options_.works_for; }
   absl::Status submit(const engine::StepPlan& plan) override;
   absl::StatusOr<engine::StepResult> collect() override;
 
@@ -73,6 +75,7 @@ class FakeExecutor final : public engine::StepExecutor {
   const FakeModel model_;
   const Options options_;
   std::uint64_t events_ = 0;
+  mutable std::int32_t asked_ = 0;  // is_working() in this step
   bool collect_fails_ = false;
   std::vector<std::uint64_t> kv_;       // by slot
   std::vector<std::uint64_t> written_;  // by slot: the step that last wrote it

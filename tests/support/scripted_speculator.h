@@ -27,7 +27,7 @@ class ScriptedSpeculator final : public engine::Speculator {
   }
   void verified(SequenceSlot /*slot*/, const engine::DraftTree& /*tree*/,
                 std::span<const std::int32_t> /*path*/) override {}
-  void end(SequenceSlot slot) override { states_.erase(slot); }
+  void end(SequenceSlot slot, std::span<const TokenId> /*rest*/) override { states_.erase(slot); }
 
   void propose(SequenceSlot slot, std::int32_t draft_max, float /*survival_min*/, engine::DraftTree& tree) override {
     const State& state = states_[slot];

@@ -83,7 +83,7 @@ class Replayer {
     own_tokens_ += sequence.prompt.size() + sequence.output.size();
     result_.tokens += sequence.output.size();
     ++result_.sequences;
-    speculator_.end(0);
+    speculator_.end(0, {});
   }
 
   ReplayResult result() {

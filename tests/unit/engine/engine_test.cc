@@ -47,6 +47,86 @@ TEST_CASE("where a step works behind the engine's back, news go out while the ne
   CHECK_FALSE(fake.step());
 }
 
+namespace {
+
+// What a speculator is told.
+struct Told {
+  std::int32_t prompt = 0;
+  std::vector<TokenId> output;
+  std::vector<TokenId> rest;
+  bool is_over = false;
+};
+class Listener final : public engine::Speculator {
+ public:
+  explicit Listener(Told& told) : told_(told) {}
+  void begin(engine::SequenceSlot /*slot*/, std::string_view /*tenant*/) override {}
+  void observe(engine::SequenceSlot /*slot*/, engine::TokenSource source, std::span<const TokenId> tokens) override {
+    if (source == engine::TokenSource::kPrompt) {
+      told_.prompt += static_cast<std::int32_t>(tokens.size());
+    } else {
+      told_.output.insert(told_.output.end(), tokens.begin(), tokens.end());
+    }
+  }
+  void propose(engine::SequenceSlot /*slot*/, std::int32_t /*draft_max*/, float /*survival_min*/,
+               engine::DraftTree& /*tree*/) override {}
+  void verified(engine::SequenceSlot /*slot*/, const engine::DraftTree& /*tree*/,
+                std::span<const std::int32_t> /*path*/) override {}
+  void end(engine::SequenceSlot /*slot*/, std::span<const TokenId> rest) override {
+    told_.rest.assign(rest.begin(), rest.end());
+    told_.is_over = true;
+  }
+
+ private:
+  Told& told_;
+};
+
+}  // namespace
+
+TEST_CASE("the speculator is taught as long as the device works, and hears of all outputs in the end", "[engine]") {
+  for (const std::int32_t works_for : {0, 100}) {
+    Told told;
+    FakeEngine fake(roomy_limits(), {}, std::make_unique<Listener>(told), true, works_for);
+    const engine::Request request = FakeEngine::request(1, 1500, 120);  // 24 steps of prompt
+    fake.submit(request);
+    fake.step();
+    if (works_for == 0) {
+      CHECK(told.prompt < 400);
+    } else {
+      CHECK(told.prompt == 1500);
+    }
+    fake.run();
+    CHECK(told.is_over);
+    std::vector<TokenId> heard = told.output;
+    heard.insert(heard.end(), told.rest.begin(), told.rest.end());
+    CHECK(heard == fake.true_ids(request));
+    told = {};
+    engine::Request cached = request;  // its prompt costs no rows, so it is not heard in time
+    cached.id = 2;
+    cached.sampling.max_tokens = 12;
+    fake.submit(cached);
+    fake.run();
+    CHECK(told.is_over);
+    heard = told.output;
+    heard.insert(heard.end(), told.rest.begin(), told.rest.end());
+    CHECK(heard == fake.true_ids(cached));
+  }
+}
+
+TEST_CASE("an output that the speculator is far behind with is left to it for later", "[engine]") {
+  Told told;
+  FakeEngine fake(roomy_limits(), {}, std::make_unique<Listener>(told));
+  fake.submit(FakeEngine::request(1, 1990, 1));
+  fake.run();
+  engine::Request request = FakeEngine::request(2, 1990, 30);
+  request.choices = 16;  // their cached prompts are as many tokens that cost no rows
+  request.sampling.max_tokens = 58;
+  told = {};
+  fake.submit(request);
+  fake.run();
+  CHECK(told.is_over);
+  CHECK(told.rest.size() > 48);
+}
+
 TEST_CASE("a prompt that was computed before is not computed again", "[engine]") {
   FakeEngine fake;
   fake.submit(FakeEngine::request(1, 100, 1));

@@ -48,7 +48,7 @@ void run(SuffixSpeculator& speculator, SequenceSlot slot, std::string_view tenan
   speculator.begin(slot, tenant);
   speculator.observe(slot, TokenSource::kPrompt, prompt);
   speculator.observe(slot, TokenSource::kOutput, output);
-  speculator.end(slot);
+  speculator.end(slot, {});
 }
 
 void start(SuffixSpeculator& speculator, SequenceSlot slot, std::string_view tenant, const Tokens& output) {
@@ -66,6 +66,37 @@ std::string file_name(const char* name) {
 }
 
 }  // namespace
+
+TEST_CASE("the rest of an output that ended is learnt later, as if it had been handed over", "[speculator]") {
+  const Tokens prompt = range(500, 540);
+  const Tokens output = range(10, 210);
+  for (const std::size_t heard : {0, 1, 120}) {
+    SuffixSpeculator at_once{SuffixSpeculatorOptions()};
+    run(at_once, 0, "a", prompt, output);
+    SuffixSpeculator later{SuffixSpeculatorOptions()};
+    later.begin(0, "a");
+    later.observe(0, TokenSource::kPrompt, prompt);
+    if (heard > 0) {
+      later.observe(0, TokenSource::kOutput, std::span<const TokenId>(output).first(heard));
+    }
+    later.end(0, std::span<const TokenId>(output).subspan(heard));
+    CHECK(later.tokens() < at_once.tokens());
+    start(later, 1, "a", {100});
+    CHECK(guess(later, 1).empty() == (heard < 120));  // it may draft meanwhile
+    later.end(1, {});
+    for (int calls = 1; later.catch_up(7); ++calls) {
+      REQUIRE(calls < 1000);
+    }
+    start(at_once, 1, "a", {100});
+    at_once.end(1, {});
+    CHECK(later.tokens() == at_once.tokens());
+    for (SuffixSpeculator* speculator : {&at_once, &later}) {
+      start(*speculator, 2, "a", {170, 171});
+    }
+    CHECK(guess(later, 2) == guess(at_once, 2));
+    CHECK_FALSE(guess(later, 2).empty());
+  }
+}
 
 TEST_CASE("outputs are drafted from for the same tenant, from no other", "[speculator]") {
   for (const bool shared : {false, true}) {
@@ -238,7 +269,7 @@ TEST_CASE("a copy of many tenants' outputs is complete, and made while outputs c
     speculator.begin(0, tenant);
     speculator.observe(0, engine::TokenSource::kPrompt, range(0, 3));
     speculator.observe(0, engine::TokenSource::kOutput, range(first, first + 4));
-    speculator.end(0);
+    speculator.end(0, {});
   };
   for (TokenId i = 0; i < 700; ++i) {
     say("tenant" + std::to_string(i % 3), 100 + i);

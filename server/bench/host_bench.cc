@@ -1,0 +1,177 @@
+// An engine on steps that cost nothing.
+#include "server/bench/host_bench.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <utility>
+
+#include "base/random.h"
+#include "base/status_macros.h"
+#include "engine/engine.h"
+#include "engine/step_executor.h"
+#include "kernels/attention_plan.h"
+
+namespace coppice::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kKvBytes = std::size_t{96} << 30;  // pages are only counted here
+constexpr TokenId kFirstToken = 3;                       // ids below it are special in most vocabularies
+
+double microseconds(Clock::duration duration) {
+  return std::chrono::duration<double, std::micro>(duration).count();
+}
+
+TokenId draw_token(std::uint64_t stream, std::uint64_t count, std::int32_t vocab) {
+  return kFirstToken +
+         static_cast<TokenId>(base::philox4x32(1, count, stream)[0] % static_cast<std::uint32_t>(vocab - kFirstToken));
+}
+
+struct StepTimes {
+  std::vector<double> between_us;
+  double attention_plan_us = 0;
+};
+
+// Plans attention as the runner does, and draws random tokens.
+class IdleExecutor final : public engine::StepExecutor {
+ public:
+  IdleExecutor(const models::ModelConfig& config, const HostBenchOptions& options, bool sharing, std::int32_t page_size,
+               StepTimes& times)
+      : vocab_(config.vocab), step_us_(options.step_us), times_(times) {
+    plan_options_.sharing = sharing;
+    plan_options_.page_size = page_size;
+    plan_options_.window = config.sliding_window;
+    plan_options_.group_size = config.query_heads / config.key_heads;
+    plan_options_.key_heads = config.key_heads;
+    plan_options_.workers = options.workers;
+  }
+
+  bool is_asynchronous() const override { return true; }
+  bool is_working() const override { return microseconds(Clock::now() - submitted_) < step_us_; }
+
+  absl::Status submit(const engine::StepPlan& plan) override {
+    const Clock::time_point begin = Clock::now();
+    sequences_.clear();
+    for (const engine::StepRow& row : plan.rows) {
+      kernels::PlanSequence& sequence = sequences_.emplace_back();
+      sequence.pages = row.pages;
+      sequence.row_begin = row.token_begin;
+      sequence.row_count = row.token_count;
+      sequence.position_begin = row.begin;
+      sequence.draft_parents =
+          std::span<const std::int32_t>(plan.draft_parents)
+              .subspan(static_cast<std::size_t>(row.parents_begin), static_cast<std::size_t>(row.draft_count));
+      sequence.shared_pages = row.shared_pages;
+      sequence.identity = row.identity;
+    }
+    static_cast<void>(planner_.plan(sequences_, plan_options_));
+    drawn_ = plan.sampling.size();
+    submitted_ = Clock::now();
+    const bool decodes = std::ranges::all_of(
+        plan.rows, [](const engine::StepRow& row) { return row.logits_count > 0 && row.linear_count() == 1; });
+    if (decodes && before_decoded_) {
+      times_.between_us.push_back(microseconds(submitted_ - collected_));
+      times_.attention_plan_us += microseconds(submitted_ - begin);
+    }
+    before_decoded_ = decodes;
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<engine::StepResult> collect() override {
+    results_.assign(drawn_, {});
+    for (kernels::SamplingResult& result : results_) {
+      result.token = draw_token(2, ++draws_, vocab_);
+    }
+    while (is_working()) {
+    }
+    engine::StepResult result;
+    result.results = results_;
+    result.device_ns = static_cast<std::uint64_t>(step_us_ * 1e3);
+    collected_ = Clock::now();
+    return result;
+  }
+
+ private:
+  const std::int32_t vocab_;
+  const double step_us_;
+  StepTimes& times_;
+  kernels::PlanOptions plan_options_;
+  kernels::AttentionPlanner planner_;
+  std::vector<kernels::PlanSequence> sequences_;
+  std::vector<kernels::SamplingResult> results_;
+  std::size_t drawn_ = 0;
+  std::uint64_t draws_ = 0;
+  Clock::time_point submitted_;
+  Clock::time_point collected_;
+  bool before_decoded_ = false;
+};
+
+engine::Request make_request(const HostBenchOptions& options, std::int32_t vocab, std::uint64_t id,
+                             std::shared_ptr<engine::EventQueue> queue) {
+  engine::Request request;
+  request.id = id;
+  for (std::int32_t i = 0; i < options.shared_prefix; ++i) {
+    request.prompt.push_back(draw_token(0, static_cast<std::uint64_t>(i), vocab));
+  }
+  for (std::int32_t i = 0; i < options.unique_prefix; ++i) {
+    request.prompt.push_back(draw_token(2 + id, static_cast<std::uint64_t>(i), vocab));
+  }
+  request.sampling.max_tokens = options.output;
+  request.sampling.ignore_eos = true;
+  request.sampling.seed = id;
+  request.arrival = Clock::now();
+  request.events = std::move(queue);
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<HostBenchResult> run_host_bench(const HostBenchOptions& options, const models::ModelConfig& config,
+                                               engine::EngineOptions engine_options) {
+  if (options.shared_prefix + options.unique_prefix < 1) {
+    return absl::InvalidArgumentError("--shared-prefix and --unique-prefix: a prompt has at least one token");
+  }
+  engine_options.queued_max = options.requests;
+  engine_options.running_max = options.requests;
+  engine_options.kv_bytes = kKvBytes;
+  engine_options.model_tokens_max = options.shared_prefix + options.unique_prefix + options.output;
+  COPPICE_ASSIGN_OR_RETURN(const engine::Limits limits,
+                           engine::derive_limits(engine_options, config, kernels::DType::kBF16, 2 * kKvBytes));
+  StepTimes times;
+  COPPICE_ASSIGN_OR_RETURN(
+      auto engine, engine::Engine::create(limits, engine_options, config,
+                                          std::make_unique<IdleExecutor>(config, options, engine_options.sharing,
+                                                                         limits.page_size, times)));
+  const auto queue = std::make_shared<engine::EventQueue>(nullptr);
+  for (std::int32_t i = 0; i < options.requests; ++i) {
+    if (!engine->submit(make_request(options, config.vocab, static_cast<std::uint64_t>(i) + 1, queue))) {
+      return absl::InvalidArgumentError("the requests do not fit the engine's queue");
+    }
+  }
+  while (engine->step()) {
+    for (const engine::Event& event : queue->take()) {
+      if (event.finish == engine::FinishReason::kError) {
+        return absl::InvalidArgumentError(event.error);
+      }
+    }
+  }
+  if (times.between_us.empty()) {
+    return absl::InvalidArgumentError("--output: too few tokens for two steps that only decode");
+  }
+  const engine::EngineStats stats = engine->stats();
+  HostBenchResult result;
+  result.steps = static_cast<std::int64_t>(times.between_us.size());
+  const auto steps = static_cast<double>(result.steps);
+  std::ranges::sort(times.between_us);
+  result.between_p50 = times.between_us[times.between_us.size() / 2];
+  result.between_p99 = times.between_us[times.between_us.size() * 99 / 100];
+  result.between_mean = std::accumulate(times.between_us.begin(), times.between_us.end(), 0.0) / steps;
+  result.attention_plan_mean = times.attention_plan_us / steps;
+  result.speculation_mean = static_cast<double>(stats.speculation_ns) * 1e-3 / steps;
+  result.draft_tokens_mean = static_cast<double>(stats.draft_tokens) / steps;
+  return result;
+}
+
+}  // namespace coppice::server
