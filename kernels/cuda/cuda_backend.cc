@@ -60,7 +60,10 @@ class CudaBackend : public Backend {
     return measure_gpu(gpu_, hopper_.agrees(), stream_.get());
   }
 
-  absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_device(bytes, stream_.get()); }
+  absl::StatusOr<Buffer> allocate(std::size_t bytes) override {
+    use_gpu();
+    return allocate_device(bytes, stream_.get());
+  }
   void upload(const void* host, void* device, std::size_t bytes) override {
     use_gpu();
     staging_.upload(host, device, bytes);
@@ -109,10 +112,7 @@ class CudaBackend : public Backend {
   void do_gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) override;
   void do_enqueue_sample(const Matrix& logits, std::span<const SamplingRow> rows) override;
   void do_finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results) override;
-  void do_copy_page(KvCache& cache, PageId from, PageId to) override {
-    use_gpu();
-    cuda::copy_page(static_cast<CudaKvCache&>(cache), from, to, stream_.get());
-  }
+  void do_copy_page(KvCache& cache, PageId from, PageId to) override;
   void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) override;
 
   // The current GPU belongs to a thread: the model is loaded on one, the engine steps on another.
@@ -359,6 +359,12 @@ void CudaBackend::do_gather_rows(const Matrix& in, std::span<const std::int32_t>
   if (out.rows > 0) {
     check_launch(launch_gather(in, rows, out, stream_.get()));
   }
+}
+
+void CudaBackend::do_copy_page(KvCache& cache, PageId from, PageId to) {
+  use_gpu();
+  auto& target = static_cast<CudaKvCache&>(cache);
+  check_launch(launch_copy_page(target.data(), target.layout(), cache.geometry().dtype, from, to, stream_.get()));
 }
 
 void CudaBackend::do_move_slots(KvCache& cache, std::span<const SlotMove> moves) {

@@ -23,15 +23,4 @@ absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry
   return std::make_unique<CudaKvCache>(geometry, std::move(memory));
 }
 
-void copy_page(CudaKvCache& cache, PageId from, PageId to, cudaStream_t stream) {
-  const KvLayout& layout = cache.layout();
-  const std::size_t bytes = dtype_bytes(cache.geometry().dtype);
-  const std::size_t page = static_cast<std::size_t>(layout.page_elements()) * bytes;
-  const std::size_t layer = static_cast<std::size_t>(layout.layer_elements()) * bytes;
-  auto* data = static_cast<std::byte*>(cache.data());
-  COPPICE_CUDA_CHECK(cudaMemcpy2DAsync(data + static_cast<std::size_t>(to) * page, layer,
-                                       data + static_cast<std::size_t>(from) * page, layer, page,
-                                       static_cast<std::size_t>(layout.layers), cudaMemcpyDeviceToDevice, stream));
-}
-
 }  // namespace coppice::kernels::cuda

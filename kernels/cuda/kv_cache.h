@@ -30,7 +30,4 @@ class CudaKvCache : public KvCache {
 // ResourceExhausted.
 absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, cudaStream_t stream);
 
-// Enqueues the copy of one page in every layer.
-void copy_page(CudaKvCache& cache, PageId from, PageId to, cudaStream_t stream);
-
 }  // namespace coppice::kernels::cuda

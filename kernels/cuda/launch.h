@@ -35,6 +35,8 @@ int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std:
 // moves: device memory, pairs of from and to.
 int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const KvSlot* moves, std::int32_t count,
                       void* stream);
+// One page in every layer.
+int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, void* stream);
 
 // Once per device, before the first launch_linear.
 int prepare_linear();

@@ -39,6 +39,13 @@ int rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<c
   return launch<Kernel>(shape, params, stream);
 }
 
+KvLayout in_words(const KvLayout& layout, DType kv_dtype) {
+  KvLayout words = layout;
+  words.head_dim = layout.head_dim * static_cast<std::int32_t>(dtype_bytes(kv_dtype)) /
+                   static_cast<std::int32_t>(sizeof(MoveSlotsKernel::Word));
+  return words;
+}
+
 }  // namespace
 
 int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
@@ -58,13 +65,22 @@ int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std:
 int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const KvSlot* moves, std::int32_t count,
                       void* stream) {
   using Kernel = MoveSlotsKernel;
-  KvLayout words = layout;
-  words.head_dim = layout.head_dim * static_cast<std::int32_t>(dtype_bytes(kv_dtype)) /
-                   static_cast<std::int32_t>(sizeof(Kernel::Word));
   const Kernel::Params params{
-      .cache = static_cast<Kernel::Word*>(cache), .moves = moves, .layout = words, .count = count};
+      .cache = static_cast<Kernel::Word*>(cache), .moves = moves, .layout = in_words(layout, kv_dtype), .count = count};
   const LaunchShape shape{
       .blocks = layout.layers * layout.key_heads, .threads = Kernel::kThreadsMax, .shared_bytes = 0, .blocks_y = 1};
+  return launch<Kernel>(shape, params, stream);
+}
+
+int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, void* stream) {
+  using Kernel = CopyPageKernel;
+  const Kernel::Params params{
+      .cache = static_cast<Kernel::Word*>(cache), .layout = in_words(layout, kv_dtype), .from = from, .to = to};
+  const std::int64_t stretches = (params.layout.page_elements() + Kernel::kStretch - 1) / Kernel::kStretch;
+  const LaunchShape shape{.blocks = layout.layers,
+                          .threads = Kernel::kThreadsMax,
+                          .shared_bytes = 0,
+                          .blocks_y = static_cast<std::int32_t>(stretches)};
   return launch<Kernel>(shape, params, stream);
 }
 

@@ -158,4 +158,35 @@ struct MoveSlotsKernel {
   }
 };
 
+// Copies one page in every layer: cudaMemcpy2DAsync takes no layer of 2 GiB and more. Blocks: one a layer; blocks_y:
+// stretches of a page.
+struct CopyPageKernel {
+  static constexpr std::int32_t kThreadsMax = 256;
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;
+  static constexpr std::int32_t kSharedBytesMax = 0;
+  static constexpr std::int32_t kWordsEach = 4;  // of a thread
+  static constexpr std::int32_t kStretch = kWordsEach * kThreadsMax;
+  using Word = MoveSlotsKernel::Word;
+
+  struct Params {
+    Global<Word> cache;
+    KvLayout layout;  // head_dim and so on in words
+    PageId from;
+    PageId to;
+  };
+
+  static COPPICE_DEVICE void run(const Params& params) {
+    const std::int64_t page = params.layout.page_elements();
+    const std::int64_t layer = block_index() * params.layout.layer_elements();
+    const std::int64_t begin = std::int64_t{block_index_y()} * kStretch + thread_index();
+    for (std::int32_t i = 0; i < kWordsEach; ++i) {
+      const std::int64_t word = begin + i * kThreadsMax;
+      if (word < page) {
+        const Word copied = params.cache[layer + params.from * page + word];
+        params.cache[layer + params.to * page + word] = copied;
+      }
+    }
+  }
+};
+
 }  // namespace coppice::kernels::cuda

@@ -210,5 +210,27 @@ TEST_CASE("slots are moved in the order of the list, in every layer and head, an
   }
 }
 
+TEST_CASE("a page is copied in every layer, and nothing else is") {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const std::int32_t head_dim : {80, 256}) {  // parts of a stretch of words, and several stretches
+      simt::Session session({.seed = 28});
+      const KvGeometry geometry = geometry_of({3, 3, head_dim, 0, false}, dtype);
+      const cuda::KvLayout layout = cuda::kv_layout(geometry);
+      const Tensor before = random_tensor(dtype, 1, layout.elements(), 29);
+      simt::Buffer<std::byte> cache(before.bytes.size(), "cache");
+      std::memcpy(cache.data(), before.bytes.data(), before.bytes.size());
+      REQUIRE(cuda::launch_copy_page(cache.data(), layout, dtype, 2, 0, nullptr) == 0);
+      CHECK(session.report() == "");
+
+      std::vector<std::byte> expected(before.bytes.begin(), before.bytes.end());
+      const std::size_t page = static_cast<std::size_t>(layout.page_elements()) * dtype_bytes(dtype);
+      for (std::size_t layer = 0; layer < static_cast<std::size_t>(geometry.layers); ++layer) {
+        std::memcpy(expected.data() + layer * 3 * page, before.bytes.data() + (layer * 3 + 2) * page, page);
+      }
+      CHECK(std::memcmp(cache.data(), expected.data(), expected.size()) == 0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace coppice::kernels::test
