@@ -43,6 +43,12 @@ struct BlasProduct::State {
   cublasLtMatmulDesc_t operation = nullptr;
   cublasLtMatrixLayout_t layout = nullptr;
   cublasLtMatmulPreference_t preference = nullptr;
+  // The choice for a workspace of so many bytes: made once, since the GPU would wait for the host to make it.
+  cublasLtMatmulHeuristicResult_t chosen{};
+  std::size_t chosen_bytes = 0;
+  bool has_chosen = false;
+
+  absl::Status choose_for(std::size_t workspace_bytes);
 
   template <typename Function>
   bool find(void* library, const char* name, Function& function) {
@@ -80,24 +86,32 @@ absl::StatusOr<BlasProduct> BlasProduct::create(std::int64_t size) {
   return product;
 }
 
-absl::Status BlasProduct::run(const void* a, const void* b, void* out, void* workspace, std::size_t workspace_bytes,
-                              cudaStream_t stream) {
-  State& state = *state_;
-  COPPICE_RETURN_IF_ERROR(check(state.set_preference(state.preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                                     &workspace_bytes, sizeof workspace_bytes),
-                                "workspace"));
-  cublasLtMatmulHeuristicResult_t chosen{};
+absl::Status BlasProduct::State::choose_for(std::size_t workspace_bytes) {
+  if (has_chosen && chosen_bytes == workspace_bytes) {
+    return absl::OkStatus();
+  }
+  COPPICE_RETURN_IF_ERROR(check(
+      set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes),
+      "workspace"));
   int found = 0;
-  COPPICE_RETURN_IF_ERROR(check(state.choose(state.handle, state.operation, state.layout, state.layout, state.layout,
-                                             state.layout, state.preference, 1, &chosen, &found),
-                                "choice"));
+  COPPICE_RETURN_IF_ERROR(
+      check(choose(handle, operation, layout, layout, layout, layout, preference, 1, &chosen, &found), "choice"));
   if (found == 0) {
     return absl::InternalError("cuBLASLt has no kernel for this product");
   }
+  chosen_bytes = workspace_bytes;
+  has_chosen = true;
+  return absl::OkStatus();
+}
+
+absl::Status BlasProduct::run(const void* a, const void* b, void* out, void* workspace, std::size_t workspace_bytes,
+                              cudaStream_t stream) {
+  State& state = *state_;
+  COPPICE_RETURN_IF_ERROR(state.choose_for(workspace_bytes));
   const float one = 1.0F;
   const float zero = 0.0F;
   return check(state.multiply(state.handle, state.operation, &one, a, state.layout, b, state.layout, &zero, out,
-                              state.layout, out, state.layout, &chosen.algo, workspace, workspace_bytes, stream),
+                              state.layout, out, state.layout, &state.chosen.algo, workspace, workspace_bytes, stream),
                "product");
 }
 
