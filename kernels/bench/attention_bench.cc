@@ -124,7 +124,6 @@ class Measurement {
     plan_options_.window = options.window;
     plan_options_.group_size = options.query_heads / options.key_heads;
     plan_options_.key_heads = options.key_heads;
-    plan_options_.workers = backend.workers();
     parameters_ = {options.query_heads, options.key_heads, options.head_dim,
                    1.0F / std::sqrt(static_cast<float>(options.head_dim))};
   }
@@ -180,6 +179,7 @@ absl::Status Measurement::make_memory() {
   const std::size_t layers = std::min(options_.cold_bytes, cache_bytes_max) / layer_bytes + 1;
   geometry_.layers = static_cast<std::int32_t>(std::min<std::size_t>(layers, kLayersMax));
   COPPICE_ASSIGN_OR_RETURN(cache_, backend_.make_kv_cache(geometry_));
+  plan_options_.workers = backend_.workers();  // those for such a cache
   const auto numbers = static_cast<std::size_t>(rows() * columns());
   COPPICE_ASSIGN_OR_RETURN(query_, backend_.allocate(numbers * dtype_bytes(options_.kv_dtype)));
   COPPICE_ASSIGN_OR_RETURN(out_, backend_.allocate(numbers * sizeof(float)));
@@ -373,6 +373,7 @@ absl::StatusOr<AttentionBenchResult> Measurement::measure() {
   result.keys_read = plan.keys_read;
   result.keys_read_unshared = unshared.keys_read;
   result.sequences = static_cast<std::int32_t>(rows());
+  result.workers = plan_options_.workers;
   const auto kv_bytes = static_cast<std::int64_t>(
       KvGeometry{1, options_.key_heads, options_.head_dim, options_.page_size, 1, options_.kv_dtype}.bytes_per_token());
   result.bytes_min = options_.tree.unique_tokens() * kv_bytes +

@@ -60,6 +60,7 @@ struct AttentionBenchResult {
   std::int64_t keys_read = 0;
   std::int64_t keys_read_unshared = 0;
   std::int32_t sequences = 0;
+  std::int32_t workers = 0;  // that the plans kept busy
 };
 
 // ERRORS: InvalidArgument, ResourceExhausted (the KV cache is larger than cache_bytes_max or than the memory).
