@@ -155,8 +155,8 @@ class Backend {
   void run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue);
   // Drops what was recorded: from now on run_step() is given other operations.
   virtual void forget_steps() {}
-  // Nanoseconds between load_step() and the end of the step on the device, as of the last finish_sample(); 0 where the
-  // caller's thread itself does the work.
+  // Nanoseconds on the device from when what load_step() copies is there to the end of the step, as of the last
+  // finish_sample(); 0 where the caller's thread itself does the work.
   virtual std::uint64_t device_ns() const { return 0; }
   // After enqueue_sample(): the step is not done yet, so finish_sample() would wait.
   virtual bool is_working() const { return false; }

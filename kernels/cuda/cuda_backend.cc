@@ -221,7 +221,6 @@ StepShape CudaBackend::padded_shape(StepProgram program, StepShape shape) const 
 StepInputs CudaBackend::do_load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
                                      const AttentionParameters& parameters) {
   use_gpu();
-  COPPICE_CUDA_CHECK(cudaEventRecord(events_.begin.get(), stream_.get()));
   const StepShape shape{static_cast<std::int32_t>(host.tokens.size()),
                         static_cast<std::int32_t>(host.logits_rows.size())};
   const bool block_moved =
@@ -231,6 +230,8 @@ StepInputs CudaBackend::do_load_step(StepProgram program, const StepInputs& host
     graphs_.drop();
     graphs_.count_growth();
   }
+  // Behind the copy: an idle GPU would pass it at once, and the packing of the plan would count as its work.
+  COPPICE_CUDA_CHECK(cudaEventRecord(events_.begin.get(), stream_.get()));
   return block_.inputs();
 }
 
