@@ -2,6 +2,7 @@
 #include "kernels/cuda/machine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <random>
 #include <utility>
@@ -27,9 +28,14 @@ struct TimedEvent {
   cudaEvent_t event = nullptr;
 };
 
-// Seconds of the fastest of several runs, after one to warm up.
+// Seconds of the fastest of several runs, after as many as bring an idle GPU to its clock.
 absl::StatusOr<double> fastest(const std::function<absl::Status()>& work, cudaStream_t stream) {
-  COPPICE_RETURN_IF_ERROR(work());
+  constexpr std::chrono::milliseconds kWarmUp(50);
+  const auto warm = std::chrono::steady_clock::now() + kWarmUp;
+  do {
+    COPPICE_RETURN_IF_ERROR(work());
+    COPPICE_RETURN_IF_ERROR(to_status(cudaStreamSynchronize(stream), "a benchmark's kernel"));
+  } while (std::chrono::steady_clock::now() < warm);
   const TimedEvent begin;
   const TimedEvent end;
   double best_s = 1e30;
