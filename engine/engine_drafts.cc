@@ -82,12 +82,12 @@ void EngineCore::teach_beside_step() {
 }
 
 // The speculator forgets the sequence but for what others may learn from it. Of an output that it is far behind with it
-// gets the rest to learn later: nobody shall wait for that.
+// gets the rest to learn beside a later step, where there is such a time: a device shall not wait for that.
 void EngineCore::end_drafts(Sequence& sequence) {
   const auto predicted = static_cast<std::int32_t>(requests_[sequence.request].request.prediction.size());
   sequence.taught = std::max(sequence.taught, predicted + sequence.prompt_count);
   const std::int32_t rest = untaught(sequence);
-  if (rest <= kTeachBefore) {
+  if (rest <= kTeachBefore || !executor_->is_asynchronous()) {
     teach(sequence, rest);
     speculator_->end(sequence.slot, {});
   } else {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "engine/plan_sequences.h"
 
 namespace coppice::engine {
 namespace {
@@ -83,19 +84,7 @@ class Runner final : public StepExecutor {
 
  private:
   const kernels::AttentionPlan& plan_attention(const StepPlan& plan) {
-    sequences_.clear();
-    for (const StepRow& row : plan.rows) {
-      kernels::PlanSequence& sequence = sequences_.emplace_back();
-      sequence.pages = row.pages;
-      sequence.row_begin = row.token_begin;
-      sequence.row_count = row.token_count;
-      sequence.position_begin = row.begin;
-      sequence.draft_parents =
-          std::span<const std::int32_t>(plan.draft_parents)
-              .subspan(static_cast<std::size_t>(row.parents_begin), static_cast<std::size_t>(row.draft_count));
-      sequence.shared_pages = row.shared_pages;
-      sequence.identity = row.identity;
-    }
+    list_plan_sequences(plan, sequences_);
     return planner_.plan(sequences_, options_);
   }
 

@@ -37,7 +37,7 @@ struct EngineStats {
   std::uint64_t forward_ns = 0;
   std::uint64_t sample_ns = 0;
   std::uint64_t other_ns = 0;
-  // Beside all these: between a step's submission and its results, when a device that works by itself does.
+  // Beside all these: from a step's submission to its results, when a device that works by itself works.
   std::uint64_t in_flight_ns = 0;
   std::uint64_t device_ns = 0;  // by the clock of such a device; 0 on a CPU
 };

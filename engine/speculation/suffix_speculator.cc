@@ -152,7 +152,7 @@ void SuffixSpeculator::end(SequenceSlot slot, std::span<const TokenId> rest) {
   std::unique_ptr<State> state = std::move(states_[static_cast<std::size_t>(slot)]);
   COPPICE_CHECK(state != nullptr, "a slot that has begun ends");
   Tenant& tenant = *state->tenant;
-  if (rest.empty() || rests_ + rest.size() > kRestsMax) {
+  if (rest.empty() || rests_ + rest.size() > kRestsMax || bytes_ > options_.memory_bytes) {
     tenant.tree.finish(state->shared_sequence);
     keep(tenant, state->shared_sequence);
     --tenant.users;

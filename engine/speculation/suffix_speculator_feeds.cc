@@ -120,7 +120,7 @@ bool SuffixSpeculator::catch_up(std::int32_t tokens_max) {
   left -= discard_some(left);
   feed_some(left);
   dissolve_some();
-  if (capturing_) {
+  if (capturing_ && rests_ == 0) {  // a copy has whole outputs
     capture_some();
   }
   return !feeds_.empty() || !discards_.empty() || !dissolving_.empty() || capturing_;

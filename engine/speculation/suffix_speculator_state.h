@@ -16,8 +16,9 @@ namespace coppice::engine {
 inline constexpr std::size_t kEvictPerToken = 2;
 // And for each sequence that ends: requests with a salt of their own bring few tokens and a tree each.
 inline constexpr std::size_t kEvictAtEnd = 48;
-// Tokens of ended sequences that wait to be entered; the rest of those that end then is not learnt.
-inline constexpr std::size_t kRestsMax = std::size_t{1} << 20;
+// Tokens of ended sequences that wait to be entered; the rest of those that end then is not learnt, nor while the trees
+// are too large: a sequence with a rest cannot be evicted.
+inline constexpr std::size_t kRestsMax = std::size_t{1} << 16;
 
 struct SuffixSpeculator::Tenant {
   Tenant(std::string tenant, std::int32_t depth) : name(std::move(tenant)), tree(depth) {}

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
+#include "engine/plan_sequences.h"
 #include "engine/step_executor.h"
 #include "kernels/attention_plan.h"
 
@@ -53,19 +54,7 @@ class IdleExecutor final : public engine::StepExecutor {
 
   absl::Status submit(const engine::StepPlan& plan) override {
     const Clock::time_point begin = Clock::now();
-    sequences_.clear();
-    for (const engine::StepRow& row : plan.rows) {
-      kernels::PlanSequence& sequence = sequences_.emplace_back();
-      sequence.pages = row.pages;
-      sequence.row_begin = row.token_begin;
-      sequence.row_count = row.token_count;
-      sequence.position_begin = row.begin;
-      sequence.draft_parents =
-          std::span<const std::int32_t>(plan.draft_parents)
-              .subspan(static_cast<std::size_t>(row.parents_begin), static_cast<std::size_t>(row.draft_count));
-      sequence.shared_pages = row.shared_pages;
-      sequence.identity = row.identity;
-    }
+    engine::list_plan_sequences(plan, sequences_);
     static_cast<void>(planner_.plan(sequences_, plan_options_));
     drawn_ = plan.sampling.size();
     submitted_ = Clock::now();

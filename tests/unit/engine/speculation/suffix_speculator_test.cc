@@ -81,12 +81,20 @@ TEST_CASE("the rest of an output that ended is learnt later, as if it had been h
     }
     later.end(0, std::span<const TokenId>(output).subspan(heard));
     CHECK(later.tokens() < at_once.tokens());
+    later.begin_capture();  // has the whole output when it is complete
     start(later, 1, "a", {100});
     CHECK(guess(later, 1).empty() == (heard < 120));  // it may draft meanwhile
     later.end(1, {});
     for (int calls = 1; later.catch_up(7); ++calls) {
       REQUIRE(calls < 1000);
     }
+    engine::SpeculationSnapshot snapshot;
+    REQUIRE(later.take_capture(snapshot));
+    const auto is_whole = [&](const engine::SharedText& text) {
+      return text->size() >= output.size() && std::equal(output.rbegin(), output.rend(), text->rbegin());
+    };
+    REQUIRE(snapshot.tenants.size() == 1);
+    CHECK(std::ranges::any_of(snapshot.tenants[0].sequences, is_whole));
     start(at_once, 1, "a", {100});
     at_once.end(1, {});
     CHECK(later.tokens() == at_once.tokens());
