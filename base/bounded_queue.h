@@ -45,6 +45,11 @@ class BoundedQueue {
     taken.swap(items_);
   }
 
+  bool is_empty() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return items_.empty();
+  }
+
   // Blocks until something is queued or the queue is closed.
   void wait() {
     std::unique_lock<std::mutex> lock(mutex_);

@@ -8,6 +8,7 @@ namespace coppice {
 
 // An index into a model's vocabulary. Negative values never name a token.
 using TokenId = std::int32_t;
+inline constexpr TokenId kNoToken = -1;
 
 // A page of the KV pool: page_size consecutive token positions of one sequence, in every layer.
 using PageId = std::int32_t;

@@ -55,8 +55,11 @@ EngineCore::EngineCore(const Limits& limits, const EngineOptions& options, const
   COPPICE_CHECK(executor_ != nullptr, "an engine needs an executor");
 }
 
-// Sequences hold pages and locks of the scheduler's pool, so they go first.
+// Sequences hold pages and locks of the scheduler's pool, so they go first; a step that still runs reads them.
 EngineCore::~EngineCore() {
+  if (is_flying_) {
+    static_cast<void>(executor_->collect());
+  }
   for (SequenceSlot slot = 0; slot < sequences_.slots(); ++slot) {
     if (sequences_.is_live(slot)) {
       scheduler_.remove(sequences_[slot]);
@@ -92,14 +95,19 @@ bool EngineCore::forget(Corpus corpus) {
 
 bool EngineCore::step() {
   const std::uint64_t begin_ns = now_ns();
-  ++step_number_;
-  drain_commands();
-  expire_deadlines();
-  bool busy = sequences_.live() > 0;
-  if (busy) {
-    run_step();
-  } else if (speculator_) {
-    busy = speculator_->catch_up(kCatchUpIdle);
+  bool busy = is_flying_;
+  if (!is_flying_) {
+    take_commands();
+    busy = sequences_.live() > 0;
+    if (busy) {
+      begin_step();
+    } else if (speculator_) {
+      busy = speculator_->catch_up(kCatchUpIdle);
+    }
+  }
+  if (is_flying_) {
+    work_beside_step();
+    finish_step();
   }
   end_capture();
   if (!executor_->is_asynchronous() || sequences_.live() == 0) {
@@ -110,6 +118,11 @@ bool EngineCore::step() {
     scheduler_.check_integrity();
   }
   return busy;
+}
+
+void EngineCore::take_commands() {
+  drain_commands();
+  expire_deadlines();
 }
 
 void EngineCore::drain_commands() {
@@ -271,9 +284,9 @@ void EngineCore::expire_deadlines() {
 }
 
 Event& EngineCore::event_of(Sequence& sequence) {
-  if (sequence.event_step != step_number_) {
+  if (sequence.event_news != news_number_) {
     const Request& request = requests_[sequence.request].request;
-    sequence.event_step = step_number_;
+    sequence.event_news = news_number_;
     sequence.event_place = outbox_.add(request.events.get(), request.id, sequence.choice);
   }
   return outbox_[sequence.event_place];
@@ -281,6 +294,13 @@ Event& EngineCore::event_of(Sequence& sequence) {
 
 void EngineCore::finish(Sequence& sequence, FinishReason reason, const std::string& error) {
   RequestState& state = requests_[sequence.request];
+  if (sequence.flight_row >= 0) {  // nobody hears of what is being computed
+    flying_.rows[static_cast<std::size_t>(sequence.flight_row)].slot = kNoSequence;
+  }
+  if (sequence.awaits_token) {
+    sequence.tokens.pop_back();
+    sequence.awaits_token = false;
+  }
   Event& event = event_of(sequence);
   event.finish = reason;
   event.error = error;
@@ -319,6 +339,7 @@ void EngineCore::leave_waiting_room(RequestState& state) {
 // Requests live until their events are out: they own the queues.
 void EngineCore::send_news() {
   outbox_.flush();
+  ++news_number_;
   for (const std::int32_t place : retired_) {
     requests_.release(place);
   }

@@ -1,10 +1,11 @@
 // EngineCore: the Engine as it is. A step: take commands, expire deadlines, choose (Scheduler), guess (Speculator),
 // write the plan (PlanBuilder), run it (StepExecutor), commit tokens, retire what ended. What a device need not wait
 // for is done while it works: the speculator learns and, where submit() only starts a step, the events of the step
-// before go out. It owns all of these and has no other thread.
+// before go out and the next step is planned (engine_step.cc). It owns all of these and has no other thread.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <future>
 #include <memory>
@@ -65,6 +66,15 @@ class EngineCore final : public Engine {
     std::promise<Learnt> captured;
   };
 
+  // What came of a row of a step.
+  struct RowOutcome {
+    bool draws = false;  // its last logits are for a new token
+    FinishReason reason = FinishReason::kNone;
+    std::int32_t path_begin = 0;  // of its accepted draft nodes in paths_
+    std::int32_t path_count = 0;
+  };
+
+  void take_commands();
   void drain_commands();
   void begin_capture(std::promise<Learnt> captured);
   void end_capture();
@@ -78,24 +88,39 @@ class EngineCore final : public Engine {
   std::int32_t untaught(const Sequence& sequence) const;
   std::int32_t teach(Sequence& sequence, std::int32_t tokens_max);
   std::int32_t teach_running(std::int32_t tokens_max);
-  void teach_beside_step();
+  bool teach_beside();
+  bool teach_slice();
   void end_drafts(Sequence& sequence);
   StepOutlook outlook();
-  void propose_drafts();
+  bool propose_drafts();
   void propose_draft(Sequence& sequence, float survival_min);
   void take_drafts(std::int32_t count);
   void learn_from_step(const StepResult& result);
-  void run_step();
-  void commit(const StepRow& row, std::span<const kernels::SamplingResult> results);
-  void commit_scores(Sequence& sequence, std::span<const kernels::SamplingResult> results);
-  FinishReason commit_draws(Sequence& sequence, const StepRow& row, std::span<const kernels::SamplingResult> results);
+
+  void begin_step();
+  void work_beside_step();
+  void finish_step();
+  bool choose(bool ahead);
+  void write_plan();
+  void plan_ahead();
+  absl::Status start_planned();
+  absl::Status submit_next();
+  void take_for_done(StepPlan& plan);
+  void settle(const StepResult& result);
+  void settle_draws(Sequence& sequence, const StepRow& row, RowOutcome& outcome,
+                    std::span<const kernels::SamplingResult> results);
+  void book(const StepResult& result);
+  void book_row(const StepRow& row, const RowOutcome& outcome, std::span<const kernels::SamplingResult> results);
+  void report_scores(Sequence& sequence, std::span<const kernels::SamplingResult> results);
+  void report_tokens(Sequence& sequence, const RowOutcome& outcome, std::span<const kernels::SamplingResult> results);
   void count_step(const StepResult& result);
   void fork_siblings(Sequence& parent);
   FinishReason finish_reason(const Sequence& sequence, TokenId token) const;
+  void await_token(Sequence& sequence);
 
   Event& event_of(Sequence& sequence);
   void finish(Sequence& sequence, FinishReason reason, const std::string& error);
-  void fail_step(const std::string& error);
+  void fail_rows(StepPlan& plan, const absl::Status& status);
   void promote_sibling(RequestState& state);
   void leave_waiting_room(RequestState& state);
   void send_news();
@@ -122,15 +147,25 @@ class EngineCore final : public Engine {
   Scheduler scheduler_;
   Sampler sampler_;
   PlanBuilder builder_;
-  StepPlan plan_;
+  // A plan's way: next_ until it is submitted, flying_ until its results are there, landed_ until they are booked.
+  StepPlan next_;
+  StepPlan flying_;
+  StepPlan landed_;
+  bool is_flying_ = false;
+  bool is_foreseeable_ = false;  // the step may be planned that follows the one that runs
+  bool is_chosen_ = false;       // what the coming step does was chosen ahead
+  bool is_planned_ = false;      // and next_ is ready but for the tokens that are being drawn
+  std::chrono::steady_clock::time_point submitted_;
+  std::vector<RowOutcome> outcomes_;  // of flying_, then landed_
+  std::vector<std::int32_t> paths_;
   Outbox outbox_;
   EngineStats stats_;
   std::uint64_t arrivals_ = 0;
-  std::uint64_t step_number_ = 0;
-  std::int32_t deadlines_ = 0;  // live requests that have one
+  std::uint64_t news_number_ = 1;  // of the outbox's present content
+  std::int32_t deadlines_ = 0;     // live requests that have one
   std::vector<Command> drained_;
   std::vector<std::int32_t> retired_;  // requests whose last event is in the outbox
-  std::vector<std::int32_t> path_;     // accepted draft nodes
+  std::vector<std::int32_t> path_;     // accepted draft nodes of one sequence
   StepCost step_cost_;
   std::vector<std::promise<Learnt>> captures_;  // who waits for the copy that is being made
   std::vector<SequenceSlot> drafting_;          // sequences with a proposal in this step

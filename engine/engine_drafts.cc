@@ -23,7 +23,7 @@ constexpr std::int32_t kTeachSlice = 48;
 
 std::int32_t EngineCore::untaught(const Sequence& sequence) const {
   const Request& request = requests_[sequence.request].request;
-  return static_cast<std::int32_t>(request.prediction.size()) + sequence.token_count() - sequence.taught;
+  return static_cast<std::int32_t>(request.prediction.size()) + sequence.known_count() - sequence.taught;
 }
 
 // Hands over at most `tokens_max` of the sequence's next tokens; returns how many. With `ending`, all that others may
@@ -43,7 +43,7 @@ std::int32_t EngineCore::teach(Sequence& sequence, std::int32_t tokens_max) {
   };
   std::int32_t done = hand_over(TokenSource::kPrediction, prediction, sequence.taught, predicted);
   done += hand_over(TokenSource::kPrompt, sequence.tokens, sequence.taught - predicted, sequence.prompt_count);
-  done += hand_over(TokenSource::kOutput, sequence.tokens, sequence.taught - predicted, sequence.token_count());
+  done += hand_over(TokenSource::kOutput, sequence.tokens, sequence.taught - predicted, sequence.known_count());
   return done;
 }
 
@@ -65,20 +65,18 @@ std::int32_t EngineCore::teach_running(std::int32_t tokens_max) {
   return tokens_max - left;
 }
 
-// Between submit() and collect(): sequences' tokens and work that was put off, so much in any case, and on a device
-// that works by itself as long as it does.
-void EngineCore::teach_beside_step() {
-  teach_running(kTeachBeside + plan_.token_count());
-  bool is_behind = speculator_->catch_up(kCatchUpBeside);
-  while (executor_->is_working()) {
-    const std::int32_t taught = teach_running(kTeachSlice);
-    if (taught < kTeachSlice) {
-      is_behind = speculator_->catch_up(kTeachSlice - taught);
-    }
-    if (taught == 0 && !is_behind) {
-      return;
-    }
-  }
+// Beside every step: sequences' tokens and work that was put off, so much in any case.
+bool EngineCore::teach_beside() {
+  const std::int32_t tokens_max = kTeachBeside + flying_.token_count();
+  const bool taught_all = teach_running(tokens_max) < tokens_max;
+  return speculator_->catch_up(kCatchUpBeside) || !taught_all;
+}
+
+// Once more, while there is time. False: there is nothing left to learn.
+bool EngineCore::teach_slice() {
+  const std::int32_t taught = teach_running(kTeachSlice);
+  const bool is_behind = taught == kTeachSlice || speculator_->catch_up(kTeachSlice - taught);
+  return taught > 0 || is_behind;
 }
 
 // The speculator forgets the sequence but for what others may learn from it. Of an output that it is far behind with it
@@ -116,10 +114,11 @@ StepOutlook EngineCore::outlook() {
   return step;
 }
 
-void EngineCore::propose_drafts() {
+// Whether any draft was taken.
+bool EngineCore::propose_drafts() {
   stats_.draft_budget = 0;
   if (!speculator_) {
-    return;
+    return false;
   }
   const auto begin = std::chrono::steady_clock::now();
   const StepOutlook step = outlook();
@@ -135,6 +134,7 @@ void EngineCore::propose_drafts() {
   }
   stats_.speculation_ns += static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count());
+  return stats_.draft_budget > 0;
 }
 
 void EngineCore::propose_draft(Sequence& sequence, float survival_min) {
@@ -185,7 +185,7 @@ void EngineCore::learn_from_step(const StepResult& result) {
     const double whole =
         static_cast<double>(result.device_ns > 0 ? result.device_ns : result.forward_ns + result.sample_ns);
     const auto attention = static_cast<double>(result.attention_ns);
-    step_cost_.observe(plan_.token_count(), whole - attention, attention, static_cast<double>(result.keys_attended));
+    step_cost_.observe(landed_.token_count(), whole - attention, attention, static_cast<double>(result.keys_attended));
   }
 }
 

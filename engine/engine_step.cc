@@ -1,6 +1,17 @@
-// EngineCore's step: choose, guess, run, commit.
+// EngineCore's step: choose, guess, run, settle, book.
+//
+// Where submit() only starts a step, the next one is planned while it runs. That needs no token of it: once a step is
+// submitted its sequences are taken for what they will be when it is over (take_for_done), one unknown token longer,
+// and chosen from and written down as such. When the tokens come they are put in their places (settle, fill_in) and the
+// next step goes off; only then is the last one booked: events, prefix cache, forks, ends. What is not known ahead:
+//   - who ends with the step, but by length: such a sequence's row of the next step is computed for nobody;
+//   - how much of a draft is accepted: a step that carries drafts is not planned beyond;
+//   - nor is one after which sequences fork: a fork takes the pages that its parent has then;
+//   - whether the next step carries drafts: when it does it is written anew, of the same choice;
+//   - who would have to be set back for want of pages or places: the next step is then chosen when the last is booked.
 #include <algorithm>
 #include <chrono>
+#include <thread>
 
 #include "base/check.h"
 #include "engine/accept.h"
@@ -16,24 +27,19 @@ std::uint64_t ns_since(SteadyTime::time_point begin) {
       std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyTime::now() - begin).count());
 }
 
-std::string status_line(const absl::Status& status) {
-  return "the step failed: " + std::string(status.message());
+std::span<const kernels::SamplingResult> results_of(const StepRow& row, const StepResult& result) {
+  return result.results.subspan(static_cast<std::size_t>(row.logits_begin), static_cast<std::size_t>(row.logits_count));
 }
 
 }  // namespace
 
-void EngineCore::run_step() {
-  const auto begin = SteadyTime::now();
-  const std::uint64_t speculation_before = stats_.speculation_ns;
-  plan_.clear_rows();
-  scheduler_.select(plan_.copies, stats_);
-  for (const SequenceSlot slot : scheduler_.unfit()) {
-    finish(sequences_[slot], FinishReason::kError, "the KV memory cannot hold this sequence; raise --kv-memory");
-  }
+// Nothing is in flight: plans and starts a step.
+void EngineCore::begin_step() {
+  choose(false);
   propose_drafts();
-  builder_.build(scheduler_.order(), plan_);
-  stats_.plan_ns += ns_since(begin) - (stats_.speculation_ns - speculation_before);
-  if (plan_.empty()) {
+  write_plan();
+  if (next_.empty()) {
+    is_chosen_ = false;
     // Nothing is in flight and nothing can be planned: somebody must go, or all would wait for ever.
     const SequenceSlot oldest = scheduler_.oldest();
     if (scheduler_.unfit().empty() && oldest != kNoSequence) {
@@ -41,32 +47,268 @@ void EngineCore::run_step() {
     }
     return;
   }
-  ++stats_.steps;
-  if (const absl::Status status = executor_->submit(plan_); !status.ok()) {
-    fail_step(status_line(status));
-    return;
+  if (const absl::Status status = submit_next(); !status.ok()) {
+    fail_rows(next_, status);
+  } else if (executor_->is_asynchronous()) {
+    take_for_done(flying_);
   }
-  // While the device works:
-  const auto submitted = SteadyTime::now();
+}
+
+// False: this cannot be said before the step that runs is over.
+bool EngineCore::choose(bool ahead) {
+  const auto begin = SteadyTime::now();
+  const bool chosen = scheduler_.select({.again = is_chosen_, .ahead = ahead}, next_.copies, stats_);
+  is_chosen_ = true;
+  for (const SequenceSlot slot : scheduler_.unfit()) {
+    finish(sequences_[slot], FinishReason::kError, "the KV memory cannot hold this sequence; raise --kv-memory");
+  }
+  stats_.plan_ns += ns_since(begin);
+  return chosen;
+}
+
+void EngineCore::write_plan() {
+  const auto begin = SteadyTime::now();
+  next_.clear_rows();
+  builder_.build(scheduler_.order(), next_);
+  stats_.plan_ns += ns_since(begin);
+}
+
+// Between submit() and collect(). What takes time here costs nothing as long as the device works.
+void EngineCore::work_beside_step() {
   send_news();
-  if (speculator_) {
-    const auto teaching = SteadyTime::now();
-    teach_beside_step();
-    stats_.speculation_ns += ns_since(teaching);
+  const bool ahead = is_foreseeable_;
+  bool is_learning = speculator_ != nullptr;
+  const auto plan = [&] {
+    take_commands();
+    plan_ahead();
+    send_news();  // of what was refused or cancelled
+    is_learning = speculator_ != nullptr;
+  };
+  if (ahead) {
+    plan();
   }
-  const absl::StatusOr<StepResult> result = executor_->collect();
-  stats_.in_flight_ns += ns_since(submitted);
-  plan_.moves.clear();
-  if (!result.ok()) {
-    fail_step(status_line(result.status()));
+  const auto learn = [&](auto&& teach) {
+    const auto begin = SteadyTime::now();
+    is_learning = teach();
+    stats_.speculation_ns += ns_since(begin);
+  };
+  if (speculator_) {
+    learn([this] { return teach_beside(); });
+  }
+  while (executor_->is_working()) {
+    if (ahead && !commands_.is_empty()) {
+      plan();
+    } else if (is_learning) {
+      learn([this] { return teach_slice(); });
+    } else if (ahead) {
+      std::this_thread::yield();  // a command may come yet
+    } else {
+      return;
+    }
+  }
+}
+
+void EngineCore::plan_ahead() {
+  is_planned_ = false;
+  if (!choose(true)) {
     return;
   }
-  count_step(*result);
-  learn_from_step(*result);
-  COPPICE_CHECK(result->results.size() == plan_.logits_rows.size(), "one result a logits row");
-  for (const StepRow& row : plan_.rows) {
-    commit(row, result->results.subspan(static_cast<std::size_t>(row.logits_begin),
-                                        static_cast<std::size_t>(row.logits_count)));
+  write_plan();
+  if (!next_.empty()) {
+    const auto begin = SteadyTime::now();
+    executor_->prepare(next_);
+    stats_.plan_ns += ns_since(begin);
+    is_planned_ = true;
+  }
+}
+
+// ERRORS: of the executor; the plan stays next_ and nothing was done.
+absl::Status EngineCore::submit_next() {
+  ++stats_.steps;
+  is_chosen_ = false;
+  is_planned_ = false;
+  absl::Status status = executor_->submit(next_);
+  if (status.ok()) {
+    std::swap(flying_, next_);
+    next_.clear();
+    is_flying_ = true;
+    submitted_ = SteadyTime::now();
+  }
+  return status;
+}
+
+// From now on the plan's sequences are as they will be when it was run, but for what is drawn: of that only the place
+// of one token is known, and not even that where drafts are verified.
+void EngineCore::take_for_done(StepPlan& plan) {
+  is_foreseeable_ = executor_->is_asynchronous() && plan.draft_parents.empty();
+  outcomes_.assign(plan.rows.size(), {});
+  for (std::size_t i = 0; i < plan.rows.size(); ++i) {
+    StepRow& row = plan.rows[i];
+    if (!sequences_.is_live(row.slot)) {  // it ended while this row was planned
+      row.slot = kNoSequence;
+      continue;
+    }
+    Sequence& sequence = sequences_[row.slot];
+    sequence.flight_row = static_cast<std::int32_t>(i);
+    sequence.computed = row.begin + row.linear_count();
+    sequence.scheduled = sequence.computed + row.draft_count;
+    sequence.planned_count = 0;
+    sequence.logits_count = 0;
+    outcomes_[i].draws = sequence.computed == sequence.token_count();
+    if (sequence.wants_scores()) {
+      sequence.scored += row.logits_count - (outcomes_[i].draws ? 1 + row.draft_count : 0);
+    }
+    const bool ends_prompt = row.begin < sequence.prompt_count && sequence.computed >= sequence.prompt_count;
+    if (ends_prompt && requests_[sequence.request].live_choices > 1) {
+      is_foreseeable_ = false;
+    }
+  }
+  for (std::size_t i = 0; is_foreseeable_ && i < plan.rows.size(); ++i) {
+    if (outcomes_[i].draws) {
+      await_token(sequences_[plan.rows[i].slot]);
+    }
+  }
+}
+
+// One token longer, unless the next one is the last, whatever it is.
+void EngineCore::await_token(Sequence& sequence) {
+  const SamplingParameters& sampling = requests_[sequence.request].request.sampling;
+  if (sequence.output_count() + 1 < sampling.max_tokens && sequence.token_count() + 1 < limits_.model_tokens_max) {
+    sequence.tokens.push_back(kNoToken);
+    sequence.awaits_token = true;
+  }
+}
+
+// Waits for the step that runs, starts the one that was planned meanwhile, and books the first.
+void EngineCore::finish_step() {
+  const absl::StatusOr<StepResult> result = executor_->collect();
+  stats_.in_flight_ns += ns_since(submitted_);
+  is_flying_ = false;
+  std::swap(landed_, flying_);
+  if (!executor_->is_asynchronous() && result.ok()) {
+    take_for_done(landed_);
+  }
+  for (const StepRow& row : landed_.rows) {
+    if (row.slot != kNoSequence) {
+      sequences_[row.slot].flight_row = -1;
+    }
+  }
+  if (!result.ok()) {
+    is_planned_ = false;
+    fail_rows(landed_, result.status());
+    return;
+  }
+  COPPICE_CHECK(result->results.size() == landed_.logits_rows.size(), "one result a logits row");
+  settle(*result);
+  absl::Status started;
+  if (is_planned_) {
+    started = start_planned();
+  }
+  book(*result);
+  if (is_flying_) {
+    take_for_done(flying_);
+  } else if (!started.ok()) {
+    fail_rows(next_, started);
+  }
+}
+
+// The step that was planned ahead, now that its tokens are there: with drafts if there are any worth it. None is
+// started when all of its sequences have ended. ERRORS: as submit_next().
+absl::Status EngineCore::start_planned() {
+  std::size_t for_nobody = 0;
+  for (std::size_t i = 0; i < landed_.rows.size(); ++i) {
+    if (outcomes_[i].reason != FinishReason::kNone && sequences_[landed_.rows[i].slot].in_step()) {
+      Scheduler::leave_out(sequences_[landed_.rows[i].slot]);
+      ++for_nobody;
+    }
+  }
+  if (for_nobody == next_.rows.size()) {
+    return absl::OkStatus();
+  }
+  if (propose_drafts()) {
+    write_plan();
+  } else {
+    builder_.fill_in(next_);
+  }
+  return submit_next();
+}
+
+// Every sequence learns its tokens, and whether it has ended.
+void EngineCore::settle(const StepResult& result) {
+  paths_.clear();
+  for (std::size_t i = 0; i < landed_.rows.size(); ++i) {
+    const StepRow& row = landed_.rows[i];
+    if (row.slot == kNoSequence || !outcomes_[i].draws) {
+      continue;
+    }
+    Sequence& sequence = sequences_[row.slot];
+    const auto draw_count = static_cast<std::size_t>(1 + row.draft_count);
+    if (requests_[sequence.request].request.sampling.max_tokens == 0) {
+      outcomes_[i].reason = FinishReason::kLength;  // only the prompt was asked about
+    } else {
+      settle_draws(sequence, row, outcomes_[i], results_of(row, result).last(draw_count));
+    }
+  }
+}
+
+// results: the draw after the last token, then one after each draft node.
+void EngineCore::settle_draws(Sequence& sequence, const StepRow& row, RowOutcome& outcome,
+                              std::span<const kernels::SamplingResult> results) {
+  if (sequence.awaits_token) {
+    sequence.tokens.pop_back();
+    sequence.awaits_token = false;
+  }
+  accept_draft(sequence.draft, results, path_);
+  const std::int32_t linear_end = row.begin + row.linear_count();
+  std::size_t accepted = 0;
+  for (;;) {
+    const std::size_t at = accepted == 0 ? 0 : 1 + static_cast<std::size_t>(path_[accepted - 1]);
+    const TokenId token = results[at].token;
+    sequence.tokens.push_back(token);
+    sampler_.observe(sequence.slot, token);
+    outcome.reason = finish_reason(sequence, token);
+    if (outcome.reason != FinishReason::kNone || accepted == path_.size()) {
+      break;
+    }
+    ++accepted;
+  }
+  const std::span<const std::int32_t> path = std::span<const std::int32_t>(path_).first(accepted);
+  outcome.path_begin = static_cast<std::int32_t>(paths_.size());
+  outcome.path_count = static_cast<std::int32_t>(accepted);
+  paths_.insert(paths_.end(), path.begin(), path.end());
+  stats_.generation_tokens += accepted + 1;
+  if (row.draft_count == 0) {
+    return;
+  }
+  append_path_moves(sequence.pages, limits_.page_size, linear_end, path, next_.moves);
+  sequence.computed = linear_end + outcome.path_count;
+  sequence.scheduled = sequence.computed;
+  stats_.draft_tokens += static_cast<std::uint64_t>(row.draft_count);
+  stats_.accepted_tokens += accepted;
+  sequence.usage.accepted_prediction_tokens += outcome.path_count;
+  sequence.usage.rejected_prediction_tokens += row.draft_count - outcome.path_count;
+  speculator_->verified(sequence.slot, sequence.draft, path);
+  sequence.draft.clear();
+}
+
+FinishReason EngineCore::finish_reason(const Sequence& sequence, TokenId token) const {
+  if (sampler_.is_end(sequence.slot, token)) {
+    return FinishReason::kStop;
+  }
+  const SamplingParameters& sampling = requests_[sequence.request].request.sampling;
+  if (sequence.output_count() >= sampling.max_tokens || sequence.token_count() >= limits_.model_tokens_max) {
+    return FinishReason::kLength;
+  }
+  return FinishReason::kNone;
+}
+
+void EngineCore::book(const StepResult& result) {
+  count_step(result);
+  learn_from_step(result);
+  for (std::size_t i = 0; i < landed_.rows.size(); ++i) {
+    if (landed_.rows[i].slot != kNoSequence) {
+      book_row(landed_.rows[i], outcomes_[i], results_of(landed_.rows[i], result));
+    }
   }
 }
 
@@ -81,97 +323,59 @@ void EngineCore::count_step(const StepResult& result) {
   stats_.device_ns += result.device_ns;
 }
 
-void EngineCore::fail_step(const std::string& error) {
-  for (const StepRow& row : plan_.rows) {
-    finish(sequences_[row.slot], FinishReason::kError, error);
-  }
-}
-
-void EngineCore::commit(const StepRow& row, std::span<const kernels::SamplingResult> results) {
+void EngineCore::book_row(const StepRow& row, const RowOutcome& outcome,
+                          std::span<const kernels::SamplingResult> results) {
   Sequence& sequence = sequences_[row.slot];
   leave_waiting_room(requests_[sequence.request]);
   const std::int32_t prompt_left = std::max(0, sequence.prompt_count - row.begin);
   stats_.prompt_tokens_computed += static_cast<std::uint64_t>(std::min(prompt_left, row.linear_count()));
-  sequence.computed = row.begin + row.linear_count();
-  const bool draws = sequence.computed == sequence.token_count();
-  const auto draw_count = static_cast<std::size_t>(draws ? 1 + row.draft_count : 0);
-  if (sequence.wants_scores()) {
-    commit_scores(sequence, results.first(results.size() - draw_count));
+  const auto draw_count = static_cast<std::size_t>(outcome.draws ? 1 + row.draft_count : 0);
+  if (results.size() > draw_count) {
+    report_scores(sequence, results.first(results.size() - draw_count));
   }
-  FinishReason reason = FinishReason::kNone;
-  if (draws) {
-    reason = commit_draws(sequence, row, results.last(draw_count));
+  if (outcome.draws && requests_[sequence.request].request.sampling.max_tokens > 0) {
+    report_tokens(sequence, outcome, results.last(draw_count));
   }
   scheduler_.advance(sequence);
   if (row.begin < sequence.prompt_count && sequence.computed >= sequence.prompt_count) {
     fork_siblings(sequence);
   }
-  if (reason != FinishReason::kNone) {
-    finish(sequence, reason, {});
+  if (outcome.reason != FinishReason::kNone) {
+    finish(sequence, outcome.reason, {});
   }
 }
 
-void EngineCore::commit_scores(Sequence& sequence, std::span<const kernels::SamplingResult> results) {
+void EngineCore::report_scores(Sequence& sequence, std::span<const kernels::SamplingResult> results) {
   RequestState& state = requests_[sequence.request];
   for (const kernels::SamplingResult& result : results) {
     state.prompt_info.push_back(to_token_info(result, true));
   }
-  sequence.scored += static_cast<std::int32_t>(results.size());
   if (!sequence.wants_scores()) {
     event_of(sequence).prompt = std::move(state.prompt_info);
   }
 }
 
-// results: the draw after the last token, then one after each draft node.
-FinishReason EngineCore::commit_draws(Sequence& sequence, const StepRow& row,
-                                      std::span<const kernels::SamplingResult> results) {
-  const SamplingParameters& sampling = requests_[sequence.request].request.sampling;
-  if (sampling.max_tokens == 0) {
-    return FinishReason::kLength;  // only the prompt was asked about
-  }
-  accept_draft(sequence.draft, results, path_);
+// results: as settle_draws() had them.
+void EngineCore::report_tokens(Sequence& sequence, const RowOutcome& outcome,
+                               std::span<const kernels::SamplingResult> results) {
+  const bool with_logprobs = requests_[sequence.request].request.sampling.top_logprobs >= 0;
   Event& event = event_of(sequence);
-  const std::int32_t linear_end = sequence.computed;
-  FinishReason reason = FinishReason::kNone;
-  std::size_t accepted = 0;
-  for (;;) {
-    const std::size_t at = accepted == 0 ? 0 : 1 + static_cast<std::size_t>(path_[accepted - 1]);
-    const TokenId token = results[at].token;
-    sequence.tokens.push_back(token);
-    sampler_.observe(sequence.slot, token);
-    event.tokens.push_back(to_token_info(results[at], sampling.top_logprobs >= 0));
-    reason = finish_reason(sequence, token);
-    if (reason != FinishReason::kNone || accepted == path_.size()) {
-      break;
-    }
-    ++accepted;
+  event.tokens.push_back(to_token_info(results[0], with_logprobs));
+  for (std::int32_t i = 0; i < outcome.path_count; ++i) {
+    const std::int32_t node = paths_[static_cast<std::size_t>(outcome.path_begin + i)];
+    event.tokens.push_back(to_token_info(results[static_cast<std::size_t>(1 + node)], with_logprobs));
   }
-  const std::span<const std::int32_t> path = std::span<const std::int32_t>(path_).first(accepted);
-  append_path_moves(sequence.pages, limits_.page_size, linear_end, path, plan_.moves);
-  const auto gained = static_cast<std::int32_t>(accepted);
-  sequence.computed = linear_end + gained;
-  stats_.generation_tokens += accepted + 1;
-  if (speculator_) {
-    stats_.draft_tokens += static_cast<std::uint64_t>(row.draft_count);
-    stats_.accepted_tokens += accepted;
-    sequence.usage.accepted_prediction_tokens += gained;
-    sequence.usage.rejected_prediction_tokens += row.draft_count - gained;
-    if (row.draft_count > 0) {
-      speculator_->verified(sequence.slot, sequence.draft, path);
-    }
-  }
-  return reason;
 }
 
-FinishReason EngineCore::finish_reason(const Sequence& sequence, TokenId token) const {
-  if (sampler_.is_end(sequence.slot, token)) {
-    return FinishReason::kStop;
+// Ends every sequence of a plan that could not be run, or was lost.
+void EngineCore::fail_rows(StepPlan& plan, const absl::Status& status) {
+  const std::string error = "the step failed: " + std::string(status.message());
+  for (const StepRow& row : plan.rows) {
+    if (sequences_.is_live(row.slot)) {
+      finish(sequences_[row.slot], FinishReason::kError, error);
+    }
   }
-  const SamplingParameters& sampling = requests_[sequence.request].request.sampling;
-  if (sequence.output_count() >= sampling.max_tokens || sequence.token_count() >= limits_.model_tokens_max) {
-    return FinishReason::kLength;
-  }
-  return FinishReason::kNone;
+  plan.clear_rows();
 }
 
 }  // namespace coppice::engine

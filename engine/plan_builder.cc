@@ -9,6 +9,8 @@ namespace coppice::engine {
 
 void PlanBuilder::build(std::span<const SharingOrder::Entry> order, StepPlan& plan) {
   sampler_.begin_step();
+  plan.number = ++built_;
+  late_.clear();
   std::int32_t shared = 0;  // with the last row of the plan: the least over the entries between
   for (const SharingOrder::Entry& entry : order) {
     shared = std::min(shared, entry.shared_pages);
@@ -41,12 +43,26 @@ void PlanBuilder::add_row(const Sequence& sequence, std::int32_t shared_pages, S
     plan.tokens.push_back(sequence.tokens[static_cast<std::size_t>(row.begin + i)]);
     plan.positions.push_back(row.begin + i);
   }
+  if (sequence.awaits_token && sequence.draws()) {
+    late_.push_back({row.slot, row.token_begin + sequence.planned_count - 1, row.logits_begin + row.logits_count - 1});
+  }
   add_draft(sequence, row, plan);
   for (std::int32_t i = row.token_count - row.logits_count; i < row.token_count; ++i) {
     plan.logits_rows.push_back(row.token_begin + i);
   }
   add_sampling(sequence, row, plan);
   plan.rows.push_back(row);
+}
+
+void PlanBuilder::fill_in(StepPlan& plan) {
+  for (const LateRow& late : late_) {
+    const Sequence& sequence = sequences_[late.slot];
+    plan.tokens[static_cast<std::size_t>(late.token_row)] = sequence.tokens.back();
+    if (sampler_.counts_tokens(late.slot)) {
+      plan.sampling[static_cast<std::size_t>(late.sampling_row)] =
+          sampler_.draw_row(late.slot, sequence.token_count(), sequence.output_count(), {});
+    }
+  }
 }
 
 void PlanBuilder::add_draft(const Sequence& sequence, StepRow& row, StepPlan& plan) {

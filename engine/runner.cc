@@ -36,17 +36,18 @@ class Runner final : public StepExecutor {
 
   bool is_asynchronous() const override { return backend_.is_asynchronous(); }
   bool is_working() const override { return backend_.is_working(); }
+  void prepare(const StepPlan& plan) override { attention_of(plan); }
 
   absl::Status submit(const StepPlan& plan) override {
     const auto begin = SteadyTime::now();
-    step_ = &plan;
+    sampling_ = plan.sampling;
     if (!plan.moves.empty()) {
       backend_.move_slots(*cache_, plan.moves);
     }
     for (const PageCopy& copy : plan.copies) {
       backend_.copy_page(*cache_, copy.from, copy.to);
     }
-    const kernels::AttentionPlan& attention = plan_attention(plan);
+    const kernels::AttentionPlan& attention = attention_of(plan);
     const auto planned = SteadyTime::now();
     const std::uint64_t attention_ns = backend_.operation_times().attention_ns;
     const models::StepInputs inputs = backend_.load_step(
@@ -55,6 +56,7 @@ class Runner final : public StepExecutor {
         attention, model_.attention_parameters());
     backend_.run_step(program_, inputs, [&] { model_.forward(inputs, attention, *cache_); });
     backend_.enqueue_sample(model_.logits(static_cast<std::int64_t>(plan.sampling.size())), plan.sampling);
+    is_submitted_ = true;
     result_ = StepResult{};
     result_.keys_attended = attention.keys_attended;
     result_.keys_read = attention.keys_read;
@@ -67,12 +69,12 @@ class Runner final : public StepExecutor {
   }
 
   absl::StatusOr<StepResult> collect() override {
-    COPPICE_CHECK(step_ != nullptr, "collect() follows submit()");
+    COPPICE_CHECK(is_submitted_, "collect() follows submit()");
+    is_submitted_ = false;
     const auto begin = SteadyTime::now();
     const std::span<kernels::SamplingResult> results =
-        std::span<kernels::SamplingResult>(results_).first(step_->sampling.size());
-    backend_.finish_sample(step_->sampling, results);
-    step_ = nullptr;
+        std::span<kernels::SamplingResult>(results_).first(sampling_.size());
+    backend_.finish_sample(sampling_, results);
     result_.results = results;
     result_.device_ns = backend_.device_ns();
     if (result_.device_ns > 0) {
@@ -83,9 +85,14 @@ class Runner final : public StepExecutor {
   }
 
  private:
-  const kernels::AttentionPlan& plan_attention(const StepPlan& plan) {
-    list_plan_sequences(plan, sequences_);
-    return planner_.plan(sequences_, options_);
+  // Planned unless prepare() did.
+  const kernels::AttentionPlan& attention_of(const StepPlan& plan) {
+    if (attention_ == nullptr || plan.number == 0 || plan.number != planned_number_) {
+      list_plan_sequences(plan, sequences_);
+      attention_ = &planner_.plan(sequences_, options_);
+      planned_number_ = plan.number;
+    }
+    return *attention_;
   }
 
   models::Transformer& model_;
@@ -95,8 +102,11 @@ class Runner final : public StepExecutor {
   kernels::PlanOptions options_;
   kernels::AttentionPlanner planner_;
   std::vector<kernels::PlanSequence> sequences_;
-  std::vector<kernels::SamplingResult> results_;  // [step_logits_max]
-  const StepPlan* step_ = nullptr;                // between submit() and collect()
+  std::vector<kernels::SamplingResult> results_;       // [step_logits_max]
+  const kernels::AttentionPlan* attention_ = nullptr;  // the planner's last
+  std::uint64_t planned_number_ = 0;                   // of the StepPlan that it is for
+  std::span<const kernels::SamplingRow> sampling_;     // of the step that was submitted
+  bool is_submitted_ = false;
   StepResult result_;
 };
 

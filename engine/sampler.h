@@ -43,6 +43,8 @@ class Sampler {
   // drafted tokens that would be accepted by then. Valid until begin_step() or observe().
   kernels::SamplingRow draw_row(SequenceSlot slot, std::int32_t position, std::int32_t output_index,
                                 std::span<const TokenId> path);
+  // Whether rows of the sequence depend on tokens before theirs.
+  bool counts_tokens(SequenceSlot slot) const { return states_[static_cast<std::size_t>(slot)].penalized; }
   // The row that reports the logprob of prompt token `token`.
   kernels::SamplingRow score_row(SequenceSlot slot, TokenId token) const;
 

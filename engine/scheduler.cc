@@ -74,14 +74,12 @@ void Scheduler::drop_pages(Sequence& sequence) {
   sequence.pages.truncate(0);
   sequence.lock.release();
   sequence.computed = 0;
-  sequence.scheduled = 0;
-  sequence.planned_count = 0;
-  sequence.logits_count = 0;
-  sequence.draft.clear();
+  leave_out(sequence);
 }
 
 void Scheduler::preempt(Sequence& sequence, EngineStats& stats) {
   COPPICE_CHECK(!sequence.in_step(), "a sequence of this step keeps its pages");
+  COPPICE_CHECK(sequence.flight_row < 0, "nobody is set back while a step runs");
   leave_running(sequence);
   drop_pages(sequence);
   enqueue(sequence);
@@ -111,8 +109,13 @@ void Scheduler::fork(const Sequence& parent, Sequence& child) {
   enqueue(child);
 }
 
-void Scheduler::select(std::vector<PageCopy>& copies, EngineStats& stats) {
-  ++step_;
+bool Scheduler::select(Choosing choosing, std::vector<PageCopy>& copies, EngineStats& stats) {
+  step_ += choosing.again ? 0 : 1;
+  ahead_ = choosing.ahead;
+  stalled_ = false;
+  for (const Key& key : running_) {
+    leave_out(sequences_[key.slot]);
+  }
   unfit_.clear();
   rows_left_ = limits_.step_tokens_max;
   logits_left_ = limits_.step_logits_max;
@@ -122,6 +125,19 @@ void Scheduler::select(std::vector<PageCopy>& copies, EngineStats& stats) {
   select_prompts(copies, stats);
   admit_waiting(copies, stats);
   top_up_prompts(copies, stats);
+  return !stalled_;
+}
+
+void Scheduler::leave_out(Sequence& sequence) {
+  sequence.scheduled = sequence.computed;
+  sequence.planned_count = 0;
+  sequence.logits_count = 0;
+  sequence.draft.clear();
+}
+
+bool Scheduler::may_preempt() {
+  stalled_ = stalled_ || ahead_;
+  return !ahead_;
 }
 
 void Scheduler::select_decoding(std::vector<PageCopy>& copies, EngineStats& stats) {
@@ -191,9 +207,7 @@ void Scheduler::top_up_prompts(std::vector<PageCopy>& copies, EngineStats& stats
     if (sequence.state == SequenceState::kRunning && sequence.pending() > std::max(1, sequence.planned_count)) {
       rows_left_ += sequence.planned_count;
       logits_left_ += sequence.logits_count;
-      sequence.scheduled = sequence.computed;
-      sequence.planned_count = 0;
-      sequence.logits_count = 0;
+      leave_out(sequence);
       plan_rows(sequence, rows_left_, copies, stats);
     }
   }
@@ -270,6 +284,9 @@ Scheduler::Room Scheduler::make_room(std::int32_t pages, const Sequence& claiman
     if (tree_.evict(pages - pool_.free_pages()) > 0) {
       continue;
     }
+    if (!may_preempt()) {
+      return Room::kLater;
+    }
     Sequence* victim = nullptr;
     bool others = false;
     bool behind_in_step = false;
@@ -323,15 +340,12 @@ void Scheduler::take_draft(Sequence& sequence) {
 }
 
 void Scheduler::advance(Sequence& sequence) {
-  sequence.scheduled = sequence.computed;
-  sequence.planned_count = 0;
-  sequence.logits_count = 0;
-  sequence.draft.clear();
   tenants_.charge(sequence.tenant,
                   kOutputCost * static_cast<std::uint64_t>(sequence.output_count() - sequence.charged));
   sequence.charged = sequence.output_count();
-  if (pool_.pages_for(sequence.token_count()) < sequence.pages.size()) {  // rejected drafts had more
-    sequence.pages.truncate(pool_.pages_for(sequence.token_count()));
+  const std::int32_t needed = pool_.pages_for(std::max(sequence.token_count(), sequence.scheduled));
+  if (needed < sequence.pages.size()) {  // rejected drafts had more
+    sequence.pages.truncate(needed);
     sequence.pages_identity = ++identities_;
   }
   const std::int32_t whole = sequence.computed - sequence.computed % pool_.page_size();

@@ -1,9 +1,10 @@
 // Scheduler: which sequences run in the next step and with how many tokens, and which pages they hold. It knows nothing
 // of tokens' meaning, sampling or events.
 //
-// One step: select() gives every chosen sequence its planned_count and pages; offer_draft() may add drafts from what
-// budget is left; after the step advance() books what was computed. Order of service is Rank. Decoding sequences come
-// first in every step, so a long prompt never delays them; prompts share what rows are left; waiting sequences are
+// One step: select() gives every chosen sequence its planned_count and pages; take_draft() may add drafts from what
+// budget is left; after the step advance() books what was computed. The next step may be chosen while one runs, between
+// the two: sequences' counters then say what they will be when it is over. Order of service is Rank. Decoding sequences
+// come first in every step, so a long prompt never delays them; prompts share what rows are left; waiting sequences are
 // admitted while rows, places and pages last, from the tenant that was served least. When pages run out: cached pages
 // go first, then the sequence last in rank gives up its pages and waits (its tokens stay, its KV is recomputed).
 #pragma once
@@ -51,17 +52,26 @@ class Scheduler {
   // Forgets the sequence and gives up its pages and lock.
   void remove(Sequence& sequence);
 
+  // When a step is chosen.
+  struct Choosing {
+    bool again = false;  // for the step that was chosen last and did not run: that choice is forgotten
+    bool ahead = false;  // while the step before still runs, so who ends with it is not known
+  };
   // Chooses the next step: sets planned_count, logits_count and scheduled of the chosen. Appends page copies that the
-  // step must do first. Sequences whose pages could never be found land in unfit().
-  void select(std::vector<PageCopy>& copies, EngineStats& stats);
+  // step must do first, be it chosen again or not. Sequences whose pages could never be found land in unfit(). False,
+  // only with `ahead`: somebody has to be set back or to fail, which is not done while others may be about to end, so
+  // the step must be chosen again.
+  bool select(Choosing choosing, std::vector<PageCopy>& copies, EngineStats& stats);
+  // Takes the sequence out of the step that was chosen.
+  static void leave_out(Sequence& sequence);
   // How many draft nodes the step may carry in all: free rows and logits.
   std::int32_t drafts_max() const { return std::min(rows_left_, logits_left_); }
   // How many draft nodes `sequence` may carry in this step: free rows, logits and pages.
   std::int32_t draft_room(const Sequence& sequence) const;
   // Makes the pages of sequence.draft part of its table and its nodes part of the step.
   void take_draft(Sequence& sequence);
-  // After the step: what of the sequence is computed is set; gives up pages beyond its tokens and shows whole computed
-  // pages to the prefix cache.
+  // After the step: `computed` of the sequence is set, its choice is that of the coming step or none; gives up pages
+  // beyond its tokens and that choice, and shows whole computed pages to the prefix cache.
   void advance(Sequence& sequence);
 
   // Why a prompt of so many tokens cannot be pinned (Request::pin), or "". Pins leave room for any request that fits
@@ -92,7 +102,7 @@ class Scheduler {
   };
   enum class Room : std::uint8_t {
     kMade,   // the pages are free
-    kLater,  // sequences of this step hold them: next step
+    kLater,  // sequences of this step hold them, or those who end with the step before may: next step
     kYield,  // sequences before it in rank hold them
     kNever,  // nobody else holds any
   };
@@ -109,6 +119,8 @@ class Scheduler {
   void leave_running(Sequence& sequence);
   void leave_waiting(Sequence& sequence);
   void page_replaced(Sequence& sequence);
+  // May anybody be set back or fail now? Where not, it is remembered that it was wanted.
+  bool may_preempt();
   void make_way(EngineStats& stats);
   void make_way_for_tenants(EngineStats& stats);
   Sequence* last_of_others(const Sequence& claimant);
@@ -162,6 +174,8 @@ class Scheduler {
   std::uint64_t identities_ = 0;       // page tables told apart so far
   std::uint64_t admissions_ = 0;
   std::uint64_t step_ = 0;
+  bool ahead_ = false;    // of the last select()
+  bool stalled_ = false;  // it came to where it had to set somebody back
   std::int32_t rows_left_ = 0;
   std::int32_t logits_left_ = 0;
 };

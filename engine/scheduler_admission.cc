@@ -30,7 +30,7 @@ void Scheduler::make_way(EngineStats& stats) {
     }
     const Sequence& sequence = sequences_[first->slot];
     const std::int32_t need = missing_pages(sequence, sequence.pending());
-    if (running() < limits_.running_max && available_pages() >= need + running()) {
+    if ((running() < limits_.running_max && available_pages() >= need + running()) || !may_preempt()) {
       return;
     }
     preempt(sequences_[last.slot], stats);
@@ -52,6 +52,9 @@ void Scheduler::make_way_for_tenants(EngineStats& stats) {
     const Key* head = entry.waiting.empty() ? nullptr : first_of_line(tenant, entry.waiting.begin()->rank.priority);
     if (head == nullptr || !out_of_patience(sequences_[head->slot]) || !could_have_room(sequences_[head->slot])) {
       continue;
+    }
+    if (!may_preempt()) {
+      return;
     }
     Sequence& sequence = sequences_[head->slot];
     bool admitted = false;
@@ -328,11 +331,11 @@ bool Scheduler::waits_for_leader(const Sequence& sequence) const {
   }
   const Sequence& leader = sequences_[sequence.leader];
   return leader.rank == sequence.leader_rank && leader.state == SequenceState::kRunning &&
-         leader.computed < sequence.leader_tokens;
+         leader.cached() < sequence.leader_tokens;
 }
 
-// In-flight dedupe: a running sequence of the same tenant and no worse priority that is about to compute at least one
-// more page of this one's prefix than the cache has. Remembers the one with most in common.
+// In-flight dedupe: a running sequence of the same tenant and no worse priority that is about to show the cache at
+// least one more page of this one's prefix than it has. Remembers the one with most in common.
 bool Scheduler::find_leader(Sequence& sequence) const {
   if (!prefix_cache_ || sequence.wants_scores()) {
     return false;
@@ -354,7 +357,7 @@ bool Scheduler::find_leader(Sequence& sequence) const {
       continue;
     }
     const std::int32_t common = common_pages_tokens(wanted, other.tokens, page_size);
-    if (common > best && other.computed < common) {
+    if (common > best && other.cached() < common) {
       best = common;
       sequence.leader = key.slot;
       sequence.leader_rank = other.rank;

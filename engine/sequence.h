@@ -59,7 +59,7 @@ struct Sequence {
   Rank rank;
   std::uint64_t seed = 0;
 
-  std::vector<TokenId> tokens;  // prompt, then output
+  std::vector<TokenId> tokens;  // prompt, then output; the last is kNoToken while `awaits_token`
   std::int32_t prompt_count = 0;
   std::int32_t computed = 0;   // leading tokens whose KV is in `pages`
   std::int32_t scheduled = 0;  // computed once the step in flight is back
@@ -68,7 +68,11 @@ struct Sequence {
   std::uint64_t pages_identity = 0;  // of the table but for appended pages: changes when an entry goes or is replaced
   RadixLock lock;
 
-  // This step's choice; all zero when not in the step.
+  // In the step that runs, once that is taken for done; else -1 and false.
+  std::int32_t flight_row = -1;  // row of its plan
+  bool awaits_token = false;     // the last of `tokens` is being drawn
+
+  // The coming step's choice; all zero when not in the step.
   std::int32_t planned_count = 0;  // linear rows
   std::int32_t logits_count = 0;   // without drafts
   DraftTree draft;
@@ -80,8 +84,8 @@ struct Sequence {
   Rank leader_rank;  // the slot may have a new tenant by now
   std::int32_t leader_tokens = 0;
 
-  std::uint64_t event_step = 0;   // the step that event_place belongs to
-  EventPlace event_place;         // of that step's event in the outbox
+  std::uint64_t event_news = 0;  // the outbox's content that event_place belongs to
+  EventPlace event_place;
   bool admitted = false;          // has run before: counted, and its prefix look-up reported
   std::int32_t tenant = -1;       // its number in Tenants while it waits or runs
   std::int32_t charged = 0;       // output tokens charged to the tenant so far
@@ -94,6 +98,7 @@ struct Sequence {
 
   std::int32_t cached() const { return lock.token_count(); }
   std::int32_t token_count() const { return static_cast<std::int32_t>(tokens.size()); }
+  std::int32_t known_count() const { return token_count() - (awaits_token ? 1 : 0); }
   std::int32_t output_count() const { return token_count() - prompt_count; }
   std::int32_t pending() const { return token_count() - computed; }
   bool wants_scores() const { return scored >= 0 && scored < prompt_count - 1; }

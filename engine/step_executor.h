@@ -1,6 +1,6 @@
 // StepExecutor: the seam between what runs and how. The engine plans; an executor runs the plan on the model: the real
 // one is the Runner, the test's one a truth oracle. submit() and collect() are apart so that a device may work between
-// them.
+// them; prepare() is what can be done for the next step meanwhile, before its tokens are known.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace coppice::engine {
 
-// What a step brought back. The results are valid until the next submit().
+// What a step brought back. The results are valid until the next collect().
 struct StepResult {
   std::span<const kernels::SamplingResult> results;  // one a logits row
   std::int64_t keys_attended = 0;                    // AttentionPlan's counts
@@ -37,7 +37,11 @@ class StepExecutor {
   virtual bool is_asynchronous() const { return false; }
   // Between submit() and collect(): the device has not finished yet. Where that cannot be told: false.
   virtual bool is_working() const { return false; }
-  // Starts the step. The plan and what its spans name stay as they are until collect().
+  // Between submit() and collect(), where submit() only starts a step: what of the next submit() can be done already.
+  // The plan's tokens and sampling may still change; where anything else does, the plan has another number.
+  virtual void prepare(const StepPlan& /*plan*/) {}
+  // Starts the step. What the plan's arrays hold stays where and as it is until collect(), and so does what spans in
+  // them name, but where submit() only starts the step only until submit() returns. (The plan itself may be moved.)
   // ERRORS: any; nothing was done then, not even the plan's moves.
   virtual absl::Status submit(const StepPlan& plan) = 0;
   // Waits for the step. ERRORS: any; moves were done, the KV and results of the plan's rows are not to be used.

@@ -36,7 +36,7 @@ struct StepRow {
   std::int32_t logits_begin = 0;   // first entry of logits_rows and sampling
   std::int32_t parents_begin = 0;  // first entry of draft_parents
   std::int32_t shared_pages = 0;   // leading pages in common with the row before; -1 = not known
-  std::span<const PageId> pages;   // page table; covers begin + token_count positions; valid until collect()
+  std::span<const PageId> pages;   // page table; covers begin + token_count positions; valid as long as the plan
   std::uint64_t identity = 0;      // rows of two steps with the same one: the same table but for appended pages
 
   std::int32_t linear_count() const { return token_count - draft_count; }
@@ -47,9 +47,10 @@ struct PageCopy {
   PageId to = kNoPage;
 };
 
-// Owner: the engine, which keeps its arrays between steps; read by the executor from submit() to collect(). A value.
+// Owner: the engine, which keeps its arrays between steps; read by the executor (step_executor.h says when). A value.
 // Rows stand in depth-first order of shared page prefixes: sequences that share pages are neighbours.
 struct StepPlan {
+  std::uint64_t number = 0;              // not 0: of two plans with the same one only `tokens` and `sampling` differ
   std::vector<kernels::SlotMove> moves;  // first of all, in order: accepted draft paths to consecutive slots
   std::vector<PageCopy> copies;          // then these: a page about to be written that others hold too
   std::vector<StepRow> rows;
@@ -62,9 +63,8 @@ struct StepPlan {
 
   std::int32_t token_count() const { return static_cast<std::int32_t>(tokens.size()); }
   bool empty() const { return rows.empty(); }
-  // Keeps moves: they are owed to the next step that is submitted.
+  // Keeps moves and copies: they are owed to the next step that is submitted.
   void clear_rows() {
-    copies.clear();
     rows.clear();
     tokens.clear();
     positions.clear();
@@ -72,6 +72,11 @@ struct StepPlan {
     draft_parents.clear();
     logits_rows.clear();
     sampling.clear();
+  }
+  void clear() {
+    moves.clear();
+    copies.clear();
+    clear_rows();
   }
 };
 

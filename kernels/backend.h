@@ -189,7 +189,8 @@ class Backend {
   // out[i, :] = in[rows[i], :]. Both f32. rows: device memory.
   void gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out);
   // Sampling in two halves, between which a device works: one row of `rows` per row of logits (f32 [logits_rows,
-  // vocab]; may be overwritten). What the rows' spans name stays as it is until finish_sample(). Ends the step.
+  // vocab]; may be overwritten). The rows stay as they are until finish_sample(), and so does what their spans name,
+  // but on an asynchronous device only until this returns. Ends the step.
   void enqueue_sample(const Matrix& logits, std::span<const SamplingRow> rows);
   // Waits for the step. REQUIRES: `rows` are those of the last enqueue_sample(), results.size() == rows.size().
   void finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results);

@@ -31,11 +31,12 @@ TokenId draw_token(std::uint64_t stream, std::uint64_t count, std::int32_t vocab
 }
 
 struct StepTimes {
-  std::vector<double> between_us;
+  std::vector<double> idle_us;
   double attention_plan_us = 0;
+  std::int64_t prepared = 0;  // of them were planned ahead
 };
 
-// Plans attention as the runner does, and draws random tokens.
+// Plans attention as the runner does, ahead where the engine does, and draws random tokens.
 class IdleExecutor final : public engine::StepExecutor {
  public:
   IdleExecutor(const models::ModelConfig& config, const HostBenchOptions& options, bool sharing, std::int32_t page_size,
@@ -52,48 +53,62 @@ class IdleExecutor final : public engine::StepExecutor {
   bool is_asynchronous() const override { return true; }
   bool is_working() const override { return microseconds(Clock::now() - submitted_) < step_us_; }
 
+  void prepare(const engine::StepPlan& plan) override {
+    plan_attention(plan);
+    prepared_ = plan.number;
+  }
+
   absl::Status submit(const engine::StepPlan& plan) override {
     const Clock::time_point begin = Clock::now();
-    engine::list_plan_sequences(plan, sequences_);
-    static_cast<void>(planner_.plan(sequences_, plan_options_));
-    drawn_ = plan.sampling.size();
+    const bool is_prepared = plan.number == prepared_;
+    if (!is_prepared) {
+      plan_attention(plan);
+    }
+    const Clock::time_point ended =
+        submitted_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::micro>(step_us_));
     submitted_ = Clock::now();
     const bool decodes = std::ranges::all_of(
         plan.rows, [](const engine::StepRow& row) { return row.logits_count > 0 && row.linear_count() == 1; });
     if (decodes && before_decoded_) {
-      times_.between_us.push_back(microseconds(submitted_ - collected_));
+      times_.idle_us.push_back(microseconds(submitted_ - ended));
       times_.attention_plan_us += microseconds(submitted_ - begin);
+      times_.prepared += is_prepared ? 1 : 0;
     }
     before_decoded_ = decodes;
+    drawn_.assign(plan.sampling.size(), {});  // the device's work, so in its time
+    for (kernels::SamplingResult& result : drawn_) {
+      result.token = draw_token(2, ++draws_, vocab_);
+    }
     return absl::OkStatus();
   }
 
   absl::StatusOr<engine::StepResult> collect() override {
-    results_.assign(drawn_, {});
-    for (kernels::SamplingResult& result : results_) {
-      result.token = draw_token(2, ++draws_, vocab_);
-    }
     while (is_working()) {
     }
+    results_.swap(drawn_);
     engine::StepResult result;
     result.results = results_;
     result.device_ns = static_cast<std::uint64_t>(step_us_ * 1e3);
-    collected_ = Clock::now();
     return result;
   }
 
  private:
+  void plan_attention(const engine::StepPlan& plan) {
+    engine::list_plan_sequences(plan, sequences_);
+    static_cast<void>(planner_.plan(sequences_, plan_options_));
+  }
+
   const std::int32_t vocab_;
   const double step_us_;
   StepTimes& times_;
   kernels::PlanOptions plan_options_;
   kernels::AttentionPlanner planner_;
   std::vector<kernels::PlanSequence> sequences_;
-  std::vector<kernels::SamplingResult> results_;
-  std::size_t drawn_ = 0;
+  std::vector<kernels::SamplingResult> drawn_;    // of the step that was submitted
+  std::vector<kernels::SamplingResult> results_;  // of the step that was collected
+  std::uint64_t prepared_ = 0;                    // the plan of that number
   std::uint64_t draws_ = 0;
   Clock::time_point submitted_;
-  Clock::time_point collected_;
   bool before_decoded_ = false;
 };
 
@@ -146,18 +161,19 @@ absl::StatusOr<HostBenchResult> run_host_bench(const HostBenchOptions& options, 
       }
     }
   }
-  if (times.between_us.empty()) {
+  if (times.idle_us.empty()) {
     return absl::InvalidArgumentError("--output: too few tokens for two steps that only decode");
   }
   const engine::EngineStats stats = engine->stats();
   HostBenchResult result;
-  result.steps = static_cast<std::int64_t>(times.between_us.size());
+  result.steps = static_cast<std::int64_t>(times.idle_us.size());
   const auto steps = static_cast<double>(result.steps);
-  std::ranges::sort(times.between_us);
-  result.between_p50 = times.between_us[times.between_us.size() / 2];
-  result.between_p99 = times.between_us[times.between_us.size() * 99 / 100];
-  result.between_mean = std::accumulate(times.between_us.begin(), times.between_us.end(), 0.0) / steps;
+  std::ranges::sort(times.idle_us);
+  result.idle_p50 = times.idle_us[times.idle_us.size() / 2];
+  result.idle_p99 = times.idle_us[times.idle_us.size() * 99 / 100];
+  result.idle_mean = std::accumulate(times.idle_us.begin(), times.idle_us.end(), 0.0) / steps;
   result.attention_plan_mean = times.attention_plan_us / steps;
+  result.planned_ahead = static_cast<double>(times.prepared) / steps;
   result.speculation_mean = static_cast<double>(stats.speculation_ns) * 1e-3 / steps;
   result.draft_tokens_mean = static_cast<double>(stats.draft_tokens) / steps;
   return result;

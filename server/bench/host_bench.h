@@ -1,6 +1,6 @@
 // `coppice bench host`: what the engine's thread does between two steps of a device, measured without one: steps
-// compute nothing and draw random tokens, so that all that is left is taking in results, choosing, planning. A device
-// stands idle that long, unless its own part of the work (copies, launches) makes it longer.
+// compute nothing and draw random tokens, so that all that is left is taking in results, choosing, planning. What of it
+// is not done while a step pretends to run leaves a device idle, and its own part (copies, launches) comes on top.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +23,11 @@ struct HostBenchOptions {
 // Over the steps that only decode, microseconds.
 struct HostBenchResult {
   std::int64_t steps = 0;
-  double between_p50 = 0;  // from the results of one step to the next one's start
-  double between_p99 = 0;
-  double between_mean = 0;
-  double attention_plan_mean = 0;  // of that: the plan of attention
+  double idle_p50 = 0;  // of the device: from the end of one step to the next one's start
+  double idle_p99 = 0;
+  double idle_mean = 0;
+  double planned_ahead = 0;        // share of the steps that were planned while the one before ran
+  double attention_plan_mean = 0;  // the plan of attention, where it was not made ahead
   double speculation_mean = 0;     // learning and proposing, before and beside steps
   double draft_tokens_mean = 0;    // that a step carried
 };

@@ -55,9 +55,10 @@ absl::Status bench_host(HostBenchArguments& arguments, CommandOptions& flags) {
                 {"speculation", arguments.speculation.mode},
                 {"step_us", arguments.bench.step_us},
                 {"steps", result.steps},
-                {"between_us_p50", result.between_p50},
-                {"between_us_p99", result.between_p99},
-                {"between_us_mean", result.between_mean},
+                {"idle_us_p50", result.idle_p50},
+                {"idle_us_p99", result.idle_p99},
+                {"idle_us_mean", result.idle_mean},
+                {"planned_ahead", result.planned_ahead},
                 {"attention_plan_us_mean", result.attention_plan_mean},
                 {"speculation_us_mean", result.speculation_mean},
                 {"draft_tokens_mean", result.draft_tokens_mean}},
@@ -68,7 +69,7 @@ absl::Status bench_host(HostBenchArguments& arguments, CommandOptions& flags) {
 }  // namespace
 
 void add_bench_host_command(CLI::App& bench, Run& run) {
-  CLI::App* command = bench.add_subcommand("host", "what the engine does between two steps of a device");
+  CLI::App* command = bench.add_subcommand("host", "how long the engine leaves a device idle between two steps");
   auto arguments = std::make_shared<HostBenchArguments>();
   command->add_flag("--json", arguments->json, "one JSON object");
   auto flags = std::make_shared<CommandOptions>(*command, host_table(*arguments), /*with_config=*/false);

@@ -11,6 +11,7 @@ World busy_world(std::uint64_t seed) {
   World world;
   world.seed = seed;
   world.limits = small_limits();
+  world.asynchronous = seed % 2 == 0;
   return world;
 }
 
@@ -59,6 +60,31 @@ TEST_CASE("clients that leave, deadlines, priorities and failures hurt nobody el
     const Tally tally = simulation.run();
     CHECK(tally.completed > 0);
     CHECK(tally.cut_short > 0);
+  }
+}
+
+TEST_CASE("what is planned while a step runs changes no answer, whatever happens meanwhile", "[sim][ahead]") {
+  for (std::uint64_t seed = 71; seed < 83; ++seed) {
+    World world = busy_world(seed);
+    world.asynchronous = true;
+    world.works_for = static_cast<std::int32_t>(seed % 4);
+    world.cancels_in = 8;
+    world.deadlines_in = 8;
+    world.priorities = seed % 3 == 0 ? 3 : 1;
+    world.drafts = seed % 2 == 0;
+    world.drafts_in = 20;
+    world.submit_fails_in = seed % 5 == 0 ? 60 : 0;
+    world.collect_fails_in = seed % 5 == 1 ? 60 : 0;
+    world.prefix_cache = seed % 7 != 0;
+    world.limits.pages = seed % 2 == 0 ? 40 : 150;
+    world.shares_in = seed % 3 == 1 ? 0 : 2;
+    Simulation simulation(world);
+    const Tally tally = simulation.run();
+    CHECK(tally.completed > 0);
+    CHECK(tally.cut_short > 0);
+    INFO("seed " << seed << " steps " << tally.steps << " ahead " << simulation.executor().submitted_as_prepared());
+    CHECK(simulation.executor().submitted_as_prepared() > tally.steps / 8);
+    CHECK(simulation.executor().prepared() >= simulation.executor().submitted_as_prepared());
   }
 }
 

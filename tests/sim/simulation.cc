@@ -51,11 +51,15 @@ Simulation::Simulation(const World& world) : world_(world) {
   fake.submit_fails_in = world.submit_fails_in;
   fake.collect_fails_in = world.collect_fails_in;
   fake.seed = world.seed;
-  fake.asynchronous = world.seed % 2 == 0;
+  fake.asynchronous = world.asynchronous;
+  fake.works_for = world.works_for;
+  fake.meanwhile = [this] { meanwhile(); };
   engine::EngineParts parts;
-  parts.executor = std::make_unique<FakeExecutor>(model_, fake);
+  auto executor = std::make_unique<FakeExecutor>(model_, fake);
+  executor_ = executor.get();
+  parts.executor = std::move(executor);
   if (world.drafts) {
-    parts.speculator = std::make_unique<ScriptedSpeculator>(world.seed, model_.vocab);
+    parts.speculator = std::make_unique<ScriptedSpeculator>(world.seed, model_.vocab, world.drafts_in);
   }
   parts.clock = std::make_unique<ManualClock>(&now_);
   parts.check_integrity = true;
@@ -160,6 +164,16 @@ void Simulation::disturb() {
     client->second.cancelled = true;
     const auto choice = static_cast<std::int32_t>(random(5)) - 1;
     engine_->cancel(client->first, choice);
+  }
+}
+
+// While a step runs: the world does not wait for it.
+void Simulation::meanwhile() {
+  if (random(8) == 0) {
+    arrive();
+  }
+  if (random(8) == 0) {
+    disturb();
   }
 }
 

@@ -31,7 +31,10 @@ struct World {
   std::uint32_t submit_fails_in = 0;
   std::uint32_t collect_fails_in = 0;
   bool drafts = false;
+  std::uint32_t drafts_in = 1;  // with drafts: a sequence proposes one time in so many
   bool prefix_cache = true;
+  bool asynchronous = false;   // steps run behind the engine's back, so that it plans ahead
+  std::int32_t works_for = 0;  // how often in such a step the engine looks and finds it running; the world goes on then
   engine::Limits limits;
 };
 
@@ -69,6 +72,7 @@ class Simulation {
   // Runs to the end and checks every outcome with Catch's REQUIRE.
   Tally run();
   const engine::EngineCore& engine() const { return *engine_; }
+  const FakeExecutor& executor() const { return *executor_; }
 
  private:
   std::uint32_t random(std::uint32_t bound);
@@ -77,6 +81,7 @@ class Simulation {
   void shape_sampling(engine::SamplingParameters& sampling);
   void arrive();
   void disturb();
+  void meanwhile();
   void take_events();
   void judge(engine::RequestId id, const Client& client);
   void judge_choice(const Client& client, std::int32_t choice);
@@ -85,6 +90,7 @@ class Simulation {
   FakeModel model_;
   base::Clock::TimePoint now_{};
   std::shared_ptr<engine::EventQueue> events_;
+  FakeExecutor* executor_ = nullptr;  // the engine's
   std::unique_ptr<engine::EngineCore> engine_;
   std::map<engine::RequestId, Client> clients_;
   std::vector<std::vector<TokenId>> prompts_;  // of earlier requests, to be continued

@@ -157,8 +157,51 @@ bool FakeExecutor::fails(std::uint32_t one_in) {
   return one_in != 0 && base::philox4x32(options_.seed, events_, 0xFA11)[0] % one_in == 0;
 }
 
+bool FakeExecutor::is_working() const {
+  const bool works = asked_++ < options_.works_for;
+  if (works && options_.meanwhile) {
+    options_.meanwhile();
+  }
+  return works;
+}
+
+void FakeExecutor::prepare(const engine::StepPlan& plan) {
+  COPPICE_CHECK(submitted_ && options_.asynchronous, "a step is prepared while one runs");
+  COPPICE_CHECK(plan.number != 0 && plan.moves.empty(), "a prepared plan has a number and is not behind drafts");
+  prepared_ = plan;
+  prepared_pages_.clear();
+  for (const engine::StepRow& row : plan.rows) {
+    prepared_pages_.emplace_back(row.pages.begin(), row.pages.end());
+  }
+  ++prepared_count_;
+}
+
+// What was prepared is what is submitted under its number, but for tokens and how to sample.
+void FakeExecutor::check_prepared(const engine::StepPlan& plan) {
+  if (plan.number == 0 || plan.number != prepared_.number) {
+    return;
+  }
+  ++as_prepared_;
+  COPPICE_CHECK(plan.rows.size() == prepared_.rows.size() && plan.tokens.size() == prepared_.tokens.size() &&
+                    plan.positions == prepared_.positions && plan.slots == prepared_.slots &&
+                    plan.draft_parents == prepared_.draft_parents && plan.logits_rows == prepared_.logits_rows &&
+                    plan.sampling.size() == prepared_.sampling.size() && plan.moves.empty(),
+                "a prepared step stays as it is");
+  for (std::size_t i = 0; i < plan.rows.size(); ++i) {
+    const engine::StepRow& row = plan.rows[i];
+    const engine::StepRow& before = prepared_.rows[i];
+    COPPICE_CHECK(
+        row.begin == before.begin && row.token_count == before.token_count && row.identity == before.identity &&
+            row.shared_pages == before.shared_pages &&
+            std::equal(row.pages.begin(), row.pages.end(), prepared_pages_[i].begin(), prepared_pages_[i].end()),
+        "a prepared row stays as it is");
+  }
+}
+
 absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
+  COPPICE_CHECK(!submitted_, "one step at a time");
   asked_ = 0;
+  check_prepared(plan);
   if (fails(options_.submit_fails_in)) {
     return absl::InternalError("the fake device refused the step");
   }
@@ -185,10 +228,11 @@ absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
     written_[slot] = step_;
     kv_[slot] = collect_fails_ ? ~fresh_[i] : fresh_[i];  // of a lost step nothing may be used
   }
-  results_.clear();
+  submitted_ = true;
+  drawn_.clear();
   for (std::size_t i = 0; i < plan.logits_rows.size(); ++i) {
     const std::uint64_t state = states_[static_cast<std::size_t>(plan.logits_rows[i])];
-    results_.push_back(fake_sample(state, plan.sampling[i], model_.vocab));
+    drawn_.push_back(fake_sample(state, plan.sampling[i], model_.vocab));
   }
   return absl::OkStatus();
 }
@@ -217,6 +261,8 @@ void FakeExecutor::attend(const engine::StepPlan& plan, const engine::StepRow& r
 
 void FakeExecutor::check_shape(const engine::StepPlan& plan) const {
   const std::size_t tokens = plan.tokens.size();
+  COPPICE_CHECK(std::find(plan.tokens.begin(), plan.tokens.end(), kNoToken) == plan.tokens.end(),
+                "every token is known");
   COPPICE_CHECK(!plan.rows.empty() && tokens <= static_cast<std::size_t>(options_.step_tokens_max), "rows in bounds");
   COPPICE_CHECK(plan.logits_rows.size() <= static_cast<std::size_t>(options_.step_logits_max), "logits in bounds");
   COPPICE_CHECK(plan.positions.size() == tokens && plan.slots.size() == tokens, "one entry a token row");
@@ -258,6 +304,9 @@ void FakeExecutor::check_row(const engine::StepPlan& plan, std::size_t index) co
 }
 
 absl::StatusOr<engine::StepResult> FakeExecutor::collect() {
+  COPPICE_CHECK(submitted_, "collect() follows submit()");
+  submitted_ = false;
+  results_.swap(drawn_);
   if (collect_fails_) {
     return absl::InternalError("the fake device lost the step");
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -58,16 +59,23 @@ class FakeExecutor final : public engine::StepExecutor {
     std::uint64_t seed = 0;              // of the failures
     bool asynchronous = false;           // says that submit() only starts a step
     std::int32_t works_for = 0;          // how often in a step it says that it is still working
+    std::function<void()> meanwhile;     // called each time it says so
   };
   FakeExecutor(const FakeModel& model, const Options& options);
 
   bool is_asynchronous() const override { return options_.asynchronous; }
-  bool is_working() const override { return asked_++ < options_.works_for; }
+  bool is_working() const override;
+  void prepare(const engine::StepPlan& plan) override;
   absl::Status submit(const engine::StepPlan& plan) override;
   absl::StatusOr<engine::StepResult> collect() override;
 
+  // What was prepared, and of it what was then submitted under the same number.
+  std::int64_t prepared() const { return prepared_count_; }
+  std::int64_t submitted_as_prepared() const { return as_prepared_; }
+
  private:
   bool fails(std::uint32_t one_in);
+  void check_prepared(const engine::StepPlan& plan);
   void check_shape(const engine::StepPlan& plan) const;
   void check_row(const engine::StepPlan& plan, std::size_t index) const;
   void attend(const engine::StepPlan& plan, const engine::StepRow& row);
@@ -77,11 +85,17 @@ class FakeExecutor final : public engine::StepExecutor {
   std::uint64_t events_ = 0;
   mutable std::int32_t asked_ = 0;  // is_working() in this step
   bool collect_fails_ = false;
-  std::vector<std::uint64_t> kv_;       // by slot
-  std::vector<std::uint64_t> written_;  // by slot: the step that last wrote it
-  std::vector<std::uint64_t> states_;   // by token row
-  std::vector<std::uint64_t> fresh_;    // by token row: its key, before it is stored
-  std::vector<kernels::SamplingResult> results_;
+  std::vector<std::uint64_t> kv_;                 // by slot
+  std::vector<std::uint64_t> written_;            // by slot: the step that last wrote it
+  std::vector<std::uint64_t> states_;             // by token row
+  std::vector<std::uint64_t> fresh_;              // by token row: its key, before it is stored
+  std::vector<kernels::SamplingResult> drawn_;    // of the step that was submitted
+  std::vector<kernels::SamplingResult> results_;  // of the step that was collected
+  bool submitted_ = false;
+  engine::StepPlan prepared_;
+  std::vector<std::vector<PageId>> prepared_pages_;  // by row
+  std::int64_t prepared_count_ = 0;
+  std::int64_t as_prepared_ = 0;
   std::uint64_t step_ = 0;
   std::int64_t attended_ = 0;
 };

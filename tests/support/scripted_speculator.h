@@ -14,7 +14,9 @@ namespace coppice::testing {
 // Owner: an engine. Thread: the engine's.
 class ScriptedSpeculator final : public engine::Speculator {
  public:
-  ScriptedSpeculator(std::uint64_t seed, std::int32_t vocab) : seed_(seed), vocab_(vocab) {}
+  // proposes_in: one proposal in so many is not empty.
+  ScriptedSpeculator(std::uint64_t seed, std::int32_t vocab, std::uint32_t proposes_in = 1)
+      : seed_(seed), vocab_(vocab), proposes_in_(proposes_in) {}
 
   void begin(SequenceSlot slot, std::string_view /*tenant*/) override { states_[slot] = {}; }
   void observe(SequenceSlot slot, engine::TokenSource source, std::span<const TokenId> tokens) override {
@@ -31,6 +33,9 @@ class ScriptedSpeculator final : public engine::Speculator {
 
   void propose(SequenceSlot slot, std::int32_t draft_max, float /*survival_min*/, engine::DraftTree& tree) override {
     const State& state = states_[slot];
+    if (proposes_in_ > 1 && random(proposes_in_) != 0) {
+      return;
+    }
     std::int32_t parent = -1;
     const std::int32_t wanted = static_cast<std::int32_t>(random(static_cast<std::uint32_t>(draft_max) + 1));
     for (std::size_t at = state.output_count; at < state.prediction.size() && tree.size() < wanted; ++at) {
@@ -85,6 +90,7 @@ class ScriptedSpeculator final : public engine::Speculator {
 
   const std::uint64_t seed_;
   const std::int32_t vocab_;
+  const std::uint32_t proposes_in_;
   std::uint64_t draws_ = 0;
   std::map<SequenceSlot, State> states_;
 };
