@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -69,8 +70,15 @@ class FakeEngine {
     fake.step_logits_max = limits.step_logits_max;
     fake.asynchronous = asynchronous;
     fake.works_for = works_for;
+    fake.meanwhile = [this] {
+      if (meanwhile) {
+        meanwhile();
+      }
+    };
     engine::EngineParts parts;
-    parts.executor = std::make_unique<FakeExecutor>(model_, fake);
+    auto executor = std::make_unique<FakeExecutor>(model_, fake);
+    executor_ = executor.get();
+    parts.executor = std::move(executor);
     parts.speculator = std::move(speculator);
     parts.clock = std::make_unique<ManualClock>(&now);
     parts.check_integrity = true;
@@ -129,13 +137,16 @@ class FakeEngine {
     return heard.ids();
   }
   engine::EngineCore& core() { return *core_; }
+  const FakeExecutor& executor() const { return *executor_; }
   const FakeModel& model() const { return model_; }
 
   base::Clock::TimePoint now{};
+  std::function<void()> meanwhile;  // called while a step runs, `works_for` times
 
  private:
   FakeModel model_;
   std::shared_ptr<engine::EventQueue> queue_;
+  FakeExecutor* executor_ = nullptr;  // the core's
   std::unique_ptr<engine::EngineCore> core_;
   std::map<std::pair<engine::RequestId, std::int32_t>, Heard> heard_;
 };

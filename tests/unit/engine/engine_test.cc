@@ -156,29 +156,32 @@ TEST_CASE("sixteen requests with one long prefix compute it once", "[engine][ded
   limits.model_tokens_max = 4096;
   limits.step_tokens_max = 256;
   limits.chunk_tokens_max = 64;  // rows are left for the others, who must not use them for the same pages
-  FakeEngine fake(limits);
-  for (engine::RequestId id = 1; id <= 16; ++id) {
-    engine::Request request = FakeEngine::request(id, 2000, 8);
-    for (std::int32_t i = 0; i < 50; ++i) {
-      request.prompt.push_back((static_cast<std::int32_t>(id) * 3 + i) % 50);
+  for (const bool asynchronous : {false, true}) {
+    FakeEngine fake(limits, {}, nullptr, asynchronous);
+    for (engine::RequestId id = 1; id <= 16; ++id) {
+      engine::Request request = FakeEngine::request(id, 2000, 8);
+      for (std::int32_t i = 0; i < 50; ++i) {
+        request.prompt.push_back((static_cast<std::int32_t>(id) * 3 + i) % 50);
+      }
+      fake.submit(request);
     }
-    fake.submit(request);
+    fake.run();
+    CHECK(fake.core().stats().prompt_tokens_computed == 2000 + 16 * 50);
+    for (engine::RequestId id = 1; id <= 16; ++id) {
+      CHECK(fake.heard(id).finished());
+    }
+    CHECK(fake.core().stats().prompt_tokens == 16 * 2050);
   }
-  fake.run();
-  CHECK(fake.core().stats().prompt_tokens_computed == 2000 + 16 * 50);
-  for (engine::RequestId id = 1; id <= 16; ++id) {
-    CHECK(fake.heard(id).finished());
-  }
-  CHECK(fake.core().stats().prompt_tokens == 16 * 2050);
 }
 
 TEST_CASE("choices fork from one prompt, and choice 0 is the answer of n = 1", "[engine][fork]") {
   for (const std::int32_t prompt_count : {1, 15, 16, 17, 31, 32, 33, 100}) {
-    for (const bool prefix_cache : {false, true}) {
-      INFO("prompt " << prompt_count << " cache " << prefix_cache);
+    for (const auto& [prefix_cache, asynchronous] :
+         {std::pair(false, false), {true, false}, {false, true}, {true, true}}) {
+      INFO("prompt " << prompt_count << " cache " << prefix_cache << " asynchronous " << asynchronous);
       engine::EngineOptions options;
       options.prefix_cache = prefix_cache;
-      FakeEngine fake(roomy_limits(), options);
+      FakeEngine fake(roomy_limits(), options, nullptr, asynchronous);
       engine::Request request = FakeEngine::request(1, prompt_count, 40);
       request.sampling.temperature = 1;
       request.choices = 5;
