@@ -36,7 +36,11 @@ class Runner final : public StepExecutor {
 
   bool is_asynchronous() const override { return backend_.is_asynchronous(); }
   bool is_working() const override { return backend_.is_working(); }
-  void prepare(const StepPlan& plan) override { attention_of(plan); }
+  void prepare(const StepPlan& plan) override {
+    const kernels::AttentionPlan& attention = attention_of(plan);
+    backend_.prepare_step(program_, inputs_of(plan), attention, model_.attention_parameters());
+    prepared_number_ = plan.number;
+  }
 
   absl::Status submit(const StepPlan& plan) override {
     const auto begin = SteadyTime::now();
@@ -50,10 +54,9 @@ class Runner final : public StepExecutor {
     const kernels::AttentionPlan& attention = attention_of(plan);
     const auto planned = SteadyTime::now();
     const std::uint64_t attention_ns = backend_.operation_times().attention_ns;
-    const models::StepInputs inputs = backend_.load_step(
-        program_,
-        {.tokens = plan.tokens, .positions = plan.positions, .slots = plan.slots, .logits_rows = plan.logits_rows},
-        attention, model_.attention_parameters());
+    const bool is_prepared = plan.number != 0 && plan.number == prepared_number_;
+    const models::StepInputs inputs =
+        backend_.load_step(program_, inputs_of(plan), attention, model_.attention_parameters(), is_prepared);
     backend_.run_step(program_, inputs, [&] { model_.forward(inputs, attention, *cache_); });
     backend_.enqueue_sample(model_.logits(static_cast<std::int64_t>(plan.sampling.size())), plan.sampling);
     is_submitted_ = true;
@@ -85,6 +88,10 @@ class Runner final : public StepExecutor {
   }
 
  private:
+  static models::StepInputs inputs_of(const StepPlan& plan) {
+    return {.tokens = plan.tokens, .positions = plan.positions, .slots = plan.slots, .logits_rows = plan.logits_rows};
+  }
+
   // Planned unless prepare() did.
   const kernels::AttentionPlan& attention_of(const StepPlan& plan) {
     if (attention_ == nullptr || plan.number == 0 || plan.number != planned_number_) {
@@ -105,6 +112,7 @@ class Runner final : public StepExecutor {
   std::vector<kernels::SamplingResult> results_;       // [step_logits_max]
   const kernels::AttentionPlan* attention_ = nullptr;  // the planner's last
   std::uint64_t planned_number_ = 0;                   // of the StepPlan that it is for
+  std::uint64_t prepared_number_ = 0;                  // of the StepPlan that the backend has prepared
   std::span<const kernels::SamplingRow> sampling_;     // of the step that was submitted
   bool is_submitted_ = false;
   StepResult result_;

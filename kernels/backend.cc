@@ -27,6 +27,12 @@ std::int64_t size_of(std::size_t count) {
   return static_cast<std::int64_t>(count);
 }
 
+void check_step(const StepInputs& host, const AttentionPlan& plan) {
+  COPPICE_CHECK(size_of(host.tokens.size()) == plan.row_count, "load_step: the plan is of another step");
+  COPPICE_CHECK(host.positions.size() == host.tokens.size() && host.slots.size() == host.tokens.size(),
+                "load_step: one position and one slot per token");
+}
+
 // Adds the time of its own life to a sum.
 class ScopedTimer {
  public:
@@ -157,11 +163,15 @@ absl::StatusOr<StepProgram> Backend::reserve_steps(const StepLimits& limits) {
 }
 
 StepInputs Backend::load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
-                              const AttentionParameters& parameters) {
-  COPPICE_CHECK(size_of(host.tokens.size()) == plan.row_count, "load_step: the plan is of another step");
-  COPPICE_CHECK(host.positions.size() == host.tokens.size() && host.slots.size() == host.tokens.size(),
-                "load_step: one position and one slot per token");
-  return do_load_step(program, host, plan, parameters);
+                              const AttentionParameters& parameters, bool is_prepared) {
+  check_step(host, plan);
+  return do_load_step(program, host, plan, parameters, is_prepared);
+}
+
+void Backend::prepare_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
+                           const AttentionParameters& parameters) {
+  check_step(host, plan);
+  do_prepare_step(program, host, plan, parameters);
 }
 
 void Backend::run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue) {
@@ -169,7 +179,7 @@ void Backend::run_step(StepProgram program, const StepInputs& inputs, absl::Func
 }
 
 void Backend::prepare_attention(const AttentionPlan& plan, const AttentionParameters& parameters) {
-  do_load_step(StepProgram::kNone, {}, plan, parameters);
+  do_load_step(StepProgram::kNone, {}, plan, parameters, false);
 }
 
 void Backend::attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,

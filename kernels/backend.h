@@ -146,9 +146,14 @@ class Backend {
   absl::StatusOr<StepProgram> reserve_steps(const StepLimits& limits);
   // Brings a step's inputs and its attention plan to the device, which may pad them up to the program's limits
   // (StepInputs). The host's arrays stay as they are until the step's operations were enqueued. A step larger than was
-  // reserved is not refused. REQUIRES: the plan has the rows of the host's tokens.
+  // reserved is not refused. is_prepared: prepare_step() was given the same. REQUIRES: the plan has the rows of the
+  // host's tokens.
   StepInputs load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
-                       const AttentionParameters& parameters);
+                       const AttentionParameters& parameters, bool is_prepared = false);
+  // While a step runs: what the next load_step() can be spared, of the same arguments but for the values of
+  // host.tokens, which may not be known yet.
+  void prepare_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
+                    const AttentionParameters& parameters);
   // Enqueues the operations that `enqueue` calls, or plays a recording of them, so `enqueue` may not be called at all:
   // for as many (padded) tokens and logits rows one program must enqueue the same operations on the same memory, and
   // nothing that waits, allocates or copies from the host. `inputs`: what load_step() returned.
@@ -217,7 +222,9 @@ class Backend {
                                  std::int32_t layer, const Matrix& query_out) = 0;
   virtual absl::Status do_reserve_steps(StepProgram program, const StepLimits& limits) = 0;
   virtual StepInputs do_load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
-                                  const AttentionParameters& parameters) = 0;
+                                  const AttentionParameters& parameters, bool is_prepared) = 0;
+  virtual void do_prepare_step(StepProgram /*program*/, const StepInputs& /*host*/, const AttentionPlan& /*plan*/,
+                               const AttentionParameters& /*parameters*/) {}
   virtual void do_run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue) = 0;
   virtual void do_attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
                             const KvCache& cache, std::int32_t layer, const Matrix& out) = 0;

@@ -81,7 +81,7 @@ class CpuBackend : public Backend {
   }
   absl::Status do_reserve_steps(StepProgram, const StepLimits&) override { return absl::OkStatus(); }
   StepInputs do_load_step(StepProgram, const StepInputs& host, const AttentionPlan& plan,
-                          const AttentionParameters& parameters) override {
+                          const AttentionParameters& parameters, bool) override {
     attention_.prepare(plan, parameters);
     return host;
   }

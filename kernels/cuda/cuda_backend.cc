@@ -31,6 +31,10 @@ constexpr int kReadersMax = 16;        // threads that bring weights to the GPU
 constexpr int kHopperCapability = 90;  // wgmma is in no other; overlapping launches are there from it on
 constexpr std::size_t kMovesBytes = std::size_t{64} << 10;
 
+StepShape shape_of(const StepInputs& inputs) {
+  return {static_cast<std::int32_t>(inputs.tokens.size()), static_cast<std::int32_t>(inputs.logits_rows.size())};
+}
+
 // Inverse frequencies of a model on the device, kept with what they were copied from. A value.
 struct Frequencies {
   std::vector<float> host;
@@ -104,7 +108,13 @@ class CudaBackend : public Backend {
                          const Matrix& query_out) override;
   absl::Status do_reserve_steps(StepProgram program, const StepLimits& limits) override;
   StepInputs do_load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
-                          const AttentionParameters& parameters) override;
+                          const AttentionParameters& parameters, bool is_prepared) override;
+  void do_prepare_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
+                       const AttentionParameters& parameters) override {
+    use_gpu();
+    block_.pack(host, padded_shape(program, shape_of(host)), plan, parameters.query_heads / parameters.key_heads,
+                parameters.head_dim, staging_);
+  }
   void do_run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue) override;
   void do_attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
                     const KvCache& cache, std::int32_t layer, const Matrix& out) override;
@@ -219,13 +229,13 @@ StepShape CudaBackend::padded_shape(StepProgram program, StepShape shape) const 
 }
 
 StepInputs CudaBackend::do_load_step(StepProgram program, const StepInputs& host, const AttentionPlan& plan,
-                                     const AttentionParameters& parameters) {
+                                     const AttentionParameters& parameters, bool is_prepared) {
   use_gpu();
-  const StepShape shape{static_cast<std::int32_t>(host.tokens.size()),
-                        static_cast<std::int32_t>(host.logits_rows.size())};
-  const bool block_moved =
-      block_.load(host, padded_shape(program, shape), plan, parameters.query_heads / parameters.key_heads,
-                  parameters.head_dim, staging_, stream_.get());
+  // What was packed is lost where anything else went through the staging since.
+  if (!is_prepared || !block_.is_packed(padded_shape(program, shape_of(host)), staging_)) {
+    do_prepare_step(program, host, plan, parameters);
+  }
+  const bool block_moved = block_.send(host.tokens, staging_, stream_.get());
   if (attention_.prepare(plan, parameters, stream_.get()) || block_moved) {
     graphs_.drop();
     graphs_.count_growth();
@@ -237,8 +247,7 @@ StepInputs CudaBackend::do_load_step(StepProgram program, const StepInputs& host
 
 void CudaBackend::do_run_step(StepProgram program, const StepInputs& inputs, absl::FunctionRef<void()> enqueue) {
   use_gpu();
-  const StepShape shape{static_cast<std::int32_t>(inputs.tokens.size()),
-                        static_cast<std::int32_t>(inputs.logits_rows.size())};
+  const StepShape shape = shape_of(inputs);
   if (program == StepProgram::kNone || shape.tokens > kRecordedRowsMax) {
     graphs_.run_directly(enqueue);
   } else {

@@ -15,7 +15,7 @@ namespace coppice::kernels::cuda {
 
 inline constexpr const char* kLibraryName = "libcoppice_cuda.so";
 inline constexpr const char* kEntryName = "coppice_open_cuda";
-inline constexpr int kEntryVersion = 3;  // raised with every change of meaning that no size shows
+inline constexpr int kEntryVersion = 4;  // raised with every change of meaning that no size shows
 
 // Compiled on both sides; equal where both sides see the same types.
 inline std::string build_identity() {

@@ -57,6 +57,11 @@ void Staging::copy_placed(const std::byte* staged, std::size_t bytes, void* devi
 }
 
 void Staging::upload(const void* host, void* device, std::size_t bytes) {
+  claimed_ = {};
+  copy_through(host, device, bytes);
+}
+
+void Staging::copy_through(const void* host, void* device, std::size_t bytes) {
   for (std::size_t done = 0; done < bytes;) {
     const std::size_t part = std::min(bytes - done, kSegmentBytes);
     std::byte* staged = place_for(part);
@@ -82,7 +87,7 @@ std::span<std::byte> Staging::claim(std::size_t bytes) {
 
 void Staging::send(void* device) {
   if (claimed_.size() > kSegmentBytes) {
-    upload(claimed_.data(), device, claimed_.size());
+    copy_through(claimed_.data(), device, claimed_.size());
   } else if (!claimed_.empty()) {
     copy_placed(claimed_.data(), claimed_.size(), device);
   }

@@ -23,10 +23,14 @@ class Staging {
   void upload(const void* host, void* device, std::size_t bytes);
 
   // Page-locked memory for the caller to fill, whose copy send() then enqueues: an upload that need not be put together
-  // elsewhere first. (More than a part of the ring holds is ordinary memory, copied part by part.) Between the two no
-  // other call.
+  // elsewhere first. (More than a part of the ring holds is ordinary memory, copied part by part.) Any other call
+  // between the two takes the memory back.
   std::span<std::byte> claim(std::size_t bytes);
   void send(void* device);
+  // What the last claim() gave is still the caller's: nothing was uploaded, claimed or sent since.
+  bool holds(std::span<const std::byte> claimed) const {
+    return !claimed.empty() && claimed.data() == claimed_.data() && claimed.size() == claimed_.size();
+  }
 
  private:
   // A part of the ring, reused when its event has passed.
@@ -35,6 +39,7 @@ class Staging {
     std::size_t used = 0;
   };
 
+  void copy_through(const void* host, void* device, std::size_t bytes);
   void next_segment();
   // A place of `bytes`, at most a segment's.
   std::byte* place_for(std::size_t bytes);

@@ -48,12 +48,19 @@ class StepBlock {
  public:
   // For plans of at most `plan_bytes`. ERRORS: ResourceExhausted.
   absl::Status reserve(StepShape largest, std::size_t plan_bytes, cudaStream_t stream);
-  // Brings a step there; `padded` has room for it. group: query heads per key head. True: the memory had to move.
-  bool load(const StepInputs& host, StepShape padded, const AttentionPlan& plan, std::int32_t group,
-            std::int32_t head_dim, Staging& staging, cudaStream_t stream);
+  // Puts a step together in page-locked memory, while the one before may still be read; `padded` has room for it.
+  // group: query heads per key head.
+  void pack(const StepInputs& host, StepShape padded, const AttentionPlan& plan, std::int32_t group,
+            std::int32_t head_dim, Staging& staging);
+  // What was packed last is still there, and padded so.
+  bool is_packed(StepShape padded, const Staging& staging) const {
+    return padded == packed_shape_ && staging.holds(packed_);
+  }
+  // Brings what was packed there, with these tokens. True: the memory had to move. REQUIRES: is_packed().
+  bool send(std::span<const TokenId> tokens, Staging& staging, cudaStream_t stream);
 
-  StepInputs inputs() const { return inputs_; }                     // of the last load()
-  const std::byte* plan() const { return memory() + plan_begin_; }  // of the last load(), 16-byte aligned
+  StepInputs inputs() const { return inputs_; }                     // of the last send()
+  const std::byte* plan() const { return memory() + plan_begin_; }  // of the last send(), 16-byte aligned
 
  private:
   std::byte* memory() const { return static_cast<std::byte*>(memory_.data()); }
@@ -61,6 +68,8 @@ class StepBlock {
   Buffer memory_;
   StepInputs inputs_;
   std::size_t plan_begin_ = 0;
+  std::span<std::byte> packed_;  // the staging's, until it takes it back
+  StepShape packed_shape_;
 };
 
 }  // namespace coppice::kernels::cuda

@@ -63,7 +63,7 @@ absl::StatusOr<Prompts> make_prompts(const EngineBenchOptions& options, std::int
 // Sums over the steps of one kind.
 struct StepSums {
   double seconds = 0;
-  double pass_s = 0;  // of these: computing, enqueueing or awaiting the pass
+  double pass_s = 0;  // of these: computing the pass; on a device with a clock of its own, what that says
   double bound_s = 0;
   std::uint64_t tokens = 0;     // prompt tokens computed, or tokens drawn
   std::uint64_t sequences = 0;  // sequence steps
@@ -134,8 +134,10 @@ class Pass {
     }
     StepSums& sums = prompt > 0 ? prefill_ : decode_;
     sums.seconds += seconds;
-    sums.pass_s +=
-        static_cast<double>(after.forward_ns - before.forward_ns + after.in_flight_ns - before.in_flight_ns) * 1e-9;
+    const std::uint64_t device_ns = after.device_ns - before.device_ns;
+    const std::uint64_t pass_ns =
+        device_ns > 0 ? device_ns : after.forward_ns - before.forward_ns + after.in_flight_ns - before.in_flight_ns;
+    sums.pass_s += static_cast<double>(pass_ns) * 1e-9;
     sums.tokens += prompt > 0 ? prompt : drawn;
     sums.sequences += static_cast<std::uint64_t>(std::max(after.running, before.running));
     sums.step_ms.push_back(seconds * 1e3);

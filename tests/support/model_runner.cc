@@ -88,8 +88,16 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
                                                                  .group_size = config.query_heads / config.key_heads,
                                                                  .key_heads = config.key_heads,
                                                                  .workers = backend_->workers()});
+  if (options_.prepares) {
+    const std::vector<TokenId> unknown(tokens.size(), kNoToken);
+    backend_->prepare_step(program_, {unknown, positions, slots, logits_rows}, plan,
+                           transformer_->attention_parameters());
+    if (options_.after_prepare) {
+      options_.after_prepare();
+    }
+  }
   const models::StepInputs inputs = backend_->load_step(program_, {tokens, positions, slots, logits_rows}, plan,
-                                                        transformer_->attention_parameters());
+                                                        transformer_->attention_parameters(), options_.prepares);
   backend_->run_step(program_, inputs, [&] { transformer_->forward(inputs, plan, *cache_); });
   const kernels::Matrix logits = transformer_->logits(static_cast<std::int64_t>(logits_rows.size()));
   std::vector<std::vector<float>> result;
