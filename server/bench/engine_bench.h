@@ -37,8 +37,8 @@ struct EngineBenchResult {
   double step_ms_p50 = 0;  // of decode steps
   double step_ms_p99 = 0;
   double attention_share = 0;  // of the forward passes' time; 0 on a GPU, which does not tell
-  // Of the decode steps' time: no step was in flight nor being enqueued, for the engine's thread planned or took in
-  // results: how long a device that works by itself waited for the host, but for the latency of launches.
+  // Of the decode steps' time: what was not the pass. On a device that works by itself, by its own clock: how long it
+  // waited for the host, the copy of a step's inputs and the latency of launches included.
   double host_share = 0;
   std::uint64_t kv_tokens_attended = 0;
   std::uint64_t kv_tokens_read = 0;

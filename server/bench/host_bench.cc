@@ -20,6 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kKvBytes = std::size_t{96} << 30;  // pages are only counted here
 constexpr TokenId kFirstToken = 3;                       // ids below it are special in most vocabularies
+constexpr TokenId kEndToken = 2;
 
 double microseconds(Clock::duration duration) {
   return std::chrono::duration<double, std::micro>(duration).count();
@@ -34,6 +35,7 @@ struct StepTimes {
   std::vector<double> idle_us;
   double attention_plan_us = 0;
   std::int64_t prepared = 0;  // of them were planned ahead
+  bool counts_all = false;    // not only steps that decode: set and unset while they run
 };
 
 // Plans attention as the runner does, ahead where the engine does, and draws random tokens.
@@ -41,7 +43,10 @@ class IdleExecutor final : public engine::StepExecutor {
  public:
   IdleExecutor(const models::ModelConfig& config, const HostBenchOptions& options, bool sharing, std::int32_t page_size,
                StepTimes& times)
-      : vocab_(config.vocab), step_us_(options.step_us), times_(times) {
+      : vocab_(config.vocab),
+        step_us_(options.step_us),
+        ends_in_(options.turns > 1 ? std::max(1, options.output / 4) : 0),
+        times_(times) {
     plan_options_.sharing = sharing;
     plan_options_.page_size = page_size;
     plan_options_.window = config.sliding_window;
@@ -67,8 +72,9 @@ class IdleExecutor final : public engine::StepExecutor {
     const Clock::time_point ended =
         submitted_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::micro>(step_us_));
     submitted_ = Clock::now();
-    const bool decodes = std::ranges::all_of(
-        plan.rows, [](const engine::StepRow& row) { return row.logits_count > 0 && row.linear_count() == 1; });
+    const bool decodes = times_.counts_all || std::ranges::all_of(plan.rows, [](const engine::StepRow& row) {
+                           return row.logits_count > 0 && row.linear_count() == 1;
+                         });
     if (decodes && before_decoded_) {
       times_.idle_us.push_back(microseconds(submitted_ - ended));
       times_.attention_plan_us += microseconds(submitted_ - begin);
@@ -78,6 +84,9 @@ class IdleExecutor final : public engine::StepExecutor {
     drawn_.assign(plan.sampling.size(), {});  // the device's work, so in its time
     for (kernels::SamplingResult& result : drawn_) {
       result.token = draw_token(2, ++draws_, vocab_);
+      if (ends_in_ > 0 && result.token % ends_in_ == 0) {
+        result.token = kEndToken;
+      }
     }
     return absl::OkStatus();
   }
@@ -100,6 +109,7 @@ class IdleExecutor final : public engine::StepExecutor {
 
   const std::int32_t vocab_;
   const double step_us_;
+  const std::int32_t ends_in_;  // one output token in so many is the last; 0: none
   StepTimes& times_;
   kernels::PlanOptions plan_options_;
   kernels::AttentionPlanner planner_;
@@ -124,6 +134,7 @@ engine::Request make_request(const HostBenchOptions& options, std::int32_t vocab
   }
   request.sampling.max_tokens = options.output;
   request.sampling.ignore_eos = true;
+  request.sampling.stop_tokens = {kEndToken};
   request.sampling.seed = id;
   request.arrival = Clock::now();
   request.events = std::move(queue);
@@ -149,17 +160,26 @@ absl::StatusOr<HostBenchResult> run_host_bench(const HostBenchOptions& options, 
                                           std::make_unique<IdleExecutor>(config, options, engine_options.sharing,
                                                                          limits.page_size, times)));
   const auto queue = std::make_shared<engine::EventQueue>(nullptr);
-  for (std::int32_t i = 0; i < options.requests; ++i) {
-    if (!engine->submit(make_request(options, config.vocab, static_cast<std::uint64_t>(i) + 1, queue))) {
+  std::int64_t submitted = 0;
+  const auto submit_one = [&] {
+    return engine->submit(make_request(options, config.vocab, static_cast<std::uint64_t>(++submitted), queue));
+  };
+  while (submitted < options.requests) {
+    if (!submit_one()) {
       return absl::InvalidArgumentError("the requests do not fit the engine's queue");
     }
   }
+  const std::int64_t all = std::int64_t{options.requests} * options.turns;
   while (engine->step()) {
     for (const engine::Event& event : queue->take()) {
       if (event.finish == engine::FinishReason::kError) {
         return absl::InvalidArgumentError(event.error);
       }
+      if (event.finish != engine::FinishReason::kNone && submitted < all && !submit_one()) {
+        return absl::InternalError("the engine's queue has no place for one request");
+      }
     }
+    times.counts_all = options.turns > 1 && submitted > options.requests && submitted < all;
   }
   if (times.idle_us.empty()) {
     return absl::InvalidArgumentError("--output: too few tokens for two steps that only decode");

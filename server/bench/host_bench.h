@@ -18,9 +18,12 @@ struct HostBenchOptions {
   std::int32_t output = 256;
   std::int32_t workers = 264;  // what attention is cut for: two blocks on each of an H200's multiprocessors
   double step_us = 0;          // how long a step pretends to take; the engine works beside it
+  // More than 1: so many times `requests` in all. An output ends at a random token, after a quarter of `output` on
+  // average, and where one has ended another request comes.
+  std::int32_t turns = 1;
 };
 
-// Over the steps that only decode, microseconds.
+// Over the steps that only decode, or with turns over all steps while no place is empty, microseconds.
 struct HostBenchResult {
   std::int64_t steps = 0;
   double idle_p50 = 0;  // of the device: from the end of one step to the next one's start

@@ -31,6 +31,8 @@ OptionTable host_table(HostBenchArguments& arguments) {
   table.add_integer("shared-prefix", &bench.shared_prefix, 0, kMany, "prompt tokens common to all");
   table.add_integer("unique-prefix", &bench.unique_prefix, 0, kMany, "prompt tokens of each one's own");
   table.add_integer("output", &bench.output, 1, kMany, "tokens to generate for each");
+  table.add_integer("turns", &bench.turns, 1, kMany,
+                    "requests in each place, one after the other; then they end at random");
   table.add_integer("workers", &bench.workers, 1, 65536, "blocks that attention is cut for");
   table.add_number("step-us", &bench.step_us, 0, 1e9, "microseconds that a step pretends to take");
   table.add_switch("sharing", &arguments.engine.sharing, "attention over shared prefixes once");
@@ -54,6 +56,7 @@ absl::Status bench_host(HostBenchArguments& arguments, CommandOptions& flags) {
                 {"sharing", arguments.engine.sharing},
                 {"speculation", arguments.speculation.mode},
                 {"step_us", arguments.bench.step_us},
+                {"turns", arguments.bench.turns},
                 {"steps", result.steps},
                 {"idle_us_p50", result.idle_p50},
                 {"idle_us_p99", result.idle_p99},
