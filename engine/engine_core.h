@@ -152,9 +152,10 @@ class EngineCore final : public Engine {
   StepPlan flying_;
   StepPlan landed_;
   bool is_flying_ = false;
-  bool is_foreseeable_ = false;  // the step may be planned that follows the one that runs
-  bool is_chosen_ = false;       // what the coming step does was chosen ahead
-  bool is_planned_ = false;      // and next_ is ready but for the tokens that are being drawn
+  bool is_foreseeable_ = false;  // the step may be chosen that follows the one that runs
+  bool is_chosen_ = false;       // that was tried since the last submission
+  bool is_planned_ = false;      // it was chosen
+  bool is_written_ = false;      // and next_ is ready but for the tokens that are being drawn
   std::chrono::steady_clock::time_point submitted_;
   std::vector<RowOutcome> outcomes_;  // of flying_, then landed_
   std::vector<std::int32_t> paths_;

@@ -5,10 +5,10 @@
 // and chosen from and written down as such. When the tokens come they are put in their places (settle, fill_in) and the
 // next step goes off; only then is the last one booked: events, prefix cache, forks, ends. What is not known ahead:
 //   - who ends with the step, but by length: such a sequence's row of the next step is computed for nobody;
-//   - how much of a draft is accepted: a step that carries drafts is not planned beyond;
-//   - nor is one after which sequences fork: a fork takes the pages that its parent has then;
+//   - how much of a draft is accepted: the step behind one that carries drafts is chosen ahead, but not written;
 //   - whether the next step carries drafts: when it does it is written anew, of the same choice;
-//   - who would have to be set back for want of pages or places: the next step is then chosen when the last is booked.
+//   - who would have to be set back for want of pages or places: the next step is then chosen when the last is booked;
+//   - what forks hold: they take the pages that their parent has when its prompt is booked, so then too.
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -109,8 +109,9 @@ void EngineCore::work_beside_step() {
 }
 
 void EngineCore::plan_ahead() {
-  is_planned_ = false;
-  if (!choose(true)) {
+  is_written_ = false;
+  is_planned_ = choose(true);
+  if (!is_planned_ || !flying_.draft_parents.empty()) {
     return;
   }
   write_plan();
@@ -118,7 +119,7 @@ void EngineCore::plan_ahead() {
     const auto begin = SteadyTime::now();
     executor_->prepare(next_);
     stats_.plan_ns += ns_since(begin);
-    is_planned_ = true;
+    is_written_ = true;
   }
 }
 
@@ -127,6 +128,7 @@ absl::Status EngineCore::submit_next() {
   ++stats_.steps;
   is_chosen_ = false;
   is_planned_ = false;
+  is_written_ = false;
   absl::Status status = executor_->submit(next_);
   if (status.ok()) {
     std::swap(flying_, next_);
@@ -137,10 +139,10 @@ absl::Status EngineCore::submit_next() {
   return status;
 }
 
-// From now on the plan's sequences are as they will be when it was run, but for what is drawn: of that only the place
-// of one token is known, and not even that where drafts are verified.
+// From now on the plan's sequences are as they will be when it was run, if no draft is accepted, but for what is drawn:
+// of that only the place of one token is known.
 void EngineCore::take_for_done(StepPlan& plan) {
-  is_foreseeable_ = executor_->is_asynchronous() && plan.draft_parents.empty();
+  is_foreseeable_ = executor_->is_asynchronous();
   outcomes_.assign(plan.rows.size(), {});
   for (std::size_t i = 0; i < plan.rows.size(); ++i) {
     StepRow& row = plan.rows[i];
@@ -151,9 +153,8 @@ void EngineCore::take_for_done(StepPlan& plan) {
     Sequence& sequence = sequences_[row.slot];
     sequence.flight_row = static_cast<std::int32_t>(i);
     sequence.computed = row.begin + row.linear_count();
-    sequence.scheduled = sequence.computed + row.draft_count;
-    sequence.planned_count = 0;
-    sequence.logits_count = 0;
+    std::swap(sequence.flying_draft, sequence.draft);
+    Scheduler::leave_out(sequence);
     outcomes_[i].draws = sequence.computed == sequence.token_count();
     if (sequence.wants_scores()) {
       sequence.scored += row.logits_count - (outcomes_[i].draws ? 1 + row.draft_count : 0);
@@ -212,8 +213,8 @@ void EngineCore::finish_step() {
   }
 }
 
-// The step that was planned ahead, now that its tokens are there: with drafts if there are any worth it. None is
-// started when all of its sequences have ended. ERRORS: as submit_next().
+// The step that was chosen ahead, now that its tokens are there: with drafts if there are any worth it. None is started
+// when all of its sequences have ended. ERRORS: as submit_next().
 absl::Status EngineCore::start_planned() {
   std::size_t for_nobody = 0;
   for (std::size_t i = 0; i < landed_.rows.size(); ++i) {
@@ -222,15 +223,15 @@ absl::Status EngineCore::start_planned() {
       ++for_nobody;
     }
   }
-  if (for_nobody == next_.rows.size()) {
+  if (is_written_ && for_nobody == next_.rows.size()) {
     return absl::OkStatus();
   }
-  if (propose_drafts()) {
+  if (propose_drafts() || !is_written_) {
     write_plan();
   } else {
     builder_.fill_in(next_);
   }
-  return submit_next();
+  return next_.empty() ? absl::OkStatus() : submit_next();
 }
 
 // Every sequence learns its tokens, and whether it has ended.
@@ -258,7 +259,7 @@ void EngineCore::settle_draws(Sequence& sequence, const StepRow& row, RowOutcome
     sequence.tokens.pop_back();
     sequence.awaits_token = false;
   }
-  accept_draft(sequence.draft, results, path_);
+  accept_draft(sequence.flying_draft, results, path_);
   const std::int32_t linear_end = row.begin + row.linear_count();
   std::size_t accepted = 0;
   for (;;) {
@@ -282,13 +283,13 @@ void EngineCore::settle_draws(Sequence& sequence, const StepRow& row, RowOutcome
   }
   append_path_moves(sequence.pages, limits_.page_size, linear_end, path, next_.moves);
   sequence.computed = linear_end + outcome.path_count;
-  sequence.scheduled = sequence.computed;
+  sequence.scheduled += outcome.path_count;
   stats_.draft_tokens += static_cast<std::uint64_t>(row.draft_count);
   stats_.accepted_tokens += accepted;
   sequence.usage.accepted_prediction_tokens += outcome.path_count;
   sequence.usage.rejected_prediction_tokens += row.draft_count - outcome.path_count;
-  speculator_->verified(sequence.slot, sequence.draft, path);
-  sequence.draft.clear();
+  speculator_->verified(sequence.slot, sequence.flying_draft, path);
+  sequence.flying_draft.clear();
 }
 
 FinishReason EngineCore::finish_reason(const Sequence& sequence, TokenId token) const {

@@ -244,9 +244,14 @@ bool Scheduler::starts_in_shared_page(const Sequence& sequence) const {
   return sequence.computed % page_size != 0 && pool_.references(sequence.pages[sequence.computed / page_size]) > 1;
 }
 
+// Pages for so many positions more than are computed, even if all of a draft that is being verified is accepted.
+std::int32_t Scheduler::pages_with(const Sequence& sequence, std::int32_t token_count) const {
+  return pool_.pages_for(sequence.computed + sequence.flying_draft.size() + token_count);
+}
+
 std::int32_t Scheduler::missing_pages(const Sequence& sequence, std::int32_t token_count) const {
   const std::int32_t copied = starts_in_shared_page(sequence) ? 1 : 0;
-  return std::max(0, pool_.pages_for(sequence.computed + token_count) - sequence.pages.size()) + copied;
+  return std::max(0, pages_with(sequence, token_count) - sequence.pages.size()) + copied;
 }
 
 // Pages for the next `token_count` positions, none of them shared where it will be written. On false the sequence is
@@ -272,7 +277,7 @@ bool Scheduler::hold_pages(Sequence& sequence, std::int32_t token_count, std::ve
     sequence.pages.replace(index, std::move(own));
     page_replaced(sequence);
   }
-  while (sequence.pages.size() < pool_.pages_for(sequence.computed + token_count)) {
+  while (sequence.pages.size() < pages_with(sequence, token_count)) {
     sequence.pages.append(pool_.allocate());
   }
   return true;

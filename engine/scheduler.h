@@ -134,6 +134,7 @@ class Scheduler {
   void plan_rows(Sequence& sequence, std::int32_t rows_max, std::vector<PageCopy>& copies, EngineStats& stats);
   bool hold_pages(Sequence& sequence, std::int32_t token_count, std::vector<PageCopy>& copies, EngineStats& stats);
   bool starts_in_shared_page(const Sequence& sequence) const;
+  std::int32_t pages_with(const Sequence& sequence, std::int32_t token_count) const;
   std::int32_t missing_pages(const Sequence& sequence, std::int32_t token_count) const;
 
   void admit_waiting(std::vector<PageCopy>& copies, EngineStats& stats);

@@ -68,9 +68,10 @@ struct Sequence {
   std::uint64_t pages_identity = 0;  // of the table but for appended pages: changes when an entry goes or is replaced
   RadixLock lock;
 
-  // In the step that runs, once that is taken for done; else -1 and false.
+  // In the step that runs, once that is taken for done; else -1, false and empty.
   std::int32_t flight_row = -1;  // row of its plan
   bool awaits_token = false;     // the last of `tokens` is being drawn
+  DraftTree flying_draft;        // being verified; `computed` says that nothing of it is accepted
 
   // The coming step's choice; all zero when not in the step.
   std::int32_t planned_count = 0;  // linear rows
