@@ -93,6 +93,7 @@ class EngineCore final : public Engine {
   void end_drafts(Sequence& sequence);
   StepOutlook outlook();
   bool propose_drafts();
+  void ask_for_drafts(float survival_min, std::chrono::steady_clock::time_point begin);
   void propose_draft(Sequence& sequence, float survival_min);
   void take_drafts(std::int32_t count);
   void learn_from_step(const StepResult& result);
@@ -170,6 +171,8 @@ class EngineCore final : public Engine {
   StepCost step_cost_;
   std::vector<std::promise<Learnt>> captures_;  // who waits for the copy that is being made
   std::vector<SequenceSlot> drafting_;          // sequences with a proposal in this step
+  std::size_t asked_next_ = 0;                  // place in the scheduler's order that is asked for a draft next
+  std::uint64_t last_device_ns_ = 0;            // of the last step
   std::vector<DraftCandidate> candidates_;
   std::vector<std::vector<std::uint8_t>> keep_;
   std::vector<std::int32_t> prune_scratch_;

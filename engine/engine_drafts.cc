@@ -9,9 +9,15 @@
 namespace coppice::engine {
 namespace {
 
+using SteadyTime = std::chrono::steady_clock;
+
 // Tokens handed to the speculator before a step, which waits for it: about 50 us. What is left is handed over while the
 // device works; a sequence whose tokens are not all known to the speculator drafts nothing in this step.
 constexpr std::int32_t kTeachBefore = 48;
+// And on a device that tells how long it works, guesses for a step may take one part in so many of the last step's
+// time, but so long in any case.
+constexpr std::uint64_t kGuessingIn = 100;
+constexpr std::uint64_t kGuessingNs = 30'000;
 // Tokens handed over beside a step, besides one for each of its rows (a prompt found in the cache costs no rows), and
 // tokens' worth of put-off work.
 constexpr std::int32_t kTeachBeside = 48;
@@ -120,27 +126,53 @@ bool EngineCore::propose_drafts() {
   if (!speculator_) {
     return false;
   }
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = SteadyTime::now();
   const StepOutlook step = outlook();
   const float floor = step.value > 0 ? survival_floor(step_cost_, step) : 2.0F;
   if (floor < 1) {
-    teach_running(kTeachBefore);
     drafting_.clear();
     candidates_.clear();
-    for (const SharingOrder::Entry& entry : scheduler_.order()) {
-      propose_draft(sequences_[entry.slot], floor);
-    }
+    ask_for_drafts(floor, begin);
     take_drafts(choose_drafts(step_cost_, step, candidates_));
   }
   stats_.speculation_ns += static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count());
+      std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyTime::now() - begin).count());
   return stats_.draft_budget > 0;
 }
 
-void EngineCore::propose_draft(Sequence& sequence, float survival_min) {
-  if (!sequence.draws() || untaught(sequence) > 0) {
-    return;
+// Asks for as many sequences as there is time for: those whose last draft was worth it, then the others in turn.
+void EngineCore::ask_for_drafts(float survival_min, SteadyTime::time_point begin) {
+  const std::span<const SharingOrder::Entry> order = scheduler_.order();
+  const auto time_max = std::chrono::nanoseconds(std::max(kGuessingNs, last_device_ns_ / kGuessingIn));
+  const bool is_timed = last_device_ns_ > 0 && !draft_all_;
+  std::int32_t tokens_left = kTeachBefore;
+  const std::size_t first = order.empty() ? 0 : asked_next_ % order.size();
+  for (const bool lucky : {true, false}) {
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const std::size_t at = (first + i) % order.size();
+      Sequence& sequence = sequences_[order[at].slot];
+      if (!sequence.draws() || sequence.drafts_well != lucky) {
+        continue;
+      }
+      const std::int32_t unknown = untaught(sequence);
+      if (unknown > tokens_left) {
+        continue;
+      }
+      if (is_timed && SteadyTime::now() - begin > time_max) {
+        asked_next_ = lucky ? asked_next_ : at;
+        return;
+      }
+      tokens_left -= teach(sequence, unknown);
+      propose_draft(sequence, survival_min);
+      asked_next_ = lucky ? asked_next_ : at + 1;
+    }
   }
+  if (!executor_->is_asynchronous()) {  // else there is more time beside the step
+    teach_running(tokens_left);
+  }
+}
+
+void EngineCore::propose_draft(Sequence& sequence, float survival_min) {
   const std::int32_t output_left =
       std::min(requests_[sequence.request].request.sampling.max_tokens - sequence.output_count(),
                limits_.model_tokens_max - sequence.token_count());

@@ -288,6 +288,7 @@ void EngineCore::settle_draws(Sequence& sequence, const StepRow& row, RowOutcome
   stats_.accepted_tokens += accepted;
   sequence.usage.accepted_prediction_tokens += outcome.path_count;
   sequence.usage.rejected_prediction_tokens += row.draft_count - outcome.path_count;
+  sequence.drafts_well = accepted > 0;
   speculator_->verified(sequence.slot, sequence.flying_draft, path);
   sequence.flying_draft.clear();
 }
@@ -322,6 +323,7 @@ void EngineCore::count_step(const StepResult& result) {
   stats_.forward_ns += result.forward_ns;
   stats_.sample_ns += result.sample_ns;
   stats_.device_ns += result.device_ns;
+  last_device_ns_ = result.device_ns;
 }
 
 void EngineCore::book_row(const StepRow& row, const RowOutcome& outcome,

@@ -78,7 +78,8 @@ struct Sequence {
   std::int32_t logits_count = 0;   // without drafts
   DraftTree draft;
 
-  std::int32_t taught = 0;  // leading tokens of prediction + `tokens` that the speculator knows
+  std::int32_t taught = 0;   // leading tokens of prediction + `tokens` that the speculator knows
+  bool drafts_well = false;  // something of its last draft was accepted
 
   // While another sequence computes a prefix that this one needs too: wait until it has.
   SequenceSlot leader = kNoSequence;

@@ -152,7 +152,8 @@ TEST_CASE("nobody is set back before it is known who ends", "[engine][ahead]") {
   CHECK(fake->heard(2).ids() == fake->true_ids(second));
 }
 
-TEST_CASE("a step is written anew when drafts come to it, and the next one only when they are verified", "[engine][ahead]") {
+TEST_CASE("a step is written anew when drafts come to it, and the next one only when they are verified",
+          "[engine][ahead]") {
   const auto fake = engine_ahead(0, roomy_limits(), std::make_unique<ScriptedSpeculator>(5, 50, 3));
   engine::Request request = FakeEngine::request(1, 20, 300);
   request.prediction = fake->true_ids(request);

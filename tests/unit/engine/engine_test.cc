@@ -1,7 +1,6 @@
 // Single behaviours of the engine on the truth oracle.
 #include <catch2/catch.hpp>
 #include <chrono>
-#include <map>
 
 #include "tests/support/fake_engine.h"
 
@@ -46,87 +45,6 @@ TEST_CASE("where a step works behind the engine's back, news go out while the ne
   CHECK(fake.heard(2).last.finish == FinishReason::kCancelled);
   CHECK(fake.heard(3).finishes == 1);
   CHECK_FALSE(fake.step());
-}
-
-namespace {
-
-// What a speculator is told.
-struct Told {
-  std::int32_t prompt = 0;
-  std::map<engine::SequenceSlot, std::vector<TokenId>> outputs;  // rests included
-  std::size_t rest_most = 0;
-  int ended = 0;
-};
-class Listener final : public engine::Speculator {
- public:
-  explicit Listener(Told& told) : told_(told) {}
-  void begin(engine::SequenceSlot /*slot*/, std::string_view /*tenant*/) override {}
-  void observe(engine::SequenceSlot slot, engine::TokenSource source, std::span<const TokenId> tokens) override {
-    if (source == engine::TokenSource::kPrompt) {
-      told_.prompt += static_cast<std::int32_t>(tokens.size());
-    } else {
-      told_.outputs[slot].insert(told_.outputs[slot].end(), tokens.begin(), tokens.end());
-    }
-  }
-  void propose(engine::SequenceSlot /*slot*/, std::int32_t /*draft_max*/, float /*survival_min*/,
-               engine::DraftTree& /*tree*/) override {}
-  void verified(engine::SequenceSlot /*slot*/, const engine::DraftTree& /*tree*/,
-                std::span<const std::int32_t> /*path*/) override {}
-  void end(engine::SequenceSlot slot, std::span<const TokenId> rest) override {
-    told_.outputs[slot].insert(told_.outputs[slot].end(), rest.begin(), rest.end());
-    told_.rest_most = std::max(told_.rest_most, rest.size());
-    ++told_.ended;
-  }
-
- private:
-  Told& told_;
-};
-
-}  // namespace
-
-TEST_CASE("the speculator is taught as long as the device works, and hears of all outputs in the end", "[engine]") {
-  for (const std::int32_t works_for : {0, 100}) {
-    Told told;
-    FakeEngine fake(roomy_limits(), {}, std::make_unique<Listener>(told), true, works_for);
-    const engine::Request request = FakeEngine::request(1, 1500, 120);  // 24 steps of prompt
-    fake.submit(request);
-    fake.step();
-    if (works_for == 0) {
-      CHECK(told.prompt < 400);
-    } else {
-      CHECK(told.prompt == 1500);
-    }
-    fake.run();
-    CHECK(told.ended == 1);
-    CHECK(told.outputs.begin()->second == fake.true_ids(request));
-    told = {};
-    engine::Request cached = request;  // its prompt costs no rows, so it is not heard in time
-    cached.id = 2;
-    cached.sampling.max_tokens = 12;
-    fake.submit(cached);
-    fake.run();
-    CHECK(told.ended == 1);
-    CHECK(told.outputs.begin()->second == fake.true_ids(cached));
-  }
-}
-
-TEST_CASE("an output that the speculator is far behind with is left to it for later", "[engine]") {
-  Told told;
-  FakeEngine fake(roomy_limits(), {}, std::make_unique<Listener>(told), true);
-  fake.submit(FakeEngine::request(1, 1990, 1));
-  fake.run();
-  engine::Request request = FakeEngine::request(2, 1990, 30);
-  request.choices = 16;  // their cached prompts are as many tokens that cost no rows
-  request.sampling.max_tokens = 58;
-  told = {};
-  fake.submit(request);
-  fake.run();
-  CHECK(told.rest_most > 48);
-  CHECK(told.ended == 16);
-  CHECK(told.outputs.size() == 16);
-  for (const auto& [slot, output] : told.outputs) {
-    CHECK(output == fake.true_ids(request));  // greedy: all choices say the same
-  }
 }
 
 TEST_CASE("a prompt that was computed before is not computed again", "[engine]") {
