@@ -15,6 +15,8 @@ namespace {
 constexpr std::int32_t kStepTokensDefault = 512;
 constexpr std::int32_t kRunningDefault = 256;
 constexpr std::int32_t kQueuedDefault = 1024;
+constexpr std::int32_t kDraftLogitsMin = 64;
+constexpr std::int32_t kDraftLogitsMax = 256;
 // Without --kv-memory, one part in so many of the memory left stays free: activations, logits, the front end, others.
 constexpr std::size_t kKvSpareIn = 2;
 // Nor is more taken than this many times what all running sequences could fill: beyond, only old prefixes would live.
@@ -122,7 +124,9 @@ absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models:
     limits.pages = static_cast<std::int32_t>(std::min<std::int64_t>(limits.pages, useful));
   }
   limits.queued_max = options.queued_max != 0 ? options.queued_max : kQueuedDefault;
-  limits.step_logits_max = std::min(limits.step_tokens_max, std::max(limits.running_max, 64));
+  // A row for each sequence, and for drafts when all places are taken as many again, within reason.
+  const std::int32_t for_drafts = std::clamp(limits.running_max, kDraftLogitsMin, kDraftLogitsMax);
+  limits.step_logits_max = std::min(limits.step_tokens_max, limits.running_max + for_drafts);
   limits.chunk_tokens_max = options.chunk_tokens_max != 0 ? std::min(options.chunk_tokens_max, limits.step_tokens_max)
                                                           : limits.step_tokens_max;
   return limits;

@@ -46,6 +46,7 @@ class IdleExecutor final : public engine::StepExecutor {
       : vocab_(config.vocab),
         step_us_(options.step_us),
         ends_in_(options.turns > 1 ? std::max(1, options.output / 4) : 0),
+        period_(static_cast<std::uint64_t>(options.period)),
         times_(times) {
     plan_options_.sharing = sharing;
     plan_options_.page_size = page_size;
@@ -81,13 +82,7 @@ class IdleExecutor final : public engine::StepExecutor {
       times_.prepared += is_prepared ? 1 : 0;
     }
     before_decoded_ = decodes;
-    drawn_.assign(plan.sampling.size(), {});  // the device's work, so in its time
-    for (kernels::SamplingResult& result : drawn_) {
-      result.token = draw_token(2, ++draws_, vocab_);
-      if (ends_in_ > 0 && result.token % ends_in_ == 0) {
-        result.token = kEndToken;
-      }
-    }
+    draw(plan);  // the device's work, so in its time
     return absl::OkStatus();
   }
 
@@ -102,6 +97,17 @@ class IdleExecutor final : public engine::StepExecutor {
   }
 
  private:
+  void draw(const engine::StepPlan& plan) {
+    drawn_.resize(plan.logits_rows.size());
+    for (std::size_t i = 0; i < drawn_.size(); ++i) {
+      ++draws_;
+      const auto place = static_cast<std::uint64_t>(plan.positions[static_cast<std::size_t>(plan.logits_rows[i])]);
+      const TokenId token = draw_token(2, period_ > 0 ? place % period_ : draws_, vocab_);
+      const bool ends = ends_in_ > 0 && draw_token(1, draws_, vocab_) % ends_in_ == 0;
+      drawn_[i].token = ends ? kEndToken : token;
+    }
+  }
+
   void plan_attention(const engine::StepPlan& plan) {
     engine::list_plan_sequences(plan, sequences_);
     static_cast<void>(planner_.plan(sequences_, plan_options_));
@@ -110,6 +116,7 @@ class IdleExecutor final : public engine::StepExecutor {
   const std::int32_t vocab_;
   const double step_us_;
   const std::int32_t ends_in_;  // one output token in so many is the last; 0: none
+  const std::uint64_t period_;
   StepTimes& times_;
   kernels::PlanOptions plan_options_;
   kernels::AttentionPlanner planner_;

@@ -21,6 +21,7 @@ struct HostBenchOptions {
   // More than 1: so many times `requests` in all. An output ends at a random token, after a quarter of `output` on
   // average, and where one has ended another request comes.
   std::int32_t turns = 1;
+  std::int32_t period = 0;  // outputs repeat themselves after so many tokens, so that drafts are accepted; 0: never
 };
 
 // Over the steps that only decode, or with turns over all steps while no place is empty, microseconds.

@@ -33,6 +33,7 @@ OptionTable host_table(HostBenchArguments& arguments) {
   table.add_integer("output", &bench.output, 1, kMany, "tokens to generate for each");
   table.add_integer("turns", &bench.turns, 1, kMany,
                     "requests in each place, one after the other; then they end at random");
+  table.add_integer("period", &bench.period, 0, kMany, "outputs repeat after so many tokens; 0: they are random");
   table.add_integer("workers", &bench.workers, 1, 65536, "blocks that attention is cut for");
   table.add_number("step-us", &bench.step_us, 0, 1e9, "microseconds that a step pretends to take");
   table.add_switch("sharing", &arguments.engine.sharing, "attention over shared prefixes once");
@@ -57,6 +58,7 @@ absl::Status bench_host(HostBenchArguments& arguments, CommandOptions& flags) {
                 {"speculation", arguments.speculation.mode},
                 {"step_us", arguments.bench.step_us},
                 {"turns", arguments.bench.turns},
+                {"period", arguments.bench.period},
                 {"steps", result.steps},
                 {"idle_us_p50", result.idle_p50},
                 {"idle_us_p99", result.idle_p99},

@@ -31,7 +31,7 @@ TEST_CASE("what nobody set is chosen", "[limits]") {
   CHECK(limits->pages == 500);  // half of the memory
   CHECK(limits->model_tokens_max == 1000);
   CHECK(limits->running_max <= limits->step_tokens_max);
-  CHECK(limits->step_logits_max >= limits->running_max);
+  CHECK(limits->step_logits_max == std::min(limits->step_tokens_max, 2 * limits->running_max));
   CHECK(limits->chunk_tokens_max == limits->step_tokens_max);
   CHECK(limits->to_string().find("pages 500\n") != std::string::npos);
 }
@@ -55,6 +55,17 @@ TEST_CASE("--max-running raises the rows of a step that nobody set", "[limits]")
   REQUIRE(limits.ok());
   CHECK(limits->step_tokens_max == 2000);
   CHECK(limits->step_logits_max == 2000);
+}
+
+TEST_CASE("a step has logits for drafts when all places are taken", "[limits]") {
+  for (const auto& [running, logits] : {std::pair(1, 65), {64, 128}, {100, 200}, {256, 512}, {1024, 1280}}) {
+    EngineOptions options;
+    options.running_max = running;
+    options.step_tokens_max = 4096;
+    const auto limits = derive_limits(options, small_model(), kernels::DType::kBF16, 1 << 30);
+    REQUIRE(limits.ok());
+    CHECK(limits->step_logits_max == logits);
+  }
 }
 
 TEST_CASE("a flag that cannot work is named with the value that would", "[limits]") {
