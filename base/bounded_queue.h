@@ -2,6 +2,7 @@
 // only way into the engine's thread, and the only mutex on it.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
@@ -24,6 +25,7 @@ class BoundedQueue {
         return false;
       }
       items_.push_back(std::move(item));
+      filled_.store(true, std::memory_order_release);
     }
     ready_.notify_one();
     return true;
@@ -34,6 +36,7 @@ class BoundedQueue {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       items_.push_back(std::move(item));
+      filled_.store(true, std::memory_order_release);
     }
     ready_.notify_one();
   }
@@ -43,12 +46,11 @@ class BoundedQueue {
     taken.clear();
     const std::lock_guard<std::mutex> lock(mutex_);
     taken.swap(items_);
+    filled_.store(false, std::memory_order_release);
   }
 
-  bool is_empty() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return items_.empty();
-  }
+  // Takes no lock: for a consumer that looks often.
+  bool is_empty() const { return !filled_.load(std::memory_order_acquire); }
 
   // Blocks until something is queued or the queue is closed.
   void wait() {
@@ -69,8 +71,9 @@ class BoundedQueue {
   const std::size_t capacity_;
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::vector<T> items_;  // guarded by mutex_
-  bool closed_ = false;   // guarded by mutex_
+  std::vector<T> items_;             // guarded by mutex_
+  std::atomic<bool> filled_{false};  // items_ is not empty; written under mutex_
+  bool closed_ = false;              // guarded by mutex_
 };
 
 }  // namespace coppice::base

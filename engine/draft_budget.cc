@@ -29,14 +29,15 @@ float survival_floor(const StepCost& cost, const StepOutlook& step) {
 }
 
 std::int32_t choose_drafts(const StepCost& cost, const StepOutlook& step, std::vector<DraftCandidate>& candidates) {
-  std::sort(candidates.begin(), candidates.end(), [](const DraftCandidate& a, const DraftCandidate& b) {
-    if (a.survival != b.survival) {
-      return a.survival > b.survival;
-    }
-    return a.member != b.member ? a.member < b.member : a.node < b.node;
-  });
   const auto limit = static_cast<std::int32_t>(
       std::min<std::size_t>(candidates.size(), static_cast<std::size_t>(std::max(0, step.nodes_max))));
+  std::partial_sort(candidates.begin(), candidates.begin() + limit, candidates.end(),
+                    [](const DraftCandidate& a, const DraftCandidate& b) {
+                      if (a.survival != b.survival) {
+                        return a.survival > b.survival;
+                      }
+                      return a.member != b.member ? a.member < b.member : a.node < b.node;
+                    });
   if (!cost.known()) {
     return limit;
   }

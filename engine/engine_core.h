@@ -4,6 +4,7 @@
 // before go out and the next step is planned (engine_step.cc). It owns all of these and has no other thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -74,6 +75,17 @@ class EngineCore final : public Engine {
     std::int32_t path_count = 0;
   };
 
+  // How a sequence is asked for a draft.
+  struct Asking {
+    float survival_min = 0;
+    std::int32_t draft_max = 0;
+    double token_ns = 0;  // what a token costs without drafts
+  };
+  struct AskingTurn {
+    std::size_t next = 0;  // place in the scheduler's order
+    double credit_ns = 0;  // that asking may take
+  };
+
   void take_commands();
   void drain_commands();
   void begin_capture(std::promise<Learnt> captured);
@@ -93,8 +105,9 @@ class EngineCore final : public Engine {
   void end_drafts(Sequence& sequence);
   StepOutlook outlook();
   bool propose_drafts();
-  void ask_for_drafts(float survival_min, std::chrono::steady_clock::time_point begin);
-  void propose_draft(Sequence& sequence, float survival_min);
+  void ask_for_drafts(float survival_min, double value);
+  std::int32_t ask_some(bool lucky, const Asking& asking, std::int32_t tokens_left);
+  void propose_draft(Sequence& sequence, const Asking& asking);
   void take_drafts(std::int32_t count);
   void learn_from_step(const StepResult& result);
 
@@ -103,7 +116,9 @@ class EngineCore final : public Engine {
   void finish_step();
   bool choose(bool ahead);
   void write_plan();
+  bool has_time_to_plan() const;
   void plan_ahead();
+  void choose_and_write_ahead();
   absl::Status start_planned();
   absl::Status submit_next();
   void take_for_done(StepPlan& plan);
@@ -158,6 +173,7 @@ class EngineCore final : public Engine {
   bool is_planned_ = false;      // it was chosen
   bool is_written_ = false;      // and next_ is ready but for the tokens that are being drawn
   std::chrono::steady_clock::time_point submitted_;
+  std::uint64_t planning_ns_ = 0;     // that planning ahead took last
   std::vector<RowOutcome> outcomes_;  // of flying_, then landed_
   std::vector<std::int32_t> paths_;
   Outbox outbox_;
@@ -171,8 +187,8 @@ class EngineCore final : public Engine {
   StepCost step_cost_;
   std::vector<std::promise<Learnt>> captures_;  // who waits for the copy that is being made
   std::vector<SequenceSlot> drafting_;          // sequences with a proposal in this step
-  std::size_t asked_next_ = 0;                  // place in the scheduler's order that is asked for a draft next
-  std::uint64_t last_device_ns_ = 0;            // of the last step
+  std::array<AskingTurn, 2> asking_turns_;      // of sequences that do not draft well, and that do
+  std::uint64_t last_step_ns_ = 0;              // of the last step's pass
   std::vector<DraftCandidate> candidates_;
   std::vector<std::vector<std::uint8_t>> keep_;
   std::vector<std::int32_t> prune_scratch_;

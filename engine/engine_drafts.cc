@@ -1,6 +1,7 @@
 // EngineCore's guesses: handing tokens to the speculator, asking it for drafts, choosing which of them a step carries.
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -14,10 +15,14 @@ using SteadyTime = std::chrono::steady_clock;
 // Tokens handed to the speculator before a step, which waits for it: about 50 us. What is left is handed over while the
 // device works; a sequence whose tokens are not all known to the speculator drafts nothing in this step.
 constexpr std::int32_t kTeachBefore = 48;
-// And on a device that tells how long it works, guesses for a step may take one part in so many of the last step's
-// time, but so long in any case.
+// Where it is known how long steps take, asking for guesses may take one part in so many of that, but so long in any
+// case; sequences that draft well may besides be asked for as long as their guesses promise to save, within reason.
+// What one step takes too long the next ones do without.
 constexpr std::uint64_t kGuessingIn = 100;
 constexpr std::uint64_t kGuessingNs = 30'000;
+constexpr std::uint64_t kGuessingMostIn = 12;
+constexpr double kPromiseCounts = 0.5;   // some of it is not kept, and a step with drafts is planned anew
+constexpr std::int32_t kDraftLeast = 4;  // nodes that a sequence is asked for, however many others draft
 // Tokens handed over beside a step, besides one for each of its rows (a prompt found in the cache costs no rows), and
 // tokens' worth of put-off work.
 constexpr std::int32_t kTeachBeside = 48;
@@ -132,7 +137,7 @@ bool EngineCore::propose_drafts() {
   if (floor < 1) {
     drafting_.clear();
     candidates_.clear();
-    ask_for_drafts(floor, begin);
+    ask_for_drafts(floor, step.value);
     take_drafts(choose_drafts(step_cost_, step, candidates_));
   }
   stats_.speculation_ns += static_cast<std::uint64_t>(
@@ -140,50 +145,75 @@ bool EngineCore::propose_drafts() {
   return stats_.draft_budget > 0;
 }
 
-// Asks for as many sequences as there is time for: those whose last draft was worth it, then the others in turn.
-void EngineCore::ask_for_drafts(float survival_min, SteadyTime::time_point begin) {
+// Asks for as many sequences as there is time for: those that draft well as long as what they promise is worth it, then
+// the others, both in turn. value: of the step without drafts, in tokens.
+void EngineCore::ask_for_drafts(float survival_min, double value) {
   const std::span<const SharingOrder::Entry> order = scheduler_.order();
-  const auto time_max = std::chrono::nanoseconds(std::max(kGuessingNs, last_device_ns_ / kGuessingIn));
-  const bool is_timed = last_device_ns_ > 0 && !draft_all_;
+  const auto count = static_cast<std::size_t>(std::ranges::count_if(
+      order, [this](const SharingOrder::Entry& entry) { return sequences_[entry.slot].drafts_well; }));
+  // Longer guesses than there are rows for cost time for nothing.
+  const auto each = static_cast<std::int32_t>(2 * static_cast<std::size_t>(scheduler_.drafts_max()) / (count + 1));
+  const Asking asking{.survival_min = survival_min,
+                      .draft_max = draft_all_ ? draft_max_ : std::min(draft_max_, std::max(kDraftLeast, each)),
+                      .token_ns = static_cast<double>(last_step_ns_) / value};
   std::int32_t tokens_left = kTeachBefore;
-  const std::size_t first = order.empty() ? 0 : asked_next_ % order.size();
   for (const bool lucky : {true, false}) {
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      const std::size_t at = (first + i) % order.size();
-      Sequence& sequence = sequences_[order[at].slot];
-      if (!sequence.draws() || sequence.drafts_well != lucky) {
-        continue;
-      }
-      const std::int32_t unknown = untaught(sequence);
-      if (unknown > tokens_left) {
-        continue;
-      }
-      if (is_timed && SteadyTime::now() - begin > time_max) {
-        asked_next_ = lucky ? asked_next_ : at;
-        return;
-      }
-      tokens_left -= teach(sequence, unknown);
-      propose_draft(sequence, survival_min);
-      asked_next_ = lucky ? asked_next_ : at + 1;
-    }
+    tokens_left = ask_some(lucky, asking, tokens_left);
   }
   if (!executor_->is_asynchronous()) {  // else there is more time beside the step
     teach_running(tokens_left);
   }
 }
 
-void EngineCore::propose_draft(Sequence& sequence, float survival_min) {
+// Returns what is left of the tokens that may be handed over before the step.
+std::int32_t EngineCore::ask_some(bool lucky, const Asking& asking, std::int32_t tokens_left) {
+  const std::span<const SharingOrder::Entry> order = scheduler_.order();
+  const bool is_timed = last_step_ns_ > 0 && !draft_all_;
+  const double given_ns = static_cast<double>(std::max(kGuessingNs, last_step_ns_ / kGuessingIn));
+  const double most_ns = static_cast<double>(last_step_ns_ / kGuessingMostIn);
+  AskingTurn& turn = asking_turns_[lucky ? 1 : 0];
+  turn.credit_ns = std::min(turn.credit_ns + given_ns, given_ns);
+  double spent_ns = 0;
+  const std::size_t first = order.empty() ? 0 : turn.next % order.size();
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (is_timed && (turn.credit_ns <= 0 || spent_ns > std::max(given_ns, most_ns))) {
+      break;
+    }
+    const std::size_t at = (first + i) % order.size();
+    Sequence& sequence = sequences_[order[at].slot];
+    const std::int32_t unknown = untaught(sequence);
+    if (!sequence.draws() || sequence.drafts_well != lucky ||
+        unknown > (lucky && is_timed ? kTeachBefore : tokens_left)) {
+      continue;
+    }
+    const auto begin = SteadyTime::now();
+    tokens_left = std::max(0, tokens_left - teach(sequence, unknown));
+    propose_draft(sequence, asking);
+    turn.next = at + 1;
+    const std::chrono::duration<double, std::nano> spent = SteadyTime::now() - begin;
+    spent_ns += spent.count();
+    turn.credit_ns -= spent.count();
+    if (lucky) {
+      const std::vector<float>& survival = sequence.draft.survival;
+      turn.credit_ns += asking.token_ns * kPromiseCounts * std::accumulate(survival.begin(), survival.end(), 0.0);
+    }
+  }
+  return tokens_left;
+}
+
+void EngineCore::propose_draft(Sequence& sequence, const Asking& asking) {
   const std::int32_t output_left =
       std::min(requests_[sequence.request].request.sampling.max_tokens - sequence.output_count(),
                limits_.model_tokens_max - sequence.token_count());
-  const std::int32_t draft_max = std::min({draft_max_, scheduler_.draft_room(sequence), output_left - 1});
+  const std::int32_t draft_max = std::min({asking.draft_max, scheduler_.draft_room(sequence), output_left - 1});
   if (draft_max <= 0) {
     return;
   }
   DraftTree& draft = sequence.draft;
-  speculator_->propose(sequence.slot, draft_max, survival_min, draft);
+  speculator_->propose(sequence.slot, draft_max, asking.survival_min, draft);
   COPPICE_CHECK(draft.size() <= draft_max && draft.survival.size() == draft.tokens.size(), "a proposal in its bounds");
   if (draft.size() == 0) {
+    sequence.drafts_well = false;
     return;
   }
   const auto member = static_cast<std::int32_t>(drafting_.size());

@@ -96,19 +96,33 @@ void EngineCore::work_beside_step() {
     learn([this] { return teach_beside(); });
   }
   while (executor_->is_working()) {
-    if (ahead && !commands_.is_empty()) {
+    if (ahead && !commands_.is_empty() && has_time_to_plan()) {
       plan();
     } else if (is_learning) {
       learn([this] { return teach_slice(); });
-    } else if (ahead) {
-      std::this_thread::yield();  // a command may come yet
+    } else if (ahead) {  // a command may come yet
+      const auto begin = SteadyTime::now();
+      std::this_thread::yield();
+      stats_.sample_ns += ns_since(begin);
     } else {
       return;
     }
   }
 }
 
+// Whether the next step can be planned once more before the one that runs is over, going by the last ones. Who comes
+// later waits for the step after.
+bool EngineCore::has_time_to_plan() const {
+  return last_step_ns_ == 0 || ns_since(submitted_) + planning_ns_ < last_step_ns_;
+}
+
 void EngineCore::plan_ahead() {
+  const auto planning = SteadyTime::now();
+  choose_and_write_ahead();
+  planning_ns_ = ns_since(planning);
+}
+
+void EngineCore::choose_and_write_ahead() {
   is_written_ = false;
   is_planned_ = choose(true);
   if (!is_planned_ || !flying_.draft_parents.empty()) {
@@ -323,7 +337,7 @@ void EngineCore::count_step(const StepResult& result) {
   stats_.forward_ns += result.forward_ns;
   stats_.sample_ns += result.sample_ns;
   stats_.device_ns += result.device_ns;
-  last_device_ns_ = result.device_ns;
+  last_step_ns_ = result.device_ns > 0 ? result.device_ns : result.forward_ns + result.sample_ns;
 }
 
 void EngineCore::book_row(const StepRow& row, const RowOutcome& outcome,

@@ -60,7 +60,7 @@ class Scheduler {
   // Chooses the next step: sets planned_count, logits_count and scheduled of the chosen. Appends page copies that the
   // step must do first, be it chosen again or not. Sequences whose pages could never be found land in unfit(). False,
   // only with `ahead`: somebody has to be set back or to fail, which is not done while others may be about to end, so
-  // the step must be chosen again.
+  // the step must be chosen again. (Who was admitted meanwhile stays, with its pages.)
   bool select(Choosing choosing, std::vector<PageCopy>& copies, EngineStats& stats);
   // Takes the sequence out of the step that was chosen.
   static void leave_out(Sequence& sequence);

@@ -62,7 +62,7 @@ struct Sequence {
   std::vector<TokenId> tokens;  // prompt, then output; the last is kNoToken while `awaits_token`
   std::int32_t prompt_count = 0;
   std::int32_t computed = 0;   // leading tokens whose KV is in `pages`
-  std::int32_t scheduled = 0;  // computed once the step in flight is back
+  std::int32_t scheduled = 0;  // computed once the coming step is back
   std::int32_t scored = -1;    // leading prompt rows whose logprobs were reported; -1: nobody asked
   PageTable pages;
   std::uint64_t pages_identity = 0;  // of the table but for appended pages: changes when an entry goes or is replaced

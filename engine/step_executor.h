@@ -40,11 +40,12 @@ class StepExecutor {
   // Between submit() and collect(), where submit() only starts a step: what of the next submit() can be done already.
   // The plan's tokens and sampling may still change; where anything else does, the plan has another number.
   virtual void prepare(const StepPlan& /*plan*/) {}
-  // Starts the step. What the plan's arrays hold stays where and as it is until collect(), and so does what spans in
-  // them name, but where submit() only starts the step only until submit() returns. (The plan itself may be moved.)
-  // ERRORS: any; nothing was done then, not even the plan's moves.
+  // Starts the step. What the plan's arrays hold stays where and as it is until collect(), but for StepRow::slot, and
+  // so does what spans in them name, but where submit() only starts the step only until submit() returns. (The plan
+  // itself may be moved.) ERRORS: any; nothing was done then, not even the plan's moves.
   virtual absl::Status submit(const StepPlan& plan) = 0;
-  // Waits for the step. ERRORS: any; moves were done, the KV and results of the plan's rows are not to be used.
+  // Waits for the step. ERRORS: any; moves and copies were done, the KV and results of the plan's rows are not to be
+  // used.
   virtual absl::StatusOr<StepResult> collect() = 0;
 };
 

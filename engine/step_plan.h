@@ -36,7 +36,7 @@ struct StepRow {
   std::int32_t logits_begin = 0;   // first entry of logits_rows and sampling
   std::int32_t parents_begin = 0;  // first entry of draft_parents
   std::int32_t shared_pages = 0;   // leading pages in common with the row before; -1 = not known
-  std::span<const PageId> pages;   // page table; covers begin + token_count positions; valid as long as the plan
+  std::span<const PageId> pages;   // page table; covers begin + token_count positions
   std::uint64_t identity = 0;      // rows of two steps with the same one: the same table but for appended pages
 
   std::int32_t linear_count() const { return token_count - draft_count; }

@@ -40,6 +40,7 @@ struct ChoiceText {
 struct HarnessModel {
   std::unique_ptr<kernels::Backend> backend;
   std::unique_ptr<models::Transformer> transformer;
+  bool steps_ahead = false;  // the engine is told that submit() only starts a step, so it plans the next one meanwhile
 };
 HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed,
                           std::unique_ptr<kernels::Backend> backend = nullptr);

@@ -149,6 +149,7 @@ Answer direct_answer(const engine::Request& request, std::uint64_t seed, const F
 FakeExecutor::FakeExecutor(const FakeModel& model, const Options& options)
     : model_(model),
       options_(options),
+      attention_(options.page_size),
       kv_(static_cast<std::size_t>(options.pages) * static_cast<std::size_t>(options.page_size), 0),
       written_(kv_.size(), 0) {}
 
@@ -174,6 +175,7 @@ void FakeExecutor::prepare(const engine::StepPlan& plan) {
     prepared_pages_.emplace_back(row.pages.begin(), row.pages.end());
   }
   ++prepared_count_;
+  attention_.prepare(plan);
 }
 
 // What was prepared is what is submitted under its number, but for tokens and how to sample.
@@ -217,6 +219,7 @@ absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
                 kv_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(copy.to) * size));
   }
   check_shape(plan);
+  attention_.check(plan);
   states_.assign(plan.tokens.size(), 0);
   fresh_.assign(plan.tokens.size(), 0);
   for (const engine::StepRow& row : plan.rows) {

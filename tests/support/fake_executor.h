@@ -14,6 +14,7 @@
 #include "engine/request.h"
 #include "engine/step_executor.h"
 #include "kernels/sampling.h"
+#include "tests/support/attention_check.h"
 
 namespace coppice::testing {
 
@@ -85,6 +86,7 @@ class FakeExecutor final : public engine::StepExecutor {
   std::uint64_t events_ = 0;
   mutable std::int32_t asked_ = 0;  // is_working() in this step
   bool collect_fails_ = false;
+  AttentionCheck attention_;
   std::vector<std::uint64_t> kv_;                 // by slot
   std::vector<std::uint64_t> written_;            // by slot: the step that last wrote it
   std::vector<std::uint64_t> states_;             // by token row

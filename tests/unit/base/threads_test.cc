@@ -12,7 +12,9 @@ namespace coppice::base {
 
 TEST_CASE("a full queue refuses and leaves the item alone", "[queue]") {
   BoundedQueue<std::string> queue(2);
+  CHECK(queue.is_empty());
   CHECK(queue.try_push("a"));
+  CHECK_FALSE(queue.is_empty());
   CHECK(queue.try_push("b"));
   std::string third = "c";
   CHECK_FALSE(queue.try_push(std::move(third)));
@@ -21,7 +23,9 @@ TEST_CASE("a full queue refuses and leaves the item alone", "[queue]") {
   std::vector<std::string> taken = {"old"};
   queue.take(taken);
   CHECK(taken == std::vector<std::string>{"a", "b", "d"});
-  CHECK(queue.try_push("e"));
+  CHECK(queue.is_empty());
+  queue.push("e");
+  CHECK_FALSE(queue.is_empty());
 }
 
 TEST_CASE("many threads push, one takes all, nothing is lost", "[queue]") {

@@ -33,6 +33,11 @@ void check_everything(HarnessModel& model) {
   check_chunks(model, requests, quiet, std::vector<std::int32_t>{1, 16, 37, 512});
   check_tiny_pool(model, requests, quiet, 25);
   check_drafts(model, requests, quiet, 100);
+  model.steps_ahead = true;
+  check_batches(model, requests, quiet, std::vector<std::int32_t>{7});
+  check_chunks(model, requests, quiet, std::vector<std::int32_t>{37});
+  check_tiny_pool(model, requests, quiet, 25);
+  check_drafts(model, requests, quiet, 100);
 }
 
 }  // namespace
