@@ -1,5 +1,8 @@
 // What the engine does ahead, while a step runs behind its back, on the truth oracle. (Worlds of it: tests/sim.)
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <future>
 #include <memory>
 
 #include "tests/support/fake_engine.h"
@@ -134,6 +137,78 @@ TEST_CASE("who leaves while its step runs hears so at once, and its place is goo
   fake->run();
   CHECK(fake->heard(2).ids() == fake->true_ids(next));
   CHECK(fake->heard(1).finishes == 1);
+}
+
+TEST_CASE("the choice that computes the prompt may leave while its step runs, and a deadline may pass",
+          "[engine][ahead]") {
+  const auto fake = engine_ahead(3);
+  engine::Request several = FakeEngine::request(1, 150, 10);  // three steps of prompt
+  several.choices = 3;
+  several.sampling.temperature = 1;
+  engine::Request late = FakeEngine::request(2, 5, 1000, 1);
+  late.deadline = fake->now + std::chrono::seconds(1);
+  fake->submit(several);
+  fake->submit(late);
+  fake->step();
+  int calls = 0;
+  fake->meanwhile = [&] {
+    if (++calls == 2) {
+      fake->core().cancel(1, 0);
+      fake->now += std::chrono::seconds(2);
+    }
+  };
+  fake->step();
+  fake->meanwhile = {};
+  CHECK(fake->heard(1, 0).last.finish == FinishReason::kCancelled);
+  CHECK(fake->heard(2).last.finish == FinishReason::kDeadline);
+  fake->run();
+  for (const std::int32_t choice : {1, 2}) {
+    CHECK(fake->heard(1, choice).ids() == fake->true_ids(several, choice));
+    CHECK(fake->heard(1, choice).finishes == 1);
+  }
+  const std::vector<TokenId> told = fake->heard(2).ids();
+  const std::vector<TokenId> all = fake->true_ids(late);
+  CHECK(std::equal(told.begin(), told.end(), all.begin()));
+  CHECK(fake->heard(2).last.usage.completion_tokens == static_cast<std::int32_t>(told.size()));
+}
+
+TEST_CASE("prompt logprobs and requests of one token or none, planned ahead", "[engine][ahead]") {
+  const auto fake = engine_ahead();
+  std::vector<engine::Request> requests;
+  for (engine::RequestId id = 1; id <= 4; ++id) {
+    engine::Request request = FakeEngine::request(id, 90,
+                                                  id == 1   ? 0
+                                                  : id == 2 ? 1
+                                                            : 20,
+                                                  static_cast<std::int32_t>(id));
+    request.sampling.prompt_logprobs = id == 4 ? -1 : 2;
+    fake->submit(request);
+    requests.push_back(request);
+  }
+  fake->run();
+  for (const engine::Request& request : requests) {
+    const Answer truth = fake->truth(request);
+    CHECK(fake->heard(request.id).ids() == fake->true_ids(request));
+    CHECK(fake->heard(request.id).prompt.size() == truth.prompt.size());
+    CHECK(fake->heard(request.id).finishes == 1);
+  }
+  CHECK(fake->executor().submitted_as_prepared() > 20);
+}
+
+TEST_CASE("what was learnt can be copied while a step runs", "[engine][ahead]") {
+  const auto fake = engine_ahead(3);
+  fake->submit(FakeEngine::request(1, 20, 50));
+  fake->step();
+  std::future<engine::Learnt> captured;
+  fake->meanwhile = [&] {
+    if (!captured.valid()) {
+      captured = fake->core().capture();
+    }
+  };
+  fake->step();
+  REQUIRE(captured.valid());
+  CHECK(captured.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+  fake->run();
 }
 
 TEST_CASE("nobody is set back before it is known who ends", "[engine][ahead]") {
