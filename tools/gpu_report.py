@@ -274,6 +274,8 @@ def single_section(results):
          number(results.one("engine-8b-prompts-wgmma").get("prefill_tokens_per_s"), ",.0f"), ""],
         ["batch 256, `8b`: the host's share of a step", "0.03", number(host, ".3f"),
          verdict(host is not None and host <= 0.03, host is not None)],
+        ["256 sequences that end and come at random: microseconds of the engine between two steps", "",
+         number(results.one("host").get("idle_us_p50")), ""],
         [f"weights from the page cache{', `' + weights['model'] + '`' if weights else ''}: GB/s", "1.6",
          number(speed, ".2f"), verdict(speed and speed >= 1.6, speed)],
     ]  # fmt: skip
@@ -372,8 +374,9 @@ Made by `tools/gpu_report.py` from what `scripts/gpu-check` ([docs/gpu.md](../..
 ## Single figures
 {single_section(results)}
 
-The host's share is the part of decode steps in which no step was in flight nor being enqueued: how long the GPU waited
-for the host, but for the latency of launches.
+The host's share is the part of decode steps in which the GPU, by its own clock, did not work on one: it waited for the
+host, for the copy of a step's inputs or for a launch. What of it is the engine's `bench host` measures, on steps that
+pretend to take 6 ms.
 
 ## The machine
 {machine_section(results)}

@@ -107,6 +107,7 @@ class GpuCheck(unittest.TestCase):
         self.assertTrue(facts["tiny"])
         self.assertEqual(self.steps["step"]["exit"], 0)
         self.assertNotIn("model", self.steps)
+        self.assertGreater(self.steps["host"]["results"][0]["planned_ahead"], 0.5)
         self.assertGreater(self.steps["engine-8b-prompts"]["results"][0]["prefill_tokens_per_s"], 0)
         for name in ("facts", "operations", "operations-wgmma", "attention", "models", "identity"):
             self.assertEqual(self.steps[name]["exit"], 0)

@@ -45,6 +45,7 @@ MADE_UP = [
          decode(1024, 16384, True, 19000.0), decode(1024, 16384, False, 900.0),
          decode(1024, 1024, False, 1.0, steps=0)),
     step("engine-8b-bound", decode(1024, 1024, True, 22000.0)),
+    step("host", {"idle_us_p50": 31.25}),
     step("weights", timed_out=True, exit=124),
     {"name": "sanitizer", "skipped": "no compute-sanitizer in PATH"},
 ]  # fmt: skip
@@ -85,6 +86,7 @@ class Report(unittest.TestCase):
             "from 1,024 to 16,384 shared tokens: **met** (5.0 %)",
             "| batch 1, `8b`: share of the weight-bandwidth bound | 0.85 | 0.90 | **met** |",
             "| batch 256, `8b`: the host's share of a step | 0.03 | 0.020 | **met** |",
+            "microseconds of the engine between two steps |  | 31.2 |",
             "| weights | 1 | stopped at its time limit, with 0 results |",
             "| machine-wgmma | 1 | failed with exit code 1 (optional) |",
             "| sanitizer |  | left out: no compute-sanitizer in PATH |",
