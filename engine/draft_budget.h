@@ -39,8 +39,9 @@ struct DraftCandidate {
 // to be proposed at all. 0 while the costs are unknown.
 float survival_floor(const StepCost& cost, const StepOutlook& step);
 
-// Sorts the candidates likeliest first (a parent before its children) and returns how many of the first make the
-// expected tokens per second largest: 0 unless that gains kGainMin. All, up to nodes_max, while the costs are unknown.
+// Brings the candidates that may be chosen to the front, likeliest first (a parent before its children); returns how
+// many of the first make the expected tokens per second largest: 0 unless that gains kGainMin. All, up to nodes_max,
+// while the costs are unknown.
 std::int32_t choose_drafts(const StepCost& cost, const StepOutlook& step, std::vector<DraftCandidate>& candidates);
 
 // Drops the nodes not in `keep` (one flag a node). REQUIRES: a kept node's parent is kept.

@@ -106,7 +106,7 @@ class EngineCore final : public Engine {
   StepOutlook outlook();
   bool propose_drafts();
   void ask_for_drafts(float survival_min, double value);
-  std::int32_t ask_some(bool lucky, const Asking& asking, std::int32_t tokens_left);
+  std::int32_t ask_some(bool lucky, const Asking& asking, bool is_timed, std::int32_t tokens_max);
   void propose_draft(Sequence& sequence, const Asking& asking);
   void take_drafts(std::int32_t count);
   void learn_from_step(const StepResult& result);
@@ -173,7 +173,7 @@ class EngineCore final : public Engine {
   bool is_planned_ = false;      // it was chosen
   bool is_written_ = false;      // and next_ is ready but for the tokens that are being drawn
   std::chrono::steady_clock::time_point submitted_;
-  std::uint64_t planning_ns_ = 0;     // that planning ahead took last
+  std::uint64_t planning_ns_ = 0;     // that planning ahead takes at the most
   std::vector<RowOutcome> outcomes_;  // of flying_, then landed_
   std::vector<std::int32_t> paths_;
   Outbox outbox_;

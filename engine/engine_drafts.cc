@@ -1,7 +1,6 @@
 // EngineCore's guesses: handing tokens to the speculator, asking it for drafts, choosing which of them a step carries.
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -21,6 +20,8 @@ constexpr std::int32_t kTeachBefore = 48;
 constexpr std::uint64_t kGuessingIn = 100;
 constexpr std::uint64_t kGuessingNs = 30'000;
 constexpr std::uint64_t kGuessingMostIn = 12;
+constexpr std::uint64_t kGuessingShortIn = 10;  // and of steps so short that this is less, so much
+constexpr double kDebtMost = 8;
 constexpr double kPromiseCounts = 0.5;   // some of it is not kept, and a step with drafts is planned anew
 constexpr std::int32_t kDraftLeast = 4;  // nodes that a sequence is asked for, however many others draft
 // Tokens handed over beside a step, besides one for each of its rows (a prompt found in the cache costs no rows), and
@@ -150,55 +151,59 @@ bool EngineCore::propose_drafts() {
 void EngineCore::ask_for_drafts(float survival_min, double value) {
   const std::span<const SharingOrder::Entry> order = scheduler_.order();
   const auto count = static_cast<std::size_t>(std::ranges::count_if(
-      order, [this](const SharingOrder::Entry& entry) { return sequences_[entry.slot].drafts_well; }));
+      order, [this](const SharingOrder::Entry& entry) { return sequences_[entry.slot].drafts_well(); }));
   // Longer guesses than there are rows for cost time for nothing.
   const auto each = static_cast<std::int32_t>(2 * static_cast<std::size_t>(scheduler_.drafts_max()) / (count + 1));
   const Asking asking{.survival_min = survival_min,
                       .draft_max = draft_all_ ? draft_max_ : std::min(draft_max_, std::max(kDraftLeast, each)),
                       .token_ns = static_cast<double>(last_step_ns_) / value};
-  std::int32_t tokens_left = kTeachBefore;
-  for (const bool lucky : {true, false}) {
-    tokens_left = ask_some(lucky, asking, tokens_left);
-  }
+  // Where time does not tell, tokens do: the others keep a quarter.
+  const bool is_timed = last_step_ns_ > 0 && !draft_all_;
+  const std::int32_t for_well = is_timed ? kTeachBefore : kTeachBefore - kTeachBefore / 4;
+  const std::int32_t used = ask_some(true, asking, is_timed, for_well);
+  const std::int32_t for_others = is_timed ? kTeachBefore : kTeachBefore - used;
+  const std::int32_t left = for_others - ask_some(false, asking, is_timed, for_others);
   if (!executor_->is_asynchronous()) {  // else there is more time beside the step
-    teach_running(tokens_left);
+    teach_running(left);
   }
 }
 
-// Returns what is left of the tokens that may be handed over before the step.
-std::int32_t EngineCore::ask_some(bool lucky, const Asking& asking, std::int32_t tokens_left) {
+// Returns how many tokens were handed over. tokens_max: of one sequence where time is counted, else of all.
+std::int32_t EngineCore::ask_some(bool lucky, const Asking& asking, bool is_timed, std::int32_t tokens_max) {
   const std::span<const SharingOrder::Entry> order = scheduler_.order();
-  const bool is_timed = last_step_ns_ > 0 && !draft_all_;
-  const double given_ns = static_cast<double>(std::max(kGuessingNs, last_step_ns_ / kGuessingIn));
-  const double most_ns = static_cast<double>(last_step_ns_ / kGuessingMostIn);
+  const double given_ns = static_cast<double>(
+      std::max(last_step_ns_ / kGuessingIn, std::min(kGuessingNs, last_step_ns_ / kGuessingShortIn)));
+  const double most_ns = std::max(given_ns, static_cast<double>(last_step_ns_ / kGuessingMostIn));
   AskingTurn& turn = asking_turns_[lucky ? 1 : 0];
-  turn.credit_ns = std::min(turn.credit_ns + given_ns, given_ns);
+  // One ask may be interrupted for long; that must not be paid for for long.
+  turn.credit_ns = std::clamp(turn.credit_ns + given_ns, -kDebtMost * given_ns, given_ns);
   double spent_ns = 0;
+  std::int32_t taught = 0;
   const std::size_t first = order.empty() ? 0 : turn.next % order.size();
   for (std::size_t i = 0; i < order.size(); ++i) {
-    if (is_timed && (turn.credit_ns <= 0 || spent_ns > std::max(given_ns, most_ns))) {
+    if (is_timed && (turn.credit_ns <= 0 || spent_ns > most_ns)) {
       break;
     }
     const std::size_t at = (first + i) % order.size();
     Sequence& sequence = sequences_[order[at].slot];
     const std::int32_t unknown = untaught(sequence);
-    if (!sequence.draws() || sequence.drafts_well != lucky ||
-        unknown > (lucky && is_timed ? kTeachBefore : tokens_left)) {
+    if (!sequence.draws() || sequence.drafts_well() != lucky || unknown > tokens_max - (is_timed ? 0 : taught)) {
       continue;
     }
     const auto begin = SteadyTime::now();
-    tokens_left = std::max(0, tokens_left - teach(sequence, unknown));
+    taught += teach(sequence, unknown);
     propose_draft(sequence, asking);
     turn.next = at + 1;
     const std::chrono::duration<double, std::nano> spent = SteadyTime::now() - begin;
     spent_ns += spent.count();
     turn.credit_ns -= spent.count();
     if (lucky) {
-      const std::vector<float>& survival = sequence.draft.survival;
-      turn.credit_ns += asking.token_ns * kPromiseCounts * std::accumulate(survival.begin(), survival.end(), 0.0);
+      for (const float survival : sequence.draft.survival) {  // less what the rows cost
+        turn.credit_ns += asking.token_ns * kPromiseCounts * std::max(0.0F, survival - asking.survival_min);
+      }
     }
   }
-  return tokens_left;
+  return taught;
 }
 
 void EngineCore::propose_draft(Sequence& sequence, const Asking& asking) {
@@ -213,7 +218,7 @@ void EngineCore::propose_draft(Sequence& sequence, const Asking& asking) {
   speculator_->propose(sequence.slot, draft_max, asking.survival_min, draft);
   COPPICE_CHECK(draft.size() <= draft_max && draft.survival.size() == draft.tokens.size(), "a proposal in its bounds");
   if (draft.size() == 0) {
-    sequence.drafts_well = false;
+    sequence.miss_draft();
     return;
   }
   const auto member = static_cast<std::int32_t>(drafting_.size());
@@ -238,6 +243,9 @@ void EngineCore::take_drafts(std::int32_t count) {
     prune(sequence.draft, keep_[i], prune_scratch_);
     sequence.draft.truncate(std::min(sequence.draft.size(), scheduler_.draft_room(sequence)));
     scheduler_.take_draft(sequence);
+    if (count == 0) {  // none was worth its row
+      sequence.miss_draft();
+    }
     stats_.draft_budget += sequence.draft.size();
   }
 }

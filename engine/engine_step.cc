@@ -11,9 +11,9 @@
 //   - what forks hold: they take the pages that their parent has when its prompt is booked, so then too.
 #include <algorithm>
 #include <chrono>
-#include <thread>
 
 #include "base/check.h"
+#include "base/spin.h"
 #include "engine/accept.h"
 #include "engine/engine_core.h"
 
@@ -102,7 +102,7 @@ void EngineCore::work_beside_step() {
       learn([this] { return teach_slice(); });
     } else if (ahead) {  // a command may come yet
       const auto begin = SteadyTime::now();
-      std::this_thread::yield();
+      base::spin_a_little();
       stats_.sample_ns += ns_since(begin);
     } else {
       return;
@@ -110,16 +110,18 @@ void EngineCore::work_beside_step() {
   }
 }
 
-// Whether the next step can be planned once more before the one that runs is over, going by the last ones. Who comes
+// Whether the next step can be planned once more before the one that runs is over, by what such steps took. Who comes
 // later waits for the step after.
 bool EngineCore::has_time_to_plan() const {
-  return last_step_ns_ == 0 || ns_since(submitted_) + planning_ns_ < last_step_ns_;
+  const double step_ns =
+      step_cost_.known() ? step_cost_.body_ns(flying_.token_count()) : static_cast<double>(last_step_ns_);
+  return last_step_ns_ == 0 || static_cast<double>(ns_since(submitted_) + planning_ns_) < step_ns;
 }
 
 void EngineCore::plan_ahead() {
   const auto planning = SteadyTime::now();
   choose_and_write_ahead();
-  planning_ns_ = ns_since(planning);
+  planning_ns_ = std::max(ns_since(planning), planning_ns_ - planning_ns_ / 8);  // the longest of the last ones
 }
 
 void EngineCore::choose_and_write_ahead() {
@@ -302,7 +304,11 @@ void EngineCore::settle_draws(Sequence& sequence, const StepRow& row, RowOutcome
   stats_.accepted_tokens += accepted;
   sequence.usage.accepted_prediction_tokens += outcome.path_count;
   sequence.usage.rejected_prediction_tokens += row.draft_count - outcome.path_count;
-  sequence.drafts_well = accepted > 0;
+  if (accepted > 0) {
+    sequence.draft_misses = 0;
+  } else {
+    sequence.miss_draft();
+  }
   speculator_->verified(sequence.slot, sequence.flying_draft, path);
   sequence.flying_draft.clear();
 }

@@ -2,6 +2,7 @@
 // the scheduler decides, the engine commits.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <vector>
@@ -50,6 +51,9 @@ enum class SequenceState : std::uint8_t {
   kRunning,  // holds pages for all its tokens
 };
 
+// A sequence drafts well until so many proposals in a row were empty, not worth a row, or wrong.
+inline constexpr std::int32_t kDraftMissesMax = 2;
+
 // Invariant sequence.counters: cached() <= computed <= scheduled <= tokens.size() + drafts.
 struct Sequence {
   SequenceSlot slot = kNoSequence;
@@ -78,8 +82,8 @@ struct Sequence {
   std::int32_t logits_count = 0;   // without drafts
   DraftTree draft;
 
-  std::int32_t taught = 0;   // leading tokens of prediction + `tokens` that the speculator knows
-  bool drafts_well = false;  // something of its last draft was accepted
+  std::int32_t taught = 0;                      // leading tokens of prediction + `tokens` that the speculator knows
+  std::int32_t draft_misses = kDraftMissesMax;  // proposals since one was accepted in part, up to so many
 
   // While another sequence computes a prefix that this one needs too: wait until it has.
   SequenceSlot leader = kNoSequence;
@@ -104,6 +108,8 @@ struct Sequence {
   std::int32_t output_count() const { return token_count() - prompt_count; }
   std::int32_t pending() const { return token_count() - computed; }
   bool wants_scores() const { return scored >= 0 && scored < prompt_count - 1; }
+  bool drafts_well() const { return draft_misses < kDraftMissesMax; }
+  void miss_draft() { draft_misses = std::min(draft_misses + 1, kDraftMissesMax); }
   bool in_step() const { return planned_count > 0; }
   // In this step, up to its last token: a next token will be drawn.
   bool draws() const { return in_step() && computed + planned_count == token_count(); }

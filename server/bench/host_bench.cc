@@ -70,8 +70,9 @@ class IdleExecutor final : public engine::StepExecutor {
     if (!is_prepared) {
       plan_attention(plan);
     }
-    const Clock::time_point ended =
-        submitted_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::micro>(step_us_));
+    const Clock::time_point ended = std::max(
+        drawn_at_,
+        submitted_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::micro>(step_us_)));
     submitted_ = Clock::now();
     const bool decodes = times_.counts_all || std::ranges::all_of(plan.rows, [](const engine::StepRow& row) {
                            return row.logits_count > 0 && row.linear_count() == 1;
@@ -82,7 +83,8 @@ class IdleExecutor final : public engine::StepExecutor {
       times_.prepared += is_prepared ? 1 : 0;
     }
     before_decoded_ = decodes;
-    draw(plan);  // the device's work, so in its time
+    draw(plan);  // the device's work, so in its time, and if that is too short not counted
+    drawn_at_ = Clock::now();
     return absl::OkStatus();
   }
 
@@ -126,6 +128,7 @@ class IdleExecutor final : public engine::StepExecutor {
   std::uint64_t prepared_ = 0;                    // the plan of that number
   std::uint64_t draws_ = 0;
   Clock::time_point submitted_;
+  Clock::time_point drawn_at_;
   bool before_decoded_ = false;
 };
 
@@ -201,8 +204,9 @@ absl::StatusOr<HostBenchResult> run_host_bench(const HostBenchOptions& options, 
   result.idle_mean = std::accumulate(times.idle_us.begin(), times.idle_us.end(), 0.0) / steps;
   result.attention_plan_mean = times.attention_plan_us / steps;
   result.planned_ahead = static_cast<double>(times.prepared) / steps;
-  result.speculation_mean = static_cast<double>(stats.speculation_ns) * 1e-3 / steps;
-  result.draft_tokens_mean = static_cast<double>(stats.draft_tokens) / steps;
+  const auto all_steps = static_cast<double>(stats.steps);
+  result.speculation_mean = static_cast<double>(stats.speculation_ns) * 1e-3 / all_steps;
+  result.draft_tokens_mean = static_cast<double>(stats.draft_tokens) / all_steps;
   return result;
 }
 

@@ -32,8 +32,8 @@ struct HostBenchResult {
   double idle_mean = 0;
   double planned_ahead = 0;        // share of the steps that were planned while the one before ran
   double attention_plan_mean = 0;  // the plan of attention, where it was not made ahead
-  double speculation_mean = 0;     // learning and proposing, before and beside steps
-  double draft_tokens_mean = 0;    // that a step carried
+  double speculation_mean = 0;     // of all steps: learning and proposing, before and beside them
+  double draft_tokens_mean = 0;    // of all steps: that one carried
 };
 
 // ERRORS: InvalidArgument when the requests do not fit the engine's limits.

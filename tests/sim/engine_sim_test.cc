@@ -76,6 +76,7 @@ TEST_CASE("what is planned while a step runs changes no answer, whatever happens
     world.priorities = seed % 3 == 0 ? 3 : 1;
     world.drafts = seed % 2 == 0;
     world.drafts_in = seed % 4 == 0 ? 1 : 20;
+    world.device_ns = seed % 3 == 0 ? 100'000 : 0;
     world.submit_fails_in = seed % 5 == 0 ? 60 : 0;
     world.collect_fails_in = seed % 5 == 1 ? 60 : 0;
     world.prefix_cache = seed % 7 != 0;

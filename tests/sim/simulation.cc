@@ -53,6 +53,7 @@ Simulation::Simulation(const World& world) : world_(world) {
   fake.seed = world.seed;
   fake.asynchronous = world.asynchronous;
   fake.works_for = world.works_for;
+  fake.device_ns = world.device_ns;
   fake.meanwhile = [this] { meanwhile(); };
   engine::EngineParts parts;
   auto executor = std::make_unique<FakeExecutor>(model_, fake);

@@ -33,7 +33,8 @@ struct World {
   bool drafts = false;
   std::uint32_t drafts_in = 1;  // with drafts: a sequence proposes one time in so many
   bool prefix_cache = true;
-  bool asynchronous = false;   // steps run behind the engine's back, so that it plans ahead
+  bool asynchronous = false;    // steps run behind the engine's back, so that it plans ahead
+  std::uint64_t device_ns = 0;  // how long steps are said to take
   std::int32_t works_for = 0;  // how often in such a step the engine looks and finds it running; the world goes on then
   engine::Limits limits;
 };

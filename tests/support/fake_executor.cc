@@ -317,6 +317,7 @@ absl::StatusOr<engine::StepResult> FakeExecutor::collect() {
   result.results = results_;
   result.keys_attended = attended_;
   result.keys_read = attended_;
+  result.device_ns = options_.device_ns;
   return result;
 }
 

@@ -61,6 +61,7 @@ class FakeExecutor final : public engine::StepExecutor {
     bool asynchronous = false;           // says that submit() only starts a step
     std::int32_t works_for = 0;          // how often in a step it says that it is still working
     std::function<void()> meanwhile;     // called each time it says so
+    std::uint64_t device_ns = 0;         // how long it says that every step took
   };
   FakeExecutor(const FakeModel& model, const Options& options);
 

@@ -1,0 +1,18 @@
+// Waiting for something that comes in microseconds without giving the core to somebody else.
+#pragma once
+
+namespace coppice::base {
+
+// A few microseconds in which the core's other thread, if it has one, runs faster.
+inline void spin_a_little() {
+  constexpr int kPauses = 64;
+  for (int i = 0; i < kPauses; ++i) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb" ::: "memory");
+#endif
+  }
+}
+
+}  // namespace coppice::base
