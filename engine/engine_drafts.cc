@@ -12,11 +12,12 @@ namespace {
 using SteadyTime = std::chrono::steady_clock;
 
 // Tokens handed to the speculator before a step, which waits for it: about 50 us. What is left is handed over while the
-// device works; a sequence whose tokens are not all known to the speculator drafts nothing in this step.
+// device works; a sequence whose tokens are not all known to the speculator drafts nothing in this step. Of all
+// sequences together, or of each where it is known how long steps take.
 constexpr std::int32_t kTeachBefore = 48;
-// Where it is known how long steps take, asking for guesses may take one part in so many of that, but so long in any
-// case; sequences that draft well may besides be asked for as long as their guesses promise to save, within reason.
-// What one step takes too long the next ones do without.
+// Where that is known, asking for guesses may take one part in so many of it, but so long in any case; sequences that
+// draft well may besides be asked for as long as their guesses promise to save, within reason. What one step takes too
+// long the next ones do without.
 constexpr std::uint64_t kGuessingIn = 100;
 constexpr std::uint64_t kGuessingNs = 30'000;
 constexpr std::uint64_t kGuessingMostIn = 12;

@@ -59,7 +59,7 @@ class FakeEngine {
  public:
   explicit FakeEngine(const engine::Limits& limits = roomy_limits(), const engine::EngineOptions& options = {},
                       std::unique_ptr<engine::Speculator> speculator = nullptr, bool asynchronous = false,
-                      std::int32_t works_for = 0)
+                      std::int32_t works_for = 0, std::uint64_t device_ns = 0)
       : queue_(std::make_shared<engine::EventQueue>(nullptr)) {
     model_.eos = {3};
     model_.context = limits.model_tokens_max;
@@ -70,6 +70,7 @@ class FakeEngine {
     fake.step_logits_max = limits.step_logits_max;
     fake.asynchronous = asynchronous;
     fake.works_for = works_for;
+    fake.device_ns = device_ns;
     fake.meanwhile = [this] {
       if (meanwhile) {
         meanwhile();

@@ -159,4 +159,33 @@ TEST_CASE("of many sequences all are asked for drafts in turn, those that draft 
   }
 }
 
+TEST_CASE("where steps are known to take long, all sequences are asked for drafts in every step", "[engine]") {
+  engine::Limits limits = roomy_limits();
+  limits.pages = 1024;
+  limits.step_tokens_max = 256;
+  limits.step_logits_max = 256;
+  limits.running_max = 150;
+  limits.queued_max = 200;
+  std::map<engine::SequenceSlot, int> times;
+  const engine::Request request = FakeEngine::request(1, 10, 60);
+  const std::vector<TokenId> none;
+  FakeEngine fake(limits, {}, std::make_unique<Asked>(times, 150, none), true, 0, 60'000'000'000);
+  for (engine::RequestId id = 1; id <= 150; ++id) {
+    engine::Request one = request;
+    one.id = id;
+    fake.submit(one);
+  }
+  for (int i = 0; i < 15; ++i) {
+    fake.step();
+  }
+  times.clear();
+  for (int i = 0; i < 5; ++i) {
+    fake.step();
+  }
+  CHECK(times.size() == 150);
+  for (const auto& [slot, count] : times) {
+    CHECK(count == 5);  // though 150 tokens are more than the 48 that are handed over where nothing is known
+  }
+}
+
 }  // namespace coppice::testing
