@@ -6,9 +6,9 @@
 
 #include "CLI/CLI.hpp"
 #include "fmt/format.h"
-#include "server/cli/command.h"
-#include "server/log_setup.h"
-#include "server/version.h"
+#include "server/app/log_setup.h"
+#include "server/app/version.h"
+#include "server/commands/command.h"
 
 namespace coppice::server {
 namespace {

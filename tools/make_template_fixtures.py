@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Proves the chat template interpreter against the real thing: jinja2, set up by Hugging Face transformers itself.
 
-  make_template_fixtures.py fixtures                      writes tests/unit/models/template/fixtures.json (committed)
+  make_template_fixtures.py fixtures                      writes tests/unit/text/jinja/fixtures.json (committed)
   make_template_fixtures.py check PROBE FILE...           compares on real templates (*.jinja, tokenizer_config.json)
   make_template_fixtures.py fuzz PROBE [COUNT] [SEED]     compares on random templates (template_fuzz_grammar.py)
 
@@ -18,7 +18,7 @@ import sys
 from transformers.utils import chat_template_utils
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TESTS = ROOT / "tests/unit/models/template"
+TESTS = ROOT / "tests/unit/text/jinja"
 CONVERSATIONS = json.loads((ROOT / "tools/template_conversations.json").read_text())
 SPECIAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 

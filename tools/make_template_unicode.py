@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes models/text/template/unicode_tables.cc: the character classes and case mappings that Python's str methods use.
+"""Writes text/jinja/unicode_tables.cc: the character classes and case mappings that Python's str methods use.
 
 Chat templates are rendered with Python's semantics, so the tables come from Python itself (CPython 3.11, Unicode 14).
-Usage: make_template_unicode.py > models/text/template/unicode_tables.cc
+Usage: make_template_unicode.py > text/jinja/unicode_tables.cc
 """
 
 import unicodedata
@@ -80,7 +80,7 @@ def main():
         + ", as Python's str methods see"
     )
     print("// them. Written by tools/make_template_unicode.py; do not edit.")
-    print('#include "models/text/template/unicode_tables.h"\n')
+    print('#include "text/jinja/unicode_tables.h"\n')
     print("namespace coppice::text::unicode_tables {\n")
     print("// clang-format off")
     runs = class_runs()

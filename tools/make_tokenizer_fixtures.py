@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Expected token ids and texts for the tokenizer tests, from Hugging Face's libraries and sentencepiece.
 
-    tools/make_tokenizer_fixtures.py fixtures tests/unit/models/text/fixtures
+    tools/make_tokenizer_fixtures.py fixtures tests/unit/text/tokenizer/fixtures
         trains small tokenizers of every kind we load and writes them with their expectations (what scripts/test uses)
     tools/make_tokenizer_fixtures.py check FOLDER OUT.json [--count 100000] [--seed 7]
         expectations for a real tokenizer; compare with: coppice_tokenizer_check FOLDER OUT.json
@@ -37,7 +37,7 @@ LLAMA3_PATTERN = (
 FULL_IDS = 120  # so many texts are stored with all ids, the others as hashes
 
 
-# ---- hashes (as in tests/unit/models/text/expectations.cc) ----
+# ---- hashes (as in tests/unit/text/tokenizer/expectations.cc) ----
 
 
 def fnv(data: bytes) -> str:

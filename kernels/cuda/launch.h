@@ -8,9 +8,9 @@
 
 #include "base/types.h"
 #include "kernels/backend.h"
-#include "kernels/cuda/kv_layout.h"
-#include "kernels/cuda/linear.h"
-#include "kernels/cuda/sample_rows.h"
+#include "kernels/cuda/cache/kv_layout.h"
+#include "kernels/cuda/linear/linear.h"
+#include "kernels/cuda/sampling/rows.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cuda {

@@ -9,7 +9,7 @@
 
 #include "proto/openai/parse_request.h"
 #include "proto/openai/write_answer.h"
-#include "server/session.h"
+#include "server/sessions/session.h"
 
 namespace coppice::server {
 namespace {

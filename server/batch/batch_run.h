@@ -10,8 +10,8 @@
 
 #include "absl/status/status.h"
 #include "server/batch/batch_file.h"
-#include "server/model_host.h"
-#include "server/session_hub.h"
+#include "server/model/model_host.h"
+#include "server/sessions/session_hub.h"
 
 namespace coppice::server {
 

@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/machine_figures.h"
-#include "server/model_loader.h"
+#include "server/model/model_loader.h"
 
 namespace coppice::server {
 

@@ -7,10 +7,10 @@
 
 #include "coppice/v1/inference.pb.h"
 #include "grpcpp/support/status.h"
-#include "models/text/tokenizer.h"
 #include "proto/openai/answer.h"
 #include "proto/openai/api_error.h"
 #include "proto/openai/request.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace coppice::server {
 

@@ -11,7 +11,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "server/grpc/convert.h"
 #include "server/grpc/stream_reactor.h"
-#include "server/tokenize_text.h"
+#include "server/prompts/tokenize_text.h"
 
 namespace coppice::server {
 namespace {

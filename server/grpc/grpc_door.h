@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "server/server_state.h"
+#include "server/sessions/server_state.h"
 
 namespace coppice::server {
 

@@ -11,8 +11,8 @@
 #include "coppice/v1/inference.grpc.pb.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/grpc/task_loop.h"
-#include "server/server_state.h"
-#include "server/session.h"
+#include "server/sessions/server_state.h"
+#include "server/sessions/session.h"
 
 namespace coppice::server {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "proto/openai/api_error.h"
-#include "server/session_hub.h"
+#include "server/sessions/session_hub.h"
 
 namespace coppice::server {
 

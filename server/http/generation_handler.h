@@ -9,7 +9,7 @@
 #include "proto/openai/request.h"
 #include "proto/openai/write_answer.h"
 #include "server/http/router.h"
-#include "server/session.h"
+#include "server/sessions/session.h"
 
 namespace coppice::server {
 

@@ -11,10 +11,10 @@
 #include "proto/openai/json_writer.h"
 #include "proto/openai/parse_request.h"
 #include "proto/openai/write_answer.h"
-#include "server/console_page.h"
+#include "server/app/version.h"
+#include "server/http/console_page.h"
 #include "server/http/generation_handler.h"
-#include "server/tokenize_text.h"
-#include "server/version.h"
+#include "server/prompts/tokenize_text.h"
 
 namespace coppice::server {
 namespace {

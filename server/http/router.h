@@ -8,7 +8,7 @@
 
 #include "proto/openai/request.h"
 #include "server/http/exchange.h"
-#include "server/server_state.h"
+#include "server/sessions/server_state.h"
 
 namespace coppice::server {
 

@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "models/text/template/chat_template.h"
+#include "text/jinja/chat_template.h"
 
 namespace {
 

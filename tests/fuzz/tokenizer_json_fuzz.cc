@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "base/check.h"
-#include "models/text/detokenizer.h"
-#include "models/text/pattern.h"
-#include "models/text/sentencepiece_flags.h"
-#include "models/text/tokenizer_config.h"
-#include "models/text/tokenizer_json.h"
-#include "models/text/utf8.h"
+#include "text/tokenizer/detokenizer.h"
+#include "text/tokenizer/pattern.h"
+#include "text/tokenizer/sentencepiece_flags.h"
+#include "text/tokenizer/tokenizer_config.h"
+#include "text/tokenizer/tokenizer_json.h"
+#include "text/tokenizer/utf8.h"
 
 namespace {
 

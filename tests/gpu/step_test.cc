@@ -1,4 +1,4 @@
-// Steps that are recorded and played (kernels/cuda/step_graphs.h): the same bits as launch by launch, whatever steps
+// Steps that are recorded and played (kernels/cuda/step/graphs.h): the same bits as launch by launch, whatever steps
 // follow one another, when memory grows, when recordings make room for others, when none can be made; and, once under
 // way, no allocation.
 #include <algorithm>

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/attention_plan.h"
-#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention/attention.h"
 #include "tests/simt/session.h"
 #include "tests/unit/kernels/attention_support.h"
 

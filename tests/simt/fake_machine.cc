@@ -1,6 +1,6 @@
 // The emulator has no speed to measure.
 #include "absl/status/status.h"
-#include "kernels/cuda/machine.h"
+#include "kernels/cuda/machine/machine.h"
 
 namespace coppice::kernels::cuda {
 

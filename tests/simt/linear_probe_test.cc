@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/linear_probe.h"
+#include "kernels/cuda/linear/probe.h"
 #include "tests/simt/session.h"
 
 namespace coppice::kernels::cuda {

@@ -5,8 +5,8 @@
 #include <catch2/catch.hpp>
 #include <set>
 
-#include "kernels/cuda/step_block.h"
-#include "kernels/cuda/step_graphs.h"
+#include "kernels/cuda/step/block.h"
+#include "kernels/cuda/step/graphs.h"
 #include "tests/simt/fake_runtime.h"
 
 namespace coppice::kernels::cuda {

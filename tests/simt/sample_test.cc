@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/sample.h"
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/sample_pack.h"
+#include "kernels/cuda/sampling/pack.h"
 #include "tests/simt/device_matrix.h"
 
 namespace coppice::kernels::test {

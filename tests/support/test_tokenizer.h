@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace coppice::text {
 

@@ -1,0 +1,79 @@
+// Attention on the GPU, host side: an AttentionPlan packed for the device, and one launch a layer that executes it
+// (attention_loop.cuh says how). Nothing here allocates or waits; all buffers are the caller's, of fixed address, so
+// that a captured graph serves every plan that fits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/attention_plan.h"
+#include "kernels/cuda/cache/kv_layout.h"
+#include "kernels/tensor.h"
+
+namespace coppice::kernels::cuda {
+
+// --- the plan on the device ---
+
+// Bytes that pack_attention_plan() will write for this plan. `group`: query heads per key head.
+std::size_t attention_plan_bytes(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim);
+
+// Writes the plan as the kernel reads it, to host memory that the caller copies to the device (16-byte aligned on both
+// sides). REQUIRES: staging.size() >= attention_plan_bytes(same arguments). Returns the bytes written.
+std::size_t pack_attention_plan(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim,
+                                std::span<std::byte> staging);
+
+// Floats of AttentionCall::partials that a plan of `partial_count` slots needs.
+constexpr std::size_t attention_partial_floats(std::int32_t partial_count, std::int32_t query_heads,
+                                               std::int32_t head_dim) {
+  return static_cast<std::size_t>(partial_count) * static_cast<std::size_t>(query_heads) *
+         (static_cast<std::size_t>(head_dim) + 2);
+}
+
+// Words of AttentionCall::progress that a plan needs.
+constexpr std::size_t attention_progress_words(std::size_t items, std::int32_t key_heads) {
+  return 4 + items * static_cast<std::size_t>(key_heads);
+}
+
+// --- the launch ---
+
+// One layer. All pointers: device memory.
+struct AttentionCall {
+  const void* plan = nullptr;         // what pack_attention_plan() wrote
+  float* partials = nullptr;          // attention_partial_floats(), 16-byte aligned: scratch, nothing lasts
+  std::int32_t partial_capacity = 0;  // slots that fit in `partials`; the plan's partial_count is at most this
+  std::uint32_t* progress = nullptr;  // attention_progress_words(): zeros before the first launch; each leaves zeros
+  const void* query = nullptr;        // kv_dtype [rows][query_stride]; rows aligned to two elements
+  std::int64_t query_stride = 0;      // elements; even
+  void* out = nullptr;                // kv_dtype or f32 [rows][out_stride]; f32 means out_is_f32
+  std::int64_t out_stride = 0;        // elements; even
+  bool out_is_f32 = false;
+  const void* cache = nullptr;  // kv_dtype, laid out as `layout` says
+  KvLayout layout;
+  std::int32_t layer = 0;
+  std::int32_t query_heads = 0;
+  float scale = 1.0F;
+  DType kv_dtype = DType::kBF16;
+  std::int32_t stages = 0;  // copies under way: 2 … attention_stages_max(); 0: as suits the device. Same bits; not f32
+};
+
+// Head dimensions: multiples of 8 up to 256; 64, 80, 96, 128 and 256 without padding.
+constexpr bool attention_supports(std::int32_t head_dim) {
+  return head_dim > 0 && head_dim <= 256 && head_dim % 8 == 0;
+}
+
+constexpr std::int32_t attention_stages_max(std::int32_t head_dim) {
+  return head_dim <= 64 ? 4 : 3;
+}
+
+// Before the first launch and before the next function, for the current device: 0, or a cudaError_t.
+int prepare_attention(std::int32_t head_dim, DType kv_dtype);
+
+// How many blocks a multiprocessor holds at once (0: none fit): the grid of a launch is at most this times the number
+// of multiprocessors, because blocks wait for one another. Also PlanOptions::workers.
+std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, DType kv_dtype);
+
+// Enqueues attention on `stream` (cudaStream_t). Returns 0, or the cudaError_t of the launch.
+int launch_attention(const AttentionCall& call, std::int32_t blocks, void* stream);
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,68 @@
+// What the launches of all attention kernels have in common. A source that includes this defines
+// AttentionKernels<Element> and instantiates AttentionLaunch<Element>.
+#pragma once
+
+#include <device/launch.cuh>
+
+#include "kernels/cuda/attention/launch.h"
+#include "kernels/cuda/attention/params.cuh"
+
+namespace coppice::kernels::cuda {
+
+// choose(head_dim, visit) calls visit.operator()<Kernel>() with the kernel that serves a head dimension.
+template <typename Element>
+struct AttentionKernels;
+
+// As many stages as the kernel likes and as let kBlocksPerMultiprocessor blocks run together; at least two.
+template <typename Kernel>
+std::int32_t stages_of() {
+  for (std::int32_t stages = Kernel::kStagesMax; stages > 2; --stages) {
+    if (resident_blocks<Kernel>(Kernel::kThreadsMax, Kernel::shared_bytes(stages)) >=
+        Kernel::kBlocksPerMultiprocessor) {
+      return stages;
+    }
+  }
+  return 2;
+}
+
+template <typename Element>
+int AttentionLaunch<Element>::prepare(std::int32_t head_dim) {
+  return AttentionKernels<Element>::choose(head_dim, [&]<typename Kernel>() { return prepare_kernel<Kernel>(); });
+}
+
+template <typename Element>
+std::int32_t AttentionLaunch<Element>::blocks_per_multiprocessor(std::int32_t head_dim) {
+  return AttentionKernels<Element>::choose(head_dim, [&]<typename Kernel>() {
+    return resident_blocks<Kernel>(Kernel::kThreadsMax, Kernel::shared_bytes(stages_of<Kernel>()));
+  });
+}
+
+template <typename Element>
+int AttentionLaunch<Element>::launch(const AttentionCall& call, std::int32_t blocks, void* stream) {
+  constexpr float kLog2E = 1.44269504088896340736F;
+  return AttentionKernels<Element>::choose(call.layout.head_dim, [&]<typename Kernel>() {
+    static const std::int32_t chosen = stages_of<Kernel>();
+    const std::int32_t stages = call.stages > 0 ? call.stages : chosen;
+    typename Kernel::Params params;
+    params.plan = static_cast<const std::int32_t*>(call.plan);
+    params.partial_o = call.partials;
+    params.partial_sums = call.partials + std::int64_t{call.partial_capacity} * call.query_heads * call.layout.head_dim;
+    params.progress = call.progress;
+    params.query = static_cast<const Element*>(call.query);
+    params.out = call.out_is_f32 ? nullptr : static_cast<Element*>(call.out);
+    params.out_f32 = call.out_is_f32 ? static_cast<float*>(call.out) : nullptr;
+    params.cache = static_cast<const Element*>(call.cache) + call.layer * call.layout.layer_elements();
+    params.query_stride = call.query_stride;
+    params.out_stride = call.out_stride;
+    params.layout = call.layout;
+    params.query_heads = call.query_heads;
+    params.group = call.query_heads / call.layout.key_heads;
+    params.stages = stages;
+    params.scale = call.scale * kLog2E;
+    return cuda::launch<Kernel>(
+        {.blocks = blocks, .threads = Kernel::kThreadsMax, .shared_bytes = Kernel::shared_bytes(stages)}, params,
+        stream);
+  });
+}
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,178 @@
+// The stream of keys and values of a unit: which keys each warp has when, and their asynchronous copies.
+//
+// A block works in rounds. With one tile of sixteen rows every warp takes a split of its own (four splits a round),
+// with two tiles two splits, with more one split: so a few rows keep all warps as busy as many do. A stage holds
+// sixteen keys for every warp, each copied by one warp from one page (or slot by slot, for a drafted path).
+#pragma once
+
+#include <device/primitives.cuh>
+
+#include "kernels/cuda/attention/params.cuh"
+#include "kernels/cuda/attention/tile.cuh"
+#include "kernels/kv_split.h"
+
+namespace coppice::kernels::cuda {
+
+// How a block's warps are dealt over tiles of rows and splits. Everything is a power of two.
+struct WarpDeal {
+  std::int32_t warps_log2;
+  std::int32_t splits_log2;
+
+  COPPICE_DEVICE std::int32_t splits() const { return 1 << splits_log2; }  // side by side
+  // Of sixteen keys, of each split in a stage.
+  COPPICE_DEVICE std::int32_t steps() const { return 1 << (warps_log2 - splits_log2); }
+  // What this warp computes: a tile of rows, a split of the round; …
+  COPPICE_DEVICE std::int32_t tile() const { return warp_index() >> splits_log2; }
+  COPPICE_DEVICE std::int32_t split() const { return warp_index() & (splits() - 1); }
+  // … and whose keys it copies: a split of the round, a step of the stage.
+  COPPICE_DEVICE std::int32_t copy_split() const { return warp_index() >> (warps_log2 - splits_log2); }
+  COPPICE_DEVICE std::int32_t copy_step() const { return warp_index() & (steps() - 1); }
+};
+
+template <typename Shape>
+COPPICE_DEVICE WarpDeal deal_warps(std::int32_t rows) {
+  constexpr std::int32_t kLog2 = Shape::kWarps == 4 ? 2 : 1;
+  return {kLog2, rows <= kTileRows ? kLog2 : rows <= 2 * kTileRows ? kLog2 - 1 : 0};
+}
+
+// Keys that the rows of a unit see of its item, and the splits that it must walk through.
+struct KeyRange {
+  std::int32_t begin;  // a multiple of sixteen
+  std::int32_t end;
+  std::int32_t split_begin;
+  std::int32_t split_end;
+};
+
+struct SplitSteps {
+  std::int32_t first_key;
+  std::int32_t count;  // steps of sixteen keys, the last one perhaps not full
+};
+
+COPPICE_DEVICE SplitSteps split_steps(const KeyRange& range, std::int32_t split) {
+  const std::int32_t split_first = kv_split_position(split);
+  const std::int32_t split_end = kv_split_position(split + 1);
+  const std::int32_t begin = split_first > range.begin ? split_first : range.begin;
+  const std::int32_t end = split_end < range.end ? split_end : range.end;
+  return {begin, split < range.split_end && end > begin ? (end - begin + kStepKeys - 1) / kStepKeys : 0};
+}
+
+// A stage of a round. The reader and the copier each walk through all stages in order.
+struct StageCursor {
+  std::int32_t split;   // first of the round; range.split_end: the end
+  std::int32_t stage;   // in the round
+  std::int32_t stages;  // of the round, at least one
+
+  COPPICE_DEVICE void begin_round(const KeyRange& range, const WarpDeal& deal, std::int32_t first_split) {
+    split = first_split;
+    stage = 0;
+    std::int32_t steps = 1;
+    for (std::int32_t i = 0; i < deal.splits(); ++i) {
+      const std::int32_t count = split_steps(range, first_split + i).count;
+      steps = count > steps ? count : steps;
+    }
+    stages = (steps + deal.steps() - 1) >> (deal.warps_log2 - deal.splits_log2);
+  }
+  COPPICE_DEVICE bool done(const KeyRange& range) const { return split >= range.split_end; }
+  COPPICE_DEVICE bool last_of_round() const { return stage + 1 == stages; }
+  COPPICE_DEVICE void advance(const KeyRange& range, const WarpDeal& deal) {
+    if (last_of_round()) {
+      begin_round(range, deal, split + deal.splits());
+    } else {
+      ++stage;
+    }
+  }
+};
+
+// The copying half, one a thread. Places (pages, slots) are read one stage ahead of their copies. The item is read from
+// shared memory each time: registers are scarce.
+template <typename Shape>
+struct KeyStream {
+  using Number = typename Shape::Number;
+  using Params = AttentionParams<Number>;
+
+  KeyRange range;
+  WarpDeal deal;
+  std::int32_t head;
+  StageCursor cursor;
+  std::int32_t next_key;  // this warp's step in the cursor's stage; -1: none
+  std::int32_t next_place;
+
+  COPPICE_DEVICE KeyStream(const Params& params, const KeyRange& unit_range, const WarpDeal& unit_deal,
+                           std::int32_t key_head)
+      : range(unit_range), deal(unit_deal), head(key_head) {
+    cursor.begin_round(range, deal, range.split_begin);
+    find_next(params);
+  }
+
+  COPPICE_DEVICE void find_next(const Params& params) {
+    next_key = -1;
+    if (cursor.done(range)) {
+      return;
+    }
+    const SplitSteps steps = split_steps(range, cursor.split + deal.copy_split());
+    const std::int32_t step = cursor.stage * deal.steps() + deal.copy_step();
+    if (step >= steps.count) {
+      return;
+    }
+    const DeviceItem item = unit_item();
+    next_key = steps.first_key + step * kStepKeys;
+    if (item.by_slot != 0) {
+      const std::int32_t key = next_key + lane_index() % kStepKeys;
+      next_place = -1;
+      if (key < item.key_end) {
+        next_place = params.plan[item.places + key - item.key_begin];
+      }
+    } else {
+      next_place = params.plan[item.places + (next_key - item.key_begin) / params.layout.page_size];
+    }
+  }
+
+  // Starts the copies of the cursor's stage to `stage`, ends their group, and moves on. All lanes of the warp.
+  COPPICE_DEVICE void copy(const Params& params, Shared<Number> stage) {
+    if (next_key >= 0) {
+      const Shared<Number> keys = stage + warp_index() * Shape::kTileElements;
+      const Shared<Number> values = keys + Shape::kWarps * Shape::kTileElements;
+      if (unit_item().by_slot != 0) {
+        copy_slots(params, keys, values);
+      } else {
+        const std::int64_t place = std::int64_t{next_key % params.layout.page_size} * params.layout.head_dim;
+        copy_rows(params, keys, params.layout.plane(0, next_place, head, KvLayout::kPlaneKey) + place);
+        copy_rows(params, values, params.layout.plane(0, next_place, head, KvLayout::kPlaneValue) + place);
+      }
+    }
+    copy_async_commit();
+    if (!cursor.done(range)) {
+      cursor.advance(range, deal);
+      find_next(params);
+    }
+  }
+
+  // Sixteen rows that lie one behind the other.
+  COPPICE_DEVICE void copy_rows(const Params& params, Shared<Number> to, std::int64_t from) const {
+#pragma unroll
+    for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
+      const std::int32_t chunk = i * kWarpLanes + lane_index();
+      const std::int32_t row = chunk / (Shape::kDim / 8);
+      const std::int32_t column = chunk % (Shape::kDim / 8) * 8;
+      copy_async_16_or_zeros(to + row * Shape::kRowStride + column,
+                             params.cache + from + row * params.layout.head_dim + column,
+                             column < params.layout.head_dim);
+    }
+  }
+
+  COPPICE_DEVICE void copy_slots(const Params& params, Shared<Number> keys, Shared<Number> values) const {
+    for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
+      const std::int32_t chunk = i * kWarpLanes + lane_index();
+      const std::int32_t row = chunk / (Shape::kDim / 8);
+      const std::int32_t column = chunk % (Shape::kDim / 8) * 8;
+      const std::int32_t slot = shuffle(next_place, row);
+      const bool present = slot >= 0 && column < params.layout.head_dim;
+      const std::int64_t key = present ? params.layout.token(0, slot, head, KvLayout::kPlaneKey) + column : 0;
+      copy_async_16_or_zeros(keys + row * Shape::kRowStride + column, params.cache + key, present);
+      copy_async_16_or_zeros(values + row * Shape::kRowStride + column,
+                             params.cache + key + params.layout.plane_elements(), present);
+    }
+  }
+};
+
+}  // namespace coppice::kernels::cuda

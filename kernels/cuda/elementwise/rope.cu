@@ -1,0 +1,87 @@
+// Launches of the kernels that write the KV cache.
+#include "kernels/cuda/elementwise/rope.cuh"
+
+#include <device/launch.cuh>
+
+#include "kernels/cuda/launch.h"
+
+namespace coppice::kernels::cuda {
+
+namespace {
+
+template <typename Element>
+int rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
+         const RopeParameters& parameters, void* cache, const KvLayout& layout, std::int32_t layer,
+         const Matrix& query_out, void* stream) {
+  using Kernel = RopeKernel<Element>;
+  const typename Kernel::Params params{.qkv = static_cast<const float*>(qkv.data),
+                                       .qkv_stride = qkv.stride,
+                                       .positions = positions.data(),
+                                       .slots = slots.data(),
+                                       .inverse_frequency = parameters.inverse_frequency,
+                                       .query_norm = parameters.query_norm,
+                                       .key_norm = parameters.key_norm,
+                                       .cache = static_cast<Element*>(cache),
+                                       .query_out = static_cast<Element*>(query_out.data),
+                                       .query_stride = query_out.stride,
+                                       .layout = layout,
+                                       .layer = layer,
+                                       .query_heads = parameters.query_heads,
+                                       .rotary_dim = parameters.rotary_dim,
+                                       .attention_factor = parameters.attention_factor,
+                                       .norm_epsilon = parameters.norm_epsilon,
+                                       .has_query_norm = parameters.query_norm != nullptr,
+                                       .has_key_norm = parameters.key_norm != nullptr};
+  const LaunchShape shape{.blocks = static_cast<std::int32_t>(qkv.rows),
+                          .threads = kRopeThreads,
+                          .shared_bytes = Kernel::kSharedBytesMax,
+                          .blocks_y = 1};
+  return launch<Kernel>(shape, params, stream);
+}
+
+KvLayout in_words(const KvLayout& layout, DType kv_dtype) {
+  KvLayout words = layout;
+  words.head_dim = layout.head_dim * static_cast<std::int32_t>(dtype_bytes(kv_dtype)) /
+                   static_cast<std::int32_t>(sizeof(MoveSlotsKernel::Word));
+  return words;
+}
+
+}  // namespace
+
+int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
+                const RopeParameters& parameters, void* cache, const KvLayout& layout, DType kv_dtype,
+                std::int32_t layer, const Matrix& query_out, void* stream) {
+  switch (kv_dtype) {
+    case DType::kF32:
+      return rope<float>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
+    case DType::kBF16:
+      return rope<Bf16>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
+    case DType::kF16:
+      return rope<F16>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
+  }
+  return 1;
+}
+
+int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const KvSlot* moves, std::int32_t count,
+                      void* stream) {
+  using Kernel = MoveSlotsKernel;
+  const Kernel::Params params{
+      .cache = static_cast<Kernel::Word*>(cache), .moves = moves, .layout = in_words(layout, kv_dtype), .count = count};
+  const LaunchShape shape{
+      .blocks = layout.layers * layout.key_heads, .threads = Kernel::kThreadsMax, .shared_bytes = 0, .blocks_y = 1};
+  return launch<Kernel>(shape, params, stream);
+}
+
+int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, void* stream) {
+  using Kernel = CopyPageKernel;
+  const Kernel::Params params{
+      .cache = static_cast<Kernel::Word*>(cache), .layout = in_words(layout, kv_dtype), .from = from, .to = to};
+  const std::int64_t stretches = (params.layout.page_elements() + Kernel::kStretch - 1) / Kernel::kStretch;
+  const LaunchShape shape{.blocks = layout.layers,
+                          .threads = Kernel::kThreadsMax,
+                          .shared_bytes = 0,
+                          .blocks_y = static_cast<std::int32_t>(stretches)};
+  return launch<Kernel>(shape, params, stream);
+}
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,76 @@
+// Launches of the large matrix product on Hopper.
+#include "kernels/cuda/linear/hopper.cuh"
+
+#include <device/launch.cuh>
+
+#include "kernels/cuda/launch.h"
+
+namespace coppice::kernels::cuda {
+
+namespace {
+
+template <typename Kernel>
+int launch_tile(const LinearArguments& arguments, LinearTile tile, void* stream) {
+  using Element = typename Kernel::Element;
+  const std::int32_t row_tiles = (arguments.rows + linear_tile_rows(tile) - 1) / linear_tile_rows(tile);
+  const std::int32_t column_tiles =
+      (arguments.out_features + linear_tile_columns(tile) - 1) / linear_tile_columns(tile);
+  const std::size_t pair_bytes = arguments.out_is_half ? 4 : 8;
+  const bool stores_pairs =
+      reinterpret_cast<std::uintptr_t>(arguments.out) % pair_bytes == 0 && arguments.out_stride % 2 == 0;
+  const LinearOutput<Element> output{.bias = arguments.bias,
+                                     .out = arguments.out_is_half ? nullptr : static_cast<float*>(arguments.out),
+                                     .out_half = arguments.out_is_half ? static_cast<Element*>(arguments.out) : nullptr,
+                                     .stride = arguments.out_stride,
+                                     .rows = arguments.rows,
+                                     .columns = arguments.out_features,
+                                     .has_bias = arguments.bias != nullptr,
+                                     .out_is_half = arguments.out_is_half,
+                                     .adds = arguments.adds};
+  const typename Kernel::Params params{
+      .linear = {.in = static_cast<const Element*>(arguments.in),
+                 .in_stride = arguments.in_stride,
+                 .weight = static_cast<const Element*>(arguments.weight),
+                 .workspace = nullptr,
+                 .counters = nullptr,
+                 .output = output,
+                 .in_features = arguments.in_features,
+                 .padded_k = arguments.padded_k,
+                 .slices = arguments.slices,
+                 .row_tiles = row_tiles,
+                 .column_tiles = column_tiles,
+                 .is_aligned = arguments.is_aligned},
+      .weight_tiles = (arguments.out_features + kLinearPadN - 1) / kLinearPadN * (kLinearPadN / kLinearTileRows),
+      .stores_pairs = stores_pairs};
+  const std::int32_t tiles = row_tiles * column_tiles;
+  const LaunchShape shape{.blocks = tiles < arguments.processors ? tiles : arguments.processors,
+                          .threads = Kernel::kThreadsMax,
+                          .shared_bytes = Kernel::kSharedBytesMax,
+                          .blocks_y = 1};
+  return launch<Kernel>(shape, params, stream);
+}
+
+template <typename Element>
+int launch_tensor(const LinearArguments& arguments, LinearTile tile, void* stream) {
+  return tile == LinearTile::k128x256Hopper ? launch_tile<LinearHopper256<Element>>(arguments, tile, stream)
+                                            : launch_tile<LinearHopper128<Element>>(arguments, tile, stream);
+}
+
+}  // namespace
+
+int prepare_linear_hopper() {
+  for (const int error : {prepare_kernel<LinearHopper128<Bf16>>(), prepare_kernel<LinearHopper256<Bf16>>(),
+                          prepare_kernel<LinearHopper128<F16>>(), prepare_kernel<LinearHopper256<F16>>()}) {
+    if (error != 0) {
+      return error;
+    }
+  }
+  return 0;
+}
+
+int launch_linear_hopper(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream) {
+  return dtype == DType::kF16 ? launch_tensor<F16>(arguments, tile, stream)
+                              : launch_tensor<Bf16>(arguments, tile, stream);
+}
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,132 @@
+// Launches of matrix products.
+#include "kernels/cuda/linear/linear.cuh"
+
+#include <device/launch.cuh>
+#include <type_traits>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear/f32.cuh"
+#include "kernels/cuda/linear/pack.cuh"
+
+namespace coppice::kernels::cuda {
+
+namespace {
+
+template <typename Element>
+LinearOutput<Element> output_of(const LinearArguments& arguments) {
+  return {.bias = arguments.bias,
+          .out = arguments.out_is_half ? nullptr : static_cast<float*>(arguments.out),
+          .out_half = arguments.out_is_half ? static_cast<Element*>(arguments.out) : nullptr,
+          .stride = arguments.out_stride,
+          .rows = arguments.rows,
+          .columns = arguments.out_features,
+          .has_bias = arguments.bias != nullptr,
+          .out_is_half = arguments.out_is_half,
+          .adds = arguments.adds};
+}
+
+template <typename Kernel>
+int launch_tile(const LinearArguments& arguments, LinearTile tile, void* stream) {
+  using Element = typename Kernel::Element;
+  const std::int32_t row_tiles = (arguments.rows + linear_tile_rows(tile) - 1) / linear_tile_rows(tile);
+  const std::int32_t column_tiles =
+      (arguments.out_features + linear_tile_columns(tile) - 1) / linear_tile_columns(tile);
+  const typename Kernel::Params params{.in = static_cast<const Element*>(arguments.in),
+                                       .in_stride = arguments.in_stride,
+                                       .weight = static_cast<const Element*>(arguments.weight),
+                                       .workspace = arguments.workspace,
+                                       .counters = arguments.counters,
+                                       .output = output_of<Element>(arguments),
+                                       .in_features = arguments.in_features,
+                                       .padded_k = arguments.padded_k,
+                                       .slices = arguments.slices,
+                                       .row_tiles = row_tiles,
+                                       .column_tiles = column_tiles,
+                                       .is_aligned = arguments.is_aligned};
+  const std::int32_t slice_blocks = linear_tile_is_whole(tile) ? 1 : arguments.slices;
+  const LaunchShape shape{.blocks = row_tiles * column_tiles * slice_blocks,
+                          .threads = Kernel::kThreadsMax,
+                          .shared_bytes = Kernel::kSharedBytesMax,
+                          .blocks_y = 1};
+  return launch<Kernel>(shape, params, stream);
+}
+
+int launch_f32(const LinearArguments& arguments, void* stream) {
+  using Kernel = LinearF32Kernel;
+  const std::int32_t row_tiles = (arguments.rows + Kernel::kTile - 1) / Kernel::kTile;
+  const std::int32_t column_tiles = (arguments.out_features + Kernel::kTile - 1) / Kernel::kTile;
+  const Kernel::Params params{.in = static_cast<const float*>(arguments.in),
+                              .in_stride = arguments.in_stride,
+                              .weight = static_cast<const float*>(arguments.weight),
+                              .output = output_of<float>(arguments),
+                              .in_features = arguments.in_features,
+                              .padded_k = arguments.padded_k,
+                              .row_tiles = row_tiles};
+  const LaunchShape shape{.blocks = row_tiles * column_tiles,
+                          .threads = Kernel::kThreadsMax,
+                          .shared_bytes = Kernel::kSharedBytesMax,
+                          .blocks_y = 1};
+  return launch<Kernel>(shape, params, stream);
+}
+
+template <typename Element>
+int launch_tensor(const LinearArguments& arguments, LinearTile tile, void* stream) {
+  switch (tile) {
+    case LinearTile::k16x64Split:
+      return launch_tile<LinearRows16<Element>>(arguments, tile, stream);
+    case LinearTile::k64x64Split:
+      return launch_tile<LinearRows64<Element>>(arguments, tile, stream);
+    case LinearTile::k128x128Whole:
+      return launch_tile<LinearRows128<Element>>(arguments, tile, stream);
+    case LinearTile::k128x128Hopper:
+    case LinearTile::k128x256Hopper:
+      return launch_linear_hopper(arguments, std::is_same_v<Element, Bf16> ? DType::kBF16 : DType::kF16, tile, stream);
+  }
+  return 1;
+}
+
+template <typename Element>
+int prepare_tensor() {
+  for (const int error : {prepare_kernel<LinearRows16<Element>>(), prepare_kernel<LinearRows64<Element>>(),
+                          prepare_kernel<LinearRows128<Element>>()}) {
+    if (error != 0) {
+      return error;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+int prepare_linear() {
+  const int error = prepare_tensor<Bf16>();
+  return error != 0 ? error : prepare_tensor<F16>();
+}
+
+int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
+                       void* weight, void* stream) {
+  constexpr std::int64_t kBlocksMax = 4096;
+  const LinearPackKernel::Params params{.from = static_cast<const Bf16*>(rows),
+                                        .to = static_cast<Bf16*>(weight),
+                                        .row_begin = row_begin,
+                                        .pieces = row_count * padded_k / 8,
+                                        .padded_k = padded_k};
+  const std::int64_t blocks = (params.pieces + LinearPackKernel::kThreadsMax - 1) / LinearPackKernel::kThreadsMax;
+  const LaunchShape shape{.blocks = static_cast<std::int32_t>(blocks < kBlocksMax ? blocks : kBlocksMax),
+                          .threads = LinearPackKernel::kThreadsMax};
+  return launch<LinearPackKernel>(shape, params, stream);
+}
+
+int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream) {
+  switch (dtype) {
+    case DType::kF32:
+      return launch_f32(arguments, stream);
+    case DType::kBF16:
+      return launch_tensor<Bf16>(arguments, tile, stream);
+    case DType::kF16:
+      return launch_tensor<F16>(arguments, tile, stream);
+  }
+  return 1;
+}
+
+}  // namespace coppice::kernels::cuda

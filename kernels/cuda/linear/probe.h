@@ -1,0 +1,28 @@
+// Whether this GPU's wgmma sums sixteen products as its mma does. No manual says how either rounds inside such a step,
+// and a row's bits must not depend on the number of rows, so Hopper's products (linear_hopper.cuh) are used beside the
+// others only where a few products of each kind of numbers agree in every bit.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/step/staging.h"
+
+namespace coppice::kernels::cuda {
+
+struct HopperVerdict {
+  int products = 0;       // compared
+  int different = 0;      // of them, in at least one bit
+  double difference = 0;  // the largest, as a part of its product's largest element
+  std::string worst;      // what kind of numbers that was
+
+  bool agrees() const { return products > 0 && different == 0; }
+  std::string words() const;  // in one line; empty when nothing was compared
+};
+
+// On a GPU of compute capability 9.0, after prepare_linear(). Takes about a millisecond. ERRORS: ResourceExhausted,
+// Internal (a kernel failed).
+absl::StatusOr<HopperVerdict> probe_hopper_products(Staging& staging, cudaStream_t stream);
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,178 @@
+// A tile of a matrix product: how a block brings pieces of both matrices into shared memory and multiplies them on
+// tensor cores. Pieces come through a ring of stages (cp.async), rows of 128 bytes whose 16-byte pieces are permuted by
+// the row's number so that ldmatrix meets no bank twice.
+#pragma once
+
+#include <device/primitives.cuh>
+
+#include "kernels/cuda/linear/linear.h"
+
+namespace coppice::kernels::cuda {
+
+// Where a finished number goes. Element: the type of the factors.
+template <typename Element>
+struct LinearOutput {
+  Global<const float> bias;  // read only if has_bias
+  Global<float> out;         // one of the two, as out_is_half says
+  Global<Element> out_half;
+  std::int64_t stride;
+  std::int32_t rows;
+  std::int32_t columns;
+  bool has_bias;
+  bool out_is_half;
+  bool adds;
+
+  COPPICE_DEVICE void store(std::int32_t row, std::int32_t column, float value) const {
+    if (row >= rows || column >= columns) {
+      return;
+    }
+    const std::int64_t place = row * stride + column;
+    if (has_bias) {
+      value += bias[column];
+    }
+    if (out_is_half) {
+      out_half[place] = from_float<Element>(value);
+    } else {
+      out[place] = adds ? out[place] + value : value;
+    }
+  }
+};
+
+template <typename Element>
+struct LinearParams {
+  Global<const Element> in;
+  std::int64_t in_stride;
+  Global<const Element> weight;
+  Global<float> workspace;  // [slices][tiles][elements of a tile]; a split kernel with several slices only
+  Global<std::uint32_t> counters;
+  LinearOutput<Element> output;
+  std::int32_t in_features;
+  std::int32_t padded_k;
+  std::int32_t slices;
+  std::int32_t row_tiles;
+  std::int32_t column_tiles;
+  bool is_aligned;
+};
+
+// Which tile, and which slice of it.
+struct LinearPlace {
+  std::int32_t row_tile;
+  std::int32_t column_tile;
+  std::int32_t slice;
+};
+
+// kRows x kColumns elements by kWarpsM x kWarpsN warps. Number: Bf16 or F16.
+template <typename Number, int kRows, int kColumns, int kWarpsM, int kWarpsN>
+struct LinearTileWork {
+  using Element = Number;
+  using Params = LinearParams<Element>;
+  static constexpr std::int32_t kStages = 4;
+  static constexpr std::int32_t kRowElements = kLinearBlockK;
+  static constexpr std::int32_t kPieces = kRowElements / 8;  // of 16 bytes in a row
+  static constexpr std::int32_t kStageElements = (kRows + kColumns) * kRowElements;
+  static constexpr std::int32_t kThreadsMax = kWarpsM * kWarpsN * kWarpLanes;
+  static constexpr std::int32_t kFlagOffset = kStages * kStageElements * 2;
+  static constexpr std::int32_t kSharedBytesMax = kFlagOffset + 16;
+  static constexpr std::int32_t kTilesM = kRows / kWarpsM / 16;    // 16-row fragments of a warp
+  static constexpr std::int32_t kTilesN = kColumns / kWarpsN / 8;  // 8-column fragments of a warp
+  static_assert(kTilesN % 2 == 0 && kColumns % kLinearTileRows == 0);
+
+  struct Sums {
+    float at[kTilesM][kTilesN][4];
+  };
+
+  static COPPICE_DEVICE std::int32_t shared_place(std::int32_t row, std::int32_t piece) {
+    return row * kRowElements + (piece ^ (row % kPieces)) * 8;
+  }
+
+  // Columns [8 piece, 8 piece + 8) of the stage's first column on, one row of `in`; zeros beyond the matrix.
+  static COPPICE_DEVICE void load_in(const Params& params, Shared<Element> stage, std::int32_t row_begin,
+                                     std::int32_t k_begin, std::int32_t row, std::int32_t piece) {
+    const std::int32_t k = k_begin + 8 * piece;
+    const bool row_is_in = row_begin + row < params.output.rows;
+    const Shared<Element> to = stage + shared_place(row, piece);
+    const std::int64_t from = (row_is_in ? row_begin + row : 0) * params.in_stride;
+    if (params.is_aligned && (k + 8 <= params.in_features || k >= params.in_features)) {
+      const bool present = row_is_in && k < params.in_features;
+      copy_async_16_or_zeros(to, params.in + (present ? from + k : 0), present);
+      return;
+    }
+    Vector<Element, 8> values;
+    for (std::int32_t i = 0; i < 8; ++i) {
+      values.at[i] =
+          row_is_in && k + i < params.in_features ? static_cast<Element>(params.in[from + k + i]) : Element{0};
+    }
+    store_as(to, values);
+  }
+
+  static COPPICE_DEVICE void load_rows(const Params& params, const LinearPlace& place, std::int32_t block_k,
+                                       std::int32_t slot) {
+    const Shared<Element> stage = shared_array<Element>(slot * kStageElements * 2);
+    const std::int32_t k_begin = block_k * kLinearBlockK;
+    for (std::int32_t i = thread_index(); i < kRows * kPieces; i += kThreadsMax) {
+      load_in(params, stage, place.row_tile * kRows, k_begin, i / kPieces, i % kPieces);
+    }
+  }
+
+  // The weight's tiles lie in memory as they lie here.
+  static COPPICE_DEVICE void load_weight(const Params& params, const LinearPlace& place, std::int32_t block_k,
+                                         std::int32_t slot) {
+    const Shared<Element> weights = shared_array<Element>(slot * kStageElements * 2) + kRows * kRowElements;
+    constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;
+    const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
+    const std::int32_t tile_begin = place.column_tile * (kColumns / kLinearTileRows);
+    for (std::int32_t i = thread_index(); i < kColumns * kPieces; i += kThreadsMax) {
+      const std::int64_t tile = std::int64_t{tile_begin + i / kTilePieces} * k_blocks + block_k;
+      copy_async_16(weights + 8 * i, params.weight + 8 * (tile * kTilePieces + i % kTilePieces));
+    }
+  }
+
+  // sums += the stage's products, 16 columns of K at a time, ascending.
+  static COPPICE_DEVICE void multiply_stage(std::int32_t slot, Sums& sums) {
+    const Shared<const Element> stage = shared_array<Element>(slot * kStageElements * 2);
+    const Shared<const Element> weights = stage + kRows * kRowElements;
+    const std::int32_t row_begin = warp_index() % kWarpsM * kTilesM * 16;
+    const std::int32_t column_begin = warp_index() / kWarpsM * kTilesN * 8;
+    const std::int32_t lane = lane_index();
+#pragma unroll
+    for (std::int32_t step = 0; step < kLinearBlockK / 16; ++step) {
+      std::uint32_t a[kTilesM][4];
+#pragma unroll
+      for (std::int32_t m = 0; m < kTilesM; ++m) {
+        load_matrix_x4(a[m], stage + shared_place(row_begin + 16 * m + lane % 16, 2 * step + lane / 16));
+      }
+#pragma unroll
+      for (std::int32_t n = 0; n < kTilesN; n += 2) {
+        std::uint32_t b[4];
+        const std::int32_t row = column_begin + 8 * n + lane / 16 * 8 + lane % 8;
+        load_matrix_x4(b, weights + shared_place(row, 2 * step + lane / 8 % 2));
+#pragma unroll
+        for (std::int32_t m = 0; m < kTilesM; ++m) {
+          multiply_accumulate<Element>(sums.at[m][n], a[m], b[0], b[1]);
+          multiply_accumulate<Element>(sums.at[m][n + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  template <typename Visit>
+  static COPPICE_DEVICE void for_each_sum(const Visit& visit) {
+#pragma unroll
+    for (std::int32_t m = 0; m < kTilesM; ++m) {
+#pragma unroll
+      for (std::int32_t n = 0; n < kTilesN; ++n) {
+        visit(m, n);
+      }
+    }
+  }
+
+  static COPPICE_DEVICE void clear(Sums& sums) {
+    for_each_sum([&](std::int32_t m, std::int32_t n) {
+      for (std::int32_t i = 0; i < 4; ++i) {
+        sums.at[m][n][i] = 0.0F;
+      }
+    });
+  }
+};
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,45 @@
+// Weight matrices on the GPU: parts stacked on their rows, converted, and padded with zeros to whole tiles, so that the
+// kernels read them without a check.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/step/staging.h"
+
+namespace coppice::kernels::cuda {
+
+// Device memory that rows pass through on their way to their tiles; one for all weights.
+inline constexpr std::size_t kWeightStretchBytes = std::size_t{8} << 20;
+
+// [rows padded to kLinearPadN][columns padded to kLinearBlockK], as linear.h lays it out. Immutable.
+class CudaLinearWeight : public LinearWeight {
+ public:
+  CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, DType dtype, Buffer matrix, Buffer bias);
+
+  std::size_t bytes() const override;
+  DType dtype() const { return dtype_; }
+  const void* matrix() const { return matrix_.data(); }
+  const float* bias() const { return static_cast<const float*>(bias_.data()); }  // null without one
+  std::int64_t padded_k() const { return padded_k_; }
+  int slices() const { return slices_; }
+
+ private:
+  DType dtype_;
+  Buffer matrix_;
+  Buffer bias_;
+  std::int64_t padded_k_;
+  int slices_;
+};
+
+// As Backend::pack_linear, arguments checked. stretch: kWeightStretchBytes of device memory, used on `stream`. threads:
+// converters. ERRORS: ResourceExhausted.
+absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostTensor> parts,
+                                                          std::span<const HostTensor> biases, DType dtype,
+                                                          const Buffer& stretch, Staging& staging, cudaStream_t stream,
+                                                          int threads);
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,97 @@
+// Sampling requests to plain arrays, and plain answers to results.
+#include "kernels/cuda/sampling/pack.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/check.h"
+#include "kernels/cpu/sample.h"
+
+namespace coppice::kernels::cuda {
+
+namespace {
+
+bool in_range(TokenId token, std::int64_t vocab) {
+  return token >= 0 && token < vocab;
+}
+
+// log-softmax of one logit.
+float logprob_of(float logit, float largest, float sum) {
+  if (!std::isfinite(logit) || !std::isfinite(largest)) {
+    return cpu::kLogprobMin;
+  }
+  const double logprob = static_cast<double>(logit) - largest - std::log(static_cast<double>(sum));
+  return static_cast<float>(std::max<double>(logprob, cpu::kLogprobMin));
+}
+
+}  // namespace
+
+void PackedSampling::pack(std::span<const SamplingRow> requests, std::int64_t vocab) {
+  rows.clear();
+  edits.clear();
+  allowed.clear();
+  top_capacity = 0;
+  const auto edit_count = [this] { return static_cast<std::int32_t>(edits.size()); };
+  for (const SamplingRow& request : requests) {
+    COPPICE_CHECK(request.scored < vocab, "sample: the scored token is beyond the vocabulary");
+    COPPICE_CHECK(request.top_logprobs <= kSampleTopMax, "sample: too many logprobs wanted");
+    SampleRow& row = rows.emplace_back();
+    row = {.seed = request.seed,
+           .position = request.position,
+           .temperature = request.temperature,
+           .top_p = request.top_p,
+           .min_p = request.min_p,
+           .repetition_penalty = request.repetition_penalty,
+           .presence_penalty = request.presence_penalty,
+           .frequency_penalty = request.frequency_penalty,
+           .top_k = request.top_k,
+           .top_logprobs = request.top_logprobs,
+           .scored = request.scored,
+           .biases_begin = edit_count(),
+           .counts_begin = 0,
+           .forbidden_begin = 0,
+           .edits_end = 0,
+           .allowed_begin = static_cast<std::int32_t>(allowed.size()),
+           .allowed_words = request.allowed.empty() ? -1 : static_cast<std::int32_t>(request.allowed.size())};
+    top_capacity = std::max(top_capacity, request.top_logprobs);
+    for (const TokenBias& bias : request.biases) {
+      if (in_range(bias.token, vocab)) {
+        edits.push_back({bias.token, std::bit_cast<std::int32_t>(bias.bias)});
+      }
+    }
+    row.counts_begin = edit_count();
+    for (const TokenCount& count : request.counts) {
+      if (in_range(count.token, vocab)) {
+        edits.push_back({count.token, count.output_count});
+      }
+    }
+    row.forbidden_begin = edit_count();
+    for (const TokenId token : request.forbidden) {
+      if (in_range(token, vocab)) {
+        edits.push_back({token, 0});
+      }
+    }
+    row.edits_end = edit_count();
+    allowed.insert(allowed.end(), request.allowed.begin(), request.allowed.end());
+  }
+}
+
+SamplingResult unpack_sample(const SamplingRow& request, const SampleAnswer& answer, std::span<SampleTop> tops) {
+  SamplingResult result;
+  result.token = answer.token;
+  if (request.top_logprobs < 0 && request.scored < 0) {
+    return result;
+  }
+  result.logprob = logprob_of(answer.logit, answer.largest, answer.sum);
+  result.rank = 1 + answer.before;
+  std::ranges::sort(tops, [](const SampleTop& a, const SampleTop& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  });
+  for (const SampleTop& top : tops) {
+    result.top.push_back({top.token, logprob_of(top.logit, answer.largest, answer.sum)});
+  }
+  return result;
+}
+
+}  // namespace coppice::kernels::cuda

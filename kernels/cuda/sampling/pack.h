@@ -1,0 +1,27 @@
+// Sampling requests as the plain arrays that the kernel reads (sample_rows.h), and its answers as results. No CUDA
+// header is needed here, so that tests run the kernel on a CPU with the same packing.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "kernels/cuda/sampling/rows.h"
+#include "kernels/sampling.h"
+
+namespace coppice::kernels::cuda {
+
+// The requests of a step as the kernel reads them. Keeps its memory between steps.
+struct PackedSampling {
+  std::vector<SampleRow> rows;
+  std::vector<SampleEdit> edits;
+  std::vector<std::uint32_t> allowed;
+  std::int32_t top_capacity = 0;  // the largest number of most likely tokens that a row asks for
+
+  // Token ids beyond the vocabulary are left out. REQUIRES: top_logprobs <= kSampleTopMax, scored < vocab.
+  void pack(std::span<const SamplingRow> requests, std::int64_t vocab);
+};
+
+// A row's answer in the words of kernels/sampling.h; tops: the answer's top_count entries in any order, sorted here.
+SamplingResult unpack_sample(const SamplingRow& request, const SampleAnswer& answer, std::span<SampleTop> tops);
+
+}  // namespace coppice::kernels::cuda

@@ -1,0 +1,326 @@
+// Wiring: options to a running server. What each part does is in its own file; here is only the order of things, up and
+// down. Up: doors answer "starting" before the model is loaded. Down: doors, sessions, engine, and only then memory.
+#include "server/app/app.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "engine/engine_thread.h"
+#include "server/app/host_setup.h"
+#include "server/app/log_setup.h"
+#include "server/app/signal_watch.h"
+#include "server/commands/command.h"
+#include "server/corpora/learnt_keeper.h"
+#include "server/grpc/grpc_door.h"
+#include "server/http/http_server.h"
+#include "server/http/router.h"
+#include "server/model/model_loader.h"
+#include "server/prompts/pinned_prompts.h"
+#include "server/sessions/server_state.h"
+
+namespace coppice::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kWatchPeriod{250};
+constexpr milliseconds kDrainPoll{10};
+constexpr std::chrono::seconds kStuckAfter{60};    // work waits and no step ends for so long: not ready
+constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
+constexpr std::size_t kCorpusBytesPerToken = 200;  // at most half of the memory for past outputs goes to corpora
+
+constexpr milliseconds kLastSavePatience{10000};
+
+milliseconds to_milliseconds(double seconds) {
+  return milliseconds(std::llround(seconds * 1000));
+}
+
+// 1024 file handles, the usual soft limit, are fewer than --max-connections.
+void raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+std::string served_name(const ServeOptions& options) {
+  if (!options.served_model_name.empty()) {
+    return options.served_model_name;
+  }
+  if (!options.model_label.empty()) {
+    return options.model_label;
+  }
+  const std::filesystem::path folder = std::filesystem::weakly_canonical(options.model);
+  return folder.filename().string();
+}
+
+HttpOptions http_options(const ServeOptions& options) {
+  HttpOptions http;
+  http.host = options.host;
+  http.port = options.port;
+  const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
+  http.threads = options.http_threads > 0 ? options.http_threads : std::clamp(cores / 4, 2, 8);
+  http.tls_cert = options.tls_cert;
+  http.tls_key = options.tls_key;
+  http.connections_max = options.connections_max;
+  http.body_bytes_max = options.body_bytes_max;
+  http.bodies_bytes_max = options.bodies_bytes_max;
+  http.header_timeout = to_milliseconds(options.header_timeout_s);
+  http.idle_timeout = to_milliseconds(options.idle_timeout_s);
+  return http;
+}
+
+absl::StatusOr<std::string> read_pem(const char* flag, const std::string& path) {
+  if (path.empty()) {
+    return std::string();
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return absl::InvalidArgumentError(fmt::format("{} {}: cannot be read", flag, path));
+  }
+  return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+}
+
+// Tells vocabularies apart whose ids stand for other bytes.
+std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer) {
+  std::uint64_t hash = static_cast<std::uint64_t>(tokenizer.vocab_size());
+  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
+    const std::string bytes = tokenizer.token_bytes(id);
+    hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
+  }
+  return hash;
+}
+
+std::string address(const std::string& host, std::int32_t port) {
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+}
+
+// The running server. Members die bottom up: the engine's thread before the doors it wakes, those before the engine.
+class App {
+ public:
+  App(const ServeOptions& options, ApiKeys keys)
+      : options_(options), state_(served_name(options), std::move(keys)), router_(state_) {}
+
+  absl::Status start();
+  void serve(SignalWatch& signals);
+  void drain();
+
+ private:
+  absl::Status open_corpora();
+  absl::Status open_learnt();
+  absl::Status open_grpc();
+  void watch_engine();
+  void print_ready() const;
+
+  const ServeOptions& options_;
+  ServerState state_;
+  Router router_;
+  LoadedModel model_;
+  ModelHost host_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<GrpcDoor> grpc_;
+  std::unique_ptr<LearntKeeper> learnt_;  // null: nothing is kept
+  std::unique_ptr<engine::EngineThread> engine_thread_;
+  std::uint64_t last_steps_ = 0;
+  Clock::time_point last_progress_ = Clock::now();
+};
+
+absl::Status App::start() {
+  COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_), router_));
+  const std::filesystem::path folder = options_.model;
+  COPPICE_RETURN_IF_ERROR(load_text(folder, host_));
+  {
+    ProgressBar bar("loading " + served_name(options_));
+    LoadModelOptions load;
+    load.device = options_.device;
+    load.dtype = options_.dtype;
+    load.engine = options_.engine;
+    load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
+    COPPICE_ASSIGN_OR_RETURN(model_, load_model_folder(folder, load));
+  }
+  spdlog::info("limits: {}", model_.limits.to_string());
+  host_.name = served_name(options_);
+  host_.created_s = static_cast<std::int64_t>(std::time(nullptr));
+  host_.engine = model_.engine.get();
+  host_.engine_limits = model_.limits;
+  host_.metrics = &state_.metrics;
+  host_.request_timeout = to_milliseconds(options_.request_timeout_s);
+  derive_request_limits(options_.body_bytes_max, model_.config, host_);
+  COPPICE_RETURN_IF_ERROR(open_corpora());
+  COPPICE_RETURN_IF_ERROR(open_learnt());
+  if (!options_.pin_file.empty()) {
+    COPPICE_RETURN_IF_ERROR(pin_prompts(options_.pin_file, host_));
+  }
+  engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);
+  COPPICE_RETURN_IF_ERROR(open_grpc());
+  state_.host = &host_;
+  state_.phase = Phase::kServing;
+  if (grpc_ != nullptr) {
+    grpc_->set_serving(true);
+  }
+  print_ready();
+  return absl::OkStatus();
+}
+
+absl::Status App::open_corpora() {
+  if (!options_.engine.speculation) {
+    return absl::OkStatus();
+  }
+  CorporaLimits limits;
+  limits.tokens_max = static_cast<std::int64_t>(options_.engine.suffix.memory_bytes / kCorpusBytesPerToken);
+  host_.corpora = std::make_unique<Corpora>(*model_.engine, *host_.tokenizer, limits);
+  if (!options_.speculation_corpus.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(const std::int64_t tokens,
+                             host_.corpora->preload(options_.speculation_corpus, host_.request_limits));
+    spdlog::info("{} tokens to draft from: {}", tokens, options_.speculation_corpus);
+    while (model_.engine->step()) {  // it learns them before anybody asks
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status App::open_learnt() {
+  if (!options_.engine.speculation || options_.speculation_state.empty()) {
+    return absl::OkStatus();
+  }
+  LearntFingerprints fingerprints;
+  fingerprints.vocabulary = vocabulary_fingerprint(*host_.tokenizer);
+  fingerprints.machine =
+      fmt::format("{}, {} layers of {}, {}, {}", host_.name, model_.config.layers, model_.config.hidden,
+                  kernels::dtype_name(model_.transformer->dtype()), model_.backend->description());
+  learnt_ = std::make_unique<LearntKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints));
+  COPPICE_RETURN_IF_ERROR(learnt_->restore());
+  learnt_->start(to_milliseconds(options_.speculation_save_minutes * 60));
+  return absl::OkStatus();
+}
+
+absl::Status App::open_grpc() {
+  if (options_.grpc_port < 0) {
+    return absl::OkStatus();
+  }
+  GrpcOptions grpc;
+  grpc.host = options_.host;
+  grpc.port = options_.grpc_port;
+  COPPICE_ASSIGN_OR_RETURN(grpc.tls_certificate, read_pem("--tls-cert", options_.tls_cert));
+  COPPICE_ASSIGN_OR_RETURN(grpc.tls_key, read_pem("--tls-key", options_.tls_key));
+  grpc.message_bytes_max = options_.body_bytes_max;
+  COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcDoor::open(grpc, state_));
+  return absl::OkStatus();
+}
+
+void App::print_ready() const {
+  const bool is_tls = !options_.tls_cert.empty();
+  const std::string grpc = grpc_ == nullptr ? "grpc off" : "grpc " + address(options_.host, grpc_->port());
+  const auto passed = std::chrono::duration_cast<milliseconds>(Clock::now() - state_.started);
+  fmt::print(stderr, "ready: {}://{} ({}) model {} in {} ms\n", is_tls ? "https" : "http",
+             address(options_.host, http_->port()), grpc, host_.name, passed.count());
+}
+
+void App::serve(SignalWatch& signals) {
+  signals.expect_orderly_end();
+  while (!signals.wait_for(kWatchPeriod)) {
+    watch_engine();
+  }
+}
+
+void App::watch_engine() {
+  const engine::EngineStats stats = model_.engine->stats();
+  const bool has_work = stats.running + stats.waiting > 0;
+  if (!has_work || stats.steps != last_steps_) {
+    last_progress_ = Clock::now();
+  }
+  last_steps_ = stats.steps;
+  const bool is_stuck = Clock::now() - last_progress_ > kStuckAfter;
+  if (is_stuck && !state_.engine_is_stuck) {
+    spdlog::error("{} requests run or wait but the engine has not stepped for a minute", stats.running + stats.waiting);
+  }
+  state_.engine_is_stuck = is_stuck;
+  state_.http_connections = http_->connections();
+}
+
+// What a device that records steps made of it.
+void log_steps(const kernels::Backend& backend) {
+  const kernels::StepCounts counts = backend.step_counts();
+  if (counts.direct + counts.played > 0) {
+    spdlog::info("steps on {}: {} played, of {} recordings; {} launch by launch; memory grew {} times", backend.name(),
+                 counts.played, counts.recorded, counts.direct, counts.grown);
+  }
+  if (!counts.trouble.empty()) {
+    spdlog::warn("{}", counts.trouble);
+  }
+}
+
+void App::drain() {
+  state_.phase = Phase::kDraining;
+  const Clock::time_point deadline = Clock::now() + to_milliseconds(options_.drain_timeout_s);
+  const auto wait_until = [this](Clock::time_point end) {
+    while (http_->active_requests() > 0 && Clock::now() < end) {
+      std::this_thread::sleep_for(kDrainPoll);
+    }
+  };
+  http_->stop_accepting();
+  spdlog::info("draining: {} requests run; they have {} s", http_->active_requests(), options_.drain_timeout_s);
+  wait_until(deadline);
+  if (grpc_ != nullptr) {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
+    grpc_->drain(std::max(left, milliseconds(0)));
+  }
+  if (http_->active_requests() > 0) {
+    spdlog::warn("{} requests did not end in time: they are cut off", http_->active_requests());
+    http_->abort_sessions(openai::unavailable("draining", "the server is shutting down; the answer was cut off", 1));
+    wait_until(Clock::now() + kAbortedAnswersTime);
+  }
+  if (learnt_ != nullptr) {
+    if (const absl::Status status = learnt_->save(kLastSavePatience); !status.ok()) {
+      spdlog::warn("what speculation has learnt was not saved: {}", std::string(status.message()));
+    }
+    learnt_.reset();
+  }
+  engine_thread_.reset();
+  log_steps(*model_.backend);
+  grpc_.reset();
+  http_.reset();
+}
+
+}  // namespace
+
+absl::Status run_server(const ServeOptions& options) {
+  SignalWatch signals;  // first: every thread inherits its mask
+  set_up_logging(options.log_format);
+  raise_file_limit();
+  if (options.tls_cert.empty() != options.tls_key.empty()) {
+    return absl::InvalidArgumentError("--tls-cert and --tls-key go together; one of them is missing");
+  }
+  if (options.bodies_bytes_max < options.body_bytes_max) {
+    return absl::InvalidArgumentError(fmt::format("--max-bodies {} is less than one body may have (--max-body {})",
+                                                  options.bodies_bytes_max, options.body_bytes_max));
+  }
+  ApiKeys keys;
+  if (!options.api_key_file.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(keys, ApiKeys::load(options.api_key_file));
+  }
+  App app(options, std::move(keys));
+  COPPICE_RETURN_IF_ERROR(app.start());
+  app.serve(signals);
+  app.drain();
+  return absl::OkStatus();
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,66 @@
+// From a model's folder to what sessions need of it beside the engine.
+#include "server/app/host_setup.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "server/model/generation_defaults.h"
+#include "text/tokenizer/tokenizer_config.h"
+
+namespace coppice::server {
+namespace {
+
+constexpr std::int64_t kTokenBytesMargin = 4;  // normalisation may shrink text before it is tokenised
+
+std::int64_t longest_token(const text::Tokenizer& tokenizer) {
+  std::size_t longest = 1;
+  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
+    longest = std::max(longest, tokenizer.token_bytes(id).size());
+  }
+  return static_cast<std::int64_t>(longest);
+}
+
+}  // namespace
+
+absl::Status load_text(const std::filesystem::path& folder, ModelHost& host) {
+  COPPICE_ASSIGN_OR_RETURN(host.tokenizer, text::load_tokenizer(folder));
+  COPPICE_ASSIGN_OR_RETURN(const text::TokenizerConfig config, text::load_tokenizer_config(folder));
+  COPPICE_ASSIGN_OR_RETURN(host.defaults, load_generation_defaults(folder));
+  const std::optional<std::string_view> source = config.chat_template();
+  if (!source) {
+    spdlog::info("the model has no chat template: /v1/chat/completions will refuse");
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::unique_ptr<ChatPrompter>> prompter = ChatPrompter::create(*source, config, *host.tokenizer);
+  if (prompter.ok()) {
+    host.prompter = *std::move(prompter);
+  } else {
+    spdlog::warn("{}; /v1/chat/completions will refuse", std::string(prompter.status().message()));
+  }
+  return absl::OkStatus();
+}
+
+void derive_request_limits(std::size_t body_bytes_max, const models::ModelConfig& config, ModelHost& host) {
+  openai::RequestLimits& limits = host.request_limits;
+  limits.body_bytes_max = body_bytes_max;
+  limits.vocab = config.vocab;
+  limits.model_tokens_max = host.engine_limits.model_tokens_max;
+  limits.token_bytes_max = longest_token(*host.tokenizer) * kTokenBytesMargin;
+  limits.choices_max = host.engine_limits.choices_max;
+  limits.top_logprobs_max = host.engine_limits.top_logprobs_max;
+  limits.logit_bias_max = host.engine_limits.logit_bias_max;
+  limits.stop_tokens_max = host.engine_limits.stop_tokens_max;
+  if (host.tokenizer->vocab_size() > config.vocab) {
+    spdlog::warn("the tokenizer has {} tokens, the model {}: text with the others will be refused",
+                 host.tokenizer->vocab_size(), config.vocab);
+  }
+}
+
+}  // namespace coppice::server

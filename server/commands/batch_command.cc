@@ -1,0 +1,114 @@
+// `coppice batch MODEL IN.jsonl OUT.jsonl`: OpenAI's batch files, offline, in this process. A run that was cut off is
+// resumed by giving the same command again.
+#include <chrono>
+#include <ctime>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "server/app/host_setup.h"
+#include "server/batch/batch_run.h"
+#include "server/commands/command.h"
+#include "server/commands/model_path.h"
+#include "server/metrics/metrics.h"
+#include "server/model/model_loader.h"
+
+namespace coppice::server {
+namespace {
+
+struct BatchArguments {
+  std::string model;
+  std::string input;
+  std::string output;
+  std::string served_model_name;
+  std::string speculation = "suffix";
+  std::size_t line_bytes_max = std::size_t{16} << 20U;
+  LoadModelOptions load;
+};
+
+OptionTable batch_table(BatchArguments& arguments) {
+  constexpr std::int32_t kMany = 1 << 30;
+  engine::EngineOptions& engine = arguments.load.engine;
+  OptionTable table;
+  table.add_text("served-model-name", &arguments.served_model_name, "name that requests use; default: the folder's");
+  table.add_text("device", &arguments.load.device, "where to compute", {"auto", "cpu", "cuda"});
+  table.add_text("dtype", &arguments.load.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
+  table.add_integer("max-model-len", &engine.model_tokens_max, 0, kMany,
+                    "tokens of prompt and answer; 0 = the model's");
+  table.add_integer("max-batch-tokens", &engine.step_tokens_max, 0, kMany, "token rows in one step; 0 = choose");
+  table.add_integer("max-running", &engine.running_max, 0, kMany, "sequences in one step; 0 = choose");
+  table.add_bytes("kv-memory", &engine.kv_bytes, "memory for the KV cache; 0 = choose");
+  table.add_switch("prefix-cache", &engine.prefix_cache, "keep prefixes for later requests");
+  table.add_switch("sharing", &engine.sharing, "compute attention over shared prefixes once");
+  table.add_text("speculation", &arguments.speculation, "draft tokens from past outputs", {"suffix", "off"});
+  table.add_seed("seed", &engine.seed, &engine.seed_given, "makes requests without a seed repeatable");
+  table.add_bytes("max-line", &arguments.line_bytes_max, "largest line of IN.jsonl");
+  return table;
+}
+
+std::string model_name(const BatchArguments& arguments, const std::filesystem::path& folder) {
+  if (!arguments.served_model_name.empty()) {
+    return arguments.served_model_name;
+  }
+  return arguments.model == "demo" ? "demo" : std::filesystem::weakly_canonical(folder).filename().string();
+}
+
+void print_summary(const BatchRun& run, const engine::EngineStats& stats, double seconds) {
+  const BatchCounts& counts = run.counts();
+  fmt::print(
+      stderr,
+      "batch: {} answered, {} refused, {} had an answer already; {} prompt tokens ({} computed), {} generated in "
+      "{:.1f} s\n",
+      counts.answered, counts.refused, counts.skipped, stats.prompt_tokens, stats.prompt_tokens_computed,
+      stats.generation_tokens, seconds);
+}
+
+absl::Status batch(BatchArguments& arguments, CommandOptions& flags) {
+  COPPICE_RETURN_IF_ERROR(flags.apply());
+  const auto begin = std::chrono::steady_clock::now();
+  openai::RequestLimits line_limits;
+  line_limits.body_bytes_max = arguments.line_bytes_max;
+  std::error_code ignored;
+  if (std::filesystem::equivalent(arguments.input, arguments.output, ignored)) {
+    return absl::InvalidArgumentError(fmt::format("{}: input and output are the same file", arguments.output));
+  }
+  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
+  COPPICE_ASSIGN_OR_RETURN(std::vector<BatchLine> lines, read_batch(arguments.input, line_limits));
+  COPPICE_ASSIGN_OR_RETURN(BatchOutput output, BatchOutput::open(arguments.output, line_limits));
+  ModelHost host;
+  COPPICE_RETURN_IF_ERROR(load_text(folder, host));
+  LoadedModel model;
+  arguments.load.engine.speculation = arguments.speculation == "suffix";
+  {
+    ProgressBar bar("weights");
+    arguments.load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
+    COPPICE_ASSIGN_OR_RETURN(model, load_model_folder(folder, arguments.load));
+  }
+  host.name = model_name(arguments, folder);
+  host.created_s = static_cast<std::int64_t>(std::time(nullptr));
+  Metrics metrics(host.name);
+  host.metrics = &metrics;
+  host.engine = model.engine.get();
+  host.engine_limits = model.limits;
+  derive_request_limits(arguments.line_bytes_max, model.config, host);
+  ProgressBar bar("batch");
+  BatchRun run(host, output, [&bar](std::size_t done, std::size_t total) { bar.update(done, total); });
+  COPPICE_RETURN_IF_ERROR(run.run(std::move(lines)));
+  print_summary(run, model.engine->stats(),
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void add_batch_command(CLI::App& program, Run& run) {
+  CLI::App* command = program.add_subcommand("batch", "a file of OpenAI batch requests, offline; resumable");
+  auto arguments = std::make_shared<BatchArguments>();
+  command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
+  command->add_option("IN", arguments->input, "requests, one JSON object a line")->required();
+  command->add_option("OUT", arguments->output, "answers, as they are ready; what it has already is not done again")
+      ->required();
+  auto flags = std::make_shared<CommandOptions>(*command, batch_table(*arguments), /*with_config=*/true);
+  command->callback([arguments, flags, &run] { run = [arguments, flags] { return batch(*arguments, *flags); }; });
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,186 @@
+// `coppice bench engine MODEL | --shape NAME`. Several request counts and prefixes, with and without sharing, run one
+// after the other on one loaded model and give a report each.
+#include <charconv>
+#include <sstream>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "server/bench/engine_bench.h"
+#include "server/commands/bench_commands.h"
+#include "server/commands/model_path.h"
+#include "server/commands/speculation_flags.h"
+
+namespace coppice::server {
+namespace {
+
+struct EngineBenchArguments {
+  EngineBenchOptions bench;
+  LoadModelOptions load;
+  std::string model;
+  std::string shape;
+  std::string quant = "none";
+  std::string requests = "1";
+  std::string shared_prefix = "0";
+  std::string sharing = "on";
+  SpeculationFlags speculation;
+  bool json = false;
+};
+
+constexpr std::int32_t kMany = 1 << 24;
+constexpr std::int32_t kRequestsMost = 65536;
+
+OptionTable engine_table(EngineBenchArguments& arguments) {
+  EngineBenchOptions& bench = arguments.bench;
+  engine::EngineOptions& engine = arguments.load.engine;
+  OptionTable table;
+  table.add_text("shape", &arguments.shape, "random weights of this shape instead of a model: 160m, 1b, 8b, …");
+  table.add_text("requests", &arguments.requests, "how many, all at time 0; several with commas between");
+  table.add_text("shared-prefix", &arguments.shared_prefix, "prompt tokens common to all; several with commas between");
+  table.add_integer("unique-prefix", &bench.unique_prefix, 0, kMany, "prompt tokens of each one's own");
+  table.add_integer("output", &bench.output, 1, kMany, "tokens to generate for each");
+  table.add_text("tree", &bench.tree, "prompts as a prefix tree: nodes per level _ tokens per level");
+  table.add_number("temperature", &bench.temperature, 0, 100, "0 = greedy");
+  table.add_integer("repeat", &bench.repeat, 1, 1000, "passes over the same prompts; the last is reported");
+  table.add_seed("seed", &bench.seed, &engine.seed_given, "of prompts and random weights");
+  table.add_text("sharing", &arguments.sharing, "attention over shared prefixes once: on, off, or both in turn",
+                 {"on", "off", "both"});
+  table.add_switch("attention", &bench.attention, "off: left out, for the bound that no sharing can beat");
+  table.add_number("decode-seconds", &bench.decode_seconds, 0, 3600, "most time to decode a setting; 0 = to the end");
+  arguments.speculation.add_to(table, engine);
+  table.add_integer("batch-cap", &engine.running_max, 0, 65536, "most sequences in a step; 0 = choose");
+  table.add_integer("chunk", &engine.chunk_tokens_max, 0, kMany, "most prompt tokens of one sequence in a step");
+  table.add_integer("max-batch-tokens", &engine.step_tokens_max, 0, kMany, "token rows in one step; 0 = choose");
+  table.add_integer("max-model-len", &engine.model_tokens_max, 0, kMany, "0 = the model's");
+  table.add_bytes("kv-memory", &engine.kv_bytes, "memory for the KV cache; 0 = choose");
+  table.add_switch("prefix-cache", &engine.prefix_cache, "keep prefixes for later passes");
+  table.add_text("device", &arguments.load.device, "auto, cpu, cuda", {"auto", "cpu", "cuda"});
+  table.add_text("dtype", &arguments.load.dtype, "auto, f32, bf16, f16", {"auto", "f32", "bf16", "f16"});
+  table.add_text("quant", &arguments.quant, "weights in fewer bits", {"none"});
+  return table;
+}
+
+nlohmann::ordered_json to_json(const EngineBenchResult& result, const kernels::MachineFigures& machine) {
+  return {{"prefill_tokens_per_s", result.prefill_tokens_per_s},
+          {"decode_tokens_per_s", result.decode_tokens_per_s},
+          {"decode_steps", result.decode_steps},
+          {"output_tokens_per_s", result.output_tokens_per_s},
+          {"ttft_ms_p50", result.ttft_ms_p50},
+          {"step_ms_p50", result.step_ms_p50},
+          {"step_ms_p99", result.step_ms_p99},
+          {"attention_share", result.attention_share},
+          {"host_share", result.host_share},
+          {"kv_tokens_attended", result.kv_tokens_attended},
+          {"kv_tokens_read", result.kv_tokens_read},
+          {"accepted_per_step", result.accepted_per_step},
+          {"draft_tokens", result.draft_tokens},
+          {"accepted_tokens", result.accepted_tokens},
+          {"speculation_share", result.speculation_share},
+          {"prompt_tokens_computed", result.prompt_tokens_computed},
+          {"peak_rss_bytes", result.peak_rss_bytes},
+          {"roofline", result.roofline},
+          {"prefill_roofline", result.prefill_roofline},
+          {"wall_s", result.wall_s},
+          {"machine", machine_json(machine)}};
+}
+
+absl::StatusOr<LoadedModel> load(const EngineBenchArguments& arguments) {
+  if (arguments.model.empty() == arguments.shape.empty()) {
+    return absl::InvalidArgumentError("give either a MODEL or --shape NAME");
+  }
+  LoadModelOptions options = arguments.load;
+  ProgressBar bar("weights");
+  options.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
+  arguments.speculation.apply(options.engine);
+  if (arguments.shape.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
+    return load_model_folder(folder, options);
+  }
+  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path config, resolve_shape(arguments.shape));
+  return load_random_model(config, arguments.bench.seed, options);
+}
+
+// "32,256": whole numbers from `least` to `most`.
+absl::StatusOr<std::vector<std::int32_t>> read_numbers(const char* flag, const std::string& text, std::int32_t least,
+                                                       std::int32_t most) {
+  std::vector<std::int32_t> numbers;
+  std::istringstream stream(text);
+  for (std::string word; std::getline(stream, word, ',');) {
+    std::int32_t number = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+    if (error != std::errc() || end != word.data() + word.size() || number < least || number > most) {
+      return absl::InvalidArgumentError(fmt::format(
+          "--{} \"{}\": whole numbers from {} to {} with commas between are wanted", flag, text, least, most));
+    }
+    numbers.push_back(number);
+  }
+  if (numbers.empty()) {
+    return absl::InvalidArgumentError(fmt::format("--{}: at least one number is wanted", flag));
+  }
+  return numbers;
+}
+
+// The settings of one engine, one after the other; later ones find earlier prefixes in its cache.
+absl::Status run_settings(const EngineBenchArguments& arguments, bool sharing, LoadedModel& model,
+                          const kernels::MachineFigures& machine) {
+  COPPICE_ASSIGN_OR_RETURN(const auto prefixes, read_numbers("shared-prefix", arguments.shared_prefix, 0, kMany));
+  COPPICE_ASSIGN_OR_RETURN(const auto requests, read_numbers("requests", arguments.requests, 1, kRequestsMost));
+  std::uint64_t first_id = 1;
+  for (const std::int32_t prefix : prefixes) {
+    for (const std::int32_t count : requests) {
+      EngineBenchOptions options = arguments.bench;
+      options.shared_prefix = prefix;
+      options.requests = count;
+      options.first_id = first_id;
+      first_id += std::uint64_t{kMany} * kRequestsMost;
+      COPPICE_ASSIGN_OR_RETURN(const EngineBenchResult result, run_engine_bench(options, model, machine));
+      nlohmann::ordered_json report = {{"model", arguments.shape.empty() ? arguments.model : arguments.shape},
+                                       {"requests", count},
+                                       {"shared_prefix", prefix},
+                                       {"unique_prefix", options.unique_prefix},
+                                       {"output", options.output},
+                                       {"sharing", sharing},
+                                       {"attention", options.attention},
+                                       {"weight_bytes", model.weight_bytes},
+                                       {"weight_seconds", model.weight_seconds}};
+      report.update(to_json(result, machine));
+      print_report(report, arguments.json);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status bench_engine(EngineBenchArguments& arguments, CommandOptions& flags) {
+  COPPICE_RETURN_IF_ERROR(flags.apply());
+  engine::EngineOptions& engine = arguments.load.engine;
+  if (engine.queued_max == 0) {
+    engine.queued_max = kRequestsMost;
+  }
+  engine.sharing = arguments.sharing != "off";
+  // Refused before minutes of loading.
+  COPPICE_RETURN_IF_ERROR(read_numbers("shared-prefix", arguments.shared_prefix, 0, kMany).status());
+  COPPICE_RETURN_IF_ERROR(read_numbers("requests", arguments.requests, 1, kRequestsMost).status());
+  COPPICE_ASSIGN_OR_RETURN(LoadedModel model, load(arguments));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine, model.backend->measure());
+  COPPICE_RETURN_IF_ERROR(run_settings(arguments, engine.sharing, model, machine));
+  if (arguments.sharing == "both") {
+    arguments.speculation.apply(engine);
+    engine.sharing = false;
+    COPPICE_RETURN_IF_ERROR(remake_engine(model, engine));
+    COPPICE_RETURN_IF_ERROR(run_settings(arguments, false, model, machine));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void add_bench_engine_command(CLI::App& bench, Run& run) {
+  CLI::App* command = bench.add_subcommand("engine", "prefill and decode rates of the engine, in-process");
+  auto arguments = std::make_shared<EngineBenchArguments>();
+  command->add_option("MODEL", arguments->model, "model folder, or demo");
+  command->add_flag("--json", arguments->json, "one JSON object a setting, on a line each");
+  auto flags = std::make_shared<CommandOptions>(*command, engine_table(*arguments), /*with_config=*/false);
+  command->callback(
+      [arguments, flags, &run] { run = [arguments, flags] { return bench_engine(*arguments, *flags); }; });
+}
+
+}  // namespace coppice::server

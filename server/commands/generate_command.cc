@@ -1,0 +1,169 @@
+// `coppice generate MODEL --prompt TEXT`: one answer to stdout, as it comes, by the same engine that serves.
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <limits>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "server/commands/command.h"
+#include "server/commands/model_path.h"
+#include "server/commands/speculation_flags.h"
+#include "server/model/generation_defaults.h"
+#include "server/model/model_loader.h"
+#include "server/prompts/chat_prompter.h"
+#include "text/tokenizer/detokenizer.h"
+#include "text/tokenizer/tokenizer.h"
+#include "text/tokenizer/tokenizer_config.h"
+
+namespace coppice::server {
+namespace {
+
+struct GenerateArguments {
+  std::string model;
+  std::string prompt;
+  bool prompt_given = false;
+  bool chat = false;
+  bool seed_given = false;
+  std::uint64_t seed = 0;
+  std::int32_t max_tokens = 128;
+  std::int32_t top_k = 0;
+  double temperature = -1;  // below 0: the model's recommendation, else 1
+  double top_p = 1;
+  double min_p = 0;
+  bool ignore_eos = false;
+  SpeculationFlags speculation;
+  LoadModelOptions load;
+};
+
+OptionTable generate_table(GenerateArguments& arguments) {
+  OptionTable table;
+  table.add_integer("max-tokens", &arguments.max_tokens, 1, 1 << 24, "most tokens to generate");
+  table.add_number("temperature", &arguments.temperature, 0, 100, "0 = greedy; default: the model's");
+  table.add_number("top-p", &arguments.top_p, 0, 1, "keep the likeliest tokens of this total probability");
+  table.add_number("min-p", &arguments.min_p, 0, 1, "drop tokens less likely than this share of the likeliest");
+  table.add_integer("top-k", &arguments.top_k, 0, 1 << 24, "keep this many tokens; 0 = all");
+  table.add_seed("seed", &arguments.seed, &arguments.seed_given, "the same seed gives the same text");
+  table.add_switch("ignore-eos", &arguments.ignore_eos, "go on past the end of sequence");
+  table.add_text("device", &arguments.load.device, "where to compute", {"auto", "cpu", "cuda"});
+  table.add_text("dtype", &arguments.load.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
+  table.add_integer("max-model-len", &arguments.load.engine.model_tokens_max, 0, 1 << 30, "0 = the model's");
+  table.add_bytes("kv-memory", &arguments.load.engine.kv_bytes, "memory for the KV cache; 0 = choose");
+  arguments.speculation.add_to(table, arguments.load.engine);
+  return table;
+}
+
+absl::StatusOr<std::vector<TokenId>> prompt_tokens(const GenerateArguments& arguments,
+                                                   const std::filesystem::path& folder,
+                                                   const text::Tokenizer& tokenizer) {
+  std::string prompt = arguments.prompt;
+  if (!arguments.prompt_given) {
+    prompt.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  }
+  if (!arguments.chat) {
+    return tokenizer.encode(prompt, {});
+  }
+  COPPICE_ASSIGN_OR_RETURN(const text::TokenizerConfig config, text::load_tokenizer_config(folder));
+  const auto source = config.chat_template();
+  if (!source) {
+    return absl::InvalidArgumentError("--chat: the model has no chat template");
+  }
+  COPPICE_ASSIGN_OR_RETURN(const auto prompter, ChatPrompter::create(*source, config, tokenizer));
+  openai::ChatFields chat;
+  chat.messages = std::make_shared<const openai::Json>(openai::Json::array({{{"role", "user"}, {"content", prompt}}}));
+  openai::RequestLimits limits;
+  limits.model_tokens_max = std::numeric_limits<std::int32_t>::max();
+  limits.has_chat_template = true;
+  const openai::Result<std::vector<TokenId>> tokens = prompter->tokenize(chat, /*add_special=*/false, limits);
+  if (!tokens.ok()) {
+    return absl::InvalidArgumentError(tokens.error().message);
+  }
+  return tokens.value();
+}
+
+engine::Request make_request(const GenerateArguments& arguments, const SamplingDefaults& defaults,
+                             std::vector<TokenId> prompt, std::shared_ptr<engine::EventQueue> queue) {
+  engine::Request request;
+  request.id = 1;
+  request.prompt = std::move(prompt);
+  request.sampling.max_tokens = arguments.max_tokens;
+  const double temperature = arguments.temperature >= 0 ? arguments.temperature : defaults.temperature.value_or(1.0);
+  request.sampling.temperature = static_cast<float>(temperature);
+  request.sampling.top_p = static_cast<float>(arguments.top_p);
+  request.sampling.min_p = static_cast<float>(arguments.min_p);
+  request.sampling.top_k = arguments.top_k;
+  request.sampling.ignore_eos = arguments.ignore_eos;
+  if (arguments.seed_given) {
+    request.sampling.seed = arguments.seed;
+  }
+  request.arrival = std::chrono::steady_clock::now();
+  request.events = std::move(queue);
+  return request;
+}
+
+// Steps the engine until the request ends, printing text as it becomes certain.
+absl::Status print_answer(engine::Engine& engine, engine::EventQueue& queue, const text::Tokenizer& tokenizer,
+                          const std::vector<TokenId>& prompt) {
+  text::Detokenizer detokenizer(tokenizer, {.skip_special = true});
+  for (const TokenId token : prompt) {  // so that what follows continues it (a space between words)
+    detokenizer.push(token);
+  }
+  bool is_done = false;
+  while (!is_done && engine.step()) {
+    for (const engine::Event& event : queue.take()) {
+      if (event.finish == engine::FinishReason::kError) {
+        return event.client_error ? absl::InvalidArgumentError(event.error) : absl::InternalError(event.error);
+      }
+      is_done = event.finish != engine::FinishReason::kNone;
+      for (std::size_t i = 0; i < event.tokens.size(); ++i) {
+        const bool is_end = event.finish == engine::FinishReason::kStop && i + 1 == event.tokens.size();
+        if (!is_end) {
+          fmt::print("{}", detokenizer.push(event.tokens[i].token));
+        }
+      }
+      std::fflush(stdout);
+    }
+  }
+  fmt::print("{}\n", detokenizer.finish());
+  return absl::OkStatus();
+}
+
+absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
+  COPPICE_RETURN_IF_ERROR(flags.apply());
+  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
+  COPPICE_ASSIGN_OR_RETURN(const auto tokenizer, text::load_tokenizer(folder));
+  COPPICE_ASSIGN_OR_RETURN(const SamplingDefaults defaults, load_generation_defaults(folder));
+  COPPICE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, prompt_tokens(arguments, folder, *tokenizer));
+  LoadModelOptions load = arguments.load;
+  arguments.speculation.apply(load.engine);
+  load.engine.running_max = 1;
+  LoadedModel model;
+  {
+    ProgressBar bar("weights");
+    load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
+    COPPICE_ASSIGN_OR_RETURN(model, load_model_folder(folder, load));
+  }
+  auto queue = std::make_shared<engine::EventQueue>([] {});
+  if (!model.engine->submit(make_request(arguments, defaults, prompt, queue))) {
+    return absl::InternalError("an idle engine refused the request");
+  }
+  return print_answer(*model.engine, *queue, *tokenizer, prompt);
+}
+
+}  // namespace
+
+void add_generate_command(CLI::App& program, Run& run) {
+  CLI::App* command = program.add_subcommand("generate", "one answer to standard output");
+  auto arguments = std::make_shared<GenerateArguments>();
+  command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
+  CLI::Option* prompt = command->add_option("--prompt", arguments->prompt, "text; standard input when absent");
+  command->add_flag("--chat", arguments->chat, "the prompt is a user's message: render the model's chat template");
+  auto flags = std::make_shared<CommandOptions>(*command, generate_table(*arguments), /*with_config=*/false);
+  command->callback([arguments, flags, prompt, &run] {
+    arguments->prompt_given = prompt->count() > 0;
+    run = [arguments, flags] { return generate(*arguments, *flags); };
+  });
+}
+
+}  // namespace coppice::server

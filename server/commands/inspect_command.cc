@@ -1,0 +1,48 @@
+// `coppice inspect MODEL`: architecture, dtype, tokenizer, memory per token, what fits in this machine.
+#include <cstdio>
+
+#include "base/cpu_info.h"
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "models/inspect.h"
+#include "models/model_config.h"
+#include "models/weights.h"
+#include "server/commands/command.h"
+#include "server/commands/model_path.h"
+#include "server/model/model_loader.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace coppice::server {
+namespace {
+
+absl::Status inspect(const std::string& model, const std::string& dtype_name) {
+  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(model));
+  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::load_model_config(folder));
+  COPPICE_ASSIGN_OR_RETURN(const auto weights, models::open_safetensors_weights(folder, config));
+  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto"));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype, choose_dtype(dtype_name, weights->stored_dtype(), *backend));
+  const models::ModelFacts facts = models::model_facts(config, weights->stored_dtype(), weights->stored_bytes(), dtype);
+  const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
+  fmt::print("{}", models::format_model_facts(facts, memory));
+  const auto tokenizer = text::load_tokenizer(folder);
+  if (tokenizer.ok()) {
+    fmt::print("{:<24}{}, {} tokens\n", "tokenizer", std::string((*tokenizer)->kind()), (*tokenizer)->vocab_size());
+  } else {
+    fmt::print("{:<24}{}\n", "tokenizer", std::string(tokenizer.status().message()));
+  }
+  fmt::print("{:<24}{}: {}\n", "device", backend->name(), backend->description());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& program, Run& run) {
+  CLI::App* command = program.add_subcommand("inspect", "what a model is, and what of it fits in this machine");
+  auto model = std::make_shared<std::string>();
+  auto dtype = std::make_shared<std::string>("auto");
+  command->add_option("MODEL", *model, "model folder, or demo")->required();
+  command->add_option("--dtype", *dtype, "auto, f32, bf16 or f16");
+  command->callback([model, dtype, &run] { run = [model, dtype] { return inspect(*model, *dtype); }; });
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,86 @@
+// `coppice serve MODEL`: the flags that others rely on, their YAML twins, and the server.
+#include "base/status_macros.h"
+#include "server/app/app.h"
+#include "server/commands/command.h"
+#include "server/commands/model_path.h"
+#include "server/commands/speculation_flags.h"
+
+namespace coppice::server {
+namespace {
+
+struct ServeArguments {
+  ServeOptions options;
+  SpeculationFlags speculation;
+  std::string log_format = "text";
+  std::uint64_t seed = 0;
+  bool seed_given = false;
+};
+
+OptionTable serve_table(ServeArguments& arguments) {
+  constexpr std::int32_t kMany = 1 << 30;
+  ServeOptions& options = arguments.options;
+  OptionTable table;
+  table.add_text("host", &options.host, "address to listen on");
+  table.add_integer("port", &options.port, 0, 65535, "HTTP port; 0 = any free one");
+  table.add_integer("grpc-port", &options.grpc_port, -1, 65535, "gRPC port; 0 = any free one, -1 = no gRPC");
+  table.add_text("served-model-name", &options.served_model_name, "name that clients use; default: the folder's");
+  table.add_text("device", &options.device, "where to compute", {"auto", "cpu", "cuda"});
+  table.add_text("dtype", &options.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
+  table.add_integer("max-model-len", &options.engine.model_tokens_max, 0, kMany,
+                    "tokens of prompt and answer; 0 = the model's");
+  table.add_integer("max-batch-tokens", &options.engine.step_tokens_max, 0, kMany,
+                    "token rows in one step; 0 = choose");
+  table.add_integer("max-running", &options.engine.running_max, 0, kMany, "sequences in one step; 0 = choose");
+  table.add_integer("max-queued", &options.engine.queued_max, 0, kMany,
+                    "requests that may wait; more are refused; 0 = choose");
+  table.add_bytes("kv-memory", &options.engine.kv_bytes, "memory for the KV cache; 0 = choose");
+  table.add_integer("page-size", &options.engine.page_size, 16, 128, "token positions in a KV page: 16, 32, 64 or 128");
+  table.add_switch("prefix-cache", &options.engine.prefix_cache, "keep prefixes for later requests");
+  table.add_switch("sharing", &options.engine.sharing, "compute attention over shared prefixes once");
+  arguments.speculation.add_to(table, options.engine);
+  table.add_text("speculation-corpus", &options.speculation_corpus,
+                 "file of JSON lines, {\"text\": …} or {\"tokens\": […]}, that everyone drafts from");
+  table.add_text("speculation-state", &options.speculation_state, "folder where what was learnt is kept between runs");
+  table.add_number("speculation-save-every", &options.speculation_save_minutes, 0.01, 1e6,
+                   "minutes between two savings of that");
+  table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
+  table.add_text("api-key-file", &options.api_key_file, "file of API keys, one a line; without it no key is asked for");
+  table.add_text("tls-cert", &options.tls_cert, "PEM certificate chain; with --tls-key: HTTPS and gRPC over TLS");
+  table.add_text("tls-key", &options.tls_key, "PEM private key");
+  table.add_number("request-timeout", &options.request_timeout_s, 0, 1e6, "seconds a request may take; 0 = no limit");
+  table.add_number("drain-timeout", &options.drain_timeout_s, 0, 1e6, "seconds that running requests get at shutdown");
+  table.add_text("log-format", &arguments.log_format, "log lines", {"text", "json"});
+  table.add_seed("seed", &arguments.seed, &arguments.seed_given, "makes requests without a seed repeatable");
+  table.add_integer("http-threads", &options.http_threads, 0, 1024, "threads for HTTP; 0 = choose");
+  table.add_integer("max-connections", &options.connections_max, 1, 1 << 20, "HTTP connections at once");
+  table.add_bytes("max-body", &options.body_bytes_max, "largest request body");
+  table.add_bytes("max-bodies", &options.bodies_bytes_max, "all request bodies being received at once");
+  table.add_number("header-timeout", &options.header_timeout_s, 0.01, 1e6, "seconds for a request's header to arrive");
+  table.add_number("idle-timeout", &options.idle_timeout_s, 0.01, 1e6, "seconds an open connection may stay silent");
+  return table;
+}
+
+absl::Status serve(ServeArguments& arguments, CommandOptions& flags) {
+  COPPICE_RETURN_IF_ERROR(flags.apply());
+  ServeOptions& options = arguments.options;
+  arguments.speculation.apply(options.engine);
+  options.log_format = arguments.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+  options.engine.seed = arguments.seed;
+  options.engine.seed_given = arguments.seed_given;
+  options.model_label = options.model == "demo" ? "demo" : "";
+  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(options.model));
+  options.model = folder.string();
+  return run_server(options);
+}
+
+}  // namespace
+
+void add_serve_command(CLI::App& program, Run& run) {
+  CLI::App* command = program.add_subcommand("serve", "HTTP and gRPC server");
+  auto arguments = std::make_shared<ServeArguments>();
+  command->add_option("MODEL", arguments->options.model, "model folder, or demo")->required();
+  auto flags = std::make_shared<CommandOptions>(*command, serve_table(*arguments), /*with_config=*/true);
+  command->callback([arguments, flags, &run] { run = [arguments, flags] { return serve(*arguments, *flags); }; });
+}
+
+}  // namespace coppice::server

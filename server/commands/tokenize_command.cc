@@ -1,0 +1,62 @@
+// `coppice tokenize MODEL [TEXT]`: ids and pieces, one token a line; text from stdin when none is given.
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "server/commands/command.h"
+#include "server/commands/model_path.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace coppice::server {
+namespace {
+
+struct TokenizeArguments {
+  std::string model;
+  std::string text;
+  bool has_text = false;
+  bool json = false;
+  bool no_special = false;
+  bool parse_special = false;
+};
+
+absl::Status tokenize(const TokenizeArguments& arguments) {
+  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
+  COPPICE_ASSIGN_OR_RETURN(const auto tokenizer, text::load_tokenizer(folder));
+  std::string input = arguments.text;
+  if (!arguments.has_text) {
+    input.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  }
+  const text::EncodeOptions options = {.add_special = !arguments.no_special, .parse_special = arguments.parse_special};
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<TokenId> ids, tokenizer->encode(input, options));
+  if (arguments.json) {
+    std::puts(nlohmann::json(ids).dump().c_str());
+    return absl::OkStatus();
+  }
+  for (const TokenId id : ids) {
+    const std::string piece =
+        nlohmann::json(tokenizer->piece(id)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    fmt::print("{:>8}  {}\n", id, piece);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void add_tokenize_command(CLI::App& program, Run& run) {
+  CLI::App* command = program.add_subcommand("tokenize", "token ids and pieces of a text");
+  auto arguments = std::make_shared<TokenizeArguments>();
+  command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
+  CLI::Option* text = command->add_option("TEXT", arguments->text, "text; standard input when absent");
+  command->add_flag("--json", arguments->json, "a JSON array of ids");
+  command->add_flag("--no-special", arguments->no_special, "no beginning-of-sequence token");
+  command->add_flag("--parse-special", arguments->parse_special, "special tokens written in the text become tokens");
+  command->callback([arguments, text, &run] {
+    arguments->has_text = text->count() > 0;
+    run = [arguments] { return tokenize(*arguments); };
+  });
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,103 @@
+// LearntKeeper: two files, each replaced as a whole.
+#include "server/corpora/learnt_keeper.h"
+
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "engine/speculation/snapshot_file.h"
+#include "spdlog/spdlog.h"
+
+namespace coppice::server {
+namespace {
+
+constexpr std::chrono::seconds kSavePatience{60};
+constexpr const char* kOutputsFile = "outputs.snapshot";
+constexpr const char* kCostsFile = "step-costs.txt";
+
+// The costs behind their fingerprint's line; "" when there are none of this machine.
+std::string read_costs(const std::filesystem::path& path, const std::string& machine) {
+  std::ifstream file(path);
+  std::string line;
+  if (!file || !std::getline(file, line) || line != machine) {
+    return {};
+  }
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+absl::Status write_costs(const std::filesystem::path& path, const std::string& machine, const std::string& costs) {
+  const std::filesystem::path fresh = path.string() + ".new";
+  std::ofstream file(fresh, std::ios::trunc);
+  file << machine << "\n" << costs;
+  file.close();
+  std::error_code error;
+  std::filesystem::rename(fresh, path, error);
+  return file && !error ? absl::OkStatus() : absl::InternalError(path.string() + ": cannot be written");
+}
+
+}  // namespace
+
+LearntKeeper::LearntKeeper(engine::Engine& engine, std::filesystem::path folder, LearntFingerprints fingerprints)
+    : engine_(engine), folder_(std::move(folder)), fingerprints_(std::move(fingerprints)) {}
+
+LearntKeeper::~LearntKeeper() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+absl::Status LearntKeeper::restore() {
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  if (error) {
+    return absl::InvalidArgumentError("--speculation-state " + folder_.string() + ": " + error.message());
+  }
+  engine::Learnt learnt;
+  learnt.step_costs = read_costs(folder_ / kCostsFile, fingerprints_.machine);
+  const std::filesystem::path path = folder_ / kOutputsFile;
+  absl::StatusOr<engine::SpeculationSnapshot> outputs = engine::read_snapshot(fingerprints_.vocabulary, path.string());
+  if (outputs.ok()) {
+    learnt.outputs = *std::move(outputs);
+  } else if (!absl::IsNotFound(outputs.status())) {
+    spdlog::warn("speculation starts empty: {}", std::string(outputs.status().message()));
+  }
+  if (const absl::Status status = engine_.restore(std::move(learnt)); !status.ok()) {
+    spdlog::warn("speculation starts without a part of what was learnt: {}", std::string(status.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LearntKeeper::save(std::chrono::milliseconds patience) {
+  std::future<engine::Learnt> captured = engine_.capture();
+  if (captured.wait_for(patience) != std::future_status::ready) {
+    return absl::DeadlineExceededError("the engine did not tell what it has learnt in time");
+  }
+  const engine::Learnt learnt = captured.get();
+  const std::lock_guard<std::mutex> lock(files_);
+  COPPICE_RETURN_IF_ERROR(
+      engine::write_snapshot(learnt.outputs, fingerprints_.vocabulary, (folder_ / kOutputsFile).string()));
+  return write_costs(folder_ / kCostsFile, fingerprints_.machine, learnt.step_costs);
+}
+
+void LearntKeeper::start(std::chrono::milliseconds period) {
+  thread_ = std::thread([this, period] { run(period); });
+}
+
+void LearntKeeper::run(std::chrono::milliseconds period) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!wake_.wait_for(lock, period, [this] { return stopping_; })) {
+    lock.unlock();
+    if (const absl::Status status = save(kSavePatience); !status.ok()) {
+      spdlog::warn("what speculation has learnt was not saved: {}", std::string(status.message()));
+    }
+    lock.lock();
+  }
+}
+
+}  // namespace coppice::server

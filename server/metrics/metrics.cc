@@ -1,0 +1,221 @@
+// Histograms and counters of the front end live in a prometheus registry; the engine's own numbers are turned into
+// families at the moment of a scrape, so that nothing is counted twice.
+#include "server/metrics/metrics.h"
+
+#include <fmt/format.h>
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <array>
+#include <sstream>
+#include <vector>
+
+namespace coppice::server {
+namespace {
+
+using Buckets = prometheus::Histogram::BucketBoundaries;
+
+// vLLM's buckets, with finer ones below for small models.
+const Buckets& first_token_buckets() {
+  static const Buckets buckets = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5,
+                                  0.75,   1.0,   2.5,    5.0,   7.5,  10.0, 20.0, 40.0, 80.0, 160, 640,  2560};
+  return buckets;
+}
+
+const Buckets& inter_token_buckets() {
+  static const Buckets buckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1,  0.15,
+                                  0.2,    0.3,     0.4,    0.5,   0.75,   1.0,   2.5,  5.0,   7.5,  10.0,  20.0, 40.0};
+  return buckets;
+}
+
+const Buckets& request_buckets() {
+  static const Buckets buckets = {0.01, 0.025, 0.05, 0.1, 0.3,  0.5,  0.8,  1.0,   1.5,   2.0,   2.5,   5.0,
+                                  10.0, 15.0,  20.0, 30., 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0};
+  return buckets;
+}
+
+const Buckets& token_count_buckets() {
+  static const Buckets buckets = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 2e4, 5e4, 1e5, 2e5};
+  return buckets;
+}
+
+const char* finish_label(FinishLabel label) {
+  constexpr std::array<const char*, 5> kNames = {"stop", "length", "abort", "deadline", "error"};
+  return kNames[static_cast<std::size_t>(label)];
+}
+
+// Collects families built from plain numbers at scrape time.
+class Page {
+ public:
+  explicit Page(std::string model_name) : model_name_(std::move(model_name)) {}
+
+  void gauge(const char* name, const char* help, double value) {
+    add(name, help, prometheus::MetricType::Gauge, value, {});
+  }
+  void counter(const char* name, const char* help, std::uint64_t value) {
+    add(name, help, prometheus::MetricType::Counter, static_cast<double>(value), {});
+  }
+  void counter_seconds(const char* name, const char* help, const char* part, std::uint64_t nanoseconds) {
+    add(name, help, prometheus::MetricType::Counter, static_cast<double>(nanoseconds) * 1e-9, {{"part", part}});
+  }
+  void info(const char* name, const char* help, std::vector<prometheus::ClientMetric::Label> labels) {
+    add(name, help, prometheus::MetricType::Gauge, 1.0, std::move(labels));
+  }
+
+  void append_to(std::vector<prometheus::MetricFamily>& all) {
+    for (prometheus::MetricFamily& family : families_) {
+      all.push_back(std::move(family));
+    }
+  }
+
+ private:
+  void add(const char* name, const char* help, prometheus::MetricType type, double value,
+           std::vector<prometheus::ClientMetric::Label> labels) {
+    if (families_.empty() || families_.back().name != name) {
+      families_.push_back({name, help, type, {}});
+    }
+    prometheus::ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.label.push_back({"model_name", model_name_});
+    if (type == prometheus::MetricType::Gauge) {
+      metric.gauge.value = value;
+    } else {
+      metric.counter.value = value;
+    }
+    families_.back().metric.push_back(std::move(metric));
+  }
+
+  const std::string model_name_;
+  std::vector<prometheus::MetricFamily> families_;
+};
+
+void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gauges, Page& page) {
+  page.gauge("vllm:num_requests_running", "Sequences in the running batch", stats.running);
+  page.gauge("vllm:num_requests_waiting", "Sequences waiting to run", stats.waiting);
+  const double used = stats.pages_total - stats.pages_free - stats.pages_cached;
+  page.gauge("vllm:kv_cache_usage_perc", "Share of the KV pages owned by sequences, 0 to 1",
+             stats.pages_total > 0 ? used / stats.pages_total : 0.0);
+  page.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache", stats.prefix_queries);
+  page.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache", stats.prefix_hits);
+  page.counter("vllm:prompt_tokens_total", "Prompt tokens of admitted requests", stats.prompt_tokens);
+  page.counter("vllm:generation_tokens_total", "Generated tokens", stats.generation_tokens);
+  page.counter("vllm:num_preemptions_total", "Sequences sent back to wait for lack of KV pages", stats.preemptions);
+  page.counter("vllm:spec_decode_num_draft_tokens_total", "Tokens drafted", stats.draft_tokens);
+  page.counter("vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted", stats.accepted_tokens);
+  page.info(
+      "vllm:cache_config_info", "Size of the KV cache",
+      {{"block_size", fmt::format("{}", gauges.page_size)}, {"num_gpu_blocks", fmt::format("{}", stats.pages_total)}});
+}
+
+void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauges, Page& page) {
+  page.counter("coppice:engine_steps_total", "Engine steps", stats.steps);
+  page.counter("coppice:prompt_tokens_computed_total", "Prompt tokens that were not cached",
+               stats.prompt_tokens_computed);
+  page.counter("coppice:kv_tokens_attended_total", "Keys attended, summed over rows", stats.kv_tokens_attended);
+  page.counter("coppice:kv_tokens_read_total", "Keys read: less than attended by what sharing saves",
+               stats.kv_tokens_read);
+  page.gauge("coppice:tree_depth", "Depth of the shared-prefix tree of the last step", stats.tree_depth);
+  page.gauge("coppice:shared_groups", "Groups of sequences that shared keys in the last step", stats.shared_groups);
+  page.gauge("coppice:draft_budget_tokens", "Tokens allowed for drafts in the last step", stats.draft_budget);
+  page.gauge("coppice:kv_pages_free", "KV pages neither owned nor cached", stats.pages_free);
+  page.gauge("coppice:kv_pages_cached", "KV pages held by the prefix cache alone", stats.pages_cached);
+  page.gauge("coppice:kv_pages_pinned", "KV pages held for pinned prompts (--pin-file)", stats.pages_pinned);
+  constexpr const char* kStep = "coppice:step_seconds_total";
+  constexpr const char* kStepHelp = "Time of engine steps by part";
+  page.counter_seconds(kStep, kStepHelp, "plan", stats.plan_ns);
+  page.counter_seconds(kStep, kStepHelp, "speculation", stats.speculation_ns);
+  page.counter_seconds(kStep, kStepHelp, "forward", stats.forward_ns);
+  page.counter_seconds(kStep, kStepHelp, "sample", stats.sample_ns);
+  page.counter_seconds(kStep, kStepHelp, "other", stats.other_ns);
+  page.gauge("coppice:http_connections", "Open HTTP connections", static_cast<double>(gauges.connections));
+  page.gauge("coppice:ready", "1 when requests are accepted", gauges.ready ? 1.0 : 0.0);
+  page.gauge("coppice:uptime_seconds", "Seconds since start", gauges.uptime_s);
+}
+
+}  // namespace
+
+struct Metrics::Families {
+  explicit Families(const std::string& model_name) : labels({{"model_name", model_name}}) {}
+
+  prometheus::Histogram& histogram(const char* name, const char* help, const Buckets& buckets) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add(labels, buckets);
+  }
+
+  const prometheus::Labels labels;
+  prometheus::Registry registry;
+  prometheus::Histogram& first_token =
+      histogram("vllm:time_to_first_token_seconds", "Arrival to first token", first_token_buckets());
+  prometheus::Histogram& inter_token =
+      histogram("vllm:inter_token_latency_seconds", "Between tokens of one choice", inter_token_buckets());
+  prometheus::Histogram& end =
+      histogram("vllm:e2e_request_latency_seconds", "Arrival to last token", request_buckets());
+  prometheus::Histogram& prompt_tokens =
+      histogram("vllm:request_prompt_tokens", "Prompt tokens of finished requests", token_count_buckets());
+  prometheus::Histogram& generation_tokens =
+      histogram("vllm:request_generation_tokens", "Generated tokens of finished requests", token_count_buckets());
+  prometheus::Family<prometheus::Counter>& finished = prometheus::BuildCounter()
+                                                          .Name("vllm:request_success_total")
+                                                          .Help("Finished choices by reason")
+                                                          .Register(registry);
+  prometheus::Family<prometheus::Counter>& answers = prometheus::BuildCounter()
+                                                         .Name("coppice:answers_total")
+                                                         .Help("Answers by door, route and status")
+                                                         .Register(registry);
+};
+
+Metrics::Metrics(std::string model_name)
+    : model_name_(std::move(model_name)), families_(std::make_unique<Families>(model_name_)) {
+  for (const FinishLabel label :
+       {FinishLabel::kStop, FinishLabel::kLength, FinishLabel::kAbort, FinishLabel::kDeadline, FinishLabel::kError}) {
+    families_->finished.Add({{"finished_reason", finish_label(label)}, {"model_name", model_name_}});  // 0 is shown
+  }
+}
+
+Metrics::~Metrics() = default;
+
+void Metrics::observe_first_token(double seconds) {
+  families_->first_token.Observe(seconds);
+}
+
+void Metrics::observe_inter_token(double seconds, std::int64_t tokens) {
+  for (std::int64_t i = 0; i < tokens; ++i) {
+    families_->inter_token.Observe(seconds / static_cast<double>(tokens));
+  }
+}
+
+void Metrics::observe_end(double seconds) {
+  families_->end.Observe(seconds);
+}
+
+void Metrics::observe_lengths(std::int64_t prompt_tokens, std::int64_t completion_tokens) {
+  families_->prompt_tokens.Observe(static_cast<double>(prompt_tokens));
+  families_->generation_tokens.Observe(static_cast<double>(completion_tokens));
+}
+
+void Metrics::count_finish(FinishLabel label) {
+  families_->finished.Add({{"finished_reason", finish_label(label)}, {"model_name", model_name_}}).Increment();
+}
+
+void Metrics::count_answer(std::string_view door, std::string_view route, int status) {
+  families_->answers
+      .Add({{"door", std::string(door)}, {"route", std::string(route)}, {"status", fmt::format("{}", status)}})
+      .Increment();
+}
+
+std::string Metrics::page(const engine::EngineStats& stats, const ServerGauges& gauges) const {
+  Page engine_page(model_name_);
+  add_vllm_metrics(stats, gauges, engine_page);
+  add_own_metrics(stats, gauges, engine_page);
+  std::vector<prometheus::MetricFamily> all;
+  engine_page.append_to(all);
+  for (prometheus::MetricFamily& family : families_->registry.Collect()) {
+    all.push_back(std::move(family));
+  }
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, all);
+  return out.str();
+}
+
+}  // namespace coppice::server

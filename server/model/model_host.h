@@ -1,0 +1,53 @@
+// ModelHost: what every session needs of the one model this process serves: names, tokenizer, template, limits, engine.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/limits.h"
+#include "proto/openai/limits.h"
+#include "server/corpora/corpora.h"
+#include "server/metrics/metrics.h"
+#include "server/prompts/chat_prompter.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace coppice::server {
+
+// Sampling that the model's makers recommend (generation_config.json); used where a request is silent.
+struct SamplingDefaults {
+  std::optional<double> temperature;
+  std::optional<double> top_p;
+  std::optional<double> min_p;
+  std::optional<double> repetition_penalty;
+  std::optional<std::int64_t> top_k;
+};
+
+// Owner: the app, which fills it before the doors open; it outlives every session. Immutable but for the id counter.
+// Thread: any.
+struct ModelHost {
+  std::string name;            // as clients know it
+  std::int64_t created_s = 0;  // Unix time of the start
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  std::unique_ptr<ChatPrompter> prompter;  // null: the model has no chat template
+  engine::Engine* engine = nullptr;        // owned by the app
+  std::unique_ptr<Corpora> corpora;        // null: speculation is off
+  engine::Limits engine_limits;
+  openai::RequestLimits request_limits;
+  SamplingDefaults defaults;
+  Metrics* metrics = nullptr;                   // owned by the app
+  std::chrono::milliseconds request_timeout{};  // 0 = none
+
+  // `count` consecutive ids, never given out before; returns the first.
+  engine::RequestId take_request_ids(std::size_t count) const { return next_request_id_.fetch_add(count); }
+
+ private:
+  mutable std::atomic<engine::RequestId> next_request_id_{1};
+};
+
+}  // namespace coppice::server

@@ -1,0 +1,125 @@
+// Opens the device, picks the element type, loads the weights, sizes the engine.
+#include "server/model/model_loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "engine/runner.h"
+#include "fmt/format.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/load.h"
+#include "models/inspect.h"
+#include "spdlog/spdlog.h"
+
+namespace coppice::server {
+
+absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string& device) {
+  if (device == "cpu") {
+    return kernels::cpu::make_cpu_backend({});
+  }
+  if (device != "auto" && device != "cuda") {
+    return absl::InvalidArgumentError(fmt::format("--device {}: one of auto, cpu, cuda is wanted", device));
+  }
+  absl::StatusOr<std::unique_ptr<kernels::Backend>> cuda = kernels::cuda::load_cuda_backend({});
+  if (cuda.ok()) {
+    return cuda;
+  }
+  const std::string reason(cuda.status().message());
+  if (device == "cuda") {
+    return absl::InvalidArgumentError(fmt::format("--device cuda: {}", reason));
+  }
+  spdlog::info("computing on the CPU: {}", reason);
+  return kernels::cpu::make_cpu_backend({});
+}
+
+absl::StatusOr<kernels::DType> choose_dtype(const std::string& name, kernels::DType stored,
+                                            const kernels::Backend& backend) {
+  if (name == "auto") {
+    models::DTypeChoice choice = models::choose_dtype(stored, backend);
+    if (!choice.note.empty()) {
+      spdlog::info("{}", choice.note);
+    }
+    return choice.dtype;
+  }
+  for (const kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kBF16, kernels::DType::kF16}) {
+    if (name == kernels::dtype_name(dtype)) {
+      if (!backend.supports(dtype)) {
+        return absl::InvalidArgumentError(fmt::format("--dtype {}: {} ({}) is not fast at it; use auto", name,
+                                                      backend.name(), backend.description()));
+      }
+      return dtype;
+    }
+  }
+  return absl::InvalidArgumentError(fmt::format("--dtype {}: one of auto, f32, bf16, f16 is wanted", name));
+}
+
+namespace {
+
+absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend, const models::ModelConfig& config,
+                                      models::WeightSource& weights, const LoadModelOptions& options) {
+  LoadedModel loaded;
+  loaded.config = config;
+  loaded.backend = std::move(backend);
+  COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype,
+                           choose_dtype(options.dtype, weights.stored_dtype(), *loaded.backend));
+  // What the weights will take is set aside before the KV cache gets its share.
+  const std::size_t weight_bytes =
+      models::model_facts(config, weights.stored_dtype(), weights.stored_bytes(), dtype).weight_bytes;
+  const auto available = static_cast<std::size_t>(loaded.backend->available_bytes());
+  const std::size_t memory_bytes = available > weight_bytes ? available - weight_bytes : 0;
+  COPPICE_ASSIGN_OR_RETURN(loaded.limits, engine::derive_limits(options.engine, config, dtype, memory_bytes));
+  const models::TransformerLimits step = {.step_tokens = loaded.limits.step_tokens_max,
+                                          .step_logits = loaded.limits.step_logits_max};
+  const auto begin = std::chrono::steady_clock::now();
+  COPPICE_ASSIGN_OR_RETURN(loaded.transformer,
+                           models::Transformer::load(config, weights, *loaded.backend, dtype, step, options.progress));
+  loaded.backend->synchronize();
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
+  spdlog::info("weights: {:.2f} GB on {} ({}) in {:.2f} s, {:.2f} GB/s", static_cast<double>(weight_bytes) / 1e9,
+               loaded.backend->name(), loaded.backend->description(), spent.count(),
+               static_cast<double>(weight_bytes) / 1e9 / spent.count());
+  loaded.weight_bytes = weight_bytes;
+  loaded.weight_seconds = spent.count();
+  COPPICE_RETURN_IF_ERROR(remake_engine(loaded, options.engine));
+  return loaded;
+}
+
+}  // namespace
+
+absl::Status remake_engine(LoadedModel& model, const engine::EngineOptions& options) {
+  model.engine.reset();  // its KV memory first
+  COPPICE_ASSIGN_OR_RETURN(auto runner, engine::make_runner(*model.transformer, *model.backend, model.limits, options));
+  COPPICE_ASSIGN_OR_RETURN(model.engine,
+                           engine::Engine::create(model.limits, options, model.config, std::move(runner)));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LoadedModel> load_model(const models::ModelConfig& config, models::WeightSource& weights,
+                                       const LoadModelOptions& options) {
+  COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device));
+  return load_onto(std::move(backend), config, weights, options);
+}
+
+absl::StatusOr<LoadedModel> load_model_folder(const std::filesystem::path& folder, const LoadModelOptions& options) {
+  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::load_model_config(folder));
+  COPPICE_ASSIGN_OR_RETURN(const auto weights, models::open_safetensors_weights(folder, config));
+  return load_model(config, *weights, options);
+}
+
+absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape_config, std::uint64_t seed,
+                                              const LoadModelOptions& options) {
+  std::ifstream file(shape_config);
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  COPPICE_ASSIGN_OR_RETURN(models::ModelConfig config, models::parse_model_config(text));
+  config.max_positions = std::max(config.max_positions, options.engine.model_tokens_max);  // no training to go beyond
+  COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device));
+  const bool f32 = options.dtype == "f32" || !backend->supports(kernels::DType::kBF16);
+  const auto weights = models::make_random_weights(config, seed, f32 ? kernels::DType::kF32 : kernels::DType::kBF16);
+  return load_onto(std::move(backend), config, *weights, options);
+}
+
+}  // namespace coppice::server

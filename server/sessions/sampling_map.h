@@ -1,0 +1,16 @@
+// From the API's sampling fields to the engine's: defaults filled in, spellings of "off" made one.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/request.h"
+#include "proto/openai/request.h"
+#include "server/model/model_host.h"
+
+namespace coppice::server {
+
+// REQUIRES: validate()d. `max_tokens` is what this prompt may generate, at least 1.
+engine::SamplingParameters map_sampling(const openai::GenerationRequest& request, const SamplingDefaults& defaults,
+                                        std::int32_t max_tokens);
+
+}  // namespace coppice::server

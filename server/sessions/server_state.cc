@@ -1,0 +1,24 @@
+// Phases, in words for clients.
+#include "server/sessions/server_state.h"
+
+namespace coppice::server {
+namespace {
+
+constexpr int kStartingRetrySeconds = 2;
+constexpr int kDrainingRetrySeconds = 5;
+
+}  // namespace
+
+openai::MaybeError ServerState::refusal() const {
+  switch (phase.load()) {
+    case Phase::kStarting:
+      return openai::unavailable("starting", "the server is loading its model; try again soon", kStartingRetrySeconds);
+    case Phase::kDraining:
+      return openai::unavailable("draining", "the server is shutting down; try another one", kDrainingRetrySeconds);
+    case Phase::kServing:
+      break;
+  }
+  return std::nullopt;
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,33 @@
+// ServerState: what both doors must agree on while the server starts, serves and drains.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "server/access/api_keys.h"
+#include "server/metrics/metrics.h"
+#include "server/model/model_host.h"
+
+namespace coppice::server {
+
+enum class Phase : std::uint8_t { kStarting, kServing, kDraining };
+
+// Owner: the app; outlives the doors. Thread: any.
+struct ServerState {
+  ServerState(std::string name, ApiKeys api_keys) : keys(std::move(api_keys)), metrics(std::move(name)) {}
+
+  const ApiKeys keys;
+  Metrics metrics;
+  const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  std::atomic<Phase> phase{Phase::kStarting};
+  std::atomic<const ModelHost*> host{nullptr};  // set before kServing
+  std::atomic<std::int64_t> http_connections{0};
+  std::atomic<bool> engine_is_stuck{false};  // work waits and no step has ended for long; set by the app's watch
+
+  // Why a request cannot be taken now; nothing when it can.
+  openai::MaybeError refusal() const;
+};
+
+}  // namespace coppice::server

@@ -1,0 +1,187 @@
+// The first half of a session: prompts to tokens, lengths checked, requests submitted.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "server/access/api_keys.h"
+#include "server/prompts/tokenize_text.h"
+#include "server/sessions/sampling_map.h"
+#include "server/sessions/session.h"
+
+namespace coppice::server {
+namespace {
+
+// OpenAI's default for completions.
+constexpr std::int64_t kCompletionTokensDefault = 16;
+constexpr int kRetryAfterSeconds = 1;
+
+openai::ApiError prompt_too_long(const char* param, std::size_t tokens, std::int64_t model_tokens_max) {
+  return openai::context_too_long(
+      param, fmt::format("'{}' has {} tokens; this model's context is {} tokens, at least one of them for the answer",
+                         param, tokens, model_tokens_max));
+}
+
+}  // namespace
+
+openai::MaybeError Session::start(openai::GenerationRequest request, const std::string& tenant) {
+  arrival_ = std::chrono::steady_clock::now();
+  request_ = std::move(request);
+  tenant_ = tenant_of(tenant, request_.cache_salt);
+  choices_per_prompt_ = request_.best_of.value_or(request_.n);
+  if (openai::MaybeError error = check_model(host_, request_.model)) {
+    return error;
+  }
+  if (openai::MaybeError error = tokenize_prompts()) {
+    return error;
+  }
+  if (openai::MaybeError error = check_lengths()) {
+    return error;
+  }
+  for (PromptRun& run : runs_) {
+    make_choices(run);
+  }
+  return submit();
+}
+
+openai::Result<std::vector<TokenId>> Session::tokenize(const openai::Prompt& prompt) const {
+  if (const auto* const ids = std::get_if<std::vector<TokenId>>(&prompt)) {
+    return *ids;
+  }
+  const auto& text = std::get<std::string>(prompt);
+  if (openai::MaybeError error = check_prompt_bytes("prompt", text.size(), host_.request_limits)) {
+    return std::move(*error);
+  }
+  text::EncodeOptions options;
+  options.add_special = request_.add_special_tokens.value_or(true);
+  options.parse_special = request_.parse_special;
+  absl::StatusOr<std::vector<TokenId>> ids = host_.tokenizer->encode(text, options);
+  if (!ids.ok()) {
+    return openai::bad_value("prompt", std::string(ids.status().message()));
+  }
+  return *std::move(ids);
+}
+
+openai::MaybeError Session::tokenize_prompts() {
+  if (request_.kind == openai::RequestKind::kChat) {
+    if (host_.prompter == nullptr) {
+      return openai::bad_value("messages", "this model has no chat template: use /v1/completions");
+    }
+    openai::Result<std::vector<TokenId>> ids =
+        host_.prompter->tokenize(request_.chat, request_.add_special_tokens.value_or(false), host_.request_limits);
+    if (!ids.ok()) {
+      return std::move(ids.error());
+    }
+    runs_.emplace_back().tokens = std::move(ids.value());
+    return std::nullopt;
+  }
+  for (const openai::Prompt& prompt : request_.prompts) {
+    openai::Result<std::vector<TokenId>> ids = tokenize(prompt);
+    if (!ids.ok()) {
+      return std::move(ids.error());
+    }
+    PromptRun& run = runs_.emplace_back();
+    run.tokens = std::move(ids.value());
+    if (request_.echo) {
+      const auto* const text = std::get_if<std::string>(&prompt);
+      run.echo = text != nullptr ? *text : host_.tokenizer->decode(run.tokens, request_.skip_special_tokens);
+    }
+  }
+  return std::nullopt;
+}
+
+openai::MaybeError Session::check_lengths() {
+  const bool is_chat = request_.kind == openai::RequestKind::kChat;
+  const char* const prompt_name = is_chat ? "messages" : "prompt";
+  const std::int64_t model_tokens_max = host_.request_limits.model_tokens_max;
+  for (const PromptRun& run : runs_) {
+    const auto prompt_tokens = static_cast<std::int64_t>(run.tokens.size());
+    if (prompt_tokens == 0) {
+      return openai::bad_value(prompt_name,
+                               fmt::format("'{}' gives no tokens: this model needs at least one", prompt_name));
+    }
+    if (prompt_tokens >= model_tokens_max) {
+      return prompt_too_long(prompt_name, run.tokens.size(), model_tokens_max);
+    }
+    const std::int64_t asked = request_.sampling.max_tokens.value_or(0);
+    if (prompt_tokens + asked > model_tokens_max) {
+      return openai::context_too_long(
+          is_chat ? "max_completion_tokens" : "max_tokens",
+          fmt::format("{} prompt tokens and {} to generate are {}; this model's context is {} tokens", prompt_tokens,
+                      asked, prompt_tokens + asked, model_tokens_max));
+    }
+  }
+  return std::nullopt;
+}
+
+std::int32_t Session::tokens_max(const PromptRun& run) const {
+  const std::int64_t room = host_.request_limits.model_tokens_max - static_cast<std::int64_t>(run.tokens.size());
+  const bool is_chat = request_.kind == openai::RequestKind::kChat;
+  const std::int64_t otherwise = is_chat ? room : std::min(room, kCompletionTokensDefault);
+  // Zero tokens still need one step when the prompt is to be scored; its token is dropped.
+  return static_cast<std::int32_t>(std::max<std::int64_t>(request_.sampling.max_tokens.value_or(otherwise), 1));
+}
+
+void Session::make_choices(PromptRun& run) {
+  text::DetokenizeOptions detokenize;
+  detokenize.skip_special = request_.skip_special_tokens;
+  text::Detokenizer primed(*host_.tokenizer, detokenize);
+  for (const TokenId token : run.tokens) {
+    (void)primed.push(token);  // so that the answer's first word keeps its space
+  }
+  ChoiceOptions options;
+  options.logprobs = request_.top_logprobs.has_value();
+  options.token_ids = request_.return_token_ids;
+  const text::StopStringMatcher stops(request_.stop, request_.include_stop_str_in_output);
+  run.choices.reserve(static_cast<std::size_t>(choices_per_prompt_));
+  for (std::int64_t i = 0; i < choices_per_prompt_; ++i) {
+    run.choices.push_back({ChoiceStream(*host_.tokenizer, primed, stops, options, count_characters(run.echo))});
+    if (request_.chat.tools != nullptr) {
+      run.choices.back().tools = ToolCallScanner(fmt::format("call_{:x}_{}_", run.id, i));
+    }
+  }
+}
+
+engine::Request Session::make_engine_request(const PromptRun& run) const {
+  engine::Request out;
+  out.id = run.id;
+  out.prompt = run.tokens;
+  out.sampling = map_sampling(request_, host_.defaults, tokens_max(run));
+  out.choices = static_cast<std::int32_t>(choices_per_prompt_);
+  out.priority = static_cast<std::int32_t>(request_.priority);
+  out.tenant = tenant_;
+  out.arrival = arrival_;
+  if (host_.request_timeout.count() > 0) {
+    out.deadline = arrival_ + host_.request_timeout;
+  }
+  if (request_.prediction && !request_.prediction->empty()) {
+    text::EncodeOptions options;
+    options.add_special = false;
+    absl::StatusOr<std::vector<TokenId>> tokens = host_.tokenizer->encode(*request_.prediction, options);
+    if (tokens.ok()) {
+      out.prediction = *std::move(tokens);  // a prediction that cannot be read only costs its speed-up
+    }
+  }
+  out.events = hub_.queue();
+  return out;
+}
+
+openai::MaybeError Session::submit() {
+  const engine::RequestId first_id = host_.take_request_ids(runs_.size());
+  for (std::size_t i = 0; i < runs_.size(); ++i) {
+    runs_[i].id = first_id + i;
+  }
+  for (PromptRun& run : runs_) {
+    hub_.remember(run.id, *this);
+    if (!host_.engine->submit(make_engine_request(run))) {
+      leave();
+      ended_ = true;
+      return openai::overloaded("the server's queue is full; try again later", kRetryAfterSeconds);
+    }
+    run.is_submitted = true;
+    choices_left_ += run.choices.size();
+  }
+  return std::nullopt;
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,155 @@
+// One choice's tokens to text: stop strings across tokens, characters across tokens, logprobs that agree with the text.
+#include "server/sessions/choice_stream.h"
+
+#include <catch2/catch.hpp>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/support/test_tokenizer.h"
+
+namespace coppice::server {
+namespace {
+
+// ids:                      2    3    4     5       6       7     8
+const text::TestTokenizer kTokenizer({"a", "b", "ab", "\xC3", "\xA9", " x", "</t"});
+
+struct Run {
+  std::string text;
+  std::vector<openai::TokenEntry> tokens;
+  bool stopped = false;
+  std::size_t stop_index = 99;
+  std::int64_t count = 0;
+};
+
+Run run(const std::vector<TokenId>& ids, const std::vector<std::string>& stops, bool include_stop = false,
+        std::int64_t offset = 0) {
+  ChoiceOptions options;
+  options.logprobs = true;
+  ChoiceStream stream(kTokenizer, text::Detokenizer(kTokenizer), text::StopStringMatcher(stops, include_stop), options,
+                      offset);
+  Run out;
+  const auto take = [&] {
+    openai::ChoiceDelta delta = stream.take();
+    out.text += delta.text;
+    for (openai::TokenEntry& entry : delta.tokens) {
+      out.tokens.push_back(std::move(entry));
+    }
+    // In every prefix of the stream, tokens begin inside the text that is out.
+    const std::int64_t out_characters = offset + count_characters(out.text);
+    for (const openai::TokenEntry& entry : out.tokens) {
+      CHECK(entry.text_offset <= out_characters);
+    }
+  };
+  for (const TokenId id : ids) {
+    if (stream.stopped()) {
+      break;
+    }
+    engine::TokenInfo info;
+    info.token = id;
+    info.logprob = -1.0F;
+    stream.push(info, id == 1);
+    take();
+  }
+  stream.finish();
+  take();
+  out.stopped = stream.stopped();
+  out.stop_index = stream.stopped() ? stream.stop_index() : 99;
+  out.count = stream.token_count();
+  return out;
+}
+
+TEST_CASE("text without stop strings is the tokens' text; the end token counts but has none") {
+  const Run out = run({2, 3, 7, 1}, {});
+  CHECK(out.text == "ab x");
+  CHECK(out.count == 4);
+  CHECK(out.tokens.size() == 3);
+  CHECK_FALSE(out.stopped);
+}
+
+TEST_CASE("a stop string inside one token, across tokens, and at the very end") {
+  const Run inside = run({2, 4, 3}, {"b"});
+  CHECK(inside.text == "aa");
+  CHECK(inside.stopped);
+  CHECK(inside.count == 2);
+  const Run across = run({2, 3, 2, 3}, {"ba"});
+  CHECK(across.text == "a");
+  CHECK(across.count == 3);
+  CHECK(across.tokens.size() == 1);  // the tokens of the stop string are not part of the answer
+  const Run included = run({2, 3, 2, 3}, {"ba"}, true);
+  CHECK(included.text == "aba");
+  CHECK(included.tokens.size() == 3);
+  const Run last = run({2, 3}, {"ab"});
+  CHECK(last.text.empty());
+  CHECK(last.stopped);
+}
+
+TEST_CASE("of several stop strings the one that begins first wins") {
+  const Run out = run({2, 2, 3, 7}, {"x", "ab", "b"});
+  CHECK(out.text == "a");
+  CHECK(out.stop_index == 1);
+}
+
+TEST_CASE("text that may be a stop string is held back, and given out when it is none") {
+  ChoiceStream stream(kTokenizer, text::Detokenizer(kTokenizer), text::StopStringMatcher({"</tool>"}), {}, 0);
+  engine::TokenInfo info;
+  info.token = 8;
+  stream.push(info, false);
+  CHECK(stream.take().text.empty());
+  stream.finish();
+  CHECK(stream.take().text == "</t");
+}
+
+TEST_CASE("half a character waits for its other half; offsets count characters") {
+  const Run out = run({2, 5, 6, 3}, {}, false, 10);
+  CHECK(out.text ==
+        "a\xC3\xA9"
+        "b");
+  REQUIRE(out.tokens.size() == 4);
+  CHECK(out.tokens[0].text_offset == 10);
+  CHECK(out.tokens[1].text_offset == 11);
+  CHECK(out.tokens[2].text_offset == 11);
+  CHECK(out.tokens[3].text_offset == 12);
+  CHECK(out.tokens[1].bytes == "\xC3");
+}
+
+TEST_CASE("half a character at the end becomes a replacement character") {
+  const Run out = run({2, 5}, {"zz"});
+  CHECK(out.text == "a\xEF\xBF\xBD");
+  CHECK(out.tokens.size() == 2);
+}
+
+TEST_CASE("random streams: the text is the decoded text up to the first stop string, tokens cover it") {
+  std::mt19937 random(11);
+  for (int round = 0; round < 3000; ++round) {
+    std::vector<TokenId> ids;
+    for (auto i = random() % 12; i > 0; --i) {
+      ids.push_back(static_cast<TokenId>(2 + random() % 7));
+    }
+    std::vector<std::string> stops;
+    for (auto i = random() % 3; i > 0; --i) {
+      std::string stop;
+      for (auto k = 1 + random() % 3; k > 0; --k) {
+        stop += "ab x</t"[random() % 7];
+      }
+      stops.push_back(stop);
+    }
+    const std::string all = kTokenizer.decode(ids, true);
+    std::size_t cut = std::string::npos;
+    for (const std::string& stop : stops) {
+      cut = std::min(cut, all.find(stop));
+    }
+    const Run out = run(ids, stops);
+    CHECK(out.text == all.substr(0, cut));
+    CHECK(out.stopped == (cut != std::string::npos));
+    const std::size_t covered = out.stopped ? 0 : ids.size();
+    CHECK(out.tokens.size() >= covered);
+    for (const openai::TokenEntry& entry : out.tokens) {
+      const std::int64_t characters = count_characters(out.text);
+      CHECK((entry.text_offset < characters || (!out.stopped && entry.text_offset <= characters)));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace coppice::server

@@ -1,0 +1,394 @@
+// Sessions over a scripted engine: what is submitted, what comes out, and that whoever leaves cancels.
+#include "server/sessions/session.h"
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proto/openai/parse_request.h"
+#include "tests/support/scripted_engine.h"
+#include "tests/support/test_tokenizer.h"
+
+namespace coppice::server {
+namespace {
+
+class RecordingSink final : public OutputSink {
+ public:
+  void on_delta(openai::ChoiceDelta delta) override { deltas.push_back(std::move(delta)); }
+  void on_done(openai::Answer done) override { answer = std::move(done); }
+  void on_error(openai::ApiError failed) override { error = std::move(failed); }
+  void on_flush() override { ++flushes; }
+
+  std::string text(std::int32_t index) const {
+    std::string all;
+    for (const openai::ChoiceDelta& delta : deltas) {
+      if (delta.index == index) {
+        all += delta.text;
+      }
+    }
+    return all;
+  }
+
+  std::vector<openai::ChoiceDelta> deltas;
+  std::optional<openai::Answer> answer;
+  openai::MaybeError error;
+  int flushes = 0;
+};
+
+// ids: <s> 0, </s> 1, a 2, b 3, c 4, " " 5, d 6
+struct World {
+  World() {
+    host.name = std::string("m");
+    host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b", "c", " ", "d"});
+    host.engine = &engine;
+    host.metrics = &metrics;
+    host.request_limits.vocab = 7;
+    host.request_limits.model_tokens_max = 20;
+  }
+
+  openai::MaybeError start(const std::string& body, const std::string& tenant = "") {
+    auto parsed = openai::parse_completion_request(body, host.request_limits);
+    REQUIRE(parsed.ok());
+    session = std::make_unique<Session>(host, hub, sink);
+    return session->start(std::move(parsed.value()), tenant);
+  }
+
+  std::string metric(const std::string& line) const {
+    const std::string page = metrics.page({}, {});
+    const std::size_t at = page.find(line);
+    return at == std::string::npos ? "none" : page.substr(at, page.find('\n', at) - at);
+  }
+
+  engine::ScriptedEngine engine;
+  Metrics metrics{"m"};
+  ModelHost host;
+  int wakes = 0;
+  SessionHub hub{[this] { ++wakes; }};
+  RecordingSink sink;
+  std::unique_ptr<Session> session;
+};
+
+using engine::FinishReason;
+
+TEST_CASE("a completion from prompt to usage") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a b","max_tokens":3,"temperature":0})").has_value());
+  REQUIRE(world.engine.requests.size() == 1);
+  const engine::Request& request = world.engine.requests[0];
+  CHECK(request.prompt == std::vector<TokenId>{0, 2, 5, 3});
+  CHECK(request.sampling.max_tokens == 3);
+  CHECK(request.sampling.temperature == 0);
+  CHECK(request.choices == 1);
+  world.engine.send_tokens(0, 0, {4});
+  world.engine.send_tokens(0, 0, {5, 6}, FinishReason::kLength);
+  CHECK(world.wakes == 1);
+  world.hub.dispatch();
+  CHECK(world.sink.deltas.empty());
+  REQUIRE(world.sink.answer.has_value());
+  const openai::Answer& answer = *world.sink.answer;
+  REQUIRE(answer.choices.size() == 1);
+  CHECK(answer.choices[0].text == "c d");
+  CHECK(answer.choices[0].finish == openai::Finish::kLength);
+  CHECK(answer.usage.prompt_tokens == 4);
+  CHECK(answer.usage.completion_tokens == 3);
+  CHECK(answer.usage.cached_tokens == 1);
+  CHECK(answer.usage.accepted_prediction_tokens == 2);
+  CHECK(answer.usage.rejected_prediction_tokens == 3);
+  CHECK(world.sink.flushes == 1);
+  CHECK(world.session->ended());
+  CHECK(world.hub.size() == 0);
+  world.session.reset();
+  CHECK(world.engine.cancelled.empty());
+}
+
+TEST_CASE("the end token's text is not part of the answer, a stop token is named") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a","stop_token_ids":[6],"n":2,"return_token_ids":true})").has_value());
+  world.engine.send_tokens(0, 0, {4, 6}, FinishReason::kStop);
+  world.engine.send_tokens(0, 1, {4, 1}, FinishReason::kStop);
+  world.hub.dispatch();
+  REQUIRE(world.sink.answer.has_value());
+  const auto& choices = world.sink.answer->choices;
+  CHECK(choices[0].text == "c");
+  CHECK(choices[0].finish == openai::Finish::kStop);
+  CHECK(std::get<TokenId>(choices[0].stop_reason) == 6);
+  CHECK(choices[0].token_ids == std::vector<TokenId>{4, 6});
+  CHECK(choices[1].text == "c");
+  CHECK(std::holds_alternative<std::monostate>(choices[1].stop_reason));
+  CHECK(world.sink.answer->usage.completion_tokens == 4);
+  CHECK(world.sink.answer->usage.prompt_tokens == 2);
+}
+
+TEST_CASE("a stop string across tokens cancels its choice only; later tokens change nothing") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a","stop":"c d","n":2,"max_tokens":10})").has_value());
+  world.engine.send_tokens(0, 0, {3, 4, 5});
+  world.hub.dispatch();
+  CHECK(world.engine.cancelled.empty());
+  world.engine.send_tokens(0, 0, {6, 2});  // "d" completes the stop string; "a" was drawn in the same step
+  world.hub.dispatch();
+  const engine::RequestId id = world.engine.requests[0].id;
+  REQUIRE(world.engine.cancelled == std::vector<std::pair<engine::RequestId, std::int32_t>>{{id, 0}});
+  world.engine.send_tokens(0, 0, {3, 3});  // already under way
+  world.engine.send_tokens(0, 0, {}, FinishReason::kCancelled);
+  world.engine.send_tokens(0, 1, {4}, FinishReason::kLength);
+  world.hub.dispatch();
+  REQUIRE(world.sink.answer.has_value());
+  CHECK(world.sink.answer->choices[0].text == "b");
+  CHECK(world.sink.answer->choices[0].finish == openai::Finish::kStop);
+  CHECK(std::get<std::string>(world.sink.answer->choices[0].stop_reason) == "c d");
+  CHECK(world.sink.answer->choices[1].text == "c");
+  CHECK(world.sink.answer->usage.completion_tokens == 4 + 1);
+  CHECK_THAT(world.metric("finished_reason=\"stop\""), Catch::EndsWith(" 1"));
+}
+
+TEST_CASE("a stream: deltas as they come, the end with its reason, usage last") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":["a","b"],"stream":true,"n":2,"max_tokens":4,"stop":"cc"})").has_value());
+  REQUIRE(world.engine.requests.size() == 2);
+  world.engine.send_tokens(0, 0, {2});
+  world.engine.send_tokens(1, 1, {4});  // may be the beginning of "cc": held back
+  world.hub.dispatch();
+  REQUIRE(world.sink.deltas.size() == 1);
+  CHECK(world.sink.deltas[0].index == 0);
+  CHECK(world.sink.deltas[0].text == "a");
+  CHECK(world.sink.flushes == 1);
+  world.engine.send_tokens(1, 1, {3}, FinishReason::kLength);
+  world.hub.dispatch();
+  CHECK(world.sink.text(3) == "cb");
+  CHECK(world.sink.deltas.back().finish == openai::Finish::kLength);
+  world.engine.send_tokens(0, 0, {2}, FinishReason::kLength);
+  world.engine.send_tokens(0, 1, {2}, FinishReason::kLength);
+  world.engine.send_tokens(1, 0, {2}, FinishReason::kLength);
+  world.hub.dispatch();
+  REQUIRE(world.sink.answer.has_value());
+  CHECK(world.sink.answer->choices.empty());
+  CHECK(world.sink.answer->usage.prompt_tokens == 4);
+  CHECK(world.sink.answer->usage.completion_tokens == 6);
+  CHECK(world.sink.text(0) == "aa");
+}
+
+TEST_CASE("echo repeats the prompt, with its logprobs when asked for") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a b","echo":true,"logprobs":0,"max_tokens":1})").has_value());
+  CHECK(world.engine.requests[0].sampling.prompt_logprobs == 0);
+  CHECK(world.engine.requests[0].sampling.top_logprobs == 0);
+  engine::Event event;
+  for (const TokenId token : {2, 5, 3}) {
+    engine::TokenInfo info;
+    info.token = token;
+    info.logprob = -static_cast<float>(token);
+    event.prompt.push_back(info);
+  }
+  engine::TokenInfo drawn;
+  drawn.token = 4;
+  drawn.logprob = -0.5F;
+  event.tokens = {drawn};
+  event.finish = FinishReason::kLength;
+  world.engine.send(0, std::move(event));
+  world.hub.dispatch();
+  REQUIRE(world.sink.answer.has_value());
+  const openai::ChoiceDelta& choice = world.sink.answer->choices[0];
+  CHECK(choice.text == "a bc");
+  REQUIRE(choice.tokens.size() == 5);
+  CHECK_FALSE(choice.tokens[0].logprob.has_value());
+  CHECK(choice.tokens[3].logprob == -3.0F);
+  CHECK(choice.tokens[4].logprob == -0.5F);
+  CHECK(choice.tokens[4].text_offset == 3);
+  CHECK(choice.tokens[3].text_offset == 2);
+}
+
+TEST_CASE("echo with nothing to generate scores the prompt and drops the one token drawn") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"ab","echo":true,"max_tokens":0,"stream":true})").has_value());
+  CHECK(world.engine.requests[0].sampling.max_tokens == 1);
+  world.engine.send_tokens(0, 0, {1}, FinishReason::kStop);
+  world.hub.dispatch();
+  REQUIRE(world.sink.answer.has_value());
+  CHECK(world.sink.text(0) == "ab");
+  CHECK(world.sink.deltas.back().finish == openai::Finish::kLength);
+  CHECK(world.sink.answer->usage.completion_tokens == 0);
+}
+
+TEST_CASE("best_of gives the likeliest choices, best first") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a","best_of":3,"n":2,"max_tokens":2})").has_value());
+  CHECK(world.engine.requests[0].choices == 3);
+  CHECK(world.engine.requests[0].sampling.top_logprobs == 0);
+  world.engine.send_tokens(0, 0, {6, 6}, FinishReason::kLength);  // -0.6
+  world.engine.send_tokens(0, 1, {2, 3}, FinishReason::kLength);  // -0.25
+  world.engine.send_tokens(0, 2, {4, 4}, FinishReason::kLength);  // -0.4
+  world.hub.dispatch();
+  REQUIRE(world.sink.answer.has_value());
+  const auto& choices = world.sink.answer->choices;
+  REQUIRE(choices.size() == 2);
+  CHECK(choices[0].text == "ab");
+  CHECK(choices[0].index == 0);
+  CHECK(choices[1].text == "cc");
+  CHECK(choices[1].index == 1);
+  CHECK(world.sink.answer->usage.completion_tokens == 6);  // what was generated, not what was chosen
+}
+
+TEST_CASE("prompt logprobs come back one list a prompt") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":["a","b"],"prompt_logprobs":0,"max_tokens":1})").has_value());
+  for (std::size_t i = 0; i < 2; ++i) {
+    engine::Event event;
+    engine::TokenInfo info;
+    info.token = static_cast<TokenId>(2 + i);
+    info.logprob = -0.5F;
+    event.prompt = {info};
+    event.tokens = {info};
+    event.finish = FinishReason::kLength;
+    world.engine.send(i, std::move(event));
+  }
+  world.hub.dispatch();
+  REQUIRE(world.sink.answer.has_value());
+  REQUIRE(world.sink.answer->prompt_scores.size() == 2);
+  REQUIRE(world.sink.answer->prompt_scores[1].size() == 2);
+  CHECK_FALSE(world.sink.answer->prompt_scores[1][0].logprob.has_value());
+  CHECK(world.sink.answer->prompt_scores[1][1].token == 3);
+}
+
+TEST_CASE("refusals before anything is submitted") {
+  World world;
+  const auto refused = [&world](const std::string& body) {
+    const openai::MaybeError error = world.start(body);
+    REQUIRE(error.has_value());
+    CHECK(world.engine.requests.empty());
+    CHECK(world.hub.size() == 0);
+    return *error;
+  };
+  CHECK(refused(R"({"prompt":"a","model":"other"})").status == 404);
+  const openai::ApiError too_long = refused(R"({"prompt":"aaaaaaaaaaaaaaaaaaaaaaaaa"})");
+  CHECK(too_long.code == "context_length_exceeded");
+  CHECK(too_long.param == "prompt");
+  CHECK_THAT(too_long.message, Catch::Contains("26 tokens") && Catch::Contains("20 tokens"));
+  const openai::ApiError no_room = refused(R"({"prompt":"aaaaaaaaaa","max_tokens":10})");
+  CHECK(no_room.param == "max_tokens");
+  CHECK_THAT(no_room.message, Catch::Contains("11 prompt tokens and 10 to generate are 21"));
+  CHECK(refused(R"({"prompt":"","add_special_tokens":false})").param == "prompt");
+  CHECK(refused(R"({"prompt":["a","?"]})").param == "prompt");
+  CHECK(world.engine.cancelled.empty());
+}
+
+TEST_CASE("the default length ends with the context") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"aaaaaaaaa"})").has_value());
+  CHECK(world.engine.requests[0].sampling.max_tokens == 10);
+}
+
+TEST_CASE("a full queue refuses the whole request, also when it fills half way") {
+  World world;
+  world.engine.accepts_max = 1;
+  const openai::MaybeError error = world.start(R"({"prompt":["a","b"]})");
+  REQUIRE(error.has_value());
+  CHECK(error->status == 429);
+  CHECK(error->retry_after_s > 0);
+  REQUIRE(world.engine.cancelled.size() == 1);
+  CHECK(world.engine.cancelled[0] == std::pair(world.engine.requests[0].id, std::int32_t{-1}));
+  CHECK(world.hub.size() == 0);
+}
+
+TEST_CASE("a session that is destroyed early cancels; what comes later hurts nobody") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":["a","b"],"stream":true})").has_value());
+  world.engine.send_tokens(0, 0, {2}, FinishReason::kLength);
+  world.hub.dispatch();
+  world.session.reset();
+  REQUIRE(world.engine.cancelled.size() == 1);
+  CHECK(world.engine.cancelled[0].first == world.engine.requests[1].id);
+  world.engine.send_tokens(1, 0, {2});
+  world.hub.dispatch();
+  CHECK(world.sink.deltas.size() == 1);
+  CHECK_THAT(world.metric("finished_reason=\"abort\""), Catch::EndsWith(" 1"));
+}
+
+TEST_CASE("failures of the engine reach the client with the right status and end everything") {
+  struct Row {
+    FinishReason finish;
+    bool client_error;
+    bool overloaded;
+    int status;
+  };
+  for (const Row& row : {Row{FinishReason::kError, false, false, 500}, Row{FinishReason::kError, true, false, 400},
+                         Row{FinishReason::kError, false, true, 429}, Row{FinishReason::kDeadline, false, false, 408},
+                         Row{FinishReason::kCancelled, false, false, 503}}) {
+    World world;
+    REQUIRE_FALSE(world.start(R"({"prompt":"a","n":2})").has_value());
+    engine::Event event;
+    event.finish = row.finish;
+    event.client_error = row.client_error;
+    event.overloaded = row.overloaded;
+    event.error = "why";
+    world.engine.send(0, std::move(event));
+    world.engine.send_tokens(0, 1, {2});
+    world.hub.dispatch();
+    REQUIRE(world.sink.error.has_value());
+    CHECK(world.sink.error->status == row.status);
+    CHECK_FALSE(world.sink.answer.has_value());
+    CHECK(world.sink.deltas.empty());
+    CHECK(world.engine.cancelled.size() == 1);
+    CHECK(world.hub.size() == 0);
+  }
+}
+
+TEST_CASE("a shutdown ends every session with its error, once") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":["a","b"],"stream":true})").has_value());
+  world.hub.abort_all(openai::unavailable("draining", "bye", 1));
+  REQUIRE(world.sink.error.has_value());
+  CHECK(world.sink.error->code == "draining");
+  CHECK(world.sink.flushes == 1);
+  CHECK(world.engine.cancelled.size() == 2);
+  CHECK(world.hub.size() == 0);
+}
+
+TEST_CASE("fields map to the engine's") {
+  World world;
+  world.host.defaults.temperature = 0.6;
+  world.host.defaults.top_p = 0.9;
+  world.host.request_timeout = std::chrono::milliseconds(5000);
+  REQUIRE_FALSE(world
+                    .start(R"({"prompt":[3,2],"top_p":0,"top_k":-1,"seed":7,"logit_bias":{"3":-1.5},"min_tokens":2,
+                               "priority":-4,"cache_salt":"s","prediction":{"type":"content","content":"ab"},
+                               "logprobs":2,"ignore_eos":true})",
+                           "key3")
+                    .has_value());
+  const engine::Request& request = world.engine.requests[0];
+  CHECK(request.prompt == std::vector<TokenId>{3, 2});
+  CHECK(request.sampling.temperature == 0.6F);  // the model's default
+  CHECK(request.sampling.top_p > 0);            // the request's, made usable
+  CHECK(request.sampling.top_p < 1e-5);
+  CHECK(request.sampling.top_k == 0);
+  CHECK(request.sampling.seed == 7U);
+  CHECK(request.sampling.logit_bias[0].bias == -1.5F);
+  CHECK(request.sampling.min_tokens == 2);
+  CHECK(request.sampling.top_logprobs == 2);
+  CHECK(request.sampling.prompt_logprobs == -1);
+  CHECK(request.sampling.ignore_eos);
+  CHECK(request.priority == -4);
+  CHECK(request.tenant == "key3|s");
+  CHECK(request.prediction == std::vector<TokenId>{2, 3});
+  CHECK(request.deadline == request.arrival + std::chrono::seconds(5));
+}
+
+TEST_CASE("tenants: a salt never reaches over to another key's") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a"})", "key1").has_value());
+  REQUIRE_FALSE(world.start(R"({"prompt":"a"})").has_value());
+  REQUIRE_FALSE(world.start(R"({"prompt":"a","cache_salt":"key1"})").has_value());
+  CHECK(world.engine.requests[0].tenant == "key1");
+  CHECK(world.engine.requests[1].tenant.empty());
+  CHECK(world.engine.requests[2].tenant == "|key1");
+}
+
+TEST_CASE("temperatures too small to divide by mean greedy") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a","temperature":1e-9})").has_value());
+  CHECK(world.engine.requests[0].sampling.temperature == 0);
+}
+
+}  // namespace
+}  // namespace coppice::server

@@ -1,0 +1,179 @@
+// What fixtures cannot say: limits, error messages with lines, whose fault an error is, threads, and the context's
+// edges.
+#include "text/jinja/chat_template.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/text/jinja/fixture_time.h"
+
+namespace coppice::text {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+absl::StatusOr<std::string> render(const std::string& source, const Json& context = Json::object(),
+                                   const TemplateLimits& limits = {}) {
+  const auto compiled = ChatTemplate::compile(source, limits);
+  return compiled.ok() ? compiled->render(context, fixture_time()) : compiled.status();
+}
+
+std::string repeated(const std::string& text, int times) {
+  std::string result;
+  for (int i = 0; i < times; ++i) {
+    result += text;
+  }
+  return result;
+}
+
+bool exhausted(const absl::StatusOr<std::string>& text) {
+  return text.status().code() == absl::StatusCode::kResourceExhausted;
+}
+
+TEST_CASE("Errors say the line and what is wrong") {
+  CHECK(render("a\nb {{ x.y }}").status().message() == "chat template line 2: 'x' is undefined");
+  CHECK(render("\n\n{% if %}").status().message() ==
+        "chat template line 3: an expression expected, found the end of the tag");
+  CHECK(render("{{ 1 + 'a' }}").status().message() ==
+        "chat template line 1: unsupported operand types for +: 'int' and 'str'");
+  CHECK(render("{% for x in [1] %}\n{{ x }}\n{{ x() }}{% endfor %}").status().message() ==
+        "chat template line 3: a 'int' cannot be called");
+  // Long enough not to fit a small string, and gone by the time the message is read if it is not copied.
+  CHECK(render("{{ ('an_attribute' ~ '_with_a_long_name')[0:0][99].more }}").status().message() ==
+        "chat template line 1: the object has no attribute or element '99'");
+  CHECK(render("{{ x[('an_attribute' ~ '_with_a_long_name')].more }}", {{"x", {1}}}).status().message() ==
+        "chat template line 1: the object has no attribute or element 'an_attribute_with_a_long_name'");
+  CHECK(render("{{ '%é' % 1 }}").status().message() == "chat template line 1: unsupported format character");
+  CHECK(render("{% include 'x' %}").status().message() ==
+        "chat template line 1: the tag 'include' is not supported in chat templates");
+  CHECK(render("{% for x in y recursive %}{% endfor %}").status().message() ==
+        "chat template line 1: recursive loops are not supported");
+}
+
+TEST_CASE("raise_exception is told apart from a template that fails") {
+  const auto refused = render("{% if true %}\n{{ raise_exception('roles must alternate') }}{% endif %}");
+  CHECK(refused.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(refused.status().message() == "chat template line 2: roles must alternate");
+  CHECK(render("{{ nothing.at.all }}").status().code() == absl::StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("Work is bounded") {
+  const std::string loops = "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}";
+  CHECK(exhausted(render(loops)));
+  CHECK(exhausted(render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}")));
+  CHECK(exhausted(render("{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}", Json::object(),
+                         {.evaluation_depth_max = 100})));
+  CHECK(exhausted(render("{{ range(100001) }}")));
+  CHECK(render("{{ range(100000)|length }}").value() == "100000");
+  CHECK(exhausted(render("{{ range(0, 9223372036854775807) }}")));
+  // A search that a naive find() would take 2^40 comparisons for.
+  CHECK(render("{{ ('a' * 1000000).find('a' * 500000 ~ 'b') }}").value() == "-1");
+  CHECK(render("{{ ('a' * 1000000).rfind('b' ~ 'a' * 500000) }}").value() == "-1");
+}
+
+TEST_CASE("Memory and output are bounded") {
+  CHECK(exhausted(render("{{ ('a' * 1000000) * 1000000 }}")));
+  CHECK(exhausted(render("{{ [1] * 1000000000 }}")));
+  CHECK(exhausted(render("{{ 'a' * 9223372036854775807 }}")));
+  CHECK(exhausted(render("{{ '%999999999d' % 1 }}")));
+  CHECK(exhausted(render("{{ '{:999999999}'.format(1) }}")));
+  CHECK(exhausted(render("{{ 'a'.center(999999999) }}")));
+  CHECK(exhausted(render("{{ 'a'|indent(999999999, true) }}")));
+  CHECK(exhausted(render("{{ [[1]]|tojson(indent=999999999) }}")));
+  const std::string doubling =
+      "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+  CHECK(exhausted(render(doubling)));
+  const std::string lists =
+      "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+  CHECK(exhausted(render(lists)));
+  CHECK(exhausted(render("{{ 'aaaa' }}", Json::object(), {.output_bytes_max = 3})));
+  CHECK(render("{{ 'aaa' }}", Json::object(), {.output_bytes_max = 3}).value() == "aaa");
+  CHECK(exhausted(render("{{ m }}", {{"m", std::string(1000, 'x')}}, {.value_bytes_max = 500})));
+  CHECK(exhausted(render("12345", Json::object(), {.source_bytes_max = 4})));
+  // Strings that fall out of use are given back: 20,000 times 10 kB go through 4 MB.
+  const std::string churn = "{% for i in range(2000) %}{% set x = 'y' * 10000 %}{% endfor %}ok";
+  CHECK(render(churn, Json::object(), {.value_bytes_max = 4U << 20U}).value() == "ok");
+}
+
+TEST_CASE("Depth is bounded") {
+  for (const auto& [open, close] : std::vector<std::pair<std::string, std::string>>{{"(", ")"},
+                                                                                    {"[", "]"},
+                                                                                    {"{1:", "}"},
+                                                                                    {"-", ""},
+                                                                                    {"not ", ""},
+                                                                                    {"f(", ")"},
+                                                                                    {"x[", "]"},
+                                                                                    {"1 if 1 else ", ""}}) {
+    CAPTURE(open);
+    const std::string source = "{{ " + repeated(open, 100000) + "1" + repeated(close, 100000) + " }}";
+    CHECK(exhausted(render(source)));
+  }
+  CHECK(exhausted(render("{{ 1" + repeated("+1", 200000) + " }}")));
+  CHECK(exhausted(render("{{ x" + repeated("|list", 100000) + " }}")));
+  CHECK(exhausted(render(repeated("{% if 1 %}", 50000) + repeated("{% endif %}", 50000))));
+  CHECK(exhausted(render("{% for " + repeated("(", 50000) + "a" + repeated(",)", 50000) + " in x %}{% endfor %}")));
+  const std::string nest =
+      "{% set ns = namespace(x=[]) %}{% for i in range(9000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+  for (const char* use :
+       {"{{ ns.x }}", "{{ ns.x|tojson }}", "{{ ns.x == [ns.x] }}", "{{ ns.x < [ns.x] }}", "{{ '%s' % ns.x }}"}) {
+    CAPTURE(use);
+    CHECK(exhausted(render(nest + use)));
+  }
+  CHECK(exhausted(render("{% set ns = namespace() %}{% set ns.self_reference = ns %}{{ ns }}")));
+  Json deep = 1;
+  for (int i = 0; i < 1000; ++i) {
+    deep = Json::array({std::move(deep)});
+  }
+  CHECK(exhausted(render("{{ deep is defined }}", {{"deep", deep}})));
+}
+
+TEST_CASE("Integers never wrap") {
+  for (const char* source :
+       {"{{ 9223372036854775807 + 1 }}", "{{ -9223372036854775807 - 2 }}", "{{ 4611686018427387904 * 2 }}",
+        "{{ 10 ** 19 }}", "{{ (-9223372036854775807 - 1) // -1 }}", "{{ -(-9223372036854775807 - 1) }}",
+        "{{ (-9223372036854775807 - 1)|abs }}", "{{ '9999999999999999999'|int }}", "{{ 1e30|int }}",
+        "{{ [9223372036854775807, 1]|sum }}", "{{ big + 1 }}"}) {
+    CAPTURE(source);
+    CHECK(exhausted(render(source, {{"big", 18446744073709551615U}})));
+  }
+  CHECK(render("{{ (-9223372036854775807 - 1) % -1 }}").value() == "0");
+  CHECK_FALSE(render("{{ 9223372036854775808 }}").ok());
+}
+
+TEST_CASE("The context is checked") {
+  CHECK_FALSE(render("x", Json::array()).ok());
+  CHECK_FALSE(render("{{ m }}", {{"m", "\xff\xfe"}}).ok());
+  CHECK_FALSE(render("{{ m }}", {{"m", "\xed\xa0\x80"}}).ok());  // a surrogate
+  CHECK_FALSE(render("\xc3(").ok());
+  const Json ordered = Json::parse(R"({"m": {"z": 1, "a": 2, "k": {"y": 1, "b": 2}}})");
+  CHECK(render("{{ m|tojson }}", ordered).value() == R"({"z": 1, "a": 2, "k": {"y": 1, "b": 2}})");
+  CHECK(render("{{ range }}", {{"range", "mine"}}).value() == "mine");
+  CHECK(render("{{ none is none }}{{ n is none }}{{ n is defined }}", {{"n", nullptr}}).value() == "TrueTrueTrue");
+}
+
+TEST_CASE("A compiled template renders in many threads at once, always the same") {
+  const auto compiled = ChatTemplate::compile(
+      "{% macro m(x) %}[{{ x }}]{% endmacro %}{% for x in xs %}{{ m(x ~ 'lit') }}{{ {'k': 'v'}.k }}{% endfor %}");
+  REQUIRE(compiled.ok());
+  const Json context = {{"xs", {1, "two", 3.5}}};
+  const std::string expected = "[1lit]v[twolit]v[3.5lit]v";
+  std::vector<int> wrong(8);
+  std::vector<std::thread> threads;
+  for (int& count : wrong) {
+    threads.emplace_back([&, copy = *compiled] {
+      for (int i = 0; i < 500; ++i) {
+        const auto text = copy.render(context, fixture_time());
+        count += text.ok() && *text == expected ? 0 : 1;
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  CHECK(wrong == std::vector<int>(8, 0));
+}
+
+}  // namespace
+}  // namespace coppice::text

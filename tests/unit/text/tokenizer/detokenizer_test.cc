@@ -1,0 +1,117 @@
+// Streaming decoding: equal to decoding at once whatever the ids are, never half a character.
+#include <catch2/catch.hpp>
+#include <random>
+
+#include "tests/unit/text/tokenizer/fixtures.h"
+#include "text/tokenizer/detokenizer.h"
+#include "text/tokenizer/utf8.h"
+
+namespace coppice::text {
+namespace {
+
+// Mostly tokens that are hard to decode: single bytes and special tokens.
+std::vector<TokenId> random_ids(const Tokenizer& tokenizer, std::mt19937& random) {
+  std::vector<TokenId> ids(random() % 40);
+  for (TokenId& id : ids) {
+    const auto last = static_cast<std::uint32_t>(tokenizer.vocab_size());
+    id = static_cast<TokenId>(random() % 3 != 0 ? random() % (last + 3) : random() % 260);
+  }
+  return ids;
+}
+
+TEST_CASE("pushes are whole characters and their sum is decode()") {
+  std::mt19937 random(11);
+  for (const std::string_view name : kFixtureNames) {
+    const std::unique_ptr<Tokenizer> tokenizer = load_fixture(name);
+    for (int round = 0; round < 3000; ++round) {
+      const std::vector<TokenId> ids = random_ids(*tokenizer, random);
+      const bool skip_special = round % 2 == 0;
+      Detokenizer detokenizer(*tokenizer, {skip_special});
+      std::string text;
+      for (const TokenId id : ids) {
+        const std::string pushed = detokenizer.push(id);
+        REQUIRE(is_valid_utf8(pushed));
+        text += pushed;
+      }
+      text += detokenizer.finish();
+      REQUIRE(text == tokenizer->decode(ids, skip_special));
+      REQUIRE(is_valid_utf8(text));
+    }
+  }
+}
+
+TEST_CASE("finish() makes it new, a copy is a fork") {
+  std::mt19937 random(12);
+  for (const std::string_view name : kFixtureNames) {
+    const std::unique_ptr<Tokenizer> tokenizer = load_fixture(name);
+    Detokenizer reused(*tokenizer);
+    for (int round = 0; round < 200; ++round) {
+      const std::vector<TokenId> head = random_ids(*tokenizer, random);
+      const std::vector<TokenId> tail = random_ids(*tokenizer, random);
+      std::string first;
+      for (const TokenId id : head) {
+        first += reused.push(id);
+      }
+      Detokenizer fork = reused;
+      std::string second = first;
+      for (const TokenId id : tail) {
+        second += fork.push(id);
+      }
+      first += reused.finish();
+      second += fork.finish();
+      std::vector<TokenId> both = head;
+      both.insert(both.end(), tail.begin(), tail.end());
+      REQUIRE(first == tokenizer->decode(head, true));
+      REQUIRE(second == tokenizer->decode(both, true));
+    }
+  }
+}
+
+TEST_CASE("a character is given out with the token that completes it") {
+  const std::unique_ptr<Tokenizer> tokenizer = load_fixture("gpt2");
+  const std::string smile = "\xF0\x9F\x98\x80";
+  const std::vector<TokenId> ids = tokenizer->encode(smile, {false, false}).value();
+  REQUIRE(ids.size() > 1);
+  Detokenizer detokenizer(*tokenizer);
+  for (std::size_t index = 0; index + 1 < ids.size(); ++index) {
+    CHECK(detokenizer.push(ids[index]).empty());
+  }
+  CHECK(detokenizer.push(ids.back()) == smile);
+  CHECK(detokenizer.finish().empty());
+}
+
+TEST_CASE("byte fallback: sentencepiece gives characters out at once, Hugging Face's rule holds the run") {
+  const std::string text = std::string("\xE7\xBE\x8A\xE7\xBE\x8A") + "a";  // two sheep
+  for (const std::string_view name : {"sentencepiece_bpe", "llama2"}) {
+    const std::unique_ptr<Tokenizer> tokenizer = load_fixture(name);
+    const std::vector<TokenId> ids = tokenizer->encode(text, {false, false}).value();
+    REQUIRE(tokenizer->token_text(ids[1], false).form == TokenForm::kByte);
+    Detokenizer detokenizer(*tokenizer);
+    std::size_t not_empty = 0;
+    std::string streamed;
+    for (const TokenId id : ids) {
+      const std::string pushed = detokenizer.push(id);
+      not_empty += pushed.empty() ? 0 : 1;
+      streamed += pushed;
+    }
+    CHECK(streamed + detokenizer.finish() == text);
+    CHECK(not_empty == (name == "llama2" ? 1 : 3));
+  }
+}
+
+TEST_CASE("a run of a hundred thousand byte tokens costs what its length is") {
+  for (const std::string_view name : {"sentencepiece_bpe", "llama2", "gpt2"}) {
+    const std::unique_ptr<Tokenizer> tokenizer = load_fixture(name);
+    const TokenId lead = tokenizer->token_to_id(name == "gpt2" ? "\xC3\xB0" : "<0xF0>").value();
+    Detokenizer detokenizer(*tokenizer);
+    std::size_t bytes = 0;
+    for (int count = 0; count < 100'000; ++count) {
+      bytes += detokenizer.push(lead).size();
+    }
+    bytes += detokenizer.finish().size();
+    CHECK(bytes == 300'000);
+  }
+}
+
+}  // namespace
+}  // namespace coppice::text

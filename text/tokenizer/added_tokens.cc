@@ -1,0 +1,136 @@
+// A trie of bytes. Patterns are short and mostly begin with one or two bytes, so most of a text is passed by at one
+// comparison a byte.
+#include "text/tokenizer/added_tokens.h"
+
+#include <algorithm>
+
+#include "text/tokenizer/utf8.h"
+#include "text/tokenizer/word_character.h"
+
+namespace coppice::text {
+namespace {
+
+// The code point that ends at `end`; text is valid UTF-8 and end > 0.
+char32_t code_point_before(std::string_view text, std::size_t end, std::size_t& begin) {
+  begin = end - 1;
+  while (begin > 0 && (static_cast<std::uint8_t>(text[begin]) & 0xC0) == 0x80) {
+    --begin;
+  }
+  return utf8_step(text, begin).code_point;
+}
+
+bool is_single_word(std::string_view text, std::size_t begin, std::size_t end) {
+  std::size_t before = 0;
+  const bool joined_left = begin > 0 && is_word_character(code_point_before(text, begin, before));
+  const bool joined_right = end < text.size() && is_word_character(utf8_step(text, end).code_point);
+  return !joined_left && !joined_right;
+}
+
+std::size_t skip_space_left(std::string_view text, std::size_t end) {
+  while (end > 0) {
+    std::size_t begin = 0;
+    if (!is_white_space(code_point_before(text, end, begin))) {
+      break;
+    }
+    end = begin;
+  }
+  return end;
+}
+
+std::size_t skip_space_right(std::string_view text, std::size_t at) {
+  while (at < text.size()) {
+    const Utf8Step step = utf8_step(text, at);
+    if (!is_white_space(step.code_point)) {
+      break;
+    }
+    at += step.length;
+  }
+  return at;
+}
+
+}  // namespace
+
+AddedTokenMatcher::AddedTokenMatcher() : nodes_(1) {}
+
+std::int32_t AddedTokenMatcher::child(std::int32_t node, char byte) const {
+  std::int32_t at = nodes_[node].first_child;
+  while (at >= 0 && nodes_[at].byte != byte) {
+    at = nodes_[at].next_sibling;
+  }
+  return at;
+}
+
+void AddedTokenMatcher::add(std::string_view pattern, const AddedToken& token) {
+  if (pattern.empty()) {
+    return;
+  }
+  begins_[static_cast<std::uint8_t>(pattern[0])] = true;
+  std::int32_t node = 0;
+  for (const char byte : pattern) {
+    std::int32_t next = child(node, byte);
+    if (next < 0) {
+      next = static_cast<std::int32_t>(nodes_.size());
+      nodes_.push_back({-1, nodes_[node].first_child, -1, byte});
+      nodes_[node].first_child = next;
+    }
+    node = next;
+  }
+  if (nodes_[node].token < 0) {
+    nodes_[node].token = static_cast<std::int32_t>(tokens_.size());
+    tokens_.push_back(token);
+  }
+}
+
+std::int32_t AddedTokenMatcher::longest_at(std::string_view text, std::size_t at, std::size_t& length) const {
+  std::int32_t best = -1;
+  std::int32_t node = 0;
+  for (std::size_t end = at; end < text.size(); ++end) {
+    node = child(node, text[end]);
+    if (node < 0) {
+      break;
+    }
+    if (nodes_[node].token >= 0) {
+      best = nodes_[node].token;
+      length = end + 1 - at;
+    }
+  }
+  return best;
+}
+
+void AddedTokenMatcher::split(std::string_view text, bool with_special, std::vector<Section>& sections) const {
+  sections.clear();
+  std::size_t done = 0;  // text before is in sections
+  std::size_t at = 0;
+  while (at < text.size() && !tokens_.empty()) {
+    std::size_t length = 1;
+    const bool may_begin = begins_[static_cast<std::uint8_t>(text[at])];
+    const std::int32_t found = may_begin ? longest_at(text, at, length) : -1;
+    if (found < 0) {
+      ++at;
+      continue;
+    }
+    std::size_t begin = at;
+    std::size_t end = at + length;
+    at = end;
+    const AddedToken& token = tokens_[found];
+    if ((token.special && !with_special) || (token.single_word && !is_single_word(text, begin, end))) {
+      continue;
+    }
+    if (token.lstrip) {
+      begin = std::max(skip_space_left(text, begin), done);
+    }
+    if (token.rstrip) {
+      end = skip_space_right(text, end);
+    }
+    if (done < begin) {
+      sections.push_back({done, begin, -1});
+    }
+    sections.push_back({begin, end, token.id});
+    done = end;
+  }
+  if (done < text.size()) {
+    sections.push_back({done, text.size(), -1});
+  }
+}
+
+}  // namespace coppice::text

@@ -1,0 +1,56 @@
+// Finds added tokens ("<|im_start|>") in a text before the model's own vocabulary sees it.
+// Exact to Hugging Face `tokenizers` added_vocabulary: leftmost, longest; single_word, lstrip and rstrip.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/types.h"
+#include "text/tokenizer/tokenizer_config.h"
+
+namespace coppice::text {
+
+// A stretch of a text: an added token, or what lies between.
+struct Section {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  TokenId id = -1;  // -1: not an added token
+};
+
+// A set of added tokens to look for. Immutable after add(); any thread may call split.
+class AddedTokenMatcher {
+ public:
+  AddedTokenMatcher();
+
+  // `pattern` is what is looked for: the content, or its normalised form. Of two tokens with the same pattern the first
+  // one added is found. Empty patterns are ignored.
+  void add(std::string_view pattern, const AddedToken& token);
+
+  // Cuts the text into sections that cover it, but for white space that a token strips.
+  // with_special: whether special tokens are recognised. When not, a special token in the text is text, and tokens
+  // that overlap it are not looked for (as in Hugging Face with encode_special_tokens).
+  void split(std::string_view text, bool with_special, std::vector<Section>& sections) const;
+
+  bool empty() const { return tokens_.empty(); }
+
+ private:
+  struct Node {
+    std::int32_t first_child = -1;
+    std::int32_t next_sibling = -1;
+    std::int32_t token = -1;  // in tokens_; -1: no pattern ends here
+    char byte = 0;
+  };
+
+  std::int32_t child(std::int32_t node, char byte) const;
+  // The token of the longest pattern that begins at text[at], and its length; -1 if none.
+  std::int32_t longest_at(std::string_view text, std::size_t at, std::size_t& length) const;
+
+  std::vector<Node> nodes_;
+  std::vector<AddedToken> tokens_;
+  std::array<bool, 256> begins_{};  // bytes that patterns begin with
+};
+
+}  // namespace coppice::text

@@ -1,0 +1,281 @@
+// BPE with two mergers: a scan of an array for the short pieces that make up nearly all text, a heap over a linked list
+// for long ones. Both pick the lowest rank, leftmost first, and give the same ids.
+#include "text/tokenizer/bpe_model.h"
+
+#include <algorithm>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "text/tokenizer/byte_alphabet.h"
+#include "text/tokenizer/json_access.h"
+#include "text/tokenizer/utf8.h"
+
+namespace coppice::text {
+namespace {
+
+// Up to here the quadratic scan is faster than the heap.
+constexpr std::size_t kShortSymbolsMax = 48;
+constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // "▁"
+
+// Where the word that begins at `begin` ends: before the next "▁" that follows something else than "▁".
+std::size_t word_end(std::string_view text, std::size_t begin) {
+  std::size_t search = begin;
+  while (true) {
+    const std::size_t at = text.find(kMetaspace, search);
+    if (at == std::string_view::npos) {
+      return text.size();
+    }
+    if (at > begin && !text.substr(begin, at - begin).ends_with(kMetaspace)) {
+      return at;
+    }
+    search = at + kMetaspace.size();
+  }
+}
+
+std::string byte_token(unsigned byte) {
+  return fmt::format("<0x{:02X}>", byte);
+}
+
+}  // namespace
+
+absl::StatusOr<BpeModel> BpeModel::create(const BpeDescription& description) {
+  BpeModel model;
+  model.fuse_unk_ = description.fuse_unk;
+  model.ignore_merges_ = description.ignore_merges;
+  model.byte_level_ = description.byte_level;
+  COPPICE_RETURN_IF_ERROR(model.add_vocabulary(description));
+  COPPICE_RETURN_IF_ERROR(model.add_merges(description));
+  model.find_word_boundary(description);
+  model.find_whole_pieces(description);
+  return model;
+}
+
+absl::Status BpeModel::add_vocabulary(const BpeDescription& description) {
+  vocabulary_ = TokenTable(description.vocabulary.size());
+  for (const auto& [piece, id] : description.vocabulary) {
+    vocabulary_.insert(piece, id);
+  }
+  for (unsigned code = 0; code < ascii_ids_.size(); ++code) {
+    ascii_ids_[code] = vocabulary_.find(std::string(1, static_cast<char>(code)));
+  }
+  bool every_byte = true;
+  for (unsigned byte = 0; byte < byte_ids_.size(); ++byte) {
+    const std::string raw(1, static_cast<char>(byte));
+    byte_ids_[byte] = vocabulary_.find(byte_level_ ? piece_of_bytes(raw) : byte_token(byte));
+    every_byte = every_byte && byte_ids_[byte] >= 0;
+  }
+  if (byte_level_ && description.byte_fallback && !every_byte) {
+    return invalid_field("model.byte_fallback", "is not supported for a byte-level vocabulary without all 256 bytes");
+  }
+  byte_fallback_ = description.byte_fallback && !byte_level_;
+  if (description.unk_token.has_value()) {
+    unk_ = vocabulary_.find(*description.unk_token);
+    if (unk_ < 0) {
+      return invalid_field("model.unk_token", fmt::format("\"{}\" is not in the vocabulary", *description.unk_token));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BpeModel::add_merges(const BpeDescription& description) {
+  merges_ = MergeTable(description.merges.size());
+  std::int32_t rank = 0;
+  for (const auto& [left, right] : description.merges) {
+    const TokenId left_id = vocabulary_.find(left);
+    const TokenId right_id = vocabulary_.find(right);
+    const TokenId merged_id = vocabulary_.find(left + right);
+    if (left_id < 0 || right_id < 0 || merged_id < 0) {
+      const std::string& missing = left_id < 0 ? left : right_id < 0 ? right : left + right;
+      return invalid_field(fmt::format("model.merges[{}]", rank),
+                           fmt::format("\"{}\" is not in the vocabulary", missing));
+    }
+    merges_.insert(left_id, right_id, {rank, merged_id});
+    ++rank;
+  }
+  return absl::OkStatus();
+}
+
+// Vocabularies that came from sentencepiece have no pre-tokenizer: a whole text is one piece. But when no merge joins
+// "x" and "▁y", with x not ending in "▁", the merges on the two sides of such a place never touch, and words can be
+// encoded one by one: the same ids, without a heap over the whole text.
+void BpeModel::find_word_boundary(const BpeDescription& description) {
+  if (byte_level_ || ignore_merges_ || vocabulary_.find(kMetaspace) < 0 || unk_ == vocabulary_.find(kMetaspace)) {
+    return;
+  }
+  cut_before_metaspace_ = std::none_of(description.merges.begin(), description.merges.end(), [](const auto& merge) {
+    return merge.second.starts_with(kMetaspace) && !merge.first.ends_with(kMetaspace);
+  });
+}
+
+// Most words are one token; one look-up finds them. It is exact because only those tokens are entered that the merges
+// reach from their own text (or every token, with ignore_merges, which asks just that).
+void BpeModel::find_whole_pieces(const BpeDescription& description) {
+  whole_pieces_ = TokenTable(description.vocabulary.size());
+  Scratch scratch;
+  std::vector<TokenId> ids;
+  for (const auto& [piece, id] : description.vocabulary) {
+    const std::optional<std::string> raw = byte_level_ ? bytes_of_piece(piece) : std::optional<std::string>(piece);
+    if (!raw.has_value() || raw->empty() || !(byte_level_ || is_valid_utf8(*raw))) {
+      continue;
+    }
+    const TokenId effective = vocabulary_.find(piece);
+    ids.clear();
+    if (!ignore_merges_) {
+      encode_unsplit(*raw, ids, scratch);
+    }
+    if (ignore_merges_ || (ids.size() == 1 && ids[0] == effective)) {
+      whole_pieces_.insert(*raw, effective);
+    }
+  }
+}
+
+void BpeModel::encode_piece(std::string_view piece, std::vector<TokenId>& out, Scratch& scratch) const {
+  std::size_t begin = 0;
+  while (begin < piece.size()) {
+    const std::size_t end = cut_before_metaspace_ ? word_end(piece, begin) : piece.size();
+    const std::string_view word = piece.substr(begin, end - begin);
+    const TokenId whole = whole_pieces_.find(word);
+    if (whole >= 0) {
+      out.push_back(whole);
+    } else {
+      encode_unsplit(word, out, scratch);
+    }
+    begin = end;
+  }
+}
+
+void BpeModel::encode_unsplit(std::string_view piece, std::vector<TokenId>& out, Scratch& scratch) const {
+  scratch.ids.clear();
+  initial_symbols(piece, scratch.ids);
+  if (scratch.ids.size() <= kShortSymbolsMax) {
+    merge_short(scratch);
+  } else {
+    merge_long(scratch);
+  }
+  out.insert(out.end(), scratch.ids.begin(), scratch.ids.end());
+}
+
+// Hugging Face holds an unknown character back until it sees a known one (to fuse runs of them); characters that fall
+// back to bytes do not release it, hence may overtake it. Kept as it is there.
+void BpeModel::initial_symbols(std::string_view piece, std::vector<TokenId>& ids) const {
+  std::optional<TokenId> unknown;
+  std::size_t at = 0;
+  while (at < piece.size()) {
+    const std::size_t length = byte_level_ ? 1 : utf8_step(piece, at).length;
+    const std::string_view character = piece.substr(at, length);
+    at += length;
+    const auto first = static_cast<std::uint8_t>(character[0]);
+    const TokenId id = byte_level_                 ? byte_ids_[first]
+                       : first < ascii_ids_.size() ? ascii_ids_[first]
+                                                   : vocabulary_.find(character);
+    if (id < 0) {
+      add_unknown(character, unknown, ids);
+      continue;
+    }
+    if (unknown.has_value()) {
+      ids.push_back(*unknown);
+      unknown.reset();
+    }
+    ids.push_back(id);
+  }
+  if (unknown.has_value()) {
+    ids.push_back(*unknown);
+  }
+}
+
+void BpeModel::add_unknown(std::string_view character, std::optional<TokenId>& unknown,
+                           std::vector<TokenId>& ids) const {
+  if (byte_fallback_) {
+    const auto has_token = [this](char byte) { return byte_ids_[static_cast<std::uint8_t>(byte)] >= 0; };
+    if (std::all_of(character.begin(), character.end(), has_token)) {
+      for (const char byte : character) {
+        ids.push_back(byte_ids_[static_cast<std::uint8_t>(byte)]);
+      }
+      return;
+    }
+  }
+  if (unk_ < 0) {
+    return;  // without an unknown token the character is dropped
+  }
+  if (unknown.has_value() && !fuse_unk_) {
+    ids.push_back(*unknown);
+  }
+  unknown = unk_;
+}
+
+void BpeModel::merge_short(Scratch& scratch) const {
+  std::vector<TokenId>& ids = scratch.ids;
+  std::vector<Merge>& merges = scratch.merges;  // merges[i] joins ids[i] and ids[i + 1]
+  merges.clear();
+  for (std::size_t index = 0; index + 1 < ids.size(); ++index) {
+    merges.push_back(merges_.find(ids[index], ids[index + 1]));
+  }
+  while (!merges.empty()) {
+    // As unsigned, "no merge" (-1) is the largest rank.
+    const auto best = std::min_element(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
+      return static_cast<std::uint32_t>(a.rank) < static_cast<std::uint32_t>(b.rank);
+    });
+    if (best->rank < 0) {
+      break;
+    }
+    const auto at = static_cast<std::size_t>(best - merges.begin());
+    ids[at] = best->id;
+    ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+    merges.erase(best);
+    if (at < merges.size()) {
+      merges[at] = merges_.find(ids[at], ids[at + 1]);
+    }
+    if (at > 0) {
+      merges[at - 1] = merges_.find(ids[at - 1], ids[at]);
+    }
+  }
+}
+
+void BpeModel::merge_long(Scratch& scratch) const {
+  std::vector<Scratch::Symbol>& symbols = scratch.symbols;
+  std::vector<Scratch::Candidate>& heap = scratch.heap;
+  const auto count = static_cast<std::int32_t>(scratch.ids.size());
+  symbols.clear();
+  heap.clear();
+  for (std::int32_t index = 0; index < count; ++index) {
+    symbols.push_back({scratch.ids[index], index - 1, index + 1 < count ? index + 1 : -1});
+  }
+  const auto offer = [&](std::int32_t position) {
+    const Scratch::Symbol& symbol = symbols[position];
+    const Merge merge = merges_.find(symbol.id, symbols[symbol.next].id);
+    if (merge.rank >= 0) {
+      heap.push_back({merge.rank, position, merge.id});
+      std::push_heap(heap.begin(), heap.end());
+    }
+  };
+  for (std::int32_t index = 0; index + 1 < count; ++index) {
+    offer(index);
+  }
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end());
+    const Scratch::Candidate top = heap.back();
+    heap.pop_back();
+    Scratch::Symbol& left = symbols[top.position];
+    // An entry is stale when its symbols have merged otherwise since.
+    if (left.id < 0 || left.next < 0 || merges_.find(left.id, symbols[left.next].id).id != top.id) {
+      continue;
+    }
+    Scratch::Symbol& right = symbols[left.next];
+    left.id = top.id;
+    right.id = -1;
+    left.next = right.next;
+    if (left.next >= 0) {
+      symbols[left.next].previous = top.position;
+      offer(top.position);
+    }
+    if (left.previous >= 0) {
+      offer(left.previous);
+    }
+  }
+  scratch.ids.clear();
+  for (std::int32_t index = 0; index >= 0; index = symbols[index].next) {
+    scratch.ids.push_back(symbols[index].id);
+  }
+}
+
+}  // namespace coppice::text

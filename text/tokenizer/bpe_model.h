@@ -1,0 +1,93 @@
+// Byte-pair encoding of one piece of text: symbols (bytes or characters) are merged, lowest rank first, until no merge
+// of the model applies (Sennrich et al., "Neural machine translation of rare words with subword units", ACL 2016).
+// Exact to Hugging Face `tokenizers` models/bpe, including unknown characters and byte fallback.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/types.h"
+#include "text/tokenizer/token_tables.h"
+
+namespace coppice::text {
+
+// What a model file says; the input of BpeModel::create.
+struct BpeDescription {
+  std::vector<std::pair<std::string, TokenId>> vocabulary;
+  std::vector<std::pair<std::string, std::string>> merges;  // in order of rank
+  std::optional<std::string> unk_token;
+  bool fuse_unk = false;
+  bool byte_fallback = false;  // an unknown character becomes the tokens <0xHH> of its bytes
+  bool ignore_merges = false;  // a piece that is a token is that token
+  bool byte_level = false;     // pieces are raw bytes, vocabulary and merges in the byte alphabet
+};
+
+// Immutable after create(); encode_piece may be called from any thread at once.
+class BpeModel {
+ public:
+  // Working memory of encode_piece: one per call of encode, reused for all its pieces.
+  struct Scratch {
+    struct Symbol {
+      TokenId id;
+      std::int32_t previous;
+      std::int32_t next;  // -1: none. A merged-away symbol has id -1.
+    };
+    struct Candidate {
+      std::int32_t rank;
+      std::int32_t position;
+      TokenId id;
+      // For a heap with the lowest rank on top, the leftmost first among equals.
+      bool operator<(const Candidate& other) const {
+        return rank != other.rank ? rank > other.rank : position > other.position;
+      }
+    };
+    std::vector<TokenId> ids;
+    std::vector<Merge> merges;
+    std::vector<Symbol> symbols;
+    std::vector<Candidate> heap;
+  };
+
+  // ERRORS: InvalidArgument when a merge names a token that is not in the vocabulary, when byte_fallback cannot work.
+  static absl::StatusOr<BpeModel> create(const BpeDescription& description);
+
+  // Appends the ids of `piece`: any bytes when byte_level, else valid UTF-8.
+  // Cost: O(n log n); pieces that are a token are one look-up.
+  void encode_piece(std::string_view piece, std::vector<TokenId>& out, Scratch& scratch) const;
+
+ private:
+  BpeModel() = default;
+
+  absl::Status add_vocabulary(const BpeDescription& description);
+  absl::Status add_merges(const BpeDescription& description);
+  void find_word_boundary(const BpeDescription& description);
+  void find_whole_pieces(const BpeDescription& description);
+
+  void encode_unsplit(std::string_view piece, std::vector<TokenId>& out, Scratch& scratch) const;
+  void initial_symbols(std::string_view piece, std::vector<TokenId>& ids) const;
+  void add_unknown(std::string_view character, std::optional<TokenId>& unknown, std::vector<TokenId>& ids) const;
+  void merge_short(Scratch& scratch) const;
+  void merge_long(Scratch& scratch) const;
+
+  TokenTable vocabulary_;    // as in the file
+  TokenTable whole_pieces_;  // pieces whose encoding is known to be one token
+  MergeTable merges_;
+  std::array<TokenId, 256> byte_ids_{};  // byte_level: symbol of a byte; byte_fallback: <0xHH>; -1: none
+  std::array<TokenId, 128> ascii_ids_{};
+  TokenId unk_ = -1;
+  bool fuse_unk_ = false;
+  bool byte_fallback_ = false;
+  bool ignore_merges_ = false;
+  bool byte_level_ = false;
+  // No merge ever joins something before "▁" with it: a text can be cut there (see find_word_boundary).
+  bool cut_before_metaspace_ = false;
+};
+
+}  // namespace coppice::text

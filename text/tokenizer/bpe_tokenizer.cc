@@ -1,0 +1,224 @@
+// Encoding: added tokens are cut out of the raw text, the rest is normalised, normalised added tokens are cut out, the
+// rest is pre-tokenised and goes to BPE piece by piece.
+#include "text/tokenizer/bpe_tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "text/tokenizer/utf8.h"
+
+namespace coppice::text {
+namespace {
+
+// Ids index arrays: a file that names one token 2,000,000 must not cost memory for two million.
+std::size_t ids_allowed(std::size_t token_count) {
+  return 2 * token_count + 65'536;
+}
+
+}  // namespace
+
+// What one call of encode carries along.
+struct BpeTokenizer::EncodeState {
+  bool parse_special = false;
+  std::vector<TokenId> ids;
+  CutText cut;
+  BpeModel::Scratch scratch;
+};
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> BpeTokenizer::create(BpeTokenizerParts parts) {
+  parts.bpe.byte_level = parts.pre_tokenizer.byte_level();
+  COPPICE_ASSIGN_OR_RETURN(BpeModel model, BpeModel::create(parts.bpe));
+  std::unique_ptr<BpeTokenizer> tokenizer(new BpeTokenizer(std::move(model), parts));
+  COPPICE_RETURN_IF_ERROR(tokenizer->fill_tokens(parts));
+  COPPICE_RETURN_IF_ERROR(tokenizer->decode_pieces(parts.decoder));
+  COPPICE_RETURN_IF_ERROR(tokenizer->add_matchers(parts.added_tokens));
+  return std::unique_ptr<Tokenizer>(std::move(tokenizer));
+}
+
+BpeTokenizer::BpeTokenizer(BpeModel model, BpeTokenizerParts& parts)
+    : model_(std::move(model)),
+      normalizer_(std::move(parts.normalizer)),
+      pre_tokenizer_(std::move(parts.pre_tokenizer)),
+      prefix_(std::move(parts.prefix)),
+      suffix_(std::move(parts.suffix)),
+      special_(parts.special),
+      rules_(parts.decoder.rules()) {}
+
+absl::Status BpeTokenizer::fill_tokens(const BpeTokenizerParts& parts) {
+  const std::size_t count = parts.bpe.vocabulary.size() + parts.added_tokens.size();
+  TokenId last = -1;
+  for (const auto& [piece, id] : parts.bpe.vocabulary) {
+    last = std::max(last, id);
+  }
+  for (const AddedToken& token : parts.added_tokens) {
+    last = std::max(last, token.id);
+  }
+  if (static_cast<std::size_t>(last) + 1 > ids_allowed(count) || last < 0) {
+    return invalid_field("model.vocab", fmt::format("{} tokens, but an id of {}", count, last));
+  }
+  tokens_.resize(static_cast<std::size_t>(last) + 1);
+  ids_ = TokenTable(count);
+  const auto put = [this](const std::string& piece, TokenId id) -> Token& {
+    ids_.insert(piece, id);
+    tokens_[id].piece = piece;
+    tokens_[id].form = TokenForm::kText;
+    return tokens_[id];
+  };
+  for (const auto& [piece, id] : parts.bpe.vocabulary) {
+    if (has_token(id)) {
+      return invalid_field("model.vocab",
+                           fmt::format("\"{}\" and \"{}\" have the same id {}", piece, tokens_[id].piece, id));
+    }
+    put(piece, id);
+  }
+  for (const AddedToken& token : parts.added_tokens) {
+    const TokenId known = ids_.find(token.content);
+    if ((known >= 0 && known != token.id) || (known < 0 && has_token(token.id))) {
+      return invalid_field("added_tokens", fmt::format("\"{}\" has id {}, which does not agree with the vocabulary",
+                                                       token.content, token.id));
+    }
+    put(token.content, token.id).is_special = token.special;
+  }
+  for (const std::vector<TokenId>* around : {&prefix_, &suffix_}) {
+    for (const TokenId id : *around) {
+      if (!has_token(id)) {
+        return invalid_field("post_processor", fmt::format("no token has id {}", id));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BpeTokenizer::decode_pieces(const PieceDecoder& decoder) {
+  if (decoder.first_differs()) {
+    first_bytes_.resize(tokens_.size());
+  }
+  for (std::size_t id = 0; id < tokens_.size(); ++id) {
+    Token& token = tokens_[id];
+    if (token.form == TokenForm::kAbsent) {
+      continue;
+    }
+    COPPICE_ASSIGN_OR_RETURN(PieceDecoder::Decoded decoded, decoder.decode(token.piece, false));
+    token.form = decoded.form;
+    token.bytes = std::move(decoded.bytes);
+    if (!first_bytes_.empty()) {
+      COPPICE_ASSIGN_OR_RETURN(decoded, decoder.decode(token.piece, true));
+      first_bytes_[id] = std::move(decoded.bytes);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BpeTokenizer::add_matchers(const std::vector<AddedToken>& added_tokens) {
+  for (const bool special : {true, false}) {  // of equal patterns a special token is found
+    for (const AddedToken& token : added_tokens) {
+      if (token.special != special) {
+        continue;
+      }
+      if (!token.normalized) {
+        raw_matcher_.add(token.content, token);
+        continue;
+      }
+      COPPICE_ASSIGN_OR_RETURN(const std::string pattern, normalizer_.normalize(token.content));
+      normalized_matcher_.add(pattern, token);
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool BpeTokenizer::has_token(TokenId id) const {
+  return id >= 0 && static_cast<std::size_t>(id) < tokens_.size() && tokens_[id].form != TokenForm::kAbsent;
+}
+
+absl::StatusOr<std::vector<TokenId>> BpeTokenizer::encode(std::string_view utf8, EncodeOptions options) const {
+  if (utf8.size() > kEncodeBytesMax) {
+    return absl::InvalidArgumentError(fmt::format("the text has {} bytes, more than {}", utf8.size(), kEncodeBytesMax));
+  }
+  std::string repaired;
+  if (!is_valid_utf8(utf8)) {
+    repaired = replace_invalid_utf8(utf8);
+    utf8 = repaired;
+  }
+  EncodeState state;
+  state.parse_special = options.parse_special;
+  state.ids.reserve(utf8.size() / 3 + 8);
+  if (options.add_special) {
+    state.ids = prefix_;
+  }
+  std::vector<Section> sections;
+  raw_matcher_.split(utf8, options.parse_special, sections);
+  for (const Section& section : sections) {
+    if (section.id >= 0) {
+      state.ids.push_back(section.id);
+      continue;
+    }
+    const std::string_view text = utf8.substr(section.begin, section.end - section.begin);
+    COPPICE_RETURN_IF_ERROR(encode_section(text, section.begin == 0, state));
+  }
+  if (options.add_special) {
+    state.ids.insert(state.ids.end(), suffix_.begin(), suffix_.end());
+  }
+  return std::move(state.ids);
+}
+
+absl::Status BpeTokenizer::encode_section(std::string_view section, bool at_start, EncodeState& state) const {
+  if (normalizer_.empty()) {
+    return encode_normalized(section, at_start, state);
+  }
+  COPPICE_ASSIGN_OR_RETURN(const std::string normalized, normalizer_.normalize(section));
+  return encode_normalized(normalized, at_start, state);
+}
+
+absl::Status BpeTokenizer::encode_normalized(std::string_view text, bool at_start, EncodeState& state) const {
+  if (normalized_matcher_.empty()) {
+    return encode_plain(text, at_start, state);
+  }
+  std::vector<Section> sections;
+  normalized_matcher_.split(text, state.parse_special, sections);
+  for (const Section& section : sections) {
+    if (section.id >= 0) {
+      state.ids.push_back(section.id);
+      continue;
+    }
+    const std::string_view plain = text.substr(section.begin, section.end - section.begin);
+    COPPICE_RETURN_IF_ERROR(encode_plain(plain, at_start && section.begin == 0, state));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BpeTokenizer::encode_plain(std::string_view text, bool at_start, EncodeState& state) const {
+  state.cut.text = text;
+  state.cut.at_start = at_start;
+  COPPICE_RETURN_IF_ERROR(pre_tokenizer_.cut(state.cut));
+  const std::string_view cut_text = state.cut.text;
+  for (const Span& piece : state.cut.pieces) {
+    model_.encode_piece(cut_text.substr(piece.begin, piece.end - piece.begin), state.ids, state.scratch);
+  }
+  return absl::OkStatus();
+}
+
+std::string BpeTokenizer::piece(TokenId id) const {
+  return has_token(id) ? tokens_[id].piece : std::string();
+}
+
+bool BpeTokenizer::is_special(TokenId id) const {
+  return has_token(id) && tokens_[id].is_special;
+}
+
+std::optional<TokenId> BpeTokenizer::token_to_id(std::string_view piece) const {
+  const TokenId id = ids_.find(piece);
+  return id >= 0 ? std::optional<TokenId>(id) : std::nullopt;
+}
+
+TokenText BpeTokenizer::token_text(TokenId id, bool is_first) const {
+  if (!has_token(id)) {
+    return {};
+  }
+  const Token& token = tokens_[id];
+  const bool use_first = is_first && !first_bytes_.empty();
+  return {token.form, token.is_special, false, use_first ? first_bytes_[id] : token.bytes};
+}
+
+}  // namespace coppice::text

@@ -1,0 +1,109 @@
+// Streaming decoding. Token texts are bytes; what is held back is only what a later token could still change:
+//   kMaximalSubpart  the bytes of a character that is not complete (at most 3)
+//   kEachByte        the same, of a run of byte tokens
+//   kWholeRun        a whole run of byte tokens, since one bad byte spoils all of it
+#include "text/tokenizer/detokenizer.h"
+
+#include "text/tokenizer/utf8.h"
+
+namespace coppice::text {
+namespace {
+
+// Moves the part of `pending` that is certain to `out`: characters, and a replacement for each invalid byte (or maximal
+// subpart). What may still become a character stays, unless this is the end.
+void drain(std::string& pending, bool per_byte, bool at_end, std::string& out) {
+  std::size_t at = 0;
+  while (at < pending.size()) {
+    const Utf8Step step = utf8_step(pending, at);
+    if (step.cut_short && !at_end) {
+      break;
+    }
+    if (step.valid) {
+      out.append(pending, at, step.length);
+      at += step.length;
+    } else {
+      out += kReplacementCharacter;
+      at += per_byte ? 1 : step.length;
+    }
+  }
+  pending.erase(0, at);
+}
+
+}  // namespace
+
+Detokenizer::Detokenizer(const Tokenizer& tokenizer, DetokenizeOptions options)
+    : tokenizer_(&tokenizer), options_(options), strip_left_(tokenizer.decode_rules().strip_count) {}
+
+std::string Detokenizer::push(TokenId id) {
+  std::string out;
+  const DecodeRules& rules = tokenizer_->decode_rules();
+  const TokenText token = tokenizer_->token_text(id, is_first_);
+  if (token.form == TokenForm::kAbsent || (token.is_special && options_.skip_special)) {
+    return out;
+  }
+  const bool holds_runs = rules.invalid_bytes != InvalidBytes::kMaximalSubpart;
+  if (token.form == TokenForm::kByte) {
+    pending_ += token.bytes;
+    if (rules.invalid_bytes == InvalidBytes::kEachByte) {
+      drain(pending_, true, false, out);
+    }
+  } else {
+    if (holds_runs) {
+      flush_pending(out);
+      out += token.bytes;
+    } else {
+      pending_ += token.bytes;
+      drain(pending_, false, false, out);
+    }
+  }
+  if (!rules.first_until_text || !token.bytes.empty()) {
+    is_first_ = false;
+  }
+  if (token.next_is_first) {
+    is_first_ = true;
+  }
+  strip_start(out);
+  return out;
+}
+
+std::string Detokenizer::finish() {
+  std::string out;
+  flush_pending(out);
+  strip_start(out);
+  is_first_ = true;
+  strip_left_ = tokenizer_->decode_rules().strip_count;
+  return out;
+}
+
+// The run of byte tokens, or the half character, is over.
+void Detokenizer::flush_pending(std::string& out) {
+  const InvalidBytes rule = tokenizer_->decode_rules().invalid_bytes;
+  if (rule != InvalidBytes::kWholeRun) {
+    drain(pending_, rule == InvalidBytes::kEachByte, true, out);
+    return;
+  }
+  if (is_valid_utf8(pending_)) {
+    out += pending_;
+  } else {
+    for (std::size_t index = 0; index < pending_.size(); ++index) {
+      out += kReplacementCharacter;
+    }
+  }
+  pending_.clear();
+}
+
+void Detokenizer::strip_start(std::string& text) {
+  const std::string& unit = tokenizer_->decode_rules().strip_unit;
+  std::size_t stripped = 0;
+  while (strip_left_ > 0 && stripped < text.size()) {
+    if (!std::string_view(text).substr(stripped).starts_with(unit)) {
+      strip_left_ = 0;
+      break;
+    }
+    stripped += unit.size();
+    --strip_left_;
+  }
+  text.erase(0, stripped);
+}
+
+}  // namespace coppice::text

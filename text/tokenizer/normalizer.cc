@@ -1,0 +1,179 @@
+// Unicode normalization forms come from utf8proc; text below U+0300 is in NFC already and skips it.
+#include "text/tokenizer/normalizer.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "text/tokenizer/component_json.h"
+#include "text/tokenizer/unicode_additions.h"
+#include "text/tokenizer/utf8.h"
+
+namespace coppice::text {
+namespace {
+
+constexpr std::size_t kStepsMax = 32;
+
+// U+0300 is the first character that NFC may touch; its lead byte is 0xCC.
+bool is_surely_nfc(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char byte) { return static_cast<std::uint8_t>(byte) < 0xCC; });
+}
+
+int utf8proc_options(Normalizer::UnicodeForm form) {
+  switch (form) {
+    case Normalizer::UnicodeForm::kNfc:
+      return UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+    case Normalizer::UnicodeForm::kNfd:
+      return UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
+    case Normalizer::UnicodeForm::kNfkc:
+      return UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT;
+    case Normalizer::UnicodeForm::kNfkd:
+      return UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT;
+  }
+  return 0;
+}
+
+bool is_left_alone(char32_t code_point) {
+  const std::span<const CodePointRange> ranges = left_alone_by_normalization();
+  const auto after = std::upper_bound(ranges.begin(), ranges.end(), code_point,
+                                      [](char32_t value, const CodePointRange& range) { return value < range.first; });
+  return after != ranges.begin() && code_point <= (after - 1)->last;
+}
+
+absl::StatusOr<std::string> normalize_stretch(std::string_view text, Normalizer::UnicodeForm form) {
+  const auto options = static_cast<utf8proc_option_t>(utf8proc_options(form));
+  const auto* source = static_cast<const utf8proc_uint8_t*>(static_cast<const void*>(text.data()));
+  const auto size = static_cast<utf8proc_ssize_t>(text.size());
+  const utf8proc_ssize_t needed = utf8proc_decompose(source, size, nullptr, 0, options);
+  if (needed < 0) {
+    return absl::InvalidArgumentError(fmt::format("Unicode normalization failed: {}", utf8proc_errmsg(needed)));
+  }
+  // reencode works in place and wants one byte more than the code points take.
+  std::vector<utf8proc_int32_t> buffer(static_cast<std::size_t>(needed) + 1);
+  utf8proc_decompose(source, size, buffer.data(), needed, options);
+  const utf8proc_ssize_t bytes = utf8proc_reencode(buffer.data(), needed, options);
+  if (bytes < 0) {
+    return absl::InvalidArgumentError(fmt::format("Unicode normalization failed: {}", utf8proc_errmsg(bytes)));
+  }
+  return std::string(static_cast<const char*>(static_cast<const void*>(buffer.data())),
+                     static_cast<std::size_t>(bytes));
+}
+
+// A character that is left alone neither moves nor joins another: what is before and behind it does not meet.
+absl::StatusOr<std::string> unicode_normalize(std::string_view text, Normalizer::UnicodeForm form) {
+  if (form == Normalizer::UnicodeForm::kNfc && is_surely_nfc(text)) {
+    return std::string(text);
+  }
+  std::string out;
+  out.reserve(text.size());
+  std::size_t begin = 0;
+  for (std::size_t at = 0; at <= text.size();) {
+    const Utf8Step step = at < text.size() ? utf8_step(text, at) : Utf8Step{};
+    if (at == text.size() || is_left_alone(step.code_point)) {
+      if (begin < at) {
+        COPPICE_ASSIGN_OR_RETURN(const std::string stretch, normalize_stretch(text.substr(begin, at - begin), form));
+        out += stretch;
+      }
+      out += text.substr(at, step.length);
+      begin = at + step.length;
+    }
+    at += step.length;
+  }
+  return out;
+}
+
+absl::StatusOr<std::string> replace_matches(std::string_view text, const Normalizer::Replace& replace) {
+  std::vector<Span> matches;
+  COPPICE_RETURN_IF_ERROR(replace.pattern.find_all(text, {0, text.size()}, matches));
+  if (matches.empty()) {
+    return std::string(text);
+  }
+  std::string out;
+  out.reserve(text.size());
+  std::size_t at = 0;
+  for (const Span& match : matches) {
+    out += text.substr(at, match.begin - at);
+    out += replace.content;
+    at = match.end;
+    if (out.size() > kJsonBytesMax) {
+      return absl::ResourceExhaustedError("the normalizer made the text too long");
+    }
+  }
+  out += text.substr(at);
+  return out;
+}
+
+absl::Status add_steps(const Json& json, const std::string& where, std::size_t depth,
+                       std::vector<Normalizer::Step>& steps);
+
+absl::Status add_sequence(const Json& json, const std::string& where, std::size_t depth,
+                          std::vector<Normalizer::Step>& steps) {
+  COPPICE_ASSIGN_OR_RETURN(const Json* list, array_field(json, "normalizers", where));
+  for (std::size_t index = 0; index < list->size(); ++index) {
+    COPPICE_RETURN_IF_ERROR(
+        add_steps((*list)[index], fmt::format("{}.normalizers[{}]", where, index), depth + 1, steps));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status add_steps(const Json& json, const std::string& where, std::size_t depth,
+                       std::vector<Normalizer::Step>& steps) {
+  COPPICE_ASSIGN_OR_RETURN(const std::string type, type_field(json, where));
+  if (steps.size() >= kStepsMax || depth > kStepsMax) {
+    return invalid_field(where, "too many steps");
+  }
+  if (type == "Sequence") {
+    return add_sequence(json, where, depth, steps);
+  }
+  if (type == "NFC") {
+    steps.emplace_back(Normalizer::UnicodeForm::kNfc);
+  } else if (type == "NFD") {
+    steps.emplace_back(Normalizer::UnicodeForm::kNfd);
+  } else if (type == "NFKC") {
+    steps.emplace_back(Normalizer::UnicodeForm::kNfkc);
+  } else if (type == "NFKD") {
+    steps.emplace_back(Normalizer::UnicodeForm::kNfkd);
+  } else if (type == "Prepend") {
+    COPPICE_ASSIGN_OR_RETURN(std::string prefix, string_field(json, "prepend", "", where));
+    steps.emplace_back(Normalizer::Prepend{std::move(prefix)});
+  } else if (type == "Replace") {
+    COPPICE_ASSIGN_OR_RETURN(Pattern pattern, pattern_field(json, "pattern", where));
+    COPPICE_ASSIGN_OR_RETURN(std::string content, string_field(json, "content", "", where));
+    steps.emplace_back(Normalizer::Replace{std::move(pattern), std::move(content)});
+  } else {
+    return invalid_field(where, fmt::format("normalizer \"{}\" is not supported", type));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Normalizer> Normalizer::from_json(const Json* json, std::string_view where) {
+  std::vector<Step> steps;
+  if (json != nullptr) {
+    COPPICE_RETURN_IF_ERROR(add_steps(*json, std::string(where), 0, steps));
+  }
+  return Normalizer(std::move(steps));
+}
+
+absl::StatusOr<std::string> Normalizer::normalize(std::string_view text) const {
+  std::string current(text);
+  for (const Step& step : steps_) {
+    if (const auto* form = std::get_if<UnicodeForm>(&step)) {
+      COPPICE_ASSIGN_OR_RETURN(current, unicode_normalize(current, *form));
+    } else if (const auto* prepend = std::get_if<Prepend>(&step)) {
+      if (!current.empty()) {
+        current.insert(0, prepend->prefix);
+      }
+    } else {
+      COPPICE_ASSIGN_OR_RETURN(current, replace_matches(current, std::get<Replace>(step)));
+    }
+  }
+  return current;
+}
+
+}  // namespace coppice::text

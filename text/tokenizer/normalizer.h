@@ -1,0 +1,44 @@
+// The "normalizer" of a tokenizer.json: what happens to the characters of a text before it is cut into pieces.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "text/tokenizer/json_access.h"
+#include "text/tokenizer/pattern.h"
+
+namespace coppice::text {
+
+// A sequence of text rewrites, maybe empty. Immutable after create; any thread may call normalize.
+class Normalizer {
+ public:
+  enum class UnicodeForm { kNfc, kNfd, kNfkc, kNfkd };
+  struct Prepend {
+    std::string prefix;
+  };
+  struct Replace {
+    Pattern pattern;
+    std::string content;
+  };
+  using Step = std::variant<UnicodeForm, Prepend, Replace>;
+
+  Normalizer() = default;
+  explicit Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
+
+  // From the member "normalizer"; null gives the empty one. Knows NFC, NFD, NFKC, NFKD, Prepend, Replace, Sequence.
+  // ERRORS: InvalidArgument naming what is not supported.
+  static absl::StatusOr<Normalizer> from_json(const Json* json, std::string_view where);
+
+  bool empty() const { return steps_.empty(); }
+
+  // REQUIRES: valid UTF-8. ERRORS: ResourceExhausted from a pattern.
+  absl::StatusOr<std::string> normalize(std::string_view text) const;
+
+ private:
+  std::vector<Step> steps_;
+};
+
+}  // namespace coppice::text

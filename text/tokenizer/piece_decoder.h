@@ -1,0 +1,61 @@
+// The "decoder" of a tokenizer.json: what one piece of the vocabulary is as text, and the rules that look across
+// tokens.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "text/tokenizer/json_access.h"
+#include "text/tokenizer/pattern.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace coppice::text {
+
+// A sequence of decoding steps. Immutable after from_json. Used once per piece, when a tokenizer is loaded.
+class PieceDecoder {
+ public:
+  struct Replace {
+    Pattern pattern;
+    std::string content;
+  };
+  struct StripEach {  // of every token
+    std::string unit;
+    std::int64_t start;
+    std::int64_t stop;
+  };
+  struct Metaspace {
+    std::string replacement;
+    bool dropped_in_first;
+  };
+  struct ByteLevel {};
+  struct ByteFallback {};
+  using Step = std::variant<Replace, StripEach, Metaspace, ByteLevel, ByteFallback>;
+
+  struct Decoded {
+    TokenForm form = TokenForm::kText;
+    std::string bytes;
+  };
+
+  // From the member "decoder". Knows ByteLevel, Replace, Metaspace, ByteFallback, Fuse, Strip, Sequence, in the orders
+  // in which they make sense. ERRORS: InvalidArgument naming what is not supported.
+  static absl::StatusOr<PieceDecoder> from_json(const Json* json, std::string_view where);
+
+  // ERRORS: ResourceExhausted from a pattern.
+  absl::StatusOr<Decoded> decode(std::string_view piece, bool is_first) const;
+
+  // Whether decode() depends on is_first.
+  bool first_differs() const;
+
+  const DecodeRules& rules() const { return rules_; }
+
+ private:
+  std::vector<Step> steps_;
+  DecodeRules rules_;
+
+  class Reader;
+};
+
+}  // namespace coppice::text

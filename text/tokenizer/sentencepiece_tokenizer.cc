@@ -1,0 +1,280 @@
+// Added tokens are cut out, the stretches between them go to the library one by one.
+#include "text/tokenizer/sentencepiece_tokenizer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "base/status_macros.h"
+#include "fmt/format.h"
+#include "text/tokenizer/json_access.h"
+#include "text/tokenizer/utf8.h"
+
+namespace coppice::text {
+namespace {
+
+constexpr std::string_view kFile = "tokenizer.model";
+constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // "▁"
+
+std::string with_spaces(std::string_view piece) {
+  std::string out;
+  while (!piece.empty()) {
+    const std::size_t at = std::min(piece.find(kMetaspace), piece.size());
+    out += piece.substr(0, at);
+    piece.remove_prefix(at);
+    if (!piece.empty()) {
+      out.push_back(' ');
+      piece.remove_prefix(kMetaspace.size());
+    }
+  }
+  return out;
+}
+
+// "<0x0A>" → the byte.
+std::string byte_of_piece(std::string_view piece) {
+  unsigned value = 0;
+  if (piece.size() == 6) {
+    std::from_chars(piece.data() + 3, piece.data() + 5, value, 16);
+  }
+  return std::string(1, static_cast<char>(value));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> SentencePieceTokenizer::create(std::string_view serialized,
+                                                                          const TokenizerConfig& config) {
+  std::unique_ptr<SentencePieceTokenizer> tokenizer(new SentencePieceTokenizer());
+  COPPICE_RETURN_IF_ERROR(tokenizer->load_models(serialized, config));
+  tokenizer->fill_pieces();
+  COPPICE_RETURN_IF_ERROR(tokenizer->add_tokens(config));
+  COPPICE_RETURN_IF_ERROR(tokenizer->set_roles(config));
+  return std::unique_ptr<Tokenizer>(std::move(tokenizer));
+}
+
+absl::Status SentencePieceTokenizer::load_models(std::string_view serialized, const TokenizerConfig& config) {
+  const std::optional<SentencePieceFlags> flags = read_sentencepiece_flags(serialized);
+  if (!flags.has_value()) {
+    return invalid_field(kFile, "not a sentencepiece model");
+  }
+  if (flags->has_denormalizer || flags->whitespace_as_suffix || !flags->escape_whitespaces) {
+    return invalid_field(kFile,
+                         "denormalizer_spec, treat_whitespace_as_suffix and "
+                         "escape_whitespaces=false are not supported");
+  }
+  flags_ = *flags;
+  legacy_ = config.legacy.value_or(true);
+  std::string error;
+  model_ = SentencePieceModel::load(serialized, error);
+  if (model_ != nullptr) {
+    model_without_prefix_ = SentencePieceModel::load(std::string(serialized) + std::string(kNoDummyPrefix), error);
+  }
+  if (model_ == nullptr || model_without_prefix_ == nullptr) {
+    return invalid_field(kFile, error);
+  }
+  if (model_->size() <= 0 || model_->size() > kVocabularyMax) {
+    return invalid_field(kFile, fmt::format("{} pieces", model_->size()));
+  }
+  rules_.invalid_bytes = InvalidBytes::kEachByte;
+  rules_.first_until_text = flags_.remove_extra_whitespaces;
+  return absl::OkStatus();
+}
+
+void SentencePieceTokenizer::fill_pieces() {
+  tokens_.resize(static_cast<std::size_t>(model_->size()));
+  const bool drops_space = flags_.add_dummy_prefix || flags_.remove_extra_whitespaces;
+  for (TokenId id = 0; id < model_->size(); ++id) {
+    Token& token = tokens_[id];
+    token.piece = model_->piece(id);
+    token.form = TokenForm::kText;
+    switch (model_->piece_kind(id)) {
+      case SentencePieceKind::kByte:
+        token.form = TokenForm::kByte;
+        token.bytes = byte_of_piece(token.piece);
+        break;
+      case SentencePieceKind::kNormal:
+        token.bytes = with_spaces(token.piece);
+        token.drops_space_first = drops_space && token.piece.starts_with(kMetaspace);
+        break;
+      case SentencePieceKind::kControl:
+      case SentencePieceKind::kUnknown:
+        token.bytes = token.piece;
+        token.is_special = true;
+        break;
+    }
+  }
+}
+
+absl::Status SentencePieceTokenizer::add_tokens(const TokenizerConfig& config) {
+  std::size_t size = tokens_.size();
+  for (const AddedToken& token : config.added_tokens) {
+    size = std::max(size, static_cast<std::size_t>(token.id) + 1);
+  }
+  if (size > 2 * (tokens_.size() + config.added_tokens.size()) + 65'536) {
+    return invalid_field("tokenizer_config.json",
+                         fmt::format("added token id {} lies far outside the vocabulary", size - 1));
+  }
+  tokens_.resize(size);
+  for (const AddedToken& added : config.added_tokens) {
+    Token& token = tokens_[added.id];
+    if (token.form != TokenForm::kAbsent && token.piece != added.content) {
+      return invalid_field(
+          "tokenizer_config.json",
+          fmt::format("token {} is \"{}\" there and \"{}\" in tokenizer.model", added.id, added.content, token.piece));
+    }
+    const bool is_control = token.is_special;
+    if (token.form == TokenForm::kAbsent) {
+      token = {added.content, added.content, TokenForm::kText, false, false, false};
+    }
+    token.is_cut_out = true;
+    token.is_special = added.special || is_control;
+    AddedToken pattern = added;
+    pattern.special = token.is_special;
+    matcher_.add(pattern.content, pattern);
+  }
+  return absl::OkStatus();
+}
+
+// A token with a role, or a control piece of the model: special, recognised in text on demand.
+void SentencePieceTokenizer::add_role(const std::string& content) {
+  const std::optional<TokenId> id = token_to_id(content);
+  if (!id.has_value() || content.empty()) {
+    return;
+  }
+  tokens_[*id].is_special = true;
+  tokens_[*id].is_cut_out = true;
+  AddedToken token;
+  token.content = content;
+  token.id = *id;
+  token.special = true;
+  matcher_.add(content, token);  // does nothing when an added token has this content
+}
+
+absl::Status SentencePieceTokenizer::set_roles(const TokenizerConfig& config) {
+  ids_ = TokenTable(tokens_.size());
+  for (std::size_t id = 0; id < tokens_.size(); ++id) {
+    if (tokens_[id].form != TokenForm::kAbsent) {
+      ids_.insert(tokens_[id].piece, static_cast<TokenId>(id));
+    }
+  }
+  const auto role = [&](const std::string& content, TokenId fallback) {
+    add_role(content);
+    return content.empty() ? fallback : token_to_id(content).value_or(-1);
+  };
+  special_.bos = role(config.bos_token, model_->bos_id());
+  special_.eos = role(config.eos_token, model_->eos_id());
+  special_.unk = role(config.unk_token, model_->unk_id());
+  special_.pad = role(config.pad_token, model_->pad_id());
+  for (const std::string& content : config.additional_special_tokens) {
+    add_role(content);
+  }
+  special_.add_bos = config.add_bos_token.value_or(special_.bos >= 0);
+  special_.add_eos = config.add_eos_token.value_or(false);
+  if ((special_.add_bos && special_.bos < 0) || (special_.add_eos && special_.eos < 0)) {
+    return invalid_field("tokenizer_config.json",
+                         "add_bos_token or add_eos_token is true for a token that is not there");
+  }
+  for (TokenId id = 0; id < model_->size(); ++id) {
+    if (tokens_[id].is_special) {
+      add_role(tokens_[id].piece);
+    }
+    // The library finds user-defined pieces in any text; a special one must not come from a user's text.
+    if (tokens_[id].is_special && model_->piece_kind(id) == SentencePieceKind::kNormal) {
+      AddedToken hidden;
+      hidden.id = id;
+      hidden_matcher_.add(tokens_[id].piece, hidden);
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool SentencePieceTokenizer::has_token(TokenId id) const {
+  return id >= 0 && static_cast<std::size_t>(id) < tokens_.size() && tokens_[id].form != TokenForm::kAbsent;
+}
+
+absl::StatusOr<std::vector<TokenId>> SentencePieceTokenizer::encode(std::string_view utf8,
+                                                                    EncodeOptions options) const {
+  if (utf8.size() > kEncodeBytesMax) {
+    return absl::InvalidArgumentError(fmt::format("the text has {} bytes, more than {}", utf8.size(), kEncodeBytesMax));
+  }
+  std::string repaired;
+  if (!is_valid_utf8(utf8)) {
+    repaired = replace_invalid_utf8(utf8);
+    utf8 = repaired;
+  }
+  std::vector<TokenId> ids;
+  if (options.add_special && special_.add_bos) {
+    ids.push_back(special_.bos);
+  }
+  std::vector<Section> sections;
+  matcher_.split(utf8, options.parse_special, sections);
+  for (const Section& section : sections) {
+    if (section.id >= 0) {
+      ids.push_back(section.id);
+      continue;
+    }
+    const std::string_view text = utf8.substr(section.begin, section.end - section.begin);
+    COPPICE_RETURN_IF_ERROR(encode_text(text, section.begin == 0, ids));
+  }
+  if (options.add_special && special_.add_eos) {
+    ids.push_back(special_.eos);
+  }
+  return ids;
+}
+
+// A special piece in the text is cut behind its first character, so that the library does not see it whole.
+absl::Status SentencePieceTokenizer::encode_text(std::string_view text, bool at_start,
+                                                 std::vector<TokenId>& ids) const {
+  bool with_prefix = legacy_ || at_start;
+  std::vector<Section> sections;
+  hidden_matcher_.split(text, true, sections);
+  std::size_t begin = 0;
+  for (const Section& section : sections) {
+    if (section.id < 0) {
+      continue;
+    }
+    const std::size_t cut = section.begin + utf8_step(text, section.begin).length;
+    COPPICE_RETURN_IF_ERROR(
+        encode_run(with_prefix ? *model_ : *model_without_prefix_, text.substr(begin, cut - begin), ids));
+    with_prefix = false;
+    begin = cut;
+  }
+  return encode_run(with_prefix ? *model_ : *model_without_prefix_, text.substr(begin), ids);
+}
+
+absl::Status SentencePieceTokenizer::encode_run(const SentencePieceModel& model, std::string_view text,
+                                                std::vector<TokenId>& ids) const {
+  std::vector<TokenId> run;
+  std::string error;
+  if (!model.encode(text, run, error)) {
+    return absl::InternalError(fmt::format("sentencepiece: {}", error));
+  }
+  ids.insert(ids.end(), run.begin(), run.end());
+  return absl::OkStatus();
+}
+
+std::string SentencePieceTokenizer::piece(TokenId id) const {
+  return has_token(id) ? tokens_[id].piece : std::string();
+}
+
+bool SentencePieceTokenizer::is_special(TokenId id) const {
+  return has_token(id) && tokens_[id].is_special;
+}
+
+std::optional<TokenId> SentencePieceTokenizer::token_to_id(std::string_view piece) const {
+  const TokenId id = ids_.find(piece);
+  return id >= 0 ? std::optional<TokenId>(id) : std::nullopt;
+}
+
+TokenText SentencePieceTokenizer::token_text(TokenId id, bool is_first) const {
+  if (!has_token(id)) {
+    return {};
+  }
+  const Token& token = tokens_[id];
+  std::string_view bytes = token.bytes;
+  if (is_first && token.drops_space_first) {
+    bytes.remove_prefix(1);
+  }
+  return {token.form, token.is_special, legacy_ && token.is_cut_out, bytes};
+}
+
+}  // namespace coppice::text
