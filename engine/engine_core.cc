@@ -189,7 +189,6 @@ void EngineCore::start(Request&& request) {
     sequence.slot = slot;
     sequence.request = place;
     sequence.choice = choice;
-    sequence.rank = {.priority = state.request.priority, .order = state.order, .choice = choice};
     sequence.seed = choice_seed(state.seed, choice);
   }
   promote_sibling(state);
@@ -211,12 +210,11 @@ void EngineCore::refuse(RequestState& state, const std::string& reason) {
 void EngineCore::activate(Sequence& sequence, RequestState& state) {
   const Request& request = state.request;
   constexpr std::int32_t kReserveMax = 1024;
-  sequence.tokens.reserve(request.prompt.size() +
-                          static_cast<std::size_t>(std::min(request.sampling.max_tokens, kReserveMax)));
-  sequence.tokens = request.prompt;
-  sequence.prompt_count = sequence.token_count();
-  sequence.pin = request.pin;
-  sequence.scored = sequence.choice == 0 && request.sampling.prompt_logprobs >= 0 ? 0 : -1;
+  sequence.tokens.ids.reserve(request.prompt.size() +
+                              static_cast<std::size_t>(std::min(request.sampling.max_tokens, kReserveMax)));
+  sequence.tokens.ids = request.prompt;
+  sequence.tokens.prompt_count = sequence.token_count();
+  sequence.tokens.scored = sequence.choice == 0 && request.sampling.prompt_logprobs >= 0 ? 0 : -1;
   sampler_.begin(sequence.slot, request.sampling, sequence.seed, request.prompt);
   if (speculator_) {
     speculator_->begin(sequence.slot, request.tenant);
@@ -226,7 +224,7 @@ void EngineCore::activate(Sequence& sequence, RequestState& state) {
 // The first dormant choice computes the prompt; the others fork from it when it has (fork_siblings).
 void EngineCore::promote_sibling(RequestState& state) {
   for (const SequenceSlot slot : state.choices) {
-    if (slot != kNoSequence && sequences_[slot].tokens.empty()) {
+    if (slot != kNoSequence && sequences_[slot].tokens.ids.empty()) {
       activate(sequences_[slot], state);
       scheduler_.enqueue(sequences_[slot]);
       return;
@@ -237,11 +235,9 @@ void EngineCore::promote_sibling(RequestState& state) {
 void EngineCore::fork_siblings(Sequence& parent) {
   RequestState& state = requests_[parent.request];
   for (const SequenceSlot slot : state.choices) {
-    if (slot != kNoSequence && sequences_[slot].tokens.empty()) {
+    if (slot != kNoSequence && sequences_[slot].tokens.ids.empty()) {
       Sequence& child = sequences_[slot];
       activate(child, state);
-      child.admitted = true;
-      child.usage.cached_tokens = parent.usage.cached_tokens;
       scheduler_.fork(parent, child);
     }
   }
@@ -284,31 +280,32 @@ void EngineCore::expire_deadlines() {
 }
 
 Event& EngineCore::event_of(Sequence& sequence) {
-  if (sequence.event_news != news_number_) {
+  if (sequence.event.number != news_number_) {
     const Request& request = requests_[sequence.request].request;
-    sequence.event_news = news_number_;
-    sequence.event_place = outbox_.add(request.events.get(), request.id, sequence.choice);
+    sequence.event.number = news_number_;
+    sequence.event.place = outbox_.add(request.events.get(), request.id, sequence.choice);
   }
-  return outbox_[sequence.event_place];
+  return outbox_[sequence.event.place];
 }
 
 void EngineCore::finish(Sequence& sequence, FinishReason reason, const std::string& error) {
   RequestState& state = requests_[sequence.request];
-  if (sequence.flight_row >= 0) {  // nobody hears of what is being computed
-    flying_.rows[static_cast<std::size_t>(sequence.flight_row)].slot = kNoSequence;
+  if (sequence.tokens.flight_row >= 0) {  // nobody hears of what is being computed
+    flying_.rows[static_cast<std::size_t>(sequence.tokens.flight_row)].slot = kNoSequence;
   }
-  if (sequence.awaits_token) {
-    sequence.tokens.pop_back();
-    sequence.awaits_token = false;
+  if (sequence.tokens.awaits_token) {
+    sequence.tokens.ids.pop_back();
+    sequence.tokens.awaits_token = false;
   }
   Event& event = event_of(sequence);
   event.finish = reason;
   event.error = error;
   event.usage = sequence.usage;
+  event.usage.cached_tokens = sequence.line.found_tokens();
   event.usage.prompt_tokens = static_cast<std::int32_t>(state.request.prompt.size());
   event.usage.completion_tokens = sequence.output_count();
   ++stats_.finished[static_cast<std::size_t>(reason)];
-  const bool active = !sequence.tokens.empty();
+  const bool active = !sequence.tokens.ids.empty();
   if (active) {
     scheduler_.remove(sequence);
     sampler_.end(sequence.slot);

@@ -36,7 +36,7 @@ constexpr std::int32_t kTeachSlice = 48;
 
 std::int32_t EngineCore::untaught(const Sequence& sequence) const {
   const Request& request = requests_[sequence.request].request;
-  return static_cast<std::int32_t>(request.prediction.size()) + sequence.known_count() - sequence.taught;
+  return static_cast<std::int32_t>(request.prediction.size()) + sequence.known_count() - sequence.drafting.taught;
 }
 
 // Hands over at most `tokens_max` of the sequence's next tokens; returns how many. With `ending`, all that others may
@@ -49,14 +49,16 @@ std::int32_t EngineCore::teach(Sequence& sequence, std::int32_t tokens_max) {
     if (count > 0) {
       speculator_->observe(sequence.slot, source,
                            all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)));
-      sequence.taught += count;
+      sequence.drafting.taught += count;
       tokens_max -= count;
     }
     return std::max(count, 0);
   };
-  std::int32_t done = hand_over(TokenSource::kPrediction, prediction, sequence.taught, predicted);
-  done += hand_over(TokenSource::kPrompt, sequence.tokens, sequence.taught - predicted, sequence.prompt_count);
-  done += hand_over(TokenSource::kOutput, sequence.tokens, sequence.taught - predicted, sequence.known_count());
+  std::int32_t done = hand_over(TokenSource::kPrediction, prediction, sequence.drafting.taught, predicted);
+  done += hand_over(TokenSource::kPrompt, sequence.tokens.ids, sequence.drafting.taught - predicted,
+                    sequence.tokens.prompt_count);
+  done += hand_over(TokenSource::kOutput, sequence.tokens.ids, sequence.drafting.taught - predicted,
+                    sequence.known_count());
   return done;
 }
 
@@ -96,13 +98,13 @@ bool EngineCore::teach_slice() {
 // gets the rest to learn beside a later step, where there is such a time: a device shall not wait for that.
 void EngineCore::end_drafts(Sequence& sequence) {
   const auto predicted = static_cast<std::int32_t>(requests_[sequence.request].request.prediction.size());
-  sequence.taught = std::max(sequence.taught, predicted + sequence.prompt_count);
+  sequence.drafting.taught = std::max(sequence.drafting.taught, predicted + sequence.tokens.prompt_count);
   const std::int32_t rest = untaught(sequence);
   if (rest <= kTeachBefore || !executor_->is_asynchronous()) {
     teach(sequence, rest);
     speculator_->end(sequence.slot, {});
   } else {
-    speculator_->end(sequence.slot, std::span<const TokenId>(sequence.tokens).last(static_cast<std::size_t>(rest)));
+    speculator_->end(sequence.slot, std::span<const TokenId>(sequence.tokens.ids).last(static_cast<std::size_t>(rest)));
   }
 }
 
@@ -114,9 +116,9 @@ StepOutlook EngineCore::outlook() {
     if (!sequence.in_step()) {
       continue;
     }
-    const double count = sequence.planned_count;
-    step.rows += sequence.planned_count;
-    step.keys_attended += count * (sequence.computed + (count + 1) / 2);
+    const double count = sequence.chosen.planned_count();
+    step.rows += sequence.chosen.planned_count();
+    step.keys_attended += count * (sequence.computed() + (count + 1) / 2);
     step.value += (count - 1) * kPromptRowValue;
     step.value += sequence.draws() ? 1 : kPromptRowValue;
     if (sequence.draws()) {
@@ -199,7 +201,7 @@ std::int32_t EngineCore::ask_some(bool lucky, const Asking& asking, bool is_time
     spent_ns += spent.count();
     turn.credit_ns -= spent.count();
     if (lucky) {
-      for (const float survival : sequence.draft.survival) {  // less what the rows cost
+      for (const float survival : sequence.drafting.draft.survival) {  // less what the rows cost
         turn.credit_ns += asking.token_ns * kPromiseCounts * std::max(0.0F, survival - asking.survival_min);
       }
     }
@@ -215,7 +217,7 @@ void EngineCore::propose_draft(Sequence& sequence, const Asking& asking) {
   if (draft_max <= 0) {
     return;
   }
-  DraftTree& draft = sequence.draft;
+  DraftTree& draft = sequence.drafting.draft;
   speculator_->propose(sequence.slot, draft_max, asking.survival_min, draft);
   COPPICE_CHECK(draft.size() <= draft_max && draft.survival.size() == draft.tokens.size(), "a proposal in its bounds");
   if (draft.size() == 0) {
@@ -233,7 +235,7 @@ void EngineCore::propose_draft(Sequence& sequence, const Asking& asking) {
 void EngineCore::take_drafts(std::int32_t count) {
   keep_.assign(drafting_.size(), {});
   for (std::size_t i = 0; i < drafting_.size(); ++i) {
-    keep_[i].assign(static_cast<std::size_t>(sequences_[drafting_[i]].draft.size()), 0);
+    keep_[i].assign(static_cast<std::size_t>(sequences_[drafting_[i]].drafting.draft.size()), 0);
   }
   for (std::int32_t i = 0; i < count; ++i) {
     const DraftCandidate& candidate = candidates_[static_cast<std::size_t>(i)];
@@ -241,13 +243,13 @@ void EngineCore::take_drafts(std::int32_t count) {
   }
   for (std::size_t i = 0; i < drafting_.size(); ++i) {
     Sequence& sequence = sequences_[drafting_[i]];
-    prune(sequence.draft, keep_[i], prune_scratch_);
-    sequence.draft.truncate(std::min(sequence.draft.size(), scheduler_.draft_room(sequence)));
+    prune(sequence.drafting.draft, keep_[i], prune_scratch_);
+    sequence.drafting.draft.truncate(std::min(sequence.drafting.draft.size(), scheduler_.draft_room(sequence)));
     scheduler_.take_draft(sequence);
     if (count == 0) {  // none was worth its row
       sequence.miss_draft();
     }
-    stats_.draft_budget += sequence.draft.size();
+    stats_.draft_budget += sequence.drafting.draft.size();
   }
 }
 

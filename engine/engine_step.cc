@@ -167,15 +167,17 @@ void EngineCore::take_for_done(StepPlan& plan) {
       continue;
     }
     Sequence& sequence = sequences_[row.slot];
-    sequence.flight_row = static_cast<std::int32_t>(i);
-    sequence.computed = row.begin + row.linear_count();
-    std::swap(sequence.flying_draft, sequence.draft);
+    sequence.tokens.flight_row = static_cast<std::int32_t>(i);
+    scheduler_.set_computed(sequence, row.begin + row.linear_count());
+    std::swap(sequence.drafting.flying, sequence.drafting.draft);
+    sequence.drafting.draft.clear();
     Scheduler::leave_out(sequence);
-    outcomes_[i].draws = sequence.computed == sequence.token_count();
+    outcomes_[i].draws = sequence.computed() == sequence.token_count();
     if (sequence.wants_scores()) {
-      sequence.scored += row.logits_count - (outcomes_[i].draws ? 1 + row.draft_count : 0);
+      sequence.tokens.scored += row.logits_count - (outcomes_[i].draws ? 1 + row.draft_count : 0);
     }
-    const bool ends_prompt = row.begin < sequence.prompt_count && sequence.computed >= sequence.prompt_count;
+    const bool ends_prompt =
+        row.begin < sequence.tokens.prompt_count && sequence.computed() >= sequence.tokens.prompt_count;
     if (ends_prompt && requests_[sequence.request].live_choices > 1) {
       is_foreseeable_ = false;
     }
@@ -191,8 +193,8 @@ void EngineCore::take_for_done(StepPlan& plan) {
 void EngineCore::await_token(Sequence& sequence) {
   const SamplingParameters& sampling = requests_[sequence.request].request.sampling;
   if (sequence.output_count() + 1 < sampling.max_tokens && sequence.token_count() + 1 < limits_.model_tokens_max) {
-    sequence.tokens.push_back(kNoToken);
-    sequence.awaits_token = true;
+    sequence.tokens.ids.push_back(kNoToken);
+    sequence.tokens.awaits_token = true;
   }
 }
 
@@ -207,7 +209,7 @@ void EngineCore::finish_step() {
   }
   for (const StepRow& row : landed_.rows) {
     if (row.slot != kNoSequence) {
-      sequences_[row.slot].flight_row = -1;
+      sequences_[row.slot].tokens.flight_row = -1;
     }
   }
   if (!result.ok()) {
@@ -271,17 +273,17 @@ void EngineCore::settle(const StepResult& result) {
 // results: the draw after the last token, then one after each draft node.
 void EngineCore::settle_draws(Sequence& sequence, const StepRow& row, RowOutcome& outcome,
                               std::span<const kernels::SamplingResult> results) {
-  if (sequence.awaits_token) {
-    sequence.tokens.pop_back();
-    sequence.awaits_token = false;
+  if (sequence.tokens.awaits_token) {
+    sequence.tokens.ids.pop_back();
+    sequence.tokens.awaits_token = false;
   }
-  accept_draft(sequence.flying_draft, results, path_);
+  accept_draft(sequence.drafting.flying, results, path_);
   const std::int32_t linear_end = row.begin + row.linear_count();
   std::size_t accepted = 0;
   for (;;) {
     const std::size_t at = accepted == 0 ? 0 : 1 + static_cast<std::size_t>(path_[accepted - 1]);
     const TokenId token = results[at].token;
-    sequence.tokens.push_back(token);
+    sequence.tokens.ids.push_back(token);
     sampler_.observe(sequence.slot, token);
     outcome.reason = finish_reason(sequence, token);
     if (outcome.reason != FinishReason::kNone || accepted == path_.size()) {
@@ -297,20 +299,19 @@ void EngineCore::settle_draws(Sequence& sequence, const StepRow& row, RowOutcome
   if (row.draft_count == 0) {
     return;
   }
-  append_path_moves(sequence.pages, limits_.page_size, linear_end, path, next_.moves);
-  sequence.computed = linear_end + outcome.path_count;
-  sequence.scheduled += outcome.path_count;
+  append_path_moves(sequence.hold.pages(), limits_.page_size, linear_end, path, next_.moves);
+  scheduler_.set_computed(sequence, linear_end + outcome.path_count);
   stats_.draft_tokens += static_cast<std::uint64_t>(row.draft_count);
   stats_.accepted_tokens += accepted;
   sequence.usage.accepted_prediction_tokens += outcome.path_count;
   sequence.usage.rejected_prediction_tokens += row.draft_count - outcome.path_count;
   if (accepted > 0) {
-    sequence.draft_misses = 0;
+    sequence.drafting.misses = 0;
   } else {
     sequence.miss_draft();
   }
-  speculator_->verified(sequence.slot, sequence.flying_draft, path);
-  sequence.flying_draft.clear();
+  speculator_->verified(sequence.slot, sequence.drafting.flying, path);
+  sequence.drafting.flying.clear();
 }
 
 FinishReason EngineCore::finish_reason(const Sequence& sequence, TokenId token) const {
@@ -350,7 +351,7 @@ void EngineCore::book_row(const StepRow& row, const RowOutcome& outcome,
                           std::span<const kernels::SamplingResult> results) {
   Sequence& sequence = sequences_[row.slot];
   leave_waiting_room(requests_[sequence.request]);
-  const std::int32_t prompt_left = std::max(0, sequence.prompt_count - row.begin);
+  const std::int32_t prompt_left = std::max(0, sequence.tokens.prompt_count - row.begin);
   stats_.prompt_tokens_computed += static_cast<std::uint64_t>(std::min(prompt_left, row.linear_count()));
   const auto draw_count = static_cast<std::size_t>(outcome.draws ? 1 + row.draft_count : 0);
   if (results.size() > draw_count) {
@@ -360,7 +361,7 @@ void EngineCore::book_row(const StepRow& row, const RowOutcome& outcome,
     report_tokens(sequence, outcome, results.last(draw_count));
   }
   scheduler_.advance(sequence);
-  if (row.begin < sequence.prompt_count && sequence.computed >= sequence.prompt_count) {
+  if (row.begin < sequence.tokens.prompt_count && sequence.computed() >= sequence.tokens.prompt_count) {
     fork_siblings(sequence);
   }
   if (outcome.reason != FinishReason::kNone) {

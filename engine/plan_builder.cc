@@ -17,7 +17,7 @@ void PlanBuilder::build(std::span<const SharingOrder::Entry> order, StepPlan& pl
     const Sequence& sequence = sequences_[entry.slot];
     if (sequence.in_step()) {
       add_row(sequence, shared, plan);
-      shared = sequence.pages.size();
+      shared = sequence.hold.pages().size();
     }
   }
 }
@@ -25,26 +25,27 @@ void PlanBuilder::build(std::span<const SharingOrder::Entry> order, StepPlan& pl
 void PlanBuilder::add_row(const Sequence& sequence, std::int32_t shared_pages, StepPlan& plan) {
   StepRow row;
   row.slot = sequence.slot;
-  row.begin = sequence.computed;
-  row.draft_count = sequence.draft.size();
-  row.token_count = sequence.planned_count + row.draft_count;
-  row.logits_count = sequence.logits_count + row.draft_count;
+  row.begin = sequence.computed();
+  row.draft_count = sequence.chosen.draft_count();
+  row.token_count = sequence.chosen.planned_count() + row.draft_count;
+  row.logits_count = sequence.chosen.logits_count() + row.draft_count;
   row.token_begin = plan.token_count();
   row.logits_begin = static_cast<std::int32_t>(plan.logits_rows.size());
   row.parents_begin = static_cast<std::int32_t>(plan.draft_parents.size());
   row.shared_pages = shared_pages;
-  row.pages = sequence.pages.ids();
-  row.identity = sequence.pages_identity;
+  row.pages = sequence.hold.pages().ids();
+  row.identity = sequence.hold.identity();
   for (std::int32_t i = 0; i < row.token_count; ++i) {
     const std::int32_t place = row.begin + i;
     plan.slots.push_back(row.pages[static_cast<std::size_t>(place / page_size_)] * page_size_ + place % page_size_);
   }
-  for (std::int32_t i = 0; i < sequence.planned_count; ++i) {
-    plan.tokens.push_back(sequence.tokens[static_cast<std::size_t>(row.begin + i)]);
+  for (std::int32_t i = 0; i < sequence.chosen.planned_count(); ++i) {
+    plan.tokens.push_back(sequence.tokens.ids[static_cast<std::size_t>(row.begin + i)]);
     plan.positions.push_back(row.begin + i);
   }
-  if (sequence.awaits_token && sequence.draws()) {
-    late_.push_back({row.slot, row.token_begin + sequence.planned_count - 1, row.logits_begin + row.logits_count - 1});
+  if (sequence.tokens.awaits_token && sequence.draws()) {
+    late_.push_back(
+        {row.slot, row.token_begin + sequence.chosen.planned_count() - 1, row.logits_begin + row.logits_count - 1});
   }
   add_draft(sequence, row, plan);
   for (std::int32_t i = row.token_count - row.logits_count; i < row.token_count; ++i) {
@@ -57,7 +58,7 @@ void PlanBuilder::add_row(const Sequence& sequence, std::int32_t shared_pages, S
 void PlanBuilder::fill_in(StepPlan& plan) {
   for (const LateRow& late : late_) {
     const Sequence& sequence = sequences_[late.slot];
-    plan.tokens[static_cast<std::size_t>(late.token_row)] = sequence.tokens.back();
+    plan.tokens[static_cast<std::size_t>(late.token_row)] = sequence.tokens.ids.back();
     if (sampler_.counts_tokens(late.slot)) {
       plan.sampling[static_cast<std::size_t>(late.sampling_row)] =
           sampler_.draw_row(late.slot, sequence.token_count(), sequence.output_count(), {});
@@ -66,15 +67,15 @@ void PlanBuilder::fill_in(StepPlan& plan) {
 }
 
 void PlanBuilder::add_draft(const Sequence& sequence, StepRow& row, StepPlan& plan) {
-  const DraftTree& draft = sequence.draft;
+  const DraftTree& draft = sequence.drafting.draft;
   depths_.clear();
-  for (std::int32_t node = 0; node < draft.size(); ++node) {
+  for (std::int32_t node = 0; node < row.draft_count; ++node) {
     const std::int32_t parent = draft.parents[static_cast<std::size_t>(node)];
     COPPICE_CHECK(parent >= -1 && parent < node, "a draft's parents stand before their children");
     depths_.push_back(parent < 0 ? 1 : depths_[static_cast<std::size_t>(parent)] + 1);
     plan.draft_parents.push_back(parent);
     plan.tokens.push_back(draft.tokens[static_cast<std::size_t>(node)]);
-    plan.positions.push_back(row.begin + sequence.planned_count - 1 + depths_.back());
+    plan.positions.push_back(row.begin + sequence.chosen.planned_count() - 1 + depths_.back());
   }
 }
 
@@ -83,19 +84,19 @@ void PlanBuilder::add_sampling(const Sequence& sequence, const StepRow& row, Ste
   if (row.logits_count == 0) {
     return;
   }
-  const std::int32_t end = row.begin + sequence.planned_count;  // of the linear rows
-  for (std::int32_t position = end - sequence.logits_count; position < end; ++position) {
+  const std::int32_t end = row.begin + sequence.chosen.planned_count();  // of the linear rows
+  for (std::int32_t position = end - sequence.chosen.logits_count(); position < end; ++position) {
     if (position + 1 < sequence.token_count()) {
       plan.sampling.push_back(
-          sampler_.score_row(sequence.slot, sequence.tokens[static_cast<std::size_t>(position + 1)]));
+          sampler_.score_row(sequence.slot, sequence.tokens.ids[static_cast<std::size_t>(position + 1)]));
     } else {
       plan.sampling.push_back(sampler_.draw_row(sequence.slot, end, sequence.output_count(), {}));
     }
   }
   for (std::int32_t node = 0; node < row.draft_count; ++node) {
     path_.clear();
-    for (std::int32_t at = node; at >= 0; at = sequence.draft.parents[static_cast<std::size_t>(at)]) {
-      path_.push_back(sequence.draft.tokens[static_cast<std::size_t>(at)]);
+    for (std::int32_t at = node; at >= 0; at = sequence.drafting.draft.parents[static_cast<std::size_t>(at)]) {
+      path_.push_back(sequence.drafting.draft.tokens[static_cast<std::size_t>(at)]);
     }
     std::reverse(path_.begin(), path_.end());
     const std::int32_t depth = depths_[static_cast<std::size_t>(node)];

@@ -17,69 +17,76 @@ Scheduler::Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& seq
       requests_(requests),
       pool_(limits.pages, limits.page_size),
       tree_(pool_),
-      order_(sequences) {
+      order_([this](SequenceSlot slot) { return sequences_[slot].hold.pages_.ids(); }) {
   running_.reserve(static_cast<std::size_t>(limits.running_max));
 }
 
 void Scheduler::enqueue(Sequence& sequence) {
   COPPICE_CHECK(sequence.token_count() > 0, "a sequence starts with at least one token");
-  sequence.state = SequenceState::kWaiting;
-  sequence.state_since = step_;
-  if (sequence.tenant < 0) {
-    sequence.tenant = tenants_.enter(requests_[sequence.request].request.tenant);
-  }
-  const Key key{sequence.rank, sequence.slot};
+  sequence.line.state_ = SequenceState::kWaiting;
+  sequence.line.state_since_ = step_;
+  enter_line(sequence);
+  const Key key{sequence.line.rank_, sequence.slot};
   waiting_.insert(key);
-  if (sequence.rank.fresh) {
-    tenants_[sequence.tenant].waiting.insert(key);
+  if (sequence.line.rank_.fresh) {
+    tenants_[sequence.line.tenant_].waiting.insert(key);
+  }
+}
+
+void Scheduler::enter_line(Sequence& sequence) {
+  if (sequence.line.tenant_ < 0) {
+    const RequestState& state = requests_[sequence.request];
+    sequence.line.rank_ = {.priority = state.request.priority, .order = state.order, .choice = sequence.choice};
+    sequence.line.tenant_ = tenants_.enter(state.request.tenant);
+    sequence.line.pin_ = state.request.pin;
   }
 }
 
 void Scheduler::remove(Sequence& sequence) {
-  if (sequence.state == SequenceState::kRunning) {
+  if (sequence.line.state_ == SequenceState::kRunning) {
     leave_running(sequence);
-  } else if (sequence.state == SequenceState::kWaiting) {
+  } else if (sequence.line.state_ == SequenceState::kWaiting) {
     leave_waiting(sequence);
   }
   drop_pages(sequence);
-  sequence.state = SequenceState::kDormant;
-  if (sequence.tenant >= 0) {
-    tenants_.leave(sequence.tenant);
-    sequence.tenant = -1;
+  sequence.line.state_ = SequenceState::kDormant;
+  if (sequence.line.tenant_ >= 0) {
+    tenants_.leave(sequence.line.tenant_);
+    sequence.line.tenant_ = -1;
   }
 }
 
 void Scheduler::leave_waiting(Sequence& sequence) {
-  const Key key{sequence.rank, sequence.slot};
+  const Key key{sequence.line.rank_, sequence.slot};
   waiting_.erase(key);
-  tenants_[sequence.tenant].waiting.erase(key);
+  tenants_[sequence.line.tenant_].waiting.erase(key);
   std::erase(holders_, sequence.slot);
 }
 
 void Scheduler::leave_running(Sequence& sequence) {
-  const auto place = std::lower_bound(running_.begin(), running_.end(), Key{sequence.rank, sequence.slot});
+  const auto place = std::lower_bound(running_.begin(), running_.end(), Key{sequence.line.rank_, sequence.slot});
   COPPICE_CHECK(place != running_.end() && place->slot == sequence.slot, "a running sequence is in the list");
   running_.erase(place);
   order_.remove(sequence.slot);
-  --tenants_[sequence.tenant].running;
+  --tenants_[sequence.line.tenant_].running;
 }
 
 void Scheduler::page_replaced(Sequence& sequence) {
-  sequence.pages_identity = ++identities_;
+  sequence.hold.identity_ = ++identities_;
   order_.refresh(sequence.slot);
 }
 
 // Pages before the lock: a page of an unlocked node is held by the tree alone (radix.locked).
 void Scheduler::drop_pages(Sequence& sequence) {
-  sequence.pages.truncate(0);
-  sequence.lock.release();
-  sequence.computed = 0;
+  sequence.hold.pages_.truncate(0);
+  sequence.hold.lock_.release();
+  sequence.hold.computed_ = 0;
   leave_out(sequence);
 }
 
 void Scheduler::preempt(Sequence& sequence, EngineStats& stats) {
   COPPICE_CHECK(!sequence.in_step(), "a sequence of this step keeps its pages");
-  COPPICE_CHECK(sequence.flight_row < 0, "nobody is set back while a step runs");
+  COPPICE_CHECK(sequence.tokens.flight_row < 0, "nobody is set back while a step runs");
   leave_running(sequence);
   drop_pages(sequence);
   enqueue(sequence);
@@ -87,23 +94,26 @@ void Scheduler::preempt(Sequence& sequence, EngineStats& stats) {
 }
 
 void Scheduler::fork(const Sequence& parent, Sequence& child) {
-  const std::int32_t shared = child.prompt_count - 1;  // the last token is computed again, for its logits
-  COPPICE_CHECK(parent.computed >= parent.prompt_count && child.pages.empty(), "a fork needs the prompt's KV");
-  child.rank.fresh = false;
-  child.rank.order = parent.rank.order;
-  child.pages = PageTable(pool_);
+  const std::int32_t shared = child.tokens.prompt_count - 1;  // the last token is computed again, for its logits
+  COPPICE_CHECK(parent.hold.computed_ >= parent.tokens.prompt_count && child.hold.pages_.empty(),
+                "a fork needs the prompt's KV");
+  enter_line(child);
+  child.line.rank_.fresh = false;
+  child.line.rank_.order = parent.line.rank_.order;
+  child.line.admitted_ = true;
+  child.line.found_tokens_ = parent.line.found_tokens_;
+  child.hold.pages_ = PageTable(pool_);
   match_prefix(child);
-  child.computed = child.pages.size() * pool_.page_size();
+  child.hold.computed_ = child.hold.pages_.size() * pool_.page_size();
   // Pages beyond the match are the parent's own, unless the tree has the prompt's last page: a page of the tree may
   // only be held under a lock that covers it, and that would cover the last token too.
-  if (parent.cached() <= child.computed) {
-    for (std::int32_t i = child.pages.size(); i < pool_.pages_for(shared); ++i) {
-      child.pages.append(pool_.share(parent.pages[i]));
+  if (parent.cached() <= child.hold.computed_) {
+    for (std::int32_t i = child.hold.pages_.size(); i < pool_.pages_for(shared); ++i) {
+      child.hold.pages_.append(pool_.share(parent.hold.pages_[i]));
     }
-    child.computed = shared;
+    child.hold.computed_ = shared;
   }
-  child.scheduled = child.computed;
-  if (!child.pages.empty()) {
+  if (!child.hold.pages_.empty()) {
     holders_.push_back(child.slot);
   }
   enqueue(child);
@@ -128,11 +138,12 @@ bool Scheduler::select(Choosing choosing, std::vector<PageCopy>& copies, EngineS
   return !stalled_;
 }
 
+void Scheduler::set_computed(Sequence& sequence, std::int32_t count) {
+  sequence.hold.computed_ = count;
+}
+
 void Scheduler::leave_out(Sequence& sequence) {
-  sequence.scheduled = sequence.computed;
-  sequence.planned_count = 0;
-  sequence.logits_count = 0;
-  sequence.draft.clear();
+  sequence.chosen = {};
 }
 
 bool Scheduler::may_preempt() {
@@ -144,7 +155,7 @@ void Scheduler::select_decoding(std::vector<PageCopy>& copies, EngineStats& stat
   scratch_.assign(running_.begin(), running_.end());
   for (const Key& key : scratch_) {
     Sequence& sequence = sequences_[key.slot];
-    if (sequence.state == SequenceState::kRunning && sequence.pending() == 1) {
+    if (sequence.line.state_ == SequenceState::kRunning && sequence.pending() == 1) {
       plan_rows(sequence, rows_left_, copies, stats);
     }
   }
@@ -152,8 +163,9 @@ void Scheduler::select_decoding(std::vector<PageCopy>& copies, EngineStats& stat
 
 // A prompt that may use rows of the half that the first in rank leaves to others.
 bool Scheduler::may_share_rows(const Sequence& first, const Sequence& other) const {
-  return other.rank.priority == first.rank.priority &&
-         (tenants_[other.tenant].served < tenants_[first.tenant].served || other.pending() <= first.pending() / 2);
+  return other.line.rank_.priority == first.line.rank_.priority &&
+         (tenants_[other.line.tenant_].served < tenants_[first.line.tenant_].served ||
+          other.pending() <= first.pending() / 2);
 }
 
 bool Scheduler::newcomer_wants_rows(const Sequence& first) const {
@@ -162,7 +174,7 @@ bool Scheduler::newcomer_wants_rows(const Sequence& first) const {
   }
   const std::vector<std::int32_t>& active = tenants_.active();
   return std::any_of(active.begin(), active.end(), [&](std::int32_t tenant) {
-    const Key* head = first_of_line(tenant, first.rank.priority);
+    const Key* head = first_of_line(tenant, first.line.rank_.priority);
     return head != nullptr && may_share_rows(first, sequences_[head->slot]);
   });
 }
@@ -185,12 +197,12 @@ void Scheduler::select_prompts(std::vector<PageCopy>& copies, EngineStats& stats
   std::sort(scratch_.begin(), scratch_.end(), [this](const Key& a, const Key& b) {
     const Sequence& left = sequences_[a.slot];
     const Sequence& right = sequences_[b.slot];
-    return std::tuple(tenants_[left.tenant].served, left.pending(), a.rank) <
-           std::tuple(tenants_[right.tenant].served, right.pending(), b.rank);
+    return std::tuple(tenants_[left.line.tenant_].served, left.pending(), a.rank) <
+           std::tuple(tenants_[right.line.tenant_].served, right.pending(), b.rank);
   });
   for (const Key& key : scratch_) {
     Sequence& sequence = sequences_[key.slot];
-    if (sequence.state == SequenceState::kRunning) {
+    if (sequence.line.state_ == SequenceState::kRunning) {
       plan_rows(sequence, rows_left_ - reserved, copies, stats);
     }
   }
@@ -204,9 +216,10 @@ void Scheduler::top_up_prompts(std::vector<PageCopy>& copies, EngineStats& stats
     if (rows_left_ == 0) {
       return;
     }
-    if (sequence.state == SequenceState::kRunning && sequence.pending() > std::max(1, sequence.planned_count)) {
-      rows_left_ += sequence.planned_count;
-      logits_left_ += sequence.logits_count;
+    if (sequence.line.state_ == SequenceState::kRunning &&
+        sequence.pending() > std::max(1, sequence.chosen.planned_count_)) {
+      rows_left_ += sequence.chosen.planned_count_;
+      logits_left_ += sequence.chosen.logits_count_;
       leave_out(sequence);
       plan_rows(sequence, rows_left_, copies, stats);
     }
@@ -219,9 +232,10 @@ void Scheduler::plan_rows(Sequence& sequence, std::int32_t rows_max, std::vector
   std::int32_t count = std::min({sequence.pending(), limits_.chunk_tokens_max, rows_max});
   std::int32_t logits = 0;
   if (sequence.wants_scores()) {
-    const std::int32_t from = std::max(sequence.computed, sequence.scored);  // first row whose logits are wanted
-    count = std::min(count, from - sequence.computed + logits_left_);
-    logits = std::max(0, sequence.computed + count - from);
+    const std::int32_t from =
+        std::max(sequence.hold.computed_, sequence.tokens.scored);  // first row whose logits are wanted
+    count = std::min(count, from - sequence.hold.computed_ + logits_left_);
+    logits = std::max(0, sequence.hold.computed_ + count - from);
   } else if (count == sequence.pending()) {
     if (logits_left_ > 0) {
       logits = 1;
@@ -232,26 +246,26 @@ void Scheduler::plan_rows(Sequence& sequence, std::int32_t rows_max, std::vector
   if (count <= 0 || !hold_pages(sequence, count, copies, stats)) {
     return;
   }
-  sequence.planned_count = count;
-  sequence.logits_count = logits;
-  sequence.scheduled = sequence.computed + count;
+  sequence.chosen.planned_count_ = count;
+  sequence.chosen.logits_count_ = logits;
   rows_left_ -= count;
   logits_left_ -= logits;
 }
 
 bool Scheduler::starts_in_shared_page(const Sequence& sequence) const {
   const std::int32_t page_size = pool_.page_size();
-  return sequence.computed % page_size != 0 && pool_.references(sequence.pages[sequence.computed / page_size]) > 1;
+  return sequence.hold.computed_ % page_size != 0 &&
+         pool_.references(sequence.hold.pages_[sequence.hold.computed_ / page_size]) > 1;
 }
 
 // Pages for so many positions more than are computed, even if all of a draft that is being verified is accepted.
 std::int32_t Scheduler::pages_with(const Sequence& sequence, std::int32_t token_count) const {
-  return pool_.pages_for(sequence.computed + sequence.flying_draft.size() + token_count);
+  return pool_.pages_for(sequence.hold.computed_ + sequence.drafting.flying.size() + token_count);
 }
 
 std::int32_t Scheduler::missing_pages(const Sequence& sequence, std::int32_t token_count) const {
   const std::int32_t copied = starts_in_shared_page(sequence) ? 1 : 0;
-  return std::max(0, pages_with(sequence, token_count) - sequence.pages.size()) + copied;
+  return std::max(0, pages_with(sequence, token_count) - sequence.hold.pages_.size()) + copied;
 }
 
 // Pages for the next `token_count` positions, none of them shared where it will be written. On false the sequence is
@@ -271,14 +285,14 @@ bool Scheduler::hold_pages(Sequence& sequence, std::int32_t token_count, std::ve
       return false;
   }
   if (starts_in_shared_page(sequence)) {  // still: a preemption may have made it the only holder
-    const std::int32_t index = sequence.computed / pool_.page_size();
+    const std::int32_t index = sequence.hold.computed_ / pool_.page_size();
     PageRef own = pool_.allocate();
-    copies.push_back({sequence.pages[index], own.id()});
-    sequence.pages.replace(index, std::move(own));
+    copies.push_back({sequence.hold.pages_[index], own.id()});
+    sequence.hold.pages_.replace(index, std::move(own));
     page_replaced(sequence);
   }
-  while (sequence.pages.size() < pages_with(sequence, token_count)) {
-    sequence.pages.append(pool_.allocate());
+  while (sequence.hold.pages_.size() < pages_with(sequence, token_count)) {
+    sequence.hold.pages_.append(pool_.allocate());
   }
   return true;
 }
@@ -301,10 +315,10 @@ Scheduler::Room Scheduler::make_room(std::int32_t pages, const Sequence& claiman
         return;
       }
       others = true;
-      if (claimant.rank < holder.rank) {
+      if (claimant.line.rank_ < holder.line.rank_) {
         if (holder.in_step()) {
           behind_in_step = true;
-        } else if (victim == nullptr || victim->rank < holder.rank) {
+        } else if (victim == nullptr || victim->line.rank_ < holder.line.rank_) {
           victim = &holder;
         }
       }
@@ -318,7 +332,7 @@ Scheduler::Room Scheduler::make_room(std::int32_t pages, const Sequence& claiman
     if (victim == nullptr) {
       return behind_in_step ? Room::kLater : others ? Room::kYield : Room::kNever;
     }
-    if (victim->state == SequenceState::kRunning) {
+    if (victim->line.state_ == SequenceState::kRunning) {
       preempt(*victim, stats);
     } else {
       std::erase(holders_, victim->slot);
@@ -329,39 +343,40 @@ Scheduler::Room Scheduler::make_room(std::int32_t pages, const Sequence& claiman
 }
 
 std::int32_t Scheduler::draft_room(const Sequence& sequence) const {
-  const std::int64_t positions = std::int64_t{sequence.pages.size() + pool_.free_pages()} * pool_.page_size();
-  return static_cast<std::int32_t>(std::min<std::int64_t>({rows_left_, logits_left_, positions - sequence.scheduled}));
+  const std::int64_t positions = std::int64_t{sequence.hold.pages_.size() + pool_.free_pages()} * pool_.page_size();
+  return static_cast<std::int32_t>(
+      std::min<std::int64_t>({rows_left_, logits_left_, positions - sequence.scheduled()}));
 }
 
 void Scheduler::take_draft(Sequence& sequence) {
-  const std::int32_t count = sequence.draft.size();
+  const std::int32_t count = sequence.drafting.draft.size();
   COPPICE_CHECK(count <= draft_room(sequence), "drafts stay within their room");
-  sequence.scheduled += count;
+  sequence.chosen.draft_count_ = count;
   rows_left_ -= count;
   logits_left_ -= count;
-  while (sequence.pages.size() < pool_.pages_for(sequence.scheduled)) {
-    sequence.pages.append(pool_.allocate());
+  while (sequence.hold.pages_.size() < pool_.pages_for(sequence.scheduled())) {
+    sequence.hold.pages_.append(pool_.allocate());
   }
 }
 
 void Scheduler::advance(Sequence& sequence) {
-  tenants_.charge(sequence.tenant,
-                  kOutputCost * static_cast<std::uint64_t>(sequence.output_count() - sequence.charged));
-  sequence.charged = sequence.output_count();
-  const std::int32_t needed = pool_.pages_for(std::max(sequence.token_count(), sequence.scheduled));
-  if (needed < sequence.pages.size()) {  // rejected drafts had more
-    sequence.pages.truncate(needed);
-    sequence.pages_identity = ++identities_;
+  tenants_.charge(sequence.line.tenant_,
+                  kOutputCost * static_cast<std::uint64_t>(sequence.output_count() - sequence.line.charged_));
+  sequence.line.charged_ = sequence.output_count();
+  const std::int32_t needed = pool_.pages_for(std::max(sequence.token_count(), sequence.scheduled()));
+  if (needed < sequence.hold.pages_.size()) {  // rejected drafts had more
+    sequence.hold.pages_.truncate(needed);
+    sequence.hold.identity_ = ++identities_;
   }
-  const std::int32_t whole = sequence.computed - sequence.computed % pool_.page_size();
+  const std::int32_t whole = sequence.hold.computed_ - sequence.hold.computed_ % pool_.page_size();
   if (prefix_cache_ && whole > sequence.cached()) {
-    const std::span<const TokenId> tokens(sequence.tokens);
-    if (tree_.extend(sequence.lock, tokens.first(static_cast<std::size_t>(whole)), sequence.pages) > 0) {
+    const std::span<const TokenId> tokens(sequence.tokens.ids);
+    if (tree_.extend(sequence.hold.lock_, tokens.first(static_cast<std::size_t>(whole)), sequence.hold.pages_) > 0) {
       page_replaced(sequence);
     }
   }
-  if (sequence.pin && sequence.computed >= sequence.prompt_count) {
-    sequence.pin = false;
+  if (sequence.line.pin_ && sequence.hold.computed_ >= sequence.tokens.prompt_count) {
+    sequence.line.pin_ = false;
     pin_prompt(sequence);
   }
 }
@@ -382,7 +397,7 @@ std::string Scheduler::pin_refusal(std::int32_t tokens) const {
 
 void Scheduler::pin_prompt(const Sequence& sequence) {
   const Request& request = requests_[sequence.request].request;
-  if (!pin_refusal(sequence.prompt_count).empty()) {
+  if (!pin_refusal(sequence.tokens.prompt_count).empty()) {
     return;  // another pin was faster since the request came
   }
   Pin pin;
@@ -406,11 +421,12 @@ void Scheduler::check_integrity() const {
       continue;
     }
     const Sequence& sequence = sequences_[slot];
-    COPPICE_CHECK(sequence.cached() <= sequence.computed && sequence.computed <= sequence.scheduled &&
-                      sequence.scheduled <= sequence.token_count() + sequence.draft.size(),
+    COPPICE_CHECK(sequence.cached() <= sequence.hold.computed_ && sequence.hold.computed_ <= sequence.scheduled() &&
+                      sequence.scheduled() <= sequence.token_count() + sequence.chosen.draft_count_,
                   "sequence.counters");
-    COPPICE_CHECK(sequence.pages.size() * pool_.page_size() >= sequence.scheduled, "pages cover what is computed");
-    for (const PageId page : sequence.pages.ids()) {
+    COPPICE_CHECK(sequence.hold.pages_.size() * pool_.page_size() >= sequence.scheduled(),
+                  "pages cover what is computed");
+    for (const PageId page : sequence.hold.pages_.ids()) {
       ++by_sequences[static_cast<std::size_t>(page)];
     }
   }

@@ -62,6 +62,8 @@ class Scheduler {
   // only with `ahead`: somebody has to be set back or to fail, which is not done while others may be about to end, so
   // the step must be chosen again. (Who was admitted meanwhile stays, with its pages.)
   bool select(Choosing choosing, std::vector<PageCopy>& copies, EngineStats& stats);
+  // The first `count` tokens of the sequence are computed in its pages, or will be when the step that runs is over.
+  static void set_computed(Sequence& sequence, std::int32_t count);
   // Takes the sequence out of the step that was chosen.
   static void leave_out(Sequence& sequence);
   // How many draft nodes the step may carry in all: free rows and logits.
@@ -112,6 +114,7 @@ class Scheduler {
     std::int32_t cached = 0;  // tokens of its longest cached prefix
   };
 
+  void enter_line(Sequence& sequence);
   void pin_prompt(const Sequence& sequence);
   Room make_room(std::int32_t pages, const Sequence& claimant, EngineStats& stats);
   void preempt(Sequence& sequence, EngineStats& stats);

@@ -38,7 +38,7 @@ void Scheduler::make_way(EngineStats& stats) {
 }
 
 bool Scheduler::out_of_patience(const Sequence& sequence) const {
-  return tenants_[sequence.tenant].running == 0 && step_ - sequence.state_since >= kPatienceSteps;
+  return tenants_[sequence.line.tenant_].running == 0 && step_ - sequence.line.state_since_ >= kPatienceSteps;
 }
 
 // The first of the line of a tenant with nothing running has waited long enough: it comes in now, in the place of those
@@ -63,14 +63,15 @@ void Scheduler::make_way_for_tenants(EngineStats& stats) {
       admitted = try_admit(sequence, stats) == Entry::kAdmitted;
     }
     if (!admitted) {
-      sequence.state_since = step_;  // there was no room even so: not again at once
+      sequence.line.state_since_ = step_;  // there was no room even so: not again at once
     }
   }
 }
 
 bool Scheduler::may_give_way(const Sequence& sequence, const Sequence& claimant) const {
-  return sequence.tenant != claimant.tenant && tenants_[sequence.tenant].running >= 2 &&
-         sequence.rank.priority >= claimant.rank.priority && step_ - sequence.state_since >= kPatienceSteps;
+  return sequence.line.tenant_ != claimant.line.tenant_ && tenants_[sequence.line.tenant_].running >= 2 &&
+         sequence.line.rank_.priority >= claimant.line.rank_.priority &&
+         step_ - sequence.line.state_since_ >= kPatienceSteps;
 }
 
 // Who gives way to `claimant`: the last in rank of those who may, of the tenant with the most running. Null: nobody.
@@ -78,10 +79,10 @@ Sequence* Scheduler::last_of_others(const Sequence& claimant) {
   Sequence* chosen = nullptr;
   for (const Key& key : running_) {
     Sequence& sequence = sequences_[key.slot];
-    const std::int32_t mates = tenants_[sequence.tenant].running;
+    const std::int32_t mates = tenants_[sequence.line.tenant_].running;
     // The first in rank of all is never set back: not even when its mates have not run long enough to give way.
     if (may_give_way(sequence, claimant) && key.slot != running_.front().slot &&
-        (chosen == nullptr || mates >= tenants_[chosen->tenant].running)) {
+        (chosen == nullptr || mates >= tenants_[chosen->line.tenant_].running)) {
       chosen = &sequence;
     }
   }
@@ -100,7 +101,7 @@ bool Scheduler::could_have_room(const Sequence& claimant) const {
   for (const Key& key : running_) {
     const Sequence& sequence = sequences_[key.slot];
     if (may_give_way(sequence, claimant)) {
-      pages += sequence.pages.size();
+      pages += sequence.hold.pages_.size();
       place = true;
     }
   }
@@ -138,7 +139,7 @@ bool Scheduler::admit_some(std::vector<PageCopy>& copies, EngineStats& stats) {
     if (entry == Entry::kAdmitted) {
       count_overtaking(key, i + 1);
       plan_rows(sequence, rows_left_, copies, stats);
-      if (full.slot == kNoSequence && tenants_[sequence.tenant].served > next_served_) {
+      if (full.slot == kNoSequence && tenants_[sequence.line.tenant_].served > next_served_) {
         return true;  // another tenant's turn
       }
     }
@@ -149,7 +150,7 @@ bool Scheduler::admit_some(std::vector<PageCopy>& copies, EngineStats& stats) {
 void Scheduler::count_overtaking(const Key& admitted, std::size_t later) {
   for (; later < candidates_.size(); ++later) {
     if (candidates_[later].key < admitted) {
-      ++sequences_[candidates_[later].key.slot].overtaken;
+      ++sequences_[candidates_[later].key.slot].line.overtaken_;
     }
   }
 }
@@ -177,7 +178,7 @@ void Scheduler::choose_candidates() {
     return;
   }
   if (!first->rank.fresh) {
-    candidates_.push_back({*first, sequences_[first->slot].computed});
+    candidates_.push_back({*first, sequences_[first->slot].hold.computed_});
     return;
   }
   choose_tenant(first->rank.priority);
@@ -187,7 +188,7 @@ void Scheduler::choose_candidates() {
 void Scheduler::choose_tenant(std::int32_t priority) {
   const Key* impatient = nullptr;
   const Key* least = nullptr;
-  const auto served = [this](const Key* key) { return tenants_[sequences_[key->slot].tenant].served; };
+  const auto served = [this](const Key* key) { return tenants_[sequences_[key->slot].line.tenant_].served; };
   for (const std::int32_t tenant : tenants_.active()) {
     const Key* head = first_of_line(tenant, priority);
     if (head == nullptr) {
@@ -203,11 +204,11 @@ void Scheduler::choose_tenant(std::int32_t priority) {
   }
   const bool lone = next_served_ == std::numeric_limits<std::uint64_t>::max();  // then there is no other to wait for
   if (impatient != nullptr && !lone) {
-    chosen_tenant_ = sequences_[impatient->slot].tenant;
+    chosen_tenant_ = sequences_[impatient->slot].line.tenant_;
     candidates_.push_back({*impatient, 0});
     return;
   }
-  chosen_tenant_ = sequences_[least->slot].tenant;
+  chosen_tenant_ = sequences_[least->slot].line.tenant_;
   choose_from_line(priority);
 }
 
@@ -223,12 +224,12 @@ void Scheduler::choose_from_line(std::int32_t priority) {
     if (candidates_.size() == kCandidatesMax || key.rank.priority != priority) {
       break;
     }
-    std::int32_t cached = sequence.computed;
-    if (prefix_cache_ && waiting_.size() > 1 && sequence.pages.empty()) {
-      cached = tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens);
+    std::int32_t cached = sequence.hold.computed_;
+    if (prefix_cache_ && waiting_.size() > 1 && sequence.hold.pages_.empty()) {
+      cached = tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens.ids);
     }
     candidates_.push_back({key, cached});
-    if (sequence.overtaken >= kOvertakenMax) {
+    if (sequence.line.overtaken_ >= kOvertakenMax) {
       break;
     }
   }
@@ -240,14 +241,14 @@ Scheduler::Entry Scheduler::try_admit(Sequence& sequence, EngineStats& stats) {
   if (waits_for_leader(sequence)) {
     return Entry::kBlocked;
   }
-  if (available_pages() <= sequence.refused_pages && !running_.empty()) {
+  if (available_pages() <= sequence.line.refused_pages_ && !running_.empty()) {
     return Entry::kFull;
   }
-  const bool fresh = sequence.pages.empty();
+  const bool fresh = sequence.hold.pages_.empty();
   if (fresh) {
-    sequence.pages = PageTable(pool_);
+    sequence.hold.pages_ = PageTable(pool_);
     match_prefix(sequence);
-    sequence.computed = sequence.scheduled = sequence.pages.size() * pool_.page_size();
+    sequence.hold.computed_ = sequence.hold.pages_.size() * pool_.page_size();
     if (find_leader(sequence)) {
       drop_pages(sequence);
       return Entry::kBlocked;
@@ -258,7 +259,7 @@ Scheduler::Entry Scheduler::try_admit(Sequence& sequence, EngineStats& stats) {
     if (fresh) {
       drop_pages(sequence);
     }
-    sequence.refused_pages = available_pages();
+    sequence.line.refused_pages_ = available_pages();
     return Entry::kFull;
   }
   enter_running(sequence, need, stats);
@@ -271,9 +272,9 @@ bool Scheduler::enough_pages(const Sequence& sequence, std::int32_t need) {
   const std::int32_t wanted = need + running();
   while (available_pages() < wanted) {
     const auto last = std::max_element(holders_.begin(), holders_.end(), [this](SequenceSlot a, SequenceSlot b) {
-      return sequences_[a].rank < sequences_[b].rank;
+      return sequences_[a].line.rank_ < sequences_[b].line.rank_;
     });
-    if (last == holders_.end() || !(sequence.rank < sequences_[*last].rank)) {
+    if (last == holders_.end() || !(sequence.line.rank_ < sequences_[*last].line.rank_)) {
       return false;
     }
     Sequence& holder = sequences_[*last];
@@ -286,31 +287,31 @@ bool Scheduler::enough_pages(const Sequence& sequence, std::int32_t need) {
 void Scheduler::enter_running(Sequence& sequence, std::int32_t need, EngineStats& stats) {
   const Room room = make_room(need, sequence, stats);
   COPPICE_CHECK(room == Room::kMade, "available pages can be had");
-  while (sequence.pages.size() < pool_.pages_for(sequence.token_count())) {
-    sequence.pages.append(pool_.allocate());
+  while (sequence.hold.pages_.size() < pool_.pages_for(sequence.token_count())) {
+    sequence.hold.pages_.append(pool_.allocate());
   }
   leave_waiting(sequence);
-  if (sequence.rank.fresh) {
-    sequence.rank.fresh = false;
-    sequence.rank.order = ++admissions_;
+  if (sequence.line.rank_.fresh) {
+    sequence.line.rank_.fresh = false;
+    sequence.line.rank_.order = ++admissions_;
   }
-  const Key key{sequence.rank, sequence.slot};
+  const Key key{sequence.line.rank_, sequence.slot};
   running_.insert(std::upper_bound(running_.begin(), running_.end(), key), key);
   order_.insert(sequence.slot);
-  ++tenants_[sequence.tenant].running;
-  sequence.state = SequenceState::kRunning;
-  sequence.state_since = step_;
-  sequence.leader = kNoSequence;
-  sequence.refused_pages = -1;
-  sequence.pages_identity = ++identities_;
-  if (!sequence.admitted) {
-    sequence.admitted = true;
-    tenants_.charge(sequence.tenant, kInputCost * static_cast<std::uint64_t>(sequence.pending()));
-    sequence.usage.cached_tokens = sequence.computed;
-    stats.prompt_tokens += static_cast<std::uint64_t>(sequence.prompt_count);
+  ++tenants_[sequence.line.tenant_].running;
+  sequence.line.state_ = SequenceState::kRunning;
+  sequence.line.state_since_ = step_;
+  sequence.line.leader_ = kNoSequence;
+  sequence.line.refused_pages_ = -1;
+  sequence.hold.identity_ = ++identities_;
+  if (!sequence.line.admitted_) {
+    sequence.line.admitted_ = true;
+    tenants_.charge(sequence.line.tenant_, kInputCost * static_cast<std::uint64_t>(sequence.pending()));
+    sequence.line.found_tokens_ = sequence.hold.computed_;
+    stats.prompt_tokens += static_cast<std::uint64_t>(sequence.tokens.prompt_count);
     if (prefix_cache_) {
-      stats.prefix_queries += static_cast<std::uint64_t>(sequence.prompt_count);
-      stats.prefix_hits += static_cast<std::uint64_t>(sequence.computed);
+      stats.prefix_queries += static_cast<std::uint64_t>(sequence.tokens.prompt_count);
+      stats.prefix_hits += static_cast<std::uint64_t>(sequence.hold.computed_);
     }
   }
 }
@@ -320,18 +321,19 @@ void Scheduler::match_prefix(Sequence& sequence) {
   if (!prefix_cache_) {
     return;
   }
-  const std::span<const TokenId> tokens(sequence.tokens);
-  sequence.lock = tree_.match(requests_[sequence.request].request.tenant,
-                              tokens.first(sequence.wants_scores() ? 0 : tokens.size() - 1), sequence.pages);
+  const std::span<const TokenId> tokens(sequence.tokens.ids);
+  sequence.hold.lock_ =
+      tree_.match(requests_[sequence.request].request.tenant,
+                  tokens.first(sequence.wants_scores() ? 0 : tokens.size() - 1), sequence.hold.pages_);
 }
 
 bool Scheduler::waits_for_leader(const Sequence& sequence) const {
-  if (!sequences_.is_live(sequence.leader)) {
+  if (!sequences_.is_live(sequence.line.leader_)) {
     return false;
   }
-  const Sequence& leader = sequences_[sequence.leader];
-  return leader.rank == sequence.leader_rank && leader.state == SequenceState::kRunning &&
-         leader.cached() < sequence.leader_tokens;
+  const Sequence& leader = sequences_[sequence.line.leader_];
+  return leader.line.rank_ == sequence.line.leader_rank_ && leader.line.state_ == SequenceState::kRunning &&
+         leader.cached() < sequence.line.leader_tokens_;
 }
 
 // In-flight dedupe: a running sequence of the same tenant and no worse priority that is about to show the cache at
@@ -341,30 +343,31 @@ bool Scheduler::find_leader(Sequence& sequence) const {
     return false;
   }
   const std::int32_t page_size = pool_.page_size();
-  const std::span<const TokenId> wanted = std::span<const TokenId>(sequence.tokens).first(sequence.tokens.size() - 1);
-  const auto matched = static_cast<std::size_t>(sequence.computed);
+  const std::span<const TokenId> wanted =
+      std::span<const TokenId>(sequence.tokens.ids).first(sequence.tokens.ids.size() - 1);
+  const auto matched = static_cast<std::size_t>(sequence.hold.computed_);
   const auto page_end = matched + static_cast<std::size_t>(page_size);
   if (page_end > wanted.size()) {
     return false;
   }
-  std::int32_t best = sequence.computed;
+  std::int32_t best = sequence.hold.computed_;
   for (const Key& key : running_) {
     const Sequence& other = sequences_[key.slot];
-    if (other.rank.priority > sequence.rank.priority || other.tokens.size() < page_end ||
-        !std::equal(wanted.begin() + sequence.computed, wanted.begin() + sequence.computed + page_size,
-                    other.tokens.begin() + sequence.computed) ||
+    if (other.line.rank_.priority > sequence.line.rank_.priority || other.tokens.ids.size() < page_end ||
+        !std::equal(wanted.begin() + sequence.hold.computed_, wanted.begin() + sequence.hold.computed_ + page_size,
+                    other.tokens.ids.begin() + sequence.hold.computed_) ||
         requests_[other.request].request.tenant != requests_[sequence.request].request.tenant) {
       continue;
     }
-    const std::int32_t common = common_pages_tokens(wanted, other.tokens, page_size);
+    const std::int32_t common = common_pages_tokens(wanted, other.tokens.ids, page_size);
     if (common > best && other.cached() < common) {
       best = common;
-      sequence.leader = key.slot;
-      sequence.leader_rank = other.rank;
-      sequence.leader_tokens = common;
+      sequence.line.leader_ = key.slot;
+      sequence.line.leader_rank_ = other.line.rank_;
+      sequence.line.leader_tokens_ = common;
     }
   }
-  return best > sequence.computed;
+  return best > sequence.hold.computed_;
 }
 
 }  // namespace coppice::engine

@@ -19,7 +19,7 @@ std::int32_t common_prefix(std::span<const PageId> a, std::span<const PageId> b,
 }  // namespace
 
 void SharingOrder::insert(SequenceSlot slot) {
-  const std::span<const PageId> mine = pages(slot);
+  const std::span<const PageId> mine = pages_(slot);
   std::size_t place = entries_.size();
   std::int32_t best = 0;
   std::int32_t after = 0;  // pages in common with the entry at `place`
@@ -27,7 +27,7 @@ void SharingOrder::insert(SequenceSlot slot) {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const std::int32_t step = entries_[i].shared_pages;
     if (i == 0 || step == common) {
-      common = common_prefix(mine, pages(entries_[i].slot), i == 0 ? 0 : common);
+      common = common_prefix(mine, pages_(entries_[i].slot), i == 0 ? 0 : common);
     } else {
       common = std::min(common, step);
     }
@@ -57,7 +57,7 @@ void SharingOrder::remove(SequenceSlot slot) {
 
 void SharingOrder::check_integrity() const {
   for (std::size_t i = 1; i < entries_.size(); ++i) {
-    const std::int32_t common = common_prefix(pages(entries_[i - 1].slot), pages(entries_[i].slot), 0);
+    const std::int32_t common = common_prefix(pages_(entries_[i - 1].slot), pages_(entries_[i].slot), 0);
     COPPICE_CHECK(common == entries_[i].shared_pages, "order.contiguous: a stale count of shared pages");
   }
 }

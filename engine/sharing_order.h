@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
-#include "engine/sequence.h"
+#include "base/types.h"
 
 namespace coppice::engine {
 
@@ -20,7 +22,10 @@ class SharingOrder {
     std::int32_t shared_pages = 0;
   };
 
-  explicit SharingOrder(const SequenceTable& sequences) : sequences_(sequences) {}
+  // The pages of a sequence in order of position.
+  using PagesOf = std::function<std::span<const PageId>(SequenceSlot)>;
+
+  explicit SharingOrder(PagesOf pages) : pages_(std::move(pages)) {}
 
   // O(entries + pages): one comparison is carried along the list, never begun anew.
   void insert(SequenceSlot slot);
@@ -34,9 +39,7 @@ class SharingOrder {
   void check_integrity() const;
 
  private:
-  std::span<const PageId> pages(SequenceSlot slot) const { return sequences_[slot].pages.ids(); }
-
-  const SequenceTable& sequences_;
+  const PagesOf pages_;
   std::vector<Entry> entries_;
 };
 

@@ -7,16 +7,20 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/slot_table.h"
+#include "engine/kv_pool.h"
 
 namespace coppice::engine {
 namespace {
 
+using PageTables = base::SlotTable<PageTable>;
+
 // For every k, those with the same first k pages are contiguous.
-void require_contiguous(const SharingOrder& order, const SequenceTable& sequences) {
+void require_contiguous(const SharingOrder& order, const PageTables& tables) {
   std::set<std::vector<PageId>> closed;
   std::vector<PageId> before;
   for (const SharingOrder::Entry& entry : order.entries()) {
-    const std::span<const PageId> pages = sequences[entry.slot].pages.ids();
+    const std::span<const PageId> pages = tables[entry.slot].ids();
     const auto common = static_cast<std::size_t>(
         std::mismatch(before.begin(), before.begin() + std::min(before.size(), pages.size()), pages.begin()).first -
         before.begin());
@@ -33,7 +37,8 @@ void require_contiguous(const SharingOrder& order, const SequenceTable& sequence
 
 class RandomTrees {
  public:
-  explicit RandomTrees(std::uint64_t seed) : seed_(seed), pool_(4096, 16), order_(sequences_) {}
+  explicit RandomTrees(std::uint64_t seed)
+      : seed_(seed), pool_(4096, 16), order_([this](SequenceSlot slot) { return tables_[slot].ids(); }) {}
   ~RandomTrees() {
     while (!live_.empty()) {
       remove(0);
@@ -44,11 +49,11 @@ class RandomTrees {
     if (live_.size() < 40 && (live_.empty() || random(3) != 0)) {
       insert();
     } else if (random(2) == 0) {
-      sequences_[live_[random(static_cast<std::uint32_t>(live_.size()))]].pages.append(pool_.allocate());
+      tables_[live_[random(static_cast<std::uint32_t>(live_.size()))]].append(pool_.allocate());
     } else {
       remove(random(static_cast<std::uint32_t>(live_.size())));
     }
-    require_contiguous(order_, sequences_);
+    require_contiguous(order_, tables_);
     order_.check_integrity();
   }
 
@@ -57,18 +62,18 @@ class RandomTrees {
 
   // Shares a random part of a random other's pages, then goes its own way.
   void insert() {
-    const SequenceSlot slot = sequences_.take();
-    Sequence& sequence = sequences_[slot];
-    sequence.pages = PageTable(pool_);
+    const SequenceSlot slot = tables_.take();
+    PageTable& table = tables_[slot];
+    table = PageTable(pool_);
     if (!live_.empty()) {
-      const Sequence& other = sequences_[live_[random(static_cast<std::uint32_t>(live_.size()))]];
-      const auto shared = static_cast<std::int32_t>(random(static_cast<std::uint32_t>(other.pages.size()) + 1));
+      const PageTable& other = tables_[live_[random(static_cast<std::uint32_t>(live_.size()))]];
+      const auto shared = static_cast<std::int32_t>(random(static_cast<std::uint32_t>(other.size()) + 1));
       for (std::int32_t i = 0; i < shared; ++i) {
-        sequence.pages.append(pool_.share(other.pages[i]));
+        table.append(pool_.share(other[i]));
       }
     }
     for (std::uint32_t i = random(3) + 1; i > 0; --i) {
-      sequence.pages.append(pool_.allocate());
+      table.append(pool_.allocate());
     }
     order_.insert(slot);
     live_.push_back(slot);
@@ -76,15 +81,15 @@ class RandomTrees {
 
   void remove(std::size_t index) {
     order_.remove(live_[index]);
-    sequences_[live_[index]].pages.truncate(0);
-    sequences_.release(live_[index]);
+    tables_[live_[index]].truncate(0);
+    tables_.release(live_[index]);
     live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(index));
   }
 
   const std::uint64_t seed_;
   std::uint64_t draws_ = 0;
   KvPool pool_;
-  SequenceTable sequences_;
+  PageTables tables_;
   SharingOrder order_;
   std::vector<SequenceSlot> live_;
 };
