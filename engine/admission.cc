@@ -1,118 +1,380 @@
-// The checks of a request against Limits and the model, one message each.
+// Choosing candidates, admitting them, and making way for them.
 #include "engine/admission.h"
 
-#include <cmath>
+#include <algorithm>
+#include <limits>
+#include <tuple>
 
-#include "fmt/format.h"
+#include "base/check.h"
+#include "engine/common_prefix.h"
 
 namespace coppice::engine {
 namespace {
 
-bool within(float value, float low, float high) {
-  return value >= low && value <= high;  // false for NaN
-}
-
-std::string refuse_tokens(const char* name, const std::vector<TokenId>& tokens, std::int32_t vocab) {
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] < 0 || tokens[i] >= vocab) {
-      return fmt::format("{}[{}] is token {}; the model's tokens are 0 to {}", name, i, tokens[i], vocab - 1);
-    }
-  }
-  return {};
-}
-
-std::string refuse_lengths(const Request& request, const Limits& limits) {
-  const std::size_t context = static_cast<std::size_t>(limits.model_tokens_max);
-  if (request.prompt.empty()) {
-    return "prompt is empty; at least one token is needed";
-  }
-  const std::size_t output = request.sampling.max_tokens > 0 ? 1 : 0;
-  if (request.prompt.size() + output > context) {
-    return fmt::format("prompt has {} tokens; with at least {} of output the context of {} cannot hold it",
-                       request.prompt.size(), output, context);
-  }
-  if (request.prediction.size() > context) {
-    return fmt::format("prediction has {} tokens; at most {} are allowed", request.prediction.size(), context);
-  }
-  if (request.choices < 1 || request.choices > limits.choices_max) {
-    return fmt::format("n is {}; 1 to {} choices are allowed", request.choices, limits.choices_max);
-  }
-  const SamplingParameters& sampling = request.sampling;
-  if (sampling.max_tokens < 0) {
-    return fmt::format("max_tokens is {}; it must not be negative", sampling.max_tokens);
-  }
-  if (sampling.min_tokens < 0 || sampling.min_tokens > sampling.max_tokens) {
-    return fmt::format("min_tokens is {}; 0 to max_tokens ({}) are allowed", sampling.min_tokens, sampling.max_tokens);
-  }
-  return {};
-}
-
-std::string refuse_numbers(const SamplingParameters& sampling) {
-  constexpr float kHuge = 1e6F;
-  if (!within(sampling.temperature, 0.0F, kHuge)) {
-    return fmt::format("temperature is {}; 0 or more is allowed", sampling.temperature);
-  }
-  if (sampling.top_k < 0) {
-    return fmt::format("top_k is {}; 0 (all) or more is allowed", sampling.top_k);
-  }
-  if (!(sampling.top_p > 0.0F && sampling.top_p <= 1.0F)) {
-    return fmt::format("top_p is {}; more than 0, at most 1 is allowed", sampling.top_p);
-  }
-  if (!within(sampling.min_p, 0.0F, 1.0F)) {
-    return fmt::format("min_p is {}; 0 to 1 is allowed", sampling.min_p);
-  }
-  if (!(sampling.repetition_penalty > 0.0F && sampling.repetition_penalty <= kHuge)) {
-    return fmt::format("repetition_penalty is {}; more than 0 is allowed", sampling.repetition_penalty);
-  }
-  if (!within(sampling.presence_penalty, -kHuge, kHuge) || !within(sampling.frequency_penalty, -kHuge, kHuge)) {
-    return fmt::format("presence_penalty is {} and frequency_penalty {}; both must be finite",
-                       sampling.presence_penalty, sampling.frequency_penalty);
-  }
-  return {};
-}
-
-std::string refuse_lists(const SamplingParameters& sampling, const Limits& limits, std::int32_t vocab) {
-  if (sampling.logit_bias.size() > static_cast<std::size_t>(limits.logit_bias_max)) {
-    return fmt::format("logit_bias has {} entries; at most {} are allowed", sampling.logit_bias.size(),
-                       limits.logit_bias_max);
-  }
-  for (const LogitBias& bias : sampling.logit_bias) {
-    if (bias.token < 0 || bias.token >= vocab || std::isnan(bias.bias)) {
-      return fmt::format("logit_bias of token {} is {}; the model's tokens are 0 to {} and a bias is a number",
-                         bias.token, bias.bias, vocab - 1);
-    }
-  }
-  if (sampling.stop_tokens.size() > static_cast<std::size_t>(limits.stop_tokens_max)) {
-    return fmt::format("stop_token_ids has {} entries; at most {} are allowed", sampling.stop_tokens.size(),
-                       limits.stop_tokens_max);
-  }
-  if (std::string reason = refuse_tokens("stop_token_ids", sampling.stop_tokens, vocab); !reason.empty()) {
-    return reason;
-  }
-  for (const std::int32_t top : {sampling.top_logprobs, sampling.prompt_logprobs}) {
-    if (top < -1 || top > limits.top_logprobs_max) {
-      return fmt::format("logprobs asks for {} tokens; at most {} are allowed", top, limits.top_logprobs_max);
-    }
-  }
-  return {};
-}
+// next_served_ when there is no other tenant.
+constexpr std::uint64_t kNoOther = std::numeric_limits<std::uint64_t>::max();
 
 }  // namespace
 
-std::string refusal(const Request& request, const Limits& limits, const models::ModelConfig& model) {
-  if (std::string reason = refuse_lengths(request, limits); !reason.empty()) {
-    return reason;
+Admission::Admission(std::int32_t running_max, SequenceTable& sequences, Lines& lines, PageKeeper& pages,
+                     Preemption& preemption, RowBudget& rows)
+    : running_max_(running_max),
+      sequences_(sequences),
+      lines_(lines),
+      pages_(pages),
+      preemption_(preemption),
+      rows_(rows) {}
+
+void Admission::fork(const Sequence& parent, Sequence& child) {
+  child.admission.admitted_ = true;
+  child.admission.found_tokens_ = parent.admission.found_tokens_;
+}
+
+// --- making way ------------------------------------------------------------------------------------------------------
+
+void Admission::make_way() {
+  make_way_for_priority();
+  make_way_for_tenants();
+}
+
+// A free place, pages for all its tokens, and a page of growth for each sequence that runs.
+bool Admission::fits(const Sequence& sequence) const {
+  const std::int32_t need = pages_.missing_pages(sequence, sequence.pending());
+  return lines_.running_count() < running_max_ && pages_.available() >= need + lines_.running_count();
+}
+
+// A waiting sequence of strictly better priority than the last running one takes its place and pages.
+void Admission::make_way_for_priority() {
+  while (lines_.running_count() > 0) {
+    const SequenceKey* first = first_in_rank();
+    const SequenceKey last = lines_.running().back();
+    if (first == nullptr || first->rank.priority >= last.rank.priority || fits(sequences_[first->slot]) ||
+        !preemption_.allowed()) {
+      return;
+    }
+    preemption_.preempt(sequences_[last.slot]);
   }
-  if (std::string reason = refuse_tokens("prompt", request.prompt, model.vocab); !reason.empty()) {
-    return reason;
+}
+
+bool Admission::out_of_patience(const Sequence& sequence) const {
+  return lines_.tenant_of(sequence).running == 0 && lines_.steps_in_state(sequence) >= kPatienceSteps;
+}
+
+// The first of the line of a tenant with nothing running that is out of patience is admitted in the place of sequences
+// that are last in rank of tenants with two or more running. The first in rank of all is never among those.
+void Admission::make_way_for_tenants() {
+  const Tenants& tenants = lines_.tenants();
+  if (lines_.waiting().empty() || tenants.active().size() < 2) {
+    return;
   }
-  if (std::string reason = refuse_tokens("prediction", request.prediction, model.vocab); !reason.empty()) {
-    return reason;
+  for (const std::int32_t tenant : tenants.active()) {
+    const auto& line = tenants[tenant].waiting;
+    const SequenceKey* head = line.empty() ? nullptr : first_of_line(tenant, line.begin()->rank.priority);
+    if (head == nullptr || !out_of_patience(sequences_[head->slot]) || !could_have_room(sequences_[head->slot])) {
+      continue;
+    }
+    if (!preemption_.allowed()) {
+      return;
+    }
+    Sequence& sequence = sequences_[head->slot];
+    bool admitted = false;
+    for (Sequence* last = last_to_give_way(sequence); last != nullptr && !admitted; last = last_to_give_way(sequence)) {
+      preemption_.preempt(*last);
+      admitted = try_admit(sequence) == Entry::kAdmitted;
+    }
+    if (!admitted) {
+      lines_.restart_wait(sequence);  // there was no room even so: not again at once
+    }
   }
-  if (std::string reason = refuse_numbers(request.sampling); !reason.empty()) {
-    return reason;
+}
+
+bool Admission::may_give_way(const Sequence& sequence, const Sequence& claimant) const {
+  return sequence.line.tenant() != claimant.line.tenant() && lines_.tenant_of(sequence).running >= 2 &&
+         sequence.line.rank().priority >= claimant.line.rank().priority &&
+         lines_.steps_in_state(sequence) >= kPatienceSteps;
+}
+
+// The last in rank of those that may give way, of the tenant with the most running; null when there is none.
+Sequence* Admission::last_to_give_way(const Sequence& claimant) {
+  Sequence* found = nullptr;
+  for (const SequenceKey& key : lines_.running()) {
+    Sequence& sequence = sequences_[key.slot];
+    // The first in rank of all is never preempted: not even when its tenant's others have not run long enough.
+    if (may_give_way(sequence, claimant) && key.slot != lines_.running().front().slot &&
+        (found == nullptr || lines_.tenant_of(sequence).running >= lines_.tenant_of(*found).running)) {
+      found = &sequence;
+    }
   }
-  return refuse_lists(request.sampling, limits, model.vocab);
+  return found;
+}
+
+// Whether `claimant` fits only if others give way, and would fit if all did. Counts shared pages as if each of them
+// would come free, so it may return true where there is no room.
+bool Admission::could_have_room(const Sequence& claimant) const {
+  if (fits(claimant)) {
+    return false;
+  }
+  std::int64_t pages = pages_.available();
+  bool has_place = lines_.running_count() < running_max_;
+  for (const SequenceKey& key : lines_.running()) {
+    const Sequence& sequence = sequences_[key.slot];
+    if (may_give_way(sequence, claimant)) {
+      pages += sequence.hold.pages().size();
+      has_place = true;
+    }
+  }
+  return has_place && pages >= pages_.missing_pages(claimant, claimant.pending());
+}
+
+// --- candidates ------------------------------------------------------------------------------------------------------
+
+bool Admission::newcomer_wants_rows(const Sequence& first) const {
+  if (lines_.running_count() >= running_max_) {
+    return false;
+  }
+  const std::vector<std::int32_t>& active = lines_.tenants().active();
+  return std::any_of(active.begin(), active.end(), [&](std::int32_t tenant) {
+    const SequenceKey* head = first_of_line(tenant, first.line.rank().priority);
+    return head != nullptr && rows_.may_share(first, sequences_[head->slot]);
+  });
+}
+
+// The first waiting sequence that does not wait for a leader, or null.
+const SequenceKey* Admission::first_in_rank() const {
+  for (const SequenceKey& key : lines_.waiting()) {
+    if (!waits_for_leader(sequences_[key.slot])) {
+      return &key;
+    }
+  }
+  return nullptr;
+}
+
+// The first of the tenant's line with this priority that does not wait for a leader, or null.
+const SequenceKey* Admission::first_of_line(std::int32_t tenant, std::int32_t priority) const {
+  for (const SequenceKey& key : lines_.tenants()[tenant].waiting) {
+    if (key.rank.priority == priority && !waits_for_leader(sequences_[key.slot])) {
+      return &key;
+    }
+    if (key.rank.priority > priority) {
+      break;
+    }
+  }
+  return nullptr;
+}
+
+// Candidates of one priority: a sequence that has run before, or the head of one tenant's line.
+void Admission::choose_candidates() {
+  candidates_.clear();
+  next_served_ = kNoOther;
+  const SequenceKey* first = first_in_rank();
+  if (first == nullptr) {
+    return;
+  }
+  if (!first->rank.fresh) {
+    candidates_.push_back({*first, sequences_[first->slot].computed()});
+    return;
+  }
+  choose_tenant(first->rank.priority);
+}
+
+// The tenant whose first is out of patience, the earliest in rank if there are several; else the one served least.
+void Admission::choose_tenant(std::int32_t priority) {
+  const SequenceKey* impatient = nullptr;
+  const SequenceKey* least = nullptr;
+  const auto served = [this](const SequenceKey* key) { return lines_.tenant_of(sequences_[key->slot]).served; };
+  for (const std::int32_t tenant : lines_.tenants().active()) {
+    const SequenceKey* head = first_of_line(tenant, priority);
+    if (head == nullptr) {
+      continue;
+    }
+    if (out_of_patience(sequences_[head->slot]) && (impatient == nullptr || *head < *impatient)) {
+      impatient = head;
+    }
+    if (least == nullptr) {
+      least = head;
+    } else if (std::tuple(served(head), head->rank) < std::tuple(served(least), least->rank)) {
+      next_served_ = std::min(next_served_, served(least));
+      least = head;
+    } else {
+      next_served_ = std::min(next_served_, served(head));
+    }
+  }
+  if (impatient != nullptr && next_served_ != kNoOther) {
+    candidates_.push_back({*impatient, 0});
+    return;
+  }
+  choose_from_line(sequences_[least->slot].line.tenant(), priority);
+}
+
+// The head of the tenant's line, longest cached prefix first; none from behind one that may not be overtaken.
+void Admission::choose_from_line(std::int32_t tenant, std::int32_t priority) {
+  // Prefixes looked up for one choice: enough to find sequences that share one, and it bounds the time of a step.
+  constexpr std::size_t kCandidatesMax = 32;
+  for (const SequenceKey& key : lines_.tenants()[tenant].waiting) {
+    const Sequence& sequence = sequences_[key.slot];
+    if (key.rank.priority < priority || waits_for_leader(sequence)) {
+      continue;
+    }
+    if (candidates_.size() == kCandidatesMax || key.rank.priority != priority) {
+      break;
+    }
+    const bool has_rivals = lines_.waiting().size() > 1;
+    const bool looks_up = pages_.has_prefix_cache() && has_rivals && sequence.hold.pages().empty();
+    candidates_.push_back({key, looks_up ? pages_.peek_prefix(sequence) : sequence.computed()});
+    if (sequence.admission.overtaken_ >= kOvertakenMax) {
+      break;
+    }
+  }
+  std::stable_sort(candidates_.begin(), candidates_.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.cached > b.cached; });
+}
+
+// --- admitting -------------------------------------------------------------------------------------------------------
+
+void Admission::admit_waiting() {
+  while (lines_.running_count() < running_max_ && rows_.rows_left() > 0) {
+    if (!admit_some()) {
+      return;
+    }
+  }
+}
+
+// Admits from the head of the line. False when the line is through or the next does not fit.
+bool Admission::admit_some() {
+  choose_candidates();
+  bool any = false;
+  SequenceKey full;  // the first in rank that did not fit: none behind it is admitted, so a large request never starves
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    if (lines_.running_count() >= running_max_ || rows_.rows_left() == 0) {
+      return false;
+    }
+    const SequenceKey key = candidates_[i].key;
+    if (full.slot != kNoSequence && full < key) {
+      continue;
+    }
+    Sequence& sequence = sequences_[key.slot];
+    const Entry entry = try_admit(sequence);
+    if (entry == Entry::kFull) {
+      full = key;
+      continue;
+    }
+    any = true;  // admitted, or it waits for a leader and leaves the line to others
+    if (entry == Entry::kAdmitted) {
+      count_overtaking(key, i + 1);
+      rows_.plan(sequence, rows_.rows_left());
+      if (full.slot == kNoSequence && lines_.tenant_of(sequence).served > next_served_) {
+        return true;  // another tenant's turn
+      }
+    }
+  }
+  return any && full.slot == kNoSequence;
+}
+
+void Admission::count_overtaking(const SequenceKey& admitted, std::size_t later) {
+  for (; later < candidates_.size(); ++later) {
+    if (candidates_[later].key < admitted) {
+      ++sequences_[candidates_[later].key.slot].admission.overtaken_;
+    }
+  }
+}
+
+Admission::Entry Admission::try_admit(Sequence& sequence) {
+  if (waits_for_leader(sequence)) {
+    return Entry::kBlocked;
+  }
+  if (pages_.available() <= sequence.admission.refused_pages_ && lines_.running_count() > 0) {
+    return Entry::kFull;
+  }
+  const bool held_none = sequence.hold.pages().empty();
+  if (held_none) {
+    pages_.find_prefix(sequence);
+    if (find_leader(sequence)) {
+      pages_.drop(sequence);
+      return Entry::kBlocked;
+    }
+  }
+  const std::int32_t missing = pages_.missing_pages(sequence, sequence.pending());
+  // A page of growth for each sequence that runs. Forks that wait with pages, behind in rank, give theirs up for it.
+  if (!preemption_.take_from_holders(missing + lines_.running_count(), sequence)) {
+    if (held_none) {
+      pages_.drop(sequence);
+    }
+    sequence.admission.refused_pages_ = pages_.available();
+    return Entry::kFull;
+  }
+  run(sequence, missing);
+  return Entry::kAdmitted;
+}
+
+void Admission::run(Sequence& sequence, std::int32_t missing_pages) {
+  const Preemption::Room room = preemption_.make_room(missing_pages, sequence);
+  COPPICE_CHECK(room == Preemption::Room::kMade, "available pages can be had");
+  pages_.cover(sequence, sequence.token_count());
+  lines_.run(sequence);
+  pages_.enter_order(sequence);
+  AdmissionState& state = sequence.admission;
+  state.leader_ = kNoSequence;
+  state.refused_pages_ = -1;
+  if (!state.admitted_) {
+    state.admitted_ = true;
+    state.found_tokens_ = sequence.computed();
+    lines_.charge_prompt(sequence, sequence.pending());
+    counts_.prompt_tokens += static_cast<std::uint64_t>(sequence.tokens.prompt_count);
+    if (pages_.has_prefix_cache()) {
+      counts_.prefix_queries += static_cast<std::uint64_t>(sequence.tokens.prompt_count);
+      counts_.prefix_hits += static_cast<std::uint64_t>(sequence.computed());
+    }
+  }
+}
+
+// --- leaders ---------------------------------------------------------------------------------------------------------
+
+bool Admission::waits_for_leader(const Sequence& sequence) const {
+  const AdmissionState& state = sequence.admission;
+  if (!sequences_.is_live(state.leader_)) {
+    return false;
+  }
+  const Sequence& leader = sequences_[state.leader_];
+  return leader.line.rank() == state.leader_rank_ && leader.line.is_running() && leader.cached() < state.leader_tokens_;
+}
+
+// Looks for a running sequence of the same tenant and no worse priority that will show the cache at least one page more
+// of this one's prefix than the cache has now. Remembers the one with the longest common prefix. Prompt logprobs need
+// every row, so such a sequence has no leader.
+bool Admission::find_leader(Sequence& sequence) const {
+  if (!pages_.has_prefix_cache() || sequence.wants_scores()) {
+    return false;
+  }
+  const std::int32_t page_size = pages_.pool().page_size();
+  const std::span<const TokenId> tokens(sequence.tokens.ids);
+  const std::span<const TokenId> prefix = tokens.first(tokens.size() - 1);  // the last token's logits are needed
+  const std::int32_t computed = sequence.computed();
+  if (computed + page_size > static_cast<std::int32_t>(prefix.size())) {
+    return false;
+  }
+  // The page after those computed: few others have it, so it is compared before the whole prefix.
+  const auto page = prefix.subspan(static_cast<std::size_t>(computed), static_cast<std::size_t>(page_size));
+  const auto has_page = [&](const std::vector<TokenId>& ids) {
+    return ids.size() >= static_cast<std::size_t>(computed + page_size) &&
+           std::equal(page.begin(), page.end(), ids.begin() + computed);
+  };
+  std::int32_t best = computed;
+  for (const SequenceKey& key : lines_.running()) {
+    const Sequence& other = sequences_[key.slot];
+    if (other.line.rank().priority > sequence.line.rank().priority || other.line.tenant() != sequence.line.tenant() ||
+        !has_page(other.tokens.ids)) {
+      continue;
+    }
+    const std::int32_t common = common_prefix(prefix, other.tokens.ids);
+    const std::int32_t whole = common - common % page_size;
+    if (whole > best && other.cached() < whole) {
+      best = whole;
+      sequence.admission.leader_ = key.slot;
+      sequence.admission.leader_rank_ = other.line.rank();
+      sequence.admission.leader_tokens_ = whole;
+    }
+  }
+  return best > computed;
 }
 
 }  // namespace coppice::engine

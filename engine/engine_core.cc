@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 #include "base/random.h"
-#include "engine/admission.h"
+#include "engine/refusal.h"
 
 namespace coppice::engine {
 namespace {
@@ -301,7 +301,7 @@ void EngineCore::finish(Sequence& sequence, FinishReason reason, const std::stri
   event.finish = reason;
   event.error = error;
   event.usage = sequence.usage;
-  event.usage.cached_tokens = sequence.line.found_tokens();
+  event.usage.cached_tokens = sequence.admission.found_tokens();
   event.usage.prompt_tokens = static_cast<std::int32_t>(state.request.prompt.size());
   event.usage.completion_tokens = sequence.output_count();
   ++stats_.finished[static_cast<std::size_t>(reason)];
@@ -348,6 +348,10 @@ void EngineCore::publish(std::uint64_t begin_ns) {
   stats_.other_ns = step_ns_ - stats_.plan_ns - stats_.speculation_ns - stats_.forward_ns - stats_.sample_ns;
   stats_.running = scheduler_.running();
   stats_.waiting = scheduler_.waiting();
+  stats_.preemptions = scheduler_.preemptions();
+  stats_.prompt_tokens = scheduler_.admissions().prompt_tokens;
+  stats_.prefix_queries = scheduler_.admissions().prefix_queries;
+  stats_.prefix_hits = scheduler_.admissions().prefix_hits;
   stats_.pages_total = scheduler_.pool().pages();
   stats_.pages_free = scheduler_.pool().free_pages();
   stats_.pages_cached = scheduler_.tree().evictable_pages();

@@ -245,7 +245,7 @@ void EngineCore::take_drafts(std::int32_t count) {
     Sequence& sequence = sequences_[drafting_[i]];
     prune(sequence.drafting.draft, keep_[i], prune_scratch_);
     sequence.drafting.draft.truncate(std::min(sequence.drafting.draft.size(), scheduler_.draft_room(sequence)));
-    scheduler_.take_draft(sequence);
+    scheduler_.take_draft(sequence, sequence.drafting.draft.size());
     if (count == 0) {  // none was worth its row
       sequence.miss_draft();
     }

@@ -57,13 +57,14 @@ void EngineCore::begin_step() {
 // False: this cannot be said before the step that runs is over.
 bool EngineCore::choose(bool ahead) {
   const auto begin = SteadyTime::now();
-  const bool chosen = scheduler_.select({.again = is_chosen_, .ahead = ahead}, next_.copies, stats_);
+  const Scheduler::Choice choice = scheduler_.select({.again = is_chosen_, .ahead = ahead});
+  next_.copies.insert(next_.copies.end(), choice.copies.begin(), choice.copies.end());
   is_chosen_ = true;
   for (const SequenceSlot slot : scheduler_.unfit()) {
     finish(sequences_[slot], FinishReason::kError, "the KV memory cannot hold this sequence; raise --kv-memory");
   }
   stats_.plan_ns += ns_since(begin);
-  return chosen;
+  return choice.is_complete;
 }
 
 void EngineCore::write_plan() {

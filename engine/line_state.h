@@ -1,4 +1,4 @@
-// LineState: where a sequence stands among those that wait and run, and what admission remembers of it.
+// LineState: where a sequence stands among the sequences that wait and run.
 #pragma once
 
 #include <compare>
@@ -30,32 +30,23 @@ enum class SequenceState : std::uint8_t {
   kRunning,  // holds pages for all its tokens
 };
 
-// Owner: Scheduler, which alone writes it. Everybody else reads.
+// Owner: Lines, which alone writes it; the others read.
 class LineState {
  public:
   SequenceState state() const { return state_; }
+  bool is_running() const { return state_ == SequenceState::kRunning; }
   const Rank& rank() const { return rank_; }
-  // Prompt tokens that the prefix cache had at the first admission.
-  std::int32_t found_tokens() const { return found_tokens_; }
+  // Its number in Tenants while it waits or runs, else -1.
+  std::int32_t tenant() const { return tenant_; }
 
  private:
-  friend class Scheduler;
+  friend class Lines;
 
   SequenceState state_ = SequenceState::kDormant;
   Rank rank_;
-  std::uint64_t state_since_ = 0;    // step in which it began to wait or to run
-  bool admitted_ = false;            // has run: its prompt is counted and its prefix look-up reported
-  std::int32_t found_tokens_ = 0;    // valid once admitted_
-  std::int32_t tenant_ = -1;         // its number in Tenants while it waits or runs
-  std::int32_t charged_ = 0;         // output tokens charged to the tenant
-  std::int32_t overtaken_ = 0;       // admissions from its tenant's line of sequences behind it in rank
-  std::int32_t refused_pages_ = -1;  // did not fit into this many available pages: not tried again until there are more
-  bool pin_ = false;                 // pin its prompt once computed
-
-  // While a running sequence, the leader, computes a prefix that this one needs too, this one waits.
-  SequenceSlot leader_ = kNoSequence;
-  Rank leader_rank_;  // differs from the rank of a later sequence in its slot
-  std::int32_t leader_tokens_ = 0;
+  std::uint64_t since_ = 0;  // step in which it began to wait or to run
+  std::int32_t tenant_ = -1;
+  std::int32_t charged_ = 0;  // output tokens charged to the tenant
 };
 
 }  // namespace coppice::engine

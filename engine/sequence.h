@@ -8,6 +8,7 @@
 
 #include "base/slot_table.h"
 #include "base/types.h"
+#include "engine/admission_state.h"
 #include "engine/events.h"
 #include "engine/line_state.h"
 #include "engine/page_hold.h"
@@ -67,6 +68,7 @@ struct Sequence {
   TokenState tokens;
   PageHold hold;
   LineState line;
+  AdmissionState admission;
   StepChoice chosen;
   DraftState drafting;
   EventState event;

@@ -4,19 +4,9 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "engine/common_prefix.h"
 
 namespace coppice::engine {
-namespace {
-
-// Length of the common prefix of a and b, of which `known` is already known.
-std::int32_t common_prefix(std::span<const PageId> a, std::span<const PageId> b, std::int32_t known) {
-  const std::size_t count = std::min(a.size(), b.size());
-  const auto from = static_cast<std::ptrdiff_t>(known);
-  const auto end = a.begin() + static_cast<std::ptrdiff_t>(count);
-  return static_cast<std::int32_t>(std::mismatch(a.begin() + from, end, b.begin() + from).first - a.begin());
-}
-
-}  // namespace
 
 void SharingOrder::insert(SequenceSlot slot) {
   const std::span<const PageId> mine = pages_(slot);
@@ -57,7 +47,7 @@ void SharingOrder::remove(SequenceSlot slot) {
 
 void SharingOrder::check_integrity() const {
   for (std::size_t i = 1; i < entries_.size(); ++i) {
-    const std::int32_t common = common_prefix(pages_(entries_[i - 1].slot), pages_(entries_[i].slot), 0);
+    const std::int32_t common = common_prefix(pages_(entries_[i - 1].slot), pages_(entries_[i].slot));
     COPPICE_CHECK(common == entries_[i].shared_pages, "order.contiguous: a stale count of shared pages");
   }
 }

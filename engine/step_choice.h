@@ -5,7 +5,7 @@
 
 namespace coppice::engine {
 
-// Owner: Scheduler, which alone writes it. Everybody else reads. All zero when the sequence is not in the step.
+// Owner: RowBudget, which alone writes it; the others read. All zero when the sequence is not in the step.
 class StepChoice {
  public:
   // Token rows of the sequence's own tokens, without drafts.
@@ -17,7 +17,7 @@ class StepChoice {
   bool in_step() const { return planned_count_ > 0; }
 
  private:
-  friend class Scheduler;
+  friend class RowBudget;
 
   std::int32_t planned_count_ = 0;
   std::int32_t logits_count_ = 0;

@@ -12,7 +12,7 @@
 
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
-#include "engine/sequence.h"
+#include "engine/line_state.h"
 
 namespace coppice::engine {
 

@@ -1,5 +1,5 @@
 // What the engine refuses, and that each refusal names what came.
-#include "engine/admission.h"
+#include "engine/refusal.h"
 
 #include <catch2/catch.hpp>
 #include <functional>

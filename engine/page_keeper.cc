@@ -1,0 +1,215 @@
+// Taking, replacing and giving up pages; what of them the prefix cache sees.
+#include "engine/page_keeper.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "fmt/format.h"
+
+namespace coppice::engine {
+
+PageKeeper::PageKeeper(const Limits& limits, bool prefix_cache, const SequenceTable& sequences,
+                       const RequestTable& requests)
+    : model_tokens_max_(limits.model_tokens_max),
+      prefix_cache_(prefix_cache),
+      sequences_(sequences),
+      requests_(requests),
+      pool_(limits.pages, limits.page_size),
+      tree_(pool_),
+      order_([this](SequenceSlot slot) { return sequences_[slot].hold.pages_.ids(); }) {}
+
+void PageKeeper::find_prefix(Sequence& sequence) {
+  PageHold& hold = sequence.hold;
+  hold.pages_ = PageTable(pool_);
+  if (prefix_cache_) {
+    const std::span<const TokenId> tokens(sequence.tokens.ids);
+    hold.lock_ = tree_.match(requests_[sequence.request].request.tenant,
+                             tokens.first(sequence.wants_scores() ? 0 : tokens.size() - 1), hold.pages_);
+  }
+  hold.computed_ = hold.pages_.size() * pool_.page_size();
+}
+
+std::int32_t PageKeeper::peek_prefix(const Sequence& sequence) const {
+  return prefix_cache_ ? tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens.ids) : 0;
+}
+
+void PageKeeper::fork(const Sequence& parent, Sequence& child) {
+  COPPICE_CHECK(parent.computed() >= parent.tokens.prompt_count && child.hold.pages_.empty(),
+                "a fork needs the prompt's KV");
+  find_prefix(child);
+  // Pages beyond the match are the parent's own, unless the tree has the prompt's last page: a page of the tree may
+  // only be held under a lock that covers it, and that would cover the last token too.
+  if (parent.cached() > child.computed()) {
+    return;
+  }
+  const std::int32_t shared = child.tokens.prompt_count - 1;  // the last token is computed again, for its logits
+  PageTable& pages = child.hold.pages_;
+  while (pages.size() < pool_.pages_for(shared)) {
+    pages.append(pool_.share(parent.hold.pages_[pages.size()]));
+  }
+  child.hold.computed_ = shared;
+}
+
+void PageKeeper::enter_order(Sequence& sequence) {
+  order_.insert(sequence.slot);
+  sequence.hold.in_order_ = true;
+  sequence.hold.identity_ = ++identities_;
+}
+
+// Pages before the lock: a page of an unlocked node is held by the tree alone (radix.locked).
+void PageKeeper::drop(Sequence& sequence) {
+  PageHold& hold = sequence.hold;
+  if (std::exchange(hold.in_order_, false)) {
+    order_.remove(sequence.slot);
+  }
+  hold.pages_.truncate(0);
+  hold.lock_.release();
+  hold.computed_ = 0;
+}
+
+void PageKeeper::replaced_pages(Sequence& sequence) {
+  sequence.hold.identity_ = ++identities_;
+  order_.refresh(sequence.slot);
+}
+
+bool PageKeeper::starts_in_shared_page(const Sequence& sequence) const {
+  const PageHold& hold = sequence.hold;
+  const std::int32_t page_size = pool_.page_size();
+  return hold.computed_ % page_size != 0 && pool_.references(hold.pages_[hold.computed_ / page_size]) > 1;
+}
+
+// Pages for `token_count` tokens after those computed, even if all of a draft in verification is accepted.
+std::int32_t PageKeeper::pages_with(const Sequence& sequence, std::int32_t token_count) const {
+  return pool_.pages_for(sequence.computed() + sequence.drafting.flying.size() + token_count);
+}
+
+std::int32_t PageKeeper::missing_pages(const Sequence& sequence, std::int32_t token_count) const {
+  const std::int32_t copied = starts_in_shared_page(sequence) ? 1 : 0;
+  return std::max(0, pages_with(sequence, token_count) - sequence.hold.pages_.size()) + copied;
+}
+
+void PageKeeper::hold_pages(Sequence& sequence, std::int32_t token_count) {
+  PageTable& pages = sequence.hold.pages_;
+  if (starts_in_shared_page(sequence)) {
+    const std::int32_t index = sequence.computed() / pool_.page_size();
+    PageRef own = pool_.allocate();
+    copies_.push_back({pages[index], own.id()});
+    pages.replace(index, std::move(own));
+    replaced_pages(sequence);
+  }
+  while (pages.size() < pages_with(sequence, token_count)) {
+    pages.append(pool_.allocate());
+  }
+}
+
+void PageKeeper::cover(Sequence& sequence, std::int32_t token_count) {
+  PageTable& pages = sequence.hold.pages_;
+  while (pages.size() < pool_.pages_for(token_count)) {
+    pages.append(pool_.allocate());
+  }
+}
+
+std::int64_t PageKeeper::tokens_within_reach(const Sequence& sequence) const {
+  return std::int64_t{sequence.hold.pages_.size() + pool_.free_pages()} * pool_.page_size();
+}
+
+void PageKeeper::advance(Sequence& sequence) {
+  PageHold& hold = sequence.hold;
+  const std::int32_t needed = pool_.pages_for(std::max(sequence.token_count(), sequence.scheduled()));
+  if (needed < hold.pages_.size()) {  // rejected drafts had more
+    hold.pages_.truncate(needed);
+    hold.identity_ = ++identities_;
+  }
+  const std::int32_t whole = hold.computed_ - hold.computed_ % pool_.page_size();
+  if (prefix_cache_ && whole > hold.cached()) {
+    const std::span<const TokenId> tokens(sequence.tokens.ids);
+    if (tree_.extend(hold.lock_, tokens.first(static_cast<std::size_t>(whole)), hold.pages_) > 0) {
+      replaced_pages(sequence);
+    }
+  }
+  if (!hold.pin_tried_ && hold.computed_ >= sequence.tokens.prompt_count) {
+    hold.pin_tried_ = true;
+    pin_prompt(sequence);
+  }
+}
+
+std::string PageKeeper::pin_refusal(std::int32_t tokens) const {
+  if (!prefix_cache_) {
+    return "a prompt can only be pinned in the prefix cache, which is off";
+  }
+  const std::int32_t room = pool_.pages() - pool_.pages_for(model_tokens_max_) - pinned_pages_;
+  if (tokens / pool_.page_size() > room) {
+    return fmt::format(
+        "a pinned prompt of {} tokens does not fit: {} are left for pins; raise --kv-memory or lower "
+        "--max-model-len",
+        tokens, std::max(0, room) * pool_.page_size());
+  }
+  return {};
+}
+
+void PageKeeper::pin_prompt(Sequence& sequence) {
+  const Request& request = requests_[sequence.request].request;
+  if (!request.pin || !pin_refusal(sequence.tokens.prompt_count).empty()) {
+    return;  // there was room when the request came, but other pins took it
+  }
+  Pin pin;
+  pin.pages = PageTable(pool_);
+  pin.lock = tree_.match(request.tenant, request.prompt, pin.pages);
+  pinned_pages_ += pin.pages.size();
+  pins_.push_back(std::move(pin));
+}
+
+// Of each page: the entries of page tables, of sequences and of pins, that name it.
+std::vector<std::int32_t> PageKeeper::count_references() const {
+  std::vector<std::int32_t> counts(static_cast<std::size_t>(pool_.pages()), 0);
+  const auto count = [&counts](const PageTable& pages) {
+    for (const PageId page : pages.ids()) {
+      ++counts[static_cast<std::size_t>(page)];
+    }
+  };
+  for (SequenceSlot slot = 0; slot < sequences_.slots(); ++slot) {
+    if (sequences_.is_live(slot)) {
+      count(sequences_[slot].hold.pages_);
+    }
+  }
+  for (const Pin& pin : pins_) {
+    count(pin.pages);
+  }
+  return counts;
+}
+
+void PageKeeper::check_integrity() const {
+  for (SequenceSlot slot = 0; slot < sequences_.slots(); ++slot) {
+    if (!sequences_.is_live(slot)) {
+      continue;
+    }
+    const Sequence& sequence = sequences_[slot];
+    COPPICE_CHECK(sequence.cached() <= sequence.computed() && sequence.computed() <= sequence.scheduled() &&
+                      sequence.scheduled() <= sequence.token_count() + sequence.chosen.draft_count(),
+                  "sequence.counters");
+    COPPICE_CHECK(sequence.hold.pages_.size() * pool_.page_size() >= sequence.scheduled(),
+                  "pages cover what is computed");
+  }
+  const std::vector<std::int32_t> by_tables = count_references();
+  const auto owned = static_cast<std::int32_t>(
+      std::count_if(by_tables.begin(), by_tables.end(), [](std::int32_t count) { return count > 0; }));
+  std::vector<PageId> tree_pages;
+  tree_.append_pages(tree_pages);
+  std::int32_t cached = 0;
+  std::vector<std::int32_t> counts = by_tables;
+  for (const PageId page : tree_pages) {
+    ++counts[static_cast<std::size_t>(page)];
+    cached += by_tables[static_cast<std::size_t>(page)] == 0 ? 1 : 0;
+  }
+  for (PageId page = 0; page < pool_.pages(); ++page) {
+    COPPICE_CHECK(counts[static_cast<std::size_t>(page)] == pool_.references(page), "pool.counts");
+  }
+  COPPICE_CHECK(pool_.free_pages() + cached + owned == pool_.pages(), "pool.balance");
+  COPPICE_CHECK(cached == tree_.evictable_pages() && static_cast<std::int32_t>(tree_pages.size()) == tree_.pages(),
+                "radix.locked");
+  tree_.check_integrity();
+  order_.check_integrity();
+}
+
+}  // namespace coppice::engine

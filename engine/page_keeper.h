@@ -1,0 +1,99 @@
+// PageKeeper: which KV pages each sequence holds, which prefixes are cached, and which are pinned.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/kv_pool.h"
+#include "engine/limits.h"
+#include "engine/radix_tree.h"
+#include "engine/sequence.h"
+#include "engine/sharing_order.h"
+#include "engine/step_plan.h"
+
+namespace coppice::engine {
+
+// Owner: the scheduler. Thread: the engine's. Writes PageHold. It takes pages from the pool and from the prefix cache,
+// never from another sequence: Preemption decides which sequence gives up its own.
+class PageKeeper {
+ public:
+  PageKeeper(const Limits& limits, bool prefix_cache, const SequenceTable& sequences, const RequestTable& requests);
+
+  // Forgets the copies of the step before.
+  void begin_step() { copies_.clear(); }
+
+  // Takes the longest cached prefix of its tokens, as computed; never the last token, whose logits are needed, and
+  // nothing for a sequence with prompt logprobs, which needs every row. REQUIRES: the sequence holds no pages.
+  void find_prefix(Sequence& sequence);
+  // Tokens of its longest cached prefix. Changes nothing.
+  std::int32_t peek_prefix(const Sequence& sequence) const;
+  // `child` takes over the KV of `parent`'s prompt by reference, except the last token's. REQUIRES: the prompt is
+  // computed; the child's tokens are the prompt and it holds no pages.
+  void fork(const Sequence& parent, Sequence& child);
+  // The sequence runs from now on: it takes its place in the sharing order.
+  void enter_order(Sequence& sequence);
+  // Gives up all that the sequence holds.
+  void drop(Sequence& sequence);
+
+  // Free pages that the next `token_count` tokens need, after those computed and those of a draft in verification.
+  std::int32_t missing_pages(const Sequence& sequence, std::int32_t token_count) const;
+  // Makes the pages of those tokens the sequence's own: appends free ones, and replaces a shared page that will be
+  // written, which adds a copy to the step. REQUIRES: missing_pages() are free.
+  void hold_pages(Sequence& sequence, std::int32_t token_count);
+  // Appends free pages until they hold `token_count` tokens. REQUIRES: enough are free.
+  void cover(Sequence& sequence, std::int32_t token_count);
+  // Tokens that the sequence's pages and all free pages hold.
+  std::int64_t tokens_within_reach(const Sequence& sequence) const;
+
+  // The first `count` tokens are computed, or will be when the step that runs is over.
+  static void set_computed(Sequence& sequence, std::int32_t count) { sequence.hold.computed_ = count; }
+  // After a step: gives up pages beyond the sequence's tokens and its choice, shows whole computed pages to the prefix
+  // cache, and pins the prompt if the request asks for it.
+  void advance(Sequence& sequence);
+
+  // Frees at most `pages` pages that only the prefix cache holds; returns how many.
+  std::int32_t evict(std::int32_t pages) { return tree_.evict(pages); }
+  // Free pages, with those that evict() could free.
+  std::int32_t available() const { return pool_.free_pages() + tree_.evictable_pages(); }
+
+  // Why a prompt of `tokens` tokens cannot be pinned, or "". Pins leave room for the longest request, alone.
+  std::string pin_refusal(std::int32_t tokens) const;
+  std::int32_t pinned_pages() const { return pinned_pages_; }
+
+  bool has_prefix_cache() const { return prefix_cache_; }
+  std::span<const PageCopy> copies() const { return copies_; }
+  const SharingOrder& order() const { return order_; }
+  const KvPool& pool() const { return pool_; }
+  const RadixTree& tree() const { return tree_; }
+  // COPPICE_CHECKs pool.counts, pool.balance, sequence.counters, radix.* and order.contiguous.
+  void check_integrity() const;
+
+ private:
+  // A prefix that is never evicted: held as a sequence would hold it.
+  struct Pin {
+    RadixLock lock;
+    PageTable pages;  // after the lock, so that pages are given up first
+  };
+
+  bool starts_in_shared_page(const Sequence& sequence) const;
+  std::int32_t pages_with(const Sequence& sequence, std::int32_t token_count) const;
+  void replaced_pages(Sequence& sequence);
+  void pin_prompt(Sequence& sequence);
+  std::vector<std::int32_t> count_references() const;
+
+  const std::int32_t model_tokens_max_;
+  const bool prefix_cache_;
+  const SequenceTable& sequences_;
+  const RequestTable& requests_;
+  KvPool pool_;
+  RadixTree tree_;
+  SharingOrder order_;
+  std::vector<Pin> pins_;
+  std::int32_t pinned_pages_ = 0;  // a page counts for each pin that has it
+  std::vector<PageCopy> copies_;   // that the chosen step does first
+  std::uint64_t identities_ = 0;   // given to page tables
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,119 @@
+// The checks of a request against Limits and the model, one message each.
+#include "engine/refusal.h"
+
+#include <cmath>
+
+#include "fmt/format.h"
+
+namespace coppice::engine {
+namespace {
+
+bool within(float value, float low, float high) {
+  return value >= low && value <= high;  // false for NaN
+}
+
+std::string refuse_tokens(const char* name, const std::vector<TokenId>& tokens, std::int32_t vocab) {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= vocab) {
+      return fmt::format("{}[{}] is token {}; the model's tokens are 0 to {}", name, i, tokens[i], vocab - 1);
+    }
+  }
+  return {};
+}
+
+std::string refuse_lengths(const Request& request, const Limits& limits) {
+  const std::size_t context = static_cast<std::size_t>(limits.model_tokens_max);
+  if (request.prompt.empty()) {
+    return "prompt is empty; at least one token is needed";
+  }
+  const std::size_t output = request.sampling.max_tokens > 0 ? 1 : 0;
+  if (request.prompt.size() + output > context) {
+    return fmt::format("prompt has {} tokens; with at least {} of output the context of {} cannot hold it",
+                       request.prompt.size(), output, context);
+  }
+  if (request.prediction.size() > context) {
+    return fmt::format("prediction has {} tokens; at most {} are allowed", request.prediction.size(), context);
+  }
+  if (request.choices < 1 || request.choices > limits.choices_max) {
+    return fmt::format("n is {}; 1 to {} choices are allowed", request.choices, limits.choices_max);
+  }
+  const SamplingParameters& sampling = request.sampling;
+  if (sampling.max_tokens < 0) {
+    return fmt::format("max_tokens is {}; it must not be negative", sampling.max_tokens);
+  }
+  if (sampling.min_tokens < 0 || sampling.min_tokens > sampling.max_tokens) {
+    return fmt::format("min_tokens is {}; 0 to max_tokens ({}) are allowed", sampling.min_tokens, sampling.max_tokens);
+  }
+  return {};
+}
+
+std::string refuse_numbers(const SamplingParameters& sampling) {
+  // Bound of numbers that have none by themselves: logits stay finite when they are multiplied by or added to it.
+  constexpr float kHuge = 1e6F;
+  if (!within(sampling.temperature, 0.0F, kHuge)) {
+    return fmt::format("temperature is {}; 0 or more is allowed", sampling.temperature);
+  }
+  if (sampling.top_k < 0) {
+    return fmt::format("top_k is {}; 0 (all) or more is allowed", sampling.top_k);
+  }
+  if (!(sampling.top_p > 0.0F && sampling.top_p <= 1.0F)) {
+    return fmt::format("top_p is {}; more than 0, at most 1 is allowed", sampling.top_p);
+  }
+  if (!within(sampling.min_p, 0.0F, 1.0F)) {
+    return fmt::format("min_p is {}; 0 to 1 is allowed", sampling.min_p);
+  }
+  if (!(sampling.repetition_penalty > 0.0F && sampling.repetition_penalty <= kHuge)) {
+    return fmt::format("repetition_penalty is {}; more than 0 is allowed", sampling.repetition_penalty);
+  }
+  if (!within(sampling.presence_penalty, -kHuge, kHuge) || !within(sampling.frequency_penalty, -kHuge, kHuge)) {
+    return fmt::format("presence_penalty is {} and frequency_penalty {}; both must be finite",
+                       sampling.presence_penalty, sampling.frequency_penalty);
+  }
+  return {};
+}
+
+std::string refuse_lists(const SamplingParameters& sampling, const Limits& limits, std::int32_t vocab) {
+  if (sampling.logit_bias.size() > static_cast<std::size_t>(limits.logit_bias_max)) {
+    return fmt::format("logit_bias has {} entries; at most {} are allowed", sampling.logit_bias.size(),
+                       limits.logit_bias_max);
+  }
+  for (const LogitBias& bias : sampling.logit_bias) {
+    if (bias.token < 0 || bias.token >= vocab || std::isnan(bias.bias)) {
+      return fmt::format("logit_bias of token {} is {}; the model's tokens are 0 to {} and a bias is a number",
+                         bias.token, bias.bias, vocab - 1);
+    }
+  }
+  if (sampling.stop_tokens.size() > static_cast<std::size_t>(limits.stop_tokens_max)) {
+    return fmt::format("stop_token_ids has {} entries; at most {} are allowed", sampling.stop_tokens.size(),
+                       limits.stop_tokens_max);
+  }
+  if (std::string reason = refuse_tokens("stop_token_ids", sampling.stop_tokens, vocab); !reason.empty()) {
+    return reason;
+  }
+  for (const std::int32_t top : {sampling.top_logprobs, sampling.prompt_logprobs}) {
+    if (top < -1 || top > limits.top_logprobs_max) {
+      return fmt::format("logprobs asks for {} tokens; at most {} are allowed", top, limits.top_logprobs_max);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string refusal(const Request& request, const Limits& limits, const models::ModelConfig& model) {
+  if (std::string reason = refuse_lengths(request, limits); !reason.empty()) {
+    return reason;
+  }
+  if (std::string reason = refuse_tokens("prompt", request.prompt, model.vocab); !reason.empty()) {
+    return reason;
+  }
+  if (std::string reason = refuse_tokens("prediction", request.prediction, model.vocab); !reason.empty()) {
+    return reason;
+  }
+  if (std::string reason = refuse_numbers(request.sampling); !reason.empty()) {
+    return reason;
+  }
+  return refuse_lists(request.sampling, limits, model.vocab);
+}
+
+}  // namespace coppice::engine

@@ -1,0 +1,74 @@
+// RowBudget: how many token rows and logits rows of the coming step each sequence gets.
+//
+// Sequences with one pending token come first in every step, so a long prompt never delays them; prompts share the rows
+// that are left; drafts take what remains after those.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "engine/limits.h"
+#include "engine/lines.h"
+#include "engine/page_keeper.h"
+#include "engine/preemption.h"
+#include "engine/sequence.h"
+
+namespace coppice::engine {
+
+// While others may use them, the first prompt in rank has one half of the rows that prompts share, and 1/kNewcomersIn
+// of them is kept for a request that is about to be admitted, so its first rows need not wait for a long prompt's end.
+// Others are prompts of less served tenants, and prompts at most half as long as what the first still has to compute.
+inline constexpr std::int32_t kNewcomersIn = 4;
+
+// Owner: the scheduler. Thread: the engine's. Writes StepChoice. Loops are bounded by limits.running_max.
+class RowBudget {
+ public:
+  RowBudget(const Limits& limits, SequenceTable& sequences, const Lines& lines, PageKeeper& pages,
+            Preemption& preemption);
+
+  // Takes all sequences out of the step and gives it all its rows again.
+  void begin_step();
+  // Rows for running sequences with one pending token.
+  void select_decoding();
+  // The running sequence first in rank with more than one pending token; null when there is none.
+  const Sequence* first_prompt() const;
+  // Rows for the first prompt, then for those that may share with it: least served tenant first, then the shortest.
+  // newcomer: a waiting sequence may share too, so rows are kept for it.
+  void select_prompts(bool newcomer);
+  // The rows that are still left to prompts, in rank.
+  void top_up_prompts();
+  // Gives the sequence at most `rows_max` rows and the pages they need. It may stay out of the step: when rows, logits
+  // or pages are missing; it was preempted then, or is unfit, or waits for the next step.
+  void plan(Sequence& sequence, std::int32_t rows_max);
+  // Takes the sequence out of the step.
+  static void leave_out(Sequence& sequence) { sequence.chosen = {}; }
+
+  // Draft nodes that the step may carry in all: free rows and logits.
+  std::int32_t drafts_max() const { return std::min(rows_left_, logits_left_); }
+  // Draft nodes that `sequence` may carry: free rows, logits and pages.
+  std::int32_t draft_room(const Sequence& sequence) const;
+  // Gives `count` draft nodes of the sequence rows, logits and pages. REQUIRES: count <= draft_room().
+  void take_draft(Sequence& sequence, std::int32_t count);
+
+  // Whether `other` may use rows of the half that the first prompt in rank leaves to others.
+  bool may_share(const Sequence& first, const Sequence& other) const;
+  std::int32_t rows_left() const { return rows_left_; }
+  // Sequences of this step whose pages can never be found.
+  const std::vector<SequenceSlot>& unfit() const { return unfit_; }
+
+ private:
+  bool hold_pages(Sequence& sequence, std::int32_t token_count);
+
+  const Limits limits_;
+  SequenceTable& sequences_;
+  const Lines& lines_;
+  PageKeeper& pages_;
+  Preemption& preemption_;
+  std::int32_t rows_left_ = 0;
+  std::int32_t logits_left_ = 0;
+  std::vector<SequenceSlot> unfit_;
+  std::vector<SequenceKey> scratch_;  // what a loop walks while preemption changes the running list
+};
+
+}  // namespace coppice::engine
