@@ -1,53 +1,22 @@
-// Answer: what a session has to say, independent of the door it leaves by. The session fills these; the writers turn
-// them into OpenAI's JSON, the gRPC door into protobuf.
+// Answer: what a session says, independent of the API it leaves by: choices made of OutputItems, usage, prompt scores.
+// A streamed answer is the same items in pieces, one ChoiceDelta per choice and engine step.
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string>
-#include <variant>
 #include <vector>
 
 #include "base/types.h"
+#include "proto/openai/output_item.h"
 
 namespace coppice::openai {
 
-enum class Finish : std::uint8_t { kNone, kStop, kLength, kToolCalls };
-
-// "stop", "length", "tool_calls"; "" for kNone.
-const char* finish_name(Finish finish);
-
-struct TopToken {
-  TokenId token = 0;
-  float logprob = 0;
-  std::string bytes;
-};
-
-// One token with its logprobs. `bytes` are the token's own, possibly a part of a character.
-struct TokenEntry {
-  TokenId token = 0;
-  std::optional<float> logprob;  // none: the prompt's first token
-  std::string bytes;
-  std::int64_t text_offset = 0;  // characters of the choice's text (echo included) before this token
-  std::vector<TopToken> top;     // most likely first
-};
-
-struct ToolCall {
-  std::string id;
-  std::string name;
-  std::string arguments;  // JSON text
-};
-
-// News of one choice: in a stream, what is new; else everything.
+// What is new of one choice; of an answer that is not streamed, all of it.
 struct ChoiceDelta {
-  std::int32_t index = 0;          // prompt number × n + choice number
-  std::string text;                // valid UTF-8
-  std::vector<TokenEntry> tokens;  // filled when logprobs were asked for; covers `text`
-  std::vector<TokenId> token_ids;  // generated tokens, the end token included; filled when asked for
-  std::vector<ToolCall> tool_calls;
-  Finish finish = Finish::kNone;  // not kNone: the choice's last delta
-  // What stopped it, when a stop string or a stop token of the request did (vLLM's stop_reason).
-  std::variant<std::monostate, std::string, TokenId> stop_reason;
+  std::int32_t index = 0;  // prompt number × n + choice number
+  std::vector<OutputItem> items;
+  std::vector<TokenId> token_ids;  // tokens as drawn, the end token included; filled when asked for
+
+  bool empty() const { return items.empty() && token_ids.empty(); }
 };
 
 struct AnswerUsage {
@@ -61,10 +30,10 @@ struct AnswerUsage {
 // A prompt scored by prompt_logprobs; the first entry has no logprob.
 using PromptScores = std::vector<TokenEntry>;
 
-// A whole answer, not streamed.
+// The end of an answer, and, when it is not streamed, the answer.
 struct Answer {
-  std::vector<ChoiceDelta> choices;         // ascending index
-  std::vector<PromptScores> prompt_scores;  // one a prompt when asked for, else empty
+  std::vector<ChoiceDelta> choices;         // ascending index; empty when streamed: the deltas were the answer
+  std::vector<PromptScores> prompt_scores;  // one per prompt when asked for, else empty
   std::int64_t choices_per_prompt = 1;
   AnswerUsage usage;
 };

@@ -55,52 +55,52 @@ std::string legacy_token_name(const std::string& bytes) {
   return name;
 }
 
-void write_completion_logprobs(std::span<const TokenEntry> tokens, JsonWriter& out) {
+void write_completion_logprobs(std::span<const TokenEntry* const> tokens, JsonWriter& out) {
   out.begin_object();
   out.key("text_offset").begin_array();
-  for (const TokenEntry& entry : tokens) {
-    out.integer(entry.text_offset);
+  for (const TokenEntry* const entry : tokens) {
+    out.integer(entry->text_offset);
   }
   out.end_array();
   out.key("token_logprobs").begin_array();
-  for (const TokenEntry& entry : tokens) {
-    entry.logprob ? out.logprob(*entry.logprob) : out.null();
+  for (const TokenEntry* const entry : tokens) {
+    entry->logprob ? out.logprob(*entry->logprob) : out.null();
   }
   out.end_array();
   out.key("tokens").begin_array();
-  for (const TokenEntry& entry : tokens) {
-    out.string(legacy_token_name(entry.bytes));
+  for (const TokenEntry* const entry : tokens) {
+    out.string(legacy_token_name(entry->bytes));
   }
   out.end_array();
   out.key("top_logprobs").begin_array();
-  for (const TokenEntry& entry : tokens) {
-    if (!entry.logprob) {
+  for (const TokenEntry* const entry : tokens) {
+    if (!entry->logprob) {
       out.null();
       continue;
     }
     // As OpenAI: the k most likely, and the drawn token when it is not among them.
     out.begin_object();
     bool has_drawn = false;
-    for (const TopToken& top : entry.top) {
-      has_drawn = has_drawn || top.token == entry.token;
+    for (const TopToken& top : entry->top) {
+      has_drawn = has_drawn || top.token == entry->token;
       out.key(legacy_token_name(top.bytes)).logprob(top.logprob);
     }
     if (!has_drawn) {
-      out.key(legacy_token_name(entry.bytes)).logprob(*entry.logprob);
+      out.key(legacy_token_name(entry->bytes)).logprob(*entry->logprob);
     }
     out.end_object();
   }
   out.end_array().end_object();
 }
 
-void write_chat_logprobs(std::span<const TokenEntry> tokens, JsonWriter& out) {
+void write_chat_logprobs(std::span<const TokenEntry* const> tokens, JsonWriter& out) {
   out.begin_object();
   out.key("content").begin_array();
-  for (const TokenEntry& entry : tokens) {
+  for (const TokenEntry* const entry : tokens) {
     out.begin_object();
-    write_chat_token(entry.bytes, entry.logprob.value_or(0.0F), out);
+    write_chat_token(entry->bytes, entry->logprob.value_or(0.0F), out);
     out.key("top_logprobs").begin_array();
-    for (const TopToken& top : entry.top) {
+    for (const TopToken& top : entry->top) {
       out.begin_object();
       write_chat_token(top.bytes, top.logprob, out);
       out.end_object();

@@ -7,8 +7,8 @@
 #include <tuple>
 #include <utility>
 
+#include "proto/openai/answer_writer.h"
 #include "proto/openai/parse_request.h"
-#include "proto/openai/write_answer.h"
 #include "server/sessions/session.h"
 
 namespace coppice::server {
@@ -26,12 +26,8 @@ class BatchRun::Job final : public OutputSink {
   Job(BatchRun& run, const BatchLine& line) : run_(run), line_(line), session_(run.host_, run.hub_, *this) {}
 
   openai::MaybeError start(openai::GenerationRequest request) {
-    head_.id = (request.kind == openai::RequestKind::kChat ? "chatcmpl-" : "cmpl-") + line_.id();
-    head_.created_s = static_cast<std::int64_t>(std::time(nullptr));
-    head_.model = run_.host_.name;
-    head_.kind = request.kind;
-    head_.logprobs = request.top_logprobs.has_value();
-    head_.return_token_ids = request.return_token_ids;
+    writer_ = openai::make_answer_writer(request,
+                                         {line_.id(), static_cast<std::int64_t>(std::time(nullptr)), run_.host_.name});
     return session_.start(std::move(request), "");
   }
   bool ended() const { return ended_; }
@@ -39,7 +35,7 @@ class BatchRun::Job final : public OutputSink {
   void on_delta(openai::ChoiceDelta /*delta*/) override {}
   void on_done(openai::Answer answer) override {
     ended_ = true;
-    run_.finish(line_, 200, openai::write_answer(head_, answer));
+    run_.finish(line_, 200, writer_->whole(answer));
   }
   void on_error(openai::ApiError error) override {
     ended_ = true;
@@ -50,7 +46,7 @@ class BatchRun::Job final : public OutputSink {
  private:
   BatchRun& run_;
   const BatchLine& line_;
-  openai::AnswerHead head_;
+  std::unique_ptr<openai::AnswerWriter> writer_;  // null before start()
   bool ended_ = false;
   Session session_;  // last: its destructor cancels while everything else still stands
 };

@@ -10,11 +10,6 @@ namespace coppice::server {
 
 using openai::Json;
 
-std::string utf8_only(const std::string& bytes) {
-  const std::string quoted = Json(bytes).dump(-1, ' ', false, Json::error_handler_t::replace);
-  return Json::parse(quoted).get<std::string>();
-}
-
 namespace {
 
 void add_sampling(const v1::SamplingParameters& sampling, Json& body) {
@@ -99,19 +94,6 @@ openai::MaybeError add_message(const v1::ChatMessage& message, Json& messages) {
   return std::nullopt;
 }
 
-void set_token(const openai::TokenEntry& entry, v1::Token& token) {
-  token.set_token_id(entry.token);
-  if (entry.logprob) {
-    token.set_logprob(*entry.logprob);
-  }
-  for (const openai::TopToken& top : entry.top) {
-    v1::TokenLogprob& alternative = *token.add_top();
-    alternative.set_token_id(top.token);
-    alternative.set_logprob(top.logprob);
-    alternative.set_text(utf8_only(top.bytes));
-  }
-}
-
 }  // namespace
 
 openai::Result<openai::GenerationRequest> from_proto(const v1::GenerateRequest& request,
@@ -129,11 +111,7 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::GenerateRequest& 
   if (request.sampling().has_logprobs()) {
     body["logprobs"] = request.sampling().logprobs();
   }
-  openai::Result<openai::GenerationRequest> parsed = openai::parse_completion_request(body.dump(), limits);
-  if (parsed.ok()) {
-    parsed.value().return_token_ids = true;
-  }
-  return parsed;
+  return openai::parse_completion_request(body.dump(), limits);
 }
 
 openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& request,
@@ -157,47 +135,7 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& requ
                                           request.chat_template_arguments_json())) {
     return *std::move(error);
   }
-  openai::Result<openai::GenerationRequest> parsed = openai::parse_chat_request(body.dump(), limits);
-  if (parsed.ok()) {
-    parsed.value().return_token_ids = true;
-  }
-  return parsed;
-}
-
-v1::GenerateResponse to_proto(const openai::ChoiceDelta& delta) {
-  v1::GenerateResponse response;
-  response.set_choice(delta.index);
-  response.set_text(delta.text);
-  if (delta.tokens.empty()) {
-    for (const TokenId token : delta.token_ids) {
-      response.add_tokens()->set_token_id(token);
-    }
-  }
-  for (const openai::TokenEntry& entry : delta.tokens) {
-    set_token(entry, *response.add_tokens());
-  }
-  if (delta.finish == openai::Finish::kLength) {
-    response.set_finish_reason(v1::FINISH_REASON_LENGTH);
-  } else if (delta.finish != openai::Finish::kNone) {
-    response.set_finish_reason(v1::FINISH_REASON_STOP);
-  }
-  return response;
-}
-
-v1::GenerateResponse to_proto(const openai::Answer& answer) {
-  v1::GenerateResponse response;
-  for (const openai::PromptScores& scores : answer.prompt_scores) {
-    for (const openai::TokenEntry& entry : scores) {
-      set_token(entry, *response.add_prompt_tokens());
-    }
-  }
-  v1::Usage& usage = *response.mutable_usage();
-  usage.set_prompt_tokens(static_cast<std::int32_t>(answer.usage.prompt_tokens));
-  usage.set_cached_tokens(static_cast<std::int32_t>(answer.usage.cached_tokens));
-  usage.set_completion_tokens(static_cast<std::int32_t>(answer.usage.completion_tokens));
-  usage.set_accepted_prediction_tokens(static_cast<std::int32_t>(answer.usage.accepted_prediction_tokens));
-  usage.set_rejected_prediction_tokens(static_cast<std::int32_t>(answer.usage.rejected_prediction_tokens));
-  return response;
+  return openai::parse_chat_request(body.dump(), limits);
 }
 
 grpc::Status to_status(const openai::ApiError& error) {

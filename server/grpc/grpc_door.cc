@@ -9,6 +9,7 @@
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "server/grpc/answer_writer.h"
 #include "server/grpc/convert.h"
 #include "server/grpc/stream_reactor.h"
 #include "server/prompts/tokenize_text.h"

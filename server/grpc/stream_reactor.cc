@@ -57,9 +57,13 @@ void StreamReactor::begin(const Parse& parse, const std::string& tenant) {
   if (!parsed.ok()) {
     end(parsed.error());
   } else {
+    openai::GenerationRequest& request = parsed.value();
+    const bool has_logprobs = request.top_logprobs.has_value();
+    request.return_token_ids = !has_logprobs;  // entries with logprobs name their tokens
+    writer_ = GrpcAnswerWriter(has_logprobs);
     OutputSink& sink = *this;
     session_ = std::make_unique<Session>(host, context_.hub, sink);
-    if (const openai::MaybeError error = session_->start(std::move(parsed.value()), tenant)) {
+    if (const openai::MaybeError error = session_->start(std::move(request), tenant)) {
       end(*error);
     }
   }
@@ -99,12 +103,8 @@ void StreamReactor::push(v1::GenerateResponse response) {
 }
 
 void StreamReactor::on_done(openai::Answer answer) {
-  push(to_proto(answer));
+  push(writer_.end(answer));
   is_ended_ = true;
-}
-
-v1::GenerateResponse StreamReactor::to_response(const openai::ChoiceDelta& delta) {
-  return to_proto(delta);
 }
 
 void StreamReactor::pump() {

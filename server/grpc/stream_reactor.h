@@ -10,6 +10,7 @@
 
 #include "coppice/v1/inference.grpc.pb.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/grpc/answer_writer.h"
 #include "server/grpc/task_loop.h"
 #include "server/sessions/server_state.h"
 #include "server/sessions/session.h"
@@ -50,15 +51,15 @@ class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateResponse
   void push(v1::GenerateResponse response);
   void pump();
 
-  void on_delta(openai::ChoiceDelta delta) override { push(to_response(delta)); }
+  void on_delta(openai::ChoiceDelta delta) override { push(writer_.delta(delta)); }
   void on_done(openai::Answer answer) override;
   void on_error(openai::ApiError error) override { end(error); }
   void on_flush() override { pump(); }
-  static v1::GenerateResponse to_response(const openai::ChoiceDelta& delta);
 
   const StreamContext context_;
   const char* const route_;
   const std::string request_id_;
+  GrpcAnswerWriter writer_{/*has_logprobs=*/false};
   std::unique_ptr<Session> session_;
   std::deque<v1::GenerateResponse> pending_;
   v1::GenerateResponse writing_;  // the response in gRPC's hands

@@ -30,13 +30,8 @@ GenerationHandler::~GenerationHandler() {
 }
 
 bool GenerationHandler::start(openai::GenerationRequest request, const std::string& tenant) {
-  head_.kind = request.kind;
-  head_.id = (request.kind == openai::RequestKind::kChat ? "chatcmpl-" : "cmpl-") + request_id_;
-  head_.created_s = static_cast<std::int64_t>(std::time(nullptr));
-  head_.model = host_.name;
-  head_.logprobs = request.top_logprobs.has_value();
-  head_.include_usage = request.include_usage;
-  head_.return_token_ids = request.return_token_ids;
+  writer_ =
+      openai::make_answer_writer(request, {request_id_, static_cast<std::int64_t>(std::time(nullptr)), host_.name});
   is_stream_ = request.stream;
   if (openai::MaybeError error = session_.start(std::move(request), tenant)) {
     on_error(std::move(*error));
@@ -58,30 +53,17 @@ void GenerationHandler::begin_stream() {
 
 void GenerationHandler::on_delta(openai::ChoiceDelta delta) {
   begin_stream();
-  if (head_.kind == openai::RequestKind::kChat) {
-    const auto index = static_cast<std::size_t>(delta.index);
-    if (index >= has_role_.size()) {
-      has_role_.resize(index + 1, false);
-    }
-    if (!has_role_[index]) {
-      has_role_[index] = true;
-      openai::append_role_chunk(head_, delta.index, batch_);
-    }
-  }
-  openai::append_delta_chunk(head_, delta, batch_);
+  writer_->append_delta(delta, batch_);
 }
 
 void GenerationHandler::on_done(openai::Answer answer) {
   if (is_stream_) {
     begin_stream();
-    if (head_.include_usage) {
-      openai::append_usage_chunk(head_, answer.usage, batch_);
-    }
-    batch_ += openai::kDoneEvent;
+    writer_->append_end(answer.usage, batch_);
     ends_stream_ = true;
   } else {
     HttpResponse response;
-    response.body = openai::write_answer(head_, answer);
+    response.body = writer_->whole(answer);
     response.headers = {{"x-request-id", request_id_}};
     exchange_.respond(std::move(response));
   }
@@ -90,8 +72,7 @@ void GenerationHandler::on_done(openai::Answer answer) {
 
 void GenerationHandler::on_error(openai::ApiError error) {
   if (has_begun_) {  // the status line is gone: the error goes into the stream
-    openai::append_error_event(error, batch_);
-    batch_ += openai::kDoneEvent;
+    writer_->append_error(error, batch_);
     ends_stream_ = true;
   } else {
     exchange_.respond(error_response(error, request_id_));
@@ -116,7 +97,7 @@ void GenerationHandler::finish(int status) {
   state_.metrics.count_answer("http", route_, status);
   spdlog::info("request {} {} status {} prompt {} output {} finish {} first token {:.1f} ms", request_id_, route_,
                status, session_.prompt_tokens(), session_.completion_tokens(),
-               status == kClientLeft ? "left" : session_.finish_label(), session_.first_token_s() * 1e3);
+               status == kClientLeft ? "left" : session_.finish_label(), session_.meter().first_token_s() * 1e3);
 }
 
 }  // namespace coppice::server

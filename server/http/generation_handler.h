@@ -1,13 +1,12 @@
-// GenerationHandler: one completion or chat over HTTP, from its session's pieces to one JSON object or a stream of
+// GenerationHandler: one completion or chat over HTTP, from its session's items to one JSON object or a stream of
 // server-sent events.
 #pragma once
 
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "proto/openai/answer_writer.h"
 #include "proto/openai/request.h"
-#include "proto/openai/write_answer.h"
 #include "server/http/router.h"
 #include "server/sessions/session.h"
 
@@ -37,14 +36,13 @@ class GenerationHandler final : public RequestHandler, public OutputSink {
   Exchange& exchange_;
   const std::string request_id_;
   const std::string route_;
-  openai::AnswerHead head_;
+  std::unique_ptr<openai::AnswerWriter> writer_;  // null before start()
   bool is_stream_ = false;
   bool has_begun_ = false;
   bool is_finished_ = false;
-  bool ends_stream_ = false;    // at the next flush
-  std::vector<bool> has_role_;  // chat stream: choices whose first event is out
-  std::string batch_;           // events of this dispatch
-  Session session_;             // last: its destructor cancels while everything else still stands
+  bool ends_stream_ = false;  // at the next flush
+  std::string batch_;         // events of this dispatch
+  Session session_;           // last: its destructor cancels while everything else still stands
 };
 
 }  // namespace coppice::server

@@ -10,7 +10,7 @@
 
 #include "proto/openai/json_writer.h"
 #include "proto/openai/parse_request.h"
-#include "proto/openai/write_answer.h"
+#include "proto/openai/write_objects.h"
 #include "server/app/version.h"
 #include "server/http/console_page.h"
 #include "server/http/generation_handler.h"

@@ -9,7 +9,7 @@
 
 namespace coppice::server {
 
-// REQUIRES: validate()d. `max_tokens` is what this prompt may generate, at least 1.
+// REQUIRES: validate()d. `max_tokens` is what this prompt may generate.
 engine::SamplingParameters map_sampling(const openai::GenerationRequest& request, const SamplingDefaults& defaults,
                                         std::int32_t max_tokens);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/access/api_keys.h"
+#include "server/output/token_entry.h"
 #include "server/prompts/tokenize_text.h"
 #include "server/sessions/sampling_map.h"
 #include "server/sessions/session.h"
@@ -25,7 +26,6 @@ openai::ApiError prompt_too_long(const char* param, std::size_t tokens, std::int
 }  // namespace
 
 openai::MaybeError Session::start(openai::GenerationRequest request, const std::string& tenant) {
-  arrival_ = std::chrono::steady_clock::now();
   request_ = std::move(request);
   tenant_ = tenant_of(tenant, request_.cache_salt);
   choices_per_prompt_ = request_.best_of.value_or(request_.n);
@@ -38,8 +38,10 @@ openai::MaybeError Session::start(openai::GenerationRequest request, const std::
   if (openai::MaybeError error = check_lengths()) {
     return error;
   }
-  for (PromptRun& run : runs_) {
-    make_choices(run);
+  const engine::RequestId first_id = host_.take_request_ids(runs_.size());
+  for (std::size_t i = 0; i < runs_.size(); ++i) {
+    runs_[i].id = first_id + i;
+    make_choices(runs_[i]);
   }
   return submit();
 }
@@ -118,8 +120,7 @@ std::int32_t Session::tokens_max(const PromptRun& run) const {
   const std::int64_t room = host_.request_limits.model_tokens_max - static_cast<std::int64_t>(run.tokens.size());
   const bool is_chat = request_.kind == openai::RequestKind::kChat;
   const std::int64_t otherwise = is_chat ? room : std::min(room, kCompletionTokensDefault);
-  // Zero tokens still need one step when the prompt is to be scored; its token is dropped.
-  return static_cast<std::int32_t>(std::max<std::int64_t>(request_.sampling.max_tokens.value_or(otherwise), 1));
+  return static_cast<std::int32_t>(request_.sampling.max_tokens.value_or(otherwise));
 }
 
 void Session::make_choices(PromptRun& run) {
@@ -129,16 +130,11 @@ void Session::make_choices(PromptRun& run) {
   for (const TokenId token : run.tokens) {
     (void)primed.push(token);  // so that the answer's first word keeps its space
   }
-  ChoiceOptions options;
-  options.logprobs = request_.top_logprobs.has_value();
-  options.token_ids = request_.return_token_ids;
-  const text::StopStringMatcher stops(request_.stop, request_.include_stop_str_in_output);
   run.choices.reserve(static_cast<std::size_t>(choices_per_prompt_));
   for (std::int64_t i = 0; i < choices_per_prompt_; ++i) {
-    run.choices.push_back({ChoiceStream(*host_.tokenizer, primed, stops, options, count_characters(run.echo))});
-    if (request_.chat.tools != nullptr) {
-      run.choices.back().tools = ToolCallScanner(fmt::format("call_{:x}_{}_", run.id, i));
-    }
+    std::unique_ptr<OutputParser> parser = make_output_parser(request_, fmt::format("call_{:x}_{}_", run.id, i));
+    run.choices.push_back(
+        {ChoiceStream(*host_.tokenizer, request_, primed, std::move(parser), count_characters(run.echo))});
   }
 }
 
@@ -150,9 +146,9 @@ engine::Request Session::make_engine_request(const PromptRun& run) const {
   out.choices = static_cast<std::int32_t>(choices_per_prompt_);
   out.priority = static_cast<std::int32_t>(request_.priority);
   out.tenant = tenant_;
-  out.arrival = arrival_;
+  out.arrival = meter_.arrival();
   if (host_.request_timeout.count() > 0) {
-    out.deadline = arrival_ + host_.request_timeout;
+    out.deadline = meter_.arrival() + host_.request_timeout;
   }
   if (request_.prediction && !request_.prediction->empty()) {
     text::EncodeOptions options;
@@ -167,10 +163,6 @@ engine::Request Session::make_engine_request(const PromptRun& run) const {
 }
 
 openai::MaybeError Session::submit() {
-  const engine::RequestId first_id = host_.take_request_ids(runs_.size());
-  for (std::size_t i = 0; i < runs_.size(); ++i) {
-    runs_[i].id = first_id + i;
-  }
   for (PromptRun& run : runs_) {
     hub_.remember(run.id, *this);
     if (!host_.engine->submit(make_engine_request(run))) {

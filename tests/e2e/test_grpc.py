@@ -1,5 +1,6 @@
 """The gRPC door, driven through server reflection alone: same prompts, same tokens, same limits as HTTP."""
 
+import json
 import threading
 
 import grpc
@@ -8,6 +9,7 @@ from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+import tool_model
 from running_server import RunningServer
 
 SERVICE = "coppice.v1.Inference"
@@ -34,6 +36,10 @@ class Stub:
             response_deserializer=response.FromString,
         )
         return run(request, metadata=metadata, timeout=timeout)
+
+    def enum(self, name):
+        values = self.pool.FindEnumTypeByName("coppice.v1." + name).values
+        return {value.name: value.number for value in values}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,52 @@ def test_chat_says_the_same_as_http(server, stub):
     assert status == 200
     texts, _, _ = whole(stub.call("Chat", messages=messages, sampling={"max_tokens": 32, "temperature": 0}))
     assert texts[0] == answer["choices"][0]["message"]["content"]
+
+
+@pytest.fixture(scope="module")
+def tool_server(binary, tmp_path_factory):
+    model = tool_model.make_tool_model(tmp_path_factory.mktemp("tools") / "model")
+    with RunningServer(binary, model, "--seed", "1") as running:
+        yield running
+        assert running.stop() == 0, "".join(running.log)
+
+
+# The stop string ends the answer, or its length does after three calls.
+@pytest.mark.parametrize("token, count", [(tool_model.CALL_AND_STOP_TOKEN, 1), (tool_model.CALL_TOKEN, 3)])
+@pytest.mark.parametrize("logprobs", [None, 1])
+def test_tool_calls_are_those_of_http(tool_server, token, count, logprobs):
+    messages = [{"role": "user", "content": "What is a fox?"}]
+    body = {"messages": messages, "tools": tool_model.TOOLS, "temperature": 0, "stop": [tool_model.STOP]}
+    sampling = {"max_tokens": 3, "temperature": 0, "stop": [tool_model.STOP], "logit_bias": {token: 100}}
+    if logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": logprobs}
+        sampling["logprobs"] = logprobs
+    body |= {"max_tokens": 3, "logit_bias": {str(token): 100}, "return_token_ids": True}
+    status, answer = tool_server.post("/v1/chat/completions", body)
+    assert status == 200
+    choice = answer["choices"][0]
+    assert choice["finish_reason"] == ("tool_calls" if count == 1 else "length")
+    assert len(choice["message"]["tool_calls"]) == count
+
+    stub = Stub(tool_server.grpc)
+    tools = json.dumps(tool_model.TOOLS)
+    responses = list(stub.call("Chat", messages=messages, tools_json=tools, sampling=sampling))
+    pieces = [piece for response in responses for piece in response.tool_calls]
+    for number, call in enumerate(choice["message"]["tool_calls"]):
+        mine = [piece for piece in pieces if piece.index == number]
+        assert mine[0].id and mine[0].name == call["function"]["name"]
+        assert "".join(piece.arguments for piece in mine) == call["function"]["arguments"]
+    assert len({piece.id for piece in pieces if piece.id}) == count
+    reasons = stub.enum("FinishReason")
+    finish = "FINISH_REASON_" + choice["finish_reason"].upper()
+    assert [response.finish_reason for response in responses[-2:]] == [reasons[finish], 0]  # the last one has the usage
+    assert "".join(response.text for response in responses) == (choice["message"]["content"] or "")
+    tokens = [drawn for response in responses for drawn in response.tokens]
+    assert [drawn.token_id for drawn in tokens] == choice["token_ids"]
+    if logprobs is not None:  # they wait for the call that they made
+        assert [bool(response.tokens) for response in responses] == [True, False]
+        http = [entry["logprob"] for entry in choice["logprobs"]["content"]]
+        assert [drawn.logprob for drawn in tokens] == pytest.approx(http, rel=1e-6)
 
 
 def test_models_and_load(stub):

@@ -6,7 +6,6 @@
 
 #include "proto/openai/json_reader.h"
 #include "proto/openai/parse_request.h"
-#include "proto/openai/write_answer.h"
 
 namespace coppice::openai {
 namespace {

@@ -30,7 +30,7 @@ FORBIDDEN = [
 # own folder is not checked.
 FOLDER_ORDER = {
     "server": [
-        ["access", "config", "corpora", "metrics"],
+        ["access", "config", "corpora", "metrics", "output"],
         ["model"],
         ["prompts"],
         ["sessions"],

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,24 @@
 namespace coppice::server {
 namespace {
 
+// The text of a delta or of a whole choice.
+openai::TextDelta text_of(const openai::ChoiceDelta& delta) {
+  openai::TextDelta all;
+  for (const openai::OutputItem& item : delta.items) {
+    if (const auto* const text = std::get_if<openai::TextDelta>(&item)) {
+      all.text += text->text;
+      all.tokens.insert(all.tokens.end(), text->tokens.begin(), text->tokens.end());
+    }
+  }
+  return all;
+}
+
+// REQUIRES: the choice has ended.
+openai::Finish finish_of(const openai::ChoiceDelta& delta) {
+  REQUIRE_FALSE(delta.items.empty());
+  return std::get<openai::Finish>(delta.items.back());
+}
+
 class RecordingSink final : public OutputSink {
  public:
   void on_delta(openai::ChoiceDelta delta) override { deltas.push_back(std::move(delta)); }
@@ -20,11 +39,12 @@ class RecordingSink final : public OutputSink {
   void on_error(openai::ApiError failed) override { error = std::move(failed); }
   void on_flush() override { ++flushes; }
 
+  // The streamed text of one choice.
   std::string text(std::int32_t index) const {
     std::string all;
     for (const openai::ChoiceDelta& delta : deltas) {
       if (delta.index == index) {
-        all += delta.text;
+        all += text_of(delta).text;
       }
     }
     return all;
@@ -88,8 +108,8 @@ TEST_CASE("a completion from prompt to usage") {
   REQUIRE(world.sink.answer.has_value());
   const openai::Answer& answer = *world.sink.answer;
   REQUIRE(answer.choices.size() == 1);
-  CHECK(answer.choices[0].text == "c d");
-  CHECK(answer.choices[0].finish == openai::Finish::kLength);
+  CHECK(text_of(answer.choices[0]).text == "c d");
+  CHECK(finish_of(answer.choices[0]).reason == openai::FinishReason::kLength);
   CHECK(answer.usage.prompt_tokens == 4);
   CHECK(answer.usage.completion_tokens == 3);
   CHECK(answer.usage.cached_tokens == 1);
@@ -110,12 +130,13 @@ TEST_CASE("the end token's text is not part of the answer, a stop token is named
   world.hub.dispatch();
   REQUIRE(world.sink.answer.has_value());
   const auto& choices = world.sink.answer->choices;
-  CHECK(choices[0].text == "c");
-  CHECK(choices[0].finish == openai::Finish::kStop);
-  CHECK(std::get<TokenId>(choices[0].stop_reason) == 6);
+  CHECK(text_of(choices[0]).text == "c");
+  CHECK(finish_of(choices[0]).reason == openai::FinishReason::kStop);
+  CHECK(std::get<TokenId>(finish_of(choices[0]).cause) == 6);
+  CHECK(finish_of(choices[0]).end_token == 6);
   CHECK(choices[0].token_ids == std::vector<TokenId>{4, 6});
-  CHECK(choices[1].text == "c");
-  CHECK(std::holds_alternative<std::monostate>(choices[1].stop_reason));
+  CHECK(text_of(choices[1]).text == "c");
+  CHECK(std::holds_alternative<std::monostate>(finish_of(choices[1]).cause));
   CHECK(world.sink.answer->usage.completion_tokens == 4);
   CHECK(world.sink.answer->usage.prompt_tokens == 2);
 }
@@ -135,10 +156,11 @@ TEST_CASE("a stop string across tokens cancels its choice only; later tokens cha
   world.engine.send_tokens(0, 1, {4}, FinishReason::kLength);
   world.hub.dispatch();
   REQUIRE(world.sink.answer.has_value());
-  CHECK(world.sink.answer->choices[0].text == "b");
-  CHECK(world.sink.answer->choices[0].finish == openai::Finish::kStop);
-  CHECK(std::get<std::string>(world.sink.answer->choices[0].stop_reason) == "c d");
-  CHECK(world.sink.answer->choices[1].text == "c");
+  const auto& choices = world.sink.answer->choices;
+  CHECK(text_of(choices[0]).text == "b");
+  CHECK(finish_of(choices[0]).reason == openai::FinishReason::kStop);
+  CHECK(std::get<std::string>(finish_of(choices[0]).cause) == "c d");
+  CHECK(text_of(choices[1]).text == "c");
   CHECK(world.sink.answer->usage.completion_tokens == 4 + 1);
   CHECK_THAT(world.metric("finished_reason=\"stop\""), Catch::EndsWith(" 1"));
 }
@@ -152,12 +174,12 @@ TEST_CASE("a stream: deltas as they come, the end with its reason, usage last") 
   world.hub.dispatch();
   REQUIRE(world.sink.deltas.size() == 1);
   CHECK(world.sink.deltas[0].index == 0);
-  CHECK(world.sink.deltas[0].text == "a");
+  CHECK(text_of(world.sink.deltas[0]).text == "a");
   CHECK(world.sink.flushes == 1);
   world.engine.send_tokens(1, 1, {3}, FinishReason::kLength);
   world.hub.dispatch();
   CHECK(world.sink.text(3) == "cb");
-  CHECK(world.sink.deltas.back().finish == openai::Finish::kLength);
+  CHECK(finish_of(world.sink.deltas.back()).reason == openai::FinishReason::kLength);
   world.engine.send_tokens(0, 0, {2}, FinishReason::kLength);
   world.engine.send_tokens(0, 1, {2}, FinishReason::kLength);
   world.engine.send_tokens(1, 0, {2}, FinishReason::kLength);
@@ -189,7 +211,7 @@ TEST_CASE("echo repeats the prompt, with its logprobs when asked for") {
   world.engine.send(0, std::move(event));
   world.hub.dispatch();
   REQUIRE(world.sink.answer.has_value());
-  const openai::ChoiceDelta& choice = world.sink.answer->choices[0];
+  const openai::TextDelta choice = text_of(world.sink.answer->choices[0]);
   CHECK(choice.text == "a bc");
   REQUIRE(choice.tokens.size() == 5);
   CHECK_FALSE(choice.tokens[0].logprob.has_value());
@@ -199,15 +221,15 @@ TEST_CASE("echo repeats the prompt, with its logprobs when asked for") {
   CHECK(choice.tokens[3].text_offset == 2);
 }
 
-TEST_CASE("echo with nothing to generate scores the prompt and drops the one token drawn") {
+TEST_CASE("echo with nothing to generate: the engine scores the prompt and draws nothing") {
   World world;
   REQUIRE_FALSE(world.start(R"({"prompt":"ab","echo":true,"max_tokens":0,"stream":true})").has_value());
-  CHECK(world.engine.requests[0].sampling.max_tokens == 1);
-  world.engine.send_tokens(0, 0, {1}, FinishReason::kStop);
+  CHECK(world.engine.requests[0].sampling.max_tokens == 0);
+  world.engine.send_tokens(0, 0, {}, FinishReason::kLength);
   world.hub.dispatch();
   REQUIRE(world.sink.answer.has_value());
   CHECK(world.sink.text(0) == "ab");
-  CHECK(world.sink.deltas.back().finish == openai::Finish::kLength);
+  CHECK(finish_of(world.sink.deltas.back()).reason == openai::FinishReason::kLength);
   CHECK(world.sink.answer->usage.completion_tokens == 0);
 }
 
@@ -223,9 +245,9 @@ TEST_CASE("best_of gives the likeliest choices, best first") {
   REQUIRE(world.sink.answer.has_value());
   const auto& choices = world.sink.answer->choices;
   REQUIRE(choices.size() == 2);
-  CHECK(choices[0].text == "ab");
+  CHECK(text_of(choices[0]).text == "ab");
   CHECK(choices[0].index == 0);
-  CHECK(choices[1].text == "cc");
+  CHECK(text_of(choices[1]).text == "cc");
   CHECK(choices[1].index == 1);
   CHECK(world.sink.answer->usage.completion_tokens == 6);  // what was generated, not what was chosen
 }
@@ -303,6 +325,48 @@ TEST_CASE("a session that is destroyed early cancels; what comes later hurts nob
   world.hub.dispatch();
   CHECK(world.sink.deltas.size() == 1);
   CHECK_THAT(world.metric("finished_reason=\"abort\""), Catch::EndsWith(" 1"));
+  CHECK_THAT(world.metric("finished_reason=\"length\""), Catch::EndsWith(" 1"));
+}
+
+TEST_CASE("tool calls: streamed and whole answers have the same items, ids are never given twice") {
+  World world;
+  world.host.tokenizer = std::make_unique<text::TestTokenizer>(
+      std::vector<std::string>{"Hm. ", "<tool_call>", R"({"name":"f",)", R"("arguments":{}})", "</tool_call>"});
+  std::vector<std::string> ids;
+  for (const bool is_stream : {false, true}) {
+    openai::GenerationRequest request;
+    request.prompts = {std::vector<TokenId>{2}};
+    request.chat.tools = std::make_shared<const openai::Json>(openai::Json::array());
+    request.stream = is_stream;
+    request.top_logprobs = 0;
+    world.sink = {};
+    world.session = std::make_unique<Session>(world.host, world.hub, world.sink);
+    REQUIRE_FALSE(world.session->start(std::move(request), "").has_value());
+    const std::size_t number = world.engine.requests.size() - 1;
+    for (const TokenId token : {2, 3, 4, 5, 6}) {
+      world.engine.send_tokens(number, 0, {token});
+      world.hub.dispatch();
+    }
+    world.engine.send_tokens(number, 0, {1}, FinishReason::kStop);
+    world.hub.dispatch();
+    REQUIRE(world.sink.answer.has_value());
+    // A held-back call's tokens wait for it: the first delta has the text alone, the last one the rest.
+    CHECK(world.sink.deltas.size() == (is_stream ? 2U : 0U));
+    std::vector<openai::OutputItem> items;
+    for (const auto& part : is_stream ? world.sink.deltas : world.sink.answer->choices) {
+      items.insert(items.end(), part.items.begin(), part.items.end());
+    }
+    REQUIRE(items.size() == 4);
+    CHECK(std::get<openai::TextDelta>(items[0]).text == "Hm. ");
+    CHECK(std::get<openai::TextDelta>(items[0]).tokens.size() == 1);
+    const auto& begin = std::get<openai::ToolCallBegin>(items[1]);
+    CHECK(begin.name == "f");
+    CHECK(begin.tokens.size() == 4);
+    CHECK(std::get<openai::ToolArgumentsDelta>(items[2]).text == "{}");
+    CHECK(std::get<openai::Finish>(items[3]).reason == openai::FinishReason::kToolCalls);
+    ids.push_back(begin.id);
+  }
+  CHECK(ids[0] != ids[1]);
 }
 
 TEST_CASE("failures of the engine reach the client with the right status and end everything") {

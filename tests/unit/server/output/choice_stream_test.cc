@@ -1,11 +1,15 @@
 // One choice's tokens to text: stop strings across tokens, characters across tokens, logprobs that agree with the text.
-#include "server/sessions/choice_stream.h"
+#include "server/output/choice_stream.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <iterator>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "server/output/token_entry.h"
 #include "tests/support/test_tokenizer.h"
 
 namespace coppice::server {
@@ -17,23 +21,52 @@ const text::TestTokenizer kTokenizer({"a", "b", "ab", "\xC3", "\xA9", " x", "</t
 struct Run {
   std::string text;
   std::vector<openai::TokenEntry> tokens;
+  openai::Finish finish;
   bool stopped = false;
-  std::size_t stop_index = 99;
   std::int64_t count = 0;
 };
 
+// One event: a token, which is the end token when it is 1.
+engine::Event event_of(TokenId id) {
+  engine::Event event;
+  engine::TokenInfo& info = event.tokens.emplace_back();
+  info.token = id;
+  info.logprob = -1.0F;
+  event.finish = id == 1 ? engine::FinishReason::kStop : engine::FinishReason::kNone;
+  return event;
+}
+
+engine::Event end_by_length() {
+  engine::Event event;
+  event.finish = engine::FinishReason::kLength;
+  return event;
+}
+
+openai::GenerationRequest request_of(const std::vector<std::string>& stops) {
+  openai::GenerationRequest request;
+  request.stop = stops;
+  return request;
+}
+
+ChoiceStream stream_of(const openai::GenerationRequest& request, std::int64_t offset) {
+  return {kTokenizer, request, text::Detokenizer(kTokenizer), make_output_parser(request, "call_"), offset};
+}
+
 Run run(const std::vector<TokenId>& ids, const std::vector<std::string>& stops, bool include_stop = false,
         std::int64_t offset = 0) {
-  ChoiceOptions options;
-  options.logprobs = true;
-  ChoiceStream stream(kTokenizer, text::Detokenizer(kTokenizer), text::StopStringMatcher(stops, include_stop), options,
-                      offset);
+  openai::GenerationRequest request = request_of(stops);
+  request.include_stop_str_in_output = include_stop;
+  request.top_logprobs = 0;
+  ChoiceStream stream = stream_of(request, offset);
   Run out;
   const auto take = [&] {
-    openai::ChoiceDelta delta = stream.take();
-    out.text += delta.text;
-    for (openai::TokenEntry& entry : delta.tokens) {
-      out.tokens.push_back(std::move(entry));
+    for (openai::OutputItem& item : stream.take().items) {
+      if (auto* const text = std::get_if<openai::TextDelta>(&item)) {
+        out.text += text->text;
+        std::move(text->tokens.begin(), text->tokens.end(), std::back_inserter(out.tokens));
+      } else {
+        out.finish = std::get<openai::Finish>(item);
+      }
     }
     // In every prefix of the stream, tokens begin inside the text that is out.
     const std::int64_t out_characters = offset + count_characters(out.text);
@@ -42,19 +75,17 @@ Run run(const std::vector<TokenId>& ids, const std::vector<std::string>& stops, 
     }
   };
   for (const TokenId id : ids) {
-    if (stream.stopped()) {
+    if (stream.ended()) {
       break;
     }
-    engine::TokenInfo info;
-    info.token = id;
-    info.logprob = -1.0F;
-    stream.push(info, id == 1);
+    stream.read(event_of(id));
     take();
   }
-  stream.finish();
+  if (!stream.ended()) {
+    stream.read(end_by_length());
+  }
   take();
-  out.stopped = stream.stopped();
-  out.stop_index = stream.stopped() ? stream.stop_index() : 99;
+  out.stopped = stream.stopped_by_string();
   out.count = stream.token_count();
   return out;
 }
@@ -65,6 +96,10 @@ TEST_CASE("text without stop strings is the tokens' text; the end token counts b
   CHECK(out.count == 4);
   CHECK(out.tokens.size() == 3);
   CHECK_FALSE(out.stopped);
+  CHECK(out.finish.reason == openai::FinishReason::kStop);
+  CHECK(out.finish.end_token == 1);
+  CHECK(std::holds_alternative<std::monostate>(out.finish.cause));
+  CHECK(run({2, 3}, {}).finish.reason == openai::FinishReason::kLength);
 }
 
 TEST_CASE("a stop string inside one token, across tokens, and at the very end") {
@@ -87,17 +122,27 @@ TEST_CASE("a stop string inside one token, across tokens, and at the very end") 
 TEST_CASE("of several stop strings the one that begins first wins") {
   const Run out = run({2, 2, 3, 7}, {"x", "ab", "b"});
   CHECK(out.text == "a");
-  CHECK(out.stop_index == 1);
+  CHECK(std::get<std::string>(out.finish.cause) == "ab");
 }
 
 TEST_CASE("text that may be a stop string is held back, and given out when it is none") {
-  ChoiceStream stream(kTokenizer, text::Detokenizer(kTokenizer), text::StopStringMatcher({"</tool>"}), {}, 0);
-  engine::TokenInfo info;
-  info.token = 8;
-  stream.push(info, false);
-  CHECK(stream.take().text.empty());
-  stream.finish();
-  CHECK(stream.take().text == "</t");
+  const openai::GenerationRequest request = request_of({"</tool>"});
+  ChoiceStream stream = stream_of(request, 0);
+  stream.read(event_of(8));
+  CHECK(stream.take().empty());
+  stream.read(end_by_length());
+  const openai::ChoiceDelta delta = stream.take();
+  REQUIRE(delta.items.size() == 2);
+  CHECK(std::get<openai::TextDelta>(delta.items[0]).text == "</t");
+}
+
+TEST_CASE("an event of a cancelled or failed request leaves the choice open") {
+  const openai::GenerationRequest request = request_of({});
+  ChoiceStream stream = stream_of(request, 0);
+  engine::Event event;
+  event.finish = engine::FinishReason::kDeadline;
+  stream.read(event);
+  CHECK_FALSE(stream.ended());
 }
 
 TEST_CASE("half a character waits for its other half; offsets count characters") {

@@ -1,0 +1,29 @@
+// Which API a request came by decides its writer.
+#include "proto/openai/answer_writer.h"
+
+#include <utility>
+
+#include "proto/openai/chat_writer.h"
+#include "proto/openai/completion_writer.h"
+
+namespace coppice::openai {
+
+std::unique_ptr<AnswerWriter> make_answer_writer(const GenerationRequest& request, AnswerIdentity identity) {
+  AnswerHead head;
+  head.created_s = identity.created_s;
+  head.model = std::move(identity.model);
+  head.logprobs = request.top_logprobs.has_value();
+  head.include_usage = request.include_usage;
+  head.return_token_ids = request.return_token_ids;
+  switch (request.kind) {
+    case RequestKind::kChat:
+      head.id = "chatcmpl-" + identity.request_id;
+      return std::make_unique<ChatWriter>(std::move(head));
+    case RequestKind::kCompletion:
+      head.id = "cmpl-" + identity.request_id;
+      return std::make_unique<CompletionWriter>(std::move(head));
+  }
+  return nullptr;
+}
+
+}  // namespace coppice::openai

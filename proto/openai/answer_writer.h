@@ -1,0 +1,41 @@
+// AnswerWriter: an answer as one HTTP API sends it, whole as one JSON object or streamed as server-sent events. One
+// class per API; each reads the items with a visitor that has an overload per kind of item, so a writer that forgets
+// one does not compile.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "proto/openai/answer.h"
+#include "proto/openai/api_error.h"
+#include "proto/openai/request.h"
+
+namespace coppice::openai {
+
+// Owner: the request's handler. Thread: its owner's. Used for one answer, either whole or streamed.
+class AnswerWriter {
+ public:
+  virtual ~AnswerWriter() = default;
+
+  // The JSON object of a whole answer.
+  virtual std::string whole(const Answer& answer) const = 0;
+
+  // A stream's events, appended to `out`: deltas as they come, then either the end or an error.
+  virtual void append_delta(const ChoiceDelta& delta, std::string& out) = 0;
+  virtual void append_end(const AnswerUsage& usage, std::string& out) = 0;
+  virtual void append_error(const ApiError& error, std::string& out) = 0;
+};
+
+// Identity of an answer, repeated in all its objects.
+struct AnswerIdentity {
+  std::string request_id;
+  std::int64_t created_s = 0;  // Unix time
+  std::string model;
+};
+
+// The writer of the API that `request` came by.
+std::unique_ptr<AnswerWriter> make_answer_writer(const GenerationRequest& request, AnswerIdentity identity);
+
+}  // namespace coppice::openai

@@ -1,0 +1,195 @@
+// chat.completion and chat.completion.chunk objects.
+#include "proto/openai/chat_writer.h"
+
+#include <variant>
+
+#include "proto/openai/write_logprobs.h"
+
+namespace coppice::openai {
+namespace {
+
+constexpr std::string_view kObject = "chat.completion";
+constexpr std::string_view kChunkObject = "chat.completion.chunk";
+
+// A call's part of one object: `begin` is null when the call began in an earlier chunk.
+struct CallFields {
+  std::int32_t call = 0;
+  const ToolCallBegin* begin = nullptr;
+  std::string arguments;
+};
+
+// The fields of a message or of a chunk's delta, gathered from its items.
+struct Fields {
+  void operator()(const TextDelta& item) {
+    content += item.text;
+    add_entries(item.tokens, tokens);
+  }
+  void operator()(const ReasoningDelta& item) {
+    reasoning += item.text;
+    add_entries(item.tokens, tokens);
+  }
+  void operator()(const ToolCallBegin& item) {
+    calls.push_back({item.call, &item, {}});
+    add_entries(item.tokens, tokens);
+  }
+  void operator()(const ToolArgumentsDelta& item) {
+    if (calls.empty() || calls.back().call != item.call) {
+      calls.push_back({item.call, nullptr, {}});
+    }
+    calls.back().arguments += item.text;
+    add_entries(item.tokens, tokens);
+  }
+  void operator()(const Finish& item) { finish = &item; }
+
+  bool has_text() const { return !content.empty() || !reasoning.empty(); }
+
+  std::string content;
+  std::string reasoning;
+  std::vector<CallFields> calls;
+  EntryList tokens;
+  const Finish* finish = nullptr;
+};
+
+Fields gather(const ChoiceDelta& choice) {
+  Fields fields;
+  for (const OutputItem& item : choice.items) {
+    std::visit(fields, item);
+  }
+  return fields;
+}
+
+void write_reasoning(const Fields& fields, JsonWriter& out) {
+  if (!fields.reasoning.empty()) {
+    out.key("reasoning_content").string(fields.reasoning);
+  }
+}
+
+void write_tool_calls(const Fields& fields, bool is_chunk, JsonWriter& out) {
+  if (fields.calls.empty()) {
+    return;
+  }
+  out.key("tool_calls").begin_array();
+  for (const CallFields& call : fields.calls) {
+    out.begin_object();
+    if (is_chunk) {
+      out.key("index").integer(call.call);
+    }
+    if (call.begin != nullptr) {
+      out.key("id").string(call.begin->id).key("type").string("function");
+    }
+    out.key("function").begin_object();
+    if (call.begin != nullptr) {
+      out.key("name").string(call.begin->name);
+    }
+    out.key("arguments").string(call.arguments);
+    out.end_object().end_object();
+  }
+  out.end_array();
+}
+
+// What follows the message or the delta.
+void write_rest(const AnswerHead& head, const Fields& fields, const ChoiceDelta& choice, JsonWriter& out) {
+  out.key("logprobs");
+  if (!head.logprobs || (fields.tokens.empty() && !fields.has_text() && fields.finish == nullptr)) {
+    out.null();
+  } else {
+    write_chat_logprobs(fields.tokens, out);
+  }
+  write_finish(fields.finish, out);
+  write_token_ids(head, choice, out);
+}
+
+void write_choice(const AnswerHead& head, const ChoiceDelta& choice, JsonWriter& out) {
+  const Fields fields = gather(choice);
+  out.key("index").integer(choice.index);
+  out.key("message").begin_object();
+  out.key("role").string("assistant");
+  out.key("content");
+  if (fields.content.empty() && !fields.calls.empty()) {
+    out.null();
+  } else {
+    out.string(fields.content);
+  }
+  out.key("refusal").null();
+  write_reasoning(fields, out);
+  write_tool_calls(fields, /*is_chunk=*/false, out);
+  out.end_object();
+  write_rest(head, fields, choice, out);
+}
+
+void write_chunk_choice(const AnswerHead& head, const ChoiceDelta& delta, JsonWriter& out) {
+  const Fields fields = gather(delta);
+  const bool has_other = !fields.reasoning.empty() || !fields.calls.empty() || fields.finish != nullptr;
+  out.key("index").integer(delta.index);
+  out.key("delta").begin_object();
+  if (!fields.content.empty() || !has_other) {
+    out.key("content").string(fields.content);
+  }
+  write_reasoning(fields, out);
+  write_tool_calls(fields, /*is_chunk=*/true, out);
+  out.end_object();
+  write_rest(head, fields, delta, out);
+}
+
+}  // namespace
+
+std::string ChatWriter::whole(const Answer& answer) const {
+  JsonWriter out;
+  out.begin_object();
+  write_head(head_, kObject, out);
+  out.key("choices").begin_array();
+  for (const ChoiceDelta& choice : answer.choices) {
+    out.begin_object();
+    write_choice(head_, choice, out);
+    out.end_object();
+  }
+  out.end_array();
+  write_usage(answer.usage, out);
+  if (!answer.prompt_scores.empty()) {
+    write_prompt_logprobs(answer.prompt_scores.front(), out.key("prompt_logprobs"));
+  }
+  out.end_object();
+  return out.take();
+}
+
+void ChatWriter::append_role(std::int32_t index, std::string& out) const {
+  JsonWriter json;
+  json.begin_object();
+  write_head(head_, kChunkObject, json);
+  json.key("choices").begin_array().begin_object();
+  json.key("index").integer(index);
+  json.key("delta").begin_object();
+  json.key("role").string("assistant").key("content").string("");
+  json.end_object();
+  json.key("logprobs").null().key("finish_reason").null();
+  json.end_object().end_array();
+  end_chunk(head_, json, out);
+}
+
+void ChatWriter::append_delta(const ChoiceDelta& delta, std::string& out) {
+  const auto index = static_cast<std::size_t>(delta.index);
+  if (index >= has_role_.size()) {
+    has_role_.resize(index + 1, false);
+  }
+  if (!has_role_[index]) {
+    has_role_[index] = true;
+    append_role(delta.index, out);
+  }
+  JsonWriter json;
+  json.begin_object();
+  write_head(head_, kChunkObject, json);
+  json.key("choices").begin_array().begin_object();
+  write_chunk_choice(head_, delta, json);
+  json.end_object().end_array();
+  end_chunk(head_, json, out);
+}
+
+void ChatWriter::append_end(const AnswerUsage& usage, std::string& out) {
+  append_stream_end(head_, kChunkObject, usage, out);
+}
+
+void ChatWriter::append_error(const ApiError& error, std::string& out) {
+  append_stream_error(error, out);
+}
+
+}  // namespace coppice::openai

@@ -1,0 +1,37 @@
+// SessionMeter: the times of one request, for the metrics and the log.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include "server/metrics/metrics.h"
+
+namespace coppice::server {
+
+// Owner: a session. Thread: its session's. The metrics outlive it.
+class SessionMeter {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // The request arrives now.
+  explicit SessionMeter(Metrics& metrics) : metrics_(metrics), arrival_(Clock::now()) {}
+
+  Clock::time_point arrival() const { return arrival_; }
+  // From arrival to the first token of any choice; 0 before.
+  double first_token_s() const { return first_token_s_; }
+
+  // `count` tokens of one choice have come. `last` is when that choice's last ones came; a default time_point: none
+  // did.
+  void observe_tokens(std::size_t count, Clock::time_point& last);
+  void count_finish(FinishLabel label) { metrics_.count_finish(label); }
+  // The answer is complete.
+  void observe_end(std::int64_t prompt_tokens, std::int64_t completion_tokens);
+
+ private:
+  Metrics& metrics_;
+  const Clock::time_point arrival_;
+  double first_token_s_ = 0;
+};
+
+}  // namespace coppice::server
