@@ -24,13 +24,11 @@ void accept_draft(const DraftTree& tree, std::span<const kernels::SamplingResult
 
 void append_path_moves(const PageTable& pages, std::int32_t page_size, std::int32_t draft_begin,
                        std::span<const std::int32_t> path, std::vector<kernels::SlotMove>& moves) {
-  const auto slot_of = [&](std::int32_t position) -> KvSlot {
-    return pages[position / page_size] * page_size + position % page_size;
-  };
   for (std::size_t depth = 0; depth < path.size(); ++depth) {
     const auto place = static_cast<std::int32_t>(depth);
     if (path[depth] != place) {
-      moves.push_back({slot_of(draft_begin + path[depth]), slot_of(draft_begin + place)});
+      moves.push_back(
+          {pages.slot_of(draft_begin + path[depth], page_size), pages.slot_of(draft_begin + place, page_size)});
     }
   }
 }

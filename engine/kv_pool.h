@@ -110,7 +110,10 @@ class PageTable {
   std::int32_t size() const { return static_cast<std::int32_t>(ids_.size()); }
   bool empty() const { return ids_.empty(); }
   PageId operator[](std::int32_t index) const { return ids_[static_cast<std::size_t>(index)]; }
-  void reserve(std::int32_t pages) { ids_.reserve(static_cast<std::size_t>(pages)); }
+  // Where K and V of a position stand. REQUIRES: the table covers it.
+  KvSlot slot_of(std::int32_t position, std::int32_t page_size) const {
+    return (*this)[position / page_size] * page_size + position % page_size;
+  }
 
   // REQUIRES: `page` is held and of this table's pool.
   void append(PageRef page);

@@ -8,7 +8,6 @@
 namespace coppice::engine {
 
 void PlanBuilder::build(std::span<const SharingOrder::Entry> order, StepPlan& plan) {
-  sampler_.begin_step();
   plan.number = ++built_;
   late_.clear();
   std::int32_t shared = 0;  // with the last row of the plan: the least over the entries between
@@ -23,84 +22,80 @@ void PlanBuilder::build(std::span<const SharingOrder::Entry> order, StepPlan& pl
 }
 
 void PlanBuilder::add_row(const Sequence& sequence, std::int32_t shared_pages, StepPlan& plan) {
+  const PageTable& pages = sequence.hold.pages();
+  const StepChoice& chosen = sequence.chosen;
   StepRow row;
   row.slot = sequence.slot;
   row.begin = sequence.computed();
-  row.draft_count = sequence.chosen.draft_count();
-  row.token_count = sequence.chosen.planned_count() + row.draft_count;
-  row.logits_count = sequence.chosen.logits_count() + row.draft_count;
+  row.draft_count = chosen.draft_count();
+  row.token_count = chosen.planned_count() + row.draft_count;
+  row.logits_count = chosen.logits_count() + row.draft_count;
   row.token_begin = plan.token_count();
   row.logits_begin = static_cast<std::int32_t>(plan.logits_rows.size());
   row.parents_begin = static_cast<std::int32_t>(plan.draft_parents.size());
   row.shared_pages = shared_pages;
-  row.pages = sequence.hold.pages().ids();
+  row.pages = {static_cast<std::int32_t>(plan.pages.size()), pages.size()};
   row.identity = sequence.hold.identity();
+  plan.pages.insert(plan.pages.end(), pages.ids().begin(), pages.ids().end());
   for (std::int32_t i = 0; i < row.token_count; ++i) {
-    const std::int32_t place = row.begin + i;
-    plan.slots.push_back(row.pages[static_cast<std::size_t>(place / page_size_)] * page_size_ + place % page_size_);
+    plan.slots.push_back(pages.slot_of(row.begin + i, page_size_));
   }
-  for (std::int32_t i = 0; i < sequence.chosen.planned_count(); ++i) {
-    plan.tokens.push_back(sequence.tokens.ids[static_cast<std::size_t>(row.begin + i)]);
-    plan.positions.push_back(row.begin + i);
-  }
+  const auto first = sequence.tokens.ids.begin() + row.begin;
+  plan.tokens.insert(plan.tokens.end(), first, first + chosen.planned_count());
   if (sequence.tokens.awaits_token && sequence.draws()) {
-    late_.push_back(
-        {row.slot, row.token_begin + sequence.chosen.planned_count() - 1, row.logits_begin + row.logits_count - 1});
+    late_.push_back({row.slot, row.token_begin + chosen.planned_count() - 1, row.logits_begin + row.logits_count - 1});
   }
-  add_draft(sequence, row, plan);
+  add_draft(sequence, plan);
   for (std::int32_t i = row.token_count - row.logits_count; i < row.token_count; ++i) {
     plan.logits_rows.push_back(row.token_begin + i);
   }
-  add_sampling(sequence, row, plan);
+  add_draws(sequence, row, plan);
   plan.rows.push_back(row);
 }
 
 void PlanBuilder::fill_in(StepPlan& plan) {
   for (const LateRow& late : late_) {
-    const Sequence& sequence = sequences_[late.slot];
-    plan.tokens[static_cast<std::size_t>(late.token_row)] = sequence.tokens.ids.back();
-    if (sampler_.counts_tokens(late.slot)) {
-      plan.sampling[static_cast<std::size_t>(late.sampling_row)] =
-          sampler_.draw_row(late.slot, sequence.token_count(), sequence.output_count(), {});
-    }
+    const TokenId token = sequences_[late.slot].tokens.ids.back();
+    plan.tokens[static_cast<std::size_t>(late.token_row)] = token;
+    sampler_.count_late(late.slot, token, plan.draws[static_cast<std::size_t>(late.draw)], plan.lists);
   }
 }
 
-void PlanBuilder::add_draft(const Sequence& sequence, StepRow& row, StepPlan& plan) {
+void PlanBuilder::add_draft(const Sequence& sequence, StepPlan& plan) {
   const DraftTree& draft = sequence.drafting.draft;
-  depths_.clear();
-  for (std::int32_t node = 0; node < row.draft_count; ++node) {
+  for (std::int32_t node = 0; node < sequence.chosen.draft_count(); ++node) {
     const std::int32_t parent = draft.parents[static_cast<std::size_t>(node)];
     COPPICE_CHECK(parent >= -1 && parent < node, "a draft's parents stand before their children");
-    depths_.push_back(parent < 0 ? 1 : depths_[static_cast<std::size_t>(parent)] + 1);
     plan.draft_parents.push_back(parent);
     plan.tokens.push_back(draft.tokens[static_cast<std::size_t>(node)]);
-    plan.positions.push_back(row.begin + sequence.chosen.planned_count() - 1 + depths_.back());
   }
 }
 
 // The first rows score prompt tokens; the row of the last token, if it is in the step, and each draft node draw.
-void PlanBuilder::add_sampling(const Sequence& sequence, const StepRow& row, StepPlan& plan) {
-  if (row.logits_count == 0) {
-    return;
-  }
+void PlanBuilder::add_draws(const Sequence& sequence, const StepRow& row, StepPlan& plan) {
   const std::int32_t end = row.begin + sequence.chosen.planned_count();  // of the linear rows
   for (std::int32_t position = end - sequence.chosen.logits_count(); position < end; ++position) {
     if (position + 1 < sequence.token_count()) {
-      plan.sampling.push_back(
-          sampler_.score_row(sequence.slot, sequence.tokens.ids[static_cast<std::size_t>(position + 1)]));
+      const TokenId next = sequence.tokens.ids[static_cast<std::size_t>(position + 1)];
+      plan.draws.push_back(sampler_.score(sequence.slot, next));
     } else {
-      plan.sampling.push_back(sampler_.draw_row(sequence.slot, end, sequence.output_count(), {}));
+      const StepDraw root = sampler_.draw(sequence.slot, end, sequence.output_count(), plan.lists);
+      plan.draws.push_back(root);
+      add_draft_draws(sequence, root, plan);
     }
   }
-  for (std::int32_t node = 0; node < row.draft_count; ++node) {
+}
+
+void PlanBuilder::add_draft_draws(const Sequence& sequence, const StepDraw& root, StepPlan& plan) {
+  const DraftTree& draft = sequence.drafting.draft;
+  for (std::int32_t node = 0; node < sequence.chosen.draft_count(); ++node) {
     path_.clear();
-    for (std::int32_t at = node; at >= 0; at = sequence.drafting.draft.parents[static_cast<std::size_t>(at)]) {
-      path_.push_back(sequence.drafting.draft.tokens[static_cast<std::size_t>(at)]);
+    for (std::int32_t at = node; at >= 0; at = draft.parents[static_cast<std::size_t>(at)]) {
+      path_.push_back(draft.tokens[static_cast<std::size_t>(at)]);
     }
     std::reverse(path_.begin(), path_.end());
-    const std::int32_t depth = depths_[static_cast<std::size_t>(node)];
-    plan.sampling.push_back(sampler_.draw_row(sequence.slot, end + depth, sequence.output_count() + depth, path_));
+    const std::int32_t output_index = sequence.output_count() + static_cast<std::int32_t>(path_.size());
+    plan.draws.push_back(sampler_.draw_after(sequence.slot, root, output_index, path_, plan.lists));
   }
 }
 

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "engine/plan_sequences.h"
+#include "engine/plan_views.h"
 
 namespace coppice::engine {
 namespace {
@@ -38,13 +38,13 @@ class Runner final : public StepExecutor {
   bool is_working() const override { return backend_.is_working(); }
   void prepare(const StepPlan& plan) override {
     const kernels::AttentionPlan& attention = attention_of(plan);
-    backend_.prepare_step(program_, inputs_of(plan), attention, model_.attention_parameters());
+    backend_.prepare_step(program_, inputs_of(plan, attention), attention, model_.attention_parameters());
     prepared_number_ = plan.number;
   }
 
   absl::Status submit(const StepPlan& plan) override {
     const auto begin = SteadyTime::now();
-    sampling_ = plan.sampling;
+    list_sampling_rows(plan, sampling_);
     if (!plan.moves.empty()) {
       backend_.move_slots(*cache_, plan.moves);
     }
@@ -56,9 +56,9 @@ class Runner final : public StepExecutor {
     const std::uint64_t attention_ns = backend_.operation_times().attention_ns;
     const bool is_prepared = plan.number != 0 && plan.number == prepared_number_;
     const models::StepInputs inputs =
-        backend_.load_step(program_, inputs_of(plan), attention, model_.attention_parameters(), is_prepared);
+        backend_.load_step(program_, inputs_of(plan, attention), attention, model_.attention_parameters(), is_prepared);
     backend_.run_step(program_, inputs, [&] { model_.forward(inputs, attention, *cache_); });
-    backend_.enqueue_sample(model_.logits(static_cast<std::int64_t>(plan.sampling.size())), plan.sampling);
+    backend_.enqueue_sample(model_.logits(static_cast<std::int64_t>(sampling_.size())), sampling_);
     is_submitted_ = true;
     result_ = StepResult{};
     result_.keys_attended = attention.keys_attended;
@@ -88,8 +88,11 @@ class Runner final : public StepExecutor {
   }
 
  private:
-  static models::StepInputs inputs_of(const StepPlan& plan) {
-    return {.tokens = plan.tokens, .positions = plan.positions, .slots = plan.slots, .logits_rows = plan.logits_rows};
+  static models::StepInputs inputs_of(const StepPlan& plan, const kernels::AttentionPlan& attention) {
+    return {.tokens = plan.tokens,
+            .positions = attention.row_positions,
+            .slots = plan.slots,
+            .logits_rows = plan.logits_rows};
   }
 
   // Planned unless prepare() did.
@@ -113,7 +116,7 @@ class Runner final : public StepExecutor {
   const kernels::AttentionPlan* attention_ = nullptr;  // the planner's last
   std::uint64_t planned_number_ = 0;                   // of the StepPlan that it is for
   std::uint64_t prepared_number_ = 0;                  // of the StepPlan that the backend has prepared
-  std::span<const kernels::SamplingRow> sampling_;     // of the step that was submitted
+  std::vector<kernels::SamplingRow> sampling_;         // views of the plan that was submitted
   bool is_submitted_ = false;
   StepResult result_;
 };

@@ -9,7 +9,15 @@
 namespace coppice::engine {
 namespace {
 
-constexpr std::uint64_t kChoiceStream = 0x63686F69;  // sets choices' seeds apart from every draw's stream
+// Stream of choices' seeds: "choi" in ASCII. Any number will do that no other stream has.
+constexpr std::uint64_t kChoiceStream = 0x63686F69;
+
+template <typename T>
+PlanRange append(const std::vector<T>& list, std::vector<T>& lists) {
+  const PlanRange range{static_cast<std::int32_t>(lists.size()), static_cast<std::int32_t>(list.size())};
+  lists.insert(lists.end(), list.begin(), list.end());
+  return range;
+}
 
 }  // namespace
 
@@ -75,36 +83,61 @@ bool Sampler::is_end(SequenceSlot slot, TokenId token) const {
   return std::find(ends.begin(), ends.end(), token) != ends.end();
 }
 
-kernels::SamplingRow Sampler::draw_row(SequenceSlot slot, std::int32_t position, std::int32_t output_index,
-                                       std::span<const TokenId> path) {
+StepDraw Sampler::draw(SequenceSlot slot, std::int32_t position, std::int32_t output_index,
+                       SamplingLists& lists) const {
   const State& state = states_[static_cast<std::size_t>(slot)];
   const SamplingParameters& parameters = *state.parameters;
-  kernels::SamplingRow row;
-  row.temperature = parameters.temperature;
-  row.top_k = parameters.top_k;
-  row.top_p = parameters.top_p;
-  row.min_p = parameters.min_p;
-  row.repetition_penalty = parameters.repetition_penalty;
-  row.presence_penalty = parameters.presence_penalty;
-  row.frequency_penalty = parameters.frequency_penalty;
-  row.seed = state.seed;
-  row.position = static_cast<std::uint64_t>(position);
-  row.biases = state.biases;
-  row.top_logprobs = parameters.top_logprobs;
+  StepDraw draw;
+  draw.numbers.temperature = parameters.temperature;
+  draw.numbers.top_k = parameters.top_k;
+  draw.numbers.top_p = parameters.top_p;
+  draw.numbers.min_p = parameters.min_p;
+  draw.numbers.repetition_penalty = parameters.repetition_penalty;
+  draw.numbers.presence_penalty = parameters.presence_penalty;
+  draw.numbers.frequency_penalty = parameters.frequency_penalty;
+  draw.numbers.seed = state.seed;
+  draw.numbers.position = static_cast<std::uint64_t>(position);
+  draw.numbers.top_logprobs = parameters.top_logprobs;
   if (state.penalized) {
-    row.counts = counts_after(state, path);
+    draw.counts = append_counts(state, {}, lists);
   }
+  draw.biases = append(state.biases, lists.biases);
   if (output_index < parameters.min_tokens) {
-    row.forbidden = state.ends;
+    draw.forbidden = append(state.ends, lists.forbidden);
   }
-  return row;
+  return draw;
 }
 
-kernels::SamplingRow Sampler::score_row(SequenceSlot slot, TokenId token) const {
-  kernels::SamplingRow row;
-  row.scored = token;
-  row.top_logprobs = states_[static_cast<std::size_t>(slot)].parameters->prompt_logprobs;
-  return row;
+StepDraw Sampler::draw_after(SequenceSlot slot, const StepDraw& root, std::int32_t output_index,
+                             std::span<const TokenId> path, SamplingLists& lists) const {
+  const State& state = states_[static_cast<std::size_t>(slot)];
+  StepDraw draw = root;
+  draw.numbers.position += path.size();
+  if (state.penalized) {
+    draw.counts = append_counts(state, path, lists);
+  }
+  if (output_index >= state.parameters->min_tokens) {
+    draw.forbidden = {};
+  }
+  return draw;
+}
+
+void Sampler::count_late(SequenceSlot slot, TokenId token, StepDraw& draw, SamplingLists& lists) const {
+  const State& state = states_[static_cast<std::size_t>(slot)];
+  if (!state.penalized) {
+    return;
+  }
+  const std::int32_t entry = state.index.at(token);
+  COPPICE_CHECK(entry <= draw.counts.count, "a draw lacks at most one token");
+  draw.counts.count = std::max(draw.counts.count, entry + 1);
+  lists.counts[static_cast<std::size_t>(draw.counts.begin + entry)] = state.counts[static_cast<std::size_t>(entry)];
+}
+
+StepDraw Sampler::score(SequenceSlot slot, TokenId token) const {
+  StepDraw draw;
+  draw.numbers.scored = token;
+  draw.numbers.top_logprobs = states_[static_cast<std::size_t>(slot)].parameters->prompt_logprobs;
+  return draw;
 }
 
 void Sampler::count(State& state, TokenId token, std::int32_t output) {
@@ -116,30 +149,27 @@ void Sampler::count(State& state, TokenId token, std::int32_t output) {
   }
 }
 
-std::span<const kernels::TokenCount> Sampler::counts_after(const State& state, std::span<const TokenId> path) {
-  if (path.empty()) {
-    return state.counts;
-  }
-  if (scratch_used_ == scratch_.size()) {
-    scratch_.emplace_back();
-  }
-  std::vector<kernels::TokenCount>& counts = scratch_[scratch_used_++];
-  counts = state.counts;
+// The sequence's counts and those of `path`, with one entry to spare behind them for count_late().
+PlanRange Sampler::append_counts(const State& state, std::span<const TokenId> path, SamplingLists& lists) {
+  PlanRange range = append(state.counts, lists.counts);
   for (const TokenId token : path) {
     const auto known = state.index.find(token);
     if (known != state.index.end()) {
-      ++counts[static_cast<std::size_t>(known->second)].output_count;
+      ++lists.counts[static_cast<std::size_t>(range.begin + known->second)].output_count;
       continue;
     }
-    const auto added = std::find_if(counts.begin() + static_cast<std::ptrdiff_t>(state.counts.size()), counts.end(),
-                                    [token](const kernels::TokenCount& entry) { return entry.token == token; });
-    if (added != counts.end()) {
+    const auto added =
+        std::find_if(lists.counts.begin() + range.begin + static_cast<std::ptrdiff_t>(state.counts.size()),
+                     lists.counts.end(), [token](const kernels::TokenCount& entry) { return entry.token == token; });
+    if (added != lists.counts.end()) {
       ++added->output_count;
     } else {
-      counts.push_back({token, 1});
+      lists.counts.push_back({token, 1});
+      ++range.count;
     }
   }
-  return counts;
+  lists.counts.emplace_back();
+  return range;
 }
 
 }  // namespace coppice::engine

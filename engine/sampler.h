@@ -1,5 +1,5 @@
 // Sampler: what is remembered of each sequence for drawing its next token (penalty counts, biases, forbidden end
-// tokens, seed), as rows the backend understands. The draw itself is the backend's.
+// tokens, seed), written into plans as the device reads it. The device draws.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace coppice::engine {
 // The seed of choice `choice` of a request with seed `seed`; choice 0 draws as the request with one choice would.
 std::uint64_t choice_seed(std::uint64_t seed, std::int32_t choice);
 
-// What the backend said, as the front end hears it.
+// A device's result as an event carries it.
 TokenInfo to_token_info(const kernels::SamplingResult& result, bool with_logprob);
 
 // Owner: the engine. Thread: the engine's. State is keyed by slot, from begin() to end().
@@ -27,26 +27,26 @@ class Sampler {
  public:
   explicit Sampler(std::vector<TokenId> eos) : eos_(std::move(eos)) {}
 
-  // `parameters` must outlive the sequence.
+  // REQUIRES: `parameters` outlive the sequence.
   void begin(SequenceSlot slot, const SamplingParameters& parameters, std::uint64_t seed,
              std::span<const TokenId> prompt);
   void end(SequenceSlot slot);
-  // A generated token joined the sequence.
+  // Counts a generated token.
   void observe(SequenceSlot slot, TokenId token);
 
   // True when `token` ends the sequence: a stop token, or the model's end token unless ignored.
   bool is_end(SequenceSlot slot, TokenId token) const;
 
-  // Forget last step's scratch. Rows made before are invalid then.
-  void begin_step() { scratch_used_ = 0; }
-  // The row that draws the token of index `position` in the sequence, the output_index-th of its output, after `path`:
-  // drafted tokens that would be accepted by then. Valid until begin_step() or observe().
-  kernels::SamplingRow draw_row(SequenceSlot slot, std::int32_t position, std::int32_t output_index,
-                                std::span<const TokenId> path);
-  // Whether rows of the sequence depend on tokens before theirs.
-  bool counts_tokens(SequenceSlot slot) const { return states_[static_cast<std::size_t>(slot)].penalized; }
-  // The row that reports the logprob of prompt token `token`.
-  kernels::SamplingRow score_row(SequenceSlot slot, TokenId token) const;
+  // How to draw the token of index `position` in the sequence, the output_index-th of its output. Appends its lists.
+  StepDraw draw(SequenceSlot slot, std::int32_t position, std::int32_t output_index, SamplingLists& lists) const;
+  // How to draw after the drafted tokens `path`. REQUIRES: `root` is draw() of the sequence's last token, with its
+  // lists in `lists`.
+  StepDraw draw_after(SequenceSlot slot, const StepDraw& root, std::int32_t output_index, std::span<const TokenId> path,
+                      SamplingLists& lists) const;
+  // Counts the sequence's last observed token, which was still being drawn when `draw` was made.
+  void count_late(SequenceSlot slot, TokenId token, StepDraw& draw, SamplingLists& lists) const;
+  // How to report the logprob of prompt token `token`.
+  StepDraw score(SequenceSlot slot, TokenId token) const;
 
  private:
   struct State {
@@ -60,12 +60,10 @@ class Sampler {
   };
 
   static void count(State& state, TokenId token, std::int32_t output);
-  std::span<const kernels::TokenCount> counts_after(const State& state, std::span<const TokenId> path);
+  static PlanRange append_counts(const State& state, std::span<const TokenId> path, SamplingLists& lists);
 
   const std::vector<TokenId> eos_;
-  std::deque<State> states_;                              // by slot
-  std::deque<std::vector<kernels::TokenCount>> scratch_;  // counts of draft nodes in this step
-  std::size_t scratch_used_ = 0;
+  std::deque<State> states_;  // by slot
 };
 
 }  // namespace coppice::engine

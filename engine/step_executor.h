@@ -1,6 +1,6 @@
-// StepExecutor: the seam between what runs and how. The engine plans; an executor runs the plan on the model: the real
-// one is the Runner, the test's one a truth oracle. submit() and collect() are apart so that a device may work between
-// them; prepare() is what can be done for the next step meanwhile, before its tokens are known.
+// StepExecutor: the seam between what runs and how. The engine plans; an executor runs the plan on the model: the
+// Runner, or a truth oracle in tests. submit() and collect() are apart so that a device may work between them;
+// prepare() does what it can for the next step meanwhile, before its tokens are known.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct StepResult {
   // works by itself; drawing, or waiting for such a device.
   std::uint64_t plan_ns = 0;
   std::uint64_t forward_ns = 0;
-  std::uint64_t attention_ns = 0;  // of forward_ns; 0 where the device does not tell
+  std::uint64_t attention_ns = 0;  // part of forward_ns; 0 where the device does not report it
   std::uint64_t sample_ns = 0;
   std::uint64_t device_ns = 0;  // from the first to the last operation of a device that works by itself, else 0
 };
@@ -33,19 +33,18 @@ struct StepResult {
 class StepExecutor {
  public:
   virtual ~StepExecutor() = default;
-  // submit() returns while the device still works, so what the caller does until collect() costs nothing.
+  // submit() returns while the device still works: what the caller does until collect() costs no time.
   virtual bool is_asynchronous() const { return false; }
-  // Between submit() and collect(): the device has not finished yet. Where that cannot be told: false.
+  // Between submit() and collect(): the device has not finished yet. False where that is unknown.
   virtual bool is_working() const { return false; }
-  // Between submit() and collect(), where submit() only starts a step: what of the next submit() can be done already.
-  // The plan's tokens and sampling may still change; where anything else does, the plan has another number.
+  // Does what of the next submit() can be done while a step runs. REQUIRES: between submit() and collect(), and
+  // submit() only starts a step. ENSURES: nothing of `plan` is read after the return; a plan with the same number that
+  // is submitted later differs from it in `tokens` and in how they are drawn alone.
   virtual void prepare(const StepPlan& /*plan*/) {}
-  // Starts the step. What the plan's arrays hold stays where and as it is until collect(), but for StepRow::slot, and
-  // so does what spans in them name, but where submit() only starts the step only until submit() returns. (The plan
-  // itself may be moved.) ERRORS: any; nothing was done then, not even the plan's moves.
+  // Starts the step. REQUIRES: no step is between submit() and collect(); `plan` stays as and where it is until
+  // collect() returns. ERRORS: any; nothing was done then, not even the plan's moves and copies.
   virtual absl::Status submit(const StepPlan& plan) = 0;
-  // Waits for the step. ERRORS: any; moves and copies were done, the KV and results of the plan's rows are not to be
-  // used.
+  // Waits for the step. ERRORS: any; moves and copies were done, the KV and results of the plan's rows are lost.
   virtual absl::StatusOr<StepResult> collect() = 0;
 };
 

@@ -10,6 +10,7 @@
 //   verify a draft tree, d nodes    1 + d         d             1 + d
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -23,6 +24,18 @@ namespace coppice::engine {
 using coppice::kNoSequence;
 using coppice::SequenceSlot;
 
+// Entries [begin, begin + count) of one of a plan's arrays.
+struct PlanRange {
+  std::int32_t begin = 0;
+  std::int32_t count = 0;
+  bool operator==(const PlanRange&) const = default;
+
+  template <typename T>
+  std::span<const T> of(const std::vector<T>& array) const {
+    return std::span<const T>(array).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
+  }
+};
+
 // One sequence's part of a step. Its token rows are plan.tokens[token_begin … token_begin + token_count): first the
 // linear ones at positions begin, begin + 1, …, then draft_count draft nodes, parents before children. Draft node i has
 // its KV at table position begin + (token_count - draft_count) + i.
@@ -33,13 +46,14 @@ struct StepRow {
   std::int32_t draft_count = 0;
   std::int32_t logits_count = 0;
   std::int32_t token_begin = 0;    // first token row
-  std::int32_t logits_begin = 0;   // first entry of logits_rows and sampling
+  std::int32_t logits_begin = 0;   // first entry of logits_rows and draws
   std::int32_t parents_begin = 0;  // first entry of draft_parents
   std::int32_t shared_pages = 0;   // leading pages in common with the row before; -1 = not known
-  std::span<const PageId> pages;   // page table; covers begin + token_count positions
+  PlanRange pages;                 // of plan.pages: the page table; covers begin + token_count positions
   std::uint64_t identity = 0;      // rows of two steps with the same one: the same table but for appended pages
 
   std::int32_t linear_count() const { return token_count - draft_count; }
+  bool operator==(const StepRow&) const = default;
 };
 
 struct PageCopy {
@@ -47,31 +61,60 @@ struct PageCopy {
   PageId to = kNoPage;
 };
 
-// Owner: the engine, which keeps its arrays between steps; read by the executor (step_executor.h says when). A value.
-// Rows stand in depth-first order of shared page prefixes: sequences that share pages are neighbours.
+// How one logits row is sampled. The ranges are of the plan's arrays of these names.
+struct StepDraw {
+  kernels::SamplingNumbers numbers;
+  PlanRange counts;
+  PlanRange biases;
+  PlanRange forbidden;
+};
+
+// Lists of StepDraws.
+struct SamplingLists {
+  std::vector<kernels::TokenCount> counts;
+  std::vector<kernels::TokenBias> biases;
+  std::vector<TokenId> forbidden;
+
+  void clear() {
+    counts.clear();
+    biases.clear();
+    forbidden.clear();
+  }
+};
+
+// A value: it owns its arrays and points nowhere, so it may be copied, recorded, run again and given to several
+// devices. Clearing keeps the arrays' memory. Rows stand in depth-first order of shared page prefixes: sequences that
+// share pages are neighbours.
 struct StepPlan {
-  std::uint64_t number = 0;              // not 0: of two plans with the same one only `tokens` and `sampling` differ
+  std::uint64_t number = 0;  // not 0: two plans with the same number differ in `tokens` and how they are drawn alone
   std::vector<kernels::SlotMove> moves;  // first of all, in order: accepted draft paths to consecutive slots
-  std::vector<PageCopy> copies;          // then these: a page about to be written that others hold too
+  std::vector<PageCopy> copies;          // then these: a page about to be written that has other holders
   std::vector<StepRow> rows;
-  std::vector<TokenId> tokens;                 // one a token row
-  std::vector<std::int32_t> positions;         // rotary position: depth for draft nodes
-  std::vector<KvSlot> slots;                   // where the row's K and V go
-  std::vector<std::int32_t> draft_parents;     // draft index of the parent within its row; -1 = the last linear token
-  std::vector<std::int32_t> logits_rows;       // token rows whose logits are wanted, ascending
-  std::vector<kernels::SamplingRow> sampling;  // one a logits row
+  std::vector<TokenId> tokens;              // one a token row
+  std::vector<KvSlot> slots;                // where the token row's K and V go
+  std::vector<PageId> pages;                // page tables of the rows
+  std::vector<std::int32_t> draft_parents;  // draft index of the parent within its row; -1 = the last linear token
+  std::vector<std::int32_t> logits_rows;    // token rows whose logits are computed, ascending
+  std::vector<StepDraw> draws;              // one a logits row
+  SamplingLists lists;
 
   std::int32_t token_count() const { return static_cast<std::int32_t>(tokens.size()); }
   bool empty() const { return rows.empty(); }
-  // Keeps moves and copies: they are owed to the next step that is submitted.
+  std::span<const PageId> pages_of(const StepRow& row) const { return row.pages.of(pages); }
+  std::span<const std::int32_t> parents_of(const StepRow& row) const {
+    return PlanRange{row.parents_begin, row.draft_count}.of(draft_parents);
+  }
+
+  // Keeps moves and copies.
   void clear_rows() {
     rows.clear();
     tokens.clear();
-    positions.clear();
     slots.clear();
+    pages.clear();
     draft_parents.clear();
     logits_rows.clear();
-    sampling.clear();
+    draws.clear();
+    lists.clear();
   }
   void clear() {
     moves.clear();

@@ -20,10 +20,8 @@ struct TokenBias {
   float bias = 0;
 };
 
-// One row. Spans are host memory, valid during the call. The order of application: bias, penalties (repetition over
-// prompt and output; presence and frequency over output), forbidden tokens and allowed mask, temperature, top-k, top-p,
-// min-p, draw.
-struct SamplingRow {
+// The numbers of one row. A value.
+struct SamplingNumbers {
   float temperature = 1.0F;  // 0 = greedy: the largest logit, the lowest id among equals
   std::int32_t top_k = 0;    // 0 = all
   float top_p = 1.0F;
@@ -32,13 +30,19 @@ struct SamplingRow {
   float presence_penalty = 0.0F;
   float frequency_penalty = 0.0F;
   std::uint64_t seed = 0;
-  std::uint64_t position = 0;          // of the token to be drawn, in the sequence
+  std::uint64_t position = 0;      // of the token to be drawn, in the sequence
+  std::int32_t top_logprobs = -1;  // -1: no logprobs; 0: the drawn token's; n: also the n most likely
+  TokenId scored = -1;             // >= 0: do not draw; report this token's logprob (prompt logprobs)
+};
+
+// One row. Spans are host memory, valid during the call. The order of application: bias, penalties (repetition over
+// prompt and output; presence and frequency over output), forbidden tokens and allowed mask, temperature, top-k, top-p,
+// min-p, draw.
+struct SamplingRow : SamplingNumbers {
   std::span<const TokenCount> counts;  // distinct tokens of prompt and output; empty when no penalty is on
   std::span<const TokenBias> biases;
   std::span<const TokenId> forbidden;      // never drawn (end tokens before min_tokens)
   std::span<const std::uint32_t> allowed;  // bit per token, constrained decoding; empty = all allowed
-  std::int32_t top_logprobs = -1;          // -1: no logprobs; 0: the drawn token's; n: also the n most likely
-  TokenId scored = -1;                     // >= 0: do not draw; report this token's logprob (prompt logprobs)
 };
 
 struct TokenLogprob {

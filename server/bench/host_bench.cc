@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
-#include "engine/plan_sequences.h"
+#include "engine/plan_views.h"
 #include "engine/step_executor.h"
 #include "kernels/attention_plan.h"
 
@@ -103,7 +103,8 @@ class IdleExecutor final : public engine::StepExecutor {
     drawn_.resize(plan.logits_rows.size());
     for (std::size_t i = 0; i < drawn_.size(); ++i) {
       ++draws_;
-      const auto place = static_cast<std::uint64_t>(plan.positions[static_cast<std::size_t>(plan.logits_rows[i])]);
+      const std::vector<std::int32_t>& positions = attention_->row_positions;
+      const auto place = static_cast<std::uint64_t>(positions[static_cast<std::size_t>(plan.logits_rows[i])]);
       const TokenId token = draw_token(2, period_ > 0 ? place % period_ : draws_, vocab_);
       const bool ends = ends_in_ > 0 && draw_token(1, draws_, vocab_) % ends_in_ == 0;
       drawn_[i].token = ends ? kEndToken : token;
@@ -112,7 +113,7 @@ class IdleExecutor final : public engine::StepExecutor {
 
   void plan_attention(const engine::StepPlan& plan) {
     engine::list_plan_sequences(plan, sequences_);
-    static_cast<void>(planner_.plan(sequences_, plan_options_));
+    attention_ = &planner_.plan(sequences_, plan_options_);
   }
 
   const std::int32_t vocab_;
@@ -122,6 +123,7 @@ class IdleExecutor final : public engine::StepExecutor {
   StepTimes& times_;
   kernels::PlanOptions plan_options_;
   kernels::AttentionPlanner planner_;
+  const kernels::AttentionPlan* attention_ = nullptr;  // the planner's last
   std::vector<kernels::PlanSequence> sequences_;
   std::vector<kernels::SamplingResult> drawn_;    // of the step that was submitted
   std::vector<kernels::SamplingResult> results_;  // of the step that was collected

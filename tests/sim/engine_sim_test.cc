@@ -92,6 +92,31 @@ TEST_CASE("what is planned while a step runs changes no answer, whatever happens
   }
 }
 
+TEST_CASE("a copy of a plan runs again when its engine is gone", "[sim]") {
+  for (const bool asynchronous : {false, true}) {
+    std::vector<RecordedStep> steps;
+    World world = busy_world(91);
+    world.asynchronous = asynchronous;
+    world.requests = 200;
+    world.drafts = true;
+    world.drafts_in = 3;
+    world.recording = &steps;
+    { Simulation(world).run(); }
+    std::size_t moves = 0;
+    std::size_t copies = 0;
+    for (const RecordedStep& step : steps) {
+      moves += step.plan.moves.size();
+      copies += step.plan.copies.size();
+    }
+    CHECK(moves > 0);
+    CHECK(copies > 0);
+    FakeExecutor::Options fake = executor_options(world);
+    fake.asynchronous = false;
+    FakeExecutor another(model_of(world), fake);
+    CHECK(run_again(steps, another) == steps.size());
+  }
+}
+
 TEST_CASE("a pool of one sequence, one row a step, one sequence at a time", "[sim]") {
   for (const std::int32_t rows : {1, 2, 7}) {
     World world = busy_world(41);

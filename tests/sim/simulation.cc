@@ -39,10 +39,14 @@ engine::Limits small_limits() {
   return limits;
 }
 
-Simulation::Simulation(const World& world) : world_(world) {
-  model_.eos = {3};
-  model_.context = world.limits.model_tokens_max;
-  events_ = std::make_shared<engine::EventQueue>(nullptr);
+FakeModel model_of(const World& world) {
+  FakeModel model;
+  model.eos = {3};
+  model.context = world.limits.model_tokens_max;
+  return model;
+}
+
+FakeExecutor::Options executor_options(const World& world) {
   FakeExecutor::Options fake;
   fake.pages = world.limits.pages;
   fake.page_size = world.limits.page_size;
@@ -54,11 +58,20 @@ Simulation::Simulation(const World& world) : world_(world) {
   fake.asynchronous = world.asynchronous;
   fake.works_for = world.works_for;
   fake.device_ns = world.device_ns;
+  return fake;
+}
+
+Simulation::Simulation(const World& world) : world_(world), model_(model_of(world)) {
+  events_ = std::make_shared<engine::EventQueue>(nullptr);
+  FakeExecutor::Options fake = executor_options(world);
   fake.meanwhile = [this] { meanwhile(); };
   engine::EngineParts parts;
   auto executor = std::make_unique<FakeExecutor>(model_, fake);
   executor_ = executor.get();
   parts.executor = std::move(executor);
+  if (world.recording != nullptr) {
+    parts.executor = std::make_unique<RecordingExecutor>(std::move(parts.executor), *world.recording);
+  }
   if (world.drafts) {
     parts.speculator = std::make_unique<ScriptedSpeculator>(world.seed, model_.vocab, world.drafts_in);
   }

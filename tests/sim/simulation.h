@@ -13,6 +13,7 @@
 #include "engine/engine_core.h"
 #include "tests/support/fake_engine.h"
 #include "tests/support/fake_executor.h"
+#include "tests/support/recording_executor.h"
 
 namespace coppice::testing {
 
@@ -36,8 +37,13 @@ struct World {
   bool asynchronous = false;    // steps run behind the engine's back, so that it plans ahead
   std::uint64_t device_ns = 0;  // how long steps are said to take
   std::int32_t works_for = 0;  // how often in such a step the engine looks and finds it running; the world goes on then
+  std::vector<RecordedStep>* recording = nullptr;  // of all steps; null: none is kept
   engine::Limits limits;
 };
+
+// What a world runs on.
+FakeModel model_of(const World& world);
+FakeExecutor::Options executor_options(const World& world);
 
 // Limits for a small pool; the caller changes what it wants.
 engine::Limits small_limits();

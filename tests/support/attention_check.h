@@ -10,6 +10,9 @@
 
 namespace coppice::testing {
 
+// The position of a row's token row `index`: of a draft node by its depth.
+std::int32_t position_of(const engine::StepPlan& plan, const engine::StepRow& row, std::int32_t index);
+
 // Owner: an executor. Thread: its caller.
 class AttentionCheck {
  public:

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "engine/plan_views.h"
 
 namespace coppice::testing {
 namespace {
@@ -170,10 +171,6 @@ void FakeExecutor::prepare(const engine::StepPlan& plan) {
   COPPICE_CHECK(submitted_ && options_.asynchronous, "a step is prepared while one runs");
   COPPICE_CHECK(plan.number != 0 && plan.moves.empty(), "a prepared plan has a number and is not behind drafts");
   prepared_ = plan;
-  prepared_pages_.clear();
-  for (const engine::StepRow& row : plan.rows) {
-    prepared_pages_.emplace_back(row.pages.begin(), row.pages.end());
-  }
   ++prepared_count_;
   attention_.prepare(plan);
 }
@@ -184,20 +181,11 @@ void FakeExecutor::check_prepared(const engine::StepPlan& plan) {
     return;
   }
   ++as_prepared_;
-  COPPICE_CHECK(plan.rows.size() == prepared_.rows.size() && plan.tokens.size() == prepared_.tokens.size() &&
-                    plan.positions == prepared_.positions && plan.slots == prepared_.slots &&
+  COPPICE_CHECK(plan.rows == prepared_.rows && plan.tokens.size() == prepared_.tokens.size() &&
+                    plan.slots == prepared_.slots && plan.pages == prepared_.pages &&
                     plan.draft_parents == prepared_.draft_parents && plan.logits_rows == prepared_.logits_rows &&
-                    plan.sampling.size() == prepared_.sampling.size() && plan.moves.empty(),
+                    plan.draws.size() == prepared_.draws.size() && plan.moves.empty(),
                 "a prepared step stays as it is");
-  for (std::size_t i = 0; i < plan.rows.size(); ++i) {
-    const engine::StepRow& row = plan.rows[i];
-    const engine::StepRow& before = prepared_.rows[i];
-    COPPICE_CHECK(
-        row.begin == before.begin && row.token_count == before.token_count && row.identity == before.identity &&
-            row.shared_pages == before.shared_pages &&
-            std::equal(row.pages.begin(), row.pages.end(), prepared_pages_[i].begin(), prepared_pages_[i].end()),
-        "a prepared row stays as it is");
-  }
 }
 
 absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
@@ -235,16 +223,17 @@ absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
   drawn_.clear();
   for (std::size_t i = 0; i < plan.logits_rows.size(); ++i) {
     const std::uint64_t state = states_[static_cast<std::size_t>(plan.logits_rows[i])];
-    drawn_.push_back(fake_sample(state, plan.sampling[i], model_.vocab));
+    drawn_.push_back(fake_sample(state, engine::sampling_row(plan.draws[i], plan.lists), model_.vocab));
   }
   return absl::OkStatus();
 }
 
 // Every row's keys in order of position: the page table's, then the row's own linear tokens, then a draft's ancestors.
 void FakeExecutor::attend(const engine::StepPlan& plan, const engine::StepRow& row) {
+  const std::span<const PageId> pages = plan.pages_of(row);
   std::uint64_t state = 0;
   for (std::int32_t position = 0; position < row.begin; ++position) {
-    const auto page = static_cast<std::size_t>(row.pages[static_cast<std::size_t>(position / options_.page_size)]);
+    const auto page = static_cast<std::size_t>(pages[static_cast<std::size_t>(position / options_.page_size)]);
     state = mix(state, kv_[page * static_cast<std::size_t>(options_.page_size) +
                            static_cast<std::size_t>(position % options_.page_size)]);
   }
@@ -255,10 +244,11 @@ void FakeExecutor::attend(const engine::StepPlan& plan, const engine::StepRow& r
       const std::int32_t parent = plan.draft_parents[static_cast<std::size_t>(row.parents_begin + node)];
       state = states_[static_cast<std::size_t>(row.token_begin + row.linear_count() + parent)];
     }
-    fresh_[at] = key_of(plan.tokens[at], plan.positions[at], state);
+    const std::int32_t position = position_of(plan, row, i);
+    fresh_[at] = key_of(plan.tokens[at], position, state);
     state = mix(state, fresh_[at]);
     states_[at] = state;
-    attended_ += plan.positions[at] + 1;
+    attended_ += position + 1;
   }
 }
 
@@ -268,8 +258,8 @@ void FakeExecutor::check_shape(const engine::StepPlan& plan) const {
                 "every token is known");
   COPPICE_CHECK(!plan.rows.empty() && tokens <= static_cast<std::size_t>(options_.step_tokens_max), "rows in bounds");
   COPPICE_CHECK(plan.logits_rows.size() <= static_cast<std::size_t>(options_.step_logits_max), "logits in bounds");
-  COPPICE_CHECK(plan.positions.size() == tokens && plan.slots.size() == tokens, "one entry a token row");
-  COPPICE_CHECK(plan.sampling.size() == plan.logits_rows.size(), "one sampling row a logits row");
+  COPPICE_CHECK(plan.slots.size() == tokens, "one entry a token row");
+  COPPICE_CHECK(plan.draws.size() == plan.logits_rows.size(), "one draw a logits row");
   COPPICE_CHECK(std::is_sorted(plan.logits_rows.begin(), plan.logits_rows.end()), "logits rows ascend");
   std::int32_t token_end = 0;
   std::int32_t logits_end = 0;
@@ -289,20 +279,21 @@ void FakeExecutor::check_shape(const engine::StepPlan& plan) const {
 void FakeExecutor::check_row(const engine::StepPlan& plan, std::size_t index) const {
   const engine::StepRow& row = plan.rows[index];
   COPPICE_CHECK(row.token_count > 0 && row.logits_count <= row.token_count, "a row has tokens");
-  COPPICE_CHECK(static_cast<std::int64_t>(row.pages.size()) * options_.page_size >= row.begin + row.token_count,
+  const std::span<const PageId> pages = plan.pages_of(row);
+  COPPICE_CHECK(static_cast<std::int64_t>(pages.size()) * options_.page_size >= row.begin + row.token_count,
                 "the page table covers the row");
   for (std::int32_t i = 0; i < row.token_count; ++i) {
     const std::int32_t place = row.begin + i;
-    const KvSlot slot = row.pages[static_cast<std::size_t>(place / options_.page_size)] * options_.page_size +
-                        place % options_.page_size;
+    const KvSlot slot =
+        pages[static_cast<std::size_t>(place / options_.page_size)] * options_.page_size + place % options_.page_size;
     COPPICE_CHECK(plan.slots[static_cast<std::size_t>(row.token_begin + i)] == slot, "a row's slot is its place's");
   }
   if (index > 0 && row.shared_pages >= 0) {
-    const std::span<const PageId> before = plan.rows[index - 1].pages;
-    const auto common = std::mismatch(
-        row.pages.begin(), row.pages.begin() + static_cast<std::ptrdiff_t>(std::min(before.size(), row.pages.size())),
-        before.begin());
-    COPPICE_CHECK(common.first - row.pages.begin() == row.shared_pages, "shared_pages is exact");
+    const std::span<const PageId> before = plan.pages_of(plan.rows[index - 1]);
+    const auto common =
+        std::mismatch(pages.begin(), pages.begin() + static_cast<std::ptrdiff_t>(std::min(before.size(), pages.size())),
+                      before.begin());
+    COPPICE_CHECK(common.first - pages.begin() == row.shared_pages, "shared_pages is exact");
   }
 }
 

@@ -96,7 +96,6 @@ class FakeExecutor final : public engine::StepExecutor {
   std::vector<kernels::SamplingResult> results_;  // of the step that was collected
   bool submitted_ = false;
   engine::StepPlan prepared_;
-  std::vector<std::vector<PageId>> prepared_pages_;  // by row
   std::int64_t prepared_count_ = 0;
   std::int64_t as_prepared_ = 0;
   std::uint64_t step_ = 0;
