@@ -1,4 +1,4 @@
-// Engine::create: the engine with the parts a server wants.
+// Engine::create: the engine with the parts that a server needs.
 #include "engine/engine.h"
 
 #include <utility>
@@ -29,7 +29,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::create(const Limits& limits, con
   parts.check_integrity = kDebugBuild;
   if (options.speculation) {
     parts.speculator = std::make_unique<SuffixSpeculator>(options.suffix);
-    parts.draft_max = options.suffix.draft_max;
+    parts.drafts.nodes_max = options.suffix.draft_max;
   }
   return std::make_unique<EngineCore>(limits, options, model, std::move(parts));
 }

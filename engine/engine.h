@@ -1,5 +1,5 @@
-// Engine: the plain object behind the server. step() drains commands, plans, runs the model, commits, emits events,
-// retires. Threads are a few lines around it (engine_thread.h), so the whole of it can be simulated from a seed.
+// Engine: the plain object behind the server. step() takes commands, plans, runs the model, books tokens, emits events.
+// Its thread is a few lines around it (engine_thread.h), so the whole of it can be simulated from a seed.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/events.h"
-#include "engine/learnt.h"
+#include "engine/learned.h"
 #include "engine/limits.h"
 #include "engine/request.h"
 #include "engine/speculation/corpus.h"
@@ -20,7 +20,7 @@ namespace coppice::engine {
 
 class StepExecutor;  // step_executor.h: runs a StepPlan on the model; a fake one in tests
 
-// Thread: all methods from one thread, but those marked "any thread".
+// Thread: all methods from one thread, except those marked "any thread".
 class Engine {
  public:
   static absl::StatusOr<std::unique_ptr<Engine>> create(const Limits& limits, const EngineOptions& options,
@@ -37,11 +37,11 @@ class Engine {
   virtual bool learn(Corpus corpus) = 0;
   // Any thread. Drops the owner's corpus of that name, if there is one. False as above.
   virtual bool forget(Corpus corpus) = 0;
-  // Any thread. What the engine has learnt, copied piece by piece between steps; broken when the engine goes first.
-  virtual std::future<Learnt> capture() = 0;
-  // Before the first step: what an earlier run had learnt; each part of it may be empty. ERRORS: InvalidArgument for
-  // the parts that cannot be read; they are ignored.
-  virtual absl::Status restore(Learnt learnt) = 0;
+  // Any thread. What the engine has learned, copied piece by piece between steps; broken when the engine goes first.
+  virtual std::future<Learned> capture() = 0;
+  // What an earlier run had learned; each part of it may be empty. REQUIRES: no step has run. ERRORS: InvalidArgument
+  // for the parts that cannot be read; they are ignored.
+  virtual absl::Status restore(Learned learned) = 0;
   // Any thread. A copy of the numbers as of the last step.
   virtual EngineStats stats() const = 0;
 

@@ -1,65 +1,43 @@
-// EngineCore outside its step: commands, life and end of requests, events, numbers. The step is engine_step.cc.
+// The engine's step, and the commands that come between steps.
 #include "engine/engine_core.h"
 
 #include <algorithm>
-#include <chrono>
-#include <random>
+#include <string>
 #include <utility>
 
 #include "base/check.h"
-#include "base/random.h"
-#include "engine/refusal.h"
+#include "base/spin.h"
 
 namespace coppice::engine {
 namespace {
 
-constexpr std::uint64_t kSeedStream = 0x73656564;  // sets drawn seeds apart from every draw's stream
-// Cancels that may stand in the command queue beside submissions before those are refused.
-constexpr std::size_t kCancelsQueued = 4096;
-
-// Tokens of put-off work between two looks at the commands when there is nothing else to do: about a millisecond.
-constexpr std::int32_t kCatchUpIdle = 1024;
-
-std::uint64_t fresh_seed(const EngineOptions& options) {
-  if (options.seed_given) {
-    return options.seed;
-  }
-  std::random_device device;
-  return (std::uint64_t{device()} << 32) | device();
-}
-
-std::uint64_t now_ns() {
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-          .count());
-}
+// Commands other than submissions (cancels above all) that may wait in the queue before submissions are refused: more
+// than a thousand clients that leave at once.
+constexpr std::size_t kOtherCommandsMax = 4096;
+// After each planning ahead the remembered time shrinks by 1/8, so that a rare long one is forgotten after about twenty
+// steps.
+constexpr std::uint64_t kPlanningFadeIn = 8;
 
 }  // namespace
 
 EngineCore::EngineCore(const Limits& limits, const EngineOptions& options, const models::ModelConfig& model,
                        EngineParts parts)
-    : limits_(limits),
-      model_(model),
-      seed_(fresh_seed(options)),
-      seed_given_(options.seed_given),
-      clock_(parts.clock ? std::move(parts.clock) : std::make_unique<base::SteadyClock>()),
-      executor_(std::move(parts.executor)),
-      speculator_(std::move(parts.speculator)),
-      draft_max_(parts.draft_max),
-      draft_all_(parts.draft_all),
+    : clock_(parts.clock ? std::move(parts.clock) : std::make_unique<base::SteadyClock>()),
       check_integrity_(parts.check_integrity),
-      commands_(static_cast<std::size_t>(limits.queued_max) + kCancelsQueued),
+      commands_(static_cast<std::size_t>(limits.queued_max) + kOtherCommandsMax),
       scheduler_(limits, options.prefix_cache, sequences_, requests_),
       sampler_(model.eos),
-      builder_(sequences_, sampler_, limits.page_size) {
-  COPPICE_CHECK(executor_ != nullptr, "an engine needs an executor");
+      builder_(sequences_, sampler_, limits.page_size),
+      pipeline_(std::move(parts.executor), *clock_),
+      drafter_(std::move(parts.speculator), parts.drafts, scheduler_, sequences_, requests_, *clock_,
+               pipeline_.depth() > 1),
+      desk_(limits, options, model, requests_, sequences_, {scheduler_, sampler_, drafter_, pipeline_},
+            stats_.counts()),
+      settlement_(limits.page_size, requests_, sequences_, {scheduler_, sampler_, drafter_, pipeline_}, desk_, stats_) {
 }
 
-// Sequences hold pages and locks of the scheduler's pool, so they go first; a step that still runs reads them.
+// Sequences hold pages and locks of the scheduler's pool, so they go first.
 EngineCore::~EngineCore() {
-  if (is_flying_) {
-    static_cast<void>(executor_->collect());
-  }
   for (SequenceSlot slot = 0; slot < sequences_.slots(); ++slot) {
     if (sequences_.is_live(slot)) {
       scheduler_.remove(sequences_[slot]);
@@ -68,12 +46,11 @@ EngineCore::~EngineCore() {
 }
 
 bool EngineCore::submit(Request request) {
-  if (waiting_room_.fetch_add(1) >= limits_.queued_max) {
-    waiting_room_.fetch_sub(1);
+  if (!desk_.enter_waiting_room()) {
     return false;
   }
   if (!commands_.try_push({CommandKind::kSubmit, std::move(request), 0, {}, {}})) {
-    waiting_room_.fetch_sub(1);
+    desk_.leave_waiting_room();
     return false;
   }
   return true;
@@ -93,270 +70,230 @@ bool EngineCore::forget(Corpus corpus) {
   return commands_.try_push({CommandKind::kForget, {}, 0, std::move(corpus), {}});
 }
 
-bool EngineCore::step() {
-  const std::uint64_t begin_ns = now_ns();
-  bool busy = is_flying_;
-  if (!is_flying_) {
-    take_commands();
-    busy = sequences_.live() > 0;
-    if (busy) {
-      begin_step();
-    } else if (speculator_) {
-      busy = speculator_->catch_up(kCatchUpIdle);
-    }
-  }
-  if (is_flying_) {
-    work_beside_step();
-    finish_step();
-  }
-  end_capture();
-  if (!executor_->is_asynchronous() || sequences_.live() == 0) {
-    send_news();  // else while the next step runs
-  }
-  publish(begin_ns);
-  if (check_integrity_) {
-    scheduler_.check_integrity();
-  }
-  return busy;
+std::future<Learned> EngineCore::capture() {
+  std::promise<Learned> captured;
+  std::future<Learned> result = captured.get_future();
+  commands_.push({CommandKind::kCapture, {}, 0, {}, std::move(captured)});
+  return result;
 }
 
 void EngineCore::take_commands() {
-  drain_commands();
-  expire_deadlines();
-}
-
-void EngineCore::drain_commands() {
   commands_.take(drained_);
   for (Command& command : drained_) {
-    switch (command.kind) {
-      case CommandKind::kSubmit:
-        start(std::move(command.request));
-        break;
-      case CommandKind::kCancel:
-        apply_cancel(command.request.id, command.choice);
-        break;
-      case CommandKind::kLearn:
-        if (speculator_) {
-          speculator_->learn(std::move(command.corpus));
-        }
-        break;
-      case CommandKind::kForget:
-        if (speculator_) {
-          speculator_->forget(command.corpus);
-        }
-        break;
-      case CommandKind::kCapture:
-        begin_capture(std::move(command.captured));
-        break;
-    }
+    apply(command);
   }
   drained_.clear();
+  desk_.expire(clock_->now());
 }
 
-void EngineCore::start(Request&& request) {
-  COPPICE_CHECK(request.events != nullptr, "a request says where its events go");
-  std::string reason = refusal(request, limits_, model_);
-  if (reason.empty() && by_id_.contains(request.id)) {
-    reason = "the request id is in use";
+void EngineCore::apply(Command& command) {
+  switch (command.kind) {
+    case CommandKind::kSubmit:
+      desk_.start(std::move(command.request));
+      break;
+    case CommandKind::kCancel:
+      desk_.cancel(command.request.id, command.choice);
+      break;
+    case CommandKind::kLearn:
+      drafter_.learn(std::move(command.corpus));
+      break;
+    case CommandKind::kForget:
+      drafter_.forget(command.corpus);
+      break;
+    case CommandKind::kCapture:
+      drafter_.begin_capture(std::move(command.captured));
+      break;
   }
-  if (reason.empty() && request.pin) {
-    reason = scheduler_.pin_refusal(static_cast<std::int32_t>(request.prompt.size()));
+}
+
+bool EngineCore::step() {
+  const base::Clock::TimePoint begin = clock_->now();
+  bool is_busy = pipeline_.is_flying();
+  if (!is_busy) {
+    take_commands();
+    is_busy = sequences_.live() > 0;
+    if (is_busy) {
+      begin_step();
+    } else {
+      is_busy = drafter_.catch_up_idle();
+    }
   }
-  const std::int32_t place = requests_.take();
-  RequestState& state = requests_[place];
-  state.request = std::move(request);
-  state.counted_waiting = true;
-  if (!reason.empty()) {
-    refuse(state, reason);
-    retired_.push_back(place);
+  if (pipeline_.is_flying()) {
+    work_beside_step();
+    finish_step();
+  }
+  drafter_.end_capture();
+  if (pipeline_.depth() == 1 || sequences_.live() == 0) {
+    desk_.send_events();  // else beside the next step
+  }
+  stats_.publish(scheduler_, base::ns_since(*clock_, begin));
+  if (check_integrity_) {
+    scheduler_.check_integrity();
+  }
+  return is_busy;
+}
+
+// Nothing flies: chooses, writes and submits a step.
+void EngineCore::begin_step() {
+  choose(false);
+  propose_drafts();
+  write();
+  if (pipeline_.coming().plan.empty()) {
+    pipeline_.give_up();
+    // Nothing flies and nothing can be planned: the oldest sequence must fail, or all would wait for ever.
+    const SequenceSlot oldest = scheduler_.oldest();
+    if (scheduler_.unfit().empty() && oldest != kNoSequence) {
+      desk_.finish(sequences_[oldest], FinishReason::kError, "the engine found no way to run this sequence");
+    }
     return;
   }
-  state.order = ++arrivals_;
-  state.seed = seed_;  // with --seed, the same unseeded request draws the same
-  if (state.request.sampling.seed.has_value()) {
-    state.seed = *state.request.sampling.seed;
-  } else if (!seed_given_) {
-    const auto words = base::philox4x32(seed_, state.order, kSeedStream);
-    state.seed = (std::uint64_t{words[1]} << 32) | words[0];
-  }
-  by_id_[state.request.id] = place;
-  deadlines_ += state.request.deadline.has_value() ? 1 : 0;
-  state.live_choices = state.request.choices;
-  for (std::int32_t choice = 0; choice < state.request.choices; ++choice) {
-    const SequenceSlot slot = sequences_.take();
-    state.choices.push_back(slot);
-    Sequence& sequence = sequences_[slot];
-    sequence.slot = slot;
-    sequence.request = place;
-    sequence.choice = choice;
-    sequence.seed = choice_seed(state.seed, choice);
-  }
-  promote_sibling(state);
-}
-
-// Every choice that was asked for hears of it.
-void EngineCore::refuse(RequestState& state, const std::string& reason) {
-  for (std::int32_t choice = 0; choice < std::clamp(state.request.choices, 1, limits_.choices_max); ++choice) {
-    Event& event = outbox_[outbox_.add(state.request.events.get(), state.request.id, choice)];
-    event.finish = FinishReason::kError;
-    event.error = reason;
-    event.client_error = true;
-    ++stats_.finished[static_cast<std::size_t>(FinishReason::kError)];
-  }
-  leave_waiting_room(state);
-}
-
-// A choice gets its tokens only now: a dormant one costs nothing.
-void EngineCore::activate(Sequence& sequence, RequestState& state) {
-  const Request& request = state.request;
-  constexpr std::int32_t kReserveMax = 1024;
-  sequence.tokens.ids.reserve(request.prompt.size() +
-                              static_cast<std::size_t>(std::min(request.sampling.max_tokens, kReserveMax)));
-  sequence.tokens.ids = request.prompt;
-  sequence.tokens.prompt_count = sequence.token_count();
-  sequence.tokens.scored = sequence.choice == 0 && request.sampling.prompt_logprobs >= 0 ? 0 : -1;
-  sampler_.begin(sequence.slot, request.sampling, sequence.seed, request.prompt);
-  if (speculator_) {
-    speculator_->begin(sequence.slot, request.tenant);
+  ++stats_.counts().steps;
+  if (const absl::Status status = pipeline_.submit(); !status.ok()) {
+    fail_rows(pipeline_.coming(), status);
+  } else {
+    settlement_.assume(pipeline_.flying());
   }
 }
 
-// The first dormant choice computes the prompt; the others fork from it when it has (fork_siblings).
-void EngineCore::promote_sibling(RequestState& state) {
-  for (const SequenceSlot slot : state.choices) {
-    if (slot != kNoSequence && sequences_[slot].tokens.ids.empty()) {
-      activate(sequences_[slot], state);
-      scheduler_.enqueue(sequences_[slot]);
+// The coming step's sequences. With `ahead` the choice may stay incomplete until the step that flies is over.
+void EngineCore::choose(bool ahead) {
+  const base::ScopedTimer timer(*clock_, stats_.counts().plan_ns);
+  const Scheduler::Choice choice = scheduler_.select({.again = pipeline_.was_tried(), .ahead = ahead});
+  pipeline_.choose(choice.is_complete, choice.copies);
+  for (const SequenceSlot slot : scheduler_.unfit()) {
+    desk_.finish(sequences_[slot], FinishReason::kError, "the KV memory cannot hold this sequence; raise --kv-memory");
+  }
+}
+
+void EngineCore::propose_drafts() {
+  const base::ScopedTimer timer(*clock_, stats_.counts().speculation_ns);
+  stats_.counts().draft_budget = drafter_.propose();
+}
+
+void EngineCore::write() {
+  const base::ScopedTimer timer(*clock_, stats_.counts().plan_ns);
+  StepPlan& plan = pipeline_.coming().plan;
+  plan.clear();
+  builder_.build(scheduler_.order(), plan);
+  if (!plan.empty()) {
+    pipeline_.write();
+  }
+}
+
+// What takes time here costs nothing as long as the device works.
+void EngineCore::work_beside_step() {
+  desk_.send_events();
+  const bool is_foreseeable = pipeline_.flying().is_foreseeable;
+  bool is_learning = true;
+  const auto plan = [&] {
+    take_commands();
+    plan_ahead();
+    desk_.send_events();  // of refusals and cancels
+    is_learning = true;
+  };
+  if (is_foreseeable) {
+    plan();
+  }
+  {
+    const base::ScopedTimer timer(*clock_, stats_.counts().speculation_ns);
+    is_learning = drafter_.teach_beside(pipeline_.flying().plan.token_count());
+  }
+  while (pipeline_.is_working()) {
+    if (is_foreseeable && !commands_.is_empty() && has_time_to_plan()) {
+      plan();
+    } else if (is_learning) {
+      const base::ScopedTimer timer(*clock_, stats_.counts().speculation_ns);
+      is_learning = drafter_.teach_slice();
+    } else if (is_foreseeable) {  // a command may still come
+      const base::ScopedTimer timer(*clock_, stats_.counts().sample_ns);
+      base::spin_a_little();
+    } else {
       return;
     }
   }
 }
 
-void EngineCore::fork_siblings(Sequence& parent) {
-  RequestState& state = requests_[parent.request];
-  for (const SequenceSlot slot : state.choices) {
-    if (slot != kNoSequence && sequences_[slot].tokens.ids.empty()) {
-      Sequence& child = sequences_[slot];
-      activate(child, state);
-      scheduler_.fork(parent, child);
-    }
-  }
+// Whether the next step can be planned once more before the one that flies is over, as long as such steps take. A
+// command that comes too late waits for the step after.
+bool EngineCore::has_time_to_plan() const {
+  const StepSlot& slot = pipeline_.flying();
+  const double step_ns = drafter_.expected_ns(slot.plan.token_count());
+  const std::uint64_t until_ns = base::ns_since(*clock_, slot.submitted_at) + planning_ns_;
+  return step_ns == 0 || static_cast<double>(until_ns) < step_ns;
 }
 
-void EngineCore::apply_cancel(RequestId id, std::int32_t choice) {
-  const auto found = by_id_.find(id);
-  if (found == by_id_.end()) {
+void EngineCore::plan_ahead() {
+  const base::Clock::TimePoint begin = clock_->now();
+  choose(true);
+  if (pipeline_.is_chosen() && pipeline_.flying().plan.draft_parents.empty()) {
+    write();
+    if (pipeline_.coming().state == StepState::kWritten) {
+      const base::ScopedTimer timer(*clock_, stats_.counts().plan_ns);
+      pipeline_.prepare();
+    }
+  }
+  planning_ns_ = std::max(base::ns_since(*clock_, begin), planning_ns_ - planning_ns_ / kPlanningFadeIn);
+}
+
+// Waits for the step that flies, starts the one that was planned meanwhile, and books the first.
+void EngineCore::finish_step() {
+  const absl::StatusOr<StepResult> result = pipeline_.land();
+  StepSlot& landed = pipeline_.landed();
+  stats_.counts().in_flight_ns += base::ns_since(*clock_, landed.submitted_at);
+  if (!result.ok()) {
+    fail_rows(landed, result.status());
+    pipeline_.retire();
     return;
   }
-  RequestState& state = requests_[found->second];
-  if (choice >= static_cast<std::int32_t>(state.choices.size())) {
-    return;
+  settlement_.settle(landed, *result, pipeline_.owed());
+  const absl::Status started = start_planned();
+  settlement_.book(landed, *result);
+  pipeline_.retire();
+  if (pipeline_.is_flying()) {
+    settlement_.assume(pipeline_.flying());
+  } else if (!started.ok()) {
+    fail_rows(pipeline_.coming(), started);
   }
-  end_choices(state, choice, FinishReason::kCancelled);
 }
 
-void EngineCore::end_choices(RequestState& state, std::int32_t choice, FinishReason reason) {
-  // Last first: a choice that waits for its sibling's prompt is not promoted only to be ended.
-  for (auto i = static_cast<std::int32_t>(state.choices.size()) - 1; i >= 0; --i) {
-    const SequenceSlot slot = state.choices[static_cast<std::size_t>(i)];
-    if (slot != kNoSequence && (choice == -1 || choice == i)) {
-      finish(sequences_[slot], reason, {});
+// Submits the step that was chosen ahead, now that its tokens are there, with drafts if any are worth it. Not if all
+// its sequences have ended. ERRORS: of StepPipeline::submit().
+absl::Status EngineCore::start_planned() {
+  if (!pipeline_.is_chosen()) {
+    return absl::OkStatus();
+  }
+  StepSlot& coming = pipeline_.coming();
+  std::size_t ended = 0;
+  for (const RowOutcome& outcome : pipeline_.landed().outcomes) {
+    if (outcome.reason != FinishReason::kNone && sequences_[outcome.sequence].in_step()) {
+      Scheduler::leave_out(sequences_[outcome.sequence]);
+      ++ended;
     }
   }
+  if (coming.state == StepState::kWritten && ended == coming.plan.rows.size()) {
+    return absl::OkStatus();
+  }
+  propose_drafts();
+  if (stats_.counts().draft_budget > 0 || coming.state != StepState::kWritten) {
+    write();
+  } else {
+    builder_.fill_in(coming.plan);
+  }
+  if (coming.plan.empty()) {
+    return absl::OkStatus();
+  }
+  ++stats_.counts().steps;
+  return pipeline_.submit();
 }
 
-void EngineCore::expire_deadlines() {
-  if (deadlines_ == 0) {
-    return;
-  }
-  const base::Clock::TimePoint now = clock_->now();
-  for (std::int32_t place = 0; place < requests_.slots(); ++place) {
-    RequestState& state = requests_[place];
-    if (requests_.is_live(place) && state.live_choices > 0 && state.request.deadline.has_value() &&
-        *state.request.deadline <= now) {
-      end_choices(state, -1, FinishReason::kDeadline);
+// Ends the sequences of a step that could not be run, or was lost.
+void EngineCore::fail_rows(const StepSlot& slot, const absl::Status& status) {
+  const std::string error = "the step failed: " + std::string(status.message());
+  for (const RowOutcome& outcome : slot.outcomes) {
+    if (sequences_.is_live(outcome.sequence)) {
+      desk_.finish(sequences_[outcome.sequence], FinishReason::kError, error);
     }
   }
-}
-
-Event& EngineCore::event_of(Sequence& sequence) {
-  if (sequence.event.number != news_number_) {
-    const Request& request = requests_[sequence.request].request;
-    sequence.event.number = news_number_;
-    sequence.event.place = outbox_.add(request.events.get(), request.id, sequence.choice);
-  }
-  return outbox_[sequence.event.place];
-}
-
-void EngineCore::finish(Sequence& sequence, FinishReason reason, const std::string& error) {
-  RequestState& state = requests_[sequence.request];
-  if (sequence.tokens.flight_row >= 0) {  // nobody hears of what is being computed
-    flying_.rows[static_cast<std::size_t>(sequence.tokens.flight_row)].slot = kNoSequence;
-  }
-  if (sequence.tokens.awaits_token) {
-    sequence.tokens.ids.pop_back();
-    sequence.tokens.awaits_token = false;
-  }
-  Event& event = event_of(sequence);
-  event.finish = reason;
-  event.error = error;
-  event.usage = sequence.usage;
-  event.usage.cached_tokens = sequence.admission.found_tokens();
-  event.usage.prompt_tokens = static_cast<std::int32_t>(state.request.prompt.size());
-  event.usage.completion_tokens = sequence.output_count();
-  ++stats_.finished[static_cast<std::size_t>(reason)];
-  const bool active = !sequence.tokens.ids.empty();
-  if (active) {
-    scheduler_.remove(sequence);
-    sampler_.end(sequence.slot);
-    if (speculator_) {
-      end_drafts(sequence);
-    }
-  }
-  state.choices[static_cast<std::size_t>(sequence.choice)] = kNoSequence;
-  sequences_.release(sequence.slot);
-  if (--state.live_choices == 0) {
-    leave_waiting_room(state);
-    deadlines_ -= state.request.deadline.has_value() ? 1 : 0;
-    const auto entry = by_id_.find(state.request.id);
-    retired_.push_back(entry->second);
-    by_id_.erase(entry);
-  } else if (active) {
-    promote_sibling(state);
-  }
-}
-
-void EngineCore::leave_waiting_room(RequestState& state) {
-  if (state.counted_waiting) {
-    state.counted_waiting = false;
-    waiting_room_.fetch_sub(1);
-  }
-}
-
-// Requests live until their events are out: they own the queues.
-void EngineCore::send_news() {
-  outbox_.flush();
-  ++news_number_;
-  for (const std::int32_t place : retired_) {
-    requests_.release(place);
-  }
-  retired_.clear();
-}
-
-void EngineCore::publish(std::uint64_t begin_ns) {
-  step_ns_ += now_ns() - begin_ns;
-  stats_.other_ns = step_ns_ - stats_.plan_ns - stats_.speculation_ns - stats_.forward_ns - stats_.sample_ns;
-  stats_.running = scheduler_.running();
-  stats_.waiting = scheduler_.waiting();
-  stats_.preemptions = scheduler_.preemptions();
-  stats_.prompt_tokens = scheduler_.admissions().prompt_tokens;
-  stats_.prefix_queries = scheduler_.admissions().prefix_queries;
-  stats_.prefix_hits = scheduler_.admissions().prefix_hits;
-  stats_.pages_total = scheduler_.pool().pages();
-  stats_.pages_free = scheduler_.pool().free_pages();
-  stats_.pages_cached = scheduler_.tree().evictable_pages();
-  stats_.pages_pinned = scheduler_.pinned_pages();
-  published_.publish(stats_);
 }
 
 }  // namespace coppice::engine

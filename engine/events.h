@@ -1,4 +1,4 @@
-// Events: what the engine says back, in batches, once a step. One queue per I/O thread: the engine appends under a
+// Events: the engine's output, in batches, once a step. One queue per I/O thread: the engine appends under a
 // short lock, the I/O thread swaps the whole vector out. `wake` is called only when the queue turns from empty to
 // non-empty and must not block.
 #pragma once
@@ -35,7 +35,7 @@ enum class FinishReason : std::uint8_t {
   kLength,     // max_tokens or the model's context
   kCancelled,  // by the front end: client left, stop string found
   kDeadline,
-  kError,  // `error` says what; only this request is touched
+  kError,  // `error` says what; only this request ends
 };
 
 struct Usage {
@@ -46,7 +46,7 @@ struct Usage {
   std::int32_t rejected_prediction_tokens = 0;
 };
 
-// All news of one choice of one request from one step.
+// What one step brought for one choice of one request.
 struct Event {
   RequestId request = 0;
   std::int32_t choice = 0;
@@ -57,12 +57,6 @@ struct Event {
   bool client_error = false;                  // the request itself was refused (400), not our failure (500)
   bool overloaded = false;                    // refused because the queue is full (429)
   Usage usage;                                // filled in the last event
-};
-
-// Where an event lies in the engine's outbox until it is sent.
-struct EventPlace {
-  std::int32_t box = 0;
-  std::int32_t index = 0;
 };
 
 // Thread: any number of readers' swaps and the engine's appends; internally locked.

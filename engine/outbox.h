@@ -1,5 +1,5 @@
-// Outbox: the news of a step, one event a choice, handed to the front end's queues while the next step runs: one lock
-// and at most one wake-up a queue and step.
+// Outbox: the output events of a step, one event a choice, handed to the front end's queues while the next step runs:
+// one lock and at most one wake-up a queue and step.
 #pragma once
 
 #include <cstddef>
@@ -11,20 +11,29 @@
 
 namespace coppice::engine {
 
-// Owner: the engine. Thread: the engine's. The queues must live until flush().
+// Where the event of a choice lies in the outbox, as its sequence remembers it. Writer: the Outbox.
+struct OutboxEntry {
+  std::uint64_t flush = 0;  // valid until this flush
+  std::int32_t box = 0;
+  std::int32_t index = 0;
+};
+
+// Owner: RequestDesk. Thread: the engine's. The queues must live until flush().
 class Outbox {
  public:
-  // A new event behind the others of its queue; the place is good until flush().
-  EventPlace add(EventQueue* queue, RequestId request, std::int32_t choice) {
-    const std::int32_t place = box_of(queue);
-    Box& box = boxes_[static_cast<std::size_t>(place)];
-    Event& event = box.events.emplace_back();
+  // The event that `entry` remembers, or a new one behind the others of its queue.
+  Event& event(OutboxEntry& entry, EventQueue* queue, RequestId request, std::int32_t choice) {
+    if (entry.flush == flushes_) {
+      return boxes_[static_cast<std::size_t>(entry.box)].events[static_cast<std::size_t>(entry.index)];
+    }
+    entry.flush = flushes_;
+    entry.box = box_of(queue);
+    std::vector<Event>& events = boxes_[static_cast<std::size_t>(entry.box)].events;
+    entry.index = static_cast<std::int32_t>(events.size());
+    Event& event = events.emplace_back();
     event.request = request;
     event.choice = choice;
-    return {place, static_cast<std::int32_t>(box.events.size()) - 1};
-  }
-  Event& operator[](EventPlace place) {
-    return boxes_[static_cast<std::size_t>(place.box)].events[static_cast<std::size_t>(place.index)];
+    return event;
   }
 
   void flush() {
@@ -33,9 +42,10 @@ class Outbox {
       const std::size_t count = box.events.size();
       box.queue->append(std::move(box.events));
       box.events = {};
-      box.events.reserve(count);  // the next step's news are about as many
+      box.events.reserve(count);  // the next step has about as many
     }
     used_ = 0;
+    ++flushes_;
   }
 
  private:
@@ -46,21 +56,22 @@ class Outbox {
 
   // Queues are as many as I/O threads, so few that looking at each is fastest.
   std::int32_t box_of(EventQueue* queue) {
-    std::size_t place = 0;
-    while (place < used_ && boxes_[place].queue != queue) {
-      ++place;
+    std::size_t box = 0;
+    while (box < used_ && boxes_[box].queue != queue) {
+      ++box;
     }
-    if (place == used_) {
+    if (box == used_) {
       if (used_ == boxes_.size()) {
         boxes_.emplace_back();
       }
       boxes_[used_++].queue = queue;
     }
-    return static_cast<std::int32_t>(place);
+    return static_cast<std::int32_t>(box);
   }
 
-  std::vector<Box> boxes_;  // the first used_ have news
+  std::vector<Box> boxes_;  // the first used_ have events
   std::size_t used_ = 0;
+  std::uint64_t flushes_ = 1;  // the next one's number
 };
 
 }  // namespace coppice::engine

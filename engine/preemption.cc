@@ -14,7 +14,7 @@ bool Preemption::allowed() {
 
 void Preemption::preempt(Sequence& sequence) {
   COPPICE_CHECK(!sequence.in_step(), "a sequence of this step keeps its pages");
-  COPPICE_CHECK(sequence.tokens.flight_row < 0, "no sequence is preempted while a step runs");
+  COPPICE_CHECK(!ahead_, "no sequence is preempted while a step runs");
   pages_.drop(sequence);
   lines_.stop(sequence);
   ++count_;

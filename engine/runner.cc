@@ -1,7 +1,6 @@
 // The real StepExecutor: plans attention, loads a plan's arrays, runs the model, samples.
 #include "engine/runner.h"
 
-#include <chrono>
 #include <span>
 #include <utility>
 
@@ -12,17 +11,11 @@
 namespace coppice::engine {
 namespace {
 
-using SteadyTime = std::chrono::steady_clock;
-
-std::uint64_t ns_between(SteadyTime::time_point begin, SteadyTime::time_point end) {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(end - begin).count());
-}
-
 class Runner final : public StepExecutor {
  public:
   Runner(models::Transformer& model, kernels::Backend& backend, const Limits& limits, bool sharing,
-         std::unique_ptr<kernels::KvCache> cache, kernels::StepProgram program)
-      : model_(model), backend_(backend), cache_(std::move(cache)), program_(program) {
+         std::unique_ptr<kernels::KvCache> cache, kernels::StepProgram program, const base::Clock& clock)
+      : model_(model), backend_(backend), clock_(clock), cache_(std::move(cache)), program_(program) {
     const models::ModelConfig& config = model.config();
     options_.sharing = sharing;
     options_.page_size = limits.page_size;
@@ -43,7 +36,7 @@ class Runner final : public StepExecutor {
   }
 
   absl::Status submit(const StepPlan& plan) override {
-    const auto begin = SteadyTime::now();
+    const auto begin = clock_.now();
     list_sampling_rows(plan, sampling_);
     if (!plan.moves.empty()) {
       backend_.move_slots(*cache_, plan.moves);
@@ -52,7 +45,7 @@ class Runner final : public StepExecutor {
       backend_.copy_page(*cache_, copy.from, copy.to);
     }
     const kernels::AttentionPlan& attention = attention_of(plan);
-    const auto planned = SteadyTime::now();
+    const auto planned = clock_.now();
     const std::uint64_t attention_ns = backend_.operation_times().attention_ns;
     const bool is_prepared = plan.number != 0 && plan.number == prepared_number_;
     const models::StepInputs inputs =
@@ -65,16 +58,16 @@ class Runner final : public StepExecutor {
     result_.keys_read = attention.keys_read;
     result_.shared_items = attention.shared_items;
     result_.depth = attention.depth;
-    result_.plan_ns = ns_between(begin, planned);
+    result_.plan_ns = base::ns_between(begin, planned);
     result_.attention_ns = backend_.operation_times().attention_ns - attention_ns;
-    result_.forward_ns = ns_between(planned, SteadyTime::now());
+    result_.forward_ns = base::ns_between(planned, clock_.now());
     return absl::OkStatus();
   }
 
   absl::StatusOr<StepResult> collect() override {
     COPPICE_CHECK(is_submitted_, "collect() follows submit()");
     is_submitted_ = false;
-    const auto begin = SteadyTime::now();
+    const auto begin = clock_.now();
     const std::span<kernels::SamplingResult> results =
         std::span<kernels::SamplingResult>(results_).first(sampling_.size());
     backend_.finish_sample(sampling_, results);
@@ -83,7 +76,7 @@ class Runner final : public StepExecutor {
     if (result_.device_ns > 0) {
       result_.attention_ns = 0;  // what was counted are launches
     }
-    result_.sample_ns = ns_between(begin, SteadyTime::now());
+    result_.sample_ns = base::ns_between(begin, clock_.now());
     return result_;
   }
 
@@ -107,6 +100,7 @@ class Runner final : public StepExecutor {
 
   models::Transformer& model_;
   kernels::Backend& backend_;
+  const base::Clock& clock_;
   const std::unique_ptr<kernels::KvCache> cache_;
   const kernels::StepProgram program_;
   kernels::PlanOptions options_;
@@ -124,7 +118,8 @@ class Runner final : public StepExecutor {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StepExecutor>> make_runner(models::Transformer& model, kernels::Backend& backend,
-                                                          const Limits& limits, const EngineOptions& options) {
+                                                          const Limits& limits, const EngineOptions& options,
+                                                          const base::Clock& clock) {
   COPPICE_ASSIGN_OR_RETURN(auto cache, backend.make_kv_cache(model.kv_geometry(limits.page_size, limits.pages)));
   const kernels::AttentionParameters& attention = model.attention_parameters();
   COPPICE_ASSIGN_OR_RETURN(const kernels::StepProgram program,
@@ -137,7 +132,7 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> make_runner(models::Transformer& m
                                                   .key_heads = attention.key_heads,
                                                   .head_dim = attention.head_dim,
                                                   .vocab = model.config().vocab}));
-  return std::make_unique<Runner>(model, backend, limits, options.sharing, std::move(cache), program);
+  return std::make_unique<Runner>(model, backend, limits, options.sharing, std::move(cache), program, clock);
 }
 
 }  // namespace coppice::engine

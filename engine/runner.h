@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "engine/limits.h"
 #include "engine/step_executor.h"
 #include "kernels/attention_plan.h"
@@ -16,10 +17,11 @@
 
 namespace coppice::engine {
 
-// Owner: the engine. Thread: the engine's. `model` and `backend` outlive it. REQUIRES: the model was loaded for at
-// least limits.step_tokens_max rows and limits.step_logits_max logits.
-// ERRORS: ResourceExhausted when the KV memory or the step's arrays cannot be had.
+// Owner: the engine. Thread: the engine's. `model`, `backend` and `clock` outlive it. REQUIRES: the model was loaded
+// for at least limits.step_tokens_max rows and limits.step_logits_max logits. ERRORS: ResourceExhausted when the KV
+// memory or the step's arrays cannot be had.
 absl::StatusOr<std::unique_ptr<StepExecutor>> make_runner(models::Transformer& model, kernels::Backend& backend,
-                                                          const Limits& limits, const EngineOptions& options);
+                                                          const Limits& limits, const EngineOptions& options,
+                                                          const base::Clock& clock = base::real_clock());
 
 }  // namespace coppice::engine

@@ -50,7 +50,7 @@ struct StepRow {
   std::int32_t parents_begin = 0;  // first entry of draft_parents
   std::int32_t shared_pages = 0;   // leading pages in common with the row before; -1 = not known
   PlanRange pages;                 // of plan.pages: the page table; covers begin + token_count positions
-  std::uint64_t identity = 0;      // rows of two steps with the same one: the same table but for appended pages
+  std::uint64_t identity = 0;      // the same in two steps: the same page table, with pages appended
 
   std::int32_t linear_count() const { return token_count - draft_count; }
   bool operator==(const StepRow&) const = default;

@@ -58,7 +58,7 @@ absl::Status LearntKeeper::restore() {
   if (error) {
     return absl::InvalidArgumentError("--speculation-state " + folder_.string() + ": " + error.message());
   }
-  engine::Learnt learnt;
+  engine::Learned learnt;
   learnt.step_costs = read_costs(folder_ / kCostsFile, fingerprints_.machine);
   const std::filesystem::path path = folder_ / kOutputsFile;
   absl::StatusOr<engine::SpeculationSnapshot> outputs = engine::read_snapshot(fingerprints_.vocabulary, path.string());
@@ -74,11 +74,11 @@ absl::Status LearntKeeper::restore() {
 }
 
 absl::Status LearntKeeper::save(std::chrono::milliseconds patience) {
-  std::future<engine::Learnt> captured = engine_.capture();
+  std::future<engine::Learned> captured = engine_.capture();
   if (captured.wait_for(patience) != std::future_status::ready) {
     return absl::DeadlineExceededError("the engine did not tell what it has learnt in time");
   }
-  const engine::Learnt learnt = captured.get();
+  const engine::Learned learnt = captured.get();
   const std::lock_guard<std::mutex> lock(files_);
   COPPICE_RETURN_IF_ERROR(
       engine::write_snapshot(learnt.outputs, fingerprints_.vocabulary, (folder_ / kOutputsFile).string()));

@@ -11,7 +11,7 @@ World busy_world(std::uint64_t seed) {
   World world;
   world.seed = seed;
   world.limits = small_limits();
-  world.asynchronous = seed % 2 == 0;
+  world.device.asynchronous = seed % 2 == 0;
   return world;
 }
 
@@ -34,7 +34,7 @@ TEST_CASE("every answer of a crowded engine is the oracle's", "[sim]") {
 TEST_CASE("drafts change nothing but the number of steps", "[sim]") {
   for (const bool asynchronous : {false, true}) {
     World world = busy_world(21);
-    world.asynchronous = asynchronous;
+    world.device.asynchronous = asynchronous;
     world.drafts = true;
     world.limits.pages = 24;
     world.limits.model_tokens_max = 24 * 16;
@@ -49,15 +49,15 @@ TEST_CASE("drafts change nothing but the number of steps", "[sim]") {
   }
 }
 
-TEST_CASE("clients that leave, deadlines, priorities and failures hurt nobody else", "[sim]") {
+TEST_CASE("clients that leave, deadlines, priorities and failures hurt no other client", "[sim]") {
   for (std::uint64_t seed = 31; seed < 37; ++seed) {
     World world = busy_world(seed);
     world.cancels_in = 4;
     world.deadlines_in = 8;
     world.priorities = 3;
     world.drafts = seed % 2 == 0;
-    world.submit_fails_in = seed % 3 == 0 ? 50 : 0;
-    world.collect_fails_in = seed % 3 == 1 ? 50 : 0;
+    world.device.submit_fails_in = seed % 3 == 0 ? 50 : 0;
+    world.device.collect_fails_in = seed % 3 == 1 ? 50 : 0;
     world.limits.pages = 40 + static_cast<std::int32_t>(seed - 31) * 8;
     Simulation simulation(world);
     const Tally tally = simulation.run();
@@ -69,16 +69,16 @@ TEST_CASE("clients that leave, deadlines, priorities and failures hurt nobody el
 TEST_CASE("what is planned while a step runs changes no answer, whatever happens meanwhile", "[sim][ahead]") {
   for (std::uint64_t seed = 71; seed < 83; ++seed) {
     World world = busy_world(seed);
-    world.asynchronous = true;
-    world.works_for = static_cast<std::int32_t>(seed % 4);
+    world.device.asynchronous = true;
+    world.device.works_for = static_cast<std::int32_t>(seed % 4);
     world.cancels_in = 8;
     world.deadlines_in = 8;
     world.priorities = seed % 3 == 0 ? 3 : 1;
     world.drafts = seed % 2 == 0;
     world.drafts_in = seed % 4 == 0 ? 1 : 20;
-    world.device_ns = seed % 3 == 0 ? 100'000 : 0;
-    world.submit_fails_in = seed % 5 == 0 ? 60 : 0;
-    world.collect_fails_in = seed % 5 == 1 ? 60 : 0;
+    world.device.step_ns = seed % 3 == 0 ? 100'000 : 0;
+    world.device.submit_fails_in = seed % 5 == 0 ? 60 : 0;
+    world.device.collect_fails_in = seed % 5 == 1 ? 60 : 0;
     world.prefix_cache = seed % 7 != 0;
     world.limits.pages = seed % 2 == 0 ? 40 : 150;
     world.shares_in = seed % 3 == 1 ? 0 : 2;
@@ -92,11 +92,45 @@ TEST_CASE("what is planned while a step runs changes no answer, whatever happens
   }
 }
 
+TEST_CASE("a seed makes the same world again, event by event", "[sim][seed]") {
+  std::uint64_t drafts = 0;
+  std::int64_t as_prepared = 0;
+  std::int64_t prepared = 0;
+  for (std::uint64_t seed = 1000; seed < 1200; ++seed) {
+    World world = busy_world(seed);
+    world.requests = 40;
+    world.device.works_for = static_cast<std::int32_t>(seed % 5);
+    world.cancels_in = 12;
+    world.deadlines_in = 12;
+    world.drafts = seed % 4 < 2;
+    world.drafts_in = seed % 3 == 0 ? 1 : 20;
+    world.device.step_ns = seed % 3 == 0 ? 0 : 200'000 * (seed % 7);  // by which drafts and planning are timed
+    world.device.collect_fails_in = seed % 8 == 1 ? 100 : 0;
+    world.limits.pages = seed % 5 < 2 ? 40 : 100;
+    Simulation first(world);
+    Simulation second(world);
+    first.run();
+    second.run();
+    INFO("seed " << seed);
+    REQUIRE(first.log() == second.log());
+    const engine::EngineStats stats = first.engine().stats();
+    REQUIRE(stats.draft_tokens == second.engine().stats().draft_tokens);
+    REQUIRE(stats.plan_ns == second.engine().stats().plan_ns);  // the same looks at the clock
+    REQUIRE(first.executor().prepared() == second.executor().prepared());
+    drafts += stats.draft_tokens;
+    prepared += first.executor().prepared();
+    as_prepared += first.executor().submitted_as_prepared();
+  }
+  CHECK(drafts > 1000);
+  CHECK(as_prepared > 1000);
+  CHECK(prepared > as_prepared);
+}
+
 TEST_CASE("a copy of a plan runs again when its engine is gone", "[sim]") {
   for (const bool asynchronous : {false, true}) {
     std::vector<RecordedStep> steps;
     World world = busy_world(91);
-    world.asynchronous = asynchronous;
+    world.device.asynchronous = asynchronous;
     world.requests = 200;
     world.drafts = true;
     world.drafts_in = 3;

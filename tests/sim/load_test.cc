@@ -271,7 +271,7 @@ std::unique_ptr<engine::EngineCore> crowded_engine(HarnessModel& model) {
   REQUIRE(runner.ok());
   parts.executor = std::move(*runner);
   parts.speculator = std::make_unique<ScriptedSpeculator>(9, model.transformer->config().vocab);
-  parts.draft_max = 8;
+  parts.drafts.nodes_max = 8;
   parts.check_integrity = true;
   return std::make_unique<engine::EngineCore>(limits, options, model.transformer->config(), std::move(parts));
 }

@@ -2,7 +2,10 @@
 #include "tests/sim/simulation.h"
 
 #include <algorithm>
+#include <bit>
 #include <catch2/catch.hpp>
+#include <functional>
+#include <string>
 
 #include "engine/sampler.h"
 #include "tests/support/scripted_speculator.h"
@@ -52,12 +55,12 @@ FakeExecutor::Options executor_options(const World& world) {
   fake.page_size = world.limits.page_size;
   fake.step_tokens_max = world.limits.step_tokens_max;
   fake.step_logits_max = world.limits.step_logits_max;
-  fake.submit_fails_in = world.submit_fails_in;
-  fake.collect_fails_in = world.collect_fails_in;
+  fake.submit_fails_in = world.device.submit_fails_in;
+  fake.collect_fails_in = world.device.collect_fails_in;
   fake.seed = world.seed;
-  fake.asynchronous = world.asynchronous;
-  fake.works_for = world.works_for;
-  fake.device_ns = world.device_ns;
+  fake.asynchronous = world.device.asynchronous;
+  fake.works_for = world.device.works_for;
+  fake.device_ns = world.device.step_ns;
   return fake;
 }
 
@@ -75,7 +78,7 @@ Simulation::Simulation(const World& world) : world_(world), model_(model_of(worl
   if (world.drafts) {
     parts.speculator = std::make_unique<ScriptedSpeculator>(world.seed, model_.vocab, world.drafts_in);
   }
-  parts.clock = std::make_unique<ManualClock>(&now_);
+  parts.clock = std::make_unique<TickingClock>(&now_, world.seed, world.device.tick_ns);
   parts.check_integrity = true;
   engine::EngineOptions options;
   options.prefix_cache = world.prefix_cache;
@@ -193,6 +196,7 @@ void Simulation::meanwhile() {
 
 void Simulation::take_events() {
   for (engine::Event& event : events_->take()) {
+    write_log(event);
     const auto found = clients_.find(event.request);
     REQUIRE(found != clients_.end());
     Client& client = found->second;
@@ -211,6 +215,29 @@ void Simulation::take_events() {
       }
     }
   }
+}
+
+void Simulation::write_log(const engine::Event& event) {
+  const auto write = [this](std::uint64_t word) {
+    const auto mixed = base::philox4x32(log_, word, 0x106);
+    log_ = (std::uint64_t{mixed[0]} << 32) | mixed[1];
+  };
+  const auto write_tokens = [&](const std::vector<engine::TokenInfo>& tokens) {
+    write(tokens.size());
+    for (const engine::TokenInfo& info : tokens) {
+      write(static_cast<std::uint64_t>(info.token));
+      write(std::bit_cast<std::uint32_t>(info.logprob));
+    }
+  };
+  write(static_cast<std::uint64_t>(tally_.steps));
+  write(event.request);
+  write(static_cast<std::uint64_t>(event.choice));
+  write_tokens(event.tokens);
+  write_tokens(event.prompt);
+  write(static_cast<std::uint64_t>(event.finish));
+  write(std::hash<std::string>()(event.error));
+  write(static_cast<std::uint64_t>(event.usage.cached_tokens));
+  write(static_cast<std::uint64_t>(event.usage.rejected_prediction_tokens));
 }
 
 void Simulation::judge(engine::RequestId id, const Client& client) {
@@ -248,7 +275,7 @@ void Simulation::judge_choice(const Client& client, std::int32_t choice) {
       return;
     case FinishReason::kError:
     case FinishReason::kNone:
-      REQUIRE((world_.submit_fails_in != 0 || world_.collect_fails_in != 0));
+      REQUIRE((world_.device.submit_fails_in != 0 || world_.device.collect_fails_in != 0));
       REQUIRE(outcome.error.find("the fake device") != std::string::npos);
       ++tally_.failed;
       return;
@@ -264,7 +291,7 @@ Tally Simulation::run() {
     ++tally_.steps;
     take_events();
     quiet = submitted_ < static_cast<engine::RequestId>(world_.requests) ? 0 : quiet + 1;
-    REQUIRE(quiet < 100000);  // nobody starves
+    REQUIRE(quiet < 100000);  // no request starves
   }
   engine_->step();
   REQUIRE_FALSE(engine_->step());

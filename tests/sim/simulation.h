@@ -17,6 +17,16 @@
 
 namespace coppice::testing {
 
+// The device of a world, and how fast time passes.
+struct WorldDevice {
+  bool asynchronous = false;       // it works beside the engine's thread, so steps are planned ahead
+  std::uint64_t step_ns = 0;       // time that it reports for every step
+  std::int32_t works_for = 0;      // times in a step that it says it still works; the world goes on meanwhile
+  std::uint32_t tick_ns = 20'000;  // most time between two looks at the clock
+  std::uint32_t submit_fails_in = 0;
+  std::uint32_t collect_fails_in = 0;
+};
+
 struct World {
   std::uint64_t seed = 1;
   std::int32_t requests = 1000;
@@ -25,18 +35,14 @@ struct World {
   std::int32_t prompt_max = 80;
   std::int32_t output_max = 40;
   std::int32_t choices_max = 4;
-  std::uint32_t shares_in = 2;     // one request in so many continues an earlier prompt; 0 = none
-  std::uint32_t cancels_in = 0;    // one live request in so many steps; 0 = none
-  std::uint32_t deadlines_in = 0;  // one request in so many
+  std::uint32_t shares_in = 2;     // 1/shares_in of the requests continue an earlier prompt; 0 = none
+  std::uint32_t cancels_in = 0;    // a request is cancelled once in this number of steps; 0 = never
+  std::uint32_t deadlines_in = 0;  // 1/deadlines_in of the requests have one; 0 = none
   std::uint32_t priorities = 1;
-  std::uint32_t submit_fails_in = 0;
-  std::uint32_t collect_fails_in = 0;
   bool drafts = false;
-  std::uint32_t drafts_in = 1;  // with drafts: a sequence proposes one time in so many
+  std::uint32_t drafts_in = 1;  // with drafts: each sequence proposes once in this number of steps
   bool prefix_cache = true;
-  bool asynchronous = false;    // steps run behind the engine's back, so that it plans ahead
-  std::uint64_t device_ns = 0;  // how long steps are said to take
-  std::int32_t works_for = 0;  // how often in such a step the engine looks and finds it running; the world goes on then
+  WorldDevice device;
   std::vector<RecordedStep>* recording = nullptr;  // of all steps; null: none is kept
   engine::Limits limits;
 };
@@ -79,6 +85,8 @@ class Simulation {
   // Runs to the end and checks every outcome with Catch's REQUIRE.
   Tally run();
   const engine::EngineCore& engine() const { return *engine_; }
+  // A hash of all events, in order, with the step in which each was heard.
+  std::uint64_t log() const { return log_; }
   const FakeExecutor& executor() const { return *executor_; }
 
  private:
@@ -90,6 +98,7 @@ class Simulation {
   void disturb();
   void meanwhile();
   void take_events();
+  void write_log(const engine::Event& event);
   void judge(engine::RequestId id, const Client& client);
   void judge_choice(const Client& client, std::int32_t choice);
 
@@ -104,6 +113,7 @@ class Simulation {
   std::uint64_t draws_ = 0;
   engine::RequestId submitted_ = 0;
   Tally tally_;
+  std::uint64_t log_ = 0;
 };
 
 }  // namespace coppice::testing

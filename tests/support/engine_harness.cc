@@ -134,8 +134,8 @@ HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>&
   if (options.suffix) {
     parts.speculator = std::make_unique<engine::SuffixSpeculator>(engine::SuffixSpeculatorOptions());
   }
-  parts.draft_max = 12;
-  parts.draft_all = true;
+  parts.drafts.nodes_max = 12;
+  parts.drafts.takes_all = true;
   parts.check_integrity = true;
   engine::EngineCore core(limits, engine_options, model.transformer->config(), std::move(parts));
   const auto events = std::make_shared<engine::EventQueue>(nullptr);

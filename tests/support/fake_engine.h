@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "engine/engine_core.h"
 #include "tests/support/fake_executor.h"
 
@@ -22,6 +25,23 @@ class ManualClock final : public base::Clock {
 
  private:
   const TimePoint* now_;
+};
+
+// Time that passes with every look at it: each takes up to `tick_ns` nanoseconds, drawn from a seed. So code that
+// measures itself measures something, and the same in every run.
+class TickingClock final : public base::Clock {
+ public:
+  TickingClock(TimePoint* now, std::uint64_t seed, std::uint32_t tick_ns) : now_(now), seed_(seed), tick_ns_(tick_ns) {}
+  TimePoint now() const override {
+    *now_ += std::chrono::nanoseconds(base::philox4x32(seed_, ++looks_, 0x71C)[0] % (tick_ns_ + 1));
+    return *now_;
+  }
+
+ private:
+  TimePoint* const now_;
+  const std::uint64_t seed_;
+  const std::uint32_t tick_ns_;
+  mutable std::uint64_t looks_ = 0;
 };
 
 // Everything heard of one choice.

@@ -175,7 +175,7 @@ void FakeExecutor::prepare(const engine::StepPlan& plan) {
   attention_.prepare(plan);
 }
 
-// What was prepared is what is submitted under its number, but for tokens and how to sample.
+// What was prepared is what is submitted under its number, except for tokens and how they are drawn.
 void FakeExecutor::check_prepared(const engine::StepPlan& plan) {
   if (plan.number == 0 || plan.number != prepared_.number) {
     return;

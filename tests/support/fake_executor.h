@@ -55,8 +55,8 @@ class FakeExecutor final : public engine::StepExecutor {
     std::int32_t page_size = 16;
     std::int32_t step_tokens_max = 0;
     std::int32_t step_logits_max = 0;
-    std::uint32_t submit_fails_in = 0;   // one in so many submits fails; 0 = none
-    std::uint32_t collect_fails_in = 0;  // likewise collects
+    std::uint32_t submit_fails_in = 0;   // 1/submit_fails_in of the submits fail; 0 = none
+    std::uint32_t collect_fails_in = 0;  // likewise for collects
     std::uint64_t seed = 0;              // of the failures
     bool asynchronous = false;           // says that submit() only starts a step
     std::int32_t works_for = 0;          // how often in a step it says that it is still working

@@ -21,19 +21,19 @@ class ScriptedEngine final : public Engine {
   }
   void cancel(RequestId request, std::int32_t choice) override { cancelled.emplace_back(request, choice); }
   bool learn(Corpus corpus) override {
-    learnt.push_back(std::move(corpus));
+    learned.push_back(std::move(corpus));
     return true;
   }
   bool forget(Corpus corpus) override {
     forgotten.push_back(std::move(corpus));
     return true;
   }
-  std::future<Learnt> capture() override {
-    std::promise<Learnt> captured;
+  std::future<Learned> capture() override {
+    std::promise<Learned> captured;
     captured.set_value(to_capture);
     return captured.get_future();
   }
-  absl::Status restore(Learnt kept) override {
+  absl::Status restore(Learned kept) override {
     restored = std::move(kept);
     return absl::OkStatus();
   }
@@ -74,10 +74,10 @@ class ScriptedEngine final : public Engine {
   std::size_t accepts_max = 1000;
   std::vector<Request> requests;
   std::vector<std::pair<RequestId, std::int32_t>> cancelled;
-  std::vector<Corpus> learnt;
+  std::vector<Corpus> learned;
   std::vector<Corpus> forgotten;
-  Learnt to_capture;
-  Learnt restored;
+  Learned to_capture;
+  Learned restored;
 };
 
 }  // namespace coppice::engine

@@ -18,7 +18,7 @@ std::unique_ptr<FakeEngine> engine_ahead(std::int32_t works_for = 0, const engin
   return std::make_unique<FakeEngine>(limits, engine::EngineOptions{}, std::move(speculator), true, works_for);
 }
 
-// A request that ends with the end token after some tokens, which nobody can foresee.
+// A request that ends with the end token after some tokens, which cannot be foreseen.
 engine::Request sudden_request(const FakeEngine& fake, engine::RequestId id) {
   for (std::int32_t flavour = 0;; ++flavour) {
     engine::Request request = FakeEngine::request(id, 20, 200, flavour);
@@ -195,11 +195,11 @@ TEST_CASE("prompt logprobs and requests of one token or none, planned ahead", "[
   CHECK(fake->executor().submitted_as_prepared() > 20);
 }
 
-TEST_CASE("what was learnt can be copied while a step runs", "[engine][ahead]") {
+TEST_CASE("what was learned can be copied while a step runs", "[engine][ahead]") {
   const auto fake = engine_ahead(3);
   fake->submit(FakeEngine::request(1, 20, 50));
   fake->step();
-  std::future<engine::Learnt> captured;
+  std::future<engine::Learned> captured;
   fake->meanwhile = [&] {
     if (!captured.valid()) {
       captured = fake->core().capture();
@@ -211,7 +211,7 @@ TEST_CASE("what was learnt can be copied while a step runs", "[engine][ahead]") 
   fake->run();
 }
 
-TEST_CASE("nobody is set back before it is known who ends", "[engine][ahead]") {
+TEST_CASE("no sequence is preempted before it is known which ones end", "[engine][ahead]") {
   engine::Limits limits = roomy_limits();
   limits.pages = 8;
   limits.model_tokens_max = 8 * 16;

@@ -24,8 +24,8 @@ struct Folder {
   const std::filesystem::path path;
 };
 
-engine::Learnt something() {
-  engine::Learnt learnt;
+engine::Learned something() {
+  engine::Learned learnt;
   learnt.outputs.tenants.push_back({"t", {std::make_shared<const std::vector<TokenId>>(std::vector<TokenId>{1, 2})}});
   learnt.step_costs = "step-cost 1\nrows 1 2 3\n";
   return learnt;

@@ -242,9 +242,9 @@ TEST_CASE("corpora are added to, listed and dropped by their owner") {
   CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"c","texts":["ab","b"]})") == 200);
   CHECK(world.exchange.answer->body ==
         R"({"name":"c","object":"speculation.corpus","sequences":2,"tokens":3,"shared":false})");
-  REQUIRE(world.engine.learnt.size() == 1);
-  CHECK(world.engine.learnt[0].sequences == std::vector<std::vector<TokenId>>{{2, 3}, {3}});
-  CHECK_FALSE(world.engine.learnt[0].everyones);
+  REQUIRE(world.engine.learned.size() == 1);
+  CHECK(world.engine.learned[0].sequences == std::vector<std::vector<TokenId>>{{2, 3}, {3}});
+  CHECK_FALSE(world.engine.learned[0].everyones);
   CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"c","tokens":[[1,2]]})") == 200);
   CHECK_THAT(world.exchange.answer->body, Catch::Contains("\"tokens\":5"));
   CHECK(world.call("GET", "/v1/speculation/corpora") == 200);

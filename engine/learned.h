@@ -1,5 +1,5 @@
-// Learnt: what an engine has learnt that is worth keeping for the next run of the program: past outputs to draft from,
-// and what steps cost on this machine.
+// Learned: what an engine keeps for the next run of the program: past outputs to draft from, and what steps cost on
+// this machine.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace coppice::engine {
 
-struct Learnt {
+struct Learned {
   SpeculationSnapshot outputs;  // texts are shared, not copied
   std::string step_costs;       // StepCost::to_string(); empty = none
 };

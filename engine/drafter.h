@@ -1,0 +1,98 @@
+// Drafter: everything the engine does about guesses: it asks the speculator for drafts, chooses those that a step
+// carries, teaches the speculator, and learns what steps cost. It never changes an answer (accept.h).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "engine/asking_turn.h"
+#include "engine/draft_budget.h"
+#include "engine/draft_policy.h"
+#include "engine/learned.h"
+#include "engine/scheduler.h"
+#include "engine/sequence.h"
+#include "engine/speculation/speculator.h"
+#include "engine/step_cost.h"
+#include "engine/step_executor.h"
+#include "engine/teacher.h"
+
+namespace coppice::engine {
+
+// Owner: EngineCore. Thread: the engine's. It alone writes DraftState, except that a draft is moved to `flying` when
+// its step starts. Without a speculator it drafts nothing and learns nothing.
+class Drafter {
+ public:
+  // overlaps: the device works beside the engine's thread.
+  Drafter(std::unique_ptr<Speculator> speculator, const DraftPolicy& policy, Scheduler& scheduler,
+          SequenceTable& sequences, const RequestTable& requests, const base::Clock& clock, bool overlaps);
+
+  // A sequence's life.
+  void begin(const Sequence& sequence, std::string_view tenant);
+  // The step that verified sequence.drafting.flying accepted the nodes `path` of it.
+  void verified(Sequence& sequence, std::span<const std::int32_t> path);
+  void end(Sequence& sequence);
+
+  // Before a step that the scheduler has chosen: gives its sequences drafts. Returns the number of nodes that the step
+  // carries.
+  std::int32_t propose();
+
+  // Beside a step of `rows` rows: teaches the speculator a fixed amount, then, while the device works, slice by slice.
+  // Both return whether more is left.
+  bool teach_beside(std::int32_t rows);
+  bool teach_slice();
+  // When there is nothing to run: does put-off work for about a millisecond. Returns whether more is left.
+  bool catch_up_idle();
+
+  // After a step of `rows` rows.
+  void step_done(std::int32_t rows, const StepResult& result);
+  // Nanoseconds that a step of `rows` rows is expected to take; 0: unknown.
+  double expected_ns(std::int32_t rows) const;
+
+  // Corpora, and what was learned (Engine::learn, forget, capture, restore). A copy in the making serves every capture
+  // that is requested meanwhile; end_capture() delivers it once it is complete.
+  void learn(Corpus&& corpus);
+  void forget(const Corpus& corpus);
+  void begin_capture(std::promise<Learned> captured);
+  void end_capture();
+  absl::Status restore(Learned learned);
+
+ private:
+  // How sequences are asked in one step.
+  struct Asking {
+    float survival_min = 0;
+    std::int32_t nodes_max = 0;
+    double token_ns = 0;    // what a token costs without drafts
+    bool is_timed = false;  // the time of steps is known
+  };
+
+  StepOutlook outlook() const;
+  void ask_all(float survival_min, double value);
+  std::int32_t ask_some(bool well, const Asking& asking, std::int32_t tokens_max);
+  double ask(Sequence& sequence, const Asking& asking);
+  void take(std::int32_t count);
+
+  const std::unique_ptr<Speculator> speculator_;
+  const DraftPolicy policy_;
+  Scheduler& scheduler_;
+  SequenceTable& sequences_;
+  const base::Clock& clock_;
+  const bool overlaps_;
+  std::unique_ptr<Teacher> teacher_;  // null without a speculator
+  StepCost step_cost_;
+  std::uint64_t last_step_ns_ = 0;
+  std::array<AskingTurn, 2> turns_;      // of sequences that do not draft well, and that do
+  std::vector<SequenceSlot> proposing_;  // sequences with a proposal in this step
+  std::vector<DraftCandidate> candidates_;
+  std::vector<std::vector<std::uint8_t>> keep_;
+  std::vector<std::int32_t> prune_scratch_;
+  std::vector<std::promise<Learned>> captures_;
+};
+
+}  // namespace coppice::engine

@@ -1,0 +1,85 @@
+// RequestDesk: the life of requests and their choices, from submission to the last event: seeds, siblings, deadlines,
+// cancels, ends, and the events that report them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/clock.h"
+#include "engine/drafter.h"
+#include "engine/limits.h"
+#include "engine/outbox.h"
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+#include "engine/sequence.h"
+#include "engine/stats.h"
+#include "engine/step_pipeline.h"
+#include "models/model_config.h"
+
+namespace coppice::engine {
+
+// The parts of the engine that a sequence enters when it begins and leaves when it ends.
+struct SequenceHomes {
+  Scheduler& scheduler;
+  Sampler& sampler;
+  Drafter& drafter;
+  StepPipeline& pipeline;
+};
+
+// Owner: EngineCore. Thread: the engine's, except enter_waiting_room() and leave_waiting_room().
+class RequestDesk {
+ public:
+  RequestDesk(const Limits& limits, const EngineOptions& options, const models::ModelConfig& model,
+              RequestTable& requests, SequenceTable& sequences, const SequenceHomes& homes, EngineStats& stats);
+
+  // Any thread. Requests submitted that have not run are at most limits.queued_max: false when that is reached.
+  bool enter_waiting_room();
+  void leave_waiting_room() { waiting_room_.fetch_sub(1); }
+
+  // Begins a request that entered the waiting room; one that cannot run is refused with an event.
+  void start(Request&& request);
+  // Ends one choice, or all (choice = -1). Unknown requests are ignored.
+  void cancel(RequestId id, std::int32_t choice);
+  // Ends requests whose deadline is not after `now`.
+  void expire(base::Clock::TimePoint now);
+  // A sequence of the request has run, or none ever will.
+  void leave_waiting_room(RequestState& state);
+  // `parent` has computed the prompt: its dormant siblings fork from it.
+  void fork_siblings(const Sequence& parent);
+  // Ends a sequence: gives up what it holds and reports `reason`.
+  void finish(Sequence& sequence, FinishReason reason, const std::string& error);
+
+  // The sequence's event of this step.
+  Event& event_of(Sequence& sequence);
+  // Hands the events to the front end's queues and forgets the requests that ended.
+  void send_events();
+
+ private:
+  void refuse(RequestState& state, const std::string& reason);
+  std::uint64_t seed_of(const RequestState& state) const;
+  void open_choices(RequestState& state, std::int32_t place);
+  void activate(Sequence& sequence, const RequestState& state);
+  void promote_sibling(RequestState& state);
+  void end_choices(RequestState& state, std::int32_t choice, FinishReason reason);
+  void close(RequestState& state);
+
+  const Limits limits_;
+  const models::ModelConfig model_;
+  const std::uint64_t seed_;
+  const bool seed_given_;
+  RequestTable& requests_;
+  SequenceTable& sequences_;
+  const SequenceHomes homes_;
+  EngineStats& stats_;
+  std::atomic<std::int32_t> waiting_room_{0};
+  absl::flat_hash_map<RequestId, std::int32_t> by_id_;
+  std::uint64_t arrivals_ = 0;
+  std::int32_t deadlines_ = 0;  // live requests that have one
+  Outbox outbox_;
+  std::vector<std::int32_t> retired_;  // requests whose last event is in the outbox
+};
+
+}  // namespace coppice::engine

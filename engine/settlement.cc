@@ -1,0 +1,170 @@
+// Advancing sequences by what a step computed and drew.
+#include "engine/settlement.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/accept.h"
+
+namespace coppice::engine {
+namespace {
+
+std::span<const kernels::SamplingResult> results_of(const StepRow& row, const StepResult& result) {
+  return result.results.subspan(static_cast<std::size_t>(row.logits_begin), static_cast<std::size_t>(row.logits_count));
+}
+
+// Results of a row that draw tokens: one after the last linear token and one after each draft node. The others score
+// prompt tokens.
+std::int32_t draw_count(const StepRow& row, const RowOutcome& outcome) {
+  return outcome.draws ? 1 + row.draft_count : 0;
+}
+
+bool ends_prompt(const StepRow& row, const Sequence& sequence) {
+  return row.begin < sequence.tokens.prompt_count && sequence.computed() >= sequence.tokens.prompt_count;
+}
+
+}  // namespace
+
+void Settlement::assume(StepSlot& slot) {
+  bool is_foreseeable = homes_.pipeline.depth() > 1;
+  for (std::size_t i = 0; i < slot.outcomes.size(); ++i) {
+    RowOutcome& outcome = slot.outcomes[i];
+    if (outcome.sequence != kNoSequence && assume_row(slot.plan.rows[i], outcome)) {
+      is_foreseeable = false;
+    }
+  }
+  slot.is_foreseeable = is_foreseeable;
+  for (std::size_t i = 0; is_foreseeable && i < slot.outcomes.size(); ++i) {
+    if (slot.outcomes[i].draws) {
+      sequences_[slot.outcomes[i].sequence].tokens.await_token();
+    }
+  }
+}
+
+// Returns whether siblings fork from the sequence when the step is booked. They take the pages that it has then, so the
+// next step cannot be chosen before.
+bool Settlement::assume_row(const StepRow& row, RowOutcome& outcome) {
+  Sequence& sequence = sequences_[outcome.sequence];
+  Scheduler::set_computed(sequence, row.begin + row.linear_count());
+  sequence.drafting.fly();
+  COPPICE_CHECK(sequence.drafting.flying.size() == row.draft_count, "the draft that flies is the row's");
+  Scheduler::leave_out(sequence);
+  outcome.draws = sequence.computed() == sequence.token_count();
+  if (sequence.wants_scores()) {
+    sequence.tokens.scored += row.logits_count - draw_count(row, outcome);
+  }
+  return ends_prompt(row, sequence) && requests_[sequence.request].live_choices > 1;
+}
+
+void Settlement::settle(StepSlot& slot, const StepResult& result, OwedKvWork& owed) {
+  COPPICE_CHECK(result.results.size() == slot.plan.logits_rows.size(), "one result a logits row");
+  for (std::size_t i = 0; i < slot.outcomes.size(); ++i) {
+    const StepRow& row = slot.plan.rows[i];
+    RowOutcome& outcome = slot.outcomes[i];
+    if (outcome.sequence == kNoSequence || !outcome.draws) {
+      continue;
+    }
+    if (sequences_[outcome.sequence].tokens.has_output()) {
+      const Results draws = results_of(row, result).last(static_cast<std::size_t>(draw_count(row, outcome)));
+      settle_row(row, outcome, draws, slot, owed);
+    } else {
+      outcome.reason = FinishReason::kLength;
+    }
+  }
+}
+
+void Settlement::settle_row(const StepRow& row, RowOutcome& outcome, Results draws, StepSlot& slot, OwedKvWork& owed) {
+  Sequence& sequence = sequences_[outcome.sequence];
+  sequence.tokens.forget_awaited();
+  accept_draft(sequence.drafting.flying, draws, path_);
+  std::size_t taken = 0;  // tokens: the first draw, then one for each accepted node
+  do {
+    const TokenId token = draw_along(draws, path_, taken).token;
+    ++taken;
+    sequence.tokens.ids.push_back(token);
+    homes_.sampler.observe(sequence.slot, token);
+    outcome.reason = finish_reason(sequence, token);
+  } while (outcome.reason == FinishReason::kNone && taken <= path_.size());
+  path_.resize(taken - 1);
+  outcome.path = {static_cast<std::int32_t>(slot.paths.size()), static_cast<std::int32_t>(path_.size())};
+  slot.paths.insert(slot.paths.end(), path_.begin(), path_.end());
+  stats_.counts().generation_tokens += taken;
+  if (row.draft_count > 0) {
+    settle_draft(sequence, row, path_, owed);
+  }
+}
+
+void Settlement::settle_draft(Sequence& sequence, const StepRow& row, std::span<const std::int32_t> path,
+                              OwedKvWork& owed) {
+  const auto accepted = static_cast<std::int32_t>(path.size());
+  const std::int32_t linear_end = row.begin + row.linear_count();
+  append_path_moves(sequence.hold.pages(), page_size_, linear_end, path, owed.moves);
+  Scheduler::set_computed(sequence, linear_end + accepted);
+  stats_.counts().draft_tokens += static_cast<std::uint64_t>(row.draft_count);
+  stats_.counts().accepted_tokens += path.size();
+  sequence.usage.accepted_prediction_tokens += accepted;
+  sequence.usage.rejected_prediction_tokens += row.draft_count - accepted;
+  homes_.drafter.verified(sequence, path);
+}
+
+FinishReason Settlement::finish_reason(const Sequence& sequence, TokenId token) const {
+  if (homes_.sampler.is_end(sequence.slot, token)) {
+    return FinishReason::kStop;
+  }
+  return sequence.tokens.left() <= 0 ? FinishReason::kLength : FinishReason::kNone;
+}
+
+void Settlement::book(StepSlot& slot, const StepResult& result) {
+  stats_.count_step(result);
+  homes_.drafter.step_done(slot.plan.token_count(), result);
+  for (std::size_t i = 0; i < slot.outcomes.size(); ++i) {
+    const RowOutcome& outcome = slot.outcomes[i];
+    if (outcome.sequence != kNoSequence) {
+      book_row(slot.plan.rows[i], outcome, slot.path_of(outcome), results_of(slot.plan.rows[i], result));
+    }
+  }
+}
+
+void Settlement::book_row(const StepRow& row, const RowOutcome& outcome, std::span<const std::int32_t> path,
+                          Results results) {
+  Sequence& sequence = sequences_[outcome.sequence];
+  desk_.leave_waiting_room(requests_[sequence.request]);
+  const std::int32_t prompt_left = std::max(0, sequence.tokens.prompt_count - row.begin);
+  stats_.counts().prompt_tokens_computed += static_cast<std::uint64_t>(std::min(prompt_left, row.linear_count()));
+  const auto draws = static_cast<std::size_t>(draw_count(row, outcome));
+  if (results.size() > draws) {
+    report_scores(sequence, results.first(results.size() - draws));
+  }
+  if (outcome.draws && sequence.tokens.has_output()) {
+    report_tokens(sequence, path, results.last(draws));
+  }
+  homes_.scheduler.advance(sequence);
+  if (ends_prompt(row, sequence)) {
+    desk_.fork_siblings(sequence);
+  }
+  if (outcome.reason != FinishReason::kNone) {
+    desk_.finish(sequence, outcome.reason, {});
+  }
+}
+
+void Settlement::report_scores(Sequence& sequence, Results results) {
+  RequestState& state = requests_[sequence.request];
+  for (const kernels::SamplingResult& result : results) {
+    state.prompt_info.push_back(to_token_info(result, true));
+  }
+  if (!sequence.wants_scores()) {
+    desk_.event_of(sequence).prompt = std::move(state.prompt_info);
+  }
+}
+
+void Settlement::report_tokens(Sequence& sequence, std::span<const std::int32_t> path, Results draws) {
+  const bool with_logprobs = requests_[sequence.request].request.sampling.top_logprobs >= 0;
+  Event& event = desk_.event_of(sequence);
+  for (std::size_t i = 0; i <= path.size(); ++i) {
+    event.tokens.push_back(to_token_info(draw_along(draws, path, i), with_logprobs));
+  }
+}
+
+}  // namespace coppice::engine
