@@ -1,5 +1,4 @@
-// EngineThread: the thread that steps an Engine, and nothing else. The engine is a plain object; this is where it gets
-// its time from.
+// EngineThread: the thread that steps an Engine, and nothing else.
 #pragma once
 
 #include <atomic>
@@ -13,7 +12,7 @@ namespace coppice::engine {
 class EngineThread {
  public:
   explicit EngineThread(Engine& engine);
-  // Ends after the step in progress; what is still live in the engine stays there, unfinished.
+  // Ends after the step in progress; requests that are still live stay in the engine, unfinished.
   ~EngineThread();
   EngineThread(const EngineThread&) = delete;
   EngineThread& operator=(const EngineThread&) = delete;

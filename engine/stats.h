@@ -33,11 +33,11 @@ struct EngineStats {
   std::array<std::uint64_t, 6> finished{};  // by FinishReason
   // nanoseconds spent, summed
   std::uint64_t plan_ns = 0;
-  std::uint64_t speculation_ns = 0;  // learning from tokens, proposing and choosing drafts
+  std::uint64_t speculation_ns = 0;  // teaching the speculator, proposing and choosing drafts
   std::uint64_t forward_ns = 0;
   std::uint64_t sample_ns = 0;
   std::uint64_t other_ns = 0;
-  // Beside all these: from a step's submission to its results, when a device that works by itself works.
+  // Beside all these: from a step's submission to its results, in which a device that works by itself works.
   std::uint64_t in_flight_ns = 0;
   std::uint64_t device_ns = 0;  // by the clock of such a device; 0 on a CPU
 };

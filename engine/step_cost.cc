@@ -13,11 +13,17 @@
 namespace coppice::engine {
 namespace {
 
-constexpr double kWeightMax = 20;  // about the number of last steps that count
-constexpr double kFade = 0.999;    // of all other knots, a step: what was long ago measured is believed less
-constexpr double kOutlier = 2;     // a step this many times off its estimate counts only as that much off
-constexpr double kDoubling = 8;    // where nothing was seen: this many rows are taken to cost as much again
-constexpr double kGuess = 1;       // weight of that guess against what was seen
+// Observations, at most, that a knot's mean counts: about the last 20 steps of its size.
+constexpr double kWeightMax = 20;
+// Factor on the weight of all knots at each step: a measurement is half forgotten after 700 steps.
+constexpr double kFade = 0.999;
+// A step that took this many times its estimate, or the inverse, counts as exactly that far off.
+constexpr double kOutlier = 2;
+// Rows that are assumed to double a step's cost where nothing was seen.
+constexpr double kDoubling = 8;
+// Weight of that assumption, in observations.
+constexpr double kGuess = 1;
+// Factor on the sums of attention at each step: about the last 50 steps count.
 constexpr double kAttentionFade = 0.98;
 constexpr std::string_view kHeader = "step-cost 1";
 
@@ -73,8 +79,8 @@ void StepCost::rebuild() {
       ++seen;
     }
   }
-  // A knot that few and bad steps set high would never be tried again. So a step of more rows is never taken to cost
-  // more than the steps of fewer rows that it replaces, and what was seen seldom or long ago gives way to the guess.
+  // A knot that a few slow steps set high would never be tried again. So a step of more rows never costs more than the
+  // steps of fewer rows that it replaces, and knots seen seldom or long ago give way to the guess.
   for (std::size_t i = 1; i < static_cast<std::size_t>(seen); ++i) {
     const double all_apart = values[i - 1] * rows[i] / rows[i - 1];
     const double guess = values[i - 1] * (1 + (rows[i] - rows[i - 1]) / std::max(kDoubling, rows[i - 1]));

@@ -1,6 +1,6 @@
-// StepCost: how long a step of n rows takes on this machine with this model, learnt from the steps that were run. What
-// drafts are worth depends on it: on a device that waits for memory a few rows more cost nothing, on one that computes
-// every row costs its share. Attention is booked apart, by keys attended, since it grows with the context.
+// StepCost: how long a step of n rows takes on this machine with this model, learned from the steps that ran. What
+// drafts are worth depends on it: on a device that waits for memory a few more rows cost nothing, on one that computes
+// each row costs its share. Attention is counted apart, by keys attended, because it grows with the context.
 #pragma once
 
 #include <array>
@@ -15,8 +15,8 @@ namespace coppice::engine {
 // Owner: the engine. Thread: the engine's. A few hundred nanoseconds a call.
 class StepCost {
  public:
-  // A step of `rows` rows took body_ns (all but attention) and attention_ns for keys_attended keys (0, 0 when the
-  // device does not tell them apart). A single slow step (another program had the machine) moves the estimate little.
+  // A step of `rows` rows took body_ns without attention, and attention_ns for keys_attended keys (0, 0 where the
+  // device reports no such time). One slow step, when another program had the machine, moves the estimate little.
   void observe(std::int32_t rows, double body_ns, double attention_ns, double keys_attended);
 
   bool known() const { return knots_known_ > 0; }
@@ -25,7 +25,7 @@ class StepCost {
   // Expected nanoseconds of attention for each key that a row attends to.
   double ns_per_key() const { return keys_seen_ > 0 ? attention_ns_seen_ / keys_seen_ : 0.0; }
 
-  // What was learnt, as lines of text; and back. ERRORS: InvalidArgument (nothing is changed then).
+  // What was learned, as lines of text; and back. ERRORS: InvalidArgument; nothing is changed then.
   std::string to_string() const;
   absl::Status restore(std::string_view text);
 

@@ -166,7 +166,7 @@ TEST_CASE("a short prompt does not wait for a long one, which keeps half of the 
       steps += waited;
       if (fake.heard(1).tokens.empty()) {
         INFO("prompt " << prompt);
-        // Nobody else wants a place, so there is no patience to pay for.
+        // No other tenant needs a place, so there is no patience to pay for.
         CHECK(waited <=
               wait_bound(limits, prompt) - 2 * static_cast<std::int32_t>(engine::kPatienceSteps) + late(asynchronous));
       }

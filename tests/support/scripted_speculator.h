@@ -14,7 +14,7 @@ namespace coppice::testing {
 // Owner: an engine. Thread: the engine's.
 class ScriptedSpeculator final : public engine::Speculator {
  public:
-  // proposes_in: one proposal in so many is not empty.
+  // proposes_in: 1/proposes_in of the proposals are not empty.
   ScriptedSpeculator(std::uint64_t seed, std::int32_t vocab, std::uint32_t proposes_in = 1)
       : seed_(seed), vocab_(vocab), proposes_in_(proposes_in) {}
 

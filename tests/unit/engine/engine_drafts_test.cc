@@ -1,4 +1,4 @@
-// What the engine tells a speculator, when, and whom it asks for drafts.
+// What the engine hands to a speculator, when, and for which sequences it asks for drafts.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
@@ -12,7 +12,7 @@ namespace {
 // What a speculator is told.
 struct Told {
   std::int32_t prompt = 0;
-  std::map<engine::SequenceSlot, std::vector<TokenId>> outputs;  // rests included
+  std::map<engine::SequenceSlot, std::vector<TokenId>> outputs;  // what end() brings included
   std::size_t rest_most = 0;
   int ended = 0;
 };

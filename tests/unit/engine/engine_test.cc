@@ -22,7 +22,7 @@ TEST_CASE("a request is answered and the engine is idle again", "[engine]") {
   CHECK(fake.core().stats().pages_cached == 6);  // 109 tokens are computed: 6 whole pages stay
 }
 
-TEST_CASE("where a step works behind the engine's back, news go out while the next one runs", "[engine]") {
+TEST_CASE("where a step works behind the engine's back, events go out while the next one runs", "[engine]") {
   FakeEngine fake(roomy_limits(), {}, nullptr, true);
   const engine::Request request = FakeEngine::request(1, 20, 4);
   fake.submit(request);
@@ -62,7 +62,7 @@ TEST_CASE("a prompt that was computed before is not computed again", "[engine]")
   CHECK(fake.heard(3).last.usage.cached_tokens == 80);  // the last token is always computed, with its page
   CHECK(fake.heard(3).ids() == fake.true_ids(whole_pages));
   engine::Request other_tenant = FakeEngine::request(4, 100, 5);
-  other_tenant.tenant = "somebody else";
+  other_tenant.tenant = "another";
   fake.submit(other_tenant);
   fake.run();
   CHECK(fake.heard(4).last.usage.cached_tokens == 0);
@@ -167,7 +167,7 @@ TEST_CASE("a request past its deadline ends, waiting or running", "[engine]") {
   CHECK_FALSE(fake.step());
 }
 
-TEST_CASE("what can never run is refused with a reason and harms nobody", "[engine]") {
+TEST_CASE("what can never run is refused with a reason and harms no other request", "[engine]") {
   FakeEngine fake;
   engine::Request request = FakeEngine::request(1, 2048, 1);
   request.choices = 3;

@@ -17,7 +17,7 @@ double true_ns(std::int32_t rows) {
   return rows <= 6 ? 12e6 : 2e6 * rows;
 }
 
-TEST_CASE("A curve of a memory-bound machine is learnt from noisy steps", "[step_cost]") {
+TEST_CASE("A curve of a memory-bound machine is learned from noisy steps", "[step_cost]") {
   StepCost cost;
   std::uint64_t index = 0;
   for (int round = 0; round < 30; ++round) {
@@ -78,7 +78,7 @@ TEST_CASE("A machine that became slower is believed in the end", "[step_cost]") 
   CHECK(cost.body_ns(1) == Approx(50e6).epsilon(0.1));
 }
 
-TEST_CASE("What was learnt survives as text; foreign text changes nothing", "[step_cost]") {
+TEST_CASE("What was learned survives as text; foreign text changes nothing", "[step_cost]") {
   StepCost cost;
   for (const std::int32_t rows : {1, 4, 20, 500}) {
     cost.observe(rows, true_ns(rows), 5e5, 1000);
@@ -97,7 +97,7 @@ TEST_CASE("What was learnt survives as text; foreign text changes nothing", "[st
   }
 }
 
-TEST_CASE("Nothing is learnt from steps without a time", "[step_cost]") {
+TEST_CASE("Nothing is learned from steps without a time", "[step_cost]") {
   StepCost cost;
   cost.observe(4, 0, 0, 0);
   cost.observe(0, 100, 0, 0);
