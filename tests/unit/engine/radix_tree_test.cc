@@ -167,10 +167,8 @@ class World {
   void fork(const Reader& from) {
     auto reader = std::make_unique<Reader>(pool_, from.tenant);
     reader->tokens = from.tokens;
-    reader->lock = tree_.share(from.lock);
-    for (const PageId page : from.table.ids()) {
-      reader->table.append(pool_.share(page));
-    }
+    reader->lock = tree_.match(from.tenant, from.tokens, reader->table);
+    REQUIRE(std::ranges::equal(reader->table.ids(), from.table.ids()));
     readers_.push_back(std::move(reader));
   }
 
