@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/types.h"
+#include "kernels/kv_slot.h"
 
 namespace coppice::engine {
 
@@ -112,7 +113,7 @@ class PageTable {
   PageId operator[](std::int32_t index) const { return ids_[static_cast<std::size_t>(index)]; }
   // Where K and V of a position stand. REQUIRES: the table covers it.
   KvSlot slot_of(std::int32_t position, std::int32_t page_size) const {
-    return (*this)[position / page_size] * page_size + position % page_size;
+    return kernels::kv_slot(ids_, page_size, position);
   }
 
   // REQUIRES: `page` is held and of this table's pool.

@@ -16,6 +16,11 @@
 
 namespace coppice::kernels {
 
+// Idle page entries that updates of a plan may leave in its page lists before the lists are written anew: few beside
+// the lists of a full step, enough that growing sequences rarely cause it. Device buffers of plans have room for as
+// many.
+inline constexpr std::size_t kSparePages = 4096;
+
 // Owner: an AttentionPlanner. Thread: its caller's.
 class PlanBuilder {
  public:
@@ -132,7 +137,6 @@ class PlanBuilder {
   std::vector<std::int32_t> draft_depths_;
   std::vector<Tail> tails_;
   std::int64_t total_cost_ = 0;
-  static constexpr std::size_t kSparePages = 4096;  // idle page entries that updates may leave behind
   std::size_t pages_built_ = 0;
   std::int32_t next_slot_ = 0;
   bool states_used_ = false;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "kernels/kv_slot.h"
 #include "kernels/kv_split.h"
 #include "kernels/plan_builder.h"
 
@@ -115,10 +116,7 @@ void PlanBuilder::emit_pages(const Unit& unit, AttentionItem& item) {
 void PlanBuilder::emit_path_slots(const Unit& unit, AttentionItem& item) {
   const PlanSequence& source = sequences_[static_cast<std::size_t>(unit.sequence_begin)];
   const std::int32_t draft_position = shapes_[static_cast<std::size_t>(unit.sequence_begin)].draft_position;
-  const auto slot_of = [&](std::int32_t position) {
-    return source.pages[static_cast<std::size_t>(position / plan_.page_size)] * plan_.page_size +
-           position % plan_.page_size;
-  };
+  const auto slot_of = [&](std::int32_t position) { return kv_slot(source.pages, plan_.page_size, position); };
   const auto begin = plan_.slots.size();
   item.slot_begin = static_cast<std::int32_t>(begin);
   plan_.slots.resize(begin + static_cast<std::size_t>(item.key_end - item.key_begin));

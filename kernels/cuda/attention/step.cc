@@ -9,6 +9,7 @@
 #include "kernels/cuda/attention/device_plan.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/kv_split.h"
+#include "kernels/plan_builder.h"
 
 namespace coppice::kernels::cuda {
 
@@ -16,7 +17,6 @@ namespace {
 
 // Partial results are bounded by rows x splits, but plans that cut everything in single splits do not come about.
 constexpr std::size_t kPartialBytesMost = std::size_t{256} << 20;
-constexpr std::size_t kSparePages = 4096;  // idle page entries that a plan keeps (plan_builder.h)
 
 std::size_t splits_most(const StepLimits& limits) {
   return static_cast<std::size_t>(kv_split_index(limits.sequence_tokens - 1)) + 1;
