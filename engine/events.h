@@ -55,7 +55,6 @@ struct Event {
   FinishReason finish = FinishReason::kNone;  // not kNone: the last event of this choice
   std::string error;                          // for kError: one line for the client
   bool client_error = false;                  // the request itself was refused (400), not our failure (500)
-  bool overloaded = false;                    // refused because the queue is full (429)
   Usage usage;                                // filled in the last event
 };
 

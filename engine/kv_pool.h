@@ -1,5 +1,5 @@
-// KvPool: who holds which page of KV memory. The memory itself is the executor's; here are only ids and reference
-// counts. Capacity is fixed at start: taking and giving back a page allocates nothing.
+// KvPool: which pages of KV memory are held, and how often. The memory itself is the executor's; here are only ids and
+// reference counts. Capacity is fixed at start: taking and giving back a page allocates nothing.
 #pragma once
 
 #include <cstdint>
@@ -46,9 +46,9 @@ class PageRef {
   PageId page_ = kNoPage;
 };
 
-// Owner: the scheduler; outlives every PageRef and PageTable. Thread: the engine's.
-// Invariant pool.counts: references(p) = number of PageRefs and PageTable entries naming p; p is on the free list iff
-// 0.
+// Owner: PageKeeper; outlives every PageRef and PageTable. Thread: the engine's.
+// Invariant pool.counts: references(p) = number of PageRefs and PageTable entries that name p; p is on the free list if
+// and only if that is 0.
 class KvPool {
  public:
   KvPool(std::int32_t pages, std::int32_t page_size);
@@ -57,7 +57,7 @@ class KvPool {
 
   // An empty reference when no page is free.
   PageRef allocate();
-  // One more reference. REQUIRES: somebody holds `page`.
+  // One more reference. REQUIRES: `page` is held.
   PageRef share(PageId page);
 
   std::int32_t references(PageId page) const { return references_[static_cast<std::size_t>(page)]; }
@@ -89,7 +89,7 @@ inline void PageRef::reset() {
 
 // The pages of one sequence in order of position: entry i holds positions [i * page_size, (i + 1) * page_size). Each
 // entry is one reference. A vector of ids rather than of PageRefs, so that ids() goes to the attention planner as it
-// is. Owner: a Sequence. Thread: the engine's.
+// is. Owner: a PageHold, a pin. Thread: the engine's.
 class PageTable {
  public:
   PageTable() = default;

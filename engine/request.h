@@ -53,7 +53,6 @@ struct Request {
   std::int32_t priority = 0;  // lower runs first, as in vLLM
   std::string tenant;         // cache_salt or API key; prefixes are shared only within one tenant
   bool pin = false;           // the prompt's whole pages stay in the tenant's prefix cache as long as the engine lives
-  std::chrono::steady_clock::time_point arrival{};
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::shared_ptr<EventQueue> events;  // where its events go; one queue serves many requests of one I/O thread
 };

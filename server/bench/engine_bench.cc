@@ -121,7 +121,6 @@ class Pass {
     request.sampling.seed = options_.seed + id;
     request.sampling.max_tokens = options_.output;
     request.sampling.ignore_eos = true;
-    request.arrival = Clock::now();
     request.events = queue_;
     return request;
   }

@@ -148,7 +148,6 @@ engine::Request make_request(const HostBenchOptions& options, std::int32_t vocab
   request.sampling.ignore_eos = true;
   request.sampling.stop_tokens = {kEndToken};
   request.sampling.seed = id;
-  request.arrival = Clock::now();
   request.events = std::move(queue);
   return request;
 }

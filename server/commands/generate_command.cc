@@ -97,7 +97,6 @@ engine::Request make_request(const GenerateArguments& arguments, const SamplingD
   if (arguments.seed_given) {
     request.sampling.seed = arguments.seed;
   }
-  request.arrival = std::chrono::steady_clock::now();
   request.events = std::move(queue);
   return request;
 }

@@ -19,9 +19,6 @@ openai::MaybeError error_of(const engine::Event& event) {
     case engine::FinishReason::kDeadline:
       return openai::deadline_exceeded("the answer was not complete within the server's --request-timeout");
     case engine::FinishReason::kError:
-      if (event.overloaded) {
-        return openai::overloaded(event.error, 1);
-      }
       return event.client_error ? openai::bad_value("", event.error) : openai::internal_error(event.error);
     case engine::FinishReason::kNone:
     case engine::FinishReason::kStop:
