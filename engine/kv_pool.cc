@@ -26,7 +26,7 @@ PageRef KvPool::allocate() {
 PageRef KvPool::share(PageId page) {
   COPPICE_CHECK(page >= 0 && page < pages(), "no such page");
   std::int32_t& count = references_[static_cast<std::size_t>(page)];
-  COPPICE_CHECK(count > 0, "a page that nobody holds cannot be shared");
+  COPPICE_CHECK(count > 0, "only a held page can be shared");
   ++count;
   return {this, page};
 }

@@ -13,15 +13,19 @@ namespace {
 // Rows of a step: enough to keep matrix products at their peak (oneDNN: 88 % of it at 512 rows), few enough that a
 // decoding sequence never waits long for its next token.
 constexpr std::int32_t kStepTokensDefault = 512;
+// Sequences in a step: half of its rows, so that prompts get rows even when all of them decode.
 constexpr std::int32_t kRunningDefault = 256;
+// Requests that wait: four times as many as run, so that a burst is kept rather than refused.
 constexpr std::int32_t kQueuedDefault = 1024;
+// Logits rows for drafts, beside one for each running sequence: at least two draft trees of
+// 32 nodes, at most as many as sequences run by default, since each takes a row of vocabulary-wide floats.
 constexpr std::int32_t kDraftLogitsMin = 64;
 constexpr std::int32_t kDraftLogitsMax = 256;
-// Without --kv-memory, one part in so many of the memory left stays free: activations, logits, the front end, others.
+// Without --kv-memory, 1/kKvSpareIn of the memory left stays free: activations, logits, the front end, other programs.
 constexpr std::size_t kKvSpareIn = 2;
-// Nor is more taken than this many times what all running sequences could fill: beyond, only old prefixes would live.
+// Upper bound: this multiple of what all running sequences can fill. Pages beyond it would only keep old prefixes.
 constexpr std::int64_t kPoolFills = 2;
-constexpr std::int32_t kPageSizes[] = {16, 32, 64, 128};  // divisors of the smallest KV split
+constexpr std::int32_t kPageSizes[] = {16, 32, 64, 128};  // tokens: the divisors of the smallest KV split from 16 on
 
 absl::Status check_options(const EngineOptions& options) {
   if (std::find(std::begin(kPageSizes), std::end(kPageSizes), options.page_size) == std::end(kPageSizes)) {
@@ -124,7 +128,7 @@ absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models:
     limits.pages = static_cast<std::int32_t>(std::min<std::int64_t>(limits.pages, useful));
   }
   limits.queued_max = options.queued_max != 0 ? options.queued_max : kQueuedDefault;
-  // A row for each sequence, and for drafts when all places are taken as many again, within reason.
+  // A row for each running sequence, and as many again for drafts, within bounds.
   const std::int32_t for_drafts = std::clamp(limits.running_max, kDraftLogitsMin, kDraftLogitsMax);
   limits.step_logits_max = std::min(limits.step_tokens_max, limits.running_max + for_drafts);
   limits.chunk_tokens_max = options.chunk_tokens_max != 0 ? std::min(options.chunk_tokens_max, limits.step_tokens_max)

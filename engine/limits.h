@@ -38,8 +38,9 @@ struct Limits {
   std::int32_t page_size = 0;
   std::int32_t pages = 0;
   std::int32_t chunk_tokens_max = 0;
-  std::int32_t choices_max = 128;
-  std::int32_t top_logprobs_max = 20;
+  // Bounds of one request, so that it cannot take all of the engine's memory or time.
+  std::int32_t choices_max = 128;      // n, as in OpenAI's API
+  std::int32_t top_logprobs_max = 20;  // as in OpenAI's API
   std::int32_t logit_bias_max = 1024;
   std::int32_t stop_tokens_max = 64;
 

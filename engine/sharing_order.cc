@@ -8,30 +8,31 @@
 
 namespace coppice::engine {
 
+// The new entry goes behind the last of the entries with which it has the most pages in common; behind all when it has
+// none in common with any. Walking the list, the pages in common with an entry follow from those with the entry before,
+// `common`: where the two entries differ earlier than that, they are fewer; where later, they are the same; only where
+// they differ just there are page tables compared, from there on.
 void SharingOrder::insert(SequenceSlot slot) {
   const std::span<const PageId> mine = pages_(slot);
-  std::size_t place = entries_.size();
-  std::int32_t best = 0;
-  std::int32_t after = 0;  // pages in common with the entry at `place`
+  std::size_t position = entries_.size();
+  std::int32_t most = 0;
   std::int32_t common = 0;
+  std::int32_t common_behind = 0;  // with the entry that will stand behind the new one
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    const std::int32_t step = entries_[i].shared_pages;
-    if (i == 0 || step == common) {
-      common = common_prefix(mine, pages_(entries_[i].slot), i == 0 ? 0 : common);
-    } else {
-      common = std::min(common, step);
-    }
-    if (common > 0 && common >= best) {
-      best = common;
-      place = i + 1;
-    } else if (place == i) {
-      after = common;  // the group of the best ends here
+    const std::int32_t with_previous = entries_[i].shared_pages;
+    common = with_previous == common ? common_prefix(mine, pages_(entries_[i].slot), common)
+                                     : std::min(common, with_previous);
+    if (common > 0 && common >= most) {
+      most = common;
+      position = i + 1;
+    } else if (position == i) {
+      common_behind = common;
     }
   }
-  if (place < entries_.size()) {
-    entries_[place].shared_pages = after;
+  if (position < entries_.size()) {
+    entries_[position].shared_pages = common_behind;
   }
-  entries_.insert(entries_.begin() + static_cast<std::ptrdiff_t>(place), Entry{slot, best});
+  entries_.insert(entries_.begin() + static_cast<std::ptrdiff_t>(position), Entry{slot, most});
 }
 
 void SharingOrder::remove(SequenceSlot slot) {
@@ -46,6 +47,8 @@ void SharingOrder::remove(SequenceSlot slot) {
 }
 
 void SharingOrder::check_integrity() const {
+  COPPICE_CHECK(entries_.empty() || entries_[0].shared_pages == 0,
+                "order.contiguous: the first entry shares with none");
   for (std::size_t i = 1; i < entries_.size(); ++i) {
     const std::int32_t common = common_prefix(pages_(entries_[i - 1].slot), pages_(entries_[i].slot));
     COPPICE_CHECK(common == entries_[i].shared_pages, "order.contiguous: a stale count of shared pages");

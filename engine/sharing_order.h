@@ -12,7 +12,7 @@
 
 namespace coppice::engine {
 
-// Owner: the scheduler. Thread: the engine's.
+// Owner: PageKeeper. Thread: the engine's.
 // Invariant order.contiguous: for every k, entries with the same first k pages are contiguous, and an entry's
 // shared_pages is the exact number of leading pages in common with the entry before.
 class SharingOrder {
@@ -27,7 +27,7 @@ class SharingOrder {
 
   explicit SharingOrder(PagesOf pages) : pages_(std::move(pages)) {}
 
-  // O(entries + pages): one comparison is carried along the list, never begun anew.
+  // O(entries + pages): one comparison is carried along the list, never restarted.
   void insert(SequenceSlot slot);
   void remove(SequenceSlot slot);
   // After a page of its table was replaced. Appending own pages needs no call.

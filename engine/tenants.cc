@@ -1,4 +1,4 @@
-// The counters' lift and the memory of those who left.
+// Raising counters to the floor, and the memory of tenants that left.
 #include "engine/tenants.h"
 
 #include <algorithm>
@@ -39,7 +39,7 @@ void Tenants::leave(std::int32_t tenant) {
   if (--entry.live > 0) {
     return;
   }
-  COPPICE_CHECK(entry.running == 0 && entry.waiting.empty(), "a tenant without sequences waits for nothing");
+  COPPICE_CHECK(entry.running == 0 && entry.waiting.empty(), "a tenant without sequences has none waiting or running");
   std::erase(active_, tenant);
   by_name_.erase(entry.name);
   if (active_.empty()) {
@@ -50,7 +50,7 @@ void Tenants::leave(std::int32_t tenant) {
   free_.push_back(tenant);
 }
 
-// Who would be lifted anyway need not be remembered.
+// A tenant that would be raised anyway need not be remembered.
 void Tenants::raise_floor(std::uint64_t served) {
   floor_ = std::max(floor_, served);
   while (!gone_.empty() && gone_.begin()->first <= floor_) {

@@ -1,7 +1,7 @@
-// Tenants: who has been served how much, so that no tenant's crowd pushes another's requests aside. The virtual token
+// Tenants: how much each tenant was served, so that many requests of one never push another's aside. The virtual token
 // counter of "Fairness in Serving Large Language Models" (Sheng et al., arXiv 2401.00588): a tenant's counter grows by
-// what it is given, the tenant with the least counter is let in next, and one that comes back starts no lower than
-// those who stayed, so that idleness cannot be saved up.
+// what it is given, the tenant with the least counter is admitted next, and one that comes back starts no lower than
+// those that stayed, so that idleness cannot be saved up.
 #pragma once
 
 #include <cstdint>
@@ -16,17 +16,17 @@
 
 namespace coppice::engine {
 
-// What a token costs: a prompt token that must be computed, and an output token, which takes a pass over the weights.
+// Cost of a token, in units of a computed prompt token. An output token takes a step of its own, as in the paper.
 inline constexpr std::uint64_t kInputCost = 1;
 inline constexpr std::uint64_t kOutputCost = 2;
 
-// Owner: the scheduler. Thread: the engine's. A tenant is active while it has a live sequence. Loops over tenants are
+// Owner: Lines. Thread: the engine's. A tenant is active while it has a live sequence. Loops over tenants are
 // bounded by the number of live sequences.
 class Tenants {
  public:
   struct Entry {
     std::string name;
-    std::uint64_t served = 0;              // cost of all it was given, lifted as said above
+    std::uint64_t served = 0;              // cost of all it was given, raised to the floor when it came
     std::int32_t live = 0;                 // sequences that wait or run
     std::int32_t running = 0;              // of those, how many run
     absl::btree_set<SequenceKey> waiting;  // of those, the ones that never ran
@@ -39,11 +39,12 @@ class Tenants {
 
   Entry& operator[](std::int32_t tenant) { return entries_[static_cast<std::size_t>(tenant)]; }
   const Entry& operator[](std::int32_t tenant) const { return entries_[static_cast<std::size_t>(tenant)]; }
-  // The numbers of the active ones, in order of their coming.
+  // The numbers of the active tenants, in order of arrival.
   const std::vector<std::int32_t>& active() const { return active_; }
   // Tenants that left with more than the others had and are remembered for it; at most kRememberedMax.
   std::int32_t remembered() const { return static_cast<std::int32_t>(gone_.size()); }
 
+  // Tenants: bounds the memory that ever new tenants can take to about 100 KiB.
   static constexpr std::int32_t kRememberedMax = 1024;
 
  private:
@@ -57,7 +58,7 @@ class Tenants {
   absl::flat_hash_map<std::string, std::int32_t> by_name_;
   absl::btree_set<std::pair<std::uint64_t, std::string>> gone_;  // those remembered: (served, name)
   absl::flat_hash_map<std::string, std::uint64_t> gone_served_;  // the same, by name
-  std::uint64_t floor_ = 0;  // the least counter of the active ones, or of the last that left; never falls
+  std::uint64_t floor_ = 0;  // the least counter of the active tenants, or of the last that left; never falls
 };
 
 }  // namespace coppice::engine
