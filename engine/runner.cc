@@ -15,23 +15,27 @@ class Runner final : public StepExecutor {
  public:
   Runner(models::Transformer& model, kernels::Backend& backend, const Limits& limits, bool sharing,
          std::unique_ptr<kernels::KvCache> cache, kernels::StepProgram program, const base::Clock& clock)
-      : model_(model), backend_(backend), clock_(clock), cache_(std::move(cache)), program_(program) {
+      : model_(model),
+        device_(backend.device()),
+        steps_(backend.steps()),
+        operations_(backend.operations()),
+        clock_(clock),
+        cache_(std::move(cache)),
+        program_(program) {
     const models::ModelConfig& config = model.config();
     options_.sharing = sharing;
     options_.page_size = limits.page_size;
     options_.window = config.sliding_window;
     options_.group_size = config.query_heads / config.key_heads;
     options_.key_heads = config.key_heads;
-    options_.workers = backend.workers();
-    results_.resize(static_cast<std::size_t>(limits.step_logits_max));
+    options_.workers = cache_->workers();
     sequences_.reserve(static_cast<std::size_t>(limits.running_max));
   }
 
-  bool is_asynchronous() const override { return backend_.is_asynchronous(); }
-  bool is_working() const override { return backend_.is_working(); }
+  bool is_asynchronous() const override { return steps_.is_asynchronous(); }
+  bool is_working() const override { return steps_.is_working(); }
   void prepare(const StepPlan& plan) override {
-    const kernels::AttentionPlan& attention = attention_of(plan);
-    backend_.prepare_step(program_, inputs_of(plan, attention), attention, model_.attention_parameters());
+    prepared_ = steps_.prepare(program_, arrays_of(plan), attention_of(plan), model_.attention_parameters());
     prepared_number_ = plan.number;
   }
 
@@ -39,19 +43,21 @@ class Runner final : public StepExecutor {
     const auto begin = clock_.now();
     list_sampling_rows(plan, sampling_);
     if (!plan.moves.empty()) {
-      backend_.move_slots(*cache_, plan.moves);
+      device_.move_slots(*cache_, plan.moves);
     }
     for (const PageCopy& copy : plan.copies) {
-      backend_.copy_page(*cache_, copy.from, copy.to);
+      device_.copy_page(*cache_, copy.from, copy.to);
     }
     const kernels::AttentionPlan& attention = attention_of(plan);
     const auto planned = clock_.now();
-    const std::uint64_t attention_ns = backend_.operation_times().attention_ns;
-    const bool is_prepared = plan.number != 0 && plan.number == prepared_number_;
-    const models::StepInputs inputs =
-        backend_.load_step(program_, inputs_of(plan, attention), attention, model_.attention_parameters(), is_prepared);
-    backend_.run_step(program_, inputs, [&] { model_.forward(inputs, attention, *cache_); });
-    backend_.enqueue_sample(model_.logits(static_cast<std::int64_t>(sampling_.size())), sampling_);
+    const std::uint64_t attention_ns = operations_.times().attention_ns;
+    if (plan.number == 0 || plan.number != prepared_number_) {
+      prepared_ = steps_.prepare(program_, arrays_of(plan), attention, model_.attention_parameters());
+    }
+    prepared_number_ = 0;
+    steps_.run(std::move(prepared_), plan.tokens,
+               [&](const kernels::LoadedStep& step) { model_.forward(step, *cache_); });
+    steps_.sample(model_.logits(static_cast<std::int64_t>(sampling_.size())), sampling_);
     is_submitted_ = true;
     result_ = StepResult{};
     result_.keys_attended = attention.keys_attended;
@@ -59,7 +65,7 @@ class Runner final : public StepExecutor {
     result_.shared_items = attention.shared_items;
     result_.depth = attention.depth;
     result_.plan_ns = base::ns_between(begin, planned);
-    result_.attention_ns = backend_.operation_times().attention_ns - attention_ns;
+    result_.attention_ns = operations_.times().attention_ns - attention_ns;
     result_.forward_ns = base::ns_between(planned, clock_.now());
     return absl::OkStatus();
   }
@@ -68,11 +74,9 @@ class Runner final : public StepExecutor {
     COPPICE_CHECK(is_submitted_, "collect() follows submit()");
     is_submitted_ = false;
     const auto begin = clock_.now();
-    const std::span<kernels::SamplingResult> results =
-        std::span<kernels::SamplingResult>(results_).first(sampling_.size());
-    backend_.finish_sample(sampling_, results);
-    result_.results = results;
-    result_.device_ns = backend_.device_ns();
+    const kernels::StepResults results = steps_.finish();
+    result_.results = results.draws;
+    result_.device_ns = results.device_ns;
     if (result_.device_ns > 0) {
       result_.attention_ns = 0;  // what was counted are launches
     }
@@ -81,11 +85,8 @@ class Runner final : public StepExecutor {
   }
 
  private:
-  static models::StepInputs inputs_of(const StepPlan& plan, const kernels::AttentionPlan& attention) {
-    return {.tokens = plan.tokens,
-            .positions = attention.row_positions,
-            .slots = plan.slots,
-            .logits_rows = plan.logits_rows};
+  static kernels::StepArrays arrays_of(const StepPlan& plan) {
+    return {.slots = plan.slots, .logits_rows = plan.logits_rows};
   }
 
   // Planned unless prepare() did.
@@ -99,18 +100,20 @@ class Runner final : public StepExecutor {
   }
 
   models::Transformer& model_;
-  kernels::Backend& backend_;
+  kernels::Device& device_;
+  kernels::StepRunner& steps_;
+  kernels::Operations& operations_;
   const base::Clock& clock_;
   const std::unique_ptr<kernels::KvCache> cache_;
   const kernels::StepProgram program_;
   kernels::PlanOptions options_;
   kernels::AttentionPlanner planner_;
   std::vector<kernels::PlanSequence> sequences_;
-  std::vector<kernels::SamplingResult> results_;       // [step_logits_max]
   const kernels::AttentionPlan* attention_ = nullptr;  // the planner's last
   std::uint64_t planned_number_ = 0;                   // of the StepPlan that it is for
-  std::uint64_t prepared_number_ = 0;                  // of the StepPlan that the backend has prepared
-  std::vector<kernels::SamplingRow> sampling_;         // views of the plan that was submitted
+  kernels::PreparedStep prepared_;
+  std::uint64_t prepared_number_ = 0;           // of the StepPlan that prepared_ is for
+  std::vector<kernels::SamplingRow> sampling_;  // views of the plan that was submitted
   bool is_submitted_ = false;
   StepResult result_;
 };
@@ -120,18 +123,20 @@ class Runner final : public StepExecutor {
 absl::StatusOr<std::unique_ptr<StepExecutor>> make_runner(models::Transformer& model, kernels::Backend& backend,
                                                           const Limits& limits, const EngineOptions& options,
                                                           const base::Clock& clock) {
-  COPPICE_ASSIGN_OR_RETURN(auto cache, backend.make_kv_cache(model.kv_geometry(limits.page_size, limits.pages)));
+  COPPICE_ASSIGN_OR_RETURN(auto cache,
+                           backend.device().make_kv_cache(model.kv_geometry(limits.page_size, limits.pages)));
   const kernels::AttentionParameters& attention = model.attention_parameters();
   COPPICE_ASSIGN_OR_RETURN(const kernels::StepProgram program,
-                           backend.reserve_steps({.tokens = limits.step_tokens_max,
-                                                  .logits = limits.step_logits_max,
-                                                  .sequences = limits.running_max,
-                                                  .sequence_tokens = limits.model_tokens_max,
-                                                  .page_size = limits.page_size,
-                                                  .query_heads = attention.query_heads,
-                                                  .key_heads = attention.key_heads,
-                                                  .head_dim = attention.head_dim,
-                                                  .vocab = model.config().vocab}));
+                           backend.steps().reserve({.tokens = limits.step_tokens_max,
+                                                    .logits = limits.step_logits_max,
+                                                    .sequences = limits.running_max,
+                                                    .sequence_tokens = limits.model_tokens_max,
+                                                    .page_size = limits.page_size,
+                                                    .query_heads = attention.query_heads,
+                                                    .key_heads = attention.key_heads,
+                                                    .head_dim = attention.head_dim,
+                                                    .vocab = model.config().vocab,
+                                                    .workers = cache->workers()}));
   return std::make_unique<Runner>(model, backend, limits, options.sharing, std::move(cache), program, clock);
 }
 

@@ -20,8 +20,7 @@
 namespace coppice::kernels {
 
 // One item: token rows [row_begin, row_begin + row_count) attend to keys [key_begin, key_end), for every KV head.
-// A row at position p attends only to keys k <= p (and k > p - window), so a causal chunk needs no other mask: `masked`
-// says whether any row needs the comparison at all.
+// A row attends only to the keys that it sees (visible_keys.h), so a causal chunk needs no other mask.
 struct AttentionItem {
   std::int32_t row_begin = 0;
   std::int32_t row_count = 0;
@@ -36,20 +35,18 @@ struct AttentionItem {
   std::int32_t partial_begin = -1;
   bool folds = true;           // one state for the whole range; else one partial a split
   bool writes_output = false;  // no other item follows for its rows: it divides and writes the output itself
-  bool masked = false;         // some row's limits fall inside the key range
 };
 
 // The plan of one step. Immutable once made; valid for all layers of the step. Owned by the planner that made it.
 struct AttentionPlan {
   std::int32_t row_count = 0;
   std::int32_t page_size = 0;
-  std::int32_t window = 0;                  // sliding window in tokens; 0 = none
-  std::int32_t partial_count = 0;           // partial slots in use; each holds (m, l, o) for every query head
-  std::uint64_t structure = 0;              // changes whenever items do in more than key_end and page_begin: for caches
-  std::vector<AttentionItem> items;         // an item stands behind the one it runs after; else largest first
-  std::vector<PageId> pages;                // page lists of items
-  std::vector<KvSlot> slots;                // key slots of path items
-  std::vector<std::int32_t> row_positions;  // [row_count] position of each row: it attends to keys 0 … position
+  std::int32_t window = 0;                      // sliding window in tokens; 0 = none
+  std::int32_t partial_count = 0;               // partial slots in use; each holds (m, l, o) for every query head
+  std::vector<AttentionItem> items;             // an item stands behind the one it runs after; else largest first
+  std::vector<PageId> pages;                    // page lists of items
+  std::vector<KvSlot> slots;                    // key slots of path items
+  std::vector<std::int32_t> row_positions;      // [row_count] position of each row: it attends to keys 0 … position
   std::vector<std::int32_t> row_partial_begin;  // [row_count + 1] CSR into row_partials; empty: written by its item
   std::vector<std::int32_t> row_partials;       // partial slots in ascending key position
   // What sharing saves, for metrics: keys attended (sum over rows) and keys read (sum over items), per KV head.

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/kv_split.h"
+#include "kernels/visible_keys.h"
 
 namespace coppice::kernels {
 namespace {
@@ -42,7 +43,6 @@ void PlanBuilder::build(std::span<const PlanSequence> sequences, const PlanOptio
   fill_partials();
   count_keys();
   remember_tails();
-  ++plan_.structure;
   sequences_ = {};
 }
 
@@ -117,10 +117,8 @@ void PlanBuilder::find_shared_splits() {
 // Every unit passes here: keys below all rows' windows are dropped, and a unit without keys hands its rows to its
 // parent when items are made.
 void PlanBuilder::add_unit(Unit unit) {
-  if (options_.window > 0) {
-    const std::int32_t first_key = std::max(0, unit.first_position - options_.window + 1);
-    unit.key_begin = std::max(unit.key_begin, kv_split_begin(first_key));
-  }
+  const std::int32_t first_key = std::max(0, visible_begin(unit.first_position, options_.window));
+  unit.key_begin = std::max(unit.key_begin, kv_split_begin(first_key));
   unit.key_begin = std::min(unit.key_begin, unit.key_end);
   units_.push_back(unit);
 }

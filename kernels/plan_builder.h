@@ -115,7 +115,6 @@ class PlanBuilder {
   void emit_piece(const Unit& unit, std::int32_t piece, std::int32_t key_begin, std::int32_t key_end);
   void emit_pages(const Unit& unit, AttentionItem& item);
   void emit_path_slots(const Unit& unit, AttentionItem& item);
-  bool is_masked(const AttentionItem& item) const;
   void fill_partials();
   void count_keys();
   void remember_tails();

@@ -5,6 +5,7 @@
 #include "kernels/kv_slot.h"
 #include "kernels/kv_split.h"
 #include "kernels/plan_builder.h"
+#include "kernels/visible_keys.h"
 
 namespace coppice::kernels {
 
@@ -80,23 +81,11 @@ void PlanBuilder::emit_piece(const Unit& unit, std::int32_t piece, std::int32_t 
   }
   if (unit.kind == UnitKind::kPath) {
     emit_path_slots(unit, item);
-    item.masked = plan_.window > 0 && unit.first_position - plan_.window >= key_begin;
   } else {
     emit_pages(unit, item);
-    item.masked = plan_.window > 0 ? is_masked(item) : unit.first_position + 1 < key_end;
   }
   plan_.shared_items += unit.kind == UnitKind::kShared ? 1 : 0;
   plan_.items.push_back(item);
-}
-
-bool PlanBuilder::is_masked(const AttentionItem& item) const {
-  for (std::int32_t i = 0; i < item.row_count; ++i) {
-    const std::int32_t position = plan_.row_positions[static_cast<std::size_t>(item.row_begin + i)];
-    if (position + 1 < item.key_end || position - plan_.window >= item.key_begin) {
-      return true;
-    }
-  }
-  return false;
 }
 
 void PlanBuilder::emit_pages(const Unit& unit, AttentionItem& item) {
@@ -167,7 +156,7 @@ void PlanBuilder::fill_partials() {
 void PlanBuilder::count_keys() {
   plan_.keys_attended = 0;
   for (const std::int32_t position : plan_.row_positions) {
-    plan_.keys_attended += plan_.window > 0 ? std::min(position + 1, plan_.window) : position + 1;
+    plan_.keys_attended += visible_end(position) - std::max(0, visible_begin(position, plan_.window));
   }
   plan_.keys_read = 0;
   for (const AttentionItem& item : plan_.items) {
@@ -216,7 +205,7 @@ bool PlanBuilder::update(std::span<const PlanSequence> sequences, const PlanOpti
 bool PlanBuilder::move_tail(const PlanSequence& sequence, Tail& tail) {
   AttentionItem& item = plan_.items[static_cast<std::size_t>(tail.item)];
   const std::int32_t position = sequence.position_begin;
-  if (plan_.window > 0 && position >= plan_.window) {
+  if (visible_begin(position, plan_.window) > 0) {
     return false;  // the window's lower end moves too
   }
   if (position >= kv_split_end(tail.position) && !cross_split(item, position)) {

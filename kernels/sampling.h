@@ -50,12 +50,14 @@ struct TokenLogprob {
   float logprob = 0;
 };
 
+// Logprobs are never below this: JSON has no infinity.
+inline constexpr float kLogprobMin = -9999.0F;
+
 // Logprobs are log-softmax of the model's own logits in float32 (before bias, penalties and temperature), as vLLM
 // reports by default.
 struct SamplingResult {
   TokenId token = 0;
   float logprob = 0;              // of `token`; 0 unless asked for
-  std::int32_t rank = 0;          // 1 = most likely; 0 unless asked for
   std::vector<TokenLogprob> top;  // descending; ties by lower id
 };
 

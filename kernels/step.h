@@ -1,6 +1,6 @@
-// What changes from one step to the next, as a backend takes it: arrays of one entry a row, and how large they may get.
-// Everything else about a step (weights, shapes, addresses of activations) is the same every time, so that a device may
-// record a step once and play it again over new data.
+// What changes from one step to the next, as plain data: arrays of one entry a row, the attention plan, and how large
+// they may get. Everything else about a step (weights, shapes, addresses of activations) is the same every time, so a
+// device may record a step once and play it again over new data.
 #pragma once
 
 #include <cstdint>
@@ -9,23 +9,52 @@
 
 #include "base/types.h"
 #include "kernels/attention_plan.h"
+#include "kernels/sampling.h"
 
 namespace coppice::kernels {
 
-// A step's inputs: in host memory as the caller of Backend::load_step gives them, in device memory as it returns them.
-// One entry per token row except logits_rows. The returned arrays may be longer than the given ones: padded rows have
-// token 0, position 0, kNoSlot and stand behind the real ones; padded logits rows name row 0.
+// Attention's shape, the same in all layers of a model.
+struct AttentionParameters {
+  std::int32_t query_heads = 0;
+  std::int32_t key_heads = 0;
+  std::int32_t head_dim = 0;
+  float scale = 1.0F;  // usually 1 / sqrt(head_dim)
+};
+
+// A step's arrays in host memory, without its tokens, which may be known later, and its positions, which the attention
+// plan has.
+struct StepArrays {
+  std::span<const KvSlot> slots;              // where each token row's K and V go
+  std::span<const std::int32_t> logits_rows;  // rows whose logits are computed, ascending
+};
+
+// A step's arrays where operations can read them. One entry per token row except logits_rows. They may be longer than
+// the caller's: padded rows have token 0, position 0, kNoSlot and stand behind the real ones; padded logits rows name
+// row 0.
 struct StepInputs {
   std::span<const TokenId> tokens;
-  std::span<const std::int32_t> positions;    // rotary position of each row
-  std::span<const KvSlot> slots;              // where each row's K and V go
-  std::span<const std::int32_t> logits_rows;  // rows whose logits are wanted, ascending
+  std::span<const std::int32_t> positions;  // rotary position of each row; the same array that attention reads
+  std::span<const KvSlot> slots;
+  std::span<const std::int32_t> logits_rows;
+};
+
+// An attention plan where operations can read it. Made by a StepRunner.
+struct LoadedAttention {
+  const AttentionPlan* plan = nullptr;  // in host memory
+  AttentionParameters parameters;
+  const void* packed = nullptr;  // the device's copy; null where operations read the plan itself
+};
+
+// A step that is on the device: what a forward pass reads.
+struct LoadedStep {
+  StepInputs inputs;
+  LoadedAttention attention;
 };
 
 // The largest steps that a caller will run: memory for them is taken at once.
 struct StepLimits {
-  std::int32_t tokens = 0;           // rows of a step
-  std::int32_t logits = 0;           // rows whose logits are wanted
+  std::int32_t tokens = 0;           // token rows of a step
+  std::int32_t logits = 0;           // logits rows of a step
   std::int32_t sequences = 0;        // of a step
   std::int32_t sequence_tokens = 0;  // positions of one sequence
   std::int32_t page_size = 16;
@@ -33,20 +62,29 @@ struct StepLimits {
   std::int32_t key_heads = 1;
   std::int32_t head_dim = 1;
   std::int64_t vocab = 0;
+  int workers = 1;  // KvCache::workers() of the steps' cache
 };
 
-// Names the caller of run_step: what was recorded for one is never played for another. kNone: nothing was reserved, so
-// steps are neither padded nor recorded.
+// Names the caller of StepRunner: what was recorded for one is never played for another. kNone: nothing was reserved,
+// so steps are neither padded nor recorded.
 enum class StepProgram : std::uint32_t { kNone = 0 };
+
+// What a step brought back. `draws` stay until the next finish().
+struct StepResults {
+  std::span<const SamplingResult> draws;  // one a row given to sample()
+  // From when the step's inputs have reached the device to the end of its last operation; 0 where the caller's thread
+  // itself does the work.
+  std::uint64_t device_ns = 0;
+};
 
 // What became of steps so far: for tests, benchmarks and the log.
 struct StepCounts {
   std::uint64_t direct = 0;    // operations enqueued one by one
   std::uint64_t recorded = 0;  // recordings made
   std::uint64_t played = 0;    // steps that were one launch of a recording
-  std::uint64_t dropped = 0;   // recordings given up: for newer ones, or because memory moved
-  std::uint64_t grown = 0;     // times that a step was larger than reserve_steps() had been told, and took memory
-  std::string trouble;         // why recording was given up for good; empty: it was not
+  std::uint64_t dropped = 0;   // recordings dropped: for newer ones, or because memory moved
+  std::uint64_t grown = 0;     // times that a step exceeded the reserved limits and took memory
+  std::string trouble;         // why recording ended for good; empty: it did not
 };
 
 }  // namespace coppice::kernels

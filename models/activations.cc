@@ -12,11 +12,11 @@ namespace {
 using kernels::DType;
 using kernels::Matrix;
 
-absl::Status allocate(kernels::Backend& backend, std::int64_t rows, std::int64_t columns, DType dtype, Matrix& matrix,
+absl::Status allocate(kernels::Device& device, std::int64_t rows, std::int64_t columns, DType dtype, Matrix& matrix,
                       std::vector<kernels::Buffer>& memory) {
   const std::size_t bytes =
       static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) * kernels::dtype_bytes(dtype);
-  COPPICE_ASSIGN_OR_RETURN(kernels::Buffer buffer, backend.allocate(bytes));
+  COPPICE_ASSIGN_OR_RETURN(kernels::Buffer buffer, device.allocate(bytes));
   matrix = buffer.matrix(dtype, rows, columns);
   memory.push_back(std::move(buffer));
   return absl::OkStatus();
@@ -25,7 +25,7 @@ absl::Status allocate(kernels::Backend& backend, std::int64_t rows, std::int64_t
 }  // namespace
 
 absl::StatusOr<Activations> make_activations(const ModelConfig& config, DType dtype, const TransformerLimits& limits,
-                                             kernels::Backend& backend) {
+                                             kernels::Device& device) {
   const std::int64_t tokens = limits.step_tokens;
   const std::int64_t logits_rows = limits.step_logits;
   const std::int64_t head_dim = config.head_dim;
@@ -50,7 +50,7 @@ absl::StatusOr<Activations> make_activations(const ModelConfig& config, DType dt
       {&made.logits, logits_rows, config.vocab, DType::kF32},
   };
   for (const Wanted& wanted : list) {
-    COPPICE_RETURN_IF_ERROR(allocate(backend, wanted.rows, wanted.columns, wanted.dtype, *wanted.matrix, made.memory));
+    COPPICE_RETURN_IF_ERROR(allocate(device, wanted.rows, wanted.columns, wanted.dtype, *wanted.matrix, made.memory));
   }
   return made;
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/backend.h"
+#include "kernels/device.h"
 #include "models/model_config.h"
 #include "models/transformer.h"
 
@@ -27,6 +27,6 @@ struct Activations {
 
 // ERRORS: ResourceExhausted.
 absl::StatusOr<Activations> make_activations(const ModelConfig& config, kernels::DType dtype,
-                                             const TransformerLimits& limits, kernels::Backend& backend);
+                                             const TransformerLimits& limits, kernels::Device& device);
 
 }  // namespace coppice::models

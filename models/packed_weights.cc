@@ -27,9 +27,9 @@ std::size_t aligned_norm(std::int64_t columns) {
 
 class Loader {
  public:
-  Loader(const ModelConfig& config, WeightSource& source, kernels::Backend& backend, DType dtype,
+  Loader(const ModelConfig& config, WeightSource& source, kernels::Device& device, DType dtype,
          const std::function<void(std::size_t, std::size_t)>& progress)
-      : config_(config), source_(source), backend_(backend), dtype_(dtype), progress_(progress) {
+      : config_(config), source_(source), device_(device), dtype_(dtype), progress_(progress) {
     for (WeightSpec& spec : weight_specs(config)) {
       specs_.emplace(spec.name, std::move(spec));
     }
@@ -56,7 +56,7 @@ class Loader {
 
   const ModelConfig& config_;
   WeightSource& source_;
-  kernels::Backend& backend_;
+  kernels::Device& device_;
   DType dtype_;
   const std::function<void(std::size_t, std::size_t)>& progress_;
   std::map<std::string, WeightSpec> specs_;
@@ -95,8 +95,8 @@ absl::Status Loader::upload_table(const HostTensor& table, const kernels::Buffer
       converted = halves.data();
     }
     auto* target = static_cast<std::byte*>(buffer.data()) + static_cast<std::size_t>(row) * device_row;
-    backend_.upload(converted, target, static_cast<std::size_t>(rows) * device_row);
-    backend_.synchronize();  // the host copy is reused at once
+    device_.upload(converted, target, static_cast<std::size_t>(rows) * device_row);
+    device_.synchronize();  // the host copy is reused at once
   }
   return absl::OkStatus();
 }
@@ -105,11 +105,11 @@ absl::Status Loader::load_embedding(PackedWeights& packed) {
   const WeightSpec& wanted = spec(kEmbeddingName);
   COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
   COPPICE_ASSIGN_OR_RETURN(
-      packed.embedding, backend_.allocate(static_cast<std::size_t>(wanted.elements()) * kernels::dtype_bytes(dtype_)));
+      packed.embedding, device_.allocate(static_cast<std::size_t>(wanted.elements()) * kernels::dtype_bytes(dtype_)));
   packed.embedding_table = packed.embedding.matrix(dtype_, wanted.rows, wanted.columns);
   COPPICE_RETURN_IF_ERROR(upload_table(tensor.view(), packed.embedding));
   if (config_.tied_embeddings) {
-    COPPICE_ASSIGN_OR_RETURN(packed.head, backend_.pack_linear(std::span(&tensor.view(), 1), {}, dtype_));
+    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, dtype_));
   }
   count_done(tensor, wanted);
   return absl::OkStatus();
@@ -120,7 +120,7 @@ absl::Status Loader::allocate_norms(PackedWeights& packed) {
   for (const auto& [name, wanted] : specs_) {
     floats += wanted.role == WeightRole::kNorm ? aligned_norm(wanted.columns) : 0;
   }
-  COPPICE_ASSIGN_OR_RETURN(packed.norms, backend_.allocate(floats * sizeof(float)));
+  COPPICE_ASSIGN_OR_RETURN(packed.norms, device_.allocate(floats * sizeof(float)));
   return absl::OkStatus();
 }
 
@@ -131,8 +131,8 @@ absl::StatusOr<const float*> Loader::load_norm(const std::string& name, const Pa
   convert_to_float(tensor.view(), floats);
   float* target = static_cast<float*>(packed.norms.data()) + norms_used_;
   norms_used_ += aligned_norm(wanted.columns);
-  backend_.upload(floats.data(), target, floats.size() * sizeof(float));
-  backend_.synchronize();
+  device_.upload(floats.data(), target, floats.size() * sizeof(float));
+  device_.synchronize();
   count_done(tensor, wanted);
   return target;
 }
@@ -156,7 +156,7 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> Loader::load_linear(std::int32_t l
   }
   const std::span<const HostTensor> all(views);
   COPPICE_ASSIGN_OR_RETURN(std::unique_ptr<LinearWeight> packed,
-                           backend_.pack_linear(all.first(parts.size()), all.subspan(parts.size()), dtype_));
+                           device_.pack_linear(all.first(parts.size()), all.subspan(parts.size()), dtype_));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     count_done(tensors[i], *wanted[i]);
   }
@@ -195,7 +195,7 @@ absl::StatusOr<PackedWeights> Loader::load() {
   if (!config_.tied_embeddings) {
     const WeightSpec& wanted = spec(kHeadName);
     COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
-    COPPICE_ASSIGN_OR_RETURN(packed.head, backend_.pack_linear(std::span(&tensor.view(), 1), {}, dtype_));
+    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, dtype_));
     count_done(tensor, wanted);
   }
   return packed;
@@ -212,9 +212,9 @@ std::size_t PackedWeights::bytes_per_step() const {
 }
 
 absl::StatusOr<PackedWeights> load_packed_weights(const ModelConfig& config, WeightSource& source,
-                                                  kernels::Backend& backend, DType dtype,
+                                                  kernels::Device& device, DType dtype,
                                                   const std::function<void(std::size_t, std::size_t)>& progress) {
-  return Loader(config, source, backend, dtype, progress).load();
+  return Loader(config, source, device, dtype, progress).load();
 }
 
 }  // namespace coppice::models

@@ -1,4 +1,4 @@
-// A model's weights on a device: matrices packed in the backend's own layout, the embedding table as rows, norms in
+// A model's weights on a device: matrices packed in the device's own layout, the embedding table as rows, norms in
 // f32. Made once from a WeightSource, one tensor at a time, so that loading needs little more memory than the result.
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/backend.h"
+#include "kernels/device.h"
 #include "models/model_config.h"
 #include "models/weights.h"
 
@@ -41,9 +41,9 @@ struct PackedWeights {
 };
 
 // Fetches, converts to `dtype` and packs. `progress(done_bytes, total_bytes)` counts bytes as stored; may be empty.
-// ERRORS: those of the source and of the backend.
+// ERRORS: those of the source and of the device.
 absl::StatusOr<PackedWeights> load_packed_weights(const ModelConfig& config, WeightSource& source,
-                                                  kernels::Backend& backend, kernels::DType dtype,
+                                                  kernels::Device& device, kernels::DType dtype,
                                                   const std::function<void(std::size_t, std::size_t)>& progress);
 
 }  // namespace coppice::models

@@ -18,14 +18,15 @@ namespace {
 
 using kernels::DType;
 using kernels::LinearEpilogue;
+using kernels::LoadedStep;
 using kernels::Matrix;
 
-class BackendTransformer final : public Transformer {
+class DeviceTransformer final : public Transformer {
  public:
-  BackendTransformer(const ModelConfig& config, kernels::Backend& backend, DType dtype, PackedWeights weights,
-                     Activations activations)
+  DeviceTransformer(const ModelConfig& config, kernels::Operations& operations, DType dtype, PackedWeights weights,
+                    Activations activations)
       : config_(config),
-        backend_(backend),
+        operations_(operations),
         dtype_(dtype),
         weights_(std::move(weights)),
         activations_(std::move(activations)),
@@ -36,35 +37,30 @@ class BackendTransformer final : public Transformer {
   const ModelConfig& config() const override { return config_; }
   DType dtype() const override { return dtype_; }
   std::size_t bytes_per_step() const override { return weights_.bytes_per_step(); }
-  Matrix forward(const StepInputs& inputs, const kernels::AttentionPlan& plan, kernels::KvCache& cache) override;
-  void leave_out_attention(bool left_out) override {
-    attention_left_out_ = left_out;
-    backend_.forget_steps();
-  }
+  Matrix forward(const LoadedStep& step, kernels::KvCache& cache) override;
   Matrix logits(std::int64_t rows) const override { return activations_.logits.first_rows(rows); }
   const kernels::AttentionParameters& attention_parameters() const override { return attention_; }
 
  private:
-  void check(const StepInputs& inputs, const kernels::AttentionPlan& plan, const kernels::KvCache& cache) const;
+  void check(const LoadedStep& step, const kernels::KvCache& cache) const;
   kernels::RopeParameters rope(const PackedLayer& layer) const;
   // residual += attention(norm(residual)), for all rows of the step.
-  void attend(std::int32_t index, const StepInputs& inputs, const kernels::AttentionPlan& plan,
-              kernels::KvCache& cache);
+  void attend(std::int32_t index, const LoadedStep& step, kernels::KvCache& cache);
   // residual += mlp(norm(residual)).
   void apply_mlp(const PackedLayer& layer, const Matrix& residual);
 
   ModelConfig config_;
-  kernels::Backend& backend_;
+  kernels::Operations& operations_;
   DType dtype_;
   PackedWeights weights_;
   Activations activations_;
   std::vector<float> inverse_frequency_;
   kernels::AttentionParameters attention_;
-  bool attention_left_out_ = false;
 };
 
-void BackendTransformer::check(const StepInputs& inputs, const kernels::AttentionPlan& plan,
-                               const kernels::KvCache& cache) const {
+void DeviceTransformer::check(const LoadedStep& step, const kernels::KvCache& cache) const {
+  const kernels::StepInputs& inputs = step.inputs;
+  const kernels::AttentionPlan& plan = *step.attention.plan;
   const std::size_t tokens = inputs.tokens.size();
   COPPICE_CHECK(tokens > 0 && static_cast<std::int64_t>(tokens) <= activations_.residual.rows,
                 "a step has 1 to limits.step_tokens rows");
@@ -81,7 +77,7 @@ void BackendTransformer::check(const StepInputs& inputs, const kernels::Attentio
                 "the cache was made for another model");
 }
 
-kernels::RopeParameters BackendTransformer::rope(const PackedLayer& layer) const {
+kernels::RopeParameters DeviceTransformer::rope(const PackedLayer& layer) const {
   return {.query_heads = config_.query_heads,
           .key_heads = config_.key_heads,
           .head_dim = config_.head_dim,
@@ -93,8 +89,8 @@ kernels::RopeParameters BackendTransformer::rope(const PackedLayer& layer) const
           .norm_epsilon = config_.norm_epsilon};
 }
 
-void BackendTransformer::attend(std::int32_t index, const StepInputs& inputs, const kernels::AttentionPlan& plan,
-                                kernels::KvCache& cache) {
+void DeviceTransformer::attend(std::int32_t index, const LoadedStep& step, kernels::KvCache& cache) {
+  const kernels::StepInputs& inputs = step.inputs;
   const PackedLayer& layer = weights_.layers[static_cast<std::size_t>(index)];
   const auto tokens = static_cast<std::int64_t>(inputs.tokens.size());
   const Matrix residual = activations_.residual.first_rows(tokens);
@@ -102,47 +98,45 @@ void BackendTransformer::attend(std::int32_t index, const StepInputs& inputs, co
   const Matrix qkv = activations_.qkv.first_rows(tokens);
   const Matrix query = activations_.query.first_rows(tokens);
   const Matrix attended = activations_.attended.first_rows(tokens);
-  backend_.rms_norm(residual, layer.input_norm, config_.norm_epsilon, normed);
-  backend_.linear(normed, *layer.qkv, LinearEpilogue::kStore, qkv);
-  backend_.rope_and_store(qkv, inputs.positions, inputs.slots, rope(layer), cache, index, query);
-  if (!attention_left_out_) {
-    backend_.attention(plan, attention_, query, cache, index, attended);
-  }
-  backend_.linear(attended, *layer.output, LinearEpilogue::kAdd, residual);
+  operations_.rms_norm(residual, layer.input_norm, config_.norm_epsilon, normed);
+  operations_.linear(normed, *layer.qkv, LinearEpilogue::kStore, qkv);
+  operations_.rope_and_store(qkv, inputs.positions, inputs.slots, rope(layer), cache, index, query);
+  operations_.attention(step.attention, query, cache, index, attended);
+  operations_.linear(attended, *layer.output, LinearEpilogue::kAdd, residual);
 }
 
-void BackendTransformer::apply_mlp(const PackedLayer& layer, const Matrix& residual) {
+void DeviceTransformer::apply_mlp(const PackedLayer& layer, const Matrix& residual) {
   const Matrix normed = activations_.normed.first_rows(residual.rows);
   const Matrix gate_up = activations_.gate_up.first_rows(residual.rows);
   const Matrix activated = activations_.activated.first_rows(residual.rows);
-  backend_.rms_norm(residual, layer.attention_norm, config_.norm_epsilon, normed);
-  backend_.linear(normed, *layer.gate_up, LinearEpilogue::kStore, gate_up);
-  backend_.swiglu(gate_up, activated);
-  backend_.linear(activated, *layer.down, LinearEpilogue::kAdd, residual);
+  operations_.rms_norm(residual, layer.attention_norm, config_.norm_epsilon, normed);
+  operations_.linear(normed, *layer.gate_up, LinearEpilogue::kStore, gate_up);
+  operations_.swiglu(gate_up, activated);
+  operations_.linear(activated, *layer.down, LinearEpilogue::kAdd, residual);
 }
 
-Matrix BackendTransformer::forward(const StepInputs& inputs, const kernels::AttentionPlan& plan,
-                                   kernels::KvCache& cache) {
-  check(inputs, plan, cache);
+Matrix DeviceTransformer::forward(const LoadedStep& step, kernels::KvCache& cache) {
+  check(step, cache);
+  const kernels::StepInputs& inputs = step.inputs;
   const Matrix residual = activations_.residual.first_rows(static_cast<std::int64_t>(inputs.tokens.size()));
   const auto logits_rows = static_cast<std::int64_t>(inputs.logits_rows.size());
   const Matrix logits = this->logits(logits_rows);
-  backend_.embed(inputs.tokens, weights_.embedding_table, residual);
+  operations_.embed(inputs.tokens, weights_.embedding_table, residual);
   for (std::int32_t layer = 0; layer < config_.layers - 1; ++layer) {
-    attend(layer, inputs, plan, cache);
+    attend(layer, step, cache);
     apply_mlp(weights_.layers[static_cast<std::size_t>(layer)], residual);
   }
   // After the last attention nothing is read but the rows whose logits are wanted: only they go on.
-  attend(config_.layers - 1, inputs, plan, cache);
+  attend(config_.layers - 1, step, cache);
   if (logits_rows == 0) {
     return logits;
   }
   const Matrix wanted = activations_.logits_residual.first_rows(logits_rows);
   const Matrix normed = activations_.normed.first_rows(logits_rows);
-  backend_.gather_rows(residual, inputs.logits_rows, wanted);
+  operations_.gather_rows(residual, inputs.logits_rows, wanted);
   apply_mlp(weights_.layers.back(), wanted);
-  backend_.rms_norm(wanted, weights_.final_norm, config_.norm_epsilon, normed);
-  backend_.linear(normed, *weights_.head, LinearEpilogue::kStore, logits);
+  operations_.rms_norm(wanted, weights_.final_norm, config_.norm_epsilon, normed);
+  operations_.linear(normed, *weights_.head, LinearEpilogue::kStore, logits);
   return logits;
 }
 
@@ -152,13 +146,15 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::load(
     const ModelConfig& config, WeightSource& source, kernels::Backend& backend, DType dtype,
     const TransformerLimits& limits, const std::function<void(std::size_t, std::size_t)>& progress) {
   COPPICE_CHECK(limits.step_tokens > 0 && limits.step_logits > 0, "limits are positive");
-  if (dtype == DType::kF16 && !backend.supports(dtype)) {
+  kernels::Device& device = backend.device();
+  if (dtype == DType::kF16 && !device.supports(dtype)) {
     return absl::UnimplementedError(
-        fmt::format("{} does not compute with weights in f16; use bf16 or f32", backend.name()));
+        fmt::format("{} does not compute with weights in f16; use bf16 or f32", device.name()));
   }
-  COPPICE_ASSIGN_OR_RETURN(Activations activations, make_activations(config, dtype, limits, backend));
-  COPPICE_ASSIGN_OR_RETURN(PackedWeights weights, load_packed_weights(config, source, backend, dtype, progress));
-  return std::make_unique<BackendTransformer>(config, backend, dtype, std::move(weights), std::move(activations));
+  COPPICE_ASSIGN_OR_RETURN(Activations activations, make_activations(config, dtype, limits, device));
+  COPPICE_ASSIGN_OR_RETURN(PackedWeights weights, load_packed_weights(config, source, device, dtype, progress));
+  return std::make_unique<DeviceTransformer>(config, backend.operations(), dtype, std::move(weights),
+                                             std::move(activations));
 }
 
 kernels::KvGeometry Transformer::kv_geometry(std::int32_t page_size, std::int32_t pages) const {
@@ -170,13 +166,13 @@ kernels::KvGeometry Transformer::kv_geometry(std::int32_t page_size, std::int32_
           .dtype = dtype()};
 }
 
-DTypeChoice choose_dtype(DType stored, const kernels::Backend& backend) {
-  if (backend.supports(stored)) {
+DTypeChoice choose_dtype(DType stored, const kernels::Device& device) {
+  if (device.supports(stored)) {
     return {stored, ""};
   }
-  const DType chosen = backend.supports(DType::kBF16) ? DType::kBF16 : DType::kF32;
+  const DType chosen = device.supports(DType::kBF16) ? DType::kBF16 : DType::kF32;
   return {chosen, fmt::format("weights stored as {} are computed with as {} on {}", kernels::dtype_name(stored),
-                              kernels::dtype_name(chosen), backend.name())};
+                              kernels::dtype_name(chosen), device.name())};
 }
 
 }  // namespace coppice::models

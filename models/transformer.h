@@ -1,4 +1,4 @@
-// Transformer: the one forward pass of the Llama family, over any Backend. It knows nothing of requests, caches' owners
+// Transformer: the one forward pass of the Llama family, over any device. It knows nothing of requests, caches' owners
 // or text: a step is rows of tokens with positions and KV slots, plus an AttentionPlan.
 #pragma once
 
@@ -18,8 +18,6 @@ namespace coppice::models {
 
 class WeightSource;  // weights.h: safetensors files or seeded random numbers, fetched by name and expected shape
 
-using kernels::StepInputs;  // here in device memory, padded or not
-
 struct TransformerLimits {
   std::int32_t step_tokens = 0;  // most rows in one step: sizes the activations, allocated once
   std::int32_t step_logits = 0;  // most logits rows in one step
@@ -38,17 +36,13 @@ class Transformer {
   virtual kernels::DType dtype() const = 0;  // of packed weights and of the KV cache
   // Bytes of weights that one decode step must read (embedding rows excepted), for the roofline.
   virtual std::size_t bytes_per_step() const = 0;
-  // Enqueues the step's operations; returns logits(inputs.logits_rows.size()), valid until the next call. Which
-  // operations, and on which memory, depends on the numbers of rows alone, so that a backend may record them. REQUIRES:
-  // sizes within the limits; the inputs were loaded (Backend::load_step) with this plan and attention_parameters().
-  virtual kernels::Matrix forward(const StepInputs& inputs, const kernels::AttentionPlan& plan,
-                                  kernels::KvCache& cache) = 0;
+  // Enqueues the step's operations; returns logits(logits rows of the step), valid until the next call. Which
+  // operations, and on which memory, depends on the numbers of rows alone, so that a device may record them. REQUIRES:
+  // sizes within the limits; the step was prepared (StepRunner::prepare) with attention_parameters().
+  virtual kernels::Matrix forward(const kernels::LoadedStep& step, kernels::KvCache& cache) = 0;
   // Where forward() leaves the first `rows` rows of logits: f32 [rows, vocab].
   virtual kernels::Matrix logits(std::int64_t rows) const = 0;
   virtual const kernels::AttentionParameters& attention_parameters() const = 0;
-  // For benchmarks alone: later steps leave attention out, which is the bound that no sharing can beat. What they
-  // compute means nothing.
-  virtual void leave_out_attention(bool left_out) = 0;
   kernels::KvGeometry kv_geometry(std::int32_t page_size, std::int32_t pages) const;
 };
 
@@ -58,8 +52,8 @@ struct DTypeChoice {
   std::string note;
 };
 
-// The stored type where the backend has it at full speed; else bf16 where it has that, else f32 (which holds both
+// The stored type where the device has it at full speed; else bf16 where it has that, else f32 (which holds both
 // exactly).
-DTypeChoice choose_dtype(kernels::DType stored, const kernels::Backend& backend);
+DTypeChoice choose_dtype(kernels::DType stored, const kernels::Device& device);
 
 }  // namespace coppice::models

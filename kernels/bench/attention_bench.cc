@@ -168,9 +168,9 @@ absl::Status Measurement::make_memory() {
   const std::size_t layer_bytes = geometry_.bytes_per_token() * static_cast<std::size_t>(forest_.pages) *
                                   static_cast<std::size_t>(options_.page_size);
   const std::size_t cache_bytes_max = options_.cache_bytes_max != 0 ? options_.cache_bytes_max
-                                      : backend_.name() == "cpu"
+                                      : backend_.device().name() == "cpu"
                                           ? kCpuCacheBytesMax
-                                          : static_cast<std::size_t>(backend_.available_bytes()) / 10 * 9;
+                                          : static_cast<std::size_t>(backend_.device().available_bytes()) / 10 * 9;
   if (layer_bytes > cache_bytes_max) {
     return absl::ResourceExhaustedError(fmt::format("the tree's KV takes {:.1f} GiB, more than the {:.1f} GiB allowed",
                                                     static_cast<double>(layer_bytes) * 0x1p-30,
@@ -178,11 +178,11 @@ absl::Status Measurement::make_memory() {
   }
   const std::size_t layers = std::min(options_.cold_bytes, cache_bytes_max) / layer_bytes + 1;
   geometry_.layers = static_cast<std::int32_t>(std::min<std::size_t>(layers, kLayersMax));
-  COPPICE_ASSIGN_OR_RETURN(cache_, backend_.make_kv_cache(geometry_));
-  plan_options_.workers = backend_.workers();  // those for such a cache
+  COPPICE_ASSIGN_OR_RETURN(cache_, backend_.device().make_kv_cache(geometry_));
+  plan_options_.workers = cache_->workers();
   const auto numbers = static_cast<std::size_t>(rows() * columns());
-  COPPICE_ASSIGN_OR_RETURN(query_, backend_.allocate(numbers * dtype_bytes(options_.kv_dtype)));
-  COPPICE_ASSIGN_OR_RETURN(out_, backend_.allocate(numbers * sizeof(float)));
+  COPPICE_ASSIGN_OR_RETURN(query_, backend_.device().allocate(numbers * dtype_bytes(options_.kv_dtype)));
+  COPPICE_ASSIGN_OR_RETURN(out_, backend_.device().allocate(numbers * sizeof(float)));
   COPPICE_RETURN_IF_ERROR(store());
   copy_other_pages();
   return absl::OkStatus();
@@ -191,9 +191,9 @@ absl::Status Measurement::make_memory() {
 void Measurement::copy_other_pages() {
   const auto own = static_cast<PageId>(own_slots() / options_.page_size);
   for (PageId page = own; page < forest_.pages; ++page) {
-    backend_.copy_page(*cache_, page % own, page);
+    backend_.device().copy_page(*cache_, page % own, page);
   }
-  backend_.synchronize();
+  backend_.device().synchronize();
 }
 
 // K and V of the own slots, the same in all layers, and Q (whose rows are stored along with the first slots).
@@ -203,11 +203,11 @@ absl::Status Measurement::store() {
   const std::int64_t qkv_columns = columns() + 2 * width;
   const std::int64_t batch = std::max(kStoreBatch, rows());
   COPPICE_ASSIGN_OR_RETURN(Buffer qkv,
-                           backend_.allocate(static_cast<std::size_t>(batch * qkv_columns) * sizeof(float)));
-  COPPICE_ASSIGN_OR_RETURN(
-      Buffer spare, backend_.allocate(static_cast<std::size_t>(batch * columns()) * dtype_bytes(options_.kv_dtype)));
+                           backend_.device().allocate(static_cast<std::size_t>(batch * qkv_columns) * sizeof(float)));
+  COPPICE_ASSIGN_OR_RETURN(Buffer spare, backend_.device().allocate(static_cast<std::size_t>(batch * columns()) *
+                                                                    dtype_bytes(options_.kv_dtype)));
   COPPICE_ASSIGN_OR_RETURN(Buffer places,
-                           backend_.allocate(static_cast<std::size_t>(batch) * 2 * sizeof(std::int32_t)));
+                           backend_.device().allocate(static_cast<std::size_t>(batch) * 2 * sizeof(std::int32_t)));
   RopeParameters rope;
   rope.query_heads = options_.query_heads;
   rope.key_heads = options_.key_heads;
@@ -223,19 +223,19 @@ absl::Status Measurement::store() {
       std::copy_n(numbers_.row(begin + i, kValue), width, row + columns() + width);
       host_places[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(begin + i);
     }
-    backend_.upload(host.data(), qkv.data(), static_cast<std::size_t>(count * qkv_columns) * sizeof(float));
-    backend_.upload(host_places.data(), places.data(), static_cast<std::size_t>(count) * sizeof(std::int32_t));
+    backend_.device().upload(host.data(), qkv.data(), static_cast<std::size_t>(count * qkv_columns) * sizeof(float));
+    backend_.device().upload(host_places.data(), places.data(), static_cast<std::size_t>(count) * sizeof(std::int32_t));
     const std::span place(static_cast<const std::int32_t*>(places.data()), static_cast<std::size_t>(count));
     for (std::int32_t layer = 0; layer < geometry_.layers; ++layer) {
-      backend_.rope_and_store(qkv.matrix(DType::kF32, count, qkv_columns), place, place, rope, *cache_, layer,
-                              spare.matrix(options_.kv_dtype, count, columns()));
+      backend_.operations().rope_and_store(qkv.matrix(DType::kF32, count, qkv_columns), place, place, rope, *cache_,
+                                           layer, spare.matrix(options_.kv_dtype, count, columns()));
     }
-    backend_.synchronize();
+    backend_.device().synchronize();
     if (begin == 0) {
       const std::size_t bytes = static_cast<std::size_t>(rows() * columns()) * dtype_bytes(options_.kv_dtype);
       std::vector<std::uint8_t> copy(bytes);
-      backend_.download(spare.data(), copy.data(), bytes);
-      backend_.upload(copy.data(), query_.data(), bytes);
+      backend_.device().download(spare.data(), copy.data(), bytes);
+      backend_.device().upload(copy.data(), query_.data(), bytes);
     }
   }
   return absl::OkStatus();
@@ -274,16 +274,16 @@ double Measurement::time_update() {
 
 // One layer's attention, in microseconds.
 double Measurement::attend(const AttentionPlan& plan) {
-  backend_.prepare_attention(plan, parameters_);
-  backend_.synchronize();
+  const LoadedAttention attention = backend_.steps().load_attention(plan, parameters_);
+  backend_.device().synchronize();
   const auto begin = Clock::now();
   for (int i = 0; i < layers_at_once_; ++i) {
-    backend_.attention(plan, parameters_, query(), *cache_, next_layer_, out());
+    backend_.operations().attention(attention, query(), *cache_, next_layer_, out());
     next_layer_ = (next_layer_ + 1) % geometry_.layers;
   }
-  backend_.synchronize();
+  backend_.device().synchronize();
   const double us = std::chrono::duration<double, std::micro>(Clock::now() - begin).count() / layers_at_once_;
-  if (backend_.name() != "cpu") {
+  if (backend_.device().name() != "cpu") {
     layers_at_once_ = static_cast<int>(std::clamp(kAtOnceUs / us, 1.0, kAtOnceMost));
   }
   return us;
@@ -336,7 +336,7 @@ double Measurement::row_error(std::int64_t row, const float* found) const {
 // Over a few rows, spread evenly; of the output that is in out_ now.
 double Measurement::largest_error() {
   std::vector<float> host(static_cast<std::size_t>(rows() * columns()));
-  backend_.download(out_.data(), host.data(), host.size() * sizeof(float));
+  backend_.device().download(out_.data(), host.data(), host.size() * sizeof(float));
   const std::int64_t count = std::min<std::int64_t>(options_.checked_rows, rows());
   double worst = 0;
   for (std::int64_t i = 0; i < count; ++i) {

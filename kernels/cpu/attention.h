@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "kernels/attention_plan.h"
-#include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/operations.h"
 
 namespace coppice::kernels::cpu {
 

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/attention_softmax.h"
 #include "kernels/cpu/attention_tile.h"
+#include "kernels/visible_keys.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 namespace {
@@ -30,8 +31,8 @@ COPPICE_INLINE void limit_blocks(const AttentionCall& call, const Resident& resi
     first = position < first ? position : first;
     last = position > last ? position : last;
   }
-  const std::int32_t end = last + 1 < tile.split_end ? last + 1 : tile.split_end;
-  const std::int32_t lowest = call.window > 0 ? first - call.window + 1 : 0;
+  const std::int32_t end = visible_end(last) < tile.split_end ? visible_end(last) : tile.split_end;
+  const std::int32_t lowest = visible_begin(first, call.window);
   const std::int32_t begin = lowest > tile.split_begin ? lowest : tile.split_begin;
   tile.block_end = end > tile.split_begin ? (end - tile.split_begin + kBlockKeys - 1) / kBlockKeys : 0;
   tile.block_begin = (begin - tile.split_begin) / (2 * kBlockKeys) * 2;
@@ -277,8 +278,8 @@ void run_item(const AttentionCall& call, const AttentionTask& task) {
       if (!task.folds) {
         begin_split(call, task, begin, split, resident);
       }
-      const bool seen = first_key <= resident.last_position &&
-                        (call.window == 0 || end_key > resident.first_position - call.window + 1);
+      const bool seen = first_key < visible_end(resident.last_position) &&
+                        end_key > visible_begin(resident.first_position, call.window);
       if (seen) {
         Blocks blocks;
         if (task.slots != nullptr) {

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/online_softmax.h"
+#include "kernels/visible_keys.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 namespace {
@@ -104,8 +105,8 @@ void soften_rows(const AttentionCall& call, Resident& resident, Tile& tile, floa
   for (std::int32_t i = 0; i < tile.count; ++i) {
     const std::int32_t row = tile.row + i;
     const std::int32_t position = resident.position[row];
-    const std::int32_t end = position + 1 < tile.split_end ? position + 1 : tile.split_end;
-    const std::int32_t lowest = call.window > 0 ? position - call.window + 1 : 0;
+    const std::int32_t end = visible_end(position) < tile.split_end ? visible_end(position) : tile.split_end;
+    const std::int32_t lowest = visible_begin(position, call.window);
     const std::int32_t begin = lowest > tile.split_begin ? lowest : tile.split_begin;
     const SplitSums split = soften<Element>(tile, unit, begin - tile.split_begin, end - tile.split_begin,
                                             scores + i * kSplitKeysMax, weights + i * kSplitKeysMax);

@@ -1,8 +1,9 @@
-// CpuBackend: hands each checked operation to the part of kernels/cpu that does it.
+// The three interfaces of a Backend on the CPU: each hands its checked calls to the part of kernels/cpu that does them.
 #include "kernels/cpu/cpu_backend.h"
 
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "base/cpu_info.h"
@@ -12,7 +13,6 @@
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/linear.h"
-#include "kernels/cpu/machine.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/rope.h"
 #include "kernels/cpu/sample.h"
@@ -21,21 +21,18 @@ namespace coppice::kernels::cpu {
 
 namespace {
 
-constexpr int kThreadsMax = 1024;
+constexpr int kThreadsMax = 1024;  // a larger team is a mistyped option
 
-// Nothing may come from nowhere: memcpy does not allow null even then.
+// memcpy does not allow null, even for no bytes.
 void copy(const void* from, void* to, std::size_t bytes) {
   if (bytes > 0) {
     std::memcpy(to, from, bytes);
   }
 }
 
-// Owner: the program. Thread: one caller at a time (pack_linear may be called by a loader thread before the engine's
-// thread starts).
-class CpuBackend : public Backend {
+class CpuDevice final : public Device {
  public:
-  explicit CpuBackend(const CpuContext& context)
-      : context_(context), linear_(context), sampler_(context), attention_(context), rope_(context) {}
+  CpuDevice(const CpuContext& context, CpuLinear& linear) : context_(context), linear_(linear) {}
 
   std::string name() const override { return "cpu"; }
   std::string description() const override {
@@ -43,14 +40,7 @@ class CpuBackend : public Backend {
                        context_.threads == 1 ? "" : "s", isa_name(context_.isa));
   }
   bool supports(DType weights) const override { return linear_.supports(weights); }
-  bool is_asynchronous() const override { return false; }
-  int workers() const override { return context_.threads; }
   std::int64_t available_bytes() const override { return base::available_memory_bytes(); }
-
-  absl::StatusOr<MachineFigures> measure() override {
-    return measure_machine({.threads = context_.threads, .isa = context_.isa});
-  }
-
   absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_zeroed(bytes); }
   void upload(const void* host, void* device, std::size_t bytes) override { copy(host, device, bytes); }
   void download(const void* device, void* host, std::size_t bytes) override { copy(device, host, bytes); }
@@ -63,8 +53,60 @@ class CpuBackend : public Backend {
     return linear_.pack(parts, biases, dtype);
   }
   absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) override {
-    return make_cpu_kv_cache(geometry);
+    return make_cpu_kv_cache(geometry, context_.threads);
   }
+  void do_copy_page(KvCache& cache, PageId from, PageId to) override { cpu::copy_page(cache, from, to); }
+  void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) override { cpu::move_slots(cache, moves); }
+
+  const CpuContext context_;
+  CpuLinear& linear_;
+};
+
+// Steps are neither padded nor recorded; operations read the caller's plan. A step's forward pass is computed in run(),
+// its draws in finish(), where the caller expects to wait.
+class CpuStepRunner final : public StepRunner {
+ public:
+  explicit CpuStepRunner(const CpuContext& context) : sampler_(context) {}
+
+  bool is_asynchronous() const override { return false; }
+
+ private:
+  absl::Status do_reserve(StepProgram, const StepLimits&) override { return absl::OkStatus(); }
+  void do_prepare(StepProgram, const StepArrays& arrays, const AttentionPlan&, const AttentionParameters&) override {
+    slots_.assign(arrays.slots.begin(), arrays.slots.end());
+    logits_rows_.assign(arrays.logits_rows.begin(), arrays.logits_rows.end());
+  }
+  LoadedStep do_load(std::span<const TokenId> tokens, const LoadedAttention& attention) override {
+    return {.inputs = {.tokens = tokens,
+                       .positions = attention.plan->row_positions,
+                       .slots = slots_,
+                       .logits_rows = logits_rows_},
+            .attention = attention};
+  }
+  void do_run(StepProgram, const LoadedStep& step, absl::FunctionRef<void(const LoadedStep&)> enqueue) override {
+    enqueue(step);
+  }
+  void do_sample(const Matrix& logits, std::span<const SamplingRow>) override { logits_ = logits; }
+  std::uint64_t do_finish(std::span<const SamplingRow> rows, std::span<SamplingResult> draws) override {
+    if (!rows.empty()) {
+      sampler_.sample(logits_, rows, draws);
+    }
+    return 0;
+  }
+
+  CpuSampler sampler_;
+  std::vector<KvSlot> slots_;
+  std::vector<std::int32_t> logits_rows_;
+  Matrix logits_;  // given to sample()
+};
+
+class CpuOperations final : public Operations {
+ public:
+  CpuOperations(const CpuContext& context, CpuLinear& linear)
+      : context_(context), linear_(linear), attention_(context), rope_(context) {}
+
+ private:
+  bool computes_in(DType dtype) const override { return dtype != DType::kF16; }
   void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
     cpu::embed(context_, tokens, table, out);
   }
@@ -79,37 +121,35 @@ class CpuBackend : public Backend {
                          const Matrix& query_out) override {
     rope_.rope_and_store(qkv, positions, slots, parameters, cache, layer, query_out);
   }
-  absl::Status do_reserve_steps(StepProgram, const StepLimits&) override { return absl::OkStatus(); }
-  StepInputs do_load_step(StepProgram, const StepInputs& host, const AttentionPlan& plan,
-                          const AttentionParameters& parameters, bool) override {
-    attention_.prepare(plan, parameters);
-    return host;
-  }
-  void do_run_step(StepProgram, const StepInputs&, absl::FunctionRef<void()> enqueue) override { enqueue(); }
-  void do_attention(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query,
-                    const KvCache& cache, std::int32_t layer, const Matrix& out) override {
-    attention_.run(plan, parameters, query, cache, layer, out);
+  void do_attention(const LoadedAttention& attention, const Matrix& query, const KvCache& cache, std::int32_t layer,
+                    const Matrix& out) override {
+    attention_.run(*attention.plan, attention.parameters, query, cache, layer, out);
   }
   void do_swiglu(const Matrix& gate_up, const Matrix& out) override { cpu::swiglu(context_, gate_up, out); }
   void do_gather_rows(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out) override {
     cpu::gather_rows(context_, in, rows, out);
   }
-  // The work is done where the caller expects to wait.
-  void do_enqueue_sample(const Matrix& logits, std::span<const SamplingRow>) override { sampled_ = logits; }
-  void do_finish_sample(std::span<const SamplingRow> rows, std::span<SamplingResult> results) override {
-    if (!rows.empty()) {
-      sampler_.sample(sampled_, rows, results);
-    }
-  }
-  void do_copy_page(KvCache& cache, PageId from, PageId to) override { cpu::copy_page(cache, from, to); }
-  void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) override { cpu::move_slots(cache, moves); }
 
-  CpuContext context_;
-  CpuLinear linear_;
-  CpuSampler sampler_;
+  const CpuContext context_;
+  CpuLinear& linear_;
   CpuAttention attention_;
   CpuRope rope_;
-  Matrix sampled_;  // between the halves of sampling
+};
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(const CpuContext& context)
+      : linear_(context), device_(context, linear_), steps_(context), operations_(context, linear_) {}
+
+  Device& device() override { return device_; }
+  StepRunner& steps() override { return steps_; }
+  Operations& operations() override { return operations_; }
+
+ private:
+  CpuLinear linear_;  // packs for the device, multiplies for the operations
+  CpuDevice device_;
+  CpuStepRunner steps_;
+  CpuOperations operations_;
 };
 
 }  // namespace

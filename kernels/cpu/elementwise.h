@@ -11,7 +11,7 @@
 
 namespace coppice::kernels::cpu {
 
-// Arguments as in Backend (kernels/backend.h), checked there.
+// Arguments as in Operations (kernels/operations.h), checked there.
 void embed(const CpuContext& context, std::span<const TokenId> tokens, const Matrix& table, const Matrix& out);
 void rms_norm(const CpuContext& context, const Matrix& x, const float* weight, float epsilon, const Matrix& out);
 void swiglu(const CpuContext& context, const Matrix& gate_up, const Matrix& out);

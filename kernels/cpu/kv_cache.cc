@@ -53,10 +53,10 @@ KvLayout kv_layout_of(const KvGeometry& geometry) {
   return layout;
 }
 
-CpuKvCache::CpuKvCache(const KvGeometry& geometry, Buffer memory)
-    : KvCache(geometry), layout_(kv_layout_of(geometry)), memory_(std::move(memory)) {}
+CpuKvCache::CpuKvCache(const KvGeometry& geometry, int workers, Buffer memory)
+    : KvCache(geometry, workers), layout_(kv_layout_of(geometry)), memory_(std::move(memory)) {}
 
-absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry) {
+absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry, int workers) {
   if (geometry.head_dim < 8 || geometry.head_dim > kHeadDimMax || geometry.head_dim % 8 != 0) {
     return absl::InvalidArgumentError(
         fmt::format("KV cache: head_dim {} is not a multiple of 8 from 8 to {}", geometry.head_dim, kHeadDimMax));
@@ -71,7 +71,7 @@ absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geo
   const KvLayout layout = kv_layout_of(geometry);
   const auto words = static_cast<std::size_t>(layout.layer_words) * static_cast<std::size_t>(geometry.layers);
   COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_zeroed(words * sizeof(std::uint32_t)));
-  return std::make_unique<CpuKvCache>(geometry, std::move(memory));
+  return std::make_unique<CpuKvCache>(geometry, workers, std::move(memory));
 }
 
 void copy_page(KvCache& cache, PageId from, PageId to) {

@@ -7,8 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "base/types.h"
-#include "kernels/backend.h"
 #include "kernels/cpu/kv_layout.h"
+#include "kernels/device.h"
 
 namespace coppice::kernels::cpu {
 
@@ -20,7 +20,7 @@ KvLayout kv_layout_of(const KvGeometry& geometry);
 // poison another row; the NaN of a broken row still shows in its key.
 class CpuKvCache : public KvCache {
  public:
-  CpuKvCache(const KvGeometry& geometry, Buffer memory);
+  CpuKvCache(const KvGeometry& geometry, int workers, Buffer memory);
 
   const KvLayout& layout() const { return layout_; }
   // First word of one head's pages in one layer.
@@ -39,7 +39,7 @@ class CpuKvCache : public KvCache {
 
 // Zeroed pages. ERRORS: InvalidArgument (a geometry this backend cannot serve:
 // head_dim not a multiple of 8 in 8 … 256, page_size not 16, 32, 64 or 128, dtype not f32 or bf16), ResourceExhausted.
-absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry);
+absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry, int workers);
 
 // Copies one page in every layer and head. REQUIRES: `cache` was made by make_cpu_kv_cache.
 void copy_page(KvCache& cache, PageId from, PageId to);

@@ -7,8 +7,8 @@
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/operations.h"
 
 namespace coppice::kernels::cpu {
 
@@ -23,11 +23,11 @@ class CpuLinear {
   // Whether products of this type run at full speed on this machine: f32 always, bf16 with AVX-512-BF16, f16 never.
   bool supports(DType weights) const;
 
-  // Arguments as Backend::pack_linear, checked there.
+  // Arguments as Device::pack_linear, checked there.
   absl::StatusOr<std::unique_ptr<LinearWeight>> pack(std::span<const HostTensor> parts,
                                                      std::span<const HostTensor> biases, DType dtype);
 
-  // Arguments as Backend::linear, checked there. REQUIRES: `weight` came from pack().
+  // Arguments as Operations::linear, checked there. REQUIRES: `weight` came from pack().
   void run(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out);
 
  private:

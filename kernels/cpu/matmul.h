@@ -4,9 +4,9 @@
 
 #include <vector>
 
-#include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/packed_weight.h"
+#include "kernels/operations.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cpu {

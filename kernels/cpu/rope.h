@@ -7,8 +7,8 @@
 #include <span>
 
 #include "base/types.h"
-#include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/operations.h"
 
 namespace coppice::kernels::cpu {
 
@@ -21,7 +21,7 @@ class CpuRope {
   CpuRope(const CpuRope&) = delete;
   CpuRope& operator=(const CpuRope&) = delete;
 
-  // As Backend::rope_and_store. The angle is float(position) * inverse_frequency, rounded to float32 as Hugging Face
+  // As Operations::rope_and_store. The angle is float(position) * inverse_frequency, rounded to float32 as Hugging Face
   // transformers do; its cosine and sine are exact to float32. REQUIRES: `cache` was made by make_cpu_kv_cache.
   void rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
                       const RopeParameters& parameters, KvCache& cache, std::int32_t layer, const Matrix& query_out);

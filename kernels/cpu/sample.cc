@@ -245,9 +245,6 @@ void report_logprobs(const SamplingRow& request, const Row& row, SamplingResult&
   const float sum = row.body.sum_exponentials(row.logits.data(), vocab, largest);
   const float logit = row.logits[static_cast<std::size_t>(result.token)];
   result.logprob = logprob_of(logit, largest, sum);
-  const float comparable = std::isfinite(logit) ? logit : -kInfinity;
-  result.rank = static_cast<std::int32_t>(
-      1 + row.body.count_before(row.logits.data(), vocab, comparable, std::int64_t{result.token}));
   const auto top_count = std::min<std::int64_t>(std::max(0, request.top_logprobs), vocab);
   if (top_count > 0) {
     result.top = most_likely(row.logits, static_cast<std::size_t>(top_count));

@@ -12,7 +12,7 @@
 //   w_i / sum of w (Gumbel-max: Gumbel 1954; Maddison et al., arXiv 1411.0030). No sum over the vocabulary enters, so
 //   the answer does not hang on an order of summation, and noise of 1e-7 in the logits changes it only where the first
 //   two are that close; a GPU computes the same by one argmax.
-// * Logprobs are never below kLogprobMin (JSON has no infinity). rank and top order equal logits by rising id.
+// * Logprobs are never below kLogprobMin. top orders equal logits by rising id.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,6 @@
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cpu {
-
-inline constexpr float kLogprobMin = -9999.0F;
 
 // A token and its sort key: larger keys are likelier.
 struct SampleCandidate {

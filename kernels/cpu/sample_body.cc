@@ -89,22 +89,6 @@ float sum_exponentials(const float* x, std::int64_t vocab, float largest_x) {
   return sum(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
 }
 
-std::int64_t count_before(const float* x, std::int64_t vocab, float value, std::int64_t token) {
-  std::int64_t count = 0;
-  for (std::int64_t i = 0; i < vocab; i += kBlock * kBlock) {  // inner counts stay small enough for 32 bits
-    std::int32_t part = 0;
-    const std::int64_t end = smaller(vocab, i + kBlock * kBlock);
-    for (std::int64_t j = i; j < end; ++j) {
-      part += (is_finite(x[j]) ? 1 : 0) & (x[j] > value ? 1 : 0);
-    }
-    count += part;
-  }
-  for (std::int64_t j = 0; j < token; ++j) {
-    count += is_finite(x[j]) && x[j] == value ? 1 : 0;
-  }
-  return count;
-}
-
 void weights(const float* x, std::int64_t vocab, float largest_x, float temperature, float* out) {
   const F32x16 top = broadcast(largest_x);
   const F32x16 divisor = broadcast(temperature);
@@ -268,8 +252,7 @@ std::int64_t race(const float* weights_in, std::int64_t vocab, const RaceDraw& d
 }  // namespace
 
 const SampleBody& sample_body() {
-  static constexpr SampleBody kBody = {largest_finite, find,       sum_exponentials, count_before,
-                                       weights,        total_mass, keep_allowed,     race};
+  static constexpr SampleBody kBody = {largest_finite, find, sum_exponentials, weights, total_mass, keep_allowed, race};
   return kBody;
 }
 

@@ -23,8 +23,6 @@ struct SampleBody {
   std::int64_t (*find)(const float* x, std::int64_t vocab, float value);
   // Sum of e^(x - largest), in a fixed order.
   float (*sum_exponentials)(const float* x, std::int64_t vocab, float largest);
-  // How many tokens stand before (value, token) in the order of falling logit, then rising id.
-  std::int64_t (*count_before)(const float* x, std::int64_t vocab, float value, std::int64_t token);
   // weights = e^((x - largest) / temperature): 1 for the largest.
   void (*weights)(const float* x, std::int64_t vocab, float largest, float temperature, float* weights);
   // Sum of the weights as whole numbers of 2^-40: the same in any order of summation.

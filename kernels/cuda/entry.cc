@@ -2,15 +2,15 @@
 #include "kernels/cuda/entry.h"
 
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/machine/machine.h"
 
-extern "C" __attribute__((visibility("default"))) const char* coppice_open_cuda(
-    const char* identity, const coppice::kernels::cuda::CudaOptions* options,
-    coppice::kernels::cuda::BackendResult* result) {
+extern "C" __attribute__((visibility("default"))) const char* coppice_cuda_entry(
+    const char* identity, coppice::kernels::cuda::CudaEntry* entry) {
   namespace cuda = coppice::kernels::cuda;
   static const std::string own = cuda::build_identity();
   if (own != identity) {
     return own.c_str();
   }
-  *result = cuda::make_cuda_backend(*options);
+  *entry = {.make_backend = cuda::make_cuda_backend, .measure = cuda::measure_machine};
   return nullptr;
 }

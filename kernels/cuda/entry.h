@@ -1,6 +1,7 @@
-// The one door of libcoppice_cuda.so. C++ objects pass through it (the Backend's table of functions, absl::Status,
-// std::string), which is safe only between two halves of one build: the same compiler, the same headers, the same heap.
-// So the caller says what it was built as and the library refuses a stranger before any object is touched.
+// The entry of libcoppice_cuda.so: one exported function that hands out a table. C++ objects pass through it (tables of
+// virtual functions, absl::Status, std::string), which is safe only between two halves of one build: the same compiler,
+// the same headers, the same heap. So the caller says what it was built as, and the library refuses any other build
+// before an object is touched.
 #pragma once
 
 #include <memory>
@@ -10,25 +11,34 @@
 #include "fmt/format.h"
 #include "kernels/backend.h"
 #include "kernels/cuda/options.h"
+#include "kernels/machine_figures.h"
 
 namespace coppice::kernels::cuda {
 
 inline constexpr const char* kLibraryName = "libcoppice_cuda.so";
-inline constexpr const char* kEntryName = "coppice_open_cuda";
-inline constexpr int kEntryVersion = 4;  // raised with every change of meaning that no size shows
+inline constexpr const char* kEntryName = "coppice_cuda_entry";
+inline constexpr int kEntryVersion = 5;  // raised with every change of meaning that no size shows
 
 // Compiled on both sides; equal where both sides see the same types.
 inline std::string build_identity() {
-  return fmt::format("{}; {}; {} {} {} {} {} {} {} {} {} {} {}", kEntryVersion, __VERSION__, sizeof(Backend),
-                     sizeof(AttentionPlan), sizeof(AttentionItem), sizeof(SamplingRow), sizeof(SamplingResult),
-                     sizeof(RopeParameters), sizeof(KvGeometry), sizeof(StepInputs), sizeof(StepLimits),
-                     sizeof(StepCounts), sizeof(CudaOptions));
+  return fmt::format("{}; {}; {} {} {} {} {} {} {} {} {} {} {} {} {} {}", kEntryVersion, __VERSION__, sizeof(Device),
+                     sizeof(StepRunner), sizeof(Operations), sizeof(AttentionPlan), sizeof(AttentionItem),
+                     sizeof(SamplingRow), sizeof(SamplingResult), sizeof(RopeParameters), sizeof(KvGeometry),
+                     sizeof(LoadedStep), sizeof(StepLimits), sizeof(StepCounts), sizeof(CudaOptions),
+                     sizeof(MachineFigures));
 }
 
 using BackendResult = absl::StatusOr<std::unique_ptr<Backend>>;
+using FiguresResult = absl::StatusOr<MachineFigures>;
 
-// coppice_open_cuda: fills `result` and returns null, or, when `identity` is not the library's own, touches nothing and
+// What the library offers.
+struct CudaEntry {
+  BackendResult (*make_backend)(const CudaOptions& options) = nullptr;
+  FiguresResult (*measure)(const CudaOptions& options) = nullptr;  // machine/machine.h
+};
+
+// coppice_cuda_entry: fills `entry` and returns null, or, when `identity` is not the library's own, touches nothing and
 // returns the library's.
-using OpenCuda = const char*(const char* identity, const CudaOptions* options, BackendResult* result);
+using OpenEntry = const char*(const char* identity, CudaEntry* entry);
 
 }  // namespace coppice::kernels::cuda

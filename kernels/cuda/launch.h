@@ -1,5 +1,5 @@
-// Starting kernels, seen from ordinary C++: every function enqueues one kernel on `stream` (cudaStream_t) and returns 0
-// or the cudaError_t of the launch. Arguments are as in kernels/backend.h, already checked; memory is device memory.
+// Starting kernels, seen from ordinary C++: every function enqueues one kernel on `stream` and returns 0 or the
+// cudaError_t of the launch. Arguments are as in kernels/operations.h, already checked; memory is device memory.
 #pragma once
 
 #include <cstddef>
@@ -7,18 +7,19 @@
 #include <span>
 
 #include "base/types.h"
-#include "kernels/backend.h"
 #include "kernels/cuda/cache/kv_layout.h"
+#include "kernels/cuda/launch_stream.h"
 #include "kernels/cuda/linear/linear.h"
 #include "kernels/cuda/sampling/rows.h"
+#include "kernels/operations.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cuda {
 
-int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, void* stream);
-int launch_gather(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out, void* stream);
-int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, void* stream);
-int launch_swiglu(const Matrix& gate_up, const Matrix& out, void* stream);
+int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, LaunchStream stream);
+int launch_gather(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out, LaunchStream stream);
+int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, LaunchStream stream);
+int launch_swiglu(const Matrix& gate_up, const Matrix& out, LaunchStream stream);
 
 constexpr KvLayout kv_layout(const KvGeometry& geometry) {
   return {.layers = geometry.layers,
@@ -31,12 +32,12 @@ constexpr KvLayout kv_layout(const KvGeometry& geometry) {
 // parameters.inverse_frequency: device memory here.
 int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
                 const RopeParameters& parameters, void* cache, const KvLayout& layout, DType kv_dtype,
-                std::int32_t layer, const Matrix& query_out, void* stream);
+                std::int32_t layer, const Matrix& query_out, LaunchStream stream);
 // moves: device memory, pairs of from and to.
 int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const KvSlot* moves, std::int32_t count,
-                      void* stream);
+                      LaunchStream stream);
 // One page in every layer.
-int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, void* stream);
+int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, LaunchStream stream);
 
 // Once per device, before the first launch_linear.
 int prepare_linear();
@@ -45,14 +46,14 @@ int prepare_linear_hopper();
 // Rows [row_begin, row_begin + row_count) of a weight of 16-bit elements to their places (linear.h). `rows`: row-major,
 // padded_k columns.
 int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
-                       void* weight, void* stream);
+                       void* weight, LaunchStream stream);
 // `tile` (choose_linear_tile) changes the speed, not a bit of the result; f32 has one kernel only.
-int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream);
+int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, LaunchStream stream);
 // launch_linear() for the tiles of Hopper: bf16 and f16, linear_hopper_takes(arguments).
-int launch_linear_hopper(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream);
+int launch_linear_hopper(const LinearArguments& arguments, DType dtype, LinearTile tile, LaunchStream stream);
 
 // Reads `bytes` (a multiple of 16) front to back and leaves one word a block in `sums`; `blocks` of them.
-int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, void* stream);
+int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, LaunchStream stream);
 
 struct SampleCall {
   Matrix logits;
@@ -64,6 +65,6 @@ struct SampleCall {
   SampleTop* tops = nullptr;
   std::int32_t top_capacity = 0;
 };
-int launch_sample(const SampleCall& call, void* stream);
+int launch_sample(const SampleCall& call, LaunchStream stream);
 
 }  // namespace coppice::kernels::cuda

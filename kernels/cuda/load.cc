@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "absl/status/status.h"
+#include "base/status_macros.h"
 #include "fmt/format.h"
 #include "kernels/cuda/entry.h"
 
@@ -36,9 +37,7 @@ std::string linker_error() {
   return message == nullptr ? "unknown error" : message;
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Backend>> load_cuda_backend(const CudaOptions& options, const std::string& library) {
+absl::StatusOr<CudaEntry> open_library(const std::string& library) {
   const std::string path = library.empty() ? find_library() : library;
   if (path.empty()) {
     return absl::UnimplementedError(
@@ -48,17 +47,29 @@ absl::StatusOr<std::unique_ptr<Backend>> load_cuda_backend(const CudaOptions& op
   if (handle == nullptr) {
     return absl::FailedPreconditionError(fmt::format("the CUDA backend cannot be loaded: {}", linker_error()));
   }
-  auto* open = reinterpret_cast<OpenCuda*>(dlsym(handle, kEntryName));
+  auto* open = reinterpret_cast<OpenEntry*>(dlsym(handle, kEntryName));
   if (open == nullptr) {
     return absl::FailedPreconditionError(fmt::format("{} is no CUDA backend: {}", path, linker_error()));
   }
   const std::string identity = build_identity();
-  BackendResult result = absl::InternalError("the CUDA backend answered nothing");
-  if (const char* other = open(identity.c_str(), &options, &result); other != nullptr) {
+  CudaEntry entry;
+  if (const char* other = open(identity.c_str(), &entry); other != nullptr) {
     return absl::FailedPreconditionError(
         fmt::format("{} is of another build ({}) than this program ({})", path, other, identity));
   }
-  return result;
+  return entry;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> load_cuda_backend(const CudaOptions& options, const std::string& library) {
+  COPPICE_ASSIGN_OR_RETURN(const CudaEntry entry, open_library(library));
+  return entry.make_backend(options);
+}
+
+absl::StatusOr<MachineFigures> measure_cuda_machine(const CudaOptions& options, const std::string& library) {
+  COPPICE_ASSIGN_OR_RETURN(const CudaEntry entry, open_library(library));
+  return entry.measure(options);
 }
 
 }  // namespace coppice::kernels::cuda

@@ -21,6 +21,7 @@
 
 #include "base/status_macros.h"
 #include "engine/engine_thread.h"
+#include "server/app/device_options.h"
 #include "server/app/host_setup.h"
 #include "server/app/log_setup.h"
 #include "server/app/signal_watch.h"
@@ -150,6 +151,7 @@ absl::Status App::start() {
     ProgressBar bar("loading " + served_name(options_));
     LoadModelOptions load;
     load.device = options_.device;
+    load.cuda = cuda_options_from_environment();
     load.dtype = options_.dtype;
     load.engine = options_.engine;
     load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
@@ -204,7 +206,7 @@ absl::Status App::open_learnt() {
   fingerprints.vocabulary = vocabulary_fingerprint(*host_.tokenizer);
   fingerprints.machine =
       fmt::format("{}, {} layers of {}, {}, {}", host_.name, model_.config.layers, model_.config.hidden,
-                  kernels::dtype_name(model_.transformer->dtype()), model_.backend->description());
+                  kernels::dtype_name(model_.transformer->dtype()), model_.backend->device().description());
   learnt_ = std::make_unique<LearntKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints));
   COPPICE_RETURN_IF_ERROR(learnt_->restore());
   learnt_->start(to_milliseconds(options_.speculation_save_minutes * 60));
@@ -256,11 +258,11 @@ void App::watch_engine() {
 }
 
 // What a device that records steps made of it.
-void log_steps(const kernels::Backend& backend) {
-  const kernels::StepCounts counts = backend.step_counts();
+void log_steps(kernels::Backend& backend) {
+  const kernels::StepCounts counts = backend.steps().counts();
   if (counts.direct + counts.played > 0) {
-    spdlog::info("steps on {}: {} played, of {} recordings; {} launch by launch; memory grew {} times", backend.name(),
-                 counts.played, counts.recorded, counts.direct, counts.grown);
+    spdlog::info("steps on {}: {} played, of {} recordings; {} launch by launch; memory grew {} times",
+                 backend.device().name(), counts.played, counts.recorded, counts.direct, counts.grown);
   }
   if (!counts.trouble.empty()) {
     spdlog::warn("{}", counts.trouble);

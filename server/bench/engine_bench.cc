@@ -216,16 +216,15 @@ class Pass {
 absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
                                                    const kernels::MachineFigures& machine) {
   COPPICE_ASSIGN_OR_RETURN(const Prompts prompts, make_prompts(options, model.config.vocab));
-  model.transformer->leave_out_attention(!options.attention);
   EngineBenchResult result;
   for (std::int32_t pass = 0; pass < options.repeat; ++pass) {
-    const kernels::OperationTimes before = model.backend->operation_times();
+    const kernels::OperationTimes before = model.backend->operations().times();
     COPPICE_ASSIGN_OR_RETURN(result,
                              Pass(options, model, machine)
                                  .run(prompts, options.first_id + static_cast<std::uint64_t>(pass) * prompts.size()));
-    const kernels::OperationTimes after = model.backend->operation_times();
+    const kernels::OperationTimes after = model.backend->operations().times();
     const double forward_ns = static_cast<double>(after.forward_ns() - before.forward_ns());
-    const bool is_told = model.backend->device_ns() == 0;  // else these are the times of launches
+    const bool is_told = !model.backend->steps().is_asynchronous();  // else these are the times of launches
     result.attention_share =
         is_told && forward_ns > 0 ? static_cast<double>(after.attention_ns - before.attention_ns) / forward_ns : 0.0;
   }

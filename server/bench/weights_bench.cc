@@ -99,11 +99,11 @@ absl::StatusOr<WeightsBenchResult> measure_weights(const std::filesystem::path& 
   for (std::int32_t turn = 0; turn < repeat; ++turn) {
     const auto begin = Clock::now();
     COPPICE_ASSIGN_OR_RETURN(const auto weights, models::open_safetensors_weights(folder, config));
-    const models::DTypeChoice choice = models::choose_dtype(weights->stored_dtype(), backend);
+    const models::DTypeChoice choice = models::choose_dtype(weights->stored_dtype(), backend.device());
     COPPICE_ASSIGN_OR_RETURN(
         const auto transformer,
         models::Transformer::load(config, *weights, backend, choice.dtype, {.step_tokens = 16, .step_logits = 1}, {}));
-    backend.synchronize();
+    backend.device().synchronize();
     result.file_bytes = weights->stored_bytes();
     result.seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
   }

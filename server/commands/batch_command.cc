@@ -5,6 +5,7 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "server/app/device_options.h"
 #include "server/app/host_setup.h"
 #include "server/batch/batch_run.h"
 #include "server/commands/command.h"
@@ -81,6 +82,7 @@ absl::Status batch(BatchArguments& arguments, CommandOptions& flags) {
   {
     ProgressBar bar("weights");
     arguments.load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
+    arguments.load.cuda = cuda_options_from_environment();
     COPPICE_ASSIGN_OR_RETURN(model, load_model_folder(folder, arguments.load));
   }
   host.name = model_name(arguments, folder);

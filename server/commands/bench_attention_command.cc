@@ -6,6 +6,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "kernels/bench/attention_bench.h"
+#include "server/app/device_options.h"
 #include "server/commands/bench_commands.h"
 #include "server/model/model_loader.h"
 
@@ -97,7 +98,7 @@ absl::Status bench_attention(AttentionBenchArguments& arguments, CommandOptions&
   arguments.bench.kv_dtype = arguments.kv_dtype == "f32"   ? kernels::DType::kF32
                              : arguments.kv_dtype == "f16" ? kernels::DType::kF16
                                                            : kernels::DType::kBF16;
-  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.device));
+  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.device, cuda_options_from_environment()));
   for (const std::string& each : heads) {
     for (const std::string& tree : trees) {
       COPPICE_RETURN_IF_ERROR(measure_setting(arguments, each, tree, trees.size() * heads.size() == 1, *backend));

@@ -6,6 +6,8 @@
 #include "CLI/Validators.hpp"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "kernels/bench/machine_bench.h"
+#include "server/app/device_options.h"
 #include "server/model/model_loader.h"
 
 namespace coppice::server {
@@ -39,8 +41,9 @@ void add_bench_machine_command(CLI::App& bench, Run& run) {
   command->add_option("--device", *device, "auto, cpu, cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command->callback([json, device, &run] {
     run = [json, device]() -> absl::Status {
-      COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(*device));
-      COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine, backend->measure());
+      COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(*device, cuda_options_from_environment()));
+      COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine,
+                               kernels::measure_machine(backend->device().name(), cuda_options_from_environment()));
       print_report(machine_json(machine), *json);
       return absl::OkStatus();
     };

@@ -5,6 +5,9 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "kernels/bench/machine_bench.h"
+#include "kernels/bench/without_attention.h"
+#include "server/app/device_options.h"
 #include "server/bench/engine_bench.h"
 #include "server/commands/bench_commands.h"
 #include "server/commands/model_path.h"
@@ -88,9 +91,13 @@ absl::StatusOr<LoadedModel> load(const EngineBenchArguments& arguments) {
     return absl::InvalidArgumentError("give either a MODEL or --shape NAME");
   }
   LoadModelOptions options = arguments.load;
+  options.cuda = cuda_options_from_environment();
   ProgressBar bar("weights");
   options.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
   arguments.speculation.apply(options.engine);
+  if (!arguments.bench.attention) {
+    options.wrap_backend = kernels::without_attention;
+  }
   if (arguments.shape.empty()) {
     COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
     return load_model_folder(folder, options);
@@ -160,7 +167,8 @@ absl::Status bench_engine(EngineBenchArguments& arguments, CommandOptions& flags
   COPPICE_RETURN_IF_ERROR(read_numbers("shared-prefix", arguments.shared_prefix, 0, kMany).status());
   COPPICE_RETURN_IF_ERROR(read_numbers("requests", arguments.requests, 1, kRequestsMost).status());
   COPPICE_ASSIGN_OR_RETURN(LoadedModel model, load(arguments));
-  COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine, model.backend->measure());
+  COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine,
+                           kernels::measure_machine(model.backend->device().name(), cuda_options_from_environment()));
   COPPICE_RETURN_IF_ERROR(run_settings(arguments, engine.sharing, model, machine));
   if (arguments.sharing == "both") {
     arguments.speculation.apply(engine);

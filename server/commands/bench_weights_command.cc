@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/status_macros.h"
+#include "server/app/device_options.h"
 #include "server/bench/weights_bench.h"
 #include "server/commands/bench_commands.h"
 #include "server/commands/model_path.h"
@@ -33,7 +34,7 @@ absl::Status bench_weights(WeightsBenchArguments& arguments, CommandOptions& fla
   if (arguments.shape.empty() != arguments.folder.empty() || arguments.model.empty() == arguments.shape.empty()) {
     return absl::InvalidArgumentError("give either a MODEL or --shape NAME with --folder FOLDER");
   }
-  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.device));
+  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.device, cuda_options_from_environment()));
   std::filesystem::path folder = arguments.folder;
   if (arguments.shape.empty()) {
     COPPICE_ASSIGN_OR_RETURN(folder, resolve_model(arguments.model));
@@ -47,7 +48,7 @@ absl::Status bench_weights(WeightsBenchArguments& arguments, CommandOptions& fla
                 {"file_bytes", result.file_bytes},
                 {"seconds", result.seconds},
                 {"gb_per_s", static_cast<double>(result.file_bytes) / best * 1e-9},
-                {"device", backend->description()}},
+                {"device", backend->device().description()}},
                arguments.json);
   return absl::OkStatus();
 }

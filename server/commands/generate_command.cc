@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "server/app/device_options.h"
 #include "server/commands/command.h"
 #include "server/commands/model_path.h"
 #include "server/commands/speculation_flags.h"
@@ -135,6 +136,7 @@ absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
   COPPICE_ASSIGN_OR_RETURN(const SamplingDefaults defaults, load_generation_defaults(folder));
   COPPICE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, prompt_tokens(arguments, folder, *tokenizer));
   LoadModelOptions load = arguments.load;
+  load.cuda = cuda_options_from_environment();
   arguments.speculation.apply(load.engine);
   load.engine.running_max = 1;
   LoadedModel model;

@@ -7,6 +7,7 @@
 #include "models/inspect.h"
 #include "models/model_config.h"
 #include "models/weights.h"
+#include "server/app/device_options.h"
 #include "server/commands/command.h"
 #include "server/commands/model_path.h"
 #include "server/model/model_loader.h"
@@ -19,8 +20,9 @@ absl::Status inspect(const std::string& model, const std::string& dtype_name) {
   COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(model));
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::load_model_config(folder));
   COPPICE_ASSIGN_OR_RETURN(const auto weights, models::open_safetensors_weights(folder, config));
-  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto"));
-  COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype, choose_dtype(dtype_name, weights->stored_dtype(), *backend));
+  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto", cuda_options_from_environment()));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype,
+                           choose_dtype(dtype_name, weights->stored_dtype(), backend->device()));
   const models::ModelFacts facts = models::model_facts(config, weights->stored_dtype(), weights->stored_bytes(), dtype);
   const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
   fmt::print("{}", models::format_model_facts(facts, memory));
@@ -30,7 +32,7 @@ absl::Status inspect(const std::string& model, const std::string& dtype_name) {
   } else {
     fmt::print("{:<24}{}\n", "tokenizer", std::string(tokenizer.status().message()));
   }
-  fmt::print("{:<24}{}: {}\n", "device", backend->name(), backend->description());
+  fmt::print("{:<24}{}: {}\n", "device", backend->device().name(), backend->device().description());
   return absl::OkStatus();
 }
 

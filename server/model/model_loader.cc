@@ -17,14 +17,15 @@
 
 namespace coppice::server {
 
-absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string& device) {
+absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string& device,
+                                                               const kernels::cuda::CudaOptions& options) {
   if (device == "cpu") {
     return kernels::cpu::make_cpu_backend({});
   }
   if (device != "auto" && device != "cuda") {
     return absl::InvalidArgumentError(fmt::format("--device {}: one of auto, cpu, cuda is wanted", device));
   }
-  absl::StatusOr<std::unique_ptr<kernels::Backend>> cuda = kernels::cuda::load_cuda_backend({});
+  absl::StatusOr<std::unique_ptr<kernels::Backend>> cuda = kernels::cuda::load_cuda_backend(options);
   if (cuda.ok()) {
     return cuda;
   }
@@ -37,9 +38,9 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string
 }
 
 absl::StatusOr<kernels::DType> choose_dtype(const std::string& name, kernels::DType stored,
-                                            const kernels::Backend& backend) {
+                                            const kernels::Device& device) {
   if (name == "auto") {
-    models::DTypeChoice choice = models::choose_dtype(stored, backend);
+    models::DTypeChoice choice = models::choose_dtype(stored, device);
     if (!choice.note.empty()) {
       spdlog::info("{}", choice.note);
     }
@@ -47,9 +48,9 @@ absl::StatusOr<kernels::DType> choose_dtype(const std::string& name, kernels::DT
   }
   for (const kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kBF16, kernels::DType::kF16}) {
     if (name == kernels::dtype_name(dtype)) {
-      if (!backend.supports(dtype)) {
-        return absl::InvalidArgumentError(fmt::format("--dtype {}: {} ({}) is not fast at it; use auto", name,
-                                                      backend.name(), backend.description()));
+      if (!device.supports(dtype)) {
+        return absl::InvalidArgumentError(
+            fmt::format("--dtype {}: {} ({}) is not fast at it; use auto", name, device.name(), device.description()));
       }
       return dtype;
     }
@@ -63,13 +64,13 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
                                       models::WeightSource& weights, const LoadModelOptions& options) {
   LoadedModel loaded;
   loaded.config = config;
-  loaded.backend = std::move(backend);
-  COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype,
-                           choose_dtype(options.dtype, weights.stored_dtype(), *loaded.backend));
+  loaded.backend = options.wrap_backend ? options.wrap_backend(std::move(backend)) : std::move(backend);
+  kernels::Device& device = loaded.backend->device();
+  COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype, choose_dtype(options.dtype, weights.stored_dtype(), device));
   // What the weights will take is set aside before the KV cache gets its share.
   const std::size_t weight_bytes =
       models::model_facts(config, weights.stored_dtype(), weights.stored_bytes(), dtype).weight_bytes;
-  const auto available = static_cast<std::size_t>(loaded.backend->available_bytes());
+  const auto available = static_cast<std::size_t>(device.available_bytes());
   const std::size_t memory_bytes = available > weight_bytes ? available - weight_bytes : 0;
   COPPICE_ASSIGN_OR_RETURN(loaded.limits, engine::derive_limits(options.engine, config, dtype, memory_bytes));
   const models::TransformerLimits step = {.step_tokens = loaded.limits.step_tokens_max,
@@ -77,10 +78,10 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   const auto begin = std::chrono::steady_clock::now();
   COPPICE_ASSIGN_OR_RETURN(loaded.transformer,
                            models::Transformer::load(config, weights, *loaded.backend, dtype, step, options.progress));
-  loaded.backend->synchronize();
+  device.synchronize();
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
   spdlog::info("weights: {:.2f} GB on {} ({}) in {:.2f} s, {:.2f} GB/s", static_cast<double>(weight_bytes) / 1e9,
-               loaded.backend->name(), loaded.backend->description(), spent.count(),
+               device.name(), device.description(), spent.count(),
                static_cast<double>(weight_bytes) / 1e9 / spent.count());
   loaded.weight_bytes = weight_bytes;
   loaded.weight_seconds = spent.count();
@@ -100,7 +101,7 @@ absl::Status remake_engine(LoadedModel& model, const engine::EngineOptions& opti
 
 absl::StatusOr<LoadedModel> load_model(const models::ModelConfig& config, models::WeightSource& weights,
                                        const LoadModelOptions& options) {
-  COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device));
+  COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device, options.cuda));
   return load_onto(std::move(backend), config, weights, options);
 }
 
@@ -116,8 +117,8 @@ absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   COPPICE_ASSIGN_OR_RETURN(models::ModelConfig config, models::parse_model_config(text));
   config.max_positions = std::max(config.max_positions, options.engine.model_tokens_max);  // no training to go beyond
-  COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device));
-  const bool f32 = options.dtype == "f32" || !backend->supports(kernels::DType::kBF16);
+  COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device, options.cuda));
+  const bool f32 = options.dtype == "f32" || !backend->device().supports(kernels::DType::kBF16);
   const auto weights = models::make_random_weights(config, seed, f32 ? kernels::DType::kF32 : kernels::DType::kBF16);
   return load_onto(std::move(backend), config, *weights, options);
 }

@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "engine/limits.h"
 #include "kernels/backend.h"
+#include "kernels/cuda/options.h"
 #include "models/model_config.h"
 #include "models/transformer.h"
 #include "models/weights.h"
@@ -21,16 +22,20 @@ namespace coppice::server {
 
 // device: auto, cpu, cuda. `auto` is the GPU where one can be used, else the CPU, with one line in the log that says
 // why. ERRORS: InvalidArgument for an unknown name and for `cuda` where there is none to use, saying why.
-absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string& device);
+absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string& device,
+                                                               const kernels::cuda::CudaOptions& cuda);
 
 // name: auto, f32, bf16, f16. ERRORS: InvalidArgument when the device has no such type at full speed.
 absl::StatusOr<kernels::DType> choose_dtype(const std::string& name, kernels::DType stored,
-                                            const kernels::Backend& backend);
+                                            const kernels::Device& device);
 
 struct LoadModelOptions {
   std::string device = "auto";
+  kernels::cuda::CudaOptions cuda;
   std::string dtype = "auto";
   engine::EngineOptions engine;
+  // What the model runs on instead of the opened backend; empty: the backend itself. For benchmarks.
+  std::function<std::unique_ptr<kernels::Backend>(std::unique_ptr<kernels::Backend>)> wrap_backend;
   std::function<void(std::size_t, std::size_t)> progress;  // bytes done, bytes in all; may be empty
 };
 

@@ -11,7 +11,8 @@
 
 namespace coppice::tests {
 
-// A backend of its own for every call. Fails the test when there is no GPU.
+// A backend of its own for every call. Fails the test when there is no GPU. open_device(): on a GPU with what the
+// environment switches on (server/app/device_options.h).
 std::unique_ptr<kernels::Backend> open_device();
 std::unique_ptr<kernels::Backend> open_device_with(const kernels::cuda::CudaOptions& options);
 

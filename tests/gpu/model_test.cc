@@ -100,8 +100,8 @@ TEST_CASE("models of every family in f32: Hugging Face's logits and greedy text"
 TEST_CASE("a model is computed with in the type that it is stored in") {
   const auto device = open_device();
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    CHECK(device->supports(dtype));
-    const models::DTypeChoice choice = models::choose_dtype(dtype, *device);
+    CHECK(device->device().supports(dtype));
+    const models::DTypeChoice choice = models::choose_dtype(dtype, device->device());
     CHECK(choice.dtype == dtype);
     CHECK(choice.note.empty());
   }
@@ -115,7 +115,7 @@ TEST_CASE("a model stored in f16 is computed with in f16") {
   const auto source = models::open_safetensors_weights(fixture.folder, *config);
   REQUIRE(source.ok());
   REQUIRE((*source)->stored_dtype() == DType::kF16);
-  const models::DTypeChoice choice = models::choose_dtype((*source)->stored_dtype(), *open_device());
+  const models::DTypeChoice choice = models::choose_dtype((*source)->stored_dtype(), open_device()->device());
   CHECK(choice.dtype == DType::kF16);
   CHECK(choice.note.empty());
   const auto runner = load_fixture(fixture, on_device({}, choice.dtype));

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "server/app/device_options.h"
 #include "tests/gpu/device.h"
 #include "tests/unit/kernels/kernel_support.h"
 
@@ -20,15 +21,17 @@ using tests::open_device_with;
 class OnDevice {
  public:
   OnDevice(Backend& backend, const Tensor& tensor) : OnDevice(backend, tensor.dtype, tensor.rows, tensor.columns) {
-    backend.upload(tensor.bytes.data(), buffer_.data(), tensor.bytes.size());
+    backend.device().upload(tensor.bytes.data(), buffer_.data(), tensor.bytes.size());
   }
   OnDevice(Backend& backend, DType dtype, std::int64_t rows, std::int64_t columns)
-      : backend_(backend), shape_(dtype, rows, columns), buffer_(backend.allocate(shape_.bytes.size() + 16).value()) {}
+      : backend_(backend),
+        shape_(dtype, rows, columns),
+        buffer_(backend.device().allocate(shape_.bytes.size() + 16).value()) {}
 
   Matrix matrix() const { return buffer_.matrix(shape_.dtype, shape_.rows, shape_.columns); }
   Tensor fetch() const {
     Tensor out = shape_;
-    backend_.download(buffer_.data(), out.bytes.data(), out.bytes.size());
+    backend_.device().download(buffer_.data(), out.bytes.data(), out.bytes.size());
     return out;
   }
   template <typename T>
@@ -45,8 +48,8 @@ class OnDevice {
 // Words on the device.
 template <typename T>
 Buffer upload_words(Backend& backend, const std::vector<T>& words) {
-  Buffer buffer = backend.allocate(words.size() * sizeof(T)).value();
-  backend.upload(words.data(), buffer.data(), words.size() * sizeof(T));
+  Buffer buffer = backend.device().allocate(words.size() * sizeof(T)).value();
+  backend.device().upload(words.data(), buffer.data(), words.size() * sizeof(T));
   return buffer;
 }
 
@@ -58,21 +61,21 @@ TEST_CASE("memory: zeroed, and what goes up comes down") {
   for (std::size_t i = 0; i < bytes; ++i) {
     data[i] = static_cast<std::uint8_t>(i * 2654435761U >> 13);
   }
-  const std::int64_t before = device->available_bytes();
-  const Buffer buffer = device->allocate(bytes).value();
-  CHECK(device->available_bytes() < before);
+  const std::int64_t before = device->device().available_bytes();
+  const Buffer buffer = device->device().allocate(bytes).value();
+  CHECK(device->device().available_bytes() < before);
   std::vector<std::uint8_t> back(bytes, 1);
-  device->download(buffer.data(), back.data(), bytes);
+  device->device().download(buffer.data(), back.data(), bytes);
   CHECK(std::ranges::count(back, 0) == static_cast<std::ptrdiff_t>(bytes));
   std::size_t done = 0;
   for (const std::size_t part : {std::size_t{1}, std::size_t{1000}, std::size_t{3} << 20, bytes}) {
     const std::size_t count = std::min(part, bytes - done);
-    device->upload(data.data() + done, static_cast<std::uint8_t*>(buffer.data()) + done, count);
+    device->device().upload(data.data() + done, static_cast<std::uint8_t*>(buffer.data()) + done, count);
     done += count;
   }
-  device->download(buffer.data(), back.data(), bytes);
+  device->device().download(buffer.data(), back.data(), bytes);
   CHECK(back == data);
-  CHECK(device->allocate(std::size_t{1} << 50).status().code() == absl::StatusCode::kResourceExhausted);
+  CHECK(device->device().allocate(std::size_t{1} << 50).status().code() == absl::StatusCode::kResourceExhausted);
 }
 
 float rounded(float value, DType dtype) {
@@ -107,12 +110,12 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
         bias_views.push_back(i == 1 ? HostTensor{} : biases[i].host());
         out_features += parts[i].rows;
       }
-      const auto weight = device->pack_linear(views, bias_views, dtype).value();
+      const auto weight = device->device().pack_linear(views, bias_views, dtype).value();
       const std::int64_t rows_most = device_is_emulated() ? 40 : 700;
       const Tensor in = random_tensor(dtype, rows_most, shape.in_features, 9);
       const OnDevice device_in(*device, in);
       const OnDevice whole(*device, DType::kF32, rows_most, out_features);
-      device->linear(device_in.matrix(), *weight, LinearEpilogue::kStore, whole.matrix());
+      device->operations().linear(device_in.matrix(), *weight, LinearEpilogue::kStore, whole.matrix());
       const Tensor expected = whole.fetch();
       // A sample of elements against float64.
       std::mt19937 generator(3);
@@ -138,7 +141,7 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
           continue;
         }
         const OnDevice out(*device, DType::kF32, rows, out_features);
-        device->linear(device_in.matrix().first_rows(rows), *weight, LinearEpilogue::kStore, out.matrix());
+        device->operations().linear(device_in.matrix().first_rows(rows), *weight, LinearEpilogue::kStore, out.matrix());
         const Tensor got = out.fetch();
         INFO(out_features << " x " << shape.in_features << ", " << rows << " rows");
         CHECK(std::memcmp(got.bytes.data(), expected.bytes.data(), got.bytes.size()) == 0);
@@ -150,14 +153,14 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
 
 // On a GPU only where the environment asks: kernels that have never run there may take the whole test down with them.
 TEST_CASE("linear on Hopper: asked for, products by wgmma are used only if they change no bit", "[wgmma]") {
-  if (!device_is_emulated() && !cuda::wgmma_by_environment()) {
+  if (!device_is_emulated() && !server::cuda_options_from_environment().wgmma) {
     WARN("left out: COPPICE_CUDA_WGMMA is not 1");
     return;
   }
   const auto plain = open_device_with({.wgmma = false});
   const auto hopper = open_device_with({.wgmma = true});
-  CHECK(plain->description().find("wgmma") == std::string::npos);
-  const std::string description = hopper->description();
+  CHECK(plain->device().description().find("wgmma") == std::string::npos);
+  const std::string description = hopper->device().description();
   const std::size_t verdict = description.find("wgmma");
   if (verdict == std::string::npos) {
     WARN("no GPU of compute capability 9.0");
@@ -185,10 +188,10 @@ TEST_CASE("linear on Hopper: asked for, products by wgmma are used only if they 
     Tensor results[2] = {Tensor(DType::kF32, 0, 0), Tensor(DType::kF32, 0, 0)};
     for (int i = 0; i < 2; ++i) {
       Backend& device = i == 0 ? *plain : *hopper;
-      const auto weight = device.pack_linear({&view, 1}, {&no_bias, 1}, DType::kBF16).value();
+      const auto weight = device.device().pack_linear({&view, 1}, {&no_bias, 1}, DType::kBF16).value();
       const OnDevice device_in(device, in);
       const OnDevice out(device, DType::kF32, shape.rows, shape.out_features);
-      device.linear(device_in.matrix(), *weight, LinearEpilogue::kStore, out.matrix());
+      device.operations().linear(device_in.matrix(), *weight, LinearEpilogue::kStore, out.matrix());
       results[i] = out.fetch();
     }
     CHECK(results[0].bytes == results[1].bytes);
@@ -221,19 +224,20 @@ TEST_CASE("row-wise operations are the CPU's") {
     const OnDevice out(*device, DType::kF32, rows, columns);
     Tensor expected(DType::kF32, rows, columns);
 
-    device->embed({static_cast<const TokenId*>(device_tokens.data()), tokens.size()}, device_table.matrix(),
-                  out.matrix());
-    cpu->embed(tokens, table.matrix(), expected.matrix());
+    device->operations().embed({static_cast<const TokenId*>(device_tokens.data()), tokens.size()},
+                               device_table.matrix(), out.matrix());
+    cpu->operations().embed(tokens, table.matrix(), expected.matrix());
     CHECK(out.fetch().bytes == expected.bytes);
-    device->gather_rows(device_x.matrix(), {static_cast<const std::int32_t*>(device_picked.data()), picked.size()},
-                        out.matrix());
-    cpu->gather_rows(x.matrix(), picked, expected.matrix());
+    device->operations().gather_rows(
+        device_x.matrix(), {static_cast<const std::int32_t*>(device_picked.data()), picked.size()}, out.matrix());
+    cpu->operations().gather_rows(x.matrix(), picked, expected.matrix());
     CHECK(out.fetch().bytes == expected.bytes);
-    device->rms_norm(device_x.matrix(), device_weight.as<float>(), 1e-5F, out.matrix());
-    cpu->rms_norm(x.matrix(), reinterpret_cast<const float*>(weight.bytes.data()), 1e-5F, expected.matrix());
+    device->operations().rms_norm(device_x.matrix(), device_weight.as<float>(), 1e-5F, out.matrix());
+    cpu->operations().rms_norm(x.matrix(), reinterpret_cast<const float*>(weight.bytes.data()), 1e-5F,
+                               expected.matrix());
     CHECK(largest_difference(out.fetch(), expected) < 2e-6);
-    device->swiglu(device_gate_up.matrix(), out.matrix());
-    cpu->swiglu(gate_up.matrix(), expected.matrix());
+    device->operations().swiglu(device_gate_up.matrix(), out.matrix());
+    cpu->operations().swiglu(gate_up.matrix(), expected.matrix());
     CHECK(largest_difference(out.fetch(), expected) < 2e-6);
     CHECK(device_report() == "");
   }
@@ -264,11 +268,12 @@ TEST_CASE("norms and activations in half are the CPU's, rounded") {
       const OnDevice device_gate_up(*device, gate_up);
       const OnDevice out(*device, dtype, rows, columns);
       Tensor expected(DType::kF32, rows, columns);
-      device->rms_norm(device_x.matrix(), device_weight.as<float>(), 1e-5F, out.matrix());
-      cpu->rms_norm(x.matrix(), reinterpret_cast<const float*>(weight.bytes.data()), 1e-5F, expected.matrix());
+      device->operations().rms_norm(device_x.matrix(), device_weight.as<float>(), 1e-5F, out.matrix());
+      cpu->operations().rms_norm(x.matrix(), reinterpret_cast<const float*>(weight.bytes.data()), 1e-5F,
+                                 expected.matrix());
       CHECK(largest_difference(out.fetch(), expected) < tolerance);
-      device->swiglu(device_gate_up.matrix(), out.matrix());
-      cpu->swiglu(wide_gate_up.matrix(), expected.matrix());
+      device->operations().swiglu(device_gate_up.matrix(), out.matrix());
+      cpu->operations().swiglu(wide_gate_up.matrix(), expected.matrix());
       CHECK(largest_difference(out.fetch(), expected) < tolerance);
       CHECK(device_report() == "");
     }
@@ -304,15 +309,13 @@ TEST_CASE("sampling draws the CPU's tokens") {
     }
   }
   const OnDevice device_logits(*device, logits);
-  std::vector<SamplingResult> got(requests.size());
-  std::vector<SamplingResult> expected(requests.size());
+  std::vector<SamplingResult> got;
   // From another thread, as the engine does.
-  std::thread([&] { device->sample(device_logits.matrix(), requests, got); }).join();
-  cpu->sample(logits.matrix(), requests, expected);
+  std::thread([&] { got = sample(*device, device_logits.matrix(), requests); }).join();
+  const std::vector<SamplingResult> expected = sample(*cpu, logits.matrix(), requests);
   for (std::size_t i = 0; i < requests.size(); ++i) {
     INFO("row " << i);
     CHECK(got[i].token == expected[i].token);
-    CHECK(got[i].rank == expected[i].rank);
     CHECK(got[i].logprob == Approx(expected[i].logprob).margin(1e-4));
     REQUIRE(got[i].top.size() == expected[i].top.size());
     for (std::size_t k = 0; k < got[i].top.size(); ++k) {
@@ -325,11 +328,10 @@ TEST_CASE("sampling draws the CPU's tokens") {
 TEST_CASE("a KV cache that attention cannot serve is refused with a reason") {
   const auto device = open_device();
   const KvGeometry good{.layers = 1, .key_heads = 1, .head_dim = 64, .page_size = 16, .pages = 2};
-  CHECK(device->make_kv_cache(good).ok());
-  CHECK(device->workers() > 0);
+  CHECK(device->device().make_kv_cache(good).value()->workers() > 0);
   for (const KvGeometry& bad : {KvGeometry{1, 1, 12, 16, 2, DType::kBF16}, KvGeometry{1, 1, 64, 24, 2, DType::kF16},
                                 KvGeometry{1, 1, 264, 16, 2, DType::kF32}}) {
-    CHECK(device->make_kv_cache(bad).status().code() == absl::StatusCode::kInvalidArgument);
+    CHECK(device->device().make_kv_cache(bad).status().code() == absl::StatusCode::kInvalidArgument);
   }
 }
 

@@ -2,12 +2,13 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/cuda/load.h"
+#include "server/app/device_options.h"
 #include "tests/gpu/device.h"
 
 namespace coppice::tests {
 
 std::unique_ptr<kernels::Backend> open_device() {
-  return open_device_with({});
+  return open_device_with(server::cuda_options_from_environment());
 }
 
 std::unique_ptr<kernels::Backend> open_device_with(const kernels::cuda::CudaOptions& options) {

@@ -93,7 +93,7 @@ std::vector<RunnerRow> random_rows(std::mt19937& random) {
 TEST_CASE("recorded steps have the bits of those that are not, whatever follows what") {
   const auto direct = load_shared({.graphs = 0});
   const auto recorded = load_shared({});
-  const StepCounts before = recorded->backend().step_counts();
+  const StepCounts before = recorded->backend().steps().counts();
   std::mt19937 random(8);
   const int steps = device_is_emulated() ? 40 : 150;
   for (int i = 0; i < steps; ++i) {
@@ -101,30 +101,30 @@ TEST_CASE("recorded steps have the bits of those that are not, whatever follows 
     const std::vector<RunnerRow> rows = random_rows(random);
     CHECK((recorded->step(rows) == direct->step(rows)));
   }
-  const StepCounts counts = recorded->backend().step_counts();
+  const StepCounts counts = recorded->backend().steps().counts();
   CHECK(counts.trouble == "");
   CHECK(counts.grown == 0);
   CHECK(counts.played - before.played >= static_cast<std::uint64_t>(steps / 3));
   CHECK(counts.played + counts.direct - before.played - before.direct == static_cast<std::uint64_t>(steps));
   CHECK(counts.recorded > 3);
-  CHECK(direct->backend().step_counts().recorded + direct->backend().step_counts().played == 0);
+  CHECK(direct->backend().steps().counts().recorded + direct->backend().steps().counts().played == 0);
   CHECK(device_report() == "");
 }
 
-TEST_CASE("a step prepared before its tokens are known is the same step, even when what was packed is lost") {
+TEST_CASE("a prepared step is the same step, whatever is uploaded before it runs") {
   const auto whole = load_shared({});
   std::unique_ptr<ModelRunner> prepared;
   std::mt19937 random(9);
   std::mt19937 disturbance(10);
   kernels::Buffer scratch;
   const auto after_prepare = [&] {
-    if (prepared != nullptr && disturbance() % 3 == 0) {  // takes the place of what was packed
+    if (prepared != nullptr && disturbance() % 3 == 0) {
       const std::vector<std::int32_t> rubbish(4096, 5);
-      prepared->backend().upload(rubbish.data(), scratch.data(), rubbish.size() * sizeof(std::int32_t));
+      prepared->backend().device().upload(rubbish.data(), scratch.data(), rubbish.size() * sizeof(std::int32_t));
     }
   };
-  prepared = load_shared({}, {.prepares = true, .after_prepare = after_prepare});
-  absl::StatusOr<kernels::Buffer> memory = prepared->backend().allocate(4096 * sizeof(std::int32_t));
+  prepared = load_shared({}, {.after_prepare = after_prepare});
+  absl::StatusOr<kernels::Buffer> memory = prepared->backend().device().allocate(4096 * sizeof(std::int32_t));
   REQUIRE(memory.ok());
   scratch = *std::move(memory);
   for (int i = 0; i < (device_is_emulated() ? 30 : 100); ++i) {
@@ -138,13 +138,13 @@ TEST_CASE("a step prepared before its tokens are known is the same step, even wh
 TEST_CASE("the recording that was used longest ago makes room, and is made anew") {
   const auto direct = load_shared({.graphs = 0});
   const auto recorded = load_shared({.graphs = 2});
-  const StepCounts before = recorded->backend().step_counts();
+  const StepCounts before = recorded->backend().steps().counts();
   std::int32_t turn = 0;
   for (const std::int32_t rows : {1, 1, 1, 2, 2, 2, 4, 4, 4, 1, 1, 1}) {
     ++turn;
     CHECK((recorded->step(decode(rows, turn)) == direct->step(decode(rows, turn))));
   }
-  const StepCounts counts = recorded->backend().step_counts();
+  const StepCounts counts = recorded->backend().steps().counts();
   CHECK(counts.direct - before.direct == 4);
   CHECK(counts.recorded - before.recorded == 4);
   CHECK(counts.played - before.played == 8);
@@ -155,10 +155,10 @@ TEST_CASE("the recording that was used longest ago makes room, and is made anew"
 TEST_CASE("a step larger than was reserved takes memory, and what was recorded is recorded anew") {
   const auto direct = load_shared({.graphs = 0}, {.step_tokens = 96});
   const auto recorded = load_shared({}, {.step_tokens = 96, .reserved_tokens = 1});
-  StepCounts counts = recorded->backend().step_counts();
+  StepCounts counts = recorded->backend().steps().counts();
   const auto check_decode = [&](std::int32_t turn) {
     CHECK((recorded->step(decode(2, turn)) == direct->step(decode(2, turn))));
-    counts = recorded->backend().step_counts();
+    counts = recorded->backend().steps().counts();
   };
   for (std::int32_t turn = 0; turn < 3; ++turn) {
     check_decode(turn);
@@ -191,7 +191,7 @@ TEST_CASE("a device that cannot record runs its steps all the same, and says why
     CHECK((refused->step(decode(3, turn)) == direct->step(decode(3, turn))));
   }
   refuse_recordings(false);
-  const StepCounts counts = refused->backend().step_counts();
+  const StepCounts counts = refused->backend().steps().counts();
   CHECK_THAT(counts.trouble, Catch::Contains("steps are not recorded: "));
   CHECK(counts.played == 0);
   CHECK(device_report() == "");
@@ -248,11 +248,11 @@ TEST_CASE("the engine: chunks, shared prefixes and drafts, recorded or not, say 
   }
   CHECK(run.stats.accepted_tokens > 0);
   CHECK(run.stats.kv_tokens_read < run.stats.kv_tokens_attended);
-  const StepCounts counts = recorded.backend->step_counts();
+  const StepCounts counts = recorded.backend->steps().counts();
   CHECK(counts.trouble == "");
   CHECK(counts.grown == 0);
   CHECK(counts.played > 0);
-  CHECK(recorded.backend->device_ns() > 0);
+  CHECK(run.stats.device_ns > 0);
   REQUIRE(allocations.size() > 8);
   CHECK(allocations[1] == allocations.back());  // the first step brings the model's rotation frequencies
   CHECK(device_report() == "");

@@ -76,8 +76,14 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
   const std::size_t columns = static_cast<std::size_t>(config_.query_heads * config_.head_dim);
   const std::size_t numbers = static_cast<std::size_t>(plan.row_count) * columns;
   const std::size_t bytes = attention_plan_bytes(plan, group, config_.head_dim);
-  std::vector<std::byte> staging(bytes);
-  COPPICE_CHECK(pack_attention_plan(plan, group, config_.head_dim, staging) == bytes, "packing");
+  // The positions, then the plan, as in a step's block.
+  const std::size_t plan_begin = (plan.row_positions.size() * sizeof(std::int32_t) + 15) / 16 * 16;
+  std::vector<std::byte> staging(plan_begin + bytes);
+  std::memcpy(staging.data(), plan.row_positions.data(), plan.row_positions.size() * sizeof(std::int32_t));
+  const auto positions = -static_cast<std::int32_t>(plan_begin / sizeof(std::int32_t));
+  COPPICE_CHECK(
+      pack_attention_plan(plan, group, config_.head_dim, positions, std::span(staging).subspan(plan_begin)) == bytes,
+      "packing");
   simt::Buffer<std::byte> packed(staging, "plan");
   simt::Buffer<float> partials(attention_partial_floats(plan.partial_count, config_.query_heads, config_.head_dim),
                                "partials");
@@ -86,7 +92,7 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
   Numbers out(run.f32_out ? DType::kF32 : config_.dtype, numbers, "out");
 
   AttentionCall call;
-  call.plan = packed.data();
+  call.plan = packed.data() + plan_begin;
   call.partials = partials.data();
   call.partial_capacity = plan.partial_count;
   call.progress = progress.data();
@@ -103,7 +109,7 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
   call.kv_dtype = config_.dtype;
   call.stages = run.stages;
   simt::Session session({.seed = run.seed, .resident_blocks = run.blocks});
-  if (launch_attention(call, run.blocks, nullptr) != 0) {
+  if (launch_attention(call, run.blocks, {}) != 0) {
     problems_ += "the launch was given up\n";
   }
   problems_ += session.report();

@@ -69,7 +69,7 @@ void check_product(bool transposed) {
   }
   simt::Session session;
   REQUIRE(launch<ProductKernel<Element>>({.shared_bytes = 2048},
-                                         {a.data(), b.data(), d.data(), words.data(), transposed}, nullptr) == 0);
+                                         {a.data(), b.data(), d.data(), words.data(), transposed}, {}) == 0);
   INFO(session.report());
   CHECK(session.violations().empty());
   CHECK(session.counters().matrix_load_conflicts == 0);
@@ -106,7 +106,7 @@ TEST_CASE("lanes hold what the manual says", "[simt]") {
   simt::Buffer<std::uint32_t> words(128);
   simt::Session session;
   REQUIRE(launch<ProductKernel<Bf16>>({.shared_bytes = 2048}, {a.data(), b.data(), d.data(), words.data(), false},
-                                      nullptr) == 0);
+                                      {}) == 0);
   for (std::uint32_t lane = 0; lane < 32; ++lane) {
     for (std::uint32_t i = 0; i < 8; ++i) {
       const std::uint32_t row = lane / 4 + (i == 0 || i == 1 || i == 4 || i == 5 ? 0 : 8);
@@ -136,7 +136,7 @@ struct ConflictKernel {
 
 TEST_CASE("bank conflicts are counted", "[simt]") {
   simt::Session session;
-  REQUIRE(launch<ConflictKernel>({.shared_bytes = 4096}, {}, nullptr) == 0);
+  REQUIRE(launch<ConflictKernel>({.shared_bytes = 4096}, {}, {}) == 0);
   CHECK(session.counters().matrix_loads == 1);
   CHECK(session.counters().matrix_load_conflicts == 28);
 }

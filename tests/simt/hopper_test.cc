@@ -43,7 +43,7 @@ Result run_tiny(bool defect, std::uint64_t seed) {
   using Kernel = TinyKernel<Body>;
   Result result;
   result.status = launch<Kernel>({.threads = Kernel::kThreadsMax, .shared_bytes = Kernel::kSharedBytesMax},
-                                 {in.data(), out.data(), defect}, nullptr);
+                                 {in.data(), out.data(), defect}, {});
   result.report = session.report();
   result.first = out[0];
   return result;

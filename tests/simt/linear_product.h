@@ -51,9 +51,9 @@ struct Product {
     packed = std::make_unique<DeviceMatrix>(padded.dtype, padded.rows, padded.columns);
     const std::int64_t first = 37;
     const auto* rows = static_cast<const std::uint16_t*>(device_weight->matrix().data);
-    REQUIRE(cuda::launch_pack_linear(rows, 0, first, padded.columns, packed->matrix().data, nullptr) == 0);
+    REQUIRE(cuda::launch_pack_linear(rows, 0, first, padded.columns, packed->matrix().data, {}) == 0);
     REQUIRE(cuda::launch_pack_linear(rows + first * padded.columns, first, padded.rows - first, padded.columns,
-                                     packed->matrix().data, nullptr) == 0);
+                                     packed->matrix().data, {}) == 0);
     packed->freeze();
   }
 
@@ -85,7 +85,7 @@ struct Product {
         .out_is_half = out_dtype != DType::kF32,
         .adds = addend != nullptr,
         .is_aligned = device_in.matrix().stride % 8 == 0};
-    REQUIRE(cuda::launch_linear(arguments, in.dtype, tile, nullptr) == 0);
+    REQUIRE(cuda::launch_linear(arguments, in.dtype, tile, {}) == 0);
     return out.tensor();
   }
 

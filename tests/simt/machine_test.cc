@@ -41,7 +41,7 @@ Result run_tiny(bool defect, std::int32_t blocks = 1, std::uint64_t seed = 1) {
   words.zero();
   Params params{in.data(), out.data(), words.data(), defect};
   Result result;
-  result.status = launch<TinyKernel<Body>>({.blocks = blocks, .threads = 128, .shared_bytes = 4096}, params, nullptr);
+  result.status = launch<TinyKernel<Body>>({.blocks = blocks, .threads = 128, .shared_bytes = 4096}, params, {});
   result.report = session.report();
   return result;
 }
@@ -189,8 +189,8 @@ TEST_CASE("accesses outside of buffers, misaligned ones and reads of nothing are
   simt::Session session;
   simt::Buffer<float> in(128, "in", false);
   simt::Buffer<float> out(128);
-  CHECK(launch<TinyKernel<WriteToConstant>>({.threads = 128}, {in.data(), out.data(), {}, false}, nullptr) == 0);
-  CHECK(launch<TinyKernel<WriteToConstant>>({.threads = 128}, {in.data(), out.data(), {}, true}, nullptr) == 1);
+  CHECK(launch<TinyKernel<WriteToConstant>>({.threads = 128}, {in.data(), out.data(), {}, false}, {}) == 0);
+  CHECK(launch<TinyKernel<WriteToConstant>>({.threads = 128}, {in.data(), out.data(), {}, true}, {}) == 1);
   CHECK(session.report().find("only to be read") != std::string::npos);
 }
 
@@ -394,11 +394,11 @@ TEST_CASE("blocks run side by side and may wait for one another", "[simt]") {
     simt::Buffer<std::uint32_t> words(2);
     words.zero();
     REQUIRE(launch<TinyKernel<LastBlock>>({.blocks = 9, .threads = 64, .shared_bytes = 16},
-                                          {{}, out.data(), words.data(), false}, nullptr) == 0);
+                                          {{}, out.data(), words.data(), false}, {}) == 0);
     CHECK(out[255] == 36.0F);
     words.zero();
     REQUIRE(launch<TinyKernel<Chain>>({.blocks = 9, .threads = 64, .shared_bytes = 16},
-                                      {{}, out.data(), words.data(), false}, nullptr) == 0);
+                                      {{}, out.data(), words.data(), false}, {}) == 0);
     std::string order;
     float sum = 0;
     for (std::size_t i = 0; i < 9; ++i) {
@@ -426,8 +426,7 @@ struct Collectives {
 TEST_CASE("sums, maxima and shuffles", "[simt]") {
   simt::Session session;
   simt::Buffer<float> out(128);
-  REQUIRE(launch<TinyKernel<Collectives>>({.threads = 128, .shared_bytes = 256}, {{}, out.data(), {}, false},
-                                          nullptr) == 0);
+  REQUIRE(launch<TinyKernel<Collectives>>({.threads = 128, .shared_bytes = 256}, {{}, out.data(), {}, false}, {}) == 0);
   CHECK(session.report().empty());
   for (std::size_t i = 0; i < 128; ++i) {
     const std::size_t lane = i % 32;

@@ -43,9 +43,9 @@ Expected rotate_on_cpu(Backend& cpu, const Tensor& qkv, const Heads& heads, std:
                        std::span<const KvSlot> slots, const RopeParameters& parameters, DType dtype) {
   Expected expected{Tensor(dtype, qkv.rows, heads.query_heads * heads.head_dim),
                     Tensor(dtype, qkv.rows, heads.key_heads * heads.head_dim)};
-  auto cache = cpu.make_kv_cache(geometry_of(heads, dtype)).value();
+  auto cache = cpu.device().make_kv_cache(geometry_of(heads, dtype)).value();
   Tensor rows = qkv;
-  cpu.rope_and_store(rows.matrix(), positions, slots, parameters, *cache, 1, expected.query.matrix());
+  cpu.operations().rope_and_store(rows.matrix(), positions, slots, parameters, *cache, 1, expected.query.matrix());
   // [K, K, V]: the keys in the place of the queries.
   const std::int64_t keys = std::int64_t{heads.key_heads} * heads.head_dim;
   Tensor shifted(DType::kF32, qkv.rows, 3 * keys);
@@ -59,7 +59,7 @@ Expected rotate_on_cpu(Backend& cpu, const Tensor& qkv, const Heads& heads, std:
   RopeParameters as_queries = parameters;
   as_queries.query_heads = heads.key_heads;
   as_queries.query_norm = parameters.key_norm;
-  cpu.rope_and_store(shifted.matrix(), positions, slots, as_queries, *cache, 0, expected.keys.matrix());
+  cpu.operations().rope_and_store(shifted.matrix(), positions, slots, as_queries, *cache, 0, expected.keys.matrix());
   return expected;
 }
 
@@ -108,7 +108,7 @@ TEST_CASE("rotation and storing are the CPU's") {
       parameters.key_norm = heads.has_norm ? device_norm + heads.head_dim : nullptr;
       REQUIRE(cuda::launch_rope(device_qkv.matrix(), {device_positions.data(), positions.size()},
                                 {device_slots.data(), slots.size()}, parameters, cache.data(), layout, dtype, 1,
-                                query.matrix(), nullptr) == 0);
+                                query.matrix(), {}) == 0);
       CHECK(session.report() == "");
 
       const double tolerance = dtype == DType::kF32 ? 3e-6 : dtype == DType::kBF16 ? 0x1.0p-7 : 0x1.0p-10;
@@ -158,7 +158,7 @@ TEST_CASE("a row without a slot stores nothing, and its query is rotated") {
   simt::Buffer<float> cache(static_cast<std::size_t>(layout.elements()), "cache");
   cache.zero();
   REQUIRE(cuda::launch_rope(device_qkv.matrix(), {device_positions.data(), 3}, {device_slots.data(), 3}, parameters,
-                            cache.data(), layout, DType::kF32, 1, query.matrix(), nullptr) == 0);
+                            cache.data(), layout, DType::kF32, 1, query.matrix(), {}) == 0);
   CHECK(session.report() == "");
   std::size_t stored = 0;
   for (std::size_t i = 0; i < cache.size(); ++i) {
@@ -168,8 +168,8 @@ TEST_CASE("a row without a slot stores nothing, and its query is rotated") {
 
   Tensor rows = qkv;
   Tensor rotated(DType::kF32, 3, 4 * 64);
-  const auto target = cpu->make_kv_cache(geometry).value();
-  cpu->rope_and_store(rows.matrix(), positions, slots, parameters, *target, 1, rotated.matrix());
+  const auto target = cpu->device().make_kv_cache(geometry).value();
+  cpu->operations().rope_and_store(rows.matrix(), positions, slots, parameters, *target, 1, rotated.matrix());
   CHECK(query.tensor().bytes == rotated.bytes);
 }
 
@@ -184,7 +184,7 @@ TEST_CASE("slots are moved in the order of the list, in every layer and head, an
     std::memcpy(cache.data(), before.bytes.data(), before.bytes.size());
     const std::vector<KvSlot> moves = {3, 17, 17, 40, 40, 2, 5, 17};
     const simt::Buffer<KvSlot> device_moves(std::span<const KvSlot>(moves), "moves");
-    REQUIRE(cuda::launch_move_slots(cache.data(), layout, dtype, device_moves.data(), 4, nullptr) == 0);
+    REQUIRE(cuda::launch_move_slots(cache.data(), layout, dtype, device_moves.data(), 4, {}) == 0);
     CHECK(session.report() == "");
 
     std::vector<KvSlot> source(static_cast<std::size_t>(geometry.pages * geometry.page_size));
@@ -219,7 +219,7 @@ TEST_CASE("a page is copied in every layer, and nothing else is") {
       const Tensor before = random_tensor(dtype, 1, layout.elements(), 29);
       simt::Buffer<std::byte> cache(before.bytes.size(), "cache");
       std::memcpy(cache.data(), before.bytes.data(), before.bytes.size());
-      REQUIRE(cuda::launch_copy_page(cache.data(), layout, dtype, 2, 0, nullptr) == 0);
+      REQUIRE(cuda::launch_copy_page(cache.data(), layout, dtype, 2, 0, {}) == 0);
       CHECK(session.report() == "");
 
       std::vector<std::byte> expected(before.bytes.begin(), before.bytes.end());

@@ -44,16 +44,16 @@ TEST_CASE("embedding and gathering of rows copy the named rows") {
         tokens.push_back(static_cast<TokenId>((i * 5 + 8) % 9));
       }
       Tensor expected(DType::kF32, size.rows, size.columns);
-      cpu->embed(tokens, table.matrix(), expected.matrix());
+      cpu->operations().embed(tokens, table.matrix(), expected.matrix());
       DeviceMatrix device_table(table, size.gap);
       DeviceMatrix out(DType::kF32, size.rows, size.columns, size.gap);
       const simt::Buffer<TokenId> device_tokens(std::span<const TokenId>(tokens), "tokens");
       const std::span<const TokenId> named(device_tokens.data(), tokens.size());
-      REQUIRE(cuda::launch_embed(named, device_table.matrix(), out.matrix(), nullptr) == 0);
+      REQUIRE(cuda::launch_embed(named, device_table.matrix(), out.matrix(), {}) == 0);
       CHECK(out.tensor().bytes == expected.bytes);
       if (dtype == DType::kF32) {
         DeviceMatrix gathered(DType::kF32, size.rows, size.columns);
-        REQUIRE(cuda::launch_gather(device_table.matrix(), named, gathered.matrix(), nullptr) == 0);
+        REQUIRE(cuda::launch_gather(device_table.matrix(), named, gathered.matrix(), {}) == 0);
         CHECK(gathered.tensor().bytes == expected.bytes);
       }
       CHECK(session.report().empty());
@@ -70,16 +70,15 @@ TEST_CASE("RMSNorm is the CPU's, and a row's does not depend on the others") {
       const Tensor weight = random_tensor(DType::kF32, 1, size.columns, 3);
       Tensor expected(judge_dtype(dtype), size.rows, size.columns);
       const auto* weights = reinterpret_cast<const float*>(weight.bytes.data());
-      cpu->rms_norm(x.matrix(), weights, 1e-5F, expected.matrix());
+      cpu->operations().rms_norm(x.matrix(), weights, 1e-5F, expected.matrix());
       DeviceMatrix device_x(x, size.gap);
       DeviceMatrix device_weight(weight);
       DeviceMatrix out(dtype, size.rows, size.columns, size.gap);
       const auto* device_weights = static_cast<const float*>(device_weight.matrix().data);
-      REQUIRE(cuda::launch_rms_norm(device_x.matrix(), device_weights, 1e-5F, out.matrix(), nullptr) == 0);
+      REQUIRE(cuda::launch_rms_norm(device_x.matrix(), device_weights, 1e-5F, out.matrix(), {}) == 0);
       CHECK(largest_difference(out.tensor(), expected) < tolerance(dtype));
       DeviceMatrix alone(dtype, 1, size.columns);
-      REQUIRE(cuda::launch_rms_norm(device_x.matrix().first_rows(1), device_weights, 1e-5F, alone.matrix(), nullptr) ==
-              0);
+      REQUIRE(cuda::launch_rms_norm(device_x.matrix().first_rows(1), device_weights, 1e-5F, alone.matrix(), {}) == 0);
       CHECK(std::ranges::equal(alone.tensor().row_bytes(0), out.tensor().row_bytes(0)));
       CHECK(session.report().empty());
     }
@@ -97,10 +96,10 @@ TEST_CASE("SwiGLU is the CPU's") {
       gate_up.set(0, 0, -120.0F);  // e^120 is infinite: the gate is then zero
       Tensor expected(judge_dtype(out_dtype), size.rows, size.columns);
       Tensor judge_in = converted(gate_up, judge_dtype(in));
-      cpu->swiglu(judge_in.matrix(), expected.matrix());
+      cpu->operations().swiglu(judge_in.matrix(), expected.matrix());
       DeviceMatrix device_gate_up(gate_up, size.gap);
       DeviceMatrix out(out_dtype, size.rows, size.columns, size.gap);
-      REQUIRE(cuda::launch_swiglu(device_gate_up.matrix(), out.matrix(), nullptr) == 0);
+      REQUIRE(cuda::launch_swiglu(device_gate_up.matrix(), out.matrix(), {}) == 0);
       CHECK(largest_difference(out.tensor(), expected) < tolerance(out_dtype));
       CHECK(session.report().empty());
     }

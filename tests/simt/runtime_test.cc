@@ -69,13 +69,14 @@ TEST_CASE("what allocates, frees, waits or copies from the host spoils a capture
 
 TEST_CASE("a recording that is spoilt ends recording, and its step is run all the same") {
   const Memory memory;
-  StepGraphs graphs(4);
+  LaunchErrors errors;
+  StepGraphs graphs(4, errors);
   const StepGraphs::Key key{StepProgram{1}, {2, 2}};
   int runs = 0;
   const auto enqueue = [&] {
     ++runs;
-    if (graphs.recording()) {
-      graphs.fail(cudaErrorInvalidConfiguration);  // a launch that was refused
+    if (errors.is_recording()) {
+      errors.check(cudaErrorInvalidConfiguration);  // a launch that was refused
     }
     COPPICE_CUDA_CHECK(cudaMemsetAsync(memory.data, runs, 1, nullptr));
   };
@@ -92,7 +93,8 @@ TEST_CASE("a recording that is spoilt ends recording, and its step is run all th
 
 TEST_CASE("recordings of two programs are kept apart") {
   const Memory memory;
-  StepGraphs graphs(4);
+  LaunchErrors errors;
+  StepGraphs graphs(4, errors);
   for (int i = 0; i < 3; ++i) {
     for (const std::uint32_t program : {1U, 2U}) {
       graphs.run({StepProgram{program}, {4, 0}}, nullptr,

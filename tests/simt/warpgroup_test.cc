@@ -94,7 +94,7 @@ double layout_error(SharedSwizzle swizzle, std::uint32_t leading_bytes, std::uin
   simt::Session session;
   using Kernel = LayoutKernel<Element, count>;
   REQUIRE(launch<Kernel>({.threads = 128, .shared_bytes = Kernel::kSharedBytesMax},
-                         {a.data(), b.data(), d.data(), swizzle, leading_bytes, stride_bytes, k_begin}, nullptr) == 0);
+                         {a.data(), b.data(), d.data(), swizzle, leading_bytes, stride_bytes, k_begin}, {}) == 0);
   CHECK(session.report() == "");
   double worst = 0;
   for (std::size_t row = 0; row < 64; ++row) {

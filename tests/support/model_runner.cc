@@ -25,20 +25,21 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::make(const models::Mod
                            models::Transformer::load(config, source, *runner->backend_, options.dtype, limits, {}));
   const std::int32_t pages_each = (options.sequence_tokens + options.page_size - 1) / options.page_size;
   const std::int32_t pages = pages_each * options.sequences;
-  COPPICE_ASSIGN_OR_RETURN(
-      runner->cache_, runner->backend_->make_kv_cache(runner->transformer_->kv_geometry(options.page_size, pages)));
+  COPPICE_ASSIGN_OR_RETURN(runner->cache_, runner->backend_->device().make_kv_cache(
+                                               runner->transformer_->kv_geometry(options.page_size, pages)));
   const kernels::AttentionParameters& attention = runner->transformer_->attention_parameters();
   const std::int32_t reserved = options.reserved_tokens > 0 ? options.reserved_tokens : options.step_tokens;
   COPPICE_ASSIGN_OR_RETURN(runner->program_,
-                           runner->backend_->reserve_steps({.tokens = reserved,
-                                                            .logits = reserved,
-                                                            .sequences = options.sequences,
-                                                            .sequence_tokens = pages_each * options.page_size,
-                                                            .page_size = options.page_size,
-                                                            .query_heads = attention.query_heads,
-                                                            .key_heads = attention.key_heads,
-                                                            .head_dim = attention.head_dim,
-                                                            .vocab = config.vocab}));
+                           runner->backend_->steps().reserve({.tokens = reserved,
+                                                              .logits = reserved,
+                                                              .sequences = options.sequences,
+                                                              .sequence_tokens = pages_each * options.page_size,
+                                                              .page_size = options.page_size,
+                                                              .query_heads = attention.query_heads,
+                                                              .key_heads = attention.key_heads,
+                                                              .head_dim = attention.head_dim,
+                                                              .vocab = config.vocab,
+                                                              .workers = runner->cache_->workers()}));
   runner->lengths_.resize(static_cast<std::size_t>(options.sequences));
   runner->pages_.resize(static_cast<std::size_t>(options.sequences));
   // Pages are dealt out from the end, one to each sequence in turn: neighbours in a sequence are apart in the pool.
@@ -57,7 +58,6 @@ void ModelRunner::share_prefix(std::int32_t from, std::int32_t to, std::int32_t 
 
 std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> rows) {
   std::vector<TokenId> tokens;
-  std::vector<std::int32_t> positions;
   std::vector<KvSlot> slots;
   std::vector<std::int32_t> logits_rows;
   std::vector<kernels::PlanSequence> sequences;
@@ -77,7 +77,6 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
         logits_rows.push_back(static_cast<std::int32_t>(tokens.size()));
       }
       tokens.push_back(token);
-      positions.push_back(position);
       slots.push_back(page * options_.page_size + position % options_.page_size);
     }
   }
@@ -87,27 +86,24 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
                                                                  .window = config.sliding_window,
                                                                  .group_size = config.query_heads / config.key_heads,
                                                                  .key_heads = config.key_heads,
-                                                                 .workers = backend_->workers()});
-  if (options_.prepares) {
-    const std::vector<TokenId> unknown(tokens.size(), kNoToken);
-    backend_->prepare_step(program_, {unknown, positions, slots, logits_rows}, plan,
-                           transformer_->attention_parameters());
-    if (options_.after_prepare) {
-      options_.after_prepare();
-    }
+                                                                 .workers = cache_->workers()});
+  kernels::StepRunner& runner = backend_->steps();
+  kernels::PreparedStep prepared = runner.prepare(program_, {.slots = slots, .logits_rows = logits_rows}, plan,
+                                                  transformer_->attention_parameters());
+  if (options_.after_prepare) {
+    options_.after_prepare();
   }
-  const models::StepInputs inputs = backend_->load_step(program_, {tokens, positions, slots, logits_rows}, plan,
-                                                        transformer_->attention_parameters(), options_.prepares);
-  backend_->run_step(program_, inputs, [&] { transformer_->forward(inputs, plan, *cache_); });
+  runner.run(std::move(prepared), tokens,
+             [&](const kernels::LoadedStep& step) { transformer_->forward(step, *cache_); });
   const kernels::Matrix logits = transformer_->logits(static_cast<std::int64_t>(logits_rows.size()));
   std::vector<std::vector<float>> result;
   const auto vocab = static_cast<std::size_t>(config.vocab);
   for (std::int64_t row = 0; row < logits.rows; ++row) {
     const float* begin = static_cast<const float*>(logits.data) + row * logits.stride;
     std::vector<float>& host = result.emplace_back(vocab);
-    backend_->download(begin, host.data(), vocab * sizeof(float));
+    backend_->device().download(begin, host.data(), vocab * sizeof(float));
   }
-  backend_->synchronize();
+  backend_->device().synchronize();
   return result;
 }
 

@@ -26,8 +26,7 @@ struct RunnerOptions {
   std::int32_t step_tokens = 64;
   std::int32_t reserved_tokens = 0;  // rows that the backend is told to expect in a step; 0: step_tokens
   bool sharing = true;
-  bool prepares = false;                     // steps are prepared before their tokens are known
-  std::function<void()> after_prepare = {};  // called between that and the step
+  std::function<void()> after_prepare = {};  // called between a step's preparation and the step
   std::function<absl::StatusOr<std::unique_ptr<kernels::Backend>>()> open_backend = {};  // empty: the CPU
 };
 

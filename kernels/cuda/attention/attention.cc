@@ -30,7 +30,7 @@ std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, DType kv
   return with_launch(kv_dtype, [&]<typename Launch>() { return Launch::blocks_per_multiprocessor(head_dim); });
 }
 
-int launch_attention(const AttentionCall& call, std::int32_t blocks, void* stream) {
+int launch_attention(const AttentionCall& call, std::int32_t blocks, LaunchStream stream) {
   return with_launch(call.kv_dtype, [&]<typename Launch>() { return Launch::launch(call, blocks, stream); });
 }
 

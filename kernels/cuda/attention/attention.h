@@ -9,6 +9,7 @@
 
 #include "kernels/attention_plan.h"
 #include "kernels/cuda/cache/kv_layout.h"
+#include "kernels/cuda/launch_stream.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cuda {
@@ -19,9 +20,10 @@ namespace coppice::kernels::cuda {
 std::size_t attention_plan_bytes(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim);
 
 // Writes the plan as the kernel reads it, to host memory that the caller copies to the device (16-byte aligned on both
-// sides). REQUIRES: staging.size() >= attention_plan_bytes(same arguments). Returns the bytes written.
+// sides). The rows' positions are not part of it: the caller has them on the device, row_positions words from the
+// plan's beginning. Returns the bytes written. REQUIRES: staging.size() >= attention_plan_bytes(same arguments).
 std::size_t pack_attention_plan(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim,
-                                std::span<std::byte> staging);
+                                std::int32_t row_positions, std::span<std::byte> staging);
 
 // Floats of AttentionCall::partials that a plan of `partial_count` slots needs.
 constexpr std::size_t attention_partial_floats(std::int32_t partial_count, std::int32_t query_heads,
@@ -73,7 +75,7 @@ int prepare_attention(std::int32_t head_dim, DType kv_dtype);
 // of multiprocessors, because blocks wait for one another. Also PlanOptions::workers.
 std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, DType kv_dtype);
 
-// Enqueues attention on `stream` (cudaStream_t). Returns 0, or the cudaError_t of the launch.
-int launch_attention(const AttentionCall& call, std::int32_t blocks, void* stream);
+// Enqueues attention on `stream`. Returns 0, or the cudaError_t of the launch.
+int launch_attention(const AttentionCall& call, std::int32_t blocks, LaunchStream stream);
 
 }  // namespace coppice::kernels::cuda

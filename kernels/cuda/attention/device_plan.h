@@ -28,12 +28,11 @@ struct DevicePlanHeader {
   std::int32_t window;
   std::int32_t items;              // DeviceItem [item_count]
   std::int32_t units;              // DeviceUnit [unit_count], in the plan's order
-  std::int32_t places;             // pages, then slots, of items
-  std::int32_t row_positions;      // [rows]
+  std::int32_t row_positions;      // [rows]; may be negative: they stand where the caller put them
   std::int32_t merge_rows;         // [merge_row_count] row
   std::int32_t row_partial_begin;  // [rows + 1]
   std::int32_t row_partials;
-  std::int32_t reserved;
+  std::int32_t reserved[2];  // what follows is aligned to 16 bytes
 };
 
 // AttentionItem (attention_plan.h), narrowed to what the kernel asks.

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/attention/f32_split.cuh"
 #include "kernels/cuda/attention/loop.cuh"
+#include "kernels/visible_keys.h"
 
 namespace coppice::kernels::cuda {
 
@@ -84,9 +85,9 @@ struct AttentionF32Kernel : AttentionF32Split<dim> {
     const std::int32_t position = params.plan[header.row_positions + token];
     const std::int32_t key_begin = unit_item().key_begin;
     const std::int32_t key_end = unit_item().key_end;
-    const std::int32_t lowest = header.window > 0 ? position - header.window + 1 : 0;
+    const std::int32_t lowest = visible_begin(position, header.window);
     row.lowest = lowest > key_begin ? lowest : key_begin;
-    row.end = position + 1 < key_end ? position + 1 : key_end;
+    row.end = visible_end(position) < key_end ? visible_end(position) : key_end;
     const Global<const float> query =
         params.query + token * params.query_stride + std::int64_t{row.head} * params.layout.head_dim;
 #pragma unroll

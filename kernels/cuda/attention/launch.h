@@ -11,7 +11,7 @@ template <typename Element>
 struct AttentionLaunch {
   static int prepare(std::int32_t head_dim);
   static std::int32_t blocks_per_multiprocessor(std::int32_t head_dim);
-  static int launch(const AttentionCall& call, std::int32_t blocks, void* stream);
+  static int launch(const AttentionCall& call, std::int32_t blocks, LaunchStream stream);
 };
 
 }  // namespace coppice::kernels::cuda

@@ -81,17 +81,17 @@ void add_items(const AttentionPlan& plan, std::int32_t group, std::int32_t block
   }
 }
 
-std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim, std::span<std::byte> memory) {
+std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim, std::int32_t row_positions,
+                 std::span<std::byte> memory) {
   const std::int32_t block_rows = attention_block_rows(attention_padded_dim(head_dim));
   Words words(memory);
   DevicePlanHeader header = {};
   words.add(header);
   header.item_count = static_cast<std::int32_t>(plan.items.size());
   header.window = plan.window;
-  header.row_positions = words.add_all(plan.row_positions);
+  header.row_positions = row_positions;
   const std::int32_t pages = words.add_all(plan.pages);
   const std::int32_t slots = words.add_all(plan.slots);
-  header.places = pages;
   header.items = words.size();
   add_items(plan, group, block_rows, pages, slots, words);
   header.units = words.size();
@@ -117,13 +117,13 @@ std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t hea
 }  // namespace
 
 std::size_t attention_plan_bytes(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim) {
-  return pack(plan, group, head_dim, {});
+  return pack(plan, group, head_dim, 0, {});
 }
 
 std::size_t pack_attention_plan(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim,
-                                std::span<std::byte> staging) {
+                                std::int32_t row_positions, std::span<std::byte> staging) {
   COPPICE_CHECK(staging.size() >= sizeof(DevicePlanHeader), "staging for the attention plan");
-  return pack(plan, group, head_dim, staging);
+  return pack(plan, group, head_dim, row_positions, staging);
 }
 
 }  // namespace coppice::kernels::cuda

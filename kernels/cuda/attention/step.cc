@@ -23,25 +23,14 @@ std::size_t splits_most(const StepLimits& limits) {
 }
 
 // Leaves and shared nodes of the tree of sequences, drafted paths, and pieces that keep all blocks busy.
-std::size_t items_most(const StepLimits& limits, int blocks) {
+std::size_t items_most(const StepLimits& limits) {
   return 4 * static_cast<std::size_t>(limits.sequences) + 2 * static_cast<std::size_t>(limits.logits) +
-         8 * static_cast<std::size_t>(blocks);
+         8 * static_cast<std::size_t>(limits.workers);
 }
 
 }  // namespace
 
-absl::StatusOr<int> AttentionStep::resident_blocks(const KvGeometry& geometry, const GpuFacts& gpu) {
-  const int error = prepare_attention(geometry.head_dim, geometry.dtype);
-  COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(error), "attention"));
-  const int blocks = attention_blocks_per_multiprocessor(geometry.head_dim, geometry.dtype);
-  if (blocks <= 0) {
-    return absl::InternalError(
-        fmt::format("attention: its kernel for heads of {} does not fit {}", geometry.head_dim, gpu.name));
-  }
-  return blocks * gpu.processors;
-}
-
-std::size_t attention_plan_bytes_most(const StepLimits& limits, int blocks) {
+std::size_t attention_plan_bytes_most(const StepLimits& limits) {
   const auto tokens = static_cast<std::size_t>(limits.tokens);
   const auto logits = static_cast<std::size_t>(limits.logits);
   const auto sequences = static_cast<std::size_t>(limits.sequences);
@@ -49,20 +38,20 @@ std::size_t attention_plan_bytes_most(const StepLimits& limits, int blocks) {
   const std::size_t splits = splits_most(limits);
   const std::size_t split_pages = static_cast<std::size_t>(kLargeSplit / limits.page_size);
   const std::size_t sequence_pages = static_cast<std::size_t>(limits.sequence_tokens / limits.page_size) + split_pages;
-  const std::size_t items = items_most(limits, blocks);
+  const std::size_t items = items_most(limits);
   // Every sequence with a page list of its own; a drafted token with the slots of two splits; every row with a partial
   // of every split.
   return sizeof(DevicePlanHeader) + items * (sizeof(DeviceItem) + sizeof(DeviceUnit)) +
          tokens * group * sizeof(DeviceUnit) +
          sizeof(std::int32_t) * (kSparePages + sequences * sequence_pages + logits * 2 * std::size_t{kLargeSplit} +
-                                 4 * tokens + tokens * splits);
+                                 3 * tokens + tokens * splits);
 }
 
-absl::Status AttentionStep::reserve(const StepLimits& limits, int blocks, cudaStream_t stream) {
+absl::Status AttentionStep::reserve(const StepLimits& limits, cudaStream_t stream) {
   const std::size_t slots = static_cast<std::size_t>(limits.tokens) * (1 + splits_most(limits));
   const std::size_t slot_bytes = attention_partial_floats(1, limits.query_heads, limits.head_dim) * sizeof(float);
   COPPICE_RETURN_IF_ERROR(make_room(partials_, std::min(slots * slot_bytes, kPartialBytesMost), stream));
-  const std::size_t words = attention_progress_words(items_most(limits, blocks), limits.key_heads);
+  const std::size_t words = attention_progress_words(items_most(limits), limits.key_heads);
   return make_room(progress_, words * sizeof(std::uint32_t), stream);
 }
 
@@ -74,13 +63,13 @@ bool AttentionStep::prepare(const AttentionPlan& plan, const AttentionParameters
   return reserve_device(progress_, words * sizeof(std::uint32_t), stream) || partials_moved;
 }
 
-int AttentionStep::run(const void* packed, const AttentionParameters& parameters, const Matrix& query,
-                       const CudaKvCache& cache, std::int32_t layer, const Matrix& out, int blocks,
-                       cudaStream_t stream) const {
+int AttentionStep::run(const LoadedAttention& attention, const Matrix& query, const CudaKvCache& cache,
+                       std::int32_t layer, const Matrix& out, LaunchStream stream) const {
+  const AttentionParameters& parameters = attention.parameters;
   // The capacity follows from the memory, not from the plan: it is a parameter of the launch, which may be recorded.
   const std::size_t slot_bytes =
       attention_partial_floats(1, parameters.query_heads, parameters.head_dim) * sizeof(float);
-  const AttentionCall call{.plan = packed,
+  const AttentionCall call{.plan = attention.packed,
                            .partials = static_cast<float*>(partials_.data()),
                            .partial_capacity = static_cast<std::int32_t>(partials_.bytes() / slot_bytes),
                            .progress = static_cast<std::uint32_t*>(progress_.data()),
@@ -95,7 +84,7 @@ int AttentionStep::run(const void* packed, const AttentionParameters& parameters
                            .query_heads = parameters.query_heads,
                            .scale = parameters.scale,
                            .kv_dtype = cache.geometry().dtype};
-  return launch_attention(call, blocks, stream);
+  return launch_attention(call, cache.workers(), stream);
 }
 
 }  // namespace coppice::kernels::cuda

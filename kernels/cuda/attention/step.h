@@ -5,31 +5,27 @@
 #include <cstddef>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "kernels/attention_plan.h"
-#include "kernels/backend.h"
 #include "kernels/cuda/cache/kv_cache.h"
+#include "kernels/cuda/launch_stream.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/step.h"
 
 namespace coppice::kernels::cuda {
 
-// Bytes of a packed plan that steps within `limits` stay below, but for plans cut in more pieces than is usual.
-std::size_t attention_plan_bytes_most(const StepLimits& limits, int blocks);
+// Bytes of a packed plan that steps within `limits` stay below, unless a plan is cut in unusually many pieces.
+std::size_t attention_plan_bytes_most(const StepLimits& limits);
 
 // Owner: the backend. Thread: its caller.
 class AttentionStep {
  public:
-  // Blocks of attention that the whole GPU holds at once for such a cache. ERRORS: Internal (the kernel does not fit).
-  static absl::StatusOr<int> resident_blocks(const KvGeometry& geometry, const GpuFacts& gpu);
-
-  // blocks: of launches to come. ERRORS: ResourceExhausted.
-  absl::Status reserve(const StepLimits& limits, int blocks, cudaStream_t stream);
+  // ERRORS: ResourceExhausted.
+  absl::Status reserve(const StepLimits& limits, cudaStream_t stream);
   // Room for what the plan needs. True: memory had to move.
   bool prepare(const AttentionPlan& plan, const AttentionParameters& parameters, cudaStream_t stream);
-  // Enqueues one layer of the plan that was prepared. packed: it, on the device. blocks: of the launch, at most
-  // resident_blocks(). Returns the cudaError_t of the launch.
-  int run(const void* packed, const AttentionParameters& parameters, const Matrix& query, const CudaKvCache& cache,
-          std::int32_t layer, const Matrix& out, int blocks, cudaStream_t stream) const;
+  // Enqueues one layer of the plan that was prepared. Returns the cudaError_t of the launch.
+  int run(const LoadedAttention& attention, const Matrix& query, const CudaKvCache& cache, std::int32_t layer,
+          const Matrix& out, LaunchStream stream) const;
 
  private:
   Buffer partials_;

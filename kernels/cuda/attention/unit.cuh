@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention/params.cuh"
 #include "kernels/cuda/attention/stream.cuh"
 #include "kernels/cuda/attention/tile.cuh"
+#include "kernels/visible_keys.h"
 
 namespace coppice::kernels::cuda {
 
@@ -63,10 +64,10 @@ struct AttentionUnit {
       first = other_first < first ? other_first : first;
       last = other_last > last ? other_last : last;
     }
-    std::int32_t begin = header.window > 0 ? first - header.window + 1 : 0;
+    std::int32_t begin = visible_begin(first, header.window);
     begin = begin > item.key_begin ? begin / kStepKeys * kStepKeys : item.key_begin;
     range.begin = begin;
-    range.end = last + 1 < item.key_end ? last + 1 : item.key_end;
+    range.end = visible_end(last) < item.key_end ? visible_end(last) : item.key_end;
     if (item.folds != 0) {  // splits that nobody sees change nothing
       range.split_begin = kv_split_index(begin);
       range.split_end = range.end > begin ? kv_split_index(range.end - 1) + 1 : range.split_begin;
@@ -88,8 +89,8 @@ struct AttentionUnit {
       limits.lowest[half] = 0;
       if (token >= 0) {
         const std::int32_t position = positions[token];
-        limits.end[half] = position + 1 < item.key_end ? position + 1 : item.key_end;
-        limits.lowest[half] = header.window > 0 ? position - header.window + 1 : 0;
+        limits.end[half] = visible_end(position) < item.key_end ? visible_end(position) : item.key_end;
+        limits.lowest[half] = visible_begin(position, header.window);
         limits.all_end = limits.end[half] < limits.all_end ? limits.end[half] : limits.all_end;
         limits.all_lowest = limits.lowest[half] > limits.all_lowest ? limits.lowest[half] : limits.all_lowest;
       }

@@ -8,7 +8,23 @@
 
 namespace coppice::kernels::cuda {
 
-absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, cudaStream_t stream) {
+namespace {
+
+absl::StatusOr<int> resident_blocks(const KvGeometry& geometry, const GpuFacts& gpu) {
+  const int error = prepare_attention(geometry.head_dim, geometry.dtype);
+  COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(error), "attention"));
+  const int blocks = attention_blocks_per_multiprocessor(geometry.head_dim, geometry.dtype);
+  if (blocks <= 0) {
+    return absl::InternalError(
+        fmt::format("attention: its kernel for heads of {} does not fit {}", geometry.head_dim, gpu.name));
+  }
+  return blocks * gpu.processors;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, const GpuFacts& gpu,
+                                                                cudaStream_t stream) {
   constexpr std::int32_t kPageMin = 16;
   if (!attention_supports(geometry.head_dim)) {
     return absl::InvalidArgumentError(fmt::format(
@@ -20,7 +36,8 @@ absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry
   }
   const auto elements = static_cast<std::size_t>(kv_layout(geometry).elements());
   COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_device(elements * dtype_bytes(geometry.dtype), stream));
-  return std::make_unique<CudaKvCache>(geometry, std::move(memory));
+  COPPICE_ASSIGN_OR_RETURN(const int workers, resident_blocks(geometry, gpu));
+  return std::make_unique<CudaKvCache>(geometry, workers, std::move(memory));
 }
 
 }  // namespace coppice::kernels::cuda

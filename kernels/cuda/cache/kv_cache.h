@@ -5,17 +5,17 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "kernels/backend.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/device.h"
 
 namespace coppice::kernels::cuda {
 
 // Owner: the engine's pool. Values (not keys) are stored finite, as on the CPU.
 class CudaKvCache : public KvCache {
  public:
-  CudaKvCache(const KvGeometry& geometry, Buffer memory)
-      : KvCache(geometry), layout_(kv_layout(geometry)), memory_(std::move(memory)) {}
+  CudaKvCache(const KvGeometry& geometry, int workers, Buffer memory)
+      : KvCache(geometry, workers), layout_(kv_layout(geometry)), memory_(std::move(memory)) {}
 
   const KvLayout& layout() const { return layout_; }
   void* data() { return memory_.data(); }
@@ -26,8 +26,9 @@ class CudaKvCache : public KvCache {
   Buffer memory_;
 };
 
-// Zeroed pages. ERRORS: InvalidArgument (a head size or page size that attention on the GPU has not),
-// ResourceExhausted.
-absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, cudaStream_t stream);
+// Zeroed pages; their workers are the blocks of attention that the GPU holds at once. ERRORS: InvalidArgument (a head
+// size or page size without a kernel), ResourceExhausted, Internal (the kernel does not fit the GPU).
+absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, const GpuFacts& gpu,
+                                                                cudaStream_t stream);
 
 }  // namespace coppice::kernels::cuda

@@ -5,13 +5,10 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/overlap.h"
+#include "kernels/cuda/launch_stream.h"
 #include "primitives.cuh"
 
 namespace coppice::kernels::cuda {
-
-// A CUDA stream (cudaStream_t).
-using Stream = void*;
 
 struct LaunchShape {
   std::int32_t blocks = 1;
@@ -56,7 +53,7 @@ std::int32_t resident_blocks(std::int32_t threads, std::int32_t shared_bytes) {
 
 // Enqueues the kernel. 0, or the cudaError_t of the launch.
 template <typename Kernel>
-int launch(const LaunchShape& shape, const typename Kernel::Params& params, Stream stream) {
+int launch(const LaunchShape& shape, const typename Kernel::Params& params, LaunchStream stream) {
   cudaLaunchAttribute overlap = {};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
@@ -64,9 +61,9 @@ int launch(const LaunchShape& shape, const typename Kernel::Params& params, Stre
   config.gridDim = dim3(static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.blocks_y));
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared_bytes);
-  config.stream = static_cast<cudaStream_t>(stream);
+  config.stream = static_cast<cudaStream_t>(stream.stream);
   config.attrs = &overlap;
-  config.numAttrs = launches_overlap() ? 1 : 0;
+  config.numAttrs = stream.overlap ? 1 : 0;
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel_entry<Kernel>, params);
   if (error != cudaSuccess) {
     static_cast<void>(cudaGetLastError());  // told once

@@ -24,7 +24,7 @@ LaunchShape shape_of(const Matrix& out, bool is_stretched) {
 }
 
 template <typename Element>
-int embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, void* stream) {
+int embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, LaunchStream stream) {
   const typename EmbedKernel<Element>::Params params{.tokens = tokens.data(),
                                                      .table = static_cast<const Element*>(table.data),
                                                      .table_stride = table.stride,
@@ -36,7 +36,7 @@ int embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& ou
 }
 
 template <typename Element>
-int rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, void* stream) {
+int rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, LaunchStream stream) {
   const bool is_weight_whole = reinterpret_cast<std::uintptr_t>(weight) % 16 == 0;
   const typename RmsNormKernel<Element>::Params params{.x = static_cast<const float*>(x.data),
                                                        .x_stride = x.stride,
@@ -52,7 +52,7 @@ int rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& 
 }
 
 template <typename In, typename Out>
-int swiglu(const Matrix& gate_up, const Matrix& out, void* stream) {
+int swiglu(const Matrix& gate_up, const Matrix& out, LaunchStream stream) {
   const typename SwigluKernel<In, Out>::Params params{
       .gate_up = static_cast<const In*>(gate_up.data),
       .gate_up_stride = gate_up.stride,
@@ -66,7 +66,7 @@ int swiglu(const Matrix& gate_up, const Matrix& out, void* stream) {
 
 }  // namespace
 
-int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, void* stream) {
+int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, LaunchStream stream) {
   switch (table.dtype) {
     case DType::kF32:
       return embed<float>(tokens, table, out, stream);
@@ -78,7 +78,7 @@ int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Mat
   return 1;
 }
 
-int launch_gather(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out, void* stream) {
+int launch_gather(const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out, LaunchStream stream) {
   const GatherKernel::Params params{.in = static_cast<const float*>(in.data),
                                     .in_stride = in.stride,
                                     .indices = rows.data(),
@@ -89,7 +89,7 @@ int launch_gather(const Matrix& in, std::span<const std::int32_t> rows, const Ma
   return launch<GatherKernel>(shape_of(out, true), params, stream);
 }
 
-int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, void* stream) {
+int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, LaunchStream stream) {
   switch (out.dtype) {
     case DType::kF32:
       return rms_norm<float>(x, weight, epsilon, out, stream);
@@ -101,7 +101,7 @@ int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const M
   return 1;
 }
 
-int launch_swiglu(const Matrix& gate_up, const Matrix& out, void* stream) {
+int launch_swiglu(const Matrix& gate_up, const Matrix& out, LaunchStream stream) {
   const bool is_wide = gate_up.dtype == DType::kF32;
   switch (out.dtype) {
     case DType::kF32:

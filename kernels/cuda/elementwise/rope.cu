@@ -12,7 +12,7 @@ namespace {
 template <typename Element>
 int rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
          const RopeParameters& parameters, void* cache, const KvLayout& layout, std::int32_t layer,
-         const Matrix& query_out, void* stream) {
+         const Matrix& query_out, LaunchStream stream) {
   using Kernel = RopeKernel<Element>;
   const typename Kernel::Params params{.qkv = static_cast<const float*>(qkv.data),
                                        .qkv_stride = qkv.stride,
@@ -50,7 +50,7 @@ KvLayout in_words(const KvLayout& layout, DType kv_dtype) {
 
 int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
                 const RopeParameters& parameters, void* cache, const KvLayout& layout, DType kv_dtype,
-                std::int32_t layer, const Matrix& query_out, void* stream) {
+                std::int32_t layer, const Matrix& query_out, LaunchStream stream) {
   switch (kv_dtype) {
     case DType::kF32:
       return rope<float>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
@@ -63,7 +63,7 @@ int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std:
 }
 
 int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const KvSlot* moves, std::int32_t count,
-                      void* stream) {
+                      LaunchStream stream) {
   using Kernel = MoveSlotsKernel;
   const Kernel::Params params{
       .cache = static_cast<Kernel::Word*>(cache), .moves = moves, .layout = in_words(layout, kv_dtype), .count = count};
@@ -72,7 +72,7 @@ int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const
   return launch<Kernel>(shape, params, stream);
 }
 
-int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, void* stream) {
+int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, LaunchStream stream) {
   using Kernel = CopyPageKernel;
   const Kernel::Params params{
       .cache = static_cast<Kernel::Word*>(cache), .layout = in_words(layout, kv_dtype), .from = from, .to = to};

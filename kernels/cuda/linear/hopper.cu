@@ -10,7 +10,7 @@ namespace coppice::kernels::cuda {
 namespace {
 
 template <typename Kernel>
-int launch_tile(const LinearArguments& arguments, LinearTile tile, void* stream) {
+int launch_tile(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
   using Element = typename Kernel::Element;
   const std::int32_t row_tiles = (arguments.rows + linear_tile_rows(tile) - 1) / linear_tile_rows(tile);
   const std::int32_t column_tiles =
@@ -51,7 +51,7 @@ int launch_tile(const LinearArguments& arguments, LinearTile tile, void* stream)
 }
 
 template <typename Element>
-int launch_tensor(const LinearArguments& arguments, LinearTile tile, void* stream) {
+int launch_tensor(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
   return tile == LinearTile::k128x256Hopper ? launch_tile<LinearHopper256<Element>>(arguments, tile, stream)
                                             : launch_tile<LinearHopper128<Element>>(arguments, tile, stream);
 }
@@ -68,7 +68,7 @@ int prepare_linear_hopper() {
   return 0;
 }
 
-int launch_linear_hopper(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream) {
+int launch_linear_hopper(const LinearArguments& arguments, DType dtype, LinearTile tile, LaunchStream stream) {
   return dtype == DType::kF16 ? launch_tensor<F16>(arguments, tile, stream)
                               : launch_tensor<Bf16>(arguments, tile, stream);
 }

@@ -26,7 +26,7 @@ LinearOutput<Element> output_of(const LinearArguments& arguments) {
 }
 
 template <typename Kernel>
-int launch_tile(const LinearArguments& arguments, LinearTile tile, void* stream) {
+int launch_tile(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
   using Element = typename Kernel::Element;
   const std::int32_t row_tiles = (arguments.rows + linear_tile_rows(tile) - 1) / linear_tile_rows(tile);
   const std::int32_t column_tiles =
@@ -51,7 +51,7 @@ int launch_tile(const LinearArguments& arguments, LinearTile tile, void* stream)
   return launch<Kernel>(shape, params, stream);
 }
 
-int launch_f32(const LinearArguments& arguments, void* stream) {
+int launch_f32(const LinearArguments& arguments, LaunchStream stream) {
   using Kernel = LinearF32Kernel;
   const std::int32_t row_tiles = (arguments.rows + Kernel::kTile - 1) / Kernel::kTile;
   const std::int32_t column_tiles = (arguments.out_features + Kernel::kTile - 1) / Kernel::kTile;
@@ -70,7 +70,7 @@ int launch_f32(const LinearArguments& arguments, void* stream) {
 }
 
 template <typename Element>
-int launch_tensor(const LinearArguments& arguments, LinearTile tile, void* stream) {
+int launch_tensor(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
   switch (tile) {
     case LinearTile::k16x64Split:
       return launch_tile<LinearRows16<Element>>(arguments, tile, stream);
@@ -104,7 +104,7 @@ int prepare_linear() {
 }
 
 int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
-                       void* weight, void* stream) {
+                       void* weight, LaunchStream stream) {
   constexpr std::int64_t kBlocksMax = 4096;
   const LinearPackKernel::Params params{.from = static_cast<const Bf16*>(rows),
                                         .to = static_cast<Bf16*>(weight),
@@ -117,7 +117,7 @@ int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t ro
   return launch<LinearPackKernel>(shape, params, stream);
 }
 
-int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, void* stream) {
+int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, LaunchStream stream) {
   switch (dtype) {
     case DType::kF32:
       return launch_f32(arguments, stream);

@@ -118,7 +118,7 @@ struct Probe {
                                     .padded_k = kIn,
                                     .slices = slices,
                                     .is_aligned = true};
-    COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(launch_linear(arguments, dtype, tile, stream)),
+    COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(launch_linear(arguments, dtype, tile, {stream})),
                                       "a product that asks how tensor cores sum"));
     std::vector<float> result(static_cast<std::size_t>(kRows * kOut));
     COPPICE_RETURN_IF_ERROR(to_status(

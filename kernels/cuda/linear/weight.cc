@@ -37,7 +37,7 @@ void convert_row(const cpu::ElementwiseBody& body, const void* in, DType in_dtyp
   }
 }
 
-// A weight in device memory that rows are written to, a stretch of at most kWeightStretchBytes at a time.
+// A weight in device memory that rows are written to, a stretch of at most kUnpackedRowsBytes at a time.
 struct Target {
   std::byte* matrix;
   DType dtype;
@@ -48,8 +48,8 @@ struct Target {
 
   std::size_t row_bytes() const { return static_cast<std::size_t>(padded_k) * dtype_bytes(dtype); }
   std::int64_t rows_at_once() const {
-    COPPICE_CHECK(row_bytes() <= kWeightStretchBytes, "a weight's row is longer than the memory it passes through");
-    return static_cast<std::int64_t>(kWeightStretchBytes / row_bytes());
+    COPPICE_CHECK(row_bytes() <= kUnpackedRowsBytes, "a weight's row is longer than the memory it passes through");
+    return static_cast<std::int64_t>(kUnpackedRowsBytes / row_bytes());
   }
   // f32 stays row by row. 16-bit elements lie in tiles: the GPU takes the rows there.
   void write(const void* rows, std::int64_t row_begin, std::int64_t count) const {
@@ -60,7 +60,7 @@ struct Target {
     }
     staging.upload(rows, stretch, bytes);
     COPPICE_CUDA_CHECK(
-        static_cast<cudaError_t>(launch_pack_linear(stretch, row_begin, count, padded_k, matrix, stream)));
+        static_cast<cudaError_t>(launch_pack_linear(stretch, row_begin, count, padded_k, matrix, {stream})));
   }
 };
 

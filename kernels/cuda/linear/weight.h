@@ -6,14 +6,14 @@
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "kernels/backend.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/step/staging.h"
+#include "kernels/device.h"
 
 namespace coppice::kernels::cuda {
 
 // Device memory that rows pass through on their way to their tiles; one for all weights.
-inline constexpr std::size_t kWeightStretchBytes = std::size_t{8} << 20;
+inline constexpr std::size_t kUnpackedRowsBytes = std::size_t{8} << 20;
 
 // [rows padded to kLinearPadN][columns padded to kLinearBlockK], as linear.h lays it out. Immutable.
 class CudaLinearWeight : public LinearWeight {
@@ -35,7 +35,7 @@ class CudaLinearWeight : public LinearWeight {
   int slices_;
 };
 
-// As Backend::pack_linear, arguments checked. stretch: kWeightStretchBytes of device memory, used on `stream`. threads:
+// As Device::pack_linear, arguments checked. stretch: kUnpackedRowsBytes of device memory, used on `stream`. threads:
 // converters. ERRORS: ResourceExhausted.
 absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostTensor> parts,
                                                           std::span<const HostTensor> biases, DType dtype,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/launch.h"
 
 namespace coppice::kernels::cuda {
@@ -79,7 +80,7 @@ absl::Status measure_memory(const GpuFacts& gpu, cudaStream_t stream, MachineFig
   const std::int32_t blocks = 4 * gpu.processors;
   COPPICE_ASSIGN_OR_RETURN(const Buffer sums, allocate_device(static_cast<std::size_t>(blocks) * 4, stream));
   const auto read = [&] {
-    return launched(launch_read(from.data(), kBytes, static_cast<std::uint32_t*>(sums.data()), blocks, stream));
+    return launched(launch_read(from.data(), kBytes, static_cast<std::uint32_t*>(sums.data()), blocks, {stream}));
   };
   COPPICE_ASSIGN_OR_RETURN(const double read_s, fastest(read, stream));
   const auto copy = [&] {
@@ -118,7 +119,7 @@ absl::Status measure_products(const GpuFacts& gpu, bool hopper, cudaStream_t str
     const auto own = [&] {
       LinearArguments product = arguments;
       product.slices = slices;
-      return launched(launch_linear(product, DType::kBF16, tile, stream));
+      return launched(launch_linear(product, DType::kBF16, tile, {stream}));
     };
     COPPICE_ASSIGN_OR_RETURN(const double seconds, fastest(own, stream));
     const double gflops = flops / seconds / 1e9;
@@ -150,12 +151,13 @@ absl::Status measure_products(const GpuFacts& gpu, bool hopper, cudaStream_t str
 
 }  // namespace
 
-absl::StatusOr<MachineFigures> measure_gpu(const GpuFacts& gpu, bool hopper, cudaStream_t stream) {
+absl::StatusOr<MachineFigures> measure_machine(const CudaOptions& options) {
+  COPPICE_ASSIGN_OR_RETURN(const std::unique_ptr<CudaContext> context, CudaContext::open(options));
   MachineFigures figures;
-  figures.cores = gpu.processors;
-  figures.isa = gpu.name;
-  COPPICE_RETURN_IF_ERROR(measure_memory(gpu, stream, figures));
-  COPPICE_RETURN_IF_ERROR(measure_products(gpu, hopper, stream, figures));
+  figures.cores = context->gpu.processors;
+  figures.isa = context->gpu.name;
+  COPPICE_RETURN_IF_ERROR(measure_memory(context->gpu, context->on(), figures));
+  COPPICE_RETURN_IF_ERROR(measure_products(context->gpu, context->hopper.agrees(), context->on(), figures));
   return figures;
 }
 

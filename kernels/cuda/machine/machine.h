@@ -5,15 +5,15 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "kernels/cuda/options.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/machine_figures.h"
 
 namespace coppice::kernels::cuda {
 
-// Reads and copies of 1 GiB; a bf16 product of 8192 x 8192 x 8192 by cuBLASLt where that can be opened, else by our own
-// kernel (`isa` says which, and how fast ours is; hopper: its twin by wgmma too). Takes a second and 3 GB. ERRORS:
-// ResourceExhausted.
-absl::StatusOr<MachineFigures> measure_gpu(const GpuFacts& gpu, bool hopper, cudaStream_t stream);
+// Reads and copies of 1 GiB; a bf16 product of 8192 x 8192 x 8192 by cuBLASLt where that can be opened, and by our own
+// kernels (`isa` says how fast each is). Takes a second and 3 GB. ERRORS: as CudaContext::open, Internal.
+absl::StatusOr<MachineFigures> measure_machine(const CudaOptions& options);
 
 // A square product of bf16 matrices with float32 sums, in cuBLASLt, opened at run time: nothing else of Coppice needs
 // it. Pointers are device memory, `out` bf16. ERRORS: NotFound (no cuBLASLt on this machine), Internal.

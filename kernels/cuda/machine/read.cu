@@ -43,7 +43,7 @@ struct ReadKernel {
   }
 };
 
-int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, void* stream) {
+int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, LaunchStream stream) {
   const ReadKernel::Params params{.data = static_cast<const ReadKernel::Words*>(data),
                                   .count = static_cast<std::int64_t>(bytes / sizeof(ReadKernel::Words)),
                                   .sums = sums};

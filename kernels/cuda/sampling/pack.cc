@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "kernels/cpu/sample.h"
 
 namespace coppice::kernels::cuda {
 
@@ -19,10 +18,10 @@ bool in_range(TokenId token, std::int64_t vocab) {
 // log-softmax of one logit.
 float logprob_of(float logit, float largest, float sum) {
   if (!std::isfinite(logit) || !std::isfinite(largest)) {
-    return cpu::kLogprobMin;
+    return kLogprobMin;
   }
   const double logprob = static_cast<double>(logit) - largest - std::log(static_cast<double>(sum));
-  return static_cast<float>(std::max<double>(logprob, cpu::kLogprobMin));
+  return static_cast<float>(std::max<double>(logprob, kLogprobMin));
 }
 
 }  // namespace
@@ -84,7 +83,6 @@ SamplingResult unpack_sample(const SamplingRow& request, const SampleAnswer& ans
     return result;
   }
   result.logprob = logprob_of(answer.logit, answer.largest, answer.sum);
-  result.rank = 1 + answer.before;
   std::ranges::sort(tops, [](const SampleTop& a, const SampleTop& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
   });

@@ -37,10 +37,9 @@ struct SampleRow {
 // The answer for one row. Logits are the model's own, before any edit.
 struct SampleAnswer {
   TokenId token;
-  float largest;        // of the finite logits; -infinity without one. From here on: only where logprobs are wanted
-  float sum;            // of e^(logit - largest)
-  float logit;          // of `token`
-  std::int32_t before;  // tokens that stand before `token` in the order of falling logit, then rising id
+  float largest;  // of the finite logits; -infinity without one. From here on: only where logprobs are wanted
+  float sum;      // of e^(logit - largest)
+  float logit;    // of `token`
   std::int32_t top_count;
 };
 

@@ -7,7 +7,7 @@
 
 namespace coppice::kernels::cuda {
 
-int launch_sample(const SampleCall& call, void* stream) {
+int launch_sample(const SampleCall& call, LaunchStream stream) {
   const SampleKernel::Params params{.logits = static_cast<float*>(call.logits.data),
                                     .stride = call.logits.stride,
                                     .vocab = static_cast<std::int32_t>(call.logits.columns),

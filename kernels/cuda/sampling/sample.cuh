@@ -191,24 +191,13 @@ struct SampleKernel {
     }
   }
 
-  static COPPICE_DEVICE std::int32_t count_before(const Row& row, float logit, TokenId token) {
-    const float comparable = is_finite(logit) ? logit : negative_infinity();
-    Count count = 0;
-    for (std::int32_t other = thread_index(); other < row.vocab; other += thread_count()) {
-      const float x = row.logit(other);
-      const bool is_before = x > comparable || (x == comparable && other < token);
-      count += is_finite(x) && is_before ? 1 : 0;
-    }
-    return static_cast<std::int32_t>(sample_block_sum(count));
-  }
-
   static COPPICE_DEVICE void run(const Params& params) {
     const SampleRow request = params.rows[block_index()];
     const Global<float> logits = params.logits + block_index() * params.stride;
     const Row own{logits, params.allowed, -1, params.vocab};
     const Row masked{logits, params.allowed + request.allowed_begin, request.allowed_words, params.vocab};
     const bool wants_logprobs = request.top_logprobs >= 0 || request.scored >= 0;
-    SampleAnswer answer{request.scored, 0.0F, 0.0F, 0.0F, 0, 0};
+    SampleAnswer answer{request.scored, 0.0F, 0.0F, 0.0F, 0};
     if (wants_logprobs) {
       describe(params, request, own, answer);
       sync_block();
@@ -225,7 +214,6 @@ struct SampleKernel {
     }
     if (wants_logprobs) {
       answer.logit = logits[answer.token];
-      answer.before = count_before(own, answer.logit, answer.token);
     }
     if (thread_index() == 0) {
       params.answers[block_index()] = answer;

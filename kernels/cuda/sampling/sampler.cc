@@ -61,7 +61,8 @@ void CudaSampler::upload(Staging& staging, SampleCall& call) const {
 }
 
 bool CudaSampler::enqueue(const Matrix& logits, std::span<const SamplingRow> requests, Staging& staging,
-                          cudaStream_t stream) {
+                          LaunchStream on) {
+  auto* const stream = static_cast<cudaStream_t>(on.stream);
   packed_.pack(requests, logits.columns);
   const std::size_t rows = requests.size();
   const auto tops = static_cast<std::size_t>(packed_.top_capacity);
@@ -81,7 +82,7 @@ bool CudaSampler::enqueue(const Matrix& logits, std::span<const SamplingRow> req
                   .tops = reinterpret_cast<SampleTop*>(answers + rows),
                   .top_capacity = packed_.top_capacity};
   upload(staging, call);
-  COPPICE_CUDA_CHECK(static_cast<cudaError_t>(launch_sample(call, stream)));
+  COPPICE_CUDA_CHECK(static_cast<cudaError_t>(launch_sample(call, on)));
   COPPICE_CUDA_CHECK(
       cudaMemcpyAsync(fetched_.data(), answers, answer_bytes(rows, tops), cudaMemcpyDeviceToHost, stream));
   return grown;

@@ -21,7 +21,7 @@ class CudaSampler {
   absl::Status reserve(const StepLimits& limits, cudaStream_t stream);
 
   // Enqueues the draws and the copy of their answers to page-locked memory. True: memory had to grow.
-  bool enqueue(const Matrix& logits, std::span<const SamplingRow> requests, Staging& staging, cudaStream_t stream);
+  bool enqueue(const Matrix& logits, std::span<const SamplingRow> requests, Staging& staging, LaunchStream on);
   // Unpacks the answers. REQUIRES: the stream was waited for; `requests` as they were enqueued.
   void finish(std::span<const SamplingRow> requests, std::span<SamplingResult> results) const;
 

@@ -36,18 +36,18 @@ void StepGraphs::run_directly(absl::FunctionRef<void()> enqueue) {
 }
 
 StepGraphs::Graph StepGraphs::record(cudaStream_t stream, absl::FunctionRef<void()> enqueue) {
-  failure_ = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
-  if (failure_ != cudaSuccess) {
-    give_up(failure_);
+  if (const cudaError_t refused = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+      refused != cudaSuccess) {
+    give_up(refused);
     return nullptr;
   }
-  recording_ = true;
+  errors_.begin_recording();
   enqueue();
-  recording_ = false;
+  const cudaError_t failed = errors_.end_recording();
   cudaGraph_t captured = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(stream, &captured);
   cudaGraphExec_t graph = nullptr;
-  cudaError_t error = failure_ != cudaSuccess ? failure_ : ended;
+  cudaError_t error = failed != cudaSuccess ? failed : ended;
   if (error == cudaSuccess) {
     error = cudaGraphInstantiate(&graph, captured, 0);
   }
@@ -60,10 +60,6 @@ StepGraphs::Graph StepGraphs::record(cudaStream_t stream, absl::FunctionRef<void
   }
   ++counts_.recorded;
   return Graph(graph);
-}
-
-void StepGraphs::fail(cudaError_t error) {
-  failure_ = failure_ == cudaSuccess ? error : failure_;
 }
 
 void StepGraphs::give_up(cudaError_t error) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "kernels/cuda/launch_errors.h"
 #include "kernels/cuda/step/block.h"
 #include "kernels/step.h"
 
@@ -25,8 +26,9 @@ class StepGraphs {
     bool operator==(const Key&) const = default;
   };
 
-  // capacity: recordings kept, the least recently used go; 0: nothing is recorded.
-  explicit StepGraphs(std::size_t capacity) : capacity_(capacity) {}
+  // capacity: recordings kept, the least recently used goes; 0: nothing is recorded. errors: of the launches; outlives
+  // this.
+  StepGraphs(std::size_t capacity, LaunchErrors& errors) : capacity_(capacity), errors_(errors) {}
 
   // Whether steps are recorded at all: so are padded for it.
   bool active() const { return capacity_ > 0; }
@@ -38,9 +40,6 @@ class StepGraphs {
 
   void run_directly(absl::FunctionRef<void()> enqueue);
 
-  bool recording() const { return recording_; }
-  // A launch failed while recording(): the recording will not be used.
-  void fail(cudaError_t error);
   // Forgets everything recorded: memory that it names has moved. What is being played is freed when it is done.
   void drop();
 
@@ -65,10 +64,9 @@ class StepGraphs {
   void give_up(cudaError_t error);
 
   std::size_t capacity_;
+  LaunchErrors& errors_;
   std::vector<Entry> entries_;
   std::uint64_t clock_ = 0;
-  bool recording_ = false;
-  cudaError_t failure_ = cudaSuccess;  // the first while recording
   StepCounts counts_;
 };
 

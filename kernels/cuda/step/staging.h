@@ -27,10 +27,6 @@ class Staging {
   // between the two takes the memory back.
   std::span<std::byte> claim(std::size_t bytes);
   void send(void* device);
-  // What the last claim() gave is still the caller's: nothing was uploaded, claimed or sent since.
-  bool holds(std::span<const std::byte> claimed) const {
-    return !claimed.empty() && claimed.data() == claimed_.data() && claimed.size() == claimed_.size();
-  }
 
  private:
   // A part of the ring, reused when its event has passed.

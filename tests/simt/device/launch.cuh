@@ -5,13 +5,12 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "kernels/cuda/launch_stream.h"
 #include "tests/simt/device/primitives.cuh"
 #include "tests/simt/recording.h"
 #include "tests/simt/session.h"
 
 namespace coppice::kernels::cuda {
-
-using Stream = void*;
 
 struct LaunchShape {
   std::int32_t blocks = 1;
@@ -32,7 +31,7 @@ std::int32_t resident_blocks(std::int32_t, std::int32_t) {
 
 // 0, or 1 if the run had to be given up (the session knows why).
 template <typename Kernel>
-int launch(const LaunchShape& shape, const typename Kernel::Params& params, Stream) {
+int launch(const LaunchShape& shape, const typename Kernel::Params& params, LaunchStream) {
   COPPICE_CHECK(simt::Session::current() != nullptr, "a launch without a session");
   COPPICE_CHECK(shape.threads <= Kernel::kThreadsMax, "more threads than the kernel was made for");
   COPPICE_CHECK(shape.shared_bytes <= Kernel::kSharedBytesMax, "more shared memory than the kernel was made for");

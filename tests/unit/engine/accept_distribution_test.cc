@@ -107,7 +107,8 @@ Counts draw_with_guesses(std::int32_t samples, Take&& take) {
       rows[row].position = ++draws;
     }
     const kernels::Matrix matrix{logits.data(), kernels::DType::kF32, static_cast<std::int64_t>(count), kVocab, kVocab};
-    (*backend)->sample(matrix, rows, results);
+    (*backend)->steps().sample(matrix, rows);
+    std::ranges::copy((*backend)->steps().finish().draws, results.begin());
     for (const TokenId token : take(tree, results, path)) {
       ++counts[last][static_cast<std::size_t>(token)];
       last = static_cast<std::size_t>(token);

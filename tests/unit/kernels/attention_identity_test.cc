@@ -186,7 +186,7 @@ TEST_CASE("a drafted path gets the bits of the plain continuation", "[attention]
                              pages[static_cast<std::size_t>(position / step.page_size)] * step.page_size +
                                  position % step.page_size});
           }
-          bench.backend().move_slots(bench.cache(), moves);
+          bench.backend().device().move_slots(bench.cache(), moves);
           const PlanSequence linear{pages, 0, 1, length - 1, {}, -1, 0};
           const AttentionPlan& plan = planner.plan(std::span(&linear, 1), plan_options);
           const std::int32_t first = sequence.row_begin + row;

@@ -80,7 +80,8 @@ void check_case(const RopeCase& given, cpu::Isa isa) {
   constexpr std::int32_t kKeyHeads = 2;
   constexpr std::int32_t kTokens = 37;
   auto backend = cpu::make_cpu_backend({2, isa}).value();
-  auto cache = backend->make_kv_cache({2, kKeyHeads, given.head_dim, given.page_size, 20, given.dtype}).value();
+  auto cache =
+      backend->device().make_kv_cache({2, kKeyHeads, given.head_dim, given.page_size, 20, given.dtype}).value();
   std::mt19937_64 random(5);
   std::normal_distribution<float> normal;
   const std::int32_t columns = (kQueryHeads + 2 * kKeyHeads) * given.head_dim;
@@ -111,11 +112,13 @@ void check_case(const RopeCase& given, cpu::Isa isa) {
   parameters.attention_factor = static_cast<float>(given.factor);
   parameters.query_norm = given.norms ? norm.data() : nullptr;
   parameters.key_norm = given.norms ? norm.data() : nullptr;
-  Buffer query = backend->allocate(static_cast<std::size_t>(kTokens * kQueryHeads * given.head_dim) * 4).value();
+  Buffer query =
+      backend->device().allocate(static_cast<std::size_t>(kTokens * kQueryHeads * given.head_dim) * 4).value();
   // Twice: the second call finds its cosines and sines ready.
   for (std::int32_t layer = 0; layer < 2; ++layer) {
-    backend->rope_and_store({qkv.data(), DType::kF32, kTokens, columns, columns}, positions, slots, parameters, *cache,
-                            layer, query.matrix(given.dtype, kTokens, kQueryHeads * given.head_dim));
+    backend->operations().rope_and_store({qkv.data(), DType::kF32, kTokens, columns, columns}, positions, slots,
+                                         parameters, *cache, layer,
+                                         query.matrix(given.dtype, kTokens, kQueryHeads * given.head_dim));
   }
   const double tolerance = given.dtype == DType::kF32 ? 2e-6 : 0x1.0p-8;
   auto& pages = static_cast<cpu::CpuKvCache&>(*cache);
@@ -176,7 +179,7 @@ TEST_CASE("Q and K are normalised, rotated and stored, V is stored", "[rope]") {
 TEST_CASE("values are stored finite, keys as they are", "[rope]") {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     auto backend = cpu::make_cpu_backend({1}).value();
-    auto cache = backend->make_kv_cache({1, 1, 8, 16, 2, dtype}).value();
+    auto cache = backend->device().make_kv_cache({1, 1, 8, 16, 2, dtype}).value();
     std::vector<float> qkv(24, 1.0F);
     qkv[8] = std::numeric_limits<float>::quiet_NaN();
     qkv[16] = std::numeric_limits<float>::quiet_NaN();
@@ -186,10 +189,10 @@ TEST_CASE("values are stored finite, keys as they are", "[rope]") {
     parameters.query_heads = 1;
     parameters.key_heads = 1;
     parameters.head_dim = 8;
-    Buffer query = backend->allocate(64).value();
+    Buffer query = backend->device().allocate(64).value();
     const std::int32_t place = 21;
-    backend->rope_and_store({qkv.data(), DType::kF32, 1, 24, 24}, std::span(&place, 1), std::span(&place, 1),
-                            parameters, *cache, 0, query.matrix(dtype, 1, 8));
+    backend->operations().rope_and_store({qkv.data(), DType::kF32, 1, 24, 24}, std::span(&place, 1),
+                                         std::span(&place, 1), parameters, *cache, 0, query.matrix(dtype, 1, 8));
     auto& pages = static_cast<cpu::CpuKvCache&>(*cache);
     CHECK(std::isnan(read_cache(pages, 0, 0, place, 0, true)));
     CHECK(std::isfinite(read_cache(pages, 0, 0, place, 0, false)));
@@ -204,17 +207,17 @@ TEST_CASE("values are stored finite, keys as they are", "[rope]") {
 TEST_CASE("a row without a slot stores nothing", "[rope]") {
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     auto backend = cpu::make_cpu_backend({1}).value();
-    auto cache = backend->make_kv_cache({1, 1, 8, 16, 2, dtype}).value();
+    auto cache = backend->device().make_kv_cache({1, 1, 8, 16, 2, dtype}).value();
     std::vector<float> qkv(std::size_t{3} * 24, 1.0F);
     RopeParameters parameters;
     parameters.query_heads = 1;
     parameters.key_heads = 1;
     parameters.head_dim = 8;
-    Buffer query = backend->allocate(256).value();
+    Buffer query = backend->device().allocate(256).value();
     const std::vector<std::int32_t> positions = {0, 0, 2};
     const std::vector<KvSlot> slots = {kNoSlot, 17, kNoSlot};
-    backend->rope_and_store({qkv.data(), DType::kF32, 3, 24, 24}, positions, slots, parameters, *cache, 0,
-                            query.matrix(dtype, 3, 8));
+    backend->operations().rope_and_store({qkv.data(), DType::kF32, 3, 24, 24}, positions, slots, parameters, *cache, 0,
+                                         query.matrix(dtype, 3, 8));
     auto& pages = static_cast<cpu::CpuKvCache&>(*cache);
     for (KvSlot slot = 0; slot < 32; ++slot) {
       CHECK(read_cache(pages, 0, 0, slot, 3, true) == (slot == 17 ? 1.0F : 0.0F));
@@ -228,7 +231,7 @@ TEST_CASE("pages and slots are copied in all layers and heads", "[kv]") {
     constexpr std::int32_t kDim = 24;
     constexpr std::int32_t kSlots = 5 * 32;
     auto backend = cpu::make_cpu_backend({2}).value();
-    auto cache = backend->make_kv_cache({3, 2, kDim, 32, 5, dtype}).value();
+    auto cache = backend->device().make_kv_cache({3, 2, kDim, 32, 5, dtype}).value();
     RopeParameters parameters;
     parameters.query_heads = 2;
     parameters.key_heads = 2;
@@ -241,7 +244,7 @@ TEST_CASE("pages and slots are copied in all layers and heads", "[kv]") {
     for (KvSlot slot = 0; slot < kSlots; ++slot) {
       slots.push_back(slot);
     }
-    Buffer query = backend->allocate(kSlots * 2 * kDim * 4).value();
+    Buffer query = backend->device().allocate(kSlots * 2 * kDim * 4).value();
     for (std::int32_t layer = 0; layer < 3; ++layer) {
       std::vector<float> qkv(kSlots * 6 * kDim);
       for (KvSlot slot = 0; slot < kSlots; ++slot) {
@@ -249,17 +252,17 @@ TEST_CASE("pages and slots are copied in all layers and heads", "[kv]") {
           qkv[static_cast<std::size_t>((slot * 6 + 2) * kDim + column)] = number(layer, slot, column);
         }
       }
-      backend->rope_and_store({qkv.data(), DType::kF32, kSlots, 6 * kDim, 6 * kDim}, slots, slots, parameters, *cache,
-                              layer, query.matrix(dtype, kSlots, 2 * kDim));
+      backend->operations().rope_and_store({qkv.data(), DType::kF32, kSlots, 6 * kDim, 6 * kDim}, slots, slots,
+                                           parameters, *cache, layer, query.matrix(dtype, kSlots, 2 * kDim));
     }
     std::vector<KvSlot> source = slots;  // what each slot should hold now
-    backend->copy_page(*cache, 1, 4);
+    backend->device().copy_page(*cache, 1, 4);
     for (std::int32_t i = 0; i < 32; ++i) {
       source[static_cast<std::size_t>(128 + i)] = 32 + i;
     }
     // Out of order, across halves of a word, and a chain: 70 → 71 → 90.
     const std::vector<SlotMove> moves = {{3, 64}, {8, 65}, {100, 66}, {70, 71}, {71, 90}};
-    backend->move_slots(*cache, moves);
+    backend->device().move_slots(*cache, moves);
     for (const SlotMove& move : moves) {
       source[static_cast<std::size_t>(move.to)] = source[static_cast<std::size_t>(move.from)];
     }
@@ -281,7 +284,9 @@ TEST_CASE("pages and slots are copied in all layers and heads", "[kv]") {
 
 TEST_CASE("a cache that cannot be is refused", "[kv]") {
   auto backend = cpu::make_cpu_backend({1}).value();
-  const auto code = [&](const KvGeometry& geometry) { return backend->make_kv_cache(geometry).status().code(); };
+  const auto code = [&](const KvGeometry& geometry) {
+    return backend->device().make_kv_cache(geometry).status().code();
+  };
   CHECK(code({1, 1, 12, 16, 4, DType::kBF16}) == absl::StatusCode::kInvalidArgument);
   CHECK(code({1, 1, 264, 16, 4, DType::kBF16}) == absl::StatusCode::kInvalidArgument);
   CHECK(code({1, 1, 64, 8, 4, DType::kBF16}) == absl::StatusCode::kInvalidArgument);

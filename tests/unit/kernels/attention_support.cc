@@ -140,8 +140,8 @@ AttentionBench::AttentionBench(const Options& options, std::int32_t pages, std::
     : options_(options), rows_(rows) {
   backend_ =
       options.open_backend ? options.open_backend() : cpu::make_cpu_backend({options.threads, options.isa}).value();
-  auto cache =
-      backend_->make_kv_cache({2, options.key_heads, options.head_dim, page_size, std::max(pages, 1), options.dtype});
+  auto cache = backend_->device().make_kv_cache(
+      {2, options.key_heads, options.head_dim, page_size, std::max(pages, 1), options.dtype});
   COPPICE_CHECK(cache.ok(), "cache");
   cache_ = std::move(cache).value();
   std::mt19937_64 random(options.seed);
@@ -156,18 +156,18 @@ AttentionBench::AttentionBench(const Options& options, std::int32_t pages, std::
 }
 
 void AttentionBench::upload_query() {
-  auto memory = backend_->allocate(query_.size() * dtype_bytes(options_.dtype) + 64);
+  auto memory = backend_->device().allocate(query_.size() * dtype_bytes(options_.dtype) + 64);
   COPPICE_CHECK(memory.ok(), "query");
   query_memory_ = std::move(memory).value();
   if (options_.dtype == DType::kF32) {
-    backend_->upload(query_.data(), query_memory_.data(), query_.size() * sizeof(float));
+    backend_->device().upload(query_.data(), query_memory_.data(), query_.size() * sizeof(float));
     return;
   }
   std::vector<std::uint16_t> halves(query_.size());
   for (std::size_t i = 0; i < query_.size(); ++i) {
     halves[i] = options_.dtype == DType::kBF16 ? test::to_bf16(query_[i]) : test::to_f16(query_[i]);
   }
-  backend_->upload(halves.data(), query_memory_.data(), halves.size() * sizeof(std::uint16_t));
+  backend_->device().upload(halves.data(), query_memory_.data(), halves.size() * sizeof(std::uint16_t));
 }
 
 std::size_t AttentionBench::index(KvSlot slot, std::int32_t head, std::int32_t dim) const {
@@ -217,19 +217,20 @@ void AttentionBench::store(std::int32_t layer, const std::vector<KvSlot>& slots,
       std::copy_n(keys.data() + (begin + i) * width, width, row);
       std::copy_n(values.data() + (begin + i) * width, width, row + width);
     }
-    auto unused = backend_->allocate(count * query_width * 4);
-    auto numbers = backend_->allocate(qkv.size() * sizeof(float));
-    auto places = backend_->allocate(2 * count * sizeof(std::int32_t));  // positions, all 0; slots
+    auto unused = backend_->device().allocate(count * query_width * 4);
+    auto numbers = backend_->device().allocate(qkv.size() * sizeof(float));
+    auto places = backend_->device().allocate(2 * count * sizeof(std::int32_t));  // positions, all 0; slots
     COPPICE_CHECK(unused.ok() && numbers.ok() && places.ok(), "memory");
-    backend_->upload(qkv.data(), numbers->data(), qkv.size() * sizeof(float));
+    backend_->device().upload(qkv.data(), numbers->data(), qkv.size() * sizeof(float));
     const auto* positions = static_cast<const std::int32_t*>(places->data());
-    backend_->upload(slots.data() + begin, static_cast<KvSlot*>(places->data()) + count, count * sizeof(KvSlot));
+    backend_->device().upload(slots.data() + begin, static_cast<KvSlot*>(places->data()) + count,
+                              count * sizeof(KvSlot));
     const auto rows = static_cast<std::int64_t>(count);
     const auto columns = static_cast<std::int64_t>(query_width + 2 * width);
-    backend_->rope_and_store(numbers->matrix(DType::kF32, rows, columns), {positions, count},
-                             {positions + count, count}, parameters, *cache_, layer,
-                             unused->matrix(options_.dtype, rows, static_cast<std::int64_t>(query_width)));
-    backend_->synchronize();
+    backend_->operations().rope_and_store(numbers->matrix(DType::kF32, rows, columns), {positions, count},
+                                          {positions + count, count}, parameters, *cache_, layer,
+                                          unused->matrix(options_.dtype, rows, static_cast<std::int64_t>(query_width)));
+    backend_->device().synchronize();
   }
 }
 
@@ -250,7 +251,7 @@ PlanOptions AttentionBench::plan_options(const TestStep& step) const {
   options.page_size = step.page_size;
   options.group_size = options_.query_heads / options_.key_heads;
   options.key_heads = options_.key_heads;
-  options.workers = options_.open_backend ? backend_->workers() : options_.threads;
+  options.workers = options_.open_backend ? cache_->workers() : options_.threads;
   return options;
 }
 
@@ -263,22 +264,22 @@ std::vector<float> AttentionBench::run(const AttentionPlan& plan, DType out_dtyp
   parameters.scale = 1.0F / std::sqrt(static_cast<float>(options_.head_dim));
   COPPICE_CHECK(first_row + plan.row_count <= rows_, "rows");
   const auto numbers = static_cast<std::size_t>(plan.row_count * columns);
-  auto out = backend_->allocate(numbers * dtype_bytes(out_dtype) + 64);
+  auto out = backend_->device().allocate(numbers * dtype_bytes(out_dtype) + 64);
   COPPICE_CHECK(out.ok(), "out");
   const std::vector<std::uint8_t> poison(numbers * dtype_bytes(out_dtype), 0xFF);  // NaN
-  backend_->upload(poison.data(), out->data(), poison.size());
+  backend_->device().upload(poison.data(), out->data(), poison.size());
   Matrix query = query_memory_.matrix(options_.dtype, plan.row_count, columns);
   query.data = static_cast<std::uint8_t*>(query.data) +
                static_cast<std::size_t>(first_row * columns) * dtype_bytes(options_.dtype);
-  backend_->prepare_attention(plan, parameters);
-  backend_->attention(plan, parameters, query, *cache_, 1, out->matrix(out_dtype, plan.row_count, columns));
+  const LoadedAttention attention = backend_->steps().load_attention(plan, parameters);
+  backend_->operations().attention(attention, query, *cache_, 1, out->matrix(out_dtype, plan.row_count, columns));
   std::vector<float> result(numbers);
   if (out_dtype == DType::kF32) {
-    backend_->download(out->data(), result.data(), result.size() * sizeof(float));
+    backend_->device().download(out->data(), result.data(), result.size() * sizeof(float));
     return result;
   }
   std::vector<std::uint16_t> halves(numbers);
-  backend_->download(out->data(), halves.data(), halves.size() * sizeof(std::uint16_t));
+  backend_->device().download(out->data(), halves.data(), halves.size() * sizeof(std::uint16_t));
   for (std::size_t i = 0; i < result.size(); ++i) {
     const std::uint32_t bits = static_cast<std::uint32_t>(halves[i]) << 16;
     std::memcpy(&result[i], &bits, sizeof bits);

@@ -36,19 +36,22 @@ TEST_CASE("a broken contract stops the program, a kept one does not", "[backend]
   const std::vector<std::int32_t> rows = {0, 1, 2, 3};
   const std::vector<std::int32_t> few = {0, 1};
   const auto call = [&](auto&& work) { return aborts(work); };
-  CHECK_FALSE(call([&](Backend& backend) { backend.rms_norm(a.matrix(), weight.data(), 1e-5F, b.matrix()); }));
-  CHECK(call([&](Backend& backend) { backend.rms_norm(a.matrix(), weight.data(), 1e-5F, narrow.matrix()); }));
-  CHECK(call([&](Backend& backend) { backend.rms_norm(a.matrix(), nullptr, 1e-5F, b.matrix()); }));
-  CHECK(call([&](Backend& backend) { backend.rms_norm(a.matrix(), weight.data(), 1e-5F, half.matrix()); }));
-  CHECK(call([&](Backend& backend) { backend.swiglu(a.matrix(), b.matrix()); }));
-  CHECK(call([&](Backend& backend) { backend.gather_rows(a.matrix(), few, b.matrix()); }));
-  CHECK_FALSE(call([&](Backend& backend) { backend.gather_rows(a.matrix(), rows, b.matrix()); }));
-  CHECK(call([&](Backend& backend) { backend.embed(few, a.matrix(), b.matrix()); }));
+  CHECK_FALSE(
+      call([&](Backend& backend) { backend.operations().rms_norm(a.matrix(), weight.data(), 1e-5F, b.matrix()); }));
+  CHECK(call(
+      [&](Backend& backend) { backend.operations().rms_norm(a.matrix(), weight.data(), 1e-5F, narrow.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.operations().rms_norm(a.matrix(), nullptr, 1e-5F, b.matrix()); }));
+  CHECK(
+      call([&](Backend& backend) { backend.operations().rms_norm(a.matrix(), weight.data(), 1e-5F, half.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.operations().swiglu(a.matrix(), b.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.operations().gather_rows(a.matrix(), few, b.matrix()); }));
+  CHECK_FALSE(call([&](Backend& backend) { backend.operations().gather_rows(a.matrix(), rows, b.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.operations().embed(few, a.matrix(), b.matrix()); }));
   const HostTensor part = a.host();
   const auto linear = [&](const Matrix& in, const Matrix& out, LinearEpilogue epilogue) {
     return call([&](Backend& backend) {
-      const auto packed = backend.pack_linear({&part, 1}, {}, DType::kF32);
-      backend.linear(in, **packed, epilogue, out);
+      const auto packed = backend.device().pack_linear({&part, 1}, {}, DType::kF32);
+      backend.operations().linear(in, **packed, epilogue, out);
     });
   };
   Tensor four(DType::kF32, 4, 4);
@@ -67,16 +70,18 @@ TEST_CASE("options out of range are refused with a reason", "[backend]") {
   CHECK(cpu::make_cpu_backend({.threads = 100000}).status().code() == absl::StatusCode::kInvalidArgument);
   const auto backend = make_backend(0);
   REQUIRE(backend);
-  CHECK(backend->workers() == base::available_cores());
-  CHECK(backend->supports(DType::kF32));
-  CHECK_FALSE(backend->supports(DType::kF16));
-  CHECK(backend->description().find(cpu::isa_name(cpu::best_isa())) != std::string::npos);
+  const auto cache = backend->device().make_kv_cache({.layers = 1, .key_heads = 1, .head_dim = 64, .pages = 1});
+  REQUIRE(cache.ok());
+  CHECK((*cache)->workers() == base::available_cores());
+  CHECK(backend->device().supports(DType::kF32));
+  CHECK_FALSE(backend->device().supports(DType::kF16));
+  CHECK(backend->device().description().find(cpu::isa_name(cpu::best_isa())) != std::string::npos);
 }
 
 TEST_CASE("memory comes zeroed and aligned, and too much is refused", "[backend]") {
   const auto backend = make_backend(2);
   for (const std::size_t bytes : {std::size_t{1}, std::size_t{100}, std::size_t{5} << 20}) {
-    auto buffer = backend->allocate(bytes);
+    auto buffer = backend->device().allocate(bytes);
     REQUIRE(buffer.ok());
     CHECK(buffer->bytes() == bytes);
     CHECK(reinterpret_cast<std::uintptr_t>(buffer->data()) % 64 == 0);
@@ -84,12 +89,12 @@ TEST_CASE("memory comes zeroed and aligned, and too much is refused", "[backend]
     CHECK(std::all_of(data, data + bytes, [](unsigned char byte) { return byte == 0; }));
     std::memset(buffer->data(), 0xFF, bytes);  // the next one must be zeroed again
   }
-  CHECK(backend->allocate(0).ok());
+  CHECK(backend->device().allocate(0).ok());
   const auto available = static_cast<std::size_t>(base::available_memory_bytes());
-  const auto refused = backend->allocate(available + (std::size_t{1} << 30));
+  const auto refused = backend->device().allocate(available + (std::size_t{1} << 30));
   CHECK(refused.status().code() == absl::StatusCode::kResourceExhausted);
-  CHECK(backend->allocate(SIZE_MAX).status().code() == absl::StatusCode::kResourceExhausted);
-  CHECK(backend->allocate(SIZE_MAX / 2).status().code() == absl::StatusCode::kResourceExhausted);
+  CHECK(backend->device().allocate(SIZE_MAX).status().code() == absl::StatusCode::kResourceExhausted);
+  CHECK(backend->device().allocate(SIZE_MAX / 2).status().code() == absl::StatusCode::kResourceExhausted);
 }
 
 TEST_CASE("the machine's figures hang together", "[backend]") {

@@ -38,7 +38,7 @@ TEST_CASE("what is no CUDA backend is refused") {
 TEST_CASE("the library opens on any machine and says in one line why it has no GPU") {
   const BackendResult result = load_cuda_backend({}, COPPICE_CUDA_LIBRARY);
   if (result.ok()) {
-    CHECK((*result)->name() == "cuda");
+    CHECK((*result)->device().name() == "cuda");
     return;
   }
   INFO(message_of(result));
@@ -50,14 +50,16 @@ TEST_CASE("the library opens on any machine and says in one line why it has no G
 TEST_CASE("a library of another build touches nothing and names itself") {
   void* library = dlopen(COPPICE_CUDA_LIBRARY, RTLD_NOW | RTLD_LOCAL);
   REQUIRE(library != nullptr);
-  auto* open = reinterpret_cast<OpenCuda*>(dlsym(library, kEntryName));
+  auto* open = reinterpret_cast<OpenEntry*>(dlsym(library, kEntryName));
   REQUIRE(open != nullptr);
-  BackendResult result = absl::NotFoundError("untouched");
-  const CudaOptions options;
-  const char* own = open("another build", &options, &result);
+  CudaEntry entry;
+  const char* own = open("another build", &entry);
   REQUIRE(own != nullptr);
   CHECK(build_identity() == own);
-  CHECK(message_of(result) == "untouched");
+  CHECK(entry.make_backend == nullptr);
+  CHECK(open(own, &entry) == nullptr);
+  CHECK(entry.make_backend != nullptr);
+  CHECK(entry.measure != nullptr);
 }
 #endif
 

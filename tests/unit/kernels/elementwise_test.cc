@@ -22,7 +22,7 @@ TEST_CASE("embed copies rows of any type as f32, exactly", "[elementwise]") {
         Tensor table = random_tensor(dtype, 11, hidden, 3);
         const std::vector<TokenId> tokens = {10, 0, 3, 3, 7};
         Tensor out(DType::kF32, 5, hidden);
-        backend->embed(tokens, table.matrix(), out.matrix());
+        backend->operations().embed(tokens, table.matrix(), out.matrix());
         std::int64_t wrong = 0;
         for (std::int64_t row = 0; row < 5; ++row) {
           for (std::int64_t i = 0; i < hidden; ++i) {
@@ -83,7 +83,7 @@ TEST_CASE("rms_norm agrees with float64", "[elementwise]") {
         const Tensor weight = random_tensor(DType::kF32, 1, hidden, 2);
         Tensor out(out_dtype, 5, hidden);
         const auto* numbers = reinterpret_cast<const float*>(weight.bytes.data());
-        backend->rms_norm(x.matrix(), numbers, 1e-5F, out.matrix());
+        backend->operations().rms_norm(x.matrix(), numbers, 1e-5F, out.matrix());
         double worst = 0;
         for (std::int64_t row = 0; row < 5; ++row) {
           double squares = 0;
@@ -116,7 +116,7 @@ TEST_CASE("swiglu agrees with float64, saturates and passes zero", "[elementwise
           gate_up.set(3, width + i, 0.5F);
         }
         Tensor out(out_dtype, 4, width);
-        backend->swiglu(gate_up.matrix(), out.matrix());
+        backend->operations().swiglu(gate_up.matrix(), out.matrix());
         double worst = 0;
         for (std::int64_t row = 0; row < 4; ++row) {
           for (std::int64_t i = 0; i < width; ++i) {
@@ -162,7 +162,7 @@ TEST_CASE("gather_rows picks rows in any order, strides and all", "[elementwise]
   Tensor in = random_tensor(DType::kF32, 9, 40, 1);
   const std::vector<std::int32_t> rows = {8, 0, 0, 5};
   Tensor out(DType::kF32, 4, 30);
-  backend->gather_rows({in.bytes.data(), DType::kF32, 9, 30, 40}, rows, out.matrix());
+  backend->operations().gather_rows({in.bytes.data(), DType::kF32, 9, 30, 40}, rows, out.matrix());
   for (std::int64_t row = 0; row < 4; ++row) {
     for (std::int64_t i = 0; i < 30; ++i) {
       CHECK(out.at(row, i) == in.at(rows[static_cast<std::size_t>(row)], i));
@@ -182,15 +182,15 @@ TEST_CASE("a row's bits are the same in every batch and with any threads: row-wi
         const auto backend = make_backend(threads, isa);
         Tensor normal(DType::kF32, rows, 2 * width);
         Tensor gated(DType::kBF16, rows, width);
-        backend->rms_norm(x.matrix(), numbers, 1e-5F, normal.matrix());
-        backend->swiglu(x.matrix(), gated.matrix());
+        backend->operations().rms_norm(x.matrix(), numbers, 1e-5F, normal.matrix());
+        backend->operations().swiglu(x.matrix(), gated.matrix());
         for (const std::int64_t row : {0, 1, 37, 150, 299}) {
           Tensor single(DType::kF32, 1, 2 * width);
           std::memcpy(single.bytes.data(), x.row_bytes(row).data(), single.bytes.size());
           Tensor one_normal(DType::kF32, 1, 2 * width);
           Tensor one_gated(DType::kBF16, 1, width);
-          alone->rms_norm(single.matrix(), numbers, 1e-5F, one_normal.matrix());
-          alone->swiglu(single.matrix(), one_gated.matrix());
+          alone->operations().rms_norm(single.matrix(), numbers, 1e-5F, one_normal.matrix());
+          alone->operations().swiglu(single.matrix(), one_gated.matrix());
           CHECK(std::memcmp(one_normal.bytes.data(), normal.row_bytes(row).data(), one_normal.bytes.size()) == 0);
           CHECK(std::memcmp(one_gated.bytes.data(), gated.row_bytes(row).data(), one_gated.bytes.size()) == 0);
         }

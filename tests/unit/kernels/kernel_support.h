@@ -144,6 +144,13 @@ inline std::unique_ptr<Backend> make_backend(int threads, cpu::Isa isa = cpu::be
   return backend.ok() ? std::move(*backend) : nullptr;
 }
 
+// A step of draws alone.
+inline std::vector<SamplingResult> sample(Backend& backend, const Matrix& logits, std::span<const SamplingRow> rows) {
+  backend.steps().sample(logits, rows);
+  const std::span<const SamplingResult> draws = backend.steps().finish().draws;
+  return {draws.begin(), draws.end()};
+}
+
 // Every instruction set that this machine can run.
 inline std::vector<cpu::Isa> runnable_isas() {
   std::vector<cpu::Isa> isas;

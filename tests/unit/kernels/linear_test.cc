@@ -73,12 +73,12 @@ TEST_CASE("linear agrees with float64 on every instruction set", "[linear]") {
         const bool with_bias = shape.in_features % 2 == 0;
         const HostTensor part = weight.host();
         const HostTensor bias_part = bias.host();
-        const auto packed = with_bias ? backend->pack_linear({&part, 1}, {&bias_part, 1}, types.in)
-                                      : backend->pack_linear({&part, 1}, {}, types.in);
+        const auto packed = with_bias ? backend->device().pack_linear({&part, 1}, {&bias_part, 1}, types.in)
+                                      : backend->device().pack_linear({&part, 1}, {}, types.in);
         REQUIRE(packed.ok());
         Tensor out = output_for(types, rows, shape.out_features);
         const Tensor before = types.epilogue == LinearEpilogue::kAdd ? out : Tensor();
-        backend->linear(in.matrix(), **packed, types.epilogue, out.matrix());
+        backend->operations().linear(in.matrix(), **packed, types.epilogue, out.matrix());
         std::vector<float> bias_numbers;
         for (std::int64_t i = 0; with_bias && i < bias.columns; ++i) {
           bias_numbers.push_back(bias.at(0, i));
@@ -102,7 +102,7 @@ TEST_CASE("pack_linear stacks parts, converts types and takes a bias for some pa
         const Tensor bias = random_tensor(source, 1, 9, 4);
         const HostTensor hosts[] = {parts[0].host(), parts[1].host(), parts[2].host()};
         const HostTensor biases[] = {HostTensor{}, bias.host(), HostTensor{}};
-        const auto packed = backend->pack_linear(hosts, biases, target);
+        const auto packed = backend->device().pack_linear(hosts, biases, target);
         REQUIRE(packed.ok());
         CHECK((*packed)->out_features() == 199);
         Tensor stacked(target, 199, hidden);
@@ -120,7 +120,7 @@ TEST_CASE("pack_linear stacks parts, converts types and takes a bias for some pa
         }
         Tensor in = random_tensor(target, 3, hidden, 5);
         Tensor out(DType::kF32, 3, 199);
-        backend->linear(in.matrix(), **packed, LinearEpilogue::kStore, out.matrix());
+        backend->operations().linear(in.matrix(), **packed, LinearEpilogue::kStore, out.matrix());
         INFO(cpu::isa_name(isa) << " " << dtype_name(source) << " as " << dtype_name(target));
         CHECK(worst_error(in, stacked, bias_numbers, Tensor(), out) <= 1.0);
       }
@@ -159,14 +159,14 @@ void check_bits(const Shape& shape, const Types& types, cpu::Isa isa, std::span<
     REQUIRE(backend);
     const HostTensor part = weight.host();
     const HostTensor bias_part = bias.host();
-    const auto packed = backend->pack_linear({&part, 1}, {&bias_part, 1}, types.in);
+    const auto packed = backend->device().pack_linear({&part, 1}, {&bias_part, 1}, types.in);
     REQUIRE(packed.ok());
     for (const std::int64_t rows : threads == 1 ? row_counts : std::span<const std::int64_t>(few)) {
       Tensor batch(types.in, rows, shape.in_features);
       std::memcpy(batch.bytes.data(), in.bytes.data(), batch.bytes.size());
       Tensor out(types.out, rows, shape.out_features);
       std::memcpy(out.bytes.data(), before.bytes.data(), out.bytes.size());
-      backend->linear(batch.matrix(), **packed, types.epilogue, out.matrix());
+      backend->operations().linear(batch.matrix(), **packed, types.epilogue, out.matrix());
       INFO(cpu::isa_name(isa) << " " << shape.in_features << " x " << shape.out_features << " " << dtype_name(types.in)
                               << " to " << dtype_name(types.out) << ", " << rows << " rows, " << threads << " threads");
       CHECK(differing_rows(out, known, known_rows) == 0);
@@ -205,18 +205,18 @@ TEST_CASE("a row's bits do not depend on strides or on its place in the batch", 
       Tensor wide = random_tensor(dtype, 20, 3 * hidden, 1);
       const Tensor weight = random_tensor(dtype, 80, hidden, 2);
       const HostTensor part = weight.host();
-      const auto packed = backend->pack_linear({&part, 1}, {}, dtype);
+      const auto packed = backend->device().pack_linear({&part, 1}, {}, dtype);
       REQUIRE(packed.ok());
       // Columns [hidden, 2 hidden) of every row, into columns [7, 87) of a wider output.
       Tensor out(DType::kF32, 20, 100);
       const auto step = static_cast<std::ptrdiff_t>(dtype_bytes(dtype));
-      backend->linear({wide.bytes.data() + hidden * step, dtype, 20, hidden, 3 * hidden}, **packed,
-                      LinearEpilogue::kStore, {out.bytes.data() + 7 * 4, DType::kF32, 20, 80, 100});
+      backend->operations().linear({wide.bytes.data() + hidden * step, dtype, 20, hidden, 3 * hidden}, **packed,
+                                   LinearEpilogue::kStore, {out.bytes.data() + 7 * 4, DType::kF32, 20, 80, 100});
       for (const std::int64_t row : {0, 1, 7, 19}) {
         Tensor single(dtype, 1, hidden);
         std::memcpy(single.bytes.data(), wide.row_bytes(row).data() + hidden * step, single.bytes.size());
         Tensor answer(DType::kF32, 1, 80);
-        backend->linear(single.matrix(), **packed, LinearEpilogue::kStore, answer.matrix());
+        backend->operations().linear(single.matrix(), **packed, LinearEpilogue::kStore, answer.matrix());
         CHECK(std::memcmp(answer.bytes.data(), out.row_bytes(row).data() + 7 * 4, answer.bytes.size()) == 0);
         CHECK(out.at(row, 6) == 0.0F);
         CHECK(out.at(row, 87) == 0.0F);
@@ -230,12 +230,14 @@ TEST_CASE("pack_linear refuses what it cannot pack, with a reason", "[linear]") 
   const Tensor a = random_tensor(DType::kF32, 4, 8, 1);
   const Tensor b = random_tensor(DType::kF32, 4, 9, 2);
   const HostTensor unequal[] = {a.host(), b.host()};
-  CHECK(backend->pack_linear(unequal, {}, DType::kF32).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(backend->device().pack_linear(unequal, {}, DType::kF32).status().code() == absl::StatusCode::kInvalidArgument);
   const HostTensor one = a.host();
   const HostTensor bias = b.host();
-  CHECK(backend->pack_linear({&one, 1}, {&bias, 1}, DType::kF32).status().code() == absl::StatusCode::kInvalidArgument);
-  CHECK(backend->pack_linear({&one, 1}, {}, DType::kF16).status().code() == absl::StatusCode::kInvalidArgument);
-  CHECK(backend->pack_linear({}, {}, DType::kF32).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(backend->device().pack_linear({&one, 1}, {&bias, 1}, DType::kF32).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+  CHECK(backend->device().pack_linear({&one, 1}, {}, DType::kF16).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+  CHECK(backend->device().pack_linear({}, {}, DType::kF32).status().code() == absl::StatusCode::kInvalidArgument);
 }
 
 TEST_CASE("NaN and infinity in one row stay in that row", "[linear]") {
@@ -244,13 +246,13 @@ TEST_CASE("NaN and infinity in one row stay in that row", "[linear]") {
     Tensor in = random_tensor(dtype, 9, 65, 1);
     const Tensor weight = random_tensor(dtype, 70, 65, 2);
     const HostTensor part = weight.host();
-    const auto packed = backend->pack_linear({&part, 1}, {}, dtype);
+    const auto packed = backend->device().pack_linear({&part, 1}, {}, dtype);
     REQUIRE(packed.ok());
     Tensor clean(DType::kF32, 9, 70);
-    backend->linear(in.matrix(), **packed, LinearEpilogue::kStore, clean.matrix());
+    backend->operations().linear(in.matrix(), **packed, LinearEpilogue::kStore, clean.matrix());
     in.set(4, 64, INFINITY);
     Tensor out(DType::kF32, 9, 70);
-    backend->linear(in.matrix(), **packed, LinearEpilogue::kStore, out.matrix());
+    backend->operations().linear(in.matrix(), **packed, LinearEpilogue::kStore, out.matrix());
     for (std::int64_t row = 0; row < 9; ++row) {
       const bool same = std::memcmp(clean.row_bytes(row).data(), out.row_bytes(row).data(), 280) == 0;
       CHECK(same == (row != 4));

@@ -107,15 +107,15 @@ TEST_CASE("transformer: the type that auto means") {
   const auto fast = kernels::cpu::make_cpu_backend({});
   const auto slow = kernels::cpu::make_cpu_backend({.isa = kernels::cpu::Isa::kGeneric});
   REQUIRE((fast.ok() && slow.ok()));
-  CHECK_FALSE((*slow)->supports(DType::kBF16));
-  for (const kernels::Backend* backend : {fast->get(), slow->get()}) {
-    const DType half = backend->supports(DType::kBF16) ? DType::kBF16 : DType::kF32;
-    CHECK(choose_dtype(DType::kF32, *backend).dtype == DType::kF32);
-    CHECK(choose_dtype(DType::kF32, *backend).note.empty());
-    CHECK(choose_dtype(DType::kBF16, *backend).dtype == half);
-    CHECK(choose_dtype(DType::kBF16, *backend).note.empty() == (half == DType::kBF16));
-    CHECK(choose_dtype(DType::kF16, *backend).dtype == half);
-    CHECK(choose_dtype(DType::kF16, *backend).note.find("stored as f16") != std::string::npos);
+  CHECK_FALSE((*slow)->device().supports(DType::kBF16));
+  for (kernels::Device* device : {&(*fast)->device(), &(*slow)->device()}) {
+    const DType half = device->supports(DType::kBF16) ? DType::kBF16 : DType::kF32;
+    CHECK(choose_dtype(DType::kF32, *device).dtype == DType::kF32);
+    CHECK(choose_dtype(DType::kF32, *device).note.empty());
+    CHECK(choose_dtype(DType::kBF16, *device).dtype == half);
+    CHECK(choose_dtype(DType::kBF16, *device).note.empty() == (half == DType::kBF16));
+    CHECK(choose_dtype(DType::kF16, *device).dtype == half);
+    CHECK(choose_dtype(DType::kF16, *device).note.find("stored as f16") != std::string::npos);
   }
 }
 

@@ -1,0 +1,38 @@
+// One GPU as the three interfaces of its Backend share it: its stream, the way for copies to it, what it is.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/cuda/launch_errors.h"
+#include "kernels/cuda/launch_stream.h"
+#include "kernels/cuda/linear/probe.h"
+#include "kernels/cuda/options.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/step/staging.h"
+
+namespace coppice::kernels::cuda {
+
+// Owner: the CUDA backend. Thread: one caller at a time. All work of the GPU is enqueued on one stream, in the order of
+// the calls.
+struct CudaContext {
+  // ERRORS: FailedPrecondition in one line (no driver, no usable GPU), InvalidArgument (no such GPU),
+  // ResourceExhausted.
+  static absl::StatusOr<std::unique_ptr<CudaContext>> open(const CudaOptions& options);
+
+  // Makes the GPU the calling thread's: a model is loaded on one thread, the engine steps on another.
+  void use() const { COPPICE_CUDA_CHECK(cudaSetDevice(gpu.device)); }
+  cudaStream_t on() const { return stream.get(); }
+  LaunchStream launches() const { return {.stream = stream.get(), .overlap = overlap}; }
+  void synchronize() const { COPPICE_CUDA_CHECK(cudaStreamSynchronize(stream.get())); }
+
+  GpuFacts gpu;
+  CudaStream stream;
+  bool overlap = false;  // kernels of a step begin while the one before them still runs
+  int threads = 1;       // that bring weights to the GPU
+  Staging staging;
+  HopperVerdict hopper;  // nothing compared: products by wgmma were not asked for
+  LaunchErrors errors;
+};
+
+}  // namespace coppice::kernels::cuda

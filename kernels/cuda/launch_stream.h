@@ -1,0 +1,12 @@
+// Where a kernel is enqueued, and how.
+#pragma once
+
+namespace coppice::kernels::cuda {
+
+// A value.
+struct LaunchStream {
+  void* stream = nullptr;  // cudaStream_t
+  bool overlap = false;    // the kernel may begin while the one before it still runs (device/overlap.cuh)
+};
+
+}  // namespace coppice::kernels::cuda

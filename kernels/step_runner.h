@@ -1,0 +1,98 @@
+// StepRunner: how a step gets onto a device and its draws come back: prepare, run, sample, finish. One of the three
+// interfaces of a Backend (backend.h). A step may be prepared while the one before it runs, before its tokens are
+// known; a device may pad steps and play recordings of them. The public functions check every contract once; a device
+// implements the private virtual ones and may trust its inputs.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/types.h"
+#include "kernels/attention_plan.h"
+#include "kernels/sampling.h"
+#include "kernels/step.h"
+#include "kernels/tensor.h"
+
+namespace coppice::kernels {
+
+// A step that prepare() has packed: the right to run it, once. Move-only. The next prepare() of the same StepRunner
+// ends its life. Empty when default-made or moved from.
+class PreparedStep {
+ public:
+  PreparedStep() = default;
+  PreparedStep(PreparedStep&& other) noexcept;
+  PreparedStep& operator=(PreparedStep&& other) noexcept;
+  PreparedStep(const PreparedStep&) = delete;
+  PreparedStep& operator=(const PreparedStep&) = delete;
+
+  explicit operator bool() const { return number_ != 0; }
+
+ private:
+  friend class StepRunner;
+  std::uint64_t number_ = 0;  // of the prepare() that made it; 0: empty
+  StepProgram program_ = StepProgram::kNone;
+  LoadedAttention attention_;
+};
+
+// Owner: the Backend. Thread: one caller at a time. At most one step between run() and finish().
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+  StepRunner(const StepRunner&) = delete;
+  StepRunner& operator=(const StepRunner&) = delete;
+
+  // Takes memory for steps within `limits`, so that none of them allocates, and names the caller. A larger step is not
+  // refused: it allocates. ERRORS: ResourceExhausted.
+  absl::StatusOr<StepProgram> reserve(const StepLimits& limits);
+
+  // Packs all of a step but its tokens; may be called while an earlier step runs. The arrays may be reused when this
+  // returns. REQUIRES: one slot per row of the plan; the plan stays as it is until run() returns.
+  PreparedStep prepare(StepProgram program, const StepArrays& arrays, const AttentionPlan& plan,
+                       const AttentionParameters& parameters);
+  // Brings the step to the device, then enqueues the operations that `enqueue` calls, or plays a recording of them
+  // without calling it. REQUIRES: `step` came from the last prepare(); one token per row; for equal (padded) numbers of
+  // rows one program enqueues the same operations on the same memory, and nothing that waits, allocates or copies from
+  // the host.
+  void run(PreparedStep&& step, std::span<const TokenId> tokens, absl::FunctionRef<void(const LoadedStep&)> enqueue);
+  // Enqueues the step's draws and ends the step: one row of `rows` per row of logits (f32 [logits_rows, vocab]; may be
+  // overwritten). REQUIRES: the rows stay as they are until finish(); what their spans name stays until finish() too,
+  // on an asynchronous device only until this returns.
+  void sample(const Matrix& logits, std::span<const SamplingRow> rows);
+  // Waits for the step that sample() ended.
+  StepResults finish();
+
+  // A plan without a step around it: for benchmarks and tests. It is valid until the next prepare(); the plan stays as
+  // long.
+  LoadedAttention load_attention(const AttentionPlan& plan, const AttentionParameters& parameters);
+
+  virtual bool is_asynchronous() const = 0;          // the caller's thread is free between sample() and finish()
+  virtual bool is_working() const { return false; }  // after sample(): finish() would wait
+  virtual StepCounts counts() const { return {}; }
+
+ protected:
+  StepRunner() = default;
+
+ private:
+  virtual absl::Status do_reserve(StepProgram program, const StepLimits& limits) = 0;
+  virtual void do_prepare(StepProgram program, const StepArrays& arrays, const AttentionPlan& plan,
+                          const AttentionParameters& parameters) = 0;
+  // What do_prepare() was given last, with its tokens (none for a plan alone).
+  virtual LoadedStep do_load(std::span<const TokenId> tokens, const LoadedAttention& attention) = 0;
+  virtual void do_run(StepProgram program, const LoadedStep& step,
+                      absl::FunctionRef<void(const LoadedStep&)> enqueue) = 0;
+  virtual void do_sample(const Matrix& logits, std::span<const SamplingRow> rows) = 0;
+  // Returns StepResults::device_ns.
+  virtual std::uint64_t do_finish(std::span<const SamplingRow> rows, std::span<SamplingResult> draws) = 0;
+
+  std::uint32_t programs_ = 0;         // named so far
+  std::uint64_t prepared_ = 0;         // number of the last prepare()
+  bool is_sampled_ = false;            // between sample() and finish()
+  std::span<const SamplingRow> rows_;  // given to sample()
+  std::vector<SamplingResult> draws_;  // of the last finish(); grows to the largest step
+};
+
+}  // namespace coppice::kernels
