@@ -20,8 +20,6 @@ namespace {
 constexpr const char* kConfigFile = "config.json";
 constexpr const char* kGenerationFile = "generation_config.json";
 constexpr double kNormEpsilonLeast = 1e-12;  // a row of zeros must not divide by zero
-constexpr double kTemperatureMost = 100.0;
-constexpr double kRepetitionMost = 100.0;
 
 std::int32_t integer(JsonFields& fields, const char* name, std::int32_t fallback, std::int32_t least,
                      std::int32_t most) {
@@ -216,13 +214,6 @@ void add_end_tokens(const std::vector<TokenId>& tokens, std::vector<TokenId>& eo
   eos.erase(std::unique(eos.begin(), eos.end()), eos.end());
 }
 
-std::optional<float> optional_number(JsonFields& fields, const char* name, double least, double most) {
-  if (!fields.has(name)) {
-    return std::nullopt;
-  }
-  return static_cast<float>(fields.number(name, least, least, most));
-}
-
 }  // namespace
 
 absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text) {
@@ -255,19 +246,8 @@ absl::Status parse_generation_config(const std::string& json_text, ModelConfig& 
   COPPICE_ASSIGN_OR_RETURN(const nlohmann::json json, parse_object(json_text, kGenerationFile));
   JsonFields fields(json, kGenerationFile);
   const std::vector<TokenId> tokens = read_end_tokens(fields, -1, config.vocab);
-  GenerationDefaults defaults;
-  defaults.temperature = optional_number(fields, "temperature", 0.0, kTemperatureMost);
-  defaults.top_p = optional_number(fields, "top_p", 0.0, 1.0);
-  defaults.min_p = optional_number(fields, "min_p", 0.0, 1.0);
-  defaults.repetition_penalty = optional_number(fields, "repetition_penalty", 1e-3, kRepetitionMost);
-  if (fields.has("top_k")) {
-    // -1 and 0 both mean all tokens; so does a number larger than the vocabulary.
-    const std::int64_t top_k = fields.integer("top_k", 0, -1, kVocabMost);
-    defaults.top_k = top_k < 0 || top_k >= config.vocab ? 0 : static_cast<std::int32_t>(top_k);
-  }
   COPPICE_RETURN_IF_ERROR(fields.status());
   add_end_tokens(tokens, config.eos);
-  config.generation = defaults;
   return absl::OkStatus();
 }
 

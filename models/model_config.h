@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,15 +29,6 @@ struct RopeConfig {
   std::int32_t rotary_dim = 0;              // leading dimensions of a head that rotate
 };
 
-// What generation_config.json recommends for requests that leave a parameter out. Absent: the file is silent.
-struct GenerationDefaults {
-  std::optional<float> temperature;
-  std::optional<float> top_p;
-  std::optional<std::int32_t> top_k;  // 0 = all
-  std::optional<float> min_p;
-  std::optional<float> repetition_penalty;
-};
-
 // Everything the forward pass and the limits need to know. Immutable after load. Invariants are checked by
 // parse_model_config.
 struct ModelConfig {
@@ -62,10 +52,9 @@ struct ModelConfig {
   kernels::DType stored_dtype = kernels::DType::kF32;  // torch_dtype; the weights file has the last word
   TokenId bos = -1;
   std::vector<TokenId> eos;  // from config.json and generation_config.json, ascending
-  GenerationDefaults generation;
 };
 
-// Reads FOLDER/config.json (and generation_config.json for end tokens and default sampling).
+// Reads FOLDER/config.json, and the end tokens of FOLDER/generation_config.json when there is one.
 // ERRORS: NotFound, InvalidArgument naming the field, what came and what is allowed; Unimplemented for other
 // architectures.
 absl::StatusOr<ModelConfig> load_model_config(const std::filesystem::path& folder);
@@ -73,7 +62,7 @@ absl::StatusOr<ModelConfig> load_model_config(const std::filesystem::path& folde
 // The same from text, for shapes under configs/shapes and for tests and fuzzing.
 absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text);
 
-// Adds what generation_config.json says to a config: end tokens and default sampling. Other fields are ignored.
+// Adds the end tokens of a generation_config.json to a config. Other fields are ignored: sampling is not the model's.
 // ERRORS: InvalidArgument naming the field; the config is then unchanged.
 absl::Status parse_generation_config(const std::string& json_text, ModelConfig& config);
 

@@ -5,12 +5,10 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
 #include <ctime>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -24,8 +22,8 @@
 #include "server/app/device_options.h"
 #include "server/app/host_setup.h"
 #include "server/app/log_setup.h"
+#include "server/app/progress_bar.h"
 #include "server/app/signal_watch.h"
-#include "server/commands/command.h"
 #include "server/corpora/learnt_keeper.h"
 #include "server/grpc/grpc_door.h"
 #include "server/http/http_server.h"
@@ -61,17 +59,6 @@ void raise_file_limit() {
   }
 }
 
-std::string served_name(const ServeOptions& options) {
-  if (!options.served_model_name.empty()) {
-    return options.served_model_name;
-  }
-  if (!options.model_label.empty()) {
-    return options.model_label;
-  }
-  const std::filesystem::path folder = std::filesystem::weakly_canonical(options.model);
-  return folder.filename().string();
-}
-
 HttpOptions http_options(const ServeOptions& options) {
   HttpOptions http;
   http.host = options.host;
@@ -99,16 +86,6 @@ absl::StatusOr<std::string> read_pem(const char* flag, const std::string& path) 
   return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
 }
 
-// Tells vocabularies apart whose ids stand for other bytes.
-std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer) {
-  std::uint64_t hash = static_cast<std::uint64_t>(tokenizer.vocab_size());
-  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
-    const std::string bytes = tokenizer.token_bytes(id);
-    hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
-  }
-  return hash;
-}
-
 std::string address(const std::string& host, std::int32_t port) {
   return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
@@ -116,8 +93,12 @@ std::string address(const std::string& host, std::int32_t port) {
 // The running server. Members die bottom up: the engine's thread before the doors it wakes, those before the engine.
 class App {
  public:
-  App(const ServeOptions& options, ApiKeys keys)
-      : options_(options), state_(served_name(options), std::move(keys)), router_(state_) {}
+  App(const ServeOptions& options, const ModelPackage& package, ApiKeys keys)
+      : options_(options),
+        package_(package),
+        name_(options.served_model_name.empty() ? package.name() : options.served_model_name),
+        state_(name_, std::move(keys)),
+        router_(state_) {}
 
   absl::Status start();
   void serve(SignalWatch& signals);
@@ -131,6 +112,8 @@ class App {
   void print_ready() const;
 
   const ServeOptions& options_;
+  const ModelPackage& package_;
+  const std::string name_;  // of the model, as clients know it
   ServerState state_;
   Router router_;
   LoadedModel model_;
@@ -145,20 +128,19 @@ class App {
 
 absl::Status App::start() {
   COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_), router_));
-  const std::filesystem::path folder = options_.model;
-  COPPICE_RETURN_IF_ERROR(load_text(folder, host_));
+  COPPICE_RETURN_IF_ERROR(load_text(package_, host_));
   {
-    ProgressBar bar("loading " + served_name(options_));
+    ProgressBar bar("loading " + name_);
     LoadModelOptions load;
     load.device = options_.device;
     load.cuda = cuda_options_from_environment();
     load.dtype = options_.dtype;
     load.engine = options_.engine;
     load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
-    COPPICE_ASSIGN_OR_RETURN(model_, load_model_folder(folder, load));
+    COPPICE_ASSIGN_OR_RETURN(model_, load_model(package_, load));
   }
   spdlog::info("limits: {}", model_.limits.to_string());
-  host_.name = served_name(options_);
+  host_.name = name_;
   host_.created_s = static_cast<std::int64_t>(std::time(nullptr));
   host_.engine = model_.engine.get();
   host_.engine_limits = model_.limits;
@@ -303,7 +285,7 @@ void App::drain() {
 
 }  // namespace
 
-absl::Status run_server(const ServeOptions& options) {
+absl::Status run_server(const ServeOptions& options, const ModelPackage& package) {
   SignalWatch signals;  // first: every thread inherits its mask
   set_up_logging(options.log_format);
   raise_file_limit();
@@ -318,7 +300,7 @@ absl::Status run_server(const ServeOptions& options) {
   if (!options.api_key_file.empty()) {
     COPPICE_ASSIGN_OR_RETURN(keys, ApiKeys::load(options.api_key_file));
   }
-  App app(options, std::move(keys));
+  App app(options, package, std::move(keys));
   COPPICE_RETURN_IF_ERROR(app.start());
   app.serve(signals);
   app.drain();

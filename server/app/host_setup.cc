@@ -11,8 +11,6 @@
 #include <utility>
 
 #include "base/status_macros.h"
-#include "server/model/generation_defaults.h"
-#include "text/tokenizer/tokenizer_config.h"
 
 namespace coppice::server {
 namespace {
@@ -29,16 +27,16 @@ std::int64_t longest_token(const text::Tokenizer& tokenizer) {
 
 }  // namespace
 
-absl::Status load_text(const std::filesystem::path& folder, ModelHost& host) {
-  COPPICE_ASSIGN_OR_RETURN(host.tokenizer, text::load_tokenizer(folder));
-  COPPICE_ASSIGN_OR_RETURN(const text::TokenizerConfig config, text::load_tokenizer_config(folder));
-  COPPICE_ASSIGN_OR_RETURN(host.defaults, load_generation_defaults(folder));
-  const std::optional<std::string_view> source = config.chat_template();
+absl::Status load_text(const ModelPackage& package, ModelHost& host) {
+  COPPICE_ASSIGN_OR_RETURN(ModelText text, package.text());
+  host.tokenizer = std::move(text.tokenizer);
+  COPPICE_ASSIGN_OR_RETURN(host.defaults, package.sampling_defaults());
+  const std::optional<std::string_view> source = text.config.chat_template();
   if (!source) {
     spdlog::info("the model has no chat template: /v1/chat/completions will refuse");
     return absl::OkStatus();
   }
-  absl::StatusOr<std::unique_ptr<ChatPrompter>> prompter = ChatPrompter::create(*source, config, *host.tokenizer);
+  absl::StatusOr<std::unique_ptr<ChatPrompter>> prompter = ChatPrompter::create(*source, text.config, *host.tokenizer);
   if (prompter.ok()) {
     host.prompter = *std::move(prompter);
   } else {

@@ -2,17 +2,17 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 
 #include "absl/status/status.h"
 #include "models/model_config.h"
 #include "server/model/model_host.h"
+#include "server/model/model_package.h"
 
 namespace coppice::server {
 
-// Tokenizer, chat template and sampling defaults of the model in `folder`. ERRORS: what the files refuse; a chat
-// template that cannot be used is only logged, and chat requests will be refused.
-absl::Status load_text(const std::filesystem::path& folder, ModelHost& host);
+// Tokenizer, chat template and sampling defaults of the package. A chat template that does not compile is only logged;
+// chat requests are refused then. ERRORS: as the package's getters.
+absl::Status load_text(const ModelPackage& package, ModelHost& host);
 
 // host.request_limits. REQUIRES: load_text() and host.engine_limits.
 void derive_request_limits(std::size_t body_bytes_max, const models::ModelConfig& config, ModelHost& host);

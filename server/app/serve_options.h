@@ -14,16 +14,13 @@ enum class LogFormat : std::uint8_t { kText, kJson };
 
 // A value; immutable once parsed. 0 and "" mean "choose" where no other default stands.
 struct ServeOptions {
-  std::string model;        // a folder, or "demo"
-  std::string model_label;  // what the user called it; served_model_name's default; "" = the folder's name
-
   // --host --port --grpc-port: 0 = any free port; grpc_port -1 = no gRPC door
   std::string host = "127.0.0.1";
   std::int32_t port = 8080;
   std::int32_t grpc_port = 8081;
-  std::string served_model_name;
-  std::string device = "auto";  // auto, cpu, cuda
-  std::string dtype = "auto";   // auto, f32, bf16, f16
+  std::string served_model_name;  // as clients know it; "" = the package's name
+  std::string device = "auto";    // auto, cpu, cuda
+  std::string dtype = "auto";     // auto, f32, bf16, f16
 
   engine::EngineOptions engine;  // --max-model-len … --sharing, --speculation…, --seed
 

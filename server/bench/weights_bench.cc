@@ -92,13 +92,13 @@ absl::Status write_random_model(const std::filesystem::path& shape_config, std::
   return write_weights(config, seed, header, weights_path);
 }
 
-absl::StatusOr<WeightsBenchResult> measure_weights(const std::filesystem::path& folder, std::int32_t repeat,
+absl::StatusOr<WeightsBenchResult> measure_weights(const ModelPackage& package, std::int32_t repeat,
                                                    kernels::Backend& backend) {
-  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::load_model_config(folder));
+  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package.config());
   WeightsBenchResult result;
   for (std::int32_t turn = 0; turn < repeat; ++turn) {
     const auto begin = Clock::now();
-    COPPICE_ASSIGN_OR_RETURN(const auto weights, models::open_safetensors_weights(folder, config));
+    COPPICE_ASSIGN_OR_RETURN(const auto weights, package.weights(config));
     const models::DTypeChoice choice = models::choose_dtype(weights->stored_dtype(), backend.device());
     COPPICE_ASSIGN_OR_RETURN(
         const auto transformer,

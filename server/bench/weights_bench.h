@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "kernels/tensor.h"
+#include "server/model/model_package.h"
 
 namespace coppice::server {
 
@@ -25,8 +26,8 @@ struct WeightsBenchResult {
   std::vector<double> seconds;  // of each loading: from opening the files to the device having the last byte
 };
 
-// Loads the folder's weights `repeat` times, each time freeing what was loaded. ERRORS: as loading a model.
-absl::StatusOr<WeightsBenchResult> measure_weights(const std::filesystem::path& folder, std::int32_t repeat,
+// Loads the model's weights `repeat` times, each time freeing what was loaded. ERRORS: as loading a model.
+absl::StatusOr<WeightsBenchResult> measure_weights(const ModelPackage& package, std::int32_t repeat,
                                                    kernels::Backend& backend);
 
 }  // namespace coppice::server

@@ -7,6 +7,7 @@
 #include "fmt/format.h"
 #include "server/app/device_options.h"
 #include "server/app/host_setup.h"
+#include "server/app/progress_bar.h"
 #include "server/batch/batch_run.h"
 #include "server/commands/command.h"
 #include "server/commands/model_path.h"
@@ -46,13 +47,6 @@ OptionTable batch_table(BatchArguments& arguments) {
   return table;
 }
 
-std::string model_name(const BatchArguments& arguments, const std::filesystem::path& folder) {
-  if (!arguments.served_model_name.empty()) {
-    return arguments.served_model_name;
-  }
-  return arguments.model == "demo" ? "demo" : std::filesystem::weakly_canonical(folder).filename().string();
-}
-
 void print_summary(const BatchRun& run, const engine::EngineStats& stats, double seconds) {
   const BatchCounts& counts = run.counts();
   fmt::print(
@@ -72,20 +66,20 @@ absl::Status batch(BatchArguments& arguments, CommandOptions& flags) {
   if (std::filesystem::equivalent(arguments.input, arguments.output, ignored)) {
     return absl::InvalidArgumentError(fmt::format("{}: input and output are the same file", arguments.output));
   }
-  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
+  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
   COPPICE_ASSIGN_OR_RETURN(std::vector<BatchLine> lines, read_batch(arguments.input, line_limits));
   COPPICE_ASSIGN_OR_RETURN(BatchOutput output, BatchOutput::open(arguments.output, line_limits));
   ModelHost host;
-  COPPICE_RETURN_IF_ERROR(load_text(folder, host));
+  COPPICE_RETURN_IF_ERROR(load_text(*package, host));
   LoadedModel model;
   arguments.load.engine.speculation = arguments.speculation == "suffix";
   {
     ProgressBar bar("weights");
     arguments.load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
     arguments.load.cuda = cuda_options_from_environment();
-    COPPICE_ASSIGN_OR_RETURN(model, load_model_folder(folder, arguments.load));
+    COPPICE_ASSIGN_OR_RETURN(model, load_model(*package, arguments.load));
   }
-  host.name = model_name(arguments, folder);
+  host.name = arguments.served_model_name.empty() ? package->name() : arguments.served_model_name;
   host.created_s = static_cast<std::int64_t>(std::time(nullptr));
   Metrics metrics(host.name);
   host.metrics = &metrics;

@@ -8,6 +8,7 @@
 #include "kernels/bench/machine_bench.h"
 #include "kernels/bench/without_attention.h"
 #include "server/app/device_options.h"
+#include "server/app/progress_bar.h"
 #include "server/bench/engine_bench.h"
 #include "server/commands/bench_commands.h"
 #include "server/commands/model_path.h"
@@ -99,8 +100,8 @@ absl::StatusOr<LoadedModel> load(const EngineBenchArguments& arguments) {
     options.wrap_backend = kernels::without_attention;
   }
   if (arguments.shape.empty()) {
-    COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
-    return load_model_folder(folder, options);
+    COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
+    return load_model(*package, options);
   }
   COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path config, resolve_shape(arguments.shape));
   return load_random_model(config, arguments.bench.seed, options);

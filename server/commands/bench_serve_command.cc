@@ -4,6 +4,7 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "server/app/progress_bar.h"
 #include "server/bench/load.h"
 #include "server/commands/bench_commands.h"
 

@@ -11,6 +11,8 @@
 namespace coppice::server {
 namespace {
 
+constexpr std::uint64_t kRandomSeed = 1;  // any: only the time to load the weights counts
+
 struct WeightsBenchArguments {
   std::string model;
   std::string shape;
@@ -35,14 +37,13 @@ absl::Status bench_weights(WeightsBenchArguments& arguments, CommandOptions& fla
     return absl::InvalidArgumentError("give either a MODEL or --shape NAME with --folder FOLDER");
   }
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.device, cuda_options_from_environment()));
-  std::filesystem::path folder = arguments.folder;
-  if (arguments.shape.empty()) {
-    COPPICE_ASSIGN_OR_RETURN(folder, resolve_model(arguments.model));
-  } else {
+  if (!arguments.shape.empty()) {
     COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path config, resolve_shape(arguments.shape));
-    COPPICE_RETURN_IF_ERROR(write_random_model(config, 1, folder));
+    COPPICE_RETURN_IF_ERROR(write_random_model(config, kRandomSeed, arguments.folder));
   }
-  COPPICE_ASSIGN_OR_RETURN(const WeightsBenchResult result, measure_weights(folder, arguments.repeat, *backend));
+  COPPICE_ASSIGN_OR_RETURN(const auto package,
+                           open_model(arguments.shape.empty() ? arguments.model : arguments.folder));
+  COPPICE_ASSIGN_OR_RETURN(const WeightsBenchResult result, measure_weights(*package, arguments.repeat, *backend));
   const double best = *std::min_element(result.seconds.begin(), result.seconds.end());
   print_report({{"model", arguments.shape.empty() ? arguments.model : arguments.shape},
                 {"file_bytes", result.file_bytes},

@@ -46,19 +46,4 @@ class CommandOptions {
 // The exit code that a status stands for: InvalidArgument, NotFound and Unimplemented are the user's to mend.
 int exit_code(const absl::Status& status);
 
-// A bar on stderr when that is a terminal, else nothing. Thread: one.
-class ProgressBar {
- public:
-  explicit ProgressBar(std::string label);
-  ~ProgressBar();  // clears the line
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
-  void update(std::size_t done, std::size_t total);
-
- private:
-  const std::string label_;
-  const bool is_terminal_;
-  int percent_ = -1;
-};
-
 }  // namespace coppice::server

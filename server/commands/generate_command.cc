@@ -8,15 +8,13 @@
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "server/app/device_options.h"
+#include "server/app/progress_bar.h"
 #include "server/commands/command.h"
 #include "server/commands/model_path.h"
 #include "server/commands/speculation_flags.h"
-#include "server/model/generation_defaults.h"
 #include "server/model/model_loader.h"
 #include "server/prompts/chat_prompter.h"
 #include "text/tokenizer/detokenizer.h"
-#include "text/tokenizer/tokenizer.h"
-#include "text/tokenizer/tokenizer_config.h"
 
 namespace coppice::server {
 namespace {
@@ -55,22 +53,19 @@ OptionTable generate_table(GenerateArguments& arguments) {
   return table;
 }
 
-absl::StatusOr<std::vector<TokenId>> prompt_tokens(const GenerateArguments& arguments,
-                                                   const std::filesystem::path& folder,
-                                                   const text::Tokenizer& tokenizer) {
+absl::StatusOr<std::vector<TokenId>> prompt_tokens(const GenerateArguments& arguments, const ModelText& text) {
   std::string prompt = arguments.prompt;
   if (!arguments.prompt_given) {
     prompt.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
   }
   if (!arguments.chat) {
-    return tokenizer.encode(prompt, {});
+    return text.tokenizer->encode(prompt, {});
   }
-  COPPICE_ASSIGN_OR_RETURN(const text::TokenizerConfig config, text::load_tokenizer_config(folder));
-  const auto source = config.chat_template();
+  const auto source = text.config.chat_template();
   if (!source) {
     return absl::InvalidArgumentError("--chat: the model has no chat template");
   }
-  COPPICE_ASSIGN_OR_RETURN(const auto prompter, ChatPrompter::create(*source, config, tokenizer));
+  COPPICE_ASSIGN_OR_RETURN(const auto prompter, ChatPrompter::create(*source, text.config, *text.tokenizer));
   openai::ChatFields chat;
   chat.messages = std::make_shared<const openai::Json>(openai::Json::array({{{"role", "user"}, {"content", prompt}}}));
   openai::RequestLimits limits;
@@ -131,10 +126,10 @@ absl::Status print_answer(engine::Engine& engine, engine::EventQueue& queue, con
 
 absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
   COPPICE_RETURN_IF_ERROR(flags.apply());
-  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
-  COPPICE_ASSIGN_OR_RETURN(const auto tokenizer, text::load_tokenizer(folder));
-  COPPICE_ASSIGN_OR_RETURN(const SamplingDefaults defaults, load_generation_defaults(folder));
-  COPPICE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, prompt_tokens(arguments, folder, *tokenizer));
+  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
+  COPPICE_ASSIGN_OR_RETURN(const ModelText text, package->text());
+  COPPICE_ASSIGN_OR_RETURN(const SamplingDefaults defaults, package->sampling_defaults());
+  COPPICE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, prompt_tokens(arguments, text));
   LoadModelOptions load = arguments.load;
   load.cuda = cuda_options_from_environment();
   arguments.speculation.apply(load.engine);
@@ -143,13 +138,13 @@ absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
   {
     ProgressBar bar("weights");
     load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
-    COPPICE_ASSIGN_OR_RETURN(model, load_model_folder(folder, load));
+    COPPICE_ASSIGN_OR_RETURN(model, load_model(*package, load));
   }
   auto queue = std::make_shared<engine::EventQueue>([] {});
   if (!model.engine->submit(make_request(arguments, defaults, prompt, queue))) {
     return absl::InternalError("an idle engine refused the request");
   }
-  return print_answer(*model.engine, *queue, *tokenizer, prompt);
+  return print_answer(*model.engine, *queue, *text.tokenizer, prompt);
 }
 
 }  // namespace

@@ -5,32 +5,29 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "models/inspect.h"
-#include "models/model_config.h"
-#include "models/weights.h"
 #include "server/app/device_options.h"
 #include "server/commands/command.h"
 #include "server/commands/model_path.h"
 #include "server/model/model_loader.h"
-#include "text/tokenizer/tokenizer.h"
 
 namespace coppice::server {
 namespace {
 
 absl::Status inspect(const std::string& model, const std::string& dtype_name) {
-  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(model));
-  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::load_model_config(folder));
-  COPPICE_ASSIGN_OR_RETURN(const auto weights, models::open_safetensors_weights(folder, config));
+  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(model));
+  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package->config());
+  COPPICE_ASSIGN_OR_RETURN(const auto weights, package->weights(config));
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto", cuda_options_from_environment()));
   COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype,
                            choose_dtype(dtype_name, weights->stored_dtype(), backend->device()));
   const models::ModelFacts facts = models::model_facts(config, weights->stored_dtype(), weights->stored_bytes(), dtype);
   const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
   fmt::print("{}", models::format_model_facts(facts, memory));
-  const auto tokenizer = text::load_tokenizer(folder);
-  if (tokenizer.ok()) {
-    fmt::print("{:<24}{}, {} tokens\n", "tokenizer", std::string((*tokenizer)->kind()), (*tokenizer)->vocab_size());
+  if (const absl::StatusOr<ModelText> text = package->text(); text.ok()) {
+    const text::Tokenizer& tokenizer = *text->tokenizer;
+    fmt::print("{:<24}{}, {} tokens\n", "tokenizer", std::string(tokenizer.kind()), tokenizer.vocab_size());
   } else {
-    fmt::print("{:<24}{}\n", "tokenizer", std::string(tokenizer.status().message()));
+    fmt::print("{:<24}{}\n", "tokenizer", std::string(text.status().message()));
   }
   fmt::print("{:<24}{}: {}\n", "device", backend->device().name(), backend->device().description());
   return absl::OkStatus();

@@ -25,26 +25,18 @@ std::vector<fs::path> data_roots() {
 
 }  // namespace
 
-absl::StatusOr<fs::path> resolve_model(const std::string& model) {
+absl::StatusOr<std::unique_ptr<ModelPackage>> open_model(const std::string& model) {
+  if (model != "demo") {
+    return ModelPackage::open(model);
+  }
   std::error_code error;
-  if (model == "demo") {
-    for (const fs::path& root : data_roots()) {
-      if (fs::exists(root / "models" / "demo" / "config.json", error)) {
-        return root / "models" / "demo";
-      }
+  for (const fs::path& root : data_roots()) {
+    if (fs::exists(root / "models" / "demo" / "config.json", error)) {
+      return ModelPackage::open(root / "models" / "demo");
     }
-    return absl::NotFoundError(fmt::format("the demo model is not in {}; reinstall, or name a model folder",
-                                           (data_roots().front() / "models" / "demo").string()));
   }
-  const fs::path path(model);
-  if (!fs::exists(path, error)) {
-    return absl::NotFoundError(
-        fmt::format("{}: no such model; give a folder with config.json and *.safetensors, or the word demo", model));
-  }
-  if (!fs::is_directory(path, error)) {
-    return absl::UnimplementedError(fmt::format("{}: only model folders are served; .gguf files are not yet", model));
-  }
-  return path;
+  return absl::NotFoundError(fmt::format("the demo model is not in {}; reinstall, or name a model folder",
+                                         (data_roots().front() / "models" / "demo").string()));
 }
 
 absl::StatusOr<fs::path> resolve_shape(const std::string& shape) {

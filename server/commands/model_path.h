@@ -1,15 +1,18 @@
-// Where a MODEL argument leads: a folder, a file, or the word `demo`, which is the model that comes with Coppice.
+// Where a MODEL or --shape argument leads.
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/model/model_package.h"
 
 namespace coppice::server {
 
-// ERRORS: NotFound saying what was looked for and where.
-absl::StatusOr<std::filesystem::path> resolve_model(const std::string& model);
+// `model` is a path, or the word "demo" for the model that comes with Coppice. ERRORS: as ModelPackage::open; NotFound
+// saying where the demo was looked for.
+absl::StatusOr<std::unique_ptr<ModelPackage>> open_model(const std::string& model);
 
 // A shape's config.json by name ("160m"), from where the program is installed or built. ERRORS: NotFound listing the
 // shapes there are.

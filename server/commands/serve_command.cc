@@ -9,6 +9,7 @@ namespace coppice::server {
 namespace {
 
 struct ServeArguments {
+  std::string model;
   ServeOptions options;
   SpeculationFlags speculation;
   std::string log_format = "text";
@@ -67,10 +68,8 @@ absl::Status serve(ServeArguments& arguments, CommandOptions& flags) {
   options.log_format = arguments.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
   options.engine.seed = arguments.seed;
   options.engine.seed_given = arguments.seed_given;
-  options.model_label = options.model == "demo" ? "demo" : "";
-  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(options.model));
-  options.model = folder.string();
-  return run_server(options);
+  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
+  return run_server(options, *package);
 }
 
 }  // namespace
@@ -78,7 +77,7 @@ absl::Status serve(ServeArguments& arguments, CommandOptions& flags) {
 void add_serve_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("serve", "HTTP and gRPC server");
   auto arguments = std::make_shared<ServeArguments>();
-  command->add_option("MODEL", arguments->options.model, "model folder, or demo")->required();
+  command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
   auto flags = std::make_shared<CommandOptions>(*command, serve_table(*arguments), /*with_config=*/true);
   command->callback([arguments, flags, &run] { run = [arguments, flags] { return serve(*arguments, *flags); }; });
 }

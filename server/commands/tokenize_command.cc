@@ -8,7 +8,6 @@
 #include "nlohmann/json.hpp"
 #include "server/commands/command.h"
 #include "server/commands/model_path.h"
-#include "text/tokenizer/tokenizer.h"
 
 namespace coppice::server {
 namespace {
@@ -23,21 +22,21 @@ struct TokenizeArguments {
 };
 
 absl::Status tokenize(const TokenizeArguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path folder, resolve_model(arguments.model));
-  COPPICE_ASSIGN_OR_RETURN(const auto tokenizer, text::load_tokenizer(folder));
+  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
+  COPPICE_ASSIGN_OR_RETURN(const ModelText text, package->text());
   std::string input = arguments.text;
   if (!arguments.has_text) {
     input.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
   }
   const text::EncodeOptions options = {.add_special = !arguments.no_special, .parse_special = arguments.parse_special};
-  COPPICE_ASSIGN_OR_RETURN(const std::vector<TokenId> ids, tokenizer->encode(input, options));
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<TokenId> ids, text.tokenizer->encode(input, options));
   if (arguments.json) {
     std::puts(nlohmann::json(ids).dump().c_str());
     return absl::OkStatus();
   }
   for (const TokenId id : ids) {
     const std::string piece =
-        nlohmann::json(tokenizer->piece(id)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+        nlohmann::json(text.tokenizer->piece(id)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     fmt::print("{:>8}  {}\n", id, piece);
   }
   return absl::OkStatus();

@@ -1,6 +1,8 @@
 // LearntKeeper: two files, each replaced as a whole.
 #include "server/corpora/learnt_keeper.h"
 
+#include <xxhash.h>
+
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -37,6 +39,15 @@ absl::Status write_costs(const std::filesystem::path& path, const std::string& m
 }
 
 }  // namespace
+
+std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer) {
+  auto hash = static_cast<std::uint64_t>(tokenizer.vocab_size());
+  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
+    const std::string bytes = tokenizer.token_bytes(id);
+    hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), hash);
+  }
+  return hash;
+}
 
 LearntKeeper::LearntKeeper(engine::Engine& engine, std::filesystem::path folder, LearntFingerprints fingerprints)
     : engine_(engine), folder_(std::move(folder)), fingerprints_(std::move(fingerprints)) {}

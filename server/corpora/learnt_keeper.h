@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace coppice::server {
 
@@ -20,6 +21,9 @@ struct LearntFingerprints {
   std::uint64_t vocabulary = 0;  // what token ids stand for
   std::string machine;           // model, element type, device: what a step costs; one line
 };
+
+// A hash of what every token id stands for.
+std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer);
 
 // Owner: the app. Thread: made and destroyed by one, saves on its own. The engine outlives it.
 class LearntKeeper {

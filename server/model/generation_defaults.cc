@@ -12,8 +12,7 @@
 
 namespace coppice::server {
 
-absl::StatusOr<SamplingDefaults> load_generation_defaults(const std::filesystem::path& model_folder) {
-  const std::filesystem::path path = model_folder / "generation_config.json";
+absl::StatusOr<SamplingDefaults> load_generation_defaults(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     return SamplingDefaults{};

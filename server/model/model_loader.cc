@@ -99,16 +99,11 @@ absl::Status remake_engine(LoadedModel& model, const engine::EngineOptions& opti
   return absl::OkStatus();
 }
 
-absl::StatusOr<LoadedModel> load_model(const models::ModelConfig& config, models::WeightSource& weights,
-                                       const LoadModelOptions& options) {
+absl::StatusOr<LoadedModel> load_model(const ModelPackage& package, const LoadModelOptions& options) {
+  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package.config());
+  COPPICE_ASSIGN_OR_RETURN(const auto weights, package.weights(config));
   COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device, options.cuda));
-  return load_onto(std::move(backend), config, weights, options);
-}
-
-absl::StatusOr<LoadedModel> load_model_folder(const std::filesystem::path& folder, const LoadModelOptions& options) {
-  COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::load_model_config(folder));
-  COPPICE_ASSIGN_OR_RETURN(const auto weights, models::open_safetensors_weights(folder, config));
-  return load_model(config, *weights, options);
+  return load_onto(std::move(backend), config, *weights, options);
 }
 
 absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape_config, std::uint64_t seed,

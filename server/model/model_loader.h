@@ -16,7 +16,7 @@
 #include "kernels/cuda/options.h"
 #include "models/model_config.h"
 #include "models/transformer.h"
-#include "models/weights.h"
+#include "server/model/model_package.h"
 
 namespace coppice::server {
 
@@ -54,11 +54,7 @@ struct LoadedModel {
 absl::Status remake_engine(LoadedModel& model, const engine::EngineOptions& options);
 
 // ERRORS: what the config, the weights, the limits or the memory refuse, naming it.
-absl::StatusOr<LoadedModel> load_model(const models::ModelConfig& config, models::WeightSource& weights,
-                                       const LoadModelOptions& options);
-
-// A Hugging Face folder.
-absl::StatusOr<LoadedModel> load_model_folder(const std::filesystem::path& folder, const LoadModelOptions& options);
+absl::StatusOr<LoadedModel> load_model(const ModelPackage& package, const LoadModelOptions& options);
 
 // A shape with random weights, for benchmarks. The dtype `auto` means bf16 where the device is fast at it, else f32.
 absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape_config, std::uint64_t seed,

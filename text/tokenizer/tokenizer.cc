@@ -31,6 +31,11 @@ std::string Tokenizer::token_bytes(TokenId id) const {
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& model_folder) {
   COPPICE_ASSIGN_OR_RETURN(const TokenizerConfig config, load_tokenizer_config(model_folder));
+  return load_tokenizer(model_folder, config);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& model_folder,
+                                                          const TokenizerConfig& config) {
   const auto has_file = [&model_folder](std::string_view name) {
     std::error_code error;
     return std::filesystem::is_regular_file(model_folder / name, error);

@@ -19,6 +19,8 @@
 
 namespace coppice::text {
 
+struct TokenizerConfig;
+
 // The tokens with a meaning outside the text; -1 where the model has none.
 struct SpecialTokens {
   TokenId bos = -1;
@@ -121,5 +123,9 @@ inline constexpr std::size_t kEncodeBytesMax = std::size_t{64} << 20;
 // result. ERRORS: NotFound without any of these files; InvalidArgument, naming file and component,
 // for anything malformed or not supported (nothing is ever silently ignored).
 absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& model_folder);
+
+// The same with the folder's tokenizer_config.json already read.
+absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& model_folder,
+                                                          const TokenizerConfig& config);
 
 }  // namespace coppice::text

@@ -14,19 +14,11 @@
 #include "proto/openai/limits.h"
 #include "server/corpora/corpora.h"
 #include "server/metrics/metrics.h"
+#include "server/model/generation_defaults.h"
 #include "server/prompts/chat_prompter.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace coppice::server {
-
-// Sampling that the model's makers recommend (generation_config.json); used where a request is silent.
-struct SamplingDefaults {
-  std::optional<double> temperature;
-  std::optional<double> top_p;
-  std::optional<double> min_p;
-  std::optional<double> repetition_penalty;
-  std::optional<std::int64_t> top_k;
-};
 
 // Owner: the app, which fills it before the doors open; it outlives every session. Immutable but for the id counter.
 // Thread: any.
