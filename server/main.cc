@@ -7,8 +7,8 @@
 #include "CLI/CLI.hpp"
 #include "fmt/format.h"
 #include "server/app/log_setup.h"
-#include "server/app/version.h"
 #include "server/commands/command.h"
+#include "server/config/version.h"
 
 namespace coppice::server {
 namespace {

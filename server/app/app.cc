@@ -1,5 +1,5 @@
-// Wiring: options to a running server. What each part does is in its own file; here is only the order of things, up and
-// down. Up: doors answer "starting" before the model is loaded. Down: doors, sessions, engine, and only then memory.
+// Wiring: from options to a running server, and down again. What each part does is in its own file; here is the order.
+// Up: HTTP answers "starting" before the model is loaded. Down: front ends, sessions, engine, and then memory.
 #include "server/app/app.h"
 
 #include <fmt/format.h>
@@ -29,7 +29,7 @@
 #include "server/http/http_server.h"
 #include "server/http/router.h"
 #include "server/model/model_loader.h"
-#include "server/prompts/pinned_prompts.h"
+#include "server/sessions/pinned_prompts.h"
 #include "server/sessions/server_state.h"
 
 namespace coppice::server {
@@ -38,13 +38,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kWatchPeriod{250};
-constexpr milliseconds kDrainPoll{10};
-constexpr std::chrono::seconds kStuckAfter{60};    // work waits and no step ends for so long: not ready
+constexpr milliseconds kWatchPeriod{250};          // between two looks at the engine's progress
+constexpr milliseconds kDrainPoll{10};             // between two looks for running requests: delays the end unseen
+constexpr std::chrono::seconds kStuckAfter{60};    // no step ends for this time while work waits: not ready
 constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
 constexpr std::size_t kCorpusBytesPerToken = 200;  // at most half of the memory for past outputs goes to corpora
-
-constexpr milliseconds kLastSavePatience{10000};
+constexpr milliseconds kLastSavePatience{10000};   // the engine answers between two steps, which may take seconds
 
 milliseconds to_milliseconds(double seconds) {
   return milliseconds(std::llround(seconds * 1000));
@@ -90,7 +89,8 @@ std::string address(const std::string& host, std::int32_t port) {
   return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
-// The running server. Members die bottom up: the engine's thread before the doors it wakes, those before the engine.
+// The running server. Members die bottom up: the engine's thread before the front ends it wakes, those before the
+// engine.
 class App {
  public:
   App(const ServeOptions& options, const ModelPackage& package, ApiKeys keys)
@@ -169,7 +169,7 @@ absl::Status App::open_corpora() {
   }
   CorporaLimits limits;
   limits.tokens_max = static_cast<std::int64_t>(options_.engine.suffix.memory_bytes / kCorpusBytesPerToken);
-  host_.corpora = std::make_unique<Corpora>(*model_.engine, *host_.tokenizer, limits);
+  host_.corpora = std::make_unique<Corpora>(*model_.engine, host_.encoder(), limits);
   if (!options_.speculation_corpus.empty()) {
     COPPICE_ASSIGN_OR_RETURN(const std::int64_t tokens,
                              host_.corpora->preload(options_.speculation_corpus, host_.request_limits));

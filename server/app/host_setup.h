@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "models/model_config.h"
-#include "server/model/model_host.h"
 #include "server/model/model_package.h"
+#include "server/sessions/model_host.h"
 
 namespace coppice::server {
 

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "server/batch/batch_file.h"
-#include "server/model/model_host.h"
+#include "server/sessions/model_host.h"
 #include "server/sessions/session_hub.h"
 
 namespace coppice::server {

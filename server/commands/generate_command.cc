@@ -13,7 +13,7 @@
 #include "server/commands/model_path.h"
 #include "server/commands/speculation_flags.h"
 #include "server/model/model_loader.h"
-#include "server/prompts/chat_prompter.h"
+#include "server/prompts/prompt_encoder.h"
 #include "text/tokenizer/detokenizer.h"
 
 namespace coppice::server {
@@ -58,24 +58,27 @@ absl::StatusOr<std::vector<TokenId>> prompt_tokens(const GenerateArguments& argu
   if (!arguments.prompt_given) {
     prompt.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
   }
-  if (!arguments.chat) {
-    return text.tokenizer->encode(prompt, {});
+  openai::GenerationRequest request;
+  std::unique_ptr<ChatPrompter> prompter;
+  if (arguments.chat) {
+    const auto source = text.config.chat_template();
+    if (!source) {
+      return absl::InvalidArgumentError("--chat: the model has no chat template");
+    }
+    COPPICE_ASSIGN_OR_RETURN(prompter, ChatPrompter::create(*source, text.config, *text.tokenizer));
+    request.kind = openai::RequestKind::kChat;
+    request.chat.messages =
+        std::make_shared<const openai::Json>(openai::Json::array({{{"role", "user"}, {"content", prompt}}}));
+  } else {
+    request.prompts.emplace_back(std::move(prompt));
   }
-  const auto source = text.config.chat_template();
-  if (!source) {
-    return absl::InvalidArgumentError("--chat: the model has no chat template");
-  }
-  COPPICE_ASSIGN_OR_RETURN(const auto prompter, ChatPrompter::create(*source, text.config, *text.tokenizer));
-  openai::ChatFields chat;
-  chat.messages = std::make_shared<const openai::Json>(openai::Json::array({{{"role", "user"}, {"content", prompt}}}));
   openai::RequestLimits limits;
-  limits.model_tokens_max = std::numeric_limits<std::int32_t>::max();
-  limits.has_chat_template = true;
-  const openai::Result<std::vector<TokenId>> tokens = prompter->tokenize(chat, /*add_special=*/false, limits);
+  limits.model_tokens_max = std::numeric_limits<std::int32_t>::max();  // the engine knows the model's
+  openai::Result<std::vector<TokenIds>> tokens = PromptEncoder(*text.tokenizer, prompter.get(), limits).encode(request);
   if (!tokens.ok()) {
     return absl::InvalidArgumentError(tokens.error().message);
   }
-  return tokens.value();
+  return std::move(tokens.value().front());
 }
 
 engine::Request make_request(const GenerateArguments& arguments, const SamplingDefaults& defaults,
@@ -100,10 +103,7 @@ engine::Request make_request(const GenerateArguments& arguments, const SamplingD
 // Steps the engine until the request ends, printing text as it becomes certain.
 absl::Status print_answer(engine::Engine& engine, engine::EventQueue& queue, const text::Tokenizer& tokenizer,
                           const std::vector<TokenId>& prompt) {
-  text::Detokenizer detokenizer(tokenizer, {.skip_special = true});
-  for (const TokenId token : prompt) {  // so that what follows continues it (a space between words)
-    detokenizer.push(token);
-  }
+  text::Detokenizer detokenizer = text::Detokenizer::after(tokenizer, {.skip_special = true}, prompt);
   bool is_done = false;
   while (!is_done && engine.step()) {
     for (const engine::Event& event : queue.take()) {

@@ -8,6 +8,7 @@
 #include "nlohmann/json.hpp"
 #include "server/commands/command.h"
 #include "server/commands/model_path.h"
+#include "server/prompts/prompt_encoder.h"
 
 namespace coppice::server {
 namespace {
@@ -28,13 +29,20 @@ absl::Status tokenize(const TokenizeArguments& arguments) {
   if (!arguments.has_text) {
     input.assign(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
   }
-  const text::EncodeOptions options = {.add_special = !arguments.no_special, .parse_special = arguments.parse_special};
-  COPPICE_ASSIGN_OR_RETURN(const std::vector<TokenId> ids, text.tokenizer->encode(input, options));
+  openai::TokenizeRequest request;
+  request.prompt = std::move(input);
+  request.add_special_tokens = !arguments.no_special;
+  request.parse_special = arguments.parse_special;
+  const openai::RequestLimits limits;
+  const openai::Result<TokenIds> ids = PromptEncoder(*text.tokenizer, nullptr, limits).encode(request);
+  if (!ids.ok()) {
+    return absl::InvalidArgumentError(ids.error().message);
+  }
   if (arguments.json) {
-    std::puts(nlohmann::json(ids).dump().c_str());
+    std::puts(nlohmann::json(ids.value()).dump().c_str());
     return absl::OkStatus();
   }
-  for (const TokenId id : ids) {
+  for (const TokenId id : ids.value()) {
     const std::string piece =
         nlohmann::json(text.tokenizer->piece(id)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     fmt::print("{:>8}  {}\n", id, piece);

@@ -36,13 +36,11 @@ openai::Result<std::vector<std::vector<TokenId>>> Corpora::to_tokens(
                                            "calls with the same name",
                                            limits_.text_bytes_max));
     }
-    text::EncodeOptions options;
-    options.add_special = false;
-    absl::StatusOr<std::vector<TokenId>> tokens = tokenizer_.encode(string, options);
+    openai::Result<TokenIds> tokens = encoder_.encode_output("texts", string);
     if (!tokens.ok()) {
-      return openai::bad_value("texts", std::string(tokens.status().message()));
+      return std::move(tokens.error());
     }
-    sequences.push_back(*std::move(tokens));
+    sequences.push_back(std::move(tokens.value()));
   }
   return sequences;
 }

@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "proto/openai/corpus.h"
-#include "text/tokenizer/tokenizer.h"
+#include "server/prompts/prompt_encoder.h"
 
 namespace coppice::server {
 
@@ -22,11 +22,11 @@ struct CorporaLimits {
   std::size_t text_bytes_max = 1U << 20U;  // of one call: text is tokenised on a thread that serves others too
 };
 
-// Owner: the app. Thread: any; internally locked. `engine` and `tokenizer` outlive it.
+// Owner: the app. Thread: any; internally locked. The engine and what the encoder is a view of outlive it.
 class Corpora {
  public:
-  Corpora(engine::Engine& engine, const text::Tokenizer& tokenizer, const CorporaLimits& limits)
-      : engine_(engine), tokenizer_(tokenizer), limits_(limits) {}
+  Corpora(engine::Engine& engine, const PromptEncoder& encoder, const CorporaLimits& limits)
+      : engine_(engine), encoder_(encoder), limits_(limits) {}
 
   // Adds the texts to the tenant's corpus of that name, which it makes when there is none. Returns the whole corpus.
   // ERRORS: 400 for text that cannot be tokenised; 413 beyond a bound; 429 when the engine's queue is full. Nothing is
@@ -58,7 +58,7 @@ class Corpora {
   openai::MaybeError hand_over(const Key& key, std::vector<std::vector<TokenId>> sequences, openai::CorpusCard& card);
 
   engine::Engine& engine_;
-  const text::Tokenizer& tokenizer_;
+  const PromptEncoder encoder_;
   const CorporaLimits limits_;
   mutable std::mutex mutex_;
   std::map<Key, Entry> entries_;   // guarded by mutex_

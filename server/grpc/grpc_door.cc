@@ -12,7 +12,6 @@
 #include "server/grpc/answer_writer.h"
 #include "server/grpc/convert.h"
 #include "server/grpc/stream_reactor.h"
-#include "server/prompts/tokenize_text.h"
 
 namespace coppice::server {
 namespace {
@@ -51,7 +50,7 @@ class Service final : public v1::Inference::CallbackService {
         tokenize.add_special_tokens = request->add_special_tokens();
       }
       tokenize.parse_special = request->parse_special();
-      const openai::Result<std::vector<TokenId>> ids = tokenize_text(host, tokenize);
+      const openai::Result<TokenIds> ids = host.encoder().encode(tokenize);
       if (!ids.ok()) {
         return ids.error();
       }
@@ -143,7 +142,7 @@ class Service final : public v1::Inference::CallbackService {
       error = tenant.error();
     } else {
       const ModelHost& host = *state_.host.load();  // set while the phase is kServing, which admit() has seen
-      error = check_model(host, model);
+      error = host.check_model(model);
       if (!error) {
         error = work(host);
       }

@@ -11,10 +11,9 @@
 #include "proto/openai/json_writer.h"
 #include "proto/openai/parse_request.h"
 #include "proto/openai/write_objects.h"
-#include "server/app/version.h"
+#include "server/config/version.h"
 #include "server/http/console_page.h"
 #include "server/http/generation_handler.h"
-#include "server/prompts/tokenize_text.h"
 
 namespace coppice::server {
 namespace {
@@ -226,7 +225,7 @@ std::unique_ptr<RequestHandler> Router::model(RouteCall& call) {
   const std::string id = decode_path(call.path.substr(kPrefix.size()));
   if (id.empty()) {
     answer(call, openai::not_found("model", "model_not_found", "the path ends without a model's name"));
-  } else if (const openai::MaybeError error = check_model(host, id)) {
+  } else if (const openai::MaybeError error = host.check_model(id)) {
     answer(call, *error);
   } else {
     answer(call, openai::write_model(make_card(host)));
@@ -238,8 +237,12 @@ std::unique_ptr<RequestHandler> Router::tokenize(RouteCall& call) {
   const ModelHost& host = *state_.host.load();
   openai::Result<openai::TokenizeRequest> parsed =
       openai::parse_tokenize_request(call.request.body, host.request_limits);
-  openai::Result<std::vector<TokenId>> tokens =
-      parsed.ok() ? tokenize_text(host, parsed.value()) : openai::Result<std::vector<TokenId>>(parsed.error());
+  openai::MaybeError error = parsed.ok() ? host.check_model(parsed.value().model) : parsed.error();
+  if (error) {
+    answer(call, *error);
+    return nullptr;
+  }
+  const openai::Result<TokenIds> tokens = host.encoder().encode(parsed.value());
   if (!tokens.ok()) {
     answer(call, tokens.error());
     return nullptr;

@@ -91,32 +91,53 @@ const std::string* ChatPrompter::special_at(std::string_view text) const {
 std::string ChatPrompter::hide_specials(std::string_view text) const {
   std::string hidden;
   hidden.reserve(text.size());
-  std::size_t at = 0;
-  while (at < text.size()) {
+  std::size_t plain = 0;  // where the text that is not yet copied begins
+  for (std::size_t at = 0; at < text.size();) {
     const std::string* const special = special_at(text.substr(at));
     if (special == nullptr) {
-      hidden += text[at++];
+      ++at;
       continue;
     }
+    hidden += text.substr(plain, at - plain);
     hidden += fmt::format("{}{}{}", kMarkBegin, special - specials_.data(), kMarkEnd);
     at += special->size();
+    plain = at;
   }
+  hidden += text.substr(plain);
   return hidden;
 }
 
-void ChatPrompter::hide_specials(openai::Json& value) const {
+openai::Json ChatPrompter::copy_hidden(const openai::Json& value) const {
   if (value.is_string()) {
-    auto& text = value.get_ref<std::string&>();
-    text = hide_specials(text);
-  } else if (value.is_structured()) {
-    for (openai::Json& item : value) {  // depth is bounded by the parser
-      hide_specials(item);
-    }
+    return hide_specials(value.get_ref<const std::string&>());
   }
+  if (!value.is_structured()) {
+    return value;
+  }
+  openai::Json copy(value.type());
+  if (value.is_array()) {
+    auto& items = copy.get_ref<openai::Json::array_t&>();
+    items.reserve(value.size());
+    for (const openai::Json& item : value) {  // depth is bounded by the parser
+      items.push_back(copy_hidden(item));
+    }
+    return copy;
+  }
+  auto& members = copy.get_ref<openai::Json::object_t&>();
+  members.reserve(value.size());
+  for (const auto& [name, item] : value.items()) {
+    members.emplace_back(name, copy_hidden(item));
+  }
+  return copy;
 }
 
-std::vector<ChatPrompter::Segment> ChatPrompter::split_hidden(std::string_view rendered) const {
+std::vector<ChatPrompter::Segment> ChatPrompter::split_hidden(std::string rendered_text) const {
   std::vector<Segment> segments;
+  if (rendered_text.find(kMarkBegin) == std::string::npos) {  // mostly
+    segments.push_back({std::move(rendered_text), false});
+    return segments;
+  }
+  std::string_view rendered = rendered_text;
   std::string plain;
   while (!rendered.empty()) {
     const std::size_t mark = rendered.find(kMarkBegin);
@@ -146,13 +167,8 @@ std::vector<ChatPrompter::Segment> ChatPrompter::split_hidden(std::string_view r
 
 openai::Json ChatPrompter::context(const openai::ChatFields& chat) const {
   openai::Json context = openai::Json::object();
-  context["messages"] = *chat.messages;
-  hide_specials(context["messages"]);
-  context["tools"] = nullptr;
-  if (chat.tools != nullptr) {
-    context["tools"] = *chat.tools;
-    hide_specials(context["tools"]);
-  }
+  context["messages"] = copy_hidden(*chat.messages);
+  context["tools"] = chat.tools == nullptr ? openai::Json() : copy_hidden(*chat.tools);
   context["documents"] = nullptr;
   context["add_generation_prompt"] = chat.add_generation_prompt;
   const auto put_token = [&context](const char* name, const std::string& token) {
@@ -166,8 +182,7 @@ openai::Json ChatPrompter::context(const openai::ChatFields& chat) const {
   put_token("unk_token", unk_token_);
   if (chat.template_kwargs != nullptr) {
     for (const auto& [name, value] : chat.template_kwargs->items()) {
-      context[name] = value;
-      hide_specials(context[name]);
+      context[name] = copy_hidden(value);
     }
   }
   return context;
@@ -210,7 +225,7 @@ openai::Result<std::vector<TokenId>> ChatPrompter::tokenize(const openai::ChatFi
   }
   std::vector<TokenId> ids;
   bool is_first = true;
-  for (const Segment& segment : split_hidden(rendered.value())) {
+  for (const Segment& segment : split_hidden(std::move(rendered.value()))) {
     text::EncodeOptions options;
     options.add_special = add_special && is_first;
     options.parse_special = !segment.is_literal;

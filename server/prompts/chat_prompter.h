@@ -39,9 +39,9 @@ class ChatPrompter {
 
   openai::Result<std::string> render(const openai::ChatFields& chat) const;
   openai::Json context(const openai::ChatFields& chat) const;
-  void hide_specials(openai::Json& value) const;
+  openai::Json copy_hidden(const openai::Json& value) const;
   std::string hide_specials(std::string_view text) const;
-  std::vector<Segment> split_hidden(std::string_view rendered) const;
+  std::vector<Segment> split_hidden(std::string rendered_text) const;
   const std::string* special_at(std::string_view text) const;
 
   const text::ChatTemplate template_;

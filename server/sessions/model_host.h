@@ -15,7 +15,7 @@
 #include "server/corpora/corpora.h"
 #include "server/metrics/metrics.h"
 #include "server/model/generation_defaults.h"
-#include "server/prompts/chat_prompter.h"
+#include "server/prompts/prompt_encoder.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace coppice::server {
@@ -34,6 +34,12 @@ struct ModelHost {
   SamplingDefaults defaults;
   Metrics* metrics = nullptr;                   // owned by the app
   std::chrono::milliseconds request_timeout{};  // 0 = none
+
+  // The encoder of this model's prompts.
+  PromptEncoder encoder() const { return {*tokenizer, prompter.get(), request_limits}; }
+
+  // 404 when `model` is neither empty nor the name of the served one.
+  openai::MaybeError check_model(const std::string& model) const;
 
   // `count` consecutive ids, never given out before; returns the first.
   engine::RequestId take_request_ids(std::size_t count) const { return next_request_id_.fetch_add(count); }

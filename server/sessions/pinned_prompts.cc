@@ -1,5 +1,5 @@
 // From lines of a file to pinned requests.
-#include "server/prompts/pinned_prompts.h"
+#include "server/sessions/pinned_prompts.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -7,7 +7,6 @@
 #include <fstream>
 #include <memory>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "engine/events.h"
@@ -17,30 +16,6 @@
 
 namespace coppice::server {
 namespace {
-
-openai::Result<std::vector<TokenId>> tokenize(const openai::GenerationRequest& request, const ModelHost& host) {
-  if (request.kind == openai::RequestKind::kChat) {
-    if (host.prompter == nullptr) {
-      return openai::bad_value("messages", "this model has no chat template: give a \"prompt\"");
-    }
-    return host.prompter->tokenize(request.chat, request.add_special_tokens.value_or(false), host.request_limits);
-  }
-  if (request.prompts.size() != 1) {
-    return openai::bad_value("prompt", "'prompt' must be one prompt; give each its own line");
-  }
-  if (const auto* const ids = std::get_if<std::vector<TokenId>>(&request.prompts.front())) {
-    return *ids;
-  }
-  text::EncodeOptions options;
-  options.add_special = request.add_special_tokens.value_or(true);
-  options.parse_special = request.parse_special;
-  absl::StatusOr<std::vector<TokenId>> ids =
-      host.tokenizer->encode(std::get<std::string>(request.prompts.front()), options);
-  if (!ids.ok()) {
-    return openai::bad_value("prompt", std::string(ids.status().message()));
-  }
-  return *std::move(ids);
-}
 
 openai::Result<engine::Request> read_line(const std::string& line, const ModelHost& host) {
   const openai::Result<openai::Json> json = openai::parse_json(line, host.request_limits);
@@ -56,19 +31,23 @@ openai::Result<engine::Request> read_line(const std::string& line, const ModelHo
   if (reader.failed()) {
     return *reader.error();
   }
-  openai::Result<openai::GenerationRequest> request = json.value().contains("messages")
-                                                          ? openai::parse_chat_request(line, host.request_limits)
-                                                          : openai::parse_completion_request(line, host.request_limits);
+  const bool is_chat = json.value().contains("messages");
+  openai::Result<openai::GenerationRequest> request =
+      is_chat ? openai::parse_chat_request(line, host.request_limits)
+              : openai::parse_completion_request(line, host.request_limits);
   if (!request.ok()) {
     return request.error();
   }
-  openai::Result<std::vector<TokenId>> tokens = tokenize(request.value(), host);
-  if (!tokens.ok()) {
-    return tokens.error();
+  openai::Result<std::vector<TokenIds>> prompts = host.encoder().encode(request.value());
+  if (!prompts.ok()) {
+    return prompts.error();
+  }
+  if (prompts.value().size() != 1) {
+    return openai::bad_value("prompt", "'prompt' must be one prompt; give each its own line");
   }
   engine::Request pinned;
   pinned.id = host.take_request_ids(1);
-  pinned.prompt = std::move(tokens.value());
+  pinned.prompt = std::move(prompts.value().front());
   pinned.tenant = tenant_of(tenant, request.value().cache_salt);
   pinned.sampling.max_tokens = 0;
   pinned.pin = true;

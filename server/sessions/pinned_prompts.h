@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "server/model/model_host.h"
+#include "server/sessions/model_host.h"
 
 namespace coppice::server {
 

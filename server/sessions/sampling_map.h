@@ -5,7 +5,7 @@
 
 #include "engine/request.h"
 #include "proto/openai/request.h"
-#include "server/model/model_host.h"
+#include "server/sessions/model_host.h"
 
 namespace coppice::server {
 

@@ -8,7 +8,7 @@
 
 #include "server/access/api_keys.h"
 #include "server/metrics/metrics.h"
-#include "server/model/model_host.h"
+#include "server/sessions/model_host.h"
 
 namespace coppice::server {
 

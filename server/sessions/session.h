@@ -10,8 +10,8 @@
 #include "engine/request.h"
 #include "proto/openai/answer.h"
 #include "proto/openai/request.h"
-#include "server/model/model_host.h"
 #include "server/output/choice_stream.h"
+#include "server/sessions/model_host.h"
 #include "server/sessions/session_hub.h"
 #include "server/sessions/session_meter.h"
 
@@ -73,7 +73,6 @@ class Session {
 
   openai::MaybeError tokenize_prompts();
   openai::MaybeError check_lengths();
-  openai::Result<std::vector<TokenId>> tokenize(const openai::Prompt& prompt) const;
   std::int32_t tokens_max(const PromptRun& run) const;
   engine::Request make_engine_request(const PromptRun& run) const;
   void make_choices(PromptRun& run);

@@ -6,7 +6,6 @@
 
 #include "server/access/api_keys.h"
 #include "server/output/token_entry.h"
-#include "server/prompts/tokenize_text.h"
 #include "server/sessions/sampling_map.h"
 #include "server/sessions/session.h"
 
@@ -29,7 +28,7 @@ openai::MaybeError Session::start(openai::GenerationRequest request, const std::
   request_ = std::move(request);
   tenant_ = tenant_of(tenant, request_.cache_salt);
   choices_per_prompt_ = request_.best_of.value_or(request_.n);
-  if (openai::MaybeError error = check_model(host_, request_.model)) {
+  if (openai::MaybeError error = host_.check_model(request_.model)) {
     return error;
   }
   if (openai::MaybeError error = tokenize_prompts()) {
@@ -46,49 +45,22 @@ openai::MaybeError Session::start(openai::GenerationRequest request, const std::
   return submit();
 }
 
-openai::Result<std::vector<TokenId>> Session::tokenize(const openai::Prompt& prompt) const {
-  if (const auto* const ids = std::get_if<std::vector<TokenId>>(&prompt)) {
-    return *ids;
-  }
-  const auto& text = std::get<std::string>(prompt);
-  if (openai::MaybeError error = check_prompt_bytes("prompt", text.size(), host_.request_limits)) {
-    return std::move(*error);
-  }
-  text::EncodeOptions options;
-  options.add_special = request_.add_special_tokens.value_or(true);
-  options.parse_special = request_.parse_special;
-  absl::StatusOr<std::vector<TokenId>> ids = host_.tokenizer->encode(text, options);
-  if (!ids.ok()) {
-    return openai::bad_value("prompt", std::string(ids.status().message()));
-  }
-  return *std::move(ids);
-}
-
 openai::MaybeError Session::tokenize_prompts() {
-  if (request_.kind == openai::RequestKind::kChat) {
-    if (host_.prompter == nullptr) {
-      return openai::bad_value("messages", "this model has no chat template: use /v1/completions");
-    }
-    openai::Result<std::vector<TokenId>> ids =
-        host_.prompter->tokenize(request_.chat, request_.add_special_tokens.value_or(false), host_.request_limits);
-    if (!ids.ok()) {
-      return std::move(ids.error());
-    }
-    runs_.emplace_back().tokens = std::move(ids.value());
-    return std::nullopt;
+  openai::Result<std::vector<TokenIds>> prompts = host_.encoder().encode(request_);
+  if (!prompts.ok()) {
+    return std::move(prompts.error());
   }
-  for (const openai::Prompt& prompt : request_.prompts) {
-    openai::Result<std::vector<TokenId>> ids = tokenize(prompt);
-    if (!ids.ok()) {
-      return std::move(ids.error());
-    }
-    PromptRun& run = runs_.emplace_back();
-    run.tokens = std::move(ids.value());
-    if (request_.echo) {
-      const auto* const text = std::get_if<std::string>(&prompt);
-      run.echo = text != nullptr ? *text : host_.tokenizer->decode(run.tokens, request_.skip_special_tokens);
-    }
+  for (TokenIds& tokens : prompts.value()) {
+    runs_.emplace_back().tokens = std::move(tokens);
   }
+  for (std::size_t i = 0; request_.echo && i < runs_.size(); ++i) {
+    auto* const text = std::get_if<std::string>(&request_.prompts[i]);
+    runs_[i].echo =
+        text != nullptr ? std::move(*text) : host_.tokenizer->decode(runs_[i].tokens, request_.skip_special_tokens);
+  }
+  // The tokens stand for them from here on.
+  request_.prompts.clear();
+  request_.chat.messages.reset();
   return std::nullopt;
 }
 
@@ -124,12 +96,7 @@ std::int32_t Session::tokens_max(const PromptRun& run) const {
 }
 
 void Session::make_choices(PromptRun& run) {
-  text::DetokenizeOptions detokenize;
-  detokenize.skip_special = request_.skip_special_tokens;
-  text::Detokenizer primed(*host_.tokenizer, detokenize);
-  for (const TokenId token : run.tokens) {
-    (void)primed.push(token);  // so that the answer's first word keeps its space
-  }
+  const text::Detokenizer primed = host_.encoder().decoder_after(run.tokens, request_.skip_special_tokens);
   run.choices.reserve(static_cast<std::size_t>(choices_per_prompt_));
   for (std::int64_t i = 0; i < choices_per_prompt_; ++i) {
     std::unique_ptr<OutputParser> parser = make_output_parser(request_, fmt::format("call_{:x}_{}_", run.id, i));
@@ -150,11 +117,9 @@ engine::Request Session::make_engine_request(const PromptRun& run) const {
     out.deadline = meter_.arrival() + host_.request_timeout;
   }
   if (request_.prediction && !request_.prediction->empty()) {
-    text::EncodeOptions options;
-    options.add_special = false;
-    absl::StatusOr<std::vector<TokenId>> tokens = host_.tokenizer->encode(*request_.prediction, options);
+    openai::Result<TokenIds> tokens = host_.encoder().encode_output("prediction", *request_.prediction);
     if (tokens.ok()) {
-      out.prediction = *std::move(tokens);  // a prediction that cannot be read only costs its speed-up
+      out.prediction = std::move(tokens.value());  // a prediction that cannot be read only costs its speed-up
     }
   }
   out.events = hub_.queue();

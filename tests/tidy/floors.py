@@ -30,9 +30,10 @@ FORBIDDEN = [
 # own folder is not checked.
 FOLDER_ORDER = {
     "server": [
-        ["access", "config", "corpora", "metrics", "output"],
+        ["access", "config", "metrics", "output"],
         ["model"],
         ["prompts"],
+        ["corpora"],
         ["sessions"],
         ["batch", "bench", "grpc", "http"],
         ["app"],

@@ -4,10 +4,18 @@
 //   kWholeRun        a whole run of byte tokens, since one bad byte spoils all of it
 #include "text/tokenizer/detokenizer.h"
 
+#include <algorithm>
+
 #include "text/tokenizer/utf8.h"
 
 namespace coppice::text {
 namespace {
+
+// Tokens that `after` pushes first: give kSettledBytes of text unless most of them are special or byte tokens.
+constexpr std::size_t kTailTokens = 16;
+// Bytes of text. A token byte gives at most three (U+FFFD), so these are of four token bytes or more: one more than an
+// incomplete character can have.
+constexpr std::size_t kSettledBytes = 12;
 
 // Moves the part of `pending` that is certain to `out`: characters, and a replacement for each invalid byte (or maximal
 // subpart). What may still become a character stays, unless this is the end.
@@ -33,6 +41,23 @@ void drain(std::string& pending, bool per_byte, bool at_end, std::string& out) {
 
 Detokenizer::Detokenizer(const Tokenizer& tokenizer, DetokenizeOptions options)
     : tokenizer_(&tokenizer), options_(options), strip_left_(tokenizer.decode_rules().strip_count) {}
+
+// The state after a token is a function of the few bytes before it: where the last character or run of byte tokens
+// began, whether a text has begun, and how much may still be stripped from its start. All three are the same from every
+// earlier start once the tokens pushed have given kSettledBytes of text and nothing can be stripped any more.
+Detokenizer Detokenizer::after(const Tokenizer& tokenizer, DetokenizeOptions options, std::span<const TokenId> prompt) {
+  for (std::size_t count = std::min(kTailTokens, prompt.size());; count = std::min(2 * count, prompt.size())) {
+    Detokenizer decoder(tokenizer, options);
+    std::size_t bytes = 0;
+    for (const TokenId id : prompt.last(count)) {
+      bytes += decoder.push(id).size();
+    }
+    const bool is_settled = bytes >= kSettledBytes && decoder.strip_left_ == 0;
+    if (is_settled || count == prompt.size()) {
+      return decoder;
+    }
+  }
+}
 
 std::string Detokenizer::push(TokenId id) {
   std::string out;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "text/tokenizer/tokenizer.h"
@@ -21,6 +22,10 @@ struct DetokenizeOptions {
 class Detokenizer {
  public:
   explicit Detokenizer(const Tokenizer& tokenizer, DetokenizeOptions options = {});
+
+  // A decoder in the state that pushing all of `prompt` leaves, reached from the prompt's end: the cost does not grow
+  // with the prompt (except for a prompt that ends in a long run of byte tokens).
+  static Detokenizer after(const Tokenizer& tokenizer, DetokenizeOptions options, std::span<const TokenId> prompt);
 
   // The text that is now certain; may be empty (half a character, a byte-fallback run, a leading
   // space).

@@ -57,7 +57,7 @@ struct World {
     CorporaLimits corpora;
     corpora.tokens_max = 10;
     corpora.text_bytes_max = 20;
-    host.corpora = std::make_unique<Corpora>(engine, *host.tokenizer, corpora);
+    host.corpora = std::make_unique<Corpora>(engine, host.encoder(), corpora);
     state.host = &host;
     state.phase = Phase::kServing;
   }

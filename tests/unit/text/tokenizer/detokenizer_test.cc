@@ -113,5 +113,55 @@ TEST_CASE("a run of a hundred thousand byte tokens costs what its length is") {
   }
 }
 
+// Every push and the end of both, over the same tokens.
+void require_equal(Detokenizer whole, Detokenizer tail, const std::vector<TokenId>& answer) {
+  for (const TokenId id : answer) {
+    REQUIRE(whole.push(id) == tail.push(id));
+  }
+  REQUIRE(whole.finish() == tail.finish());
+}
+
+TEST_CASE("a decoder made from a prompt's end continues it as one that decoded all of it") {
+  std::mt19937 random(13);
+  for (const std::string_view name : kFixtureNames) {
+    INFO(name);
+    const std::unique_ptr<Tokenizer> tokenizer = load_fixture(name);
+    for (int round = 0; round < 2000; ++round) {
+      // Runs of one token make long prompts without text: spaces, bytes, special tokens.
+      std::vector<TokenId> prompt;
+      for (auto parts = random() % 12; parts > 0; --parts) {
+        const std::vector<TokenId> part = random_ids(*tokenizer, random);
+        prompt.insert(prompt.end(), part.begin(), part.end());
+        prompt.insert(prompt.end(), random() % 3 == 0 ? random() % 60 : 0, part.empty() ? 0 : part.front());
+      }
+      const DetokenizeOptions options = {round % 2 == 0};
+      Detokenizer whole(*tokenizer, options);
+      for (const TokenId id : prompt) {
+        (void)whole.push(id);
+      }
+      require_equal(whole, Detokenizer::after(*tokenizer, options, prompt), random_ids(*tokenizer, random));
+    }
+  }
+}
+
+TEST_CASE("a decoder made from a prompt's end knows what each run of one token leaves") {
+  for (const std::string_view name : kFixtureNames) {
+    INFO(name);
+    const std::unique_ptr<Tokenizer> tokenizer = load_fixture(name);
+    std::vector<TokenId> answer;
+    for (TokenId id = 0; id < tokenizer->vocab_size(); id += 7) {
+      answer.push_back(id);
+    }
+    for (TokenId id = 0; id < tokenizer->vocab_size(); ++id) {
+      const std::vector<TokenId> prompt(40, id);
+      Detokenizer whole(*tokenizer);
+      for (const TokenId pushed : prompt) {
+        (void)whole.push(pushed);
+      }
+      require_equal(whole, Detokenizer::after(*tokenizer, {}, prompt), answer);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace coppice::text

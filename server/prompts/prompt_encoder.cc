@@ -1,0 +1,84 @@
+// Which special tokens go around which kind of prompt is decided here and nowhere else.
+#include "server/prompts/prompt_encoder.h"
+
+#include <string>
+#include <utility>
+#include <variant>
+
+namespace coppice::server {
+namespace {
+
+// A text gets the model's BOS; a chat template writes its own.
+bool text_special(const std::optional<bool>& asked) {
+  return asked.value_or(true);
+}
+bool chat_special(const std::optional<bool>& asked) {
+  return asked.value_or(false);
+}
+
+}  // namespace
+
+openai::Result<TokenIds> PromptEncoder::encode_text(const char* param, std::string_view text,
+                                                    text::EncodeOptions options) const {
+  absl::StatusOr<TokenIds> ids = tokenizer_->encode(text, options);
+  if (!ids.ok()) {
+    return openai::bad_value(param, std::string(ids.status().message()));
+  }
+  return *std::move(ids);
+}
+
+openai::Result<std::vector<TokenIds>> PromptEncoder::encode(const openai::GenerationRequest& request) const {
+  std::vector<TokenIds> prompts;
+  if (request.kind == openai::RequestKind::kChat) {
+    if (prompter_ == nullptr) {
+      return openai::bad_value("messages", "this model has no chat template: use /v1/completions");
+    }
+    openai::Result<TokenIds> ids =
+        prompter_->tokenize(request.chat, chat_special(request.add_special_tokens), *limits_);
+    if (!ids.ok()) {
+      return std::move(ids.error());
+    }
+    prompts.push_back(std::move(ids.value()));
+    return prompts;
+  }
+  for (const openai::Prompt& prompt : request.prompts) {
+    if (const auto* const ids = std::get_if<TokenIds>(&prompt)) {
+      prompts.push_back(*ids);
+      continue;
+    }
+    const auto& text = std::get<std::string>(prompt);
+    if (openai::MaybeError error = check_prompt_bytes("prompt", text.size(), *limits_)) {
+      return std::move(*error);
+    }
+    openai::Result<TokenIds> ids =
+        encode_text("prompt", text,
+                    {.add_special = text_special(request.add_special_tokens), .parse_special = request.parse_special});
+    if (!ids.ok()) {
+      return std::move(ids.error());
+    }
+    prompts.push_back(std::move(ids.value()));
+  }
+  return prompts;
+}
+
+openai::Result<TokenIds> PromptEncoder::encode(const openai::TokenizeRequest& request) const {
+  if (!request.is_chat) {
+    return encode_text(
+        "prompt", request.prompt,
+        {.add_special = text_special(request.add_special_tokens), .parse_special = request.parse_special});
+  }
+  if (prompter_ == nullptr) {
+    return openai::bad_value("messages", "this model has no chat template");
+  }
+  return prompter_->tokenize(request.chat, chat_special(request.add_special_tokens), *limits_);
+}
+
+openai::Result<TokenIds> PromptEncoder::encode_output(const char* param, std::string_view text) const {
+  return encode_text(param, text, {.add_special = false, .parse_special = false});
+}
+
+text::Detokenizer PromptEncoder::decoder_after(std::span<const TokenId> prompt, bool skip_special) const {
+  return text::Detokenizer::after(*tokenizer_, {.skip_special = skip_special}, prompt);
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,47 @@
+// PromptEncoder: the one way from what a client writes to the token ids that the model gets. Requests of every front
+// end, batches, pinned prompts, /tokenize, corpora and predictions go through it, so the same prompt is always the same
+// tokens, and a prefix computed for one is found by the others.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/types.h"
+#include "proto/openai/parse_request.h"
+#include "proto/openai/request.h"
+#include "server/prompts/chat_prompter.h"
+#include "text/tokenizer/detokenizer.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace coppice::server {
+
+using TokenIds = std::vector<TokenId>;
+
+// A view of a model's tokenizer, template and limits, which outlive it. Thread: any.
+class PromptEncoder {
+ public:
+  // `prompter` is null for a model without a chat template.
+  PromptEncoder(const text::Tokenizer& tokenizer, const ChatPrompter* prompter, const openai::RequestLimits& limits)
+      : tokenizer_(&tokenizer), prompter_(prompter), limits_(&limits) {}
+
+  // One list of tokens for each prompt of the request, in order; a chat is one prompt. REQUIRES: validate()d. ERRORS:
+  // 400 for text that cannot be tokenised or cannot fit the model, and for a conversation that the template refuses.
+  openai::Result<std::vector<TokenIds>> encode(const openai::GenerationRequest& request) const;
+  // The same prompt gives the same tokens as above. Text of any length is encoded: to count its tokens is a use of it.
+  openai::Result<TokenIds> encode(const openai::TokenizeRequest& request) const;
+  // Text as the model itself writes it: no tokens around it, special tokens are text. `param` is the field it came in.
+  openai::Result<TokenIds> encode_output(const char* param, std::string_view text) const;
+
+  // The decoder of what follows `prompt`: the answer's first word keeps its space, a character cut in two is completed.
+  text::Detokenizer decoder_after(std::span<const TokenId> prompt, bool skip_special) const;
+
+ private:
+  openai::Result<TokenIds> encode_text(const char* param, std::string_view text, text::EncodeOptions options) const;
+
+  const text::Tokenizer* tokenizer_;
+  const ChatPrompter* prompter_;
+  const openai::RequestLimits* limits_;
+};
+
+}  // namespace coppice::server
