@@ -26,7 +26,7 @@ inline void list_plan_sequences(const StepPlan& plan, std::vector<kernels::PlanS
 
 inline kernels::SamplingRow sampling_row(const StepDraw& draw, const SamplingLists& lists) {
   kernels::SamplingRow row;
-  static_cast<kernels::SamplingNumbers&>(row) = draw.numbers;
+  static_cast<kernels::DrawNumbers&>(row) = draw.numbers;
   row.counts = draw.counts.of(lists.counts);
   row.biases = draw.biases.of(lists.biases);
   row.forbidden = draw.forbidden.of(lists.forbidden);

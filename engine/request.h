@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/sampling.h"
 #include "base/types.h"
 
 namespace coppice::engine {
@@ -23,14 +24,7 @@ struct LogitBias {
 };
 
 // Every field is already validated by the front end against Limits; the engine checks again and refuses with an event.
-struct SamplingParameters {
-  float temperature = 1.0F;  // 0 = greedy
-  std::int32_t top_k = 0;    // 0 = all
-  float top_p = 1.0F;
-  float min_p = 0.0F;
-  float repetition_penalty = 1.0F;
-  float presence_penalty = 0.0F;
-  float frequency_penalty = 0.0F;
+struct SamplingParameters : base::SamplingNumbers {
   std::optional<std::uint64_t> seed;  // unset: the engine draws one (from its own --seed when given)
   std::vector<LogitBias> logit_bias;
   std::vector<TokenId>

@@ -88,13 +88,7 @@ StepDraw Sampler::draw(SequenceSlot slot, std::int32_t position, std::int32_t ou
   const State& state = states_[static_cast<std::size_t>(slot)];
   const SamplingParameters& parameters = *state.parameters;
   StepDraw draw;
-  draw.numbers.temperature = parameters.temperature;
-  draw.numbers.top_k = parameters.top_k;
-  draw.numbers.top_p = parameters.top_p;
-  draw.numbers.min_p = parameters.min_p;
-  draw.numbers.repetition_penalty = parameters.repetition_penalty;
-  draw.numbers.presence_penalty = parameters.presence_penalty;
-  draw.numbers.frequency_penalty = parameters.frequency_penalty;
+  static_cast<base::SamplingNumbers&>(draw.numbers) = parameters;
   draw.numbers.seed = state.seed;
   draw.numbers.position = static_cast<std::uint64_t>(position);
   draw.numbers.top_logprobs = parameters.top_logprobs;

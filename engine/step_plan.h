@@ -63,7 +63,7 @@ struct PageCopy {
 
 // How one logits row is sampled. The ranges are of the plan's arrays of these names.
 struct StepDraw {
-  kernels::SamplingNumbers numbers;
+  kernels::DrawNumbers numbers;
   PlanRange counts;
   PlanRange biases;
   PlanRange forbidden;

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/sampling.h"
 #include "base/types.h"
 
 namespace coppice::kernels {
@@ -20,15 +21,8 @@ struct TokenBias {
   float bias = 0;
 };
 
-// The numbers of one row. A value.
-struct SamplingNumbers {
-  float temperature = 1.0F;  // 0 = greedy: the largest logit, the lowest id among equals
-  std::int32_t top_k = 0;    // 0 = all
-  float top_p = 1.0F;
-  float min_p = 0.0F;
-  float repetition_penalty = 1.0F;
-  float presence_penalty = 0.0F;
-  float frequency_penalty = 0.0F;
+// What one token is drawn with: the numbers of base/sampling.h, and which draw it is. A value.
+struct DrawNumbers : base::SamplingNumbers {
   std::uint64_t seed = 0;
   std::uint64_t position = 0;      // of the token to be drawn, in the sequence
   std::int32_t top_logprobs = -1;  // -1: no logprobs; 0: the drawn token's; n: also the n most likely
@@ -38,7 +32,7 @@ struct SamplingNumbers {
 // One row. Spans are host memory, valid during the call. The order of application: bias, penalties (repetition over
 // prompt and output; presence and frequency over output), forbidden tokens and allowed mask, temperature, top-k, top-p,
 // min-p, draw.
-struct SamplingRow : SamplingNumbers {
+struct SamplingRow : DrawNumbers {
   std::span<const TokenCount> counts;  // distinct tokens of prompt and output; empty when no penalty is on
   std::span<const TokenBias> biases;
   std::span<const TokenId> forbidden;      // never drawn (end tokens before min_tokens)

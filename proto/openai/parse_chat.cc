@@ -46,6 +46,9 @@ void normalise_message(Json& message, std::size_t index, const RequestLimits& li
     normalise_tool_calls(*calls, name + ".tool_calls", limits, reader);
   }
   const auto content = message.find("content");
+  if (content != message.end() && content->is_string()) {
+    return;
+  }
   if (content != message.end() && !content->is_null()) {
     if (std::optional<std::string> text = read_content(*content, name + ".content", reader)) {
       *content = std::move(*text);
@@ -61,8 +64,18 @@ void normalise_message(Json& message, std::size_t index, const RequestLimits& li
   }
 }
 
-void read_tools(FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
-  const Json* const tools = reader.find("tools");
+// The member of `object` when it is there and not null.
+Json* find(Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found == object.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::shared_ptr<const Json> take(Json& value) {
+  return std::make_shared<const Json>(std::move(value));
+}
+
+void take_tools(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
+  Json* const tools = find(object, "tools");
   if (tools != nullptr) {
     if (!tools->is_array() || tools->size() > static_cast<std::size_t>(limits.tools_max)) {
       reader.fail_type("tools", fmt::format("an array of at most {} tools", limits.tools_max), *tools);
@@ -76,12 +89,12 @@ void read_tools(FieldReader& reader, const RequestLimits& limits, ChatFields& ch
     }
   }
   const bool has_tools = tools != nullptr && !tools->empty();
-  bool wants_tools = has_tools;
+  bool uses_tools = has_tools;
   if (const Json* const choice = reader.find("tool_choice"); choice != nullptr) {
     if (*choice == "none") {
-      wants_tools = false;
+      uses_tools = false;
     } else if (*choice == "auto") {
-      wants_tools = has_tools;
+      uses_tools = has_tools;
     } else {
       reader.fail(not_supported("tool_choice",
                                 "'tool_choice' may be \"auto\" or \"none\": forcing a tool is not "
@@ -90,13 +103,13 @@ void read_tools(FieldReader& reader, const RequestLimits& limits, ChatFields& ch
       return;
     }
   }
-  if (wants_tools) {
-    chat.tools = std::make_shared<const Json>(*tools);
+  if (uses_tools) {
+    chat.tools = take(*tools);
   }
 }
 
-void read_messages(FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
-  const Json* const messages = reader.find("messages");
+void take_messages(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
+  Json* const messages = find(object, "messages");
   if (messages == nullptr) {
     reader.fail(bad_value("messages", "'messages' is missing: send an array of {\"role\", \"content\"}"));
     return;
@@ -106,14 +119,13 @@ void read_messages(FieldReader& reader, const RequestLimits& limits, ChatFields&
     reader.fail_type("messages", fmt::format("an array of 1 to {} messages", count_max), *messages);
     return;
   }
-  Json copy = *messages;
-  for (std::size_t i = 0; i < copy.size() && !reader.failed(); ++i) {
-    normalise_message(copy[i], i, limits, reader);
+  for (std::size_t i = 0; i < messages->size() && !reader.failed(); ++i) {
+    normalise_message((*messages)[i], i, limits, reader);
   }
-  chat.messages = std::make_shared<const Json>(std::move(copy));
+  chat.messages = take(*messages);
 }
 
-void read_template_options(FieldReader& reader, ChatFields& chat) {
+void take_template_options(Json& object, FieldReader& reader, ChatFields& chat) {
   reader.read("add_generation_prompt", chat.add_generation_prompt);
   reader.read("continue_final_message", chat.continue_final_message);
   // The default of add_generation_prompt gives way to continue_final_message; saying both is a contradiction.
@@ -126,20 +138,19 @@ void read_template_options(FieldReader& reader, ChatFields& chat) {
     reader.fail(
         not_supported("chat_template", "'chat_template' in a request is not supported: the model's own is used"));
   }
-  const Json* const kwargs = reader.find("chat_template_kwargs");
-  if (kwargs == nullptr) {
+  Json* const kwargs = find(object, "chat_template_kwargs");
+  if (kwargs == nullptr || reader.failed()) {
     return;
   }
   if (!kwargs->is_object()) {
     reader.fail_type("chat_template_kwargs", "an object", *kwargs);
     return;
   }
-  chat.template_kwargs = std::make_shared<const Json>(*kwargs);
+  chat.template_kwargs = take(*kwargs);
 }
 
 }  // namespace
 
-// Text of a `content` that is a string or an array of text parts; parts are joined by line ends, as vLLM does.
 std::optional<std::string> read_content(const Json& content, const std::string& name, FieldReader& reader) {
   if (content.is_string()) {
     return content.get_ref<const std::string&>();
@@ -170,10 +181,10 @@ std::optional<std::string> read_content(const Json& content, const std::string& 
   return text;
 }
 
-void read_chat_fields(FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
-  read_messages(reader, limits, chat);
-  read_tools(reader, limits, chat);
-  read_template_options(reader, chat);
+void take_chat_fields(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
+  take_messages(object, reader, limits, chat);
+  take_tools(object, reader, limits, chat);
+  take_template_options(object, reader, chat);
 }
 
 }  // namespace coppice::openai

@@ -8,6 +8,7 @@
 
 #include "proto/openai/json_reader.h"
 #include "proto/openai/parse_chat.h"
+#include "proto/openai/request_fields.h"
 
 namespace coppice::openai {
 namespace {
@@ -99,19 +100,7 @@ void read_logit_bias(FieldReader& reader, SamplingFields& sampling) {
   }
 }
 
-void read_sampling(FieldReader& reader, SamplingFields& sampling) {
-  reader.read("temperature", sampling.temperature);
-  reader.read("top_p", sampling.top_p);
-  reader.read("min_p", sampling.min_p);
-  reader.read("repetition_penalty", sampling.repetition_penalty);
-  reader.read("presence_penalty", sampling.presence_penalty);
-  reader.read("frequency_penalty", sampling.frequency_penalty);
-  reader.read("top_k", sampling.top_k);
-  reader.read("max_tokens", sampling.max_tokens);
-  reader.read("min_tokens", sampling.min_tokens);
-  reader.read("ignore_eos", sampling.ignore_eos);
-  read_seed(reader, sampling);
-  read_logit_bias(reader, sampling);
+void read_stop_tokens(FieldReader& reader, SamplingFields& sampling) {
   const Json* const tokens = reader.find("stop_token_ids");
   if (tokens == nullptr) {
     return;
@@ -189,13 +178,14 @@ void read_prediction(FieldReader& reader, GenerationRequest& request) {
 void read_common(FieldReader& reader, GenerationRequest& request) {
   reader.read("model", request.model);
   refuse_unsupported(reader);
-  read_sampling(reader, request.sampling);
-  reader.read("n", request.n);
+  base::for_each_sampling_knob([&](const base::SamplingKnob& knob, auto& value) { reader.read(knob.name, value); },
+                               request.sampling);
+  for_each_request_field(request, [&](const RequestField& field, auto& value) { reader.read(field.name, value); });
+  read_seed(reader, request.sampling);
+  read_logit_bias(reader, request.sampling);
+  read_stop_tokens(reader, request.sampling);
   read_stop(reader, request);
-  reader.read("include_stop_str_in_output", request.include_stop_str_in_output);
-  reader.read("skip_special_tokens", request.skip_special_tokens);
   reader.read("add_special_tokens", request.add_special_tokens);
-  reader.read("prompt_logprobs", request.prompt_logprobs);
   read_stream(reader, request);
   reader.read("return_token_ids", request.return_token_ids);
   read_prediction(reader, request);
@@ -210,7 +200,7 @@ bool read_token_prompt(const Json& tokens, FieldReader& reader, std::vector<Toke
   for (const Json& token : tokens) {
     const std::optional<std::int64_t> id = as_integer(token);
     if (!id.has_value() || *id < 0 || *id > std::numeric_limits<TokenId>::max()) {
-      reader.fail_type("prompt", "text, an array of texts, of token ids, or of arrays of token ids", token);
+      reader.fail(wrong_prompt(describe(token)));
       return false;
     }
     ids.push_back(static_cast<TokenId>(*id));
@@ -218,19 +208,19 @@ bool read_token_prompt(const Json& tokens, FieldReader& reader, std::vector<Toke
   return true;
 }
 
-void read_prompts(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
-  const Json* const prompt = reader.find("prompt");
-  if (prompt == nullptr) {
-    reader.fail(bad_value("prompt", "'prompt' is missing: send text, token ids, or an array of them"));
+// Takes the texts out of `body`.
+void take_prompts(Json& body, FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
+  const auto prompt = body.find("prompt");
+  if (prompt == body.end() || prompt->is_null()) {
+    reader.fail(missing_prompt());
     return;
   }
   if (prompt->is_string()) {
-    request.prompts.emplace_back(prompt->get_ref<const std::string&>());
+    request.prompts.emplace_back(std::move(prompt->get_ref<std::string&>()));
     return;
   }
-  constexpr const char* kWanted = "text, an array of texts, of token ids, or of arrays of token ids";
   if (!prompt->is_array() || prompt->empty()) {
-    reader.fail_type("prompt", kWanted, *prompt);
+    reader.fail(wrong_prompt(describe(*prompt)));
     return;
   }
   if (prompt->front().is_number()) {
@@ -245,12 +235,12 @@ void read_prompts(FieldReader& reader, const RequestLimits& limits, GenerationRe
         "prompt", fmt::format("'prompt' must have at most {} prompts; got {}", limits.prompts_max, prompt->size())));
     return;
   }
-  for (const Json& item : *prompt) {
+  for (Json& item : *prompt) {
     std::vector<TokenId> ids;
     if (item.is_string()) {
-      request.prompts.emplace_back(item.get_ref<const std::string&>());
+      request.prompts.emplace_back(std::move(item.get_ref<std::string&>()));
     } else if (!item.is_array()) {
-      reader.fail_type("prompt", kWanted, item);
+      reader.fail(wrong_prompt(describe(item)));
       return;
     } else if (read_token_prompt(item, reader, ids)) {
       request.prompts.emplace_back(std::move(ids));
@@ -258,19 +248,15 @@ void read_prompts(FieldReader& reader, const RequestLimits& limits, GenerationRe
   }
 }
 
-// Parses the body and hands its fields to `read`, which returns through the reader; then validates.
+// Hands the body's fields to `read`, which returns through the reader; then validates.
 template <typename Read>
-Result<GenerationRequest> parse_generation(std::string_view body, const RequestLimits& limits, Read read) {
-  Result<Json> parsed = parse_json(body, limits);
-  if (!parsed.ok()) {
-    return std::move(parsed.error());
-  }
-  if (!parsed.value().is_object()) {
-    return bad_value("", "the request body must be a JSON object; got " + describe(parsed.value()));
+Result<GenerationRequest> read_generation(Json body, const RequestLimits& limits, Read read) {
+  if (!body.is_object()) {
+    return bad_value("", "the request body must be a JSON object; got " + describe(body));
   }
   GenerationRequest request;
-  FieldReader reader(parsed.value());
-  read(reader, request);
+  FieldReader reader(body);
+  read(body, reader, request);
   if (reader.failed()) {
     return *reader.error();
   }
@@ -282,10 +268,29 @@ Result<GenerationRequest> parse_generation(std::string_view body, const RequestL
 
 }  // namespace
 
+ApiError missing_prompt() {
+  return bad_value("prompt", "'prompt' is missing: send text, token ids, or an array of them");
+}
+
+ApiError wrong_prompt(const std::string& got) {
+  return bad_value("prompt",
+                   "'prompt' must be text, an array of texts, of token ids, or of arrays of token ids; got " + got);
+}
+
 Result<GenerationRequest> parse_completion_request(std::string_view body, const RequestLimits& limits) {
-  return parse_generation(body, limits, [&limits](FieldReader& reader, GenerationRequest& request) {
+  Result<Json> parsed = parse_json(body, limits);
+  return parsed.ok() ? read_completion_request(std::move(parsed.value()), limits) : std::move(parsed.error());
+}
+
+Result<GenerationRequest> parse_chat_request(std::string_view body, const RequestLimits& limits) {
+  Result<Json> parsed = parse_json(body, limits);
+  return parsed.ok() ? read_chat_request(std::move(parsed.value()), limits) : std::move(parsed.error());
+}
+
+Result<GenerationRequest> read_completion_request(Json body, const RequestLimits& limits) {
+  return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kCompletion;
-    read_prompts(reader, limits, request);
+    take_prompts(fields, reader, limits, request);
     read_common(reader, request);
     reader.read("best_of", request.best_of);
     reader.read("echo", request.echo);
@@ -294,10 +299,10 @@ Result<GenerationRequest> parse_completion_request(std::string_view body, const 
   });
 }
 
-Result<GenerationRequest> parse_chat_request(std::string_view body, const RequestLimits& limits) {
-  return parse_generation(body, limits, [&limits](FieldReader& reader, GenerationRequest& request) {
+Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limits) {
+  return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kChat;
-    read_chat_fields(reader, limits, request.chat);
+    take_chat_fields(fields, reader, limits, request.chat);
     read_common(reader, request);
     std::optional<std::int64_t> completion_tokens;
     reader.read("max_completion_tokens", completion_tokens);
@@ -327,7 +332,7 @@ Result<TokenizeRequest> parse_tokenize_request(std::string_view body, const Requ
   reader.read("return_token_strs", request.return_token_strs);
   request.is_chat = reader.has("messages");
   if (request.is_chat) {
-    read_chat_fields(reader, limits, request.chat);
+    take_chat_fields(parsed.value(), reader, limits, request.chat);
   } else if (reader.has("prompt")) {
     reader.read("prompt", request.prompt);
   } else if (reader.has("content")) {  // llama.cpp's name

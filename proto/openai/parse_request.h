@@ -1,5 +1,5 @@
-// OpenAI's JSON request bodies, with vLLM's additions, read into the structs both doors share. Fields nobody knows are
-// ignored, as OpenAI-compatible servers do; known fields that this server cannot honour are refused, never ignored.
+// OpenAI's JSON request bodies, with vLLM's additions, read into the structs that all front ends share. Unknown fields
+// are ignored, as OpenAI-compatible servers do; known fields that this server cannot honour are refused.
 #pragma once
 
 #include <string>
@@ -10,11 +10,18 @@
 
 namespace coppice::openai {
 
-// POST /v1/completions. Type-checked and validate()d. ERRORS: 400 with the field in `param`; 413.
+// POST /v1/completions and /v1/chat/completions. Type-checked and validate()d. ERRORS: 400 with the field in `param`;
+// 413.
 Result<GenerationRequest> parse_completion_request(std::string_view body, const RequestLimits& limits);
-
-// POST /v1/chat/completions, likewise.
 Result<GenerationRequest> parse_chat_request(std::string_view body, const RequestLimits& limits);
+
+// The same for JSON that parse_json() has read.
+Result<GenerationRequest> read_completion_request(Json body, const RequestLimits& limits);
+Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limits);
+
+// The refusals of a prompt, for front ends without JSON. `got` describes what came: "the number -1".
+ApiError missing_prompt();
+ApiError wrong_prompt(const std::string& got);
 
 // POST /tokenize, as vLLM: {"prompt"} or {"messages"}.
 struct TokenizeRequest {

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/sampling.h"
 #include "base/types.h"
 #include "proto/openai/api_error.h"
 #include "proto/openai/limits.h"
@@ -24,15 +25,8 @@ enum class RequestKind : std::uint8_t { kCompletion, kChat };
 // Text, or token ids as the client counts them.
 using Prompt = std::variant<std::string, std::vector<TokenId>>;
 
-// Numbers as they came; unset means "the model's default, else the API's". Bounds are in validate().
-struct SamplingFields {
-  std::optional<double> temperature;
-  std::optional<double> top_p;
-  std::optional<double> min_p;
-  std::optional<double> repetition_penalty;
-  std::optional<double> presence_penalty;
-  std::optional<double> frequency_penalty;
-  std::optional<std::int64_t> top_k;  // 0 or -1 = all
+// How tokens are drawn and when to end. Unset: the model's default, else the API's. Bounds are checked by validate().
+struct SamplingFields : base::SamplingChoices {
   std::optional<std::int64_t> max_tokens;
   std::optional<std::int64_t> min_tokens;
   std::optional<std::uint64_t> seed;  // a negative JSON seed is its two's complement
@@ -77,9 +71,12 @@ struct GenerationRequest {
   std::string user;
 };
 
-// Checks every bound that needs no tokenizer. Both doors call it once, after filling the struct. ERRORS: 400 naming
-// field, bounds and what came; 404 is not decided here.
+// Checks every bound that needs no tokenizer. Every front end calls it once, after filling the struct. ERRORS: 400
+// naming field, bounds and what came. The model's name is not checked here.
 MaybeError validate(const GenerationRequest& request, const RequestLimits& limits);
+
+// The part of validate() that is the same for a model's recommendations.
+MaybeError validate(const base::SamplingChoices& sampling, const RequestLimits& limits);
 
 // Refuses text that no tokenizer could make fit the model, before any work is spent on it. ERRORS: 400.
 MaybeError check_prompt_bytes(const char* name, std::size_t bytes, const RequestLimits& limits);

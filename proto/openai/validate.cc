@@ -1,7 +1,9 @@
 // The bounds of every number and list of a request. Messages name the field, its bounds and what came.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "proto/openai/request.h"
 
@@ -48,19 +50,23 @@ class Checker {
   MaybeError error_;
 };
 
-constexpr double kPenaltyMax = 100.0;
-constexpr double kTemperatureMax = 100.0;
-constexpr double kBiasMax = 100.0;
+constexpr double kBiasMax = 100.0;  // OpenAI's bound: as good as a ban or a command
+
+void check_knobs(const base::SamplingChoices& sampling, const RequestLimits& limits, Checker& check) {
+  const auto check_one = [&](const base::SamplingKnob& knob, const auto& value) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::optional<double>>) {
+      check.number(knob.name, value, knob.least, knob.most);
+    } else {  // the integers count tokens of the vocabulary
+      check.integer(knob.name, value, static_cast<std::int64_t>(knob.least),
+                    std::min(static_cast<std::int64_t>(knob.most), limits.vocab));
+    }
+  };
+  base::for_each_sampling_knob(check_one, sampling);
+}
 
 void check_sampling(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
   const SamplingFields& sampling = request.sampling;
-  check.number("temperature", sampling.temperature, 0.0, kTemperatureMax);
-  check.number("top_p", sampling.top_p, 0.0, 1.0);
-  check.number("min_p", sampling.min_p, 0.0, 1.0);
-  check.number("repetition_penalty", sampling.repetition_penalty, 0.01, kPenaltyMax);
-  check.number("presence_penalty", sampling.presence_penalty, -2.0, 2.0);
-  check.number("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0);
-  check.integer("top_k", sampling.top_k, -1, limits.vocab);
+  check_knobs(sampling, limits, check);
   const bool is_chat = request.kind == RequestKind::kChat;
   // Nothing to generate is fine when the prompt itself is what the client wants scored or echoed.
   const std::int64_t tokens_min = request.echo || request.prompt_logprobs.has_value() ? 0 : 1;
@@ -164,6 +170,12 @@ MaybeError validate(const GenerationRequest& request, const RequestLimits& limit
   check_token_lists(request.sampling, limits, check);
   check_stops(request, limits, check);
   check_logprobs(request, limits, check);
+  return check.take();
+}
+
+MaybeError validate(const base::SamplingChoices& sampling, const RequestLimits& limits) {
+  Checker check;
+  check_knobs(sampling, limits, check);
   return check.take();
 }
 

@@ -43,13 +43,13 @@ std::string prefix_key(const Json& body) {
   return key;
 }
 
-// Fills the line from its JSON, or says why not.
+// Fills the line from its JSON, or returns why not.
 std::string parse_line(std::string_view text, const openai::RequestLimits& limits, BatchLine& line) {
-  const openai::Result<Json> parsed = openai::parse_json(text, limits);
+  openai::Result<Json> parsed = openai::parse_json(text, limits);
   if (!parsed.ok()) {
     return parsed.error().message;
   }
-  const Json& object = parsed.value();
+  Json& object = parsed.value();
   if (!object.is_object()) {
     return "not an object; a line is {\"custom_id\",\"method\",\"url\",\"body\"}";
   }
@@ -69,8 +69,8 @@ std::string parse_line(std::string_view text, const openai::RequestLimits& limit
     return "'body' must be an object";
   }
   line.kind = url == "/v1/completions" ? openai::RequestKind::kCompletion : openai::RequestKind::kChat;
-  line.body = body->dump(-1, ' ', false, Json::error_handler_t::replace);
   line.prefix_key = prefix_key(*body);
+  line.body = std::move(*body);
   return {};
 }
 
@@ -105,7 +105,7 @@ absl::StatusOr<std::vector<BatchLine>> read_batch(const std::filesystem::path& p
         line.refusal =
             fmt::format("custom_id '{}' is that of line {} already", line.custom_id.substr(0, 100), earlier->second);
         line.custom_id.clear();  // the answer to it is the other line's
-        line.body.clear();
+        line.body = nullptr;
       }
     }
     if (!line.refusal.empty()) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,7 +22,7 @@ struct BatchLine {
   std::size_t number = 0;  // of the line, from 1
   std::string custom_id;
   openai::RequestKind kind = openai::RequestKind::kCompletion;
-  std::string body;        // JSON text
+  openai::Json body;
   std::string prefix_key;  // lines whose prompts have a prefix in common have one in common here
   std::string refusal;
 

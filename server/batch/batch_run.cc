@@ -79,8 +79,8 @@ absl::Status BatchRun::run(std::vector<BatchLine> lines) {
 
 openai::Result<openai::GenerationRequest> BatchRun::parse(const BatchLine& line) const {
   openai::Result<openai::GenerationRequest> request =
-      line.kind == openai::RequestKind::kChat ? openai::parse_chat_request(line.body, host_.request_limits)
-                                              : openai::parse_completion_request(line.body, host_.request_limits);
+      line.kind == openai::RequestKind::kChat ? openai::read_chat_request(line.body, host_.request_limits)
+                                              : openai::read_completion_request(line.body, host_.request_limits);
   if (request.ok() && request.value().stream) {
     return openai::bad_value("stream", "'stream' cannot be used in a batch");
   }

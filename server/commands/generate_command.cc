@@ -14,6 +14,7 @@
 #include "server/commands/speculation_flags.h"
 #include "server/model/model_loader.h"
 #include "server/prompts/prompt_encoder.h"
+#include "server/sessions/sampling_map.h"
 #include "text/tokenizer/detokenizer.h"
 
 namespace coppice::server {
@@ -27,10 +28,7 @@ struct GenerateArguments {
   bool seed_given = false;
   std::uint64_t seed = 0;
   std::int32_t max_tokens = 128;
-  std::int32_t top_k = 0;
-  double temperature = -1;  // below 0: the model's recommendation, else 1
-  double top_p = 1;
-  double min_p = 0;
+  base::SamplingChoices sampling;
   bool ignore_eos = false;
   SpeculationFlags speculation;
   LoadModelOptions load;
@@ -39,10 +37,11 @@ struct GenerateArguments {
 OptionTable generate_table(GenerateArguments& arguments) {
   OptionTable table;
   table.add_integer("max-tokens", &arguments.max_tokens, 1, 1 << 24, "most tokens to generate");
-  table.add_number("temperature", &arguments.temperature, 0, 100, "0 = greedy; default: the model's");
-  table.add_number("top-p", &arguments.top_p, 0, 1, "keep the likeliest tokens of this total probability");
-  table.add_number("min-p", &arguments.min_p, 0, 1, "drop tokens less likely than this share of the likeliest");
-  table.add_integer("top-k", &arguments.top_k, 0, 1 << 24, "keep this many tokens; 0 = all");
+  base::for_each_sampling_knob(
+      [&table](const base::SamplingKnob& knob, auto& choice) {
+        table.add_choice(knob.name, &choice, knob.least, knob.most, knob.meaning);
+      },
+      arguments.sampling);
   table.add_seed("seed", &arguments.seed, &arguments.seed_given, "the same seed gives the same text");
   table.add_switch("ignore-eos", &arguments.ignore_eos, "go on past the end of sequence");
   table.add_text("device", &arguments.load.device, "where to compute", {"auto", "cpu", "cuda"});
@@ -81,17 +80,15 @@ absl::StatusOr<std::vector<TokenId>> prompt_tokens(const GenerateArguments& argu
   return std::move(tokens.value().front());
 }
 
-engine::Request make_request(const GenerateArguments& arguments, const SamplingDefaults& defaults,
+engine::Request make_request(const GenerateArguments& arguments, const base::SamplingChoices& defaults,
                              std::vector<TokenId> prompt, std::shared_ptr<engine::EventQueue> queue) {
   engine::Request request;
   request.id = 1;
   request.prompt = std::move(prompt);
   request.sampling.max_tokens = arguments.max_tokens;
-  const double temperature = arguments.temperature >= 0 ? arguments.temperature : defaults.temperature.value_or(1.0);
-  request.sampling.temperature = static_cast<float>(temperature);
-  request.sampling.top_p = static_cast<float>(arguments.top_p);
-  request.sampling.min_p = static_cast<float>(arguments.min_p);
-  request.sampling.top_k = arguments.top_k;
+  base::SamplingChoices recommended;  // of it, only the temperature: cuts are made only where a flag asks for them
+  recommended.temperature = defaults.temperature;
+  static_cast<base::SamplingNumbers&>(request.sampling) = resolve_sampling(arguments.sampling, recommended);
   request.sampling.ignore_eos = arguments.ignore_eos;
   if (arguments.seed_given) {
     request.sampling.seed = arguments.seed;
@@ -128,7 +125,7 @@ absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
   COPPICE_RETURN_IF_ERROR(flags.apply());
   COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
   COPPICE_ASSIGN_OR_RETURN(const ModelText text, package->text());
-  COPPICE_ASSIGN_OR_RETURN(const SamplingDefaults defaults, package->sampling_defaults());
+  COPPICE_ASSIGN_OR_RETURN(const base::SamplingChoices defaults, package->sampling_defaults());
   COPPICE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, prompt_tokens(arguments, text));
   LoadModelOptions load = arguments.load;
   load.cuda = cuda_options_from_environment();

@@ -28,7 +28,16 @@ template <typename Integer>
 absl::Status set_integer(const std::string& name, std::string_view text, Integer least, Integer most, Integer* target) {
   Integer value = 0;
   if (!parse_whole(text, value) || value < least || value > most) {
-    return bad_value(name, text, fmt::format("a whole number from {} to {} is wanted", least, most));
+    return bad_value(name, text, fmt::format("must be a whole number from {} to {}", least, most));
+  }
+  *target = value;
+  return absl::OkStatus();
+}
+
+absl::Status set_number(const std::string& name, std::string_view text, double least, double most, double* target) {
+  double value = 0;
+  if (!parse_whole(text, value) || !std::isfinite(value) || value < least || value > most) {
+    return bad_value(name, text, fmt::format("must be a number from {} to {}", least, most));
   }
   *target = value;
   return absl::OkStatus();
@@ -51,7 +60,7 @@ absl::Status set_bytes(const std::string& name, std::string_view text, std::size
       return absl::OkStatus();
     }
   }
-  return bad_value(name, text, "a size is wanted: 1073741824, 512MiB, 4GiB");
+  return bad_value(name, text, "must be a size: 1073741824, 512MiB, 4GiB");
 }
 
 std::string with_dashes(std::string_view name) {
@@ -83,7 +92,7 @@ void OptionTable::add_text(std::string name, std::string* target, std::string he
   const std::string kind = choices.empty() ? "TEXT" : fmt::format("{}", fmt::join(choices, "|"));
   rows_.push_back({name, kind, std::move(help), [name, target, choices](std::string_view text) {
                      if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
-                       return bad_value(name, text, fmt::format("one of {} is wanted", fmt::join(choices, ", ")));
+                       return bad_value(name, text, fmt::format("must be one of {}", fmt::join(choices, ", ")));
                      }
                      *target = std::string(text);
                      return absl::OkStatus();
@@ -106,20 +115,33 @@ void OptionTable::add_integer(std::string name, std::int32_t* target, std::int32
 
 void OptionTable::add_number(std::string name, double* target, double least, double most, std::string help) {
   rows_.push_back({name, "X", std::move(help), [name, target, least, most](std::string_view text) {
-                     double value = 0;
-                     if (!parse_whole(text, value) || !std::isfinite(value) || value < least || value > most) {
-                       return bad_value(name, text, fmt::format("a number from {} to {} is wanted", least, most));
-                     }
-                     *target = value;
-                     return absl::OkStatus();
+                     return set_number(name, text, least, most, target);
                    }});
+}
+
+void OptionTable::add_choice(std::string_view name, std::optional<double>* target, double least, double most,
+                             std::string help) {
+  rows_.push_back(
+      {with_dashes(name), "X", std::move(help), [name = with_dashes(name), target, least, most](std::string_view text) {
+         return set_number(name, text, least, most, &target->emplace());
+       }});
+}
+
+void OptionTable::add_choice(std::string_view name, std::optional<std::int64_t>* target, double least, double most,
+                             std::string help) {
+  const auto low = static_cast<std::int64_t>(least);
+  const auto high = static_cast<std::int64_t>(most);
+  rows_.push_back(
+      {with_dashes(name), "N", std::move(help), [name = with_dashes(name), target, low, high](std::string_view text) {
+         return set_integer(name, text, low, high, &target->emplace());
+       }});
 }
 
 void OptionTable::add_switch(std::string name, bool* target, std::string help) {
   rows_.push_back({name, "on|off", std::move(help), [name, target](std::string_view text) {
                      // YAML 1.1 writers turn on/off into true/false.
                      if (text != "on" && text != "off" && text != "true" && text != "false") {
-                       return bad_value(name, text, "on or off is wanted");
+                       return bad_value(name, text, "must be on or off");
                      }
                      *target = text == "on" || text == "true";
                      return absl::OkStatus();
@@ -174,12 +196,12 @@ absl::Status OptionTable::read_yaml(const std::filesystem::path& path) {
     return absl::OkStatus();
   }
   if (!root.IsMap()) {
-    return absl::InvalidArgumentError(fmt::format("{}: a mapping of option names to values is wanted", path.string()));
+    return absl::InvalidArgumentError(fmt::format("{}: must be a mapping of option names to values", path.string()));
   }
   for (const auto& entry : root) {
     const int line = entry.first.Mark().line + 1;
     if (!entry.first.IsScalar() || !entry.second.IsScalar()) {
-      return absl::InvalidArgumentError(fmt::format("{}:{}: \"name: value\" is wanted", path.string(), line));
+      return absl::InvalidArgumentError(fmt::format("{}:{}: must be \"name: value\"", path.string(), line));
     }
     if (const absl::Status status = set(entry.first.Scalar(), entry.second.Scalar()); !status.ok()) {
       return absl::InvalidArgumentError(fmt::format("{}:{}: {}", path.string(), line, std::string(status.message())));

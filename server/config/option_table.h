@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,10 @@ class OptionTable {
   void add_integer(std::string name, std::int64_t* target, std::int64_t least, std::int64_t most, std::string help);
   void add_integer(std::string name, std::int32_t* target, std::int32_t least, std::int32_t most, std::string help);
   void add_number(std::string name, double* target, double least, double most, std::string help);
+  // Stay unset unless the option is given. `name` may have underscores.
+  void add_choice(std::string_view name, std::optional<double>* target, double least, double most, std::string help);
+  void add_choice(std::string_view name, std::optional<std::int64_t>* target, double least, double most,
+                  std::string help);
   void add_switch(std::string name, bool* target, std::string help);        // on | off
   void add_bytes(std::string name, std::size_t* target, std::string help);  // 512MiB, 4GiB, 1073741824
   void add_seed(std::string name, std::uint64_t* target, bool* given, std::string help);

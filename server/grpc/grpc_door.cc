@@ -11,6 +11,7 @@
 #include "grpcpp/health_check_service_interface.h"
 #include "server/grpc/answer_writer.h"
 #include "server/grpc/convert.h"
+#include "server/grpc/read_request.h"
 #include "server/grpc/stream_reactor.h"
 
 namespace coppice::server {

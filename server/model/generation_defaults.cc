@@ -1,4 +1,4 @@
-// The sampling fields of generation_config.json, checked like a request's.
+// The sampling fields of generation_config.json, read and checked as a request's.
 #include "server/model/generation_defaults.h"
 
 #include <fmt/format.h>
@@ -12,15 +12,15 @@
 
 namespace coppice::server {
 
-absl::StatusOr<SamplingDefaults> load_generation_defaults(const std::filesystem::path& path) {
+absl::StatusOr<base::SamplingChoices> load_generation_defaults(const std::filesystem::path& path) {
+  base::SamplingChoices recommended;
   std::ifstream file(path, std::ios::binary);
   if (!file) {
-    return SamplingDefaults{};
+    return recommended;
   }
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   openai::RequestLimits limits;
-  limits.vocab = std::numeric_limits<TokenId>::max();
-  limits.model_tokens_max = std::numeric_limits<TokenId>::max();
+  limits.vocab = std::numeric_limits<TokenId>::max();  // a top_k beyond the vocabulary means all of it
   const auto refuse = [&path](const openai::ApiError& error) {
     return absl::InvalidArgumentError(fmt::format("{}: {}", path.string(), error.message));
   };
@@ -29,26 +29,19 @@ absl::StatusOr<SamplingDefaults> load_generation_defaults(const std::filesystem:
     return refuse(parsed.error());
   }
   openai::FieldReader reader(parsed.value());
-  openai::GenerationRequest request;  // its validate() knows every bound
-  request.prompts.emplace_back("x");
-  reader.read("temperature", request.sampling.temperature);
-  reader.read("top_p", request.sampling.top_p);
-  reader.read("min_p", request.sampling.min_p);
-  reader.read("repetition_penalty", request.sampling.repetition_penalty);
-  reader.read("top_k", request.sampling.top_k);
+  const auto read = [&reader](const base::SamplingKnob& knob, auto& value) {
+    if (knob.is_recommended) {
+      reader.read(knob.name, value);
+    }
+  };
+  base::for_each_sampling_knob(read, recommended);
   if (reader.failed()) {
     return refuse(*reader.error());
   }
-  if (const openai::MaybeError error = validate(request, limits)) {
+  if (const openai::MaybeError error = openai::validate(recommended, limits)) {
     return refuse(*error);
   }
-  SamplingDefaults defaults;
-  defaults.temperature = request.sampling.temperature;
-  defaults.top_p = request.sampling.top_p;
-  defaults.min_p = request.sampling.min_p;
-  defaults.repetition_penalty = request.sampling.repetition_penalty;
-  defaults.top_k = request.sampling.top_k;
-  return defaults;
+  return recommended;
 }
 
 }  // namespace coppice::server

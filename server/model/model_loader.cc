@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string
     return kernels::cpu::make_cpu_backend({});
   }
   if (device != "auto" && device != "cuda") {
-    return absl::InvalidArgumentError(fmt::format("--device {}: one of auto, cpu, cuda is wanted", device));
+    return absl::InvalidArgumentError(fmt::format("--device {}: must be one of auto, cpu, cuda", device));
   }
   absl::StatusOr<std::unique_ptr<kernels::Backend>> cuda = kernels::cuda::load_cuda_backend(options);
   if (cuda.ok()) {
@@ -50,12 +50,12 @@ absl::StatusOr<kernels::DType> choose_dtype(const std::string& name, kernels::DT
     if (name == kernels::dtype_name(dtype)) {
       if (!device.supports(dtype)) {
         return absl::InvalidArgumentError(
-            fmt::format("--dtype {}: {} ({}) is not fast at it; use auto", name, device.name(), device.description()));
+            fmt::format("--dtype {}: {} ({}) is slow at it; use auto", name, device.name(), device.description()));
       }
       return dtype;
     }
   }
-  return absl::InvalidArgumentError(fmt::format("--dtype {}: one of auto, f32, bf16, f16 is wanted", name));
+  return absl::InvalidArgumentError(fmt::format("--dtype {}: must be one of auto, f32, bf16, f16", name));
 }
 
 namespace {

@@ -38,7 +38,7 @@ class ModelPackage {
   virtual absl::StatusOr<std::unique_ptr<models::WeightSource>> weights(const models::ModelConfig& config) const = 0;
   virtual absl::StatusOr<ModelText> text() const = 0;
   // Sampling that the model's makers recommend. Empty where the package recommends nothing.
-  virtual absl::StatusOr<SamplingDefaults> sampling_defaults() const = 0;
+  virtual absl::StatusOr<base::SamplingChoices> sampling_defaults() const = 0;
 };
 
 }  // namespace coppice::server

@@ -18,7 +18,7 @@ namespace coppice::server {
 namespace {
 
 openai::Result<engine::Request> read_line(const std::string& line, const ModelHost& host) {
-  const openai::Result<openai::Json> json = openai::parse_json(line, host.request_limits);
+  openai::Result<openai::Json> json = openai::parse_json(line, host.request_limits);
   if (!json.ok()) {
     return json.error();
   }
@@ -33,8 +33,8 @@ openai::Result<engine::Request> read_line(const std::string& line, const ModelHo
   }
   const bool is_chat = json.value().contains("messages");
   openai::Result<openai::GenerationRequest> request =
-      is_chat ? openai::parse_chat_request(line, host.request_limits)
-              : openai::parse_completion_request(line, host.request_limits);
+      is_chat ? openai::read_chat_request(std::move(json.value()), host.request_limits)
+              : openai::read_completion_request(std::move(json.value()), host.request_limits);
   if (!request.ok()) {
     return request.error();
   }

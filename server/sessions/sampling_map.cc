@@ -2,36 +2,40 @@
 #include "server/sessions/sampling_map.h"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace coppice::server {
 namespace {
 
 // Temperatures below this divide logits into infinities; vLLM draws the same line.
 constexpr double kGreedyBelow = 1e-5;
-// top_p = 0 means "only the most likely token"; the engine wants a positive number.
-constexpr double kTopPMin = 1e-6;
-
-float pick(const std::optional<double>& asked, const std::optional<double>& model, double otherwise) {
-  return static_cast<float>(asked ? *asked : model.value_or(otherwise));
-}
+// top_p = 0 means "only the most likely token"; the engine takes positive numbers only.
+constexpr float kTopPMin = 1e-6F;
 
 }  // namespace
 
-engine::SamplingParameters map_sampling(const openai::GenerationRequest& request, const SamplingDefaults& defaults,
-                                        std::int32_t max_tokens) {
-  const openai::SamplingFields& fields = request.sampling;
-  engine::SamplingParameters out;
-  out.temperature = pick(fields.temperature, defaults.temperature, 1.0);
+base::SamplingNumbers resolve_sampling(const base::SamplingChoices& asked, const base::SamplingChoices& recommended) {
+  base::SamplingNumbers out;
+  const auto pick = [](const base::SamplingKnob& /*knob*/, const auto& asked_one, const auto& recommended_one,
+                       auto& number) {
+    if (asked_one || recommended_one) {
+      number = static_cast<std::decay_t<decltype(number)>>(asked_one ? *asked_one : *recommended_one);
+    }
+  };
+  base::for_each_sampling_knob(pick, asked, recommended, out);
   if (out.temperature < kGreedyBelow) {
     out.temperature = 0;
   }
-  out.top_p = std::max(pick(fields.top_p, defaults.top_p, 1.0), static_cast<float>(kTopPMin));
-  out.min_p = pick(fields.min_p, defaults.min_p, 0.0);
-  out.top_k =
-      static_cast<std::int32_t>(std::max<std::int64_t>(fields.top_k ? *fields.top_k : defaults.top_k.value_or(0), 0));
-  out.repetition_penalty = pick(fields.repetition_penalty, defaults.repetition_penalty, 1.0);
-  out.presence_penalty = pick(fields.presence_penalty, std::nullopt, 0.0);
-  out.frequency_penalty = pick(fields.frequency_penalty, std::nullopt, 0.0);
+  out.top_p = std::max(out.top_p, kTopPMin);
+  out.top_k = std::max(out.top_k, 0);
+  return out;
+}
+
+engine::SamplingParameters map_sampling(const openai::GenerationRequest& request,
+                                        const base::SamplingChoices& recommended, std::int32_t max_tokens) {
+  const openai::SamplingFields& fields = request.sampling;
+  engine::SamplingParameters out;
+  static_cast<base::SamplingNumbers&>(out) = resolve_sampling(fields, recommended);
   out.seed = fields.seed;
   for (const auto& [token, bias] : fields.logit_bias) {
     out.logit_bias.push_back({static_cast<TokenId>(token), static_cast<float>(bias)});
@@ -44,7 +48,7 @@ engine::SamplingParameters map_sampling(const openai::GenerationRequest& request
   out.ignore_eos = fields.ignore_eos;
   out.top_logprobs = static_cast<std::int32_t>(request.top_logprobs.value_or(-1));
   if (request.best_of.value_or(request.n) > request.n) {
-    out.top_logprobs = std::max(out.top_logprobs, 0);  // to tell the best
+    out.top_logprobs = std::max(out.top_logprobs, 0);  // to choose the best by
   }
   out.prompt_logprobs = static_cast<std::int32_t>(request.prompt_logprobs.value_or(-1));
   if (request.echo && request.top_logprobs) {

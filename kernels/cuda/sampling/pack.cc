@@ -36,23 +36,14 @@ void PackedSampling::pack(std::span<const SamplingRow> requests, std::int64_t vo
     COPPICE_CHECK(request.scored < vocab, "sample: the scored token is beyond the vocabulary");
     COPPICE_CHECK(request.top_logprobs <= kSampleTopMax, "sample: too many logprobs wanted");
     SampleRow& row = rows.emplace_back();
-    row = {.seed = request.seed,
-           .position = request.position,
-           .temperature = request.temperature,
-           .top_p = request.top_p,
-           .min_p = request.min_p,
-           .repetition_penalty = request.repetition_penalty,
-           .presence_penalty = request.presence_penalty,
-           .frequency_penalty = request.frequency_penalty,
-           .top_k = request.top_k,
-           .top_logprobs = request.top_logprobs,
-           .scored = request.scored,
-           .biases_begin = edit_count(),
-           .counts_begin = 0,
-           .forbidden_begin = 0,
-           .edits_end = 0,
-           .allowed_begin = static_cast<std::int32_t>(allowed.size()),
-           .allowed_words = request.allowed.empty() ? -1 : static_cast<std::int32_t>(request.allowed.size())};
+    static_cast<base::SamplingNumbers&>(row) = request;
+    row.seed = request.seed;
+    row.position = request.position;
+    row.top_logprobs = request.top_logprobs;
+    row.scored = request.scored;
+    row.biases_begin = edit_count();
+    row.allowed_begin = static_cast<std::int32_t>(allowed.size());
+    row.allowed_words = request.allowed.empty() ? -1 : static_cast<std::int32_t>(request.allowed.size());
     top_capacity = std::max(top_capacity, request.top_logprobs);
     for (const TokenBias& bias : request.biases) {
       if (in_range(bias.token, vocab)) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "base/sampling.h"
 #include "base/types.h"
 
 namespace coppice::kernels::cuda {
@@ -14,16 +15,9 @@ struct SampleEdit {
 };
 
 // One row: kernels/sampling.h, with its lists as ranges of one array of edits.
-struct SampleRow {
+struct SampleRow : base::SamplingNumbers {
   std::uint64_t seed;
   std::uint64_t position;
-  float temperature;
-  float top_p;
-  float min_p;
-  float repetition_penalty;
-  float presence_penalty;
-  float frequency_penalty;
-  std::int32_t top_k;
   std::int32_t top_logprobs;     // -1: no logprobs
   TokenId scored;                // >= 0: nothing is drawn
   std::int32_t biases_begin;     // edits [biases_begin, counts_begin) are biases,

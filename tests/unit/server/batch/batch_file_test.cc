@@ -51,7 +51,7 @@ TEST_CASE("Every line of a batch is a request or says why not") {
   REQUIRE(lines.ok());
   REQUIRE(lines->size() == 5);
   CHECK((*lines)[0].refusal.empty());
-  CHECK((*lines)[0].body == R"({"prompt":"x"})");
+  CHECK((*lines)[0].body == openai::Json({{"prompt", "x"}}));
   CHECK_THAT((*lines)[1].refusal, Catch::StartsWith("line 3: not an object"));
   CHECK((*lines)[2].refusal == "line 4: custom_id 'a' is that of line 1 already");
   CHECK((*lines)[2].custom_id.empty());

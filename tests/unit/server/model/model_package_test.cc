@@ -49,7 +49,7 @@ TEST_CASE("every part of the demo comes out of one package") {
   REQUIRE(text.ok());
   CHECK(text->tokenizer->vocab_size() <= config->vocab);
   CHECK(text->config.chat_template().has_value());
-  const absl::StatusOr<SamplingDefaults> defaults = (*package)->sampling_defaults();
+  const absl::StatusOr<base::SamplingChoices> defaults = (*package)->sampling_defaults();
   REQUIRE(defaults.ok());
   CHECK(defaults->temperature == 0.7);
   CHECK(defaults->top_p == 0.9);
@@ -75,7 +75,7 @@ TEST_CASE("recommended sampling has the bounds of a request") {
   const auto package = copy.open();
   copy.write("generation_config.json",
              R"({"temperature":0.6,"top_p":0.9,"top_k":-1,"min_p":null,"repetition_penalty":1.05,"do_sample":true})");
-  const absl::StatusOr<SamplingDefaults> defaults = package->sampling_defaults();
+  const absl::StatusOr<base::SamplingChoices> defaults = package->sampling_defaults();
   REQUIRE(defaults.ok());
   CHECK(defaults->temperature == 0.6);
   CHECK(defaults->top_k == -1);

@@ -1,0 +1,209 @@
+// Plain fields are found by the names in the tables. Only what is JSON by nature is JSON here: messages, which chat
+// templates read as JSON, and the fields that carry it as text.
+#include "server/grpc/read_request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
+#include "proto/openai/json_reader.h"
+#include "proto/openai/parse_chat.h"
+#include "proto/openai/parse_request.h"
+#include "proto/openai/request_fields.h"
+
+namespace coppice::server {
+namespace {
+
+using openai::Json;
+
+// Levels of an HTTP body around the same value: the body; the body, the list of messages and the message.
+constexpr std::size_t kBodyLevels = 1;
+constexpr std::size_t kMessageLevels = 3;
+
+// Reads the set fields of a message by name; a field that is not set leaves the output as it is.
+class ProtoReader {
+ public:
+  explicit ProtoReader(const google::protobuf::Message& message) : message_(message) {}
+
+  void read(const char* name, std::optional<double>& out) const {
+    if (const auto* const field = find(name)) {
+      // JSON has no other numbers: a request with one that is not finite is one without the field.
+      if (const double value = reflection().GetFloat(message_, field); std::isfinite(value)) {
+        out = value;
+      }
+    }
+  }
+  void read(const char* name, std::optional<std::int64_t>& out) const {
+    if (const auto* const field = find(name)) {
+      out = reflection().GetInt32(message_, field);
+    }
+  }
+  void read(const char* name, std::int64_t& out) const {
+    std::optional<std::int64_t> value;
+    read(name, value);
+    out = value.value_or(out);
+  }
+  void read(const char* name, bool& out) const {
+    if (const auto* const field = find(name)) {
+      out = reflection().GetBool(message_, field);
+    }
+  }
+
+ private:
+  const google::protobuf::Reflection& reflection() const { return *message_.GetReflection(); }
+
+  const google::protobuf::FieldDescriptor* find(const char* name) const {
+    const google::protobuf::FieldDescriptor* const field = message_.GetDescriptor()->FindFieldByName(name);
+    COPPICE_CHECK(field != nullptr, "a field of the tables is missing in inference.proto");
+    return reflection().HasField(message_, field) ? field : nullptr;
+  }
+
+  const google::protobuf::Message& message_;
+};
+
+void read_sampling(const v1::SamplingParameters& from, openai::GenerationRequest& to) {
+  const ProtoReader reader(from);
+  base::for_each_sampling_knob([&](const base::SamplingKnob& knob, auto& value) { reader.read(knob.name, value); },
+                               to.sampling);
+  openai::for_each_request_field(
+      to, [&](const openai::RequestField& field, auto& value) { reader.read(field.proto_name, value); });
+  if (from.has_seed()) {
+    to.sampling.seed = static_cast<std::uint64_t>(from.seed());
+  }
+  for (const auto& [token, bias] : from.logit_bias()) {
+    to.sampling.logit_bias.emplace_back(token, bias);
+  }
+  to.sampling.stop_token_ids.assign(from.stop_token_ids().begin(), from.stop_token_ids().end());
+  to.stop.assign(from.stop().begin(), from.stop().end());
+}
+
+template <typename Request>
+openai::GenerationRequest read_common(const Request& from, openai::RequestKind kind) {
+  openai::GenerationRequest to;
+  to.kind = kind;
+  to.stream = true;
+  to.return_token_ids = true;
+  to.model = from.model();
+  to.cache_salt = from.cache_salt();
+  to.user = from.user();
+  to.priority = from.priority();
+  if (!from.prediction().empty()) {
+    to.prediction = from.prediction();
+  }
+  read_sampling(from.sampling(), to);
+  if (from.sampling().has_logprobs()) {
+    to.top_logprobs = from.sampling().logprobs();
+  }
+  return to;
+}
+
+openai::Result<openai::GenerationRequest> checked(openai::GenerationRequest request,
+                                                  const openai::RequestLimits& limits) {
+  if (openai::MaybeError error = validate(request, limits)) {
+    return *std::move(error);
+  }
+  return request;
+}
+
+openai::Result<openai::Prompt> read_prompt(const v1::GenerateRequest& request) {
+  if (request.prompt_case() == v1::GenerateRequest::kText) {
+    return openai::Prompt(request.text());
+  }
+  if (request.prompt_case() != v1::GenerateRequest::kTokenIds) {
+    return openai::missing_prompt();
+  }
+  const auto& ids = request.token_ids().ids();
+  if (ids.empty()) {
+    return openai::wrong_prompt("an empty array");
+  }
+  for (const TokenId id : ids) {
+    if (id < 0) {
+      return openai::wrong_prompt(fmt::format("the number {}", id));
+    }
+  }
+  return openai::Prompt(std::vector<TokenId>(ids.begin(), ids.end()));
+}
+
+// Sets object[name] to the JSON in `text` unless that is empty. `levels`: how deep it lies in an HTTP body.
+openai::MaybeError add_json(Json& object, const char* name, const char* field, const std::string& text,
+                            std::size_t levels, openai::RequestLimits limits) {
+  if (text.empty()) {
+    return std::nullopt;
+  }
+  limits.json_depth_max -= std::min(levels, limits.json_depth_max);
+  openai::Result<Json> value = openai::parse_json(text, limits);
+  if (!value.ok()) {
+    const bool is_json = Json::accept(text);
+    return is_json ? value.error() : openai::bad_value(field, fmt::format("{} must be JSON text", field));
+  }
+  object[name] = std::move(value.value());
+  return std::nullopt;
+}
+
+openai::MaybeError add_message(const v1::ChatMessage& message, Json& messages, const openai::RequestLimits& limits) {
+  Json entry = {{"role", message.role()}, {"content", message.content()}};
+  if (!message.name().empty()) {
+    entry["name"] = message.name();
+  }
+  if (!message.tool_call_id().empty()) {
+    entry["tool_call_id"] = message.tool_call_id();
+  }
+  if (openai::MaybeError error =
+          add_json(entry, "tool_calls", "tool_calls_json", message.tool_calls_json(), kMessageLevels, limits)) {
+    return error;
+  }
+  messages.push_back(std::move(entry));
+  return std::nullopt;
+}
+
+}  // namespace
+
+openai::Result<openai::GenerationRequest> from_proto(const v1::GenerateRequest& request,
+                                                     const openai::RequestLimits& limits) {
+  openai::Result<openai::Prompt> prompt = read_prompt(request);
+  if (!prompt.ok()) {
+    return std::move(prompt.error());
+  }
+  openai::GenerationRequest read = read_common(request, openai::RequestKind::kCompletion);
+  read.prompts.push_back(std::move(prompt.value()));
+  read.echo = request.echo();
+  if (request.sampling().has_best_of()) {
+    read.best_of = request.sampling().best_of();
+  }
+  return checked(std::move(read), limits);
+}
+
+openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& request,
+                                                     const openai::RequestLimits& limits) {
+  Json fields = Json::object();
+  Json messages = Json::array();
+  for (const v1::ChatMessage& message : request.messages()) {
+    if (openai::MaybeError error = add_message(message, messages, limits)) {
+      return *std::move(error);
+    }
+  }
+  fields["messages"] = std::move(messages);
+  if (openai::MaybeError error = add_json(fields, "tools", "tools_json", request.tools_json(), kBodyLevels, limits)) {
+    return *std::move(error);
+  }
+  if (openai::MaybeError error = add_json(fields, "chat_template_kwargs", "chat_template_arguments_json",
+                                          request.chat_template_arguments_json(), kBodyLevels, limits)) {
+    return *std::move(error);
+  }
+  openai::GenerationRequest read = read_common(request, openai::RequestKind::kChat);
+  openai::FieldReader reader(fields);
+  take_chat_fields(fields, reader, limits, read.chat);
+  if (reader.failed()) {
+    return *reader.error();
+  }
+  return checked(std::move(read), limits);
+}
+
+}  // namespace coppice::server
