@@ -7,9 +7,9 @@
 
 namespace coppice::server {
 
-// Loads the model, opens the doors, prints the ready line to stderr and serves until SIGTERM or SIGINT, then drains.
-// Thread: the main one; blocks. ERRORS: InvalidArgument for what the user must change (exit code 2); others for what
-// went wrong at work (exit code 1); one clear line each.
+// Opens the front ends, loads the model, prints the ready line to stderr, serves until SIGTERM or SIGINT, and drains.
+// Thread: the main one; blocks. ERRORS: InvalidArgument for what the user must change (exit code 2); other codes for
+// what failed at work (exit code 1). One line each.
 absl::Status run_server(const ServeOptions& options, const ModelPackage& package);
 
 }  // namespace coppice::server

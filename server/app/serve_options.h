@@ -14,7 +14,7 @@ enum class LogFormat : std::uint8_t { kText, kJson };
 
 // A value; immutable once parsed. 0 and "" mean "choose" where no other default stands.
 struct ServeOptions {
-  // --host --port --grpc-port: 0 = any free port; grpc_port -1 = no gRPC door
+  // --host --port --grpc-port: 0 = any free port; grpc_port -1 = no gRPC
   std::string host = "127.0.0.1";
   std::int32_t port = 8080;
   std::int32_t grpc_port = 8081;
@@ -36,7 +36,7 @@ struct ServeOptions {
   double drain_timeout_s = 30;
   LogFormat log_format = LogFormat::kText;
 
-  // Bounds of the front door.
+  // Bounds of the HTTP front end.
   std::int32_t http_threads = 0;
   std::int32_t connections_max = 4096;
   std::size_t body_bytes_max = std::size_t{16} << 20U;

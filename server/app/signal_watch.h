@@ -21,7 +21,7 @@ class SignalWatch {
   // for an orderly end and the second ends at once.
   void expect_orderly_end();
 
-  // True when an orderly end was asked for; waits for it at most so long.
+  // Waits for the request of an orderly end, at most `duration`. Returns whether it has come.
   bool wait_for(std::chrono::milliseconds duration);
 
  private:

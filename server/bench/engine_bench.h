@@ -18,7 +18,7 @@ struct EngineBenchOptions {
   std::int32_t shared_prefix = 0;   // tokens common to all prompts
   std::int32_t unique_prefix = 64;  // tokens of each request's own
   std::int32_t output = 64;
-  double decode_seconds = 0;  // requests are cancelled after so much decoding; 0 = let them finish
+  double decode_seconds = 0;  // cancels the requests after this much decoding; 0 = let them finish
   std::int32_t repeat = 1;    // passes over the same prompts; the last one is reported
   bool attention = true;      // false: left out of every layer; the bound that sharing cannot beat
   double temperature = 0;     // 0 = greedy; random weights drawn at 1 never repeat themselves

@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kKvBytes = std::size_t{96} << 30;  // pages are only counted here
 constexpr TokenId kFirstToken = 3;                       // ids below it are special in most vocabularies
-constexpr TokenId kEndToken = 2;
+constexpr TokenId kEndToken = 2;                         // the end token of the Llama family
 
 double microseconds(Clock::duration duration) {
   return std::chrono::duration<double, std::micro>(duration).count();
@@ -118,7 +118,7 @@ class IdleExecutor final : public engine::StepExecutor {
 
   const std::int32_t vocab_;
   const double step_us_;
-  const std::int32_t ends_in_;  // one output token in so many is the last; 0: none
+  const std::int32_t ends_in_;  // 1/ends_in_ of the output tokens are the last; 0: none
   const std::uint64_t period_;
   StepTimes& times_;
   kernels::PlanOptions plan_options_;

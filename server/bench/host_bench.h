@@ -18,10 +18,10 @@ struct HostBenchOptions {
   std::int32_t output = 256;
   std::int32_t workers = 264;  // what attention is cut for: two blocks on each of an H200's multiprocessors
   double step_us = 0;          // how long a step pretends to take; the engine works beside it
-  // More than 1: so many times `requests` in all. An output ends at a random token, after a quarter of `output` on
-  // average, and where one has ended another request comes.
+  // More than 1: `turns` times `requests` in all. An output ends at a random token, after a quarter of `output` on
+  // average; another request follows it.
   std::int32_t turns = 1;
-  std::int32_t period = 0;  // outputs repeat themselves after so many tokens, so that drafts are accepted; 0: never
+  std::int32_t period = 0;  // tokens after which an output repeats itself, so that drafts are accepted; 0: never
 };
 
 // Over the steps that only decode, or with turns over all steps while no place is empty, microseconds.

@@ -1,6 +1,6 @@
 // `coppice bench serve`: a load generator for any server that speaks OpenAI's HTTP API. This header holds its plain
 // data: what to send, how fast, and what was measured. workload.cc makes the requests, load_generator.cc sends them,
-// load_report.cc tells people and machines.
+// load_report.cc reports the result.
 #pragma once
 
 #include <cstdint>

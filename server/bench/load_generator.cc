@@ -31,7 +31,7 @@ using asio::ip::tcp;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kLineBytesMax = 16 << 20;
+constexpr std::size_t kLineBytesMax = 16 << 20;  // of one event: a chunk with the most logprobs is far smaller
 
 struct Target {
   std::string host;

@@ -1,4 +1,4 @@
-// Tells what a load run measured: a table for people, one JSON object for machines, a picture of the distributions.
+// Reports what a load run measured: a table for people, one JSON object for machines, a picture of the distributions.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -119,8 +119,8 @@ std::string load_report_table(const LoadOptions& options, const LoadResult& resu
 
 std::string load_report_svg(const LoadResult& result) {
   const Summary summary = summarise(result);
-  static constexpr double kWidth = 260;
-  static constexpr double kHeight = 180;
+  static constexpr double kWidth = 260;   // pixels of one distribution
+  static constexpr double kHeight = 180;  // likewise
   std::string svg =
       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"260\" font-family=\"sans-serif\" "
       "font-size=\"12\">\n<rect width=\"960\" height=\"260\" fill=\"white\"/>\n";

@@ -20,8 +20,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
-constexpr std::size_t kElementBytes = 2;
+constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;  // a config.json has a few KiB
+constexpr std::size_t kElementBytes = 2;                       // bf16
 
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }

@@ -15,7 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kDatasetLinesMax = 1'000'000;
+constexpr std::size_t kDatasetLinesMax = 1'000'000;  // all are held in memory
 
 struct Synthetic {
   std::int64_t shared = 0;  // words (or token ids) common to all requests of a group

@@ -28,7 +28,7 @@ struct BatchArguments {
 };
 
 OptionTable batch_table(BatchArguments& arguments) {
-  constexpr std::int32_t kMany = 1 << 30;
+  constexpr std::int32_t kMany = 1 << 30;  // the engine has its own bounds
   engine::EngineOptions& engine = arguments.load.engine;
   OptionTable table;
   table.add_text("served-model-name", &arguments.served_model_name, "name that requests use; default: the folder's");

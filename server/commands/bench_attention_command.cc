@@ -93,7 +93,7 @@ absl::Status bench_attention(AttentionBenchArguments& arguments, CommandOptions&
   const std::vector<std::string> trees = words_of(arguments.tree);
   const std::vector<std::string> heads = words_of(arguments.heads);
   if (trees.empty() || heads.empty()) {
-    return absl::InvalidArgumentError("--tree and --heads: at least one of each is wanted");
+    return absl::InvalidArgumentError("--tree and --heads: give at least one of each");
   }
   arguments.bench.kv_dtype = arguments.kv_dtype == "f32"   ? kernels::DType::kF32
                              : arguments.kv_dtype == "f16" ? kernels::DType::kF16

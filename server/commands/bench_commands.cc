@@ -25,7 +25,7 @@ nlohmann::ordered_json machine_json(const kernels::MachineFigures& machine) {
 void print_report(const nlohmann::ordered_json& report, bool json) {
   if (json) {
     std::puts(report.dump().c_str());
-    std::fflush(stdout);  // whoever stops a long run keeps what there was
+    std::fflush(stdout);  // a long run that is stopped leaves what it has measured
     return;
   }
   for (const auto& [name, value] : report.items()) {

@@ -30,8 +30,8 @@ struct EngineBenchArguments {
   bool json = false;
 };
 
-constexpr std::int32_t kMany = 1 << 24;
-constexpr std::int32_t kRequestsMost = 65536;
+constexpr std::int32_t kMany = 1 << 24;         // tokens: beyond every context
+constexpr std::int32_t kRequestsMost = 65536;  // at once: beyond every device
 
 OptionTable engine_table(EngineBenchArguments& arguments) {
   EngineBenchOptions& bench = arguments.bench;
@@ -117,12 +117,12 @@ absl::StatusOr<std::vector<std::int32_t>> read_numbers(const char* flag, const s
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
     if (error != std::errc() || end != word.data() + word.size() || number < least || number > most) {
       return absl::InvalidArgumentError(fmt::format(
-          "--{} \"{}\": whole numbers from {} to {} with commas between are wanted", flag, text, least, most));
+          "--{} \"{}\": must be whole numbers from {} to {} with commas between", flag, text, least, most));
     }
     numbers.push_back(number);
   }
   if (numbers.empty()) {
-    return absl::InvalidArgumentError(fmt::format("--{}: at least one number is wanted", flag));
+    return absl::InvalidArgumentError(fmt::format("--{}: give at least one number", flag));
   }
   return numbers;
 }

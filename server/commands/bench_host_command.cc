@@ -20,8 +20,8 @@ struct HostBenchArguments {
   bool json = false;
 };
 
-constexpr std::int32_t kMany = 1 << 24;
-constexpr std::int32_t kRequestsMost = 65536;
+constexpr std::int32_t kMany = 1 << 24;         // tokens: beyond every context
+constexpr std::int32_t kRequestsMost = 65536;  // at once: beyond every device
 
 OptionTable host_table(HostBenchArguments& arguments) {
   HostBenchOptions& bench = arguments.bench;
@@ -32,8 +32,8 @@ OptionTable host_table(HostBenchArguments& arguments) {
   table.add_integer("unique-prefix", &bench.unique_prefix, 0, kMany, "prompt tokens of each one's own");
   table.add_integer("output", &bench.output, 1, kMany, "tokens to generate for each");
   table.add_integer("turns", &bench.turns, 1, kMany,
-                    "requests in each place, one after the other; then they end at random");
-  table.add_integer("period", &bench.period, 0, kMany, "outputs repeat after so many tokens; 0: they are random");
+                    "requests in each sequence slot, one after the other; above 1 they end at random");
+  table.add_integer("period", &bench.period, 0, kMany, "tokens after which an output repeats; 0: outputs are random");
   table.add_integer("workers", &bench.workers, 1, 65536, "blocks that attention is cut for");
   table.add_number("step-us", &bench.step_us, 0, 1e9, "microseconds that a step pretends to take");
   table.add_switch("sharing", &arguments.engine.sharing, "attention over shared prefixes once");

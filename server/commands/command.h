@@ -1,5 +1,5 @@
-// What the commands of the `coppice` program have in common: how one is declared, how its options are read, how it
-// tells what went wrong.
+// What the commands of the `coppice` program share: how a command is declared, how its options are read, and the exit
+// code of its failures.
 #pragma once
 
 #include <functional>

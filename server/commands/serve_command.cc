@@ -18,7 +18,7 @@ struct ServeArguments {
 };
 
 OptionTable serve_table(ServeArguments& arguments) {
-  constexpr std::int32_t kMany = 1 << 30;
+  constexpr std::int32_t kMany = 1 << 30;  // the engine has its own bounds
   ServeOptions& options = arguments.options;
   OptionTable table;
   table.add_text("host", &options.host, "address to listen on");
@@ -41,9 +41,9 @@ OptionTable serve_table(ServeArguments& arguments) {
   arguments.speculation.add_to(table, options.engine);
   table.add_text("speculation-corpus", &options.speculation_corpus,
                  "file of JSON lines, {\"text\": …} or {\"tokens\": […]}, that everyone drafts from");
-  table.add_text("speculation-state", &options.speculation_state, "folder where what was learnt is kept between runs");
+  table.add_text("speculation-state", &options.speculation_state, "folder that keeps past outputs and step costs between runs");
   table.add_number("speculation-save-every", &options.speculation_save_minutes, 0.01, 1e6,
-                   "minutes between two savings of that");
+                   "minutes between two saves of them");
   table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
   table.add_text("api-key-file", &options.api_key_file, "file of API keys, one a line; without it no key is asked for");
   table.add_text("tls-cert", &options.tls_cert, "PEM certificate chain; with --tls-key: HTTPS and gRPC over TLS");

@@ -13,7 +13,7 @@ void SpeculationFlags::add_to(OptionTable& table, engine::EngineOptions& options
                  {"blended", "published"});
   table.add_number("speculation-alpha", &alpha, 0, 64, "published rule: drafted tokens for each token of the match");
   table.add_switch("speculation-shared", &suffix.shared_between_tenants,
-                   "tenants draft from one another's outputs: faster, but timing tells of others' text");
+                   "tenants draft from one another's outputs: faster, but timing reveals their text");
 }
 
 void SpeculationFlags::apply(engine::EngineOptions& options) const {
