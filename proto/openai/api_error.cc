@@ -39,7 +39,7 @@ ApiError not_found(std::string param, std::string code, std::string message) {
 }
 
 ApiError deadline_exceeded(std::string message) {
-  return make_error(408, "timeout_error", "", "deadline_exceeded", std::move(message));
+  return make_error(kTimeoutStatus, "timeout_error", "", "deadline_exceeded", std::move(message));
 }
 
 ApiError too_large(std::string message) {
@@ -47,13 +47,13 @@ ApiError too_large(std::string message) {
 }
 
 ApiError overloaded(std::string message, int retry_after_s) {
-  ApiError error = make_error(429, "rate_limit_error", "", "queue_full", std::move(message));
+  ApiError error = make_error(kOverloadedStatus, "rate_limit_error", "", "queue_full", std::move(message));
   error.retry_after_s = retry_after_s;
   return error;
 }
 
 ApiError unavailable(std::string code, std::string message, int retry_after_s) {
-  ApiError error = make_error(503, "service_unavailable_error", "", std::move(code), std::move(message));
+  ApiError error = make_error(kUnavailableStatus, "service_unavailable_error", "", std::move(code), std::move(message));
   error.retry_after_s = retry_after_s;
   return error;
 }

@@ -1,4 +1,4 @@
-// ApiError: how a request is refused, the same for every door. HTTP writes it as OpenAI's error envelope, gRPC as a
+// ApiError: why a request is refused, the same for every API. HTTP writes it as OpenAI's error envelope, gRPC as a
 // status with the same words. Result<T> carries either a value or one of these.
 #pragma once
 
@@ -9,14 +9,19 @@
 
 namespace coppice::openai {
 
-// A value type. `status` is the HTTP status; other doors map it.
+// HTTP statuses that code compares with.
+inline constexpr int kTimeoutStatus = 408;      // RFC 9110, 15.5.9
+inline constexpr int kOverloadedStatus = 429;   // RFC 6585, 4
+inline constexpr int kUnavailableStatus = 503;  // RFC 9110, 15.6.4
+
+// A value type. `status` is the HTTP status; other APIs map it.
 struct ApiError {
   int status = 400;
   std::string type = "invalid_request_error";
   std::string param;  // the field at fault; empty = none
   std::string code;   // for machines; empty = none
   std::string message;
-  int retry_after_s = 0;  // > 0: the client may try again after so many seconds
+  int retry_after_s = 0;  // > 0: the client may try again after this many seconds
 };
 
 using MaybeError = std::optional<ApiError>;

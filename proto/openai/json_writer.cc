@@ -1,4 +1,4 @@
-// JSON text by appending; escapes as RFC 8259 asks, nothing more.
+// JSON text by appending; escapes what RFC 8259 requires and nothing else.
 #include "proto/openai/json_writer.h"
 
 #include <fmt/format.h>
@@ -9,6 +9,9 @@
 
 namespace coppice::openai {
 namespace {
+
+// JSON has no infinity: vLLM writes this for the logprob of a token that cannot be drawn.
+constexpr float kLogprobMin = -9999.0F;
 
 bool is_continuation(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U;
@@ -156,7 +159,7 @@ JsonWriter& JsonWriter::number(double value) {
 
 JsonWriter& JsonWriter::logprob(float value) {
   separate();
-  fmt::format_to(std::back_inserter(text_), "{}", value >= -9999.0F ? value : -9999.0F);
+  fmt::format_to(std::back_inserter(text_), "{}", value >= kLogprobMin ? value : kLogprobMin);
   return *this;
 }
 

@@ -1,5 +1,5 @@
-// JsonWriter: appends JSON text to a string, in the order it is told, without building a tree first: an SSE chunk costs
-// a tenth of what a DOM costs, and no text, valid UTF-8 or not, can make it throw.
+// JsonWriter: appends JSON text to a string in the order of the calls, without building a tree first: an SSE chunk
+// costs a tenth of what a DOM costs. Never throws, whatever the text: bytes that are not UTF-8 are replaced.
 #pragma once
 
 #include <cstdint>

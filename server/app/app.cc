@@ -25,7 +25,7 @@
 #include "server/app/progress_bar.h"
 #include "server/app/signal_watch.h"
 #include "server/corpora/learnt_keeper.h"
-#include "server/grpc/grpc_door.h"
+#include "server/grpc/grpc_server.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
 #include "server/model/model_loader.h"
@@ -119,7 +119,7 @@ class App {
   LoadedModel model_;
   ModelHost host_;
   std::unique_ptr<HttpServer> http_;
-  std::unique_ptr<GrpcDoor> grpc_;
+  std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<LearntKeeper> learnt_;  // null: nothing is kept
   std::unique_ptr<engine::EngineThread> engine_thread_;
   std::uint64_t last_steps_ = 0;
@@ -205,7 +205,7 @@ absl::Status App::open_grpc() {
   COPPICE_ASSIGN_OR_RETURN(grpc.tls_certificate, read_pem("--tls-cert", options_.tls_cert));
   COPPICE_ASSIGN_OR_RETURN(grpc.tls_key, read_pem("--tls-key", options_.tls_key));
   grpc.message_bytes_max = options_.body_bytes_max;
-  COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcDoor::open(grpc, state_));
+  COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcServer::open(grpc, state_));
   return absl::OkStatus();
 }
 

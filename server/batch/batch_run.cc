@@ -16,7 +16,6 @@ namespace {
 
 // Requests in flight for each that may run: enough that the engine always finds one with a cached prefix.
 constexpr std::size_t kWindowFills = 2;
-constexpr int kOverloaded = 429;
 
 }  // namespace
 
@@ -101,7 +100,7 @@ bool BatchRun::start(const BatchLine& line) {
   }
   auto job = std::make_unique<Job>(*this, line);
   if (const openai::MaybeError error = job->start(std::move(request.value()))) {
-    if (error->status == kOverloaded && !jobs_.empty()) {
+    if (error->status == openai::kOverloadedStatus && !jobs_.empty()) {
       return false;
     }
     finish(line, *error);

@@ -1,5 +1,4 @@
-// The version that --version, /version and the ready line tell.
-// One constant, set by the build from the project's version.
+// The version that --version, /version and the ready line report, set by the build from the project's version.
 #pragma once
 
 namespace coppice::server {

@@ -1,5 +1,4 @@
-// One streaming answer: posting from gRPC's threads, state on the loop. One write is outstanding at a time, Finish
-// comes once.
+// Posting from gRPC's threads, state on the loop. At most one write is outstanding; Finish() is called once.
 #include "server/grpc/stream_reactor.h"
 
 #include <utility>
@@ -52,7 +51,7 @@ void StreamReactor::begin(const Parse& parse, const std::string& tenant) {
   if (is_ended_) {  // cancelled before it began
     return;
   }
-  const ModelHost& host = *context_.state.host.load();  // set: the door has seen the phase kServing
+  const ModelHost& host = *context_.state.host.load();  // not null: the phase was kServing
   openai::Result<openai::GenerationRequest> parsed = parse(host.request_limits);
   if (!parsed.ok()) {
     end(parsed.error());
@@ -78,7 +77,7 @@ void StreamReactor::end(const openai::ApiError& error) {
   }
 }
 
-// The client has gone, or reads too slowly: the sequence is freed now.
+// The client has left: cancels the request.
 void StreamReactor::abandon() {
   session_.reset();
   pending_.clear();

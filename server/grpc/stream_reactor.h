@@ -1,5 +1,5 @@
-// StreamReactor: one streaming answer. gRPC's callbacks come on any of its threads and only post; all state lives on
-// the door's loop.
+// StreamReactor: one streaming answer over gRPC. gRPC's callbacks come on any of its threads and only post; all state
+// is used on the server's loop alone.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@
 
 namespace coppice::server {
 
-// What the streams of one door share. Owner: the door. `hub` belongs to the loop's thread.
+// What all streams share. Owner: the gRPC server. `hub` is used on the loop's thread alone.
 struct StreamContext {
   ServerState& state;
   TaskLoop& loop;
@@ -25,15 +25,16 @@ struct StreamContext {
   std::atomic<std::int64_t>& active;  // streams alive
 };
 
-// Owner: itself; it goes when gRPC says done. Thread: see above.
+// Owner: itself; deletes itself after OnDone(). Thread: see above.
 class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateResponse>, private OutputSink {
  public:
   using Parse = std::function<openai::Result<openai::GenerationRequest>(const openai::RequestLimits&)>;
 
-  // `parse` runs on the loop and must own what it reads. `route` is a literal, for the metrics.
+  // Parses and starts a request. `parse` runs on the loop and must own what it reads. `route` is a literal, for the
+  // metrics.
   StreamReactor(const StreamContext& context, const char* route, std::string tenant, std::string request_id,
                 Parse parse);
-  // A stream that is refused at once.
+  // Ends with `error` at once.
   StreamReactor(const StreamContext& context, const char* route, const openai::ApiError& error);
   ~StreamReactor() override { --context_.active; }
 
@@ -42,7 +43,8 @@ class StreamReactor final : public grpc::ServerWriteReactor<v1::GenerateResponse
   void OnDone() override;
 
  private:
-  // A reader slower than the model by so many responses is cut off.
+  // Responses waiting for a slow reader; beyond, the stream is cut off. Several answers of full context length in
+  // responses of one token, and a few MiB at most.
   static constexpr std::size_t kPendingMax = 8192;
 
   void begin(const Parse& parse, const std::string& tenant);

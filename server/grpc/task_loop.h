@@ -1,5 +1,5 @@
-// TaskLoop: one thread that runs posted tasks in order. The gRPC door keeps all its sessions on it, so that callbacks
-// of gRPC's many threads never meet in a session.
+// TaskLoop: one thread that runs posted tasks in order. The gRPC server keeps all its sessions on it, so that a session
+// is never entered by two of gRPC's threads.
 #pragma once
 
 #include <functional>
@@ -7,7 +7,7 @@
 
 namespace coppice::server {
 
-// Owner: the door. Thread: post() from any; tasks run one at a time on the loop's own thread.
+// Owner: the gRPC server. Thread: post() from any; tasks run one at a time on the loop's own thread.
 class TaskLoop {
  public:
   TaskLoop();

@@ -1,5 +1,5 @@
-// BodyBudget: how many bytes of request bodies all connections together may be receiving. Each body is bounded, and so
-// is the number of connections, but their product is more memory than a machine has.
+// BodyBudget: bounds the bytes of request bodies that all connections together are receiving. Each body and the number
+// of connections are bounded too, but their product is more memory than a machine has.
 #pragma once
 
 #include <atomic>
@@ -12,11 +12,12 @@ class BodyBudget {
  public:
   explicit BodyBudget(std::size_t bytes_max) : bytes_max_(bytes_max) {}
 
-  // The first bytes of every body are free, so that ordinary requests go on while large ones fill the budget.
+  // Bytes of every body that are not counted, so that ordinary requests go on while large ones fill the budget: a
+  // prompt of some ten thousand tokens.
   static constexpr std::size_t kFreeBytes = std::size_t{64} << 10U;
 
-  // One body's part, given back when it goes. Owner: the connection, from the body's first byte until the application
-  // has taken what it wants of it.
+  // One body's part, released by its destructor. Owner: the connection, from the body's first byte until the
+  // application has parsed it.
   class Part {
    public:
     explicit Part(BodyBudget& budget) : budget_(budget) {}
@@ -24,18 +25,18 @@ class BodyBudget {
     Part(const Part&) = delete;
     Part& operator=(const Part&) = delete;
 
-    // The body has `body_bytes` bytes by now. False: there is no room for what came since; the part stays as it was.
+    // The body has grown to `body_bytes` bytes. False: the budget has no room; the part is unchanged.
     bool grow_to(std::size_t body_bytes) {
-      const std::size_t wanted = body_bytes > kFreeBytes ? body_bytes - kFreeBytes : 0;
-      if (wanted <= bytes_) {
+      const std::size_t counted = body_bytes > kFreeBytes ? body_bytes - kFreeBytes : 0;
+      if (counted <= bytes_) {
         return true;
       }
-      const std::size_t more = wanted - bytes_;
+      const std::size_t more = counted - bytes_;
       if (budget_.used_.fetch_add(more) + more > budget_.bytes_max_) {
         budget_.used_.fetch_sub(more);
         return false;
       }
-      bytes_ = wanted;
+      bytes_ = counted;
       return true;
     }
     void release() {

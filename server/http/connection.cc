@@ -19,12 +19,13 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr std::size_t kReadBytesMin = std::size_t{4} << 10U;
-constexpr std::size_t kReadBytesMax = std::size_t{64} << 10U;
+constexpr std::size_t kReadBytesMin = std::size_t{4} << 10U;   // of one read: the header of an ordinary request
+constexpr std::size_t kReadBytesMax = std::size_t{64} << 10U;  // of one read of a large body: few system calls
 constexpr std::size_t kReadAheadMax = std::size_t{64} << 10U;  // pipelined bytes held while an answer is made
-constexpr std::size_t kWriteBytes = std::size_t{256} << 10U;   // the write timeout applies to each piece of so many
-constexpr std::chrono::milliseconds kLingerTime{1000};
-constexpr std::chrono::hours kForever{24 * 365};
+constexpr std::size_t kWriteBytes = std::size_t{256} << 10U;   // the write timeout applies to each piece of this size
+constexpr std::chrono::milliseconds kLingerTime{1000};         // for the client to read a refusal: some round trips
+constexpr std::chrono::hours kForever{24 * 365};               // a timer that only a cancel ends
+constexpr int kRetryAfterSeconds = 1;  // connections and bodies come and go within a request's time
 
 constexpr const char* kTooManyBodies =
     "the server is receiving as many bytes of request bodies as it may (--max-bodies); try again later";
@@ -93,7 +94,8 @@ asio::awaitable<void> Connection::run_refused() {
   const bool is_open = co_await handshake();
   if (is_open) {
     asio::co_spawn(signal_.get_executor(), read_ahead(), asio::detached);
-    co_await refuse(openai::unavailable("too_many_connections", "too many connections; try again later", 1));
+    co_await refuse(
+        openai::unavailable("too_many_connections", "too many connections; try again later", kRetryAfterSeconds));
   }
   end();
 }
@@ -156,7 +158,7 @@ void Connection::end() {
   space_.cancel();
 }
 
-// True: a whole request is in the parser. False: the connection is to end (what was wrong has been answered).
+// True: a whole request is in the parser. False: the connection must end; a bad request has been answered.
 asio::awaitable<bool> Connection::read_request(RequestParser& parser, BodyBudget::Part& body) {
   is_idle_ = inbox_.empty();
   Clock::time_point deadline =
@@ -176,7 +178,7 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser, BodyBudget
       co_return false;
     }
     if (!body.grow_to(parser.body_bytes())) {
-      co_await refuse(openai::unavailable("too_many_bodies", kTooManyBodies, 1));
+      co_await refuse(openai::unavailable("too_many_bodies", kTooManyBodies, kRetryAfterSeconds));
       co_return false;
     }
     if (parser.done()) {
@@ -241,7 +243,7 @@ asio::awaitable<bool> Connection::send_answer() {
       co_return false;
     }
     if (peer_closed_ && !answer_done_) {
-      co_return false;  // the client has left: nobody waits for the rest
+      co_return false;  // the client has left
     }
     if (!out_.empty()) {
       const std::string batch = std::exchange(out_, {});

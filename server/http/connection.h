@@ -1,4 +1,4 @@
-// Connection: one client's TCP connection through all its requests, on one I/O thread. Internal to the HTTP door.
+// Connection: one client's TCP connection through all its requests, on one I/O thread. Internal to the HTTP front end.
 #pragma once
 
 #include <atomic>
@@ -27,25 +27,25 @@ struct ConnectionContext {
   SessionHub& hub;
   std::atomic<std::int64_t>& connections;      // of the whole server
   std::atomic<std::int64_t>& active_requests;  // of the whole server
-  std::atomic<bool>& is_closing;               // no request after the present one
+  std::atomic<bool>& is_closing;               // no request after the current one
   BodyBudget& bodies;                          // of the whole server
 };
 
 // Owner: shared by its two coroutines (run and the reader); dies with the last. Thread: its I/O thread.
 //
-// The reader reads all the time, also while an answer is being made, so that a client that leaves is noticed at once;
-// what it reads ahead is kept, bounded, for the next request.
+// The reader also reads while an answer is being made, so that a client that leaves is noticed at once; what it reads
+// ahead is kept, bounded, for the next request.
 class Connection final : public Exchange, public std::enable_shared_from_this<Connection> {
  public:
   Connection(ConnectionContext& context, const boost::asio::any_io_executor& executor,
              std::unique_ptr<Transport> transport);
   ~Connection() override;
 
-  // The whole life of the connection.
+  // Serves requests until the connection ends.
   boost::asio::awaitable<void> run();
-  // The same for a connection too many: one refusal, then the end.
+  // Refuses a connection beyond the limit: one answer, then the end.
   boost::asio::awaitable<void> run_refused();
-  // Ends it if it waits for a request; otherwise after the present one.
+  // Closes the connection if no request has begun; otherwise it closes after the current one.
   void close_when_idle();
 
   void respond(HttpResponse response) override;
@@ -73,8 +73,8 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
 
   ConnectionContext& context_;
   const std::unique_ptr<Transport> transport_;
-  boost::asio::steady_timer signal_;  // cancelled = something changed for run()
-  boost::asio::steady_timer space_;   // cancelled = the reader may go on
+  boost::asio::steady_timer signal_;  // cancelled: something changed for run()
+  boost::asio::steady_timer space_;   // cancelled: the reader may go on
   boost::asio::steady_timer stall_;   // closes the transport when a write takes nothing for too long
 
   std::vector<char> read_buffer_;

@@ -1,4 +1,4 @@
-// The page at "/": what this server is and where its doors are.
+// The page at "/": what this server is and which routes it has.
 #pragma once
 
 #include <string>

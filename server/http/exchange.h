@@ -1,5 +1,5 @@
-// The seam between sockets and meaning: a parsed request, an answer, and how a handler sends it. Nothing here knows
-// Asio or Beast, so routes and handlers compile fast and are tested without a socket.
+// The interface between the HTTP server and what it serves: a parsed request, an answer, and how a handler sends it.
+// Nothing here knows Asio or Beast, so routes and handlers compile fast and are tested without a socket.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
 
-  // The first header of that (lower-case) name; empty when there is none.
+  // The value of the first header of that (lower-case) name; "" when there is none.
   std::string_view header(std::string_view name) const;
 };
 
@@ -28,10 +28,10 @@ struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
-  std::vector<std::pair<std::string, std::string>> headers;  // without content-length and the like
+  std::vector<std::pair<std::string, std::string>> headers;  // the connection adds those of framing and date
 };
 
-// The way out for one request's answer. Owner: the connection. Thread: the connection's; calls only queue bytes.
+// Takes one request's answer. Owner: the connection. Thread: the connection's. Calls only queue bytes.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -44,21 +44,21 @@ class Exchange {
   virtual void end_stream() = 0;
 };
 
-// What goes on after handle() has returned. The connection destroys it when the answer is complete or the client has
-// left; destroying it early cancels the work.
+// Work that goes on after handle() has returned. The connection destroys it when the answer is complete or the client
+// has left; destroying it early cancels the work.
 class RequestHandler {
  public:
   virtual ~RequestHandler() = default;
 };
 
-// What the server answers. Thread: any; each call on the thread of its connection.
+// What an HTTP server serves. Thread: any; each call comes on the thread of its connection.
 class HttpApplication {
  public:
   virtual ~HttpApplication() = default;
 
   // Answers through `exchange` before returning, or returns the handler that will. `exchange` and `hub` outlive it.
   virtual std::unique_ptr<RequestHandler> handle(HttpRequest request, Exchange& exchange, SessionHub& hub) = 0;
-  // The answer to something that never became a request (bad syntax, too large, too slow, too many connections).
+  // The answer to what never became a request: bad syntax, too large, too slow, too many connections.
   virtual HttpResponse refuse(const openai::ApiError& error) = 0;
 };
 

@@ -11,7 +11,7 @@
 namespace coppice::server {
 namespace {
 
-constexpr int kClientLeft = 499;  // nginx's number for it; never sent
+constexpr int kClientLeft = 499;  // status for metrics and log, as nginx: the client left before the answer; never sent
 
 }  // namespace
 

@@ -12,14 +12,14 @@
 
 namespace coppice::server {
 
-// Owner: the connection. Thread: the connection's. Destroyed early: the client has left; the session cancels and the
-// answer counts as 499.
+// Owner: the connection. Thread: the connection's. Destroyed before the answer is complete, because the client has
+// left, its session cancels and the answer counts as 499.
 class GenerationHandler final : public RequestHandler, public OutputSink {
  public:
   GenerationHandler(ServerState& state, const ModelHost& host, const RouteCall& call);
   ~GenerationHandler() override;
 
-  // False: refused, and answered.
+  // False: the request was refused and the refusal sent.
   bool start(openai::GenerationRequest request, const std::string& tenant);
 
   void on_delta(openai::ChoiceDelta delta) override;

@@ -1,4 +1,4 @@
-// Listening, I/O threads, and the way down.
+// Listening, I/O threads, shutdown.
 #include "server/http/http_server.h"
 
 #include <fmt/format.h>
@@ -30,10 +30,11 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-constexpr std::chrono::milliseconds kAcceptPause{100};  // when the system is out of file handles
-constexpr std::int64_t kRefusalsMax = 256;              // connections too many that are told so; beyond, just closed
+constexpr std::chrono::milliseconds kAcceptPause{100};  // when the system is out of file handles: no busy loop
+constexpr std::int64_t kRefusalsMax = 256;  // connections beyond the limit that get an answer; more are just closed
+constexpr std::size_t kSweepMin = 64;       // connections of a thread before its list is first swept of dead ones
 
-// Ends of coroutines that threw: out of memory at worst; the connection is gone, the server is not.
+// Logs what a connection's coroutine threw, out of memory at worst: the connection ends, the server goes on.
 void log_exception(const std::exception_ptr& exception) {
   if (exception == nullptr) {
     return;
@@ -53,11 +54,11 @@ struct Loop {
                                                                              connections, active_requests, is_closing,
                                                                              bodies} {}
 
-  // `io` is declared after what its suspended coroutines use: they die with it, first.
+  // `io` is declared after what its suspended coroutines use: it destroys them before these members.
   SessionHub hub;
   ConnectionContext context;
   std::vector<std::weak_ptr<Connection>> live;  // this thread only; swept as it grows
-  std::size_t sweep_at = 64;
+  std::size_t sweep_at = kSweepMin;
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> keeps_running{io.get_executor()};
   std::thread thread;
@@ -66,7 +67,7 @@ struct Loop {
 void remember(Loop& loop, const std::shared_ptr<Connection>& connection) {
   if (loop.live.size() >= loop.sweep_at) {
     std::erase_if(loop.live, [](const std::weak_ptr<Connection>& weak) { return weak.expired(); });
-    loop.sweep_at = std::max<std::size_t>(64, loop.live.size() * 2);
+    loop.sweep_at = std::max(kSweepMin, loop.live.size() * 2);
   }
   loop.live.push_back(connection);
 }

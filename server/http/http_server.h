@@ -1,5 +1,5 @@
-// HttpServer: the HTTP/1.1 door. N I/O threads, each with its own event loop, connections and SessionHub; a connection
-// and its sessions never leave their thread, so they need no locks. Plain or TLS.
+// HttpServer: the HTTP/1.1 front end. N I/O threads, each with its own event loop, connections and SessionHub; a
+// connection and its sessions never leave their thread, so they need no locks. Plain or TLS.
 #pragma once
 
 #include <chrono>
@@ -14,10 +14,10 @@
 
 namespace coppice::server {
 
-// Bounds on what one stranger, or many, can make the door hold.
+// Bounds on the memory and time that clients can take.
 struct HttpOptions {
   std::string host = "127.0.0.1";
-  std::int32_t port = 0;  // 0: any free one
+  std::int32_t port = 0;  // 0: any free port
   std::int32_t threads = 1;
   std::string tls_cert;  // PEM files; both or neither
   std::string tls_key;
@@ -29,7 +29,7 @@ struct HttpOptions {
   std::chrono::milliseconds header_timeout{15'000};        // first byte of a request to the end of its header
   std::chrono::milliseconds body_timeout{120'000};
   std::chrono::milliseconds idle_timeout{75'000};   // between requests
-  std::chrono::milliseconds write_timeout{30'000};  // a reader that takes nothing for so long has left
+  std::chrono::milliseconds write_timeout{30'000};  // a client that reads nothing for this time has left
 };
 
 // Owner: the app. Thread: all methods from the app's; the counters from any.
@@ -47,11 +47,11 @@ class HttpServer {
   std::int64_t active_requests() const;  // answers not yet complete
   std::size_t body_bytes() const;        // of bodies being received, beyond what is free for each
 
-  // First step down: no new connections, idle ones closed, the others close after their answer.
+  // First step of a shutdown: no new connections, idle ones close, the others close after their answer.
   void stop_accepting();
-  // Second: sessions still running end with `error`.
+  // Second step: sessions still running end with `error`.
   void abort_sessions(const openai::ApiError& error);
-  // Last: closes everything and joins the threads. REQUIRES: the engine wakes no hub any more, or still lives.
+  // Last step: closes everything and joins the threads. REQUIRES: the engine is alive, or wakes hubs no more.
   void stop();
 
  private:

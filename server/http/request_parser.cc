@@ -75,7 +75,7 @@ std::size_t RequestParser::feed(std::string_view bytes) {
   return used;
 }
 
-// A body whose end two readers could see in different places (RFC 9112, 6.3): a proxy in front might.
+// Refuses a body whose end a proxy in front might see in another place (request smuggling; RFC 9112, 6.3).
 void RequestParser::check_framing() {
   if (!header_done() || error_) {
     return;
@@ -103,10 +103,10 @@ bool RequestParser::is_http_1_0() const {
 }
 
 bool RequestParser::wants_continue() {
-  if (told_continue_ || !header_done() || done()) {
+  if (was_asked_ || !header_done() || done()) {
     return false;
   }
-  told_continue_ = true;
+  was_asked_ = true;
   return beast::iequals(beast_->parser.get()[http::field::expect], "100-continue");
 }
 

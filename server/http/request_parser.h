@@ -1,5 +1,5 @@
-// RequestParser: bytes in, one HTTP/1.x request out. Boost.Beast's parser behind a plain face, so that one file pays
-// for compiling it.
+// RequestParser: bytes in, one HTTP/1.x request out. Boost.Beast's parser behind a plain interface, so that
+// only one file compiles it.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace coppice::server {
 
-// Owner: a connection, for one request. Bounded by its limits whatever comes.
+// Owner: a connection, for one request. Its memory is bounded by the limits.
 class RequestParser {
  public:
   RequestParser(std::uint32_t header_bytes_max, std::size_t body_bytes_max);
@@ -42,7 +42,7 @@ class RequestParser {
   struct Beast;
   const std::unique_ptr<Beast> beast_;
   openai::MaybeError error_;
-  bool told_continue_ = false;
+  bool was_asked_ = false;
 };
 
 }  // namespace coppice::server

@@ -1,4 +1,4 @@
-// The table of routes and the short ones' bodies.
+// The table of routes, and the routes that answer at once.
 #include "server/http/router.h"
 
 #include <fmt/format.h>
@@ -21,9 +21,9 @@ namespace {
 enum class Access : std::uint8_t { kKey, kPublic };
 enum class Match : std::uint8_t { kExact, kPrefix };
 
-constexpr std::size_t kRequestIdMax = 128;
+constexpr std::size_t kRequestIdMax = 128;  // bytes of a client's x-request-id: three UUIDs; it is repeated in logs
 
-// Percent-decoded; an escape that is not one stays as it is.
+// Decodes percent escapes; a malformed one stays as it is.
 std::string decode_path(std::string_view path) {
   const auto digit = [](char c) -> int {
     return c >= '0' && c <= '9'   ? c - '0'
@@ -43,7 +43,7 @@ std::string decode_path(std::string_view path) {
   return out;
 }
 
-// The value of a query parameter, percent-decoded; "" when it is not there.
+// The decoded value of a query parameter; "" when it is absent.
 std::string query_value(const RouteCall& call, std::string_view name) {
   const std::string_view target = call.request.target;
   const std::size_t mark = target.find('?');

@@ -1,5 +1,5 @@
-// Router: every HTTP route of the server. Who may call is decided on the matched route, and the default is "with a
-// key".
+// Router: every HTTP route of the server. A route is open to every caller or, as by default, needs an API key; the
+// matched route decides.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@ namespace coppice::server {
 
 struct Route;  // router.cc
 
-// One request on its way through the routes. Lives during handle().
+// One request during handle().
 struct RouteCall {
   HttpRequest request;
   std::string request_id;

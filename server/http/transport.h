@@ -1,5 +1,5 @@
 // Transport: bytes to and from one client, plain or TLS. Virtual so that the connection's code is compiled once; the
-// cost is one call a read or write.
+// cost is one virtual call per read or write.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -20,7 +20,7 @@ class Transport {
   virtual boost::asio::awaitable<std::size_t> read_some(boost::asio::mutable_buffer buffer) = 0;
   // False when the connection is broken.
   virtual boost::asio::awaitable<bool> write_all(boost::asio::const_buffer buffer) = 0;
-  virtual void finish_writing() = 0;  // the client reads an end; we can still read
+  virtual void finish_writing() = 0;  // the client reads end of file; read_some() goes on
   virtual void close() = 0;
 };
 

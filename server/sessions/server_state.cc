@@ -4,8 +4,8 @@
 namespace coppice::server {
 namespace {
 
-constexpr int kStartingRetrySeconds = 2;
-constexpr int kDrainingRetrySeconds = 5;
+constexpr int kStartingRetrySeconds = 2;  // loading a model takes seconds to a minute
+constexpr int kDrainingRetrySeconds = 5;  // long enough for a load balancer to choose another server
 
 }  // namespace
 

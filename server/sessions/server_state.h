@@ -1,4 +1,4 @@
-// ServerState: what both doors must agree on while the server starts, serves and drains.
+// ServerState: what the HTTP and gRPC front ends share while the server starts, serves and drains.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,7 @@ namespace coppice::server {
 
 enum class Phase : std::uint8_t { kStarting, kServing, kDraining };
 
-// Owner: the app; outlives the doors. Thread: any.
+// Owner: the app; outlives the front ends. Thread: any.
 struct ServerState {
   ServerState(std::string name, ApiKeys api_keys) : keys(std::move(api_keys)), metrics(std::move(name)) {}
 
@@ -24,9 +24,9 @@ struct ServerState {
   std::atomic<Phase> phase{Phase::kStarting};
   std::atomic<const ModelHost*> host{nullptr};  // set before kServing
   std::atomic<std::int64_t> http_connections{0};
-  std::atomic<bool> engine_is_stuck{false};  // work waits and no step has ended for long; set by the app's watch
+  std::atomic<bool> engine_is_stuck{false};  // requests wait and the engine does not step; set by the app's watch
 
-  // Why a request cannot be taken now; nothing when it can.
+  // Why a request cannot be taken now: 503, or none while serving.
   openai::MaybeError refusal() const;
 };
 

@@ -11,11 +11,14 @@
 namespace coppice::server {
 namespace {
 
+constexpr int kRetryAfterSeconds = 1;  // soon: one step of the engine may make room
+
 // What an event that ends a choice before its time means for the client; none: it does not.
 openai::MaybeError error_of(const engine::Event& event) {
   switch (event.finish) {
     case engine::FinishReason::kCancelled:
-      return openai::unavailable("cancelled", "the server is shutting down; the answer was cut off", 1);
+      return openai::unavailable("cancelled", "the server is shutting down; the answer was cut off",
+                                 kRetryAfterSeconds);
     case engine::FinishReason::kDeadline:
       return openai::deadline_exceeded("the answer was not complete within the server's --request-timeout");
     case engine::FinishReason::kError:
@@ -169,8 +172,8 @@ void Session::end_choice(PromptRun& run, Choice& choice, const engine::Event& ev
 }
 
 void Session::fail(openai::ApiError error) {
-  const bool is_deadline = error.status == 408;
-  const bool is_abort = error.status == 503;
+  const bool is_deadline = error.status == openai::kTimeoutStatus;
+  const bool is_abort = error.status == openai::kUnavailableStatus;
   count_unfinished(is_deadline ? FinishLabel::kDeadline : is_abort ? FinishLabel::kAbort : FinishLabel::kError);
   finish_label_ = is_deadline ? "deadline" : is_abort ? "abort" : "error";
   leave();

@@ -12,7 +12,7 @@ void SessionHub::dispatch() {
   for (engine::Event& event : queue_->take()) {
     const auto found = sessions_.find(event.request);
     if (found == sessions_.end()) {
-      continue;  // its session has left; the engine was told
+      continue;  // its session has left and cancelled it
     }
     Session* const session = found->second;
     if (touched_.empty() || touched_.back() != session) {

@@ -1,5 +1,6 @@
-// SessionHub: one I/O thread's share of the engine's news. The engine appends events to the hub's queue and wakes its
-// thread; dispatch() then hands each event to its session and tells every session that got some, once, to flush.
+// SessionHub: routes the engine's events to the sessions of one I/O thread. The engine appends events to the hub's
+// queue and wakes its thread; dispatch() then hands each event to its session and flushes every session that got some,
+// once.
 #pragma once
 
 #include <functional>
@@ -14,8 +15,8 @@ namespace coppice::server {
 
 class Session;
 
-// Owner: the I/O thread (HTTP) or the door (gRPC). Thread: all methods from that one thread; only `wake` is called from
-// the engine's, must not block, and may be called until the engine has stopped.
+// Owner: the I/O thread (HTTP) or the server (gRPC). Thread: all methods from that one thread; only `wake` is called
+// from the engine's thread, until the engine has stopped. REQUIRES: `wake` does not block.
 class SessionHub {
  public:
   explicit SessionHub(std::function<void()> wake) : queue_(std::make_shared<engine::EventQueue>(std::move(wake))) {}
@@ -27,10 +28,10 @@ class SessionHub {
   void forget(engine::RequestId id) { sessions_.erase(id); }
   std::size_t size() const { return sessions_.size(); }
 
-  // Takes all events there are. Sinks may not destroy a session from inside its callbacks.
+  // Takes all queued events and handles them. REQUIRES: no sink destroys a session from inside a call.
   void dispatch();
 
-  // Every session ends with `error`, as if the engine had failed it.
+  // Ends every session with `error`.
   void abort_all(const openai::ApiError& error);
 
  private:

@@ -12,9 +12,8 @@
 namespace coppice::server {
 namespace {
 
-// OpenAI's default for completions.
-constexpr std::int64_t kCompletionTokensDefault = 16;
-constexpr int kRetryAfterSeconds = 1;
+constexpr std::int64_t kCompletionTokensDefault = 16;  // tokens; OpenAI's default for completions
+constexpr int kRetryAfterSeconds = 1;                  // soon: one step of the engine may empty its queue
 
 openai::ApiError prompt_too_long(const char* param, std::size_t tokens, std::int64_t model_tokens_max) {
   return openai::context_too_long(

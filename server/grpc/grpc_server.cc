@@ -1,5 +1,5 @@
 // The gRPC server: service methods, keys, health, reflection, start and drain.
-#include "server/grpc/grpc_door.h"
+#include "server/grpc/grpc_server.h"
 
 #include <atomic>
 #include <utility>
@@ -18,6 +18,8 @@ namespace coppice::server {
 namespace {
 
 constexpr const char* kServiceName = "coppice.v1.Inference";
+// Bytes of one call's metadata: twice gRPC's default of 8 KiB, so that long tokens in `authorization` fit.
+constexpr int kMetadataBytesMax = 16384;
 
 std::string metadata_of(const grpc::CallbackServerContext& context, const char* key) {
   const auto found = context.client_metadata().find(key);
@@ -25,7 +27,7 @@ std::string metadata_of(const grpc::CallbackServerContext& context, const char* 
                                                   : std::string(found->second.data(), found->second.size());
 }
 
-// The service. Thread: gRPC's; what it touches is immutable, atomic or posted to the loop.
+// The service's methods. Thread: any of gRPC's; what they touch is immutable, atomic or posted to the loop.
 class Service final : public v1::Inference::CallbackService {
  public:
   explicit Service(ServerState& state) : state_(state), hub_([this] { loop_.post([this] { hub_.dispatch(); }); }) {}
@@ -70,8 +72,8 @@ class Service final : public v1::Inference::CallbackService {
       const std::vector<TokenId> ids(request->token_ids().begin(), request->token_ids().end());
       for (const TokenId id : ids) {
         if (id < 0 || id >= host.tokenizer->vocab_size()) {
-          return openai::bad_value("token_ids", fmt::format("token_ids must be from 0 to {}; {} came",
-                                                            host.tokenizer->vocab_size() - 1, id));
+          return openai::bad_value(
+              "token_ids", fmt::format("token_ids must be from 0 to {}; got {}", host.tokenizer->vocab_size() - 1, id));
         }
       }
       response->set_text(utf8_only(host.tokenizer->decode(ids, request->skip_special_tokens())));
@@ -105,7 +107,7 @@ class Service final : public v1::Inference::CallbackService {
   }
 
  private:
-  // The caller's tenant, or why it is turned away.
+  // The caller's tenant. ERRORS: as ServerState::refusal(); 401 without a valid key where keys are required.
   openai::Result<std::string> admit(const grpc::CallbackServerContext& context) const {
     if (openai::MaybeError refusal = state_.refusal()) {
       return *std::move(refusal);
@@ -116,7 +118,7 @@ class Service final : public v1::Inference::CallbackService {
     if (std::optional<std::string> tenant = state_.keys.tenant_of_bearer(metadata_of(context, "authorization"))) {
       return *std::move(tenant);
     }
-    return openai::unauthorized("a valid API key is wanted in the metadata: authorization: Bearer KEY");
+    return openai::unauthorized("an API key is required in the metadata: authorization: Bearer KEY");
   }
 
   template <typename Request>
@@ -157,14 +159,14 @@ class Service final : public v1::Inference::CallbackService {
   ServerState& state_;
   std::atomic<std::uint64_t> next_id_{1};
   std::atomic<std::int64_t> active_{0};
-  SessionHub hub_;  // before the loop: tasks name it until the loop has joined
+  SessionHub hub_;  // declared before the loop: its tasks use the hub until the loop has joined
   TaskLoop loop_;
 };
 
-class Door final : public GrpcDoor {
+class Server final : public GrpcServer {
  public:
-  explicit Door(ServerState& state) : service_(state) {}
-  ~Door() override { drain(std::chrono::milliseconds(0)); }
+  explicit Server(ServerState& state) : service_(state) {}
+  ~Server() override { drain(std::chrono::milliseconds(0)); }
 
   absl::Status start(const GrpcOptions& options) {
     grpc::EnableDefaultHealthCheckService(true);
@@ -181,7 +183,7 @@ class Door final : public GrpcDoor {
     builder.RegisterService(&service_);
     builder.SetMaxReceiveMessageSize(static_cast<int>(options.message_bytes_max));
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 16384);
+    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(fmt::format(
@@ -218,12 +220,12 @@ class Door final : public GrpcDoor {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GrpcDoor>> GrpcDoor::open(const GrpcOptions& options, ServerState& state) {
-  auto door = std::make_unique<Door>(state);
-  if (absl::Status status = door->start(options); !status.ok()) {
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::open(const GrpcOptions& options, ServerState& state) {
+  auto server = std::make_unique<Server>(state);
+  if (absl::Status status = server->start(options); !status.ok()) {
     return status;
   }
-  return door;
+  return server;
 }
 
 }  // namespace coppice::server
