@@ -12,7 +12,7 @@ namespace coppice::server {
 namespace {
 
 constexpr long kPollNanoseconds = 100'000'000;  // 0.1 s: how late the end of the watch may be noticed
-constexpr int kExitInterrupted = 130;            // 128 + SIGINT, as shells report it
+constexpr int kExitInterrupted = 130;           // 128 + SIGINT, as shells report it
 
 sigset_t watched_signals() {
   sigset_t set;

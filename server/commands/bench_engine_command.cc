@@ -30,7 +30,7 @@ struct EngineBenchArguments {
   bool json = false;
 };
 
-constexpr std::int32_t kMany = 1 << 24;         // tokens: beyond every context
+constexpr std::int32_t kMany = 1 << 24;        // tokens: beyond every context
 constexpr std::int32_t kRequestsMost = 65536;  // at once: beyond every device
 
 OptionTable engine_table(EngineBenchArguments& arguments) {
@@ -116,8 +116,8 @@ absl::StatusOr<std::vector<std::int32_t>> read_numbers(const char* flag, const s
     std::int32_t number = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
     if (error != std::errc() || end != word.data() + word.size() || number < least || number > most) {
-      return absl::InvalidArgumentError(fmt::format(
-          "--{} \"{}\": must be whole numbers from {} to {} with commas between", flag, text, least, most));
+      return absl::InvalidArgumentError(
+          fmt::format("--{} \"{}\": must be whole numbers from {} to {} with commas between", flag, text, least, most));
     }
     numbers.push_back(number);
   }

@@ -20,7 +20,7 @@ struct HostBenchArguments {
   bool json = false;
 };
 
-constexpr std::int32_t kMany = 1 << 24;         // tokens: beyond every context
+constexpr std::int32_t kMany = 1 << 24;        // tokens: beyond every context
 constexpr std::int32_t kRequestsMost = 65536;  // at once: beyond every device
 
 OptionTable host_table(HostBenchArguments& arguments) {

@@ -41,7 +41,8 @@ OptionTable serve_table(ServeArguments& arguments) {
   arguments.speculation.add_to(table, options.engine);
   table.add_text("speculation-corpus", &options.speculation_corpus,
                  "file of JSON lines, {\"text\": …} or {\"tokens\": […]}, that everyone drafts from");
-  table.add_text("speculation-state", &options.speculation_state, "folder that keeps past outputs and step costs between runs");
+  table.add_text("speculation-state", &options.speculation_state,
+                 "folder that keeps past outputs and step costs between runs");
   table.add_number("speculation-save-every", &options.speculation_save_minutes, 0.01, 1e6,
                    "minutes between two saves of them");
   table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
