@@ -8,7 +8,7 @@
 
 namespace coppice::engine {
 
-// Of one tenant, or everyone's (then `tenant` says nothing). Names are told apart by owner.
+// Belongs to one tenant, or to everyone (`tenant` is ignored then). Each owner has names of its own.
 struct Corpus {
   std::string name;
   std::string tenant;

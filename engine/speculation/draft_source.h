@@ -1,4 +1,5 @@
-// What a draft is made from: a sequence's matches in a suffix tree, be it entered there itself or only followed along.
+// What a draft is made from: a sequence's matches in a suffix tree, whether the sequence is entered there or only
+// followed along.
 #pragma once
 
 #include <cstdint>
@@ -9,43 +10,43 @@
 
 namespace coppice::engine {
 
-// The matches of a text that is not in the tree: where each of its suffixes would stand. Carried forward token by
+// The matches of a text that is not in the tree: the locus of each of its suffixes that occurs there. Advanced token by
 // token. Valid until the tree changes. Owner and thread: one, the same.
-class GhostMatch {
+class DetachedMatch {
  public:
-  void clear() { places_.clear(); }
+  void clear() { loci_.clear(); }
   void advance(const SuffixTree& tree, TokenId token) {
     std::size_t kept = 0;
-    places_.push_back({SuffixTree::kRoot, 0});
-    for (const SuffixTree::Place place : places_) {
-      const SuffixTree::Place next = tree.follow(place, token);
+    loci_.push_back({SuffixTree::kRoot, 0});
+    for (const SuffixTree::Locus locus : loci_) {
+      const SuffixTree::Locus next = tree.follow(locus, token);
       if (next.node != SuffixTree::kNoNode && next.depth < static_cast<std::uint32_t>(tree.depth())) {
-        places_[kept++] = next;
+        loci_[kept++] = next;
       }
     }
-    places_.resize(kept);
+    loci_.resize(kept);
   }
   // Longest first.
-  std::span<const SuffixTree::Place> places() const { return places_; }
+  std::span<const SuffixTree::Locus> loci() const { return loci_; }
 
  private:
-  std::vector<SuffixTree::Place> places_;
+  std::vector<SuffixTree::Locus> loci_;
 };
 
 struct DraftSource {
   const SuffixTree* tree = nullptr;
-  SuffixTree::SequenceId sequence = 0;  // entered in the tree and growing, unless there is a ghost
-  const GhostMatch* ghost = nullptr;
+  SuffixTree::SequenceId sequence = 0;      // entered in the tree and growing; read only without `detached`
+  const DetachedMatch* detached = nullptr;  // not null: the sequence is not in the tree, this is its match
 
   // As SuffixTree::visit_matches.
   template <typename Visit>
   void visit_matches(const Visit& visit) const {
-    if (ghost == nullptr) {
+    if (detached == nullptr) {
       tree->visit_matches(sequence, visit);
       return;
     }
-    for (const SuffixTree::Place place : ghost->places()) {
-      if (tree->has_followers(place) && !visit(place)) {
+    for (const SuffixTree::Locus locus : detached->loci()) {
+      if (tree->has_followers(locus) && !visit(locus)) {
         return;
       }
     }

@@ -7,7 +7,7 @@
 namespace coppice::engine {
 namespace {
 
-constexpr int kChildrenMax = 64;  // looked at; they stand likeliest about first
+constexpr int kChildrenMax = 64;  // followers looked at, about the likeliest first: bounds the work for one node
 
 }  // namespace
 
@@ -16,12 +16,12 @@ void PublishedDraft::propose(std::span<const DraftSource> sources, const Publish
   float best = 0;
   std::uint32_t best_length = 0;
   for (const DraftSource& source : sources) {
-    source.visit_matches([&](SuffixTree::Place place) {
-      const auto by_length = static_cast<std::int32_t>(std::floor(options.alpha * place.depth + 1e-6));
-      const float score = expand(*source.tree, place, options, std::min(draft_max, by_length));
-      if (score > best || (score == best && score > 0 && place.depth > best_length)) {
+    source.visit_matches([&](SuffixTree::Locus locus) {
+      const auto by_length = static_cast<std::int32_t>(std::floor(options.alpha * locus.depth + 1e-6));
+      const float score = expand(*source.tree, locus, options, std::min(draft_max, by_length));
+      if (score > best || (score == best && score > 0 && locus.depth > best_length)) {
         best = score;
-        best_length = place.depth;
+        best_length = locus.depth;
         std::swap(tree, expansion_);
       }
       return true;
@@ -32,14 +32,14 @@ void PublishedDraft::propose(std::span<const DraftSource> sources, const Publish
   tree.truncate(static_cast<std::int32_t>(kept - tree.survival.begin()));
 }
 
-// Fills expansion_; the sum of its survivals.
-float PublishedDraft::expand(const SuffixTree& tree, SuffixTree::Place place, const PublishedOptions& options,
+// Fills expansion_. Returns the sum of its survivals.
+float PublishedDraft::expand(const SuffixTree& tree, SuffixTree::Locus locus, const PublishedOptions& options,
                              std::int32_t size_max) {
   expansion_.clear();
   heap_.clear();
   float score = 0;
   if (size_max > 0) {
-    add_children(tree, place, -1, 1.0F, options);
+    add_children(tree, locus, -1, 1.0F, options);
   }
   while (!heap_.empty() && expansion_.size() < size_max) {
     std::pop_heap(heap_.begin(), heap_.end(), is_after);
@@ -47,21 +47,21 @@ float PublishedDraft::expand(const SuffixTree& tree, SuffixTree::Place place, co
     heap_.pop_back();
     expansion_.add(candidate.token, candidate.parent, candidate.survival);
     score += candidate.survival;
-    add_children(tree, candidate.place, expansion_.size() - 1, candidate.survival, options);
+    add_children(tree, candidate.locus, expansion_.size() - 1, candidate.survival, options);
   }
   return score;
 }
 
-void PublishedDraft::add_children(const SuffixTree& tree, SuffixTree::Place place, std::int32_t parent, float survival,
+void PublishedDraft::add_children(const SuffixTree& tree, SuffixTree::Locus locus, std::int32_t parent, float survival,
                                   const PublishedOptions& options) {
-  if (static_cast<std::int32_t>(place.depth) >= tree.depth()) {
+  if (static_cast<std::int32_t>(locus.depth) >= tree.depth()) {
     return;
   }
   // The sequence's own end is a suffix too, but says nothing about what follows.
-  const auto count = static_cast<float>(tree.followed_count(place, kChildrenMax));
+  const auto count = static_cast<float>(tree.followed_count(locus, kChildrenMax));
   Candidate best;
   int left = kChildrenMax;
-  tree.visit_followers(place, [&](TokenId token, SuffixTree::Place next) {
+  tree.visit_followers(locus, [&](TokenId token, SuffixTree::Locus next) {
     const Candidate candidate{survival * static_cast<float>(tree.count(next)) / count, parent, token, next};
     if (candidate.survival < options.probability_min) {
       return --left > 0;

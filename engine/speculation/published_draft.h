@@ -32,17 +32,17 @@ class PublishedDraft {
     float survival = 0;
     std::int32_t parent = -1;
     TokenId token = 0;
-    SuffixTree::Place place;
+    SuffixTree::Locus locus;
   };
-  // Among equals whose parent came first, then the lower token.
+  // Equally likely candidates: the one whose parent came first, then the lower token, comes first.
   static bool is_after(const Candidate& a, const Candidate& b) {
     if (a.survival != b.survival) {
       return a.survival < b.survival;
     }
     return a.parent != b.parent ? a.parent > b.parent : a.token > b.token;
   }
-  float expand(const SuffixTree& tree, SuffixTree::Place place, const PublishedOptions& options, std::int32_t size_max);
-  void add_children(const SuffixTree& tree, SuffixTree::Place place, std::int32_t parent, float survival,
+  float expand(const SuffixTree& tree, SuffixTree::Locus locus, const PublishedOptions& options, std::int32_t size_max);
+  void add_children(const SuffixTree& tree, SuffixTree::Locus locus, std::int32_t parent, float survival,
                     const PublishedOptions& options);
 
   std::vector<Candidate> heap_;

@@ -18,8 +18,9 @@
 namespace coppice::engine {
 namespace {
 
+// First bytes of a snapshot.
 constexpr std::array<char, 8> kMagic = {'C', 'O', 'P', 'P', 'S', 'P', 'E', 'C'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 1;  // of the layout in snapshot_file.h
 
 struct Header {
   std::array<char, 8> magic = kMagic;

@@ -1,5 +1,5 @@
-// Snapshot of what was learnt, in a file: per tenant the outputs to draft from, oldest first. The trees are built anew
-// from it. Layout, little endian:
+// Snapshot of past outputs to draft from, in a file: per tenant, oldest first. The trees are built anew from it.
+// Layout, little endian:
 //   "COPPSPEC" | u32 version | u32 0 | u64 fingerprint | u64 payload bytes | u64 XXH3-64 of all other bytes | payload
 //   payload: u32 tenants; each: u32 bytes of its name, the name, u32 sequences; each: u32 tokens, i32 token ids
 #pragma once
@@ -25,8 +25,9 @@ struct SpeculationSnapshot {
   std::vector<TenantText> tenants;
 };
 
-// Writes beside `path`, then renames: a reader sees the old file or the new one, whole. Only the owner may read it.
-// `fingerprint` names the vocabulary that the ids are of. ERRORS: Internal with the system's reason.
+// Writes a file beside `path`, then renames it: a reader sees the old file or the new one, whole. Only the owner of the
+// process may read it. `fingerprint`: of the vocabulary that the ids are of.
+// ERRORS: Internal with the system's reason.
 absl::Status write_snapshot(const SpeculationSnapshot& snapshot, std::uint64_t fingerprint, const std::string& path);
 
 // ERRORS: NotFound when there is no such file; DataLoss when it is torn, foreign, of another version or vocabulary.

@@ -1,38 +1,56 @@
-// SuffixSpeculator: which tokens go into which tree, and whose are the oldest.
+// Which tokens go into which tree, and which trees a sequence's drafts come from.
 #include "engine/speculation/suffix_speculator.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "base/check.h"
-#include "engine/speculation/suffix_speculator_state.h"
 
 namespace coppice::engine {
 namespace {
 
-// Chunks of ended sequences' trees that are freed with each observation.
+// Chunks of ended sequences' trees that are freed with each observation: about as many as its tokens allocate.
 constexpr int kDissolvePerCall = 2;
-// How sure one is that an output starts with the predicted one, and goes on as it.
+// Assumed probability that an output starts as predicted, and at each token that it goes on so.
 constexpr float kPredictionSurvival = 0.9F;
+// Tokens drafted from the start of a prediction: 0.9^32 is 3 %, less than the smallest survival that is drafted.
 constexpr std::size_t kPredictionStart = 32;
-// The last tokens of a prompt that are kept with its output: so that what outputs start with can be guessed from what
-// asked for it.
+// Last tokens of a prompt that are entered before its output: what an output starts with is then guessed from them.
 constexpr std::size_t kPromptTail = 16;
 
 }  // namespace
 
-SuffixSpeculator::SuffixSpeculator(const SuffixSpeculatorOptions& options) : options_(options) {}
-SuffixSpeculator::~SuffixSpeculator() = default;
+struct SuffixSpeculator::State {
+  Tenant* tenant = nullptr;
+  std::unique_ptr<SuffixTree> own;
+  SuffixTree::SequenceId own_sequence = 0;
+  SuffixTree::SequenceId shared_sequence = 0;     // in the tenant's tree
+  TokenSource source = TokenSource::kPrediction;  // of the last observed tokens
+  std::vector<TokenId> prediction_start;
+  std::vector<TokenId> prompt_tail;  // until it is entered in the tenant's tree
+  std::size_t output_count = 0;
+  DraftTrace trace;
+  DetachedMatch everyone_match;              // in everyone's corpora
+  std::uint64_t everyone_match_version = 0;  // of the tree that the match is of; 0: none
 
-SuffixSpeculator::Tenant& SuffixSpeculator::tenant_of(std::string_view name) {
-  const std::string_view key = options_.shared_between_tenants ? std::string_view() : name;
-  auto found = tenants_.find(key);
-  if (found == tenants_.end()) {
-    found = tenants_.emplace(std::string(key), std::make_unique<Tenant>(std::string(key), options_.depth)).first;
+  void note_prediction(std::span<const TokenId> tokens) {
+    const std::size_t room = kPredictionStart - std::min(kPredictionStart, prediction_start.size());
+    const auto start = tokens.first(std::min(room, tokens.size()));
+    prediction_start.insert(prediction_start.end(), start.begin(), start.end());
   }
-  return *found->second;
-}
+  void note_prompt(std::span<const TokenId> tokens) {
+    const auto last = tokens.last(std::min(tokens.size(), kPromptTail));
+    prompt_tail.insert(prompt_tail.end(), last.begin(), last.end());
+    const std::size_t kept = std::min(kPromptTail, prompt_tail.size());
+    prompt_tail.erase(prompt_tail.begin(), prompt_tail.end() - static_cast<std::ptrdiff_t>(kept));
+  }
+};
+
+SuffixSpeculator::SuffixSpeculator(const SuffixSpeculatorOptions& options)
+    : options_(options),
+      trees_(options.depth, options.memory_bytes, options.shared_between_tenants),
+      backlog_(trees_) {}
+SuffixSpeculator::~SuffixSpeculator() = default;
 
 void SuffixSpeculator::begin(SequenceSlot slot, std::string_view tenant) {
   const auto index = static_cast<std::size_t>(slot);
@@ -41,7 +59,7 @@ void SuffixSpeculator::begin(SequenceSlot slot, std::string_view tenant) {
   }
   COPPICE_CHECK(states_[index] == nullptr, "a slot begins once");
   auto state = std::make_unique<State>();
-  state->tenant = &tenant_of(tenant);
+  state->tenant = &trees_.tenant(tenant);
   ++state->tenant->users;
   state->shared_sequence = state->tenant->tree.begin();
   state->own = std::make_unique<SuffixTree>(options_.depth);
@@ -50,66 +68,62 @@ void SuffixSpeculator::begin(SequenceSlot slot, std::string_view tenant) {
 }
 
 void SuffixSpeculator::observe(SequenceSlot slot, TokenSource source, std::span<const TokenId> tokens) {
-  State& state = *states_[static_cast<std::size_t>(slot)];
+  State& state = this->state(slot);
   if (state.source == TokenSource::kPrediction && source != TokenSource::kPrediction) {
     // The predicted output is a text of its own: what follows is not its continuation.
     state.own->finish(state.own_sequence);
     state.own_sequence = state.own->begin();
   }
   state.source = source;
-  if (source == TokenSource::kPrediction) {
-    const std::size_t room = kPredictionStart - std::min(kPredictionStart, state.prediction_start.size());
-    const auto start = tokens.first(std::min(room, tokens.size()));
-    state.prediction_start.insert(state.prediction_start.end(), start.begin(), start.end());
-  }
-  if (source == TokenSource::kPrompt) {
-    std::vector<TokenId>& tail = state.prompt_tail;
-    const auto last = tokens.last(std::min(tokens.size(), kPromptTail));
-    tail.insert(tail.end(), last.begin(), last.end());
-    tail.erase(tail.begin(), tail.end() - static_cast<std::ptrdiff_t>(std::min(kPromptTail, tail.size())));
-  }
   if (source == TokenSource::kOutput) {
-    state.output_count += tokens.size();
-    for (const TokenId token : tokens) {
-      state.trace.learn(model_, token);
-    }
-    advance_ghost(state, tokens);
-    enter_prompt_tail(state);
-    state.tenant->tree.push(state.shared_sequence, tokens);
-    state.tenant->tree.enter(state.shared_sequence, tokens.size());
-    account(*state.tenant);
-    evict(tokens.size() * kEvictPerToken);
-  }
-  if (source != TokenSource::kOutput) {
-    state.ghost_version = 0;  // what the ghost has not seen it is shown again
+    observe_output(state, tokens);
+  } else {
+    state.everyone_match_version = 0;  // not advanced by these tokens: made anew when it is needed
+    source == TokenSource::kPrediction ? state.note_prediction(tokens) : state.note_prompt(tokens);
   }
   state.own->push(state.own_sequence, tokens);
   state.own->enter(state.own_sequence, tokens.size());
   dissolve_some();
 }
 
-void SuffixSpeculator::advance_ghost(State& state, std::span<const TokenId> tokens) const {
-  if (everyone_ == nullptr || state.ghost_version != everyone_version_) {
+void SuffixSpeculator::observe_output(State& state, std::span<const TokenId> tokens) {
+  state.output_count += tokens.size();
+  for (const TokenId token : tokens) {
+    state.trace.learn(model_, token);
+  }
+  follow_everyone(state, tokens);
+  enter_prompt_tail(state);
+  state.tenant->tree.push(state.shared_sequence, tokens);
+  state.tenant->tree.enter(state.shared_sequence, tokens.size());
+  trees_.account(*state.tenant);
+  trees_.make_room_for_tokens(tokens.size());
+}
+
+// Advances the sequence's match in everyone's corpora, if it is of the tree as it is.
+void SuffixSpeculator::follow_everyone(State& state, std::span<const TokenId> tokens) const {
+  const Tenant* everyone = trees_.everyone_or_null();
+  if (everyone == nullptr || state.everyone_match_version != everyone->version) {
     return;
   }
   for (const TokenId token : tokens) {
-    state.ghost.advance(everyone_->tree, token);
+    state.everyone_match.advance(everyone->tree, token);
   }
 }
 
-// Everyone's corpora are no source while they change: a ghost would have to be made anew at each step.
+// Everyone's corpora are no source while they change: each step would have to match the sequence anew.
 std::span<const DraftSource> SuffixSpeculator::sources_of(State& state) {
   sources_ = {{{state.own.get(), state.own_sequence}, {&state.tenant->tree, state.shared_sequence}, {}}};
-  if (everyone_ == nullptr || everyone_->users > 0 || everyone_->tree.tokens() == 0) {
+  const Tenant* everyone = trees_.everyone_or_null();
+  if (everyone == nullptr || everyone->users > 0 || everyone->tree.tokens() == 0) {
     return std::span<const DraftSource>(sources_).first(2);
   }
-  if (state.ghost_version != everyone_version_) {
-    state.ghost_version = everyone_version_;
-    state.ghost.clear();
+  if (state.everyone_match_version != everyone->version) {
+    state.everyone_match_version = everyone->version;
+    state.everyone_match.clear();
     const std::span<const TokenId> text = state.own->text(state.own_sequence);
-    advance_ghost(state, text.last(std::min(text.size(), static_cast<std::size_t>(options_.depth))));
+    follow_everyone(state, text.last(std::min(text.size(), static_cast<std::size_t>(options_.depth))));
   }
-  sources_[2] = {&everyone_->tree, 0, &state.ghost};
+  sources_[2] = {&everyone->tree, 0, &state.everyone_match};
   return sources_;
 }
 
@@ -120,7 +134,7 @@ void SuffixSpeculator::enter_prompt_tail(State& state) {
 }
 
 void SuffixSpeculator::propose(SequenceSlot slot, std::int32_t draft_max, float survival_min, DraftTree& tree) {
-  State& state = *states_[static_cast<std::size_t>(slot)];
+  State& state = this->state(slot);
   draft_max = std::min(draft_max, options_.draft_max);
   survival_min = std::max(survival_min, options_.survival_min);
   state.trace.clear();
@@ -144,64 +158,27 @@ void SuffixSpeculator::propose(SequenceSlot slot, std::int32_t draft_max, float 
   }
 }
 
-// The outcome is learnt from the tokens themselves (observe), verified or not.
+// observe() teaches the model from the tokens themselves, whether they were verified or not.
 void SuffixSpeculator::verified(SequenceSlot /*slot*/, const DraftTree& /*tree*/,
                                 std::span<const std::int32_t> /*path*/) {}
 
-void SuffixSpeculator::end(SequenceSlot slot, std::span<const TokenId> rest) {
+void SuffixSpeculator::end(SequenceSlot slot, std::span<const TokenId> remaining) {
   std::unique_ptr<State> state = std::move(states_[static_cast<std::size_t>(slot)]);
   COPPICE_CHECK(state != nullptr, "a slot that has begun ends");
   Tenant& tenant = *state->tenant;
-  if (rest.empty() || rests_ + rest.size() > kRestsMax || bytes_ > options_.memory_bytes) {
+  if (remaining.empty() || !backlog_.has_room_for_remaining(remaining.size())) {
     tenant.tree.finish(state->shared_sequence);
-    keep(tenant, state->shared_sequence);
+    trees_.keep(tenant, state->shared_sequence);
     --tenant.users;
-  } else {  // the tenant's user is the text now
+  } else {
     std::vector<TokenId> text = std::move(state->prompt_tail);
-    text.insert(text.end(), rest.begin(), rest.end());
-    rests_ += text.size();
-    feeds_.push_back({.tenant = &tenant,
-                      .library = nullptr,
-                      .text = std::make_shared<const std::vector<TokenId>>(std::move(text)),
-                      .sequence = state->shared_sequence,
-                      .is_begun = true,
-                      .is_rest = true});
+    text.insert(text.end(), remaining.begin(), remaining.end());
+    backlog_.add_remaining(tenant, state->shared_sequence, std::move(text));
   }
-  account(tenant);
-  evict(kEvictAtEnd);
+  trees_.account(tenant);
+  trees_.make_room_for_end();
   dissolving_.push_back(std::move(state->own));
   dissolve_some();
-}
-
-void SuffixSpeculator::account(Tenant& tenant) {
-  bytes_ -= tenant.bytes;
-  tenant.bytes = tenant.tree.bytes();
-  bytes_ += tenant.bytes;
-}
-
-void SuffixSpeculator::keep(Tenant& tenant, SuffixTree::SequenceId sequence) {
-  tenant.finished.push_back(sequence);
-  ages_.push_back(&tenant);
-}
-
-// While the trees are too large: the oldest output of all, a part at a time, and its tenant with the last of them.
-void SuffixSpeculator::evict(std::size_t suffixes_max) {
-  while (suffixes_max > 0 && !ages_.empty() && (evicting_ || bytes_ > options_.memory_bytes)) {
-    Tenant& tenant = *ages_.front();
-    const std::size_t before = tenant.tree.tokens();
-    evicting_ = !tenant.tree.remove(tenant.finished.front(), suffixes_max);
-    suffixes_max -= std::min(suffixes_max, std::max<std::size_t>(before - tenant.tree.tokens(), 1));
-    account(tenant);
-    if (evicting_) {
-      continue;
-    }
-    tenant.finished.pop_front();
-    ages_.pop_front();
-    if (tenant.finished.empty() && tenant.users == 0 && tenant.corpus_texts == 0) {
-      bytes_ -= tenant.bytes;
-      tenants_.erase(tenants_.find(tenant.name));
-    }
-  }
 }
 
 void SuffixSpeculator::dissolve_some() {
@@ -212,16 +189,47 @@ void SuffixSpeculator::dissolve_some() {
   }
 }
 
-std::size_t SuffixSpeculator::tokens() const {
-  std::size_t sum = everyone_ == nullptr ? 0 : everyone_->tree.tokens();
-  for (const auto& [name, tenant] : tenants_) {
-    sum += tenant->tree.tokens();
+void SuffixSpeculator::learn(Corpus&& corpus) {
+  backlog_.learn(std::move(corpus));
+}
+
+void SuffixSpeculator::forget(const Corpus& corpus) {
+  backlog_.forget(corpus);
+}
+
+bool SuffixSpeculator::catch_up(std::int32_t tokens_max) {
+  backlog_.work(static_cast<std::size_t>(std::max(tokens_max, 0)));
+  dissolve_some();
+  if (capture_.is_under_way() && !backlog_.has_remaining()) {  // a copy has whole outputs
+    capture_.work(trees_);
   }
-  return sum;
+  return !backlog_.is_empty() || !dissolving_.empty() || capture_.is_under_way();
+}
+
+void SuffixSpeculator::begin_capture() {
+  capture_.begin();
+}
+
+bool SuffixSpeculator::take_capture(SpeculationSnapshot& out) {
+  if (capture_.is_under_way()) {
+    return false;
+  }
+  out = capture_.take();
+  return true;
+}
+
+absl::Status SuffixSpeculator::restore(SpeculationSnapshot&& snapshot) {
+  for (const TenantText& text : snapshot.tenants) {
+    Tenant& tenant = trees_.tenant(text.tenant);
+    for (const SharedText& sequence : text.sequences) {
+      backlog_.restore(tenant, sequence);
+    }
+  }
+  return absl::OkStatus();
 }
 
 std::size_t SuffixSpeculator::own_bytes(SequenceSlot slot) const {
-  return states_[static_cast<std::size_t>(slot)]->own->bytes();
+  return state(slot).own->bytes();
 }
 
 }  // namespace coppice::engine

@@ -68,8 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::size_t longest = std::min(text.size(), static_cast<std::size_t>(depth));
     for (std::size_t length = 1; length <= longest; ++length) {
       const std::vector<TokenId> string(text.end() - static_cast<std::ptrdiff_t>(length), text.end());
-      const SuffixTree::Place place = tree.find(string);
-      COPPICE_CHECK(place.node != SuffixTree::kNoNode && tree.count(place) == count_in(all, string), "exact counts");
+      const SuffixTree::Locus locus = tree.find(string);
+      COPPICE_CHECK(locus.node != SuffixTree::kNoNode && tree.count(locus) == count_in(all, string), "exact counts");
     }
   }
   return 0;

@@ -85,8 +85,8 @@ struct Grove {
     } else {
       const std::size_t which = random() % sequences.size();
       TokenId token = 0;
-      tree.visit_matches(sequences[which].sequence, [&](SuffixTree::Place place) {
-        tree.visit_followers(place, [&](TokenId follower, SuffixTree::Place) {
+      tree.visit_matches(sequences[which].sequence, [&](SuffixTree::Locus locus) {
+        tree.visit_followers(locus, [&](TokenId follower, SuffixTree::Locus) {
           token = follower;
           return random() % 2 == 0;
         });

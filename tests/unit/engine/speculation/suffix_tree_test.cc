@@ -39,9 +39,9 @@ class Trial {
   void check_all() {
     REQUIRE(tree_.integrity_problem().empty());
     for (const auto& [string, count] : naive_.counts()) {
-      const SuffixTree::Place place = tree_.find(string);
-      REQUIRE(place.node != SuffixTree::kNoNode);
-      REQUIRE(tree_.count(place) == count);
+      const SuffixTree::Locus locus = tree_.find(string);
+      REQUIRE(locus.node != SuffixTree::kNoNode);
+      REQUIRE(tree_.count(locus) == count);
     }
     for (const auto& [key, sequence] : growing_) {
       check_matches(key, sequence);
@@ -56,10 +56,10 @@ class Trial {
     for (TokenId& token : string) {
       token = static_cast<TokenId>(pick(static_cast<std::uint32_t>(alphabet_)));
     }
-    const SuffixTree::Place place = tree_.find(string);
-    REQUIRE((place.node == SuffixTree::kNoNode ? 0 : tree_.count(place)) == naive_.count(string));
-    if (place.node != SuffixTree::kNoNode && place.depth < static_cast<std::uint32_t>(depth_)) {
-      check_followers(string, place);
+    const SuffixTree::Locus locus = tree_.find(string);
+    REQUIRE((locus.node == SuffixTree::kNoNode ? 0 : tree_.count(locus)) == naive_.count(string));
+    if (locus.node != SuffixTree::kNoNode && locus.depth < static_cast<std::uint32_t>(depth_)) {
+      check_followers(string, locus);
     }
   }
 
@@ -87,8 +87,8 @@ class Trial {
     // Mostly what some other text goes on with, so that matches grow long.
     TokenId token = static_cast<TokenId>(pick(static_cast<std::uint32_t>(alphabet_)));
     if (pick(4) != 0) {
-      tree_.visit_matches(sequence, [&](SuffixTree::Place place) {
-        tree_.visit_followers(place, [&](TokenId follower, SuffixTree::Place) {
+      tree_.visit_matches(sequence, [&](SuffixTree::Locus locus) {
+        tree_.visit_followers(locus, [&](TokenId follower, SuffixTree::Locus) {
           token = follower;
           return pick(2) == 0;
         });
@@ -117,19 +117,19 @@ class Trial {
     }
     const Tokens& text = naive_.text(key);
     std::vector<std::uint32_t> lengths;
-    tree_.visit_matches(sequence, [&](SuffixTree::Place place) {
-      lengths.push_back(place.depth);
-      const SuffixTree::Place found = tree_.find({text.end() - place.depth, text.end()});
-      CHECK(found.node == place.node);
+    tree_.visit_matches(sequence, [&](SuffixTree::Locus locus) {
+      lengths.push_back(locus.depth);
+      const SuffixTree::Locus found = tree_.find({text.end() - locus.depth, text.end()});
+      CHECK(found.node == locus.node);
       return true;
     });
     REQUIRE(lengths == naive_.matches(key));
   }
-  void check_followers(const Tokens& string, SuffixTree::Place place) {
+  void check_followers(const Tokens& string, SuffixTree::Locus locus) {
     std::map<TokenId, std::uint32_t> followers;
-    tree_.visit_followers(place, [&](TokenId token, SuffixTree::Place next) {
+    tree_.visit_followers(locus, [&](TokenId token, SuffixTree::Locus next) {
       followers[token] = tree_.count(next);
-      REQUIRE(tree_.follow(place, token).node == next.node);
+      REQUIRE(tree_.follow(locus, token).node == next.node);
       return true;
     });
     Tokens longer = string;

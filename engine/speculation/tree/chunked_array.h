@@ -13,7 +13,7 @@ namespace coppice::engine {
 template <typename T, std::uint32_t kChunkBits>
 class ChunkedArray {
  public:
-  static constexpr std::uint32_t kChunk = 1U << kChunkBits;
+  static constexpr std::uint32_t kChunk = 1U << kChunkBits;  // elements allocated at a time
 
   T& operator[](std::uint32_t i) { return chunks_[i >> kChunkBits][i & (kChunk - 1)]; }
   const T& operator[](std::uint32_t i) const { return chunks_[i >> kChunkBits][i & (kChunk - 1)]; }
@@ -27,7 +27,7 @@ class ChunkedArray {
   }
   std::uint32_t size() const { return size_; }
   std::size_t bytes() const { return chunks_.size() * (kChunk * sizeof(T) + sizeof(chunks_[0])); }
-  // Frees at most one chunk, the last. Elements of it are gone. True while there is more to free.
+  // Frees the last chunk and its elements. Returns true while there is more to free.
   bool shrink() {
     if (!chunks_.empty()) {
       chunks_.pop_back();

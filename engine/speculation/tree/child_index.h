@@ -11,14 +11,15 @@
 
 namespace coppice::engine {
 
-// Holds (hash, node) pairs; whether a node with the right hash is the right one is the caller's to say.
+// Holds (hash, node) pairs. The caller decides whether a node with the right hash is the right one.
 // Owner and thread: one, the same.
 class ChildIndex {
  public:
   static constexpr std::uint32_t kNone = 0;  // no node has this number
 
   static std::uint32_t hash(std::uint32_t parent, std::int32_t token) {
-    // Multiply and fold twice: parents and tokens are small consecutive numbers.
+    // Multiply and fold twice: parents and tokens are small consecutive numbers. The factors are odd 64-bit constants
+    // with well-mixed bits (2^64 / golden ratio; the factor of degski's hash).
     std::uint64_t mixed = (std::uint64_t{parent} << 32 | static_cast<std::uint32_t>(token)) * 0x9E3779B97F4A7C15ULL;
     mixed = (mixed ^ (mixed >> 32)) * 0xD6E8FEB86659FD93ULL;
     return static_cast<std::uint32_t>(mixed >> 32);
@@ -58,7 +59,7 @@ class ChildIndex {
     slot->node = replacement;
   }
 
-  // For many look-ups at once: first all slots are fetched, then what they name is, then they are read.
+  // For many look-ups at once: prefetch() all slots, then what first() names, then find().
   void prefetch(std::uint32_t hash) const {
     if (table_.capacity != 0) {
       __builtin_prefetch(&table_.slots.get()[home(table_, hash)]);
@@ -74,13 +75,13 @@ class ChildIndex {
   }
 
   std::size_t size() const { return live_; }
-  // Without the part that is on its way out while the index grows.
+  // Without the old table while the index grows.
   std::size_t bytes() const { return table_.capacity * sizeof(Slot); }
 
  private:
-  static constexpr std::uint32_t kGone = 0xFFFFFFFFU;  // was there: probing goes on
-  static constexpr std::size_t kFirstCapacity = 64;
-  static constexpr std::size_t kMigratePerInsert = 16;
+  static constexpr std::uint32_t kGone = 0xFFFFFFFFU;   // was there: probing goes on
+  static constexpr std::size_t kFirstCapacity = 64;     // slots: 512 bytes for the smallest tree
+  static constexpr std::size_t kMigratePerInsert = 16;  // old slots: the old table is empty long before the next growth
 
   struct Slot {
     std::uint32_t node;
@@ -147,7 +148,7 @@ class ChildIndex {
   }
 
   void grow() {
-    // Many slots that are gone ask for a fresh table of the same size rather than a larger one.
+    // A table full of slots that are gone is replaced by one of the same size.
     const std::size_t capacity = table_.capacity == 0          ? kFirstCapacity
                                  : live_ * 2 > table_.capacity ? table_.capacity + table_.capacity / 2
                                                                : table_.capacity;
@@ -181,7 +182,7 @@ class ChildIndex {
   Table table_;
   Table old_;  // what is not yet in table_, while it grows
   std::size_t migrated_ = 0;
-  std::size_t live_ = 0;
+  std::size_t live_ = 0;  // nodes in the index
 };
 
 }  // namespace coppice::engine
