@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "fmt/format.h"
+#include "models/kv_geometry.h"
 
 namespace coppice::engine {
 namespace {
@@ -89,13 +90,11 @@ absl::StatusOr<std::int32_t> derive_model_tokens(const EngineOptions& options, s
 }  // namespace
 
 absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models::ModelConfig& model,
-                                     kernels::DType dtype, std::size_t memory_bytes) {
+                                     kernels::KvFormat kv, std::size_t memory_bytes) {
   if (const absl::Status status = check_options(options); !status.ok()) {
     return status;
   }
-  const std::size_t token_bytes = 2 * static_cast<std::size_t>(model.layers) *
-                                  static_cast<std::size_t>(model.key_heads) * static_cast<std::size_t>(model.head_dim) *
-                                  kernels::dtype_bytes(dtype);
+  const std::size_t token_bytes = models::kv_geometry(model, kv, options.page_size, 1).bytes_per_token();
   const absl::StatusOr<std::int32_t> pages =
       derive_pages(options, token_bytes * static_cast<std::size_t>(options.page_size), memory_bytes);
   if (!pages.ok()) {

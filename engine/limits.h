@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/speculation/suffix_speculator.h"
-#include "kernels/tensor.h"
+#include "kernels/formats.h"
 #include "models/model_config.h"
 
 namespace coppice::engine {
@@ -51,6 +51,6 @@ struct Limits {
 // ERRORS: InvalidArgument naming the flag whose value cannot work, with the value that would; ResourceExhausted when
 // not even one sequence of one page fits `memory_bytes`.
 absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models::ModelConfig& model,
-                                     kernels::DType dtype, std::size_t memory_bytes);
+                                     kernels::KvFormat kv, std::size_t memory_bytes);
 
 }  // namespace coppice::engine

@@ -46,12 +46,10 @@ struct KvGeometry {
   std::int32_t head_dim = 0;
   std::int32_t page_size = 16;
   std::int32_t pages = 0;
-  DType dtype = DType::kBF16;
+  KvFormat format;
 
-  std::size_t bytes_per_token() const {
-    return 2 * static_cast<std::size_t>(layers) * static_cast<std::size_t>(key_heads) *
-           static_cast<std::size_t>(head_dim) * dtype_bytes(dtype);
-  }
+  // K and V in all layers.
+  std::size_t bytes_per_token() const { return 2 * format.bytes(std::int64_t{layers} * key_heads, head_dim); }
 };
 
 // The memory of all pages in all layers, in the device's own layout. Contents start as zeros. Owner: the engine's
@@ -71,6 +69,9 @@ class KvCache {
   int workers_;
 };
 
+// How a device computes with a combination of formats: not at all, correctly but slowly, or at full speed.
+enum class Support : std::uint8_t { kNone, kSlow, kFull };
+
 // Owner: the Backend. Thread: one caller at a time. Work is done in the order of the calls, on a GPU after they return.
 class Device {
  public:
@@ -80,9 +81,12 @@ class Device {
 
   virtual std::string name() const = 0;         // "cpu", "cuda"
   virtual std::string description() const = 0;  // chip, instruction set, cores
-  // Whether the device computes in this type at full speed. f32 and bf16 work everywhere, f16 only where this returns
-  // true. A number beyond the range of f16 becomes infinite: a model that has some must run in bf16.
-  virtual bool supports(DType dtype) const = 0;
+  // Which pairs of formats the device has. Every device has f32 and bf16 by themselves (dense_packing, kv_format_of).
+  // A number beyond the range of f16 becomes infinite: a model that has some must run in bf16.
+  virtual Support supports(const PackingOptions& packing) const = 0;   // products with weights packed so
+  virtual Support supports(ComputeType query, KvFormat kv) const = 0;  // attention to a KV cache in a format
+  // Whether a model can run in these formats. ERRORS: Unimplemented, naming the pair that the device lacks.
+  absl::Status check_formats(const ModelFormats& formats) const;
   virtual std::int64_t available_bytes() const = 0;  // device memory that allocate() could still give
 
   virtual absl::StatusOr<Buffer> allocate(std::size_t bytes) = 0;  // zeroed. ERRORS: ResourceExhausted
@@ -92,10 +96,12 @@ class Device {
   virtual void download(const void* device, void* host, std::size_t bytes) = 0;
   virtual void synchronize() = 0;  // waits for all work
 
-  // Stacks `parts` on their rows (q, k, v; gate, up), converts to `dtype`, packs. `biases` is empty or one vector (or a
-  // null tensor) per part. ERRORS: InvalidArgument, ResourceExhausted.
-  absl::StatusOr<std::unique_ptr<LinearWeight>> pack_linear(std::span<const HostTensor> parts,
-                                                            std::span<const HostTensor> biases, DType dtype);
+  // Stacks `parts` on their rows (q, k, v; gate, up) and packs them for products in options.compute. `biases` is empty
+  // or holds one vector (or an empty weight) per part. ERRORS: InvalidArgument (shapes, sizes, a pair of formats that
+  // the device lacks), ResourceExhausted.
+  absl::StatusOr<std::unique_ptr<LinearWeight>> pack_linear(std::span<const HostWeight> parts,
+                                                            std::span<const HostWeight> biases,
+                                                            const PackingOptions& options);
   // ERRORS: InvalidArgument (a geometry that the device cannot serve), ResourceExhausted.
   absl::StatusOr<std::unique_ptr<KvCache>> make_kv_cache(const KvGeometry& geometry);
 
@@ -109,9 +115,9 @@ class Device {
   Device() = default;
 
  private:
-  virtual absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostTensor> parts,
-                                                                       std::span<const HostTensor> biases,
-                                                                       DType dtype) = 0;
+  virtual absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostWeight> parts,
+                                                                       std::span<const HostWeight> biases,
+                                                                       const PackingOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) = 0;
   virtual void do_copy_page(KvCache& cache, PageId from, PageId to) = 0;
   virtual void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) = 0;

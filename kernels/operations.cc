@@ -15,7 +15,7 @@ bool is_view(const Matrix& matrix) {
 }
 
 bool is_f32(const Matrix& matrix) {
-  return matrix.dtype == DType::kF32;
+  return matrix.dtype == ComputeType::kF32;
 }
 
 std::int64_t size_of(std::size_t count) {
@@ -75,8 +75,10 @@ void Operations::rope_and_store(const Matrix& qkv, std::span<const std::int32_t>
                 "rope_and_store: heads differ from the cache's");
   const std::int64_t head_dim = parameters.head_dim;
   COPPICE_CHECK(qkv.columns == (parameters.query_heads + 2 * std::int64_t{parameters.key_heads}) * head_dim &&
-                    query_out.columns == parameters.query_heads * head_dim && query_out.dtype == geometry.dtype,
+                    query_out.columns == parameters.query_heads * head_dim,
                 "rope_and_store: shapes differ");
+  COPPICE_CHECK(attends(query_out.dtype, geometry.format),
+                "rope_and_store: the query's type does not go with the cache's format");
   COPPICE_CHECK(
       query_out.rows == qkv.rows && size_of(positions.size()) == qkv.rows && size_of(slots.size()) == qkv.rows,
       "rope_and_store: row counts differ");
@@ -94,8 +96,10 @@ void Operations::attention(const LoadedAttention& attention, const Matrix& query
   const AttentionPlan& plan = *attention.plan;
   const AttentionParameters& parameters = attention.parameters;
   const KvGeometry& geometry = cache.geometry();
-  COPPICE_CHECK(is_view(query) && is_view(out) && query.dtype == geometry.dtype, "attention: bad view");
-  COPPICE_CHECK(is_f32(out) || out.dtype == geometry.dtype, "attention: bad output type");
+  COPPICE_CHECK(is_view(query) && is_view(out), "attention: bad view");
+  COPPICE_CHECK(attends(query.dtype, geometry.format),
+                "attention: the query's type does not go with the cache's format");
+  COPPICE_CHECK(is_f32(out) || out.dtype == query.dtype, "attention: bad output type");
   COPPICE_CHECK(parameters.head_dim == geometry.head_dim && parameters.key_heads == geometry.key_heads &&
                     parameters.query_heads > 0 && parameters.query_heads % parameters.key_heads == 0,
                 "attention: heads differ from the cache's");

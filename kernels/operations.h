@@ -49,18 +49,19 @@ class Operations {
 
   // out[i, :] = table[tokens[i], :]. out: f32 [tokens, hidden].
   void embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out);
-  // out[i, :] = x[i, :] / rms(x[i, :]) * weight. x: f32 [rows, hidden]; weight: f32 [hidden]; out: f32 or the weights'
-  // dtype.
+  // out[i, :] = x[i, :] / rms(x[i, :]) * weight. x: f32 [rows, hidden]; weight: f32 [hidden]; out: f32 or the
+  // compute type.
   void rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out);
-  // out = in · weightᵀ + bias. in: the weight's dtype [rows, in_features]; out: f32 or the weight's dtype [rows,
+  // out = in · weightᵀ + bias. in: the weight's compute type [rows, in_features]; out: f32 or the same type [rows,
   // out_features]; kAdd needs f32. A row of out depends on its row of in alone, to the bit.
   void linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out);
   // qkv: f32 [tokens, (query_heads + 2 * key_heads) * head_dim]. Normalises and rotates Q and K; writes K, V to their
-  // slots in `layer` (kNoSlot: nowhere) and Q to `query_out` [tokens, query_heads * head_dim] in the cache's dtype.
-  // positions, slots: one per token.
+  // slots in `layer` (kNoSlot: nowhere) and Q to `query_out` [tokens, query_heads * head_dim]. positions, slots: one
+  // per token. REQUIRES: the device supports the query's type beside the cache's format.
   void rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
                       const RopeParameters& parameters, KvCache& cache, std::int32_t layer, const Matrix& query_out);
-  // query: the cache's dtype [tokens, query_heads * head_dim]; out: the cache's dtype or f32, the same shape. Rows
+  // query: [tokens, query_heads * head_dim], a type that the device supports beside the cache's format; out: the same
+  // type or f32, the same shape. Rows
   // behind the plan's row_count (padding) are left as they are. REQUIRES: `attention` came from this backend's
   // StepRunner and is still valid.
   void attention(const LoadedAttention& attention, const Matrix& query, const KvCache& cache, std::int32_t layer,
@@ -76,7 +77,9 @@ class Operations {
 
  private:
   // Whether activations may be in this type.
-  virtual bool computes_in(DType dtype) const = 0;
+  virtual bool computes_in(ComputeType type) const = 0;
+  // Whether queries of this type meet keys and values in this format.
+  virtual bool attends(ComputeType query, KvFormat kv) const = 0;
   virtual void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) = 0;
   virtual void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) = 0;
   virtual void do_linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) = 0;

@@ -52,7 +52,7 @@ void StepRunner::run(PreparedStep&& step, std::span<const TokenId> tokens,
 }
 
 void StepRunner::sample(const Matrix& logits, std::span<const SamplingRow> rows) {
-  COPPICE_CHECK(rows.empty() || (logits.dtype == DType::kF32 && logits.columns > 0 && logits.data != nullptr &&
+  COPPICE_CHECK(rows.empty() || (logits.dtype == ComputeType::kF32 && logits.columns > 0 && logits.data != nullptr &&
                                  (logits.rows == 1 || logits.stride >= logits.columns)),
                 "sample: bad view");
   COPPICE_CHECK(logits.rows == static_cast<std::int64_t>(rows.size()), "sample: row counts differ");

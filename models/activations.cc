@@ -9,23 +9,23 @@
 namespace coppice::models {
 namespace {
 
-using kernels::DType;
+using kernels::ComputeType;
 using kernels::Matrix;
 
-absl::Status allocate(kernels::Device& device, std::int64_t rows, std::int64_t columns, DType dtype, Matrix& matrix,
-                      std::vector<kernels::Buffer>& memory) {
+absl::Status allocate(kernels::Device& device, std::int64_t rows, std::int64_t columns, ComputeType type,
+                      Matrix& matrix, std::vector<kernels::Buffer>& memory) {
   const std::size_t bytes =
-      static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) * kernels::dtype_bytes(dtype);
+      static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) * kernels::element_bytes(type);
   COPPICE_ASSIGN_OR_RETURN(kernels::Buffer buffer, device.allocate(bytes));
-  matrix = buffer.matrix(dtype, rows, columns);
+  matrix = buffer.matrix(type, rows, columns);
   memory.push_back(std::move(buffer));
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<Activations> make_activations(const ModelConfig& config, DType dtype, const TransformerLimits& limits,
-                                             kernels::Device& device) {
+absl::StatusOr<Activations> make_activations(const ModelConfig& config, ComputeType compute,
+                                             const TransformerLimits& limits, kernels::Device& device) {
   const std::int64_t tokens = limits.step_tokens;
   const std::int64_t logits_rows = limits.step_logits;
   const std::int64_t head_dim = config.head_dim;
@@ -36,21 +36,21 @@ absl::StatusOr<Activations> make_activations(const ModelConfig& config, DType dt
     Matrix* matrix;
     std::int64_t rows;
     std::int64_t columns;
-    DType dtype;
+    ComputeType type;
   };
   const Wanted list[] = {
-      {&made.residual, tokens, config.hidden, DType::kF32},
-      {&made.normed, tokens, config.hidden, dtype},
-      {&made.qkv, tokens, qkv, DType::kF32},
-      {&made.query, tokens, query, dtype},
-      {&made.attended, tokens, query, dtype},
-      {&made.gate_up, tokens, std::int64_t{2} * config.intermediate, dtype},
-      {&made.activated, tokens, config.intermediate, dtype},
-      {&made.logits_residual, logits_rows, config.hidden, DType::kF32},
-      {&made.logits, logits_rows, config.vocab, DType::kF32},
+      {&made.residual, tokens, config.hidden, ComputeType::kF32},
+      {&made.normed, tokens, config.hidden, compute},
+      {&made.qkv, tokens, qkv, ComputeType::kF32},
+      {&made.query, tokens, query, compute},
+      {&made.attended, tokens, query, compute},
+      {&made.gate_up, tokens, std::int64_t{2} * config.intermediate, compute},
+      {&made.activated, tokens, config.intermediate, compute},
+      {&made.logits_residual, logits_rows, config.hidden, ComputeType::kF32},
+      {&made.logits, logits_rows, config.vocab, ComputeType::kF32},
   };
   for (const Wanted& wanted : list) {
-    COPPICE_RETURN_IF_ERROR(allocate(device, wanted.rows, wanted.columns, wanted.dtype, *wanted.matrix, made.memory));
+    COPPICE_RETURN_IF_ERROR(allocate(device, wanted.rows, wanted.columns, wanted.type, *wanted.matrix, made.memory));
   }
   return made;
 }

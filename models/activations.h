@@ -1,5 +1,5 @@
 // The working memory of one forward pass: allocated once for the largest step, reused by every step. Rows are token
-// rows; the residual stream is f32, what matrix products read is in the weights' type.
+// rows. The residual stream is f32; what matrix products read is in the compute type.
 #pragma once
 
 #include <vector>
@@ -26,7 +26,7 @@ struct Activations {
 };
 
 // ERRORS: ResourceExhausted.
-absl::StatusOr<Activations> make_activations(const ModelConfig& config, kernels::DType dtype,
+absl::StatusOr<Activations> make_activations(const ModelConfig& config, kernels::ComputeType compute,
                                              const TransformerLimits& limits, kernels::Device& device);
 
 }  // namespace coppice::models

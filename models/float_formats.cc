@@ -1,61 +1,75 @@
-// Conversions of whole tensors between element types (float_formats.h).
+// Conversions of whole weights (float_formats.h).
 #include "models/float_formats.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "base/check.h"
 
 namespace coppice::models {
 namespace {
 
-std::size_t element_count(const kernels::HostTensor& tensor) {
-  return static_cast<std::size_t>(tensor.rows) * static_cast<std::size_t>(tensor.columns);
+// Elements that are converted at a time: their f32 form stays in the first-level cache. A multiple of every block's
+// columns.
+constexpr std::int64_t kPiece = 4096;
+
+// `count` elements from `first` on. REQUIRES: a block begins there.
+void to_float(const std::byte* first, kernels::WeightFormat format, std::size_t count, float* target) {
+  const auto* halves = static_cast<const std::uint16_t*>(static_cast<const void*>(first));
+  switch (format.kind) {
+    case kernels::WeightKind::kF32:
+      std::memcpy(target, first, count * sizeof(float));
+      return;
+    case kernels::WeightKind::kBF16:
+      std::transform(halves, halves + count, target, bf16_to_float);
+      return;
+    case kernels::WeightKind::kF16:
+      std::transform(halves, halves + count, target, f16_to_float);
+      return;
+  }
 }
 
-// `round`: a float to the bits of `dtype`.
-template <typename Round>
-void narrow(const kernels::HostTensor& source, kernels::DType dtype, Round round, std::span<std::uint16_t> target) {
-  const std::size_t count = element_count(source);
-  COPPICE_CHECK(target.size() == count, "the target's size is not the tensor's");
-  if (source.dtype == kernels::DType::kF32) {
-    const auto* from = static_cast<const float*>(source.data);
-    std::transform(from, from + count, target.begin(), round);
-    return;
-  }
-  const auto* from = static_cast<const std::uint16_t*>(source.data);
-  if (source.dtype == dtype) {
-    std::copy(from, from + count, target.begin());
-  } else if (source.dtype == kernels::DType::kBF16) {
-    std::transform(from, from + count, target.begin(), [&](std::uint16_t bits) { return round(bf16_to_float(bits)); });
-  } else {
-    std::transform(from, from + count, target.begin(), [&](std::uint16_t bits) { return round(f16_to_float(bits)); });
+void from_float(std::span<const float> numbers, kernels::ComputeType type, std::byte* target) {
+  auto* halves = static_cast<std::uint16_t*>(static_cast<void*>(target));
+  switch (type) {
+    case kernels::ComputeType::kF32:
+      std::memcpy(target, numbers.data(), numbers.size_bytes());
+      return;
+    case kernels::ComputeType::kBF16:
+      std::transform(numbers.begin(), numbers.end(), halves, float_to_bf16);
+      return;
+    case kernels::ComputeType::kF16:
+      std::transform(numbers.begin(), numbers.end(), halves, kernels::float_to_f16);
+      return;
   }
 }
 
 }  // namespace
 
-void convert_to_float(const kernels::HostTensor& source, std::span<float> target) {
-  const std::size_t count = element_count(source);
-  COPPICE_CHECK(target.size() == count, "the target's size is not the tensor's");
-  if (source.dtype == kernels::DType::kF32) {
-    const auto* from = static_cast<const float*>(source.data);
-    std::copy(from, from + count, target.begin());
+void convert_to_float(const kernels::HostWeight& source, std::span<float> target) {
+  convert(source, kernels::ComputeType::kF32, std::as_writable_bytes(target));
+}
+
+void convert(const kernels::HostWeight& source, kernels::ComputeType type, std::span<std::byte> target) {
+  const std::size_t width = kernels::element_bytes(type);
+  COPPICE_CHECK(target.size() == static_cast<std::size_t>(source.rows * source.columns) * width,
+                "the target's size is not the weight's");
+  if (source.format == kernels::dense_format(type)) {
+    std::copy(source.bytes.begin(), source.bytes.end(), target.begin());
     return;
   }
-  const auto* from = static_cast<const std::uint16_t*>(source.data);
-  if (source.dtype == kernels::DType::kBF16) {
-    std::transform(from, from + count, target.begin(), bf16_to_float);
-  } else {
-    std::transform(from, from + count, target.begin(), f16_to_float);
+  std::array<float, kPiece> numbers;
+  std::byte* out = target.data();
+  for (std::int64_t row = 0; row < source.rows; ++row) {
+    const std::byte* from = source.rows_from(row, 1).bytes.data();
+    for (std::int64_t column = 0; column < source.columns; column += kPiece) {
+      const auto count = static_cast<std::size_t>(std::min(kPiece, source.columns - column));
+      to_float(from + source.format.bytes(1, column), source.format, count, numbers.data());
+      from_float(std::span(numbers).first(count), type, out);
+      out += count * width;
+    }
   }
-}
-
-void convert_to_bf16(const kernels::HostTensor& source, std::span<std::uint16_t> target) {
-  narrow(source, kernels::DType::kBF16, float_to_bf16, target);
-}
-
-void convert_to_f16(const kernels::HostTensor& source, std::span<std::uint16_t> target) {
-  narrow(source, kernels::DType::kF16, kernels::float_to_f16, target);
 }
 
 }  // namespace coppice::models

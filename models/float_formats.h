@@ -1,5 +1,5 @@
-// Conversions between the three element types of weights, in plain integer arithmetic: exact widening, rounding to
-// nearest even when narrowing. Used while loading and in tests; kernels have their own vector forms.
+// Conversions between the formats of weights and compute types in plain integer arithmetic: exact widening, rounding to
+// nearest even when narrowing. For loading and tests; kernels have their own vector forms.
 #pragma once
 
 #include <bit>
@@ -8,7 +8,7 @@
 #include <span>
 
 #include "kernels/float16.h"
-#include "kernels/tensor.h"
+#include "kernels/formats.h"
 
 namespace coppice::models {
 
@@ -38,13 +38,11 @@ constexpr float f16_to_float(std::uint16_t bits) {
   return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (fraction << 13));
 }
 
-// Widens source.rows × source.columns elements. REQUIRES: target holds as many.
-void convert_to_float(const kernels::HostTensor& source, std::span<float> target);
+// Writes a weight's elements as f32. REQUIRES: target holds source.rows * source.columns numbers.
+void convert_to_float(const kernels::HostWeight& source, std::span<float> target);
 
-// Narrows to bfloat16 (from any type). REQUIRES: target holds as many.
-void convert_to_bf16(const kernels::HostTensor& source, std::span<std::uint16_t> target);
-
-// Narrows to binary16 (from any type): what is too large becomes infinite. REQUIRES: target holds as many.
-void convert_to_f16(const kernels::HostTensor& source, std::span<std::uint16_t> target);
+// Writes a weight's elements in `type`, rounded; numbers too large for f16 become infinite. Elements stored in `type`
+// keep their bits. REQUIRES: target is aligned for the type and holds source.rows * source.columns elements of it.
+void convert(const kernels::HostWeight& source, kernels::ComputeType type, std::span<std::byte> target);
 
 }  // namespace coppice::models

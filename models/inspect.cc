@@ -6,13 +6,11 @@
 
 #include <array>
 
-#include "kernels/backend.h"
+#include "models/kv_geometry.h"
 #include "models/weights.h"
 
 namespace coppice::models {
 namespace {
-
-using kernels::DType;
 
 std::string format_bytes(std::size_t bytes) {
   constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -67,23 +65,36 @@ std::string format_extras(const ModelConfig& config) {
   return extras.empty() ? "none" : extras;
 }
 
+std::size_t bytes_in_memory(const WeightSpec& spec, const ModelConfig& config, const kernels::ModelFormats& formats) {
+  const kernels::WeightFormat dense = kernels::dense_format(formats.compute);
+  switch (spec.role) {
+    case WeightRole::kNorm:
+      return static_cast<std::size_t>(spec.elements()) * sizeof(float);
+    case WeightRole::kEmbedding:
+      return dense.bytes(spec.rows, spec.columns) +
+             (config.tied_embeddings ? formats.storage.bytes(spec.rows, spec.columns) : 0);
+    case WeightRole::kBias:
+      return dense.bytes(spec.rows, spec.columns);
+    case WeightRole::kMatrix:
+      return formats.storage.bytes(spec.rows, spec.columns);
+  }
+  return 0;
+}
+
 }  // namespace
 
-ModelFacts model_facts(const ModelConfig& config, DType stored_dtype, std::size_t stored_bytes, DType dtype) {
+ModelFacts model_facts(const ModelConfig& config, kernels::WeightFormat stored_format, std::size_t stored_bytes,
+                       const kernels::ModelFormats& formats) {
   ModelFacts facts;
   facts.config = config;
-  facts.stored_dtype = stored_dtype;
-  facts.dtype = dtype;
+  facts.stored_format = stored_format;
+  facts.formats = formats;
   facts.stored_bytes = stored_bytes;
   for (const WeightSpec& spec : weight_specs(config)) {
     facts.parameters += spec.elements();
-    const std::size_t width = spec.role == WeightRole::kNorm ? sizeof(float) : kernels::dtype_bytes(dtype);
-    const std::size_t copies = spec.role == WeightRole::kEmbedding && config.tied_embeddings ? 2 : 1;
-    facts.weight_bytes += copies * width * static_cast<std::size_t>(spec.elements());
+    facts.weight_bytes += bytes_in_memory(spec, config, formats);
   }
-  const kernels::KvGeometry geometry = {
-      .layers = config.layers, .key_heads = config.key_heads, .head_dim = config.head_dim, .dtype = dtype};
-  facts.kv_bytes_per_token = geometry.bytes_per_token();
+  facts.kv_bytes_per_token = kv_geometry(config, formats.kv, 1, 1).bytes_per_token();
   return facts;
 }
 
@@ -110,9 +121,9 @@ std::string format_model_facts(const ModelFacts& facts, std::size_t memory_bytes
   line("context",
        fmt::format("{} tokens{}", config.max_positions,
                    config.sliding_window > 0 ? fmt::format(", sliding window of {}", config.sliding_window) : ""));
-  line("stored", fmt::format("{} in {}", format_bytes(facts.stored_bytes), kernels::dtype_name(facts.stored_dtype)));
-  line("weights",
-       fmt::format("{} in memory as {}", format_bytes(facts.weight_bytes), kernels::dtype_name(facts.dtype)));
+  line("stored", fmt::format("{} in {}", format_bytes(facts.stored_bytes), kernels::format_name(facts.stored_format)));
+  line("weights", fmt::format("{} in memory as {}", format_bytes(facts.weight_bytes),
+                              kernels::format_name(facts.formats.storage)));
   line("kv cache",
        fmt::format("{} per token, {} for the whole context", format_bytes(facts.kv_bytes_per_token),
                    format_bytes(facts.kv_bytes_per_token * static_cast<std::size_t>(config.max_positions))));

@@ -160,20 +160,14 @@ std::int32_t read_window(JsonFields& fields, WindowRule rule, std::int32_t layer
   return sliding == layers ? window : 0;
 }
 
-kernels::DType read_dtype(JsonFields& fields) {
+// The weights' files say how weights are stored; a type that none of them may have is an early sign of a wrong model.
+void check_dtype(JsonFields& fields) {
   const char* name = fields.has("dtype") ? "dtype" : "torch_dtype";
   const std::string dtype = fields.text(name, "float32");
-  if (dtype == "bfloat16") {
-    return kernels::DType::kBF16;
-  }
-  if (dtype == "float16") {
-    return kernels::DType::kF16;
-  }
-  if (dtype != "float32") {
+  if (dtype != "float32" && dtype != "bfloat16" && dtype != "float16") {
     fields.complain(
         fmt::format("{} must be float32, bfloat16 or float16, got {}", name, json_excerpt(nlohmann::json(dtype))));
   }
-  return kernels::DType::kF32;
 }
 
 // eos_token_id is a number, a list of numbers, or null. `fallback` < 0: none.
@@ -231,7 +225,7 @@ absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text) {
   config.mlp_bias = read_bias(fields, family->mlp_bias);
   config.qk_norm = family->qk_norm;
   config.sliding_window = read_window(fields, family->window, config.layers);
-  config.stored_dtype = read_dtype(fields);
+  check_dtype(fields);
   const std::int32_t bos = family->bos < config.vocab ? family->bos : -1;
   config.bos = fields.is_null("bos_token_id") ? -1 : integer(fields, "bos_token_id", bos, -1, config.vocab - 1);
   add_end_tokens(read_end_tokens(fields, family->eos, config.vocab), config.eos);

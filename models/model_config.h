@@ -9,7 +9,6 @@
 
 #include "absl/status/statusor.h"
 #include "base/types.h"
-#include "kernels/tensor.h"
 
 namespace coppice::models {
 
@@ -47,9 +46,8 @@ struct ModelConfig {
   bool qkv_bias = false;
   bool output_bias = false;  // attention output projection
   bool mlp_bias = false;
-  bool qk_norm = false;                                // Qwen3: RMSNorm per head on q and k
-  std::int32_t sliding_window = 0;                     // 0 = none
-  kernels::DType stored_dtype = kernels::DType::kF32;  // torch_dtype; the weights file has the last word
+  bool qk_norm = false;             // Qwen3: RMSNorm per head on q and k
+  std::int32_t sliding_window = 0;  // 0 = none
   TokenId bos = -1;
   std::vector<TokenId> eos;  // from config.json and generation_config.json, ascending
 };

@@ -14,12 +14,13 @@
 namespace coppice::models {
 namespace {
 
-using kernels::DType;
-using kernels::HostTensor;
+using kernels::HostWeight;
 using kernels::LinearWeight;
+using kernels::PackingOptions;
 
-constexpr std::size_t kConvertBytes = std::size_t{4} << 20;  // of the embedding table at a time
-constexpr std::size_t kNormAlignment = 16;                   // floats: one cache line
+// Bytes of the embedding table converted at a time: large enough for a fast copy to the device, small beside a model.
+constexpr std::size_t kConvertBytes = std::size_t{4} << 20;
+constexpr std::size_t kNormAlignment = 16;  // floats in a cache line
 
 std::size_t aligned_norm(std::int64_t columns) {
   return (static_cast<std::size_t>(columns) + kNormAlignment - 1) / kNormAlignment * kNormAlignment;
@@ -27,9 +28,9 @@ std::size_t aligned_norm(std::int64_t columns) {
 
 class Loader {
  public:
-  Loader(const ModelConfig& config, WeightSource& source, kernels::Device& device, DType dtype,
+  Loader(const ModelConfig& config, WeightSource& source, kernels::Device& device, const PackingOptions& packing,
          const std::function<void(std::size_t, std::size_t)>& progress)
-      : config_(config), source_(source), device_(device), dtype_(dtype), progress_(progress) {
+      : config_(config), source_(source), device_(device), packing_(packing), progress_(progress) {
     for (WeightSpec& spec : weight_specs(config)) {
       specs_.emplace(spec.name, std::move(spec));
     }
@@ -46,7 +47,7 @@ class Loader {
   void count_done(const WeightTensor& tensor, const WeightSpec& spec);
 
   absl::Status load_embedding(PackedWeights& packed);
-  absl::Status upload_table(const HostTensor& table, const kernels::Buffer& buffer);
+  absl::Status upload_table(const HostWeight& table, const kernels::Buffer& buffer);
   absl::Status allocate_norms(PackedWeights& packed);
   absl::StatusOr<const float*> load_norm(const std::string& name, const PackedWeights& packed);
   absl::StatusOr<PackedLayer> load_layer(std::int32_t layer, const PackedWeights& packed);
@@ -57,7 +58,7 @@ class Loader {
   const ModelConfig& config_;
   WeightSource& source_;
   kernels::Device& device_;
-  DType dtype_;
+  const PackingOptions packing_;
   const std::function<void(std::size_t, std::size_t)>& progress_;
   std::map<std::string, WeightSpec> specs_;
   std::size_t done_bytes_ = 0;
@@ -65,37 +66,32 @@ class Loader {
 };
 
 void Loader::count_done(const WeightTensor& tensor, const WeightSpec& spec) {
-  done_bytes_ += static_cast<std::size_t>(spec.elements()) * kernels::dtype_bytes(tensor.view().dtype);
+  done_bytes_ += tensor.view().bytes.size();
   source_.release(spec);
   if (progress_) {
     progress_(done_bytes_, source_.stored_bytes());
   }
 }
 
-absl::Status Loader::upload_table(const HostTensor& table, const kernels::Buffer& buffer) {
+absl::Status Loader::upload_table(const HostWeight& table, const kernels::Buffer& buffer) {
   const auto columns = static_cast<std::size_t>(table.columns);
-  const std::size_t stored_row = columns * kernels::dtype_bytes(table.dtype);
-  const std::size_t device_row = columns * kernels::dtype_bytes(dtype_);
-  const auto step = static_cast<std::int64_t>(std::max<std::size_t>(1, kConvertBytes / (columns * sizeof(float))));
-  std::vector<float> floats;
-  std::vector<std::uint16_t> halves;
+  const std::size_t device_row = columns * kernels::element_bytes(packing_.compute);
+  // Whole blocks at a time.
+  const std::int64_t block_rows = table.format.block().rows;
+  const auto rows_at_once = static_cast<std::int64_t>(kConvertBytes / (columns * sizeof(float)));
+  const std::int64_t step = std::max(block_rows, rows_at_once / block_rows * block_rows);
+  std::vector<std::byte> converted;
   for (std::int64_t row = 0; row < table.rows; row += step) {
     const std::int64_t rows = std::min(step, table.rows - row);
-    const HostTensor part = {static_cast<const std::byte*>(table.data) + static_cast<std::size_t>(row) * stored_row,
-                             table.dtype, rows, table.columns};
-    const std::size_t count = static_cast<std::size_t>(rows) * columns;
-    const void* converted = part.data;
-    if (dtype_ == DType::kF32) {
-      floats.resize(count);
-      convert_to_float(part, floats);
-      converted = floats.data();
-    } else if (part.dtype != dtype_) {
-      halves.resize(count);
-      dtype_ == DType::kBF16 ? convert_to_bf16(part, halves) : convert_to_f16(part, halves);
-      converted = halves.data();
+    const HostWeight part = table.rows_from(row, rows);
+    const std::size_t bytes = static_cast<std::size_t>(rows) * device_row;
+    const std::byte* source = part.bytes.data();
+    if (part.format != kernels::dense_format(packing_.compute)) {
+      converted.resize(bytes);
+      convert(part, packing_.compute, converted);
+      source = converted.data();
     }
-    auto* target = static_cast<std::byte*>(buffer.data()) + static_cast<std::size_t>(row) * device_row;
-    device_.upload(converted, target, static_cast<std::size_t>(rows) * device_row);
+    device_.upload(source, static_cast<std::byte*>(buffer.data()) + static_cast<std::size_t>(row) * device_row, bytes);
     device_.synchronize();  // the host copy is reused at once
   }
   return absl::OkStatus();
@@ -104,12 +100,12 @@ absl::Status Loader::upload_table(const HostTensor& table, const kernels::Buffer
 absl::Status Loader::load_embedding(PackedWeights& packed) {
   const WeightSpec& wanted = spec(kEmbeddingName);
   COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
-  COPPICE_ASSIGN_OR_RETURN(
-      packed.embedding, device_.allocate(static_cast<std::size_t>(wanted.elements()) * kernels::dtype_bytes(dtype_)));
-  packed.embedding_table = packed.embedding.matrix(dtype_, wanted.rows, wanted.columns);
+  const auto elements = static_cast<std::size_t>(wanted.elements());
+  COPPICE_ASSIGN_OR_RETURN(packed.embedding, device_.allocate(elements * kernels::element_bytes(packing_.compute)));
+  packed.embedding_table = packed.embedding.matrix(packing_.compute, wanted.rows, wanted.columns);
   COPPICE_RETURN_IF_ERROR(upload_table(tensor.view(), packed.embedding));
   if (config_.tied_embeddings) {
-    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, dtype_));
+    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, packing_));
   }
   count_done(tensor, wanted);
   return absl::OkStatus();
@@ -150,13 +146,13 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> Loader::load_linear(std::int32_t l
       }
     }
   }
-  std::vector<HostTensor> views;
+  std::vector<HostWeight> views;
   for (const WeightTensor& tensor : tensors) {
     views.push_back(tensor.view());
   }
-  const std::span<const HostTensor> all(views);
+  const std::span<const HostWeight> all(views);
   COPPICE_ASSIGN_OR_RETURN(std::unique_ptr<LinearWeight> packed,
-                           device_.pack_linear(all.first(parts.size()), all.subspan(parts.size()), dtype_));
+                           device_.pack_linear(all.first(parts.size()), all.subspan(parts.size()), packing_));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     count_done(tensors[i], *wanted[i]);
   }
@@ -195,7 +191,7 @@ absl::StatusOr<PackedWeights> Loader::load() {
   if (!config_.tied_embeddings) {
     const WeightSpec& wanted = spec(kHeadName);
     COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
-    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, dtype_));
+    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, packing_));
     count_done(tensor, wanted);
   }
   return packed;
@@ -212,9 +208,9 @@ std::size_t PackedWeights::bytes_per_step() const {
 }
 
 absl::StatusOr<PackedWeights> load_packed_weights(const ModelConfig& config, WeightSource& source,
-                                                  kernels::Device& device, DType dtype,
+                                                  kernels::Device& device, const PackingOptions& packing,
                                                   const std::function<void(std::size_t, std::size_t)>& progress) {
-  return Loader(config, source, device, dtype, progress).load();
+  return Loader(config, source, device, packing, progress).load();
 }
 
 }  // namespace coppice::models

@@ -27,7 +27,7 @@ struct PackedLayer {
 };
 
 // Immutable after loading. Owner: the transformer. With tied embeddings the table and the packed head are two copies
-// of the same numbers: the table is read by rows, the head in the layout that the matrix product wants.
+// of the same numbers: the table is read by rows, the head in the layout of matrix products.
 struct PackedWeights {
   kernels::Buffer embedding;
   kernels::Matrix embedding_table;  // [vocab, hidden] in the compute type
@@ -36,14 +36,14 @@ struct PackedWeights {
   std::vector<PackedLayer> layers;
   std::unique_ptr<kernels::LinearWeight> head;
 
-  // Bytes that one decode step reads: all of the above but the embedding table.
+  // Bytes that one decode step reads: all of the above except the embedding table.
   std::size_t bytes_per_step() const;
 };
 
-// Fetches, converts to `dtype` and packs. `progress(done_bytes, total_bytes)` counts bytes as stored; may be empty.
-// ERRORS: those of the source and of the device.
+// Fetches every tensor and packs it; the embedding table is kept in packing.compute. `progress(done_bytes,
+// total_bytes)` counts bytes as stored; may be empty. ERRORS: those of the source and of the device.
 absl::StatusOr<PackedWeights> load_packed_weights(const ModelConfig& config, WeightSource& source,
-                                                  kernels::Device& device, kernels::DType dtype,
+                                                  kernels::Device& device, const kernels::PackingOptions& packing,
                                                   const std::function<void(std::size_t, std::size_t)>& progress);
 
 }  // namespace coppice::models

@@ -8,14 +8,14 @@
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
 #include "models/float_formats.h"
 #include "models/weights.h"
 
 namespace coppice::models {
 namespace {
 
-using kernels::DType;
+using kernels::WeightFormat;
+using kernels::WeightKind;
 
 constexpr float kDeviation = 0.02F;
 constexpr std::int64_t kElementsPerDraw = 4;         // 64 bits: four elements of 16 bits
@@ -46,9 +46,22 @@ inline float scaled(std::uint64_t bits) {
   return centred * (kHalfRange / 32768.0F);
 }
 
-void fill(std::uint64_t stream, DType dtype, std::int64_t count, std::byte* data) {
-  auto* floats = static_cast<float*>(static_cast<void*>(data));
-  auto* halves = static_cast<std::uint16_t*>(static_cast<void*>(data));
+// Writes `value` as element `i` of a tensor in `kind`.
+inline void store(WeightKind kind, float value, std::int64_t i, std::byte* data) {
+  switch (kind) {
+    case WeightKind::kF32:
+      static_cast<float*>(static_cast<void*>(data))[i] = value;
+      return;
+    case WeightKind::kBF16:
+      static_cast<std::uint16_t*>(static_cast<void*>(data))[i] = float_to_bf16(value);
+      return;
+    case WeightKind::kF16:
+      static_cast<std::uint16_t*>(static_cast<void*>(data))[i] = kernels::float_to_f16(value);
+      return;
+  }
+}
+
+void fill(std::uint64_t stream, WeightFormat format, std::int64_t count, std::byte* data) {
   const std::int64_t draws = (count + kElementsPerDraw - 1) / kElementsPerDraw;
 #pragma omp parallel for schedule(static) if (count > kParallelElements)
   for (std::int64_t draw = 0; draw < draws; ++draw) {
@@ -56,42 +69,34 @@ void fill(std::uint64_t stream, DType dtype, std::int64_t count, std::byte* data
     const std::int64_t begin = draw * kElementsPerDraw;
     const std::int64_t end = begin + kElementsPerDraw < count ? begin + kElementsPerDraw : count;
     for (std::int64_t i = begin; i < end; ++i, bits >>= 16) {
-      if (dtype == DType::kF32) {
-        floats[i] = scaled(bits);
-      } else {
-        halves[i] = float_to_bf16(scaled(bits));
-      }
+      store(format.kind, scaled(bits), i, data);
     }
   }
 }
 
-void fill_ones(DType dtype, std::int64_t count, std::byte* data) {
-  auto* floats = static_cast<float*>(static_cast<void*>(data));
-  auto* halves = static_cast<std::uint16_t*>(static_cast<void*>(data));
+void fill_ones(WeightFormat format, std::int64_t count, std::byte* data) {
   for (std::int64_t i = 0; i < count; ++i) {
-    if (dtype == DType::kF32) {
-      floats[i] = 1.0F;
-    } else {
-      halves[i] = float_to_bf16(1.0F);
-    }
+    store(format.kind, 1.0F, i, data);
   }
 }
 
 class RandomWeights final : public WeightSource {
  public:
-  RandomWeights(const ModelConfig& config, std::uint64_t seed, DType dtype)
-      : seed_(seed),
-        dtype_(dtype),
-        stored_bytes_(static_cast<std::size_t>(parameter_count(config)) * kernels::dtype_bytes(dtype)) {}
+  RandomWeights(const ModelConfig& config, std::uint64_t seed, WeightFormat format) : seed_(seed), format_(format) {
+    for (const WeightSpec& spec : weight_specs(config)) {
+      stored_bytes_ += format.bytes(spec.rows, spec.columns);
+    }
+  }
 
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override {
-    std::byte* data = lend(spec.name, static_cast<std::size_t>(spec.elements()) * kernels::dtype_bytes(dtype_));
+    const std::size_t bytes = format_.bytes(spec.rows, spec.columns);
+    std::byte* data = lend(spec.name, bytes);
     if (spec.role == WeightRole::kNorm) {
-      fill_ones(dtype_, spec.elements(), data);
+      fill_ones(format_, spec.elements(), data);
     } else {
-      fill(mix(seed_ ^ hash_name(spec.name)), dtype_, spec.elements(), data);
+      fill(mix(seed_ ^ hash_name(spec.name)), format_, spec.elements(), data);
     }
-    return WeightTensor({data, dtype_, spec.rows, spec.columns}, {});
+    return WeightTensor({{data, bytes}, format_, spec.rows, spec.columns, {}}, {});
   }
   void release(const WeightSpec& spec) override {
     for (Block& block : blocks_) {
@@ -100,7 +105,7 @@ class RandomWeights final : public WeightSource {
       }
     }
   }
-  DType stored_dtype() const override { return dtype_; }
+  WeightFormat stored_format() const override { return format_; }
   std::size_t stored_bytes() const override { return stored_bytes_; }
 
  private:
@@ -124,15 +129,15 @@ class RandomWeights final : public WeightSource {
 
   std::vector<Block> blocks_;
   std::uint64_t seed_;
-  DType dtype_;
-  std::size_t stored_bytes_;
+  WeightFormat format_;
+  std::size_t stored_bytes_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<WeightSource> make_random_weights(const ModelConfig& config, std::uint64_t seed, kernels::DType dtype) {
-  COPPICE_CHECK(dtype != DType::kF16, "random weights are f32 or bf16");
-  return std::make_unique<RandomWeights>(config, seed, dtype);
+std::unique_ptr<WeightSource> make_random_weights(const ModelConfig& config, std::uint64_t seed,
+                                                  kernels::WeightFormat format) {
+  return std::make_unique<RandomWeights>(config, seed, format);
 }
 
 }  // namespace coppice::models

@@ -10,24 +10,25 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "models/activations.h"
+#include "models/kv_geometry.h"
 #include "models/packed_weights.h"
 #include "models/rope.h"
 
 namespace coppice::models {
 namespace {
 
-using kernels::DType;
+using kernels::ComputeType;
 using kernels::LinearEpilogue;
 using kernels::LoadedStep;
 using kernels::Matrix;
 
 class DeviceTransformer final : public Transformer {
  public:
-  DeviceTransformer(const ModelConfig& config, kernels::Operations& operations, DType dtype, PackedWeights weights,
-                    Activations activations)
+  DeviceTransformer(const ModelConfig& config, kernels::Operations& operations, const kernels::ModelFormats& formats,
+                    PackedWeights weights, Activations activations)
       : config_(config),
         operations_(operations),
-        dtype_(dtype),
+        formats_(formats),
         weights_(std::move(weights)),
         activations_(std::move(activations)),
         inverse_frequency_(rope_inverse_frequency(config.rope)),
@@ -35,7 +36,7 @@ class DeviceTransformer final : public Transformer {
                    1.0F / std::sqrt(static_cast<float>(config.head_dim))} {}
 
   const ModelConfig& config() const override { return config_; }
-  DType dtype() const override { return dtype_; }
+  const kernels::ModelFormats& formats() const override { return formats_; }
   std::size_t bytes_per_step() const override { return weights_.bytes_per_step(); }
   Matrix forward(const LoadedStep& step, kernels::KvCache& cache) override;
   Matrix logits(std::int64_t rows) const override { return activations_.logits.first_rows(rows); }
@@ -51,7 +52,7 @@ class DeviceTransformer final : public Transformer {
 
   ModelConfig config_;
   kernels::Operations& operations_;
-  DType dtype_;
+  kernels::ModelFormats formats_;
   PackedWeights weights_;
   Activations activations_;
   std::vector<float> inverse_frequency_;
@@ -73,7 +74,7 @@ void DeviceTransformer::check(const LoadedStep& step, const kernels::KvCache& ca
   COPPICE_CHECK(plan.window == config_.sliding_window, "the plan has another sliding window than the model");
   const kernels::KvGeometry& geometry = cache.geometry();
   COPPICE_CHECK(geometry.layers == config_.layers && geometry.key_heads == config_.key_heads &&
-                    geometry.head_dim == config_.head_dim && geometry.dtype == dtype_,
+                    geometry.head_dim == config_.head_dim && geometry.format == formats_.kv,
                 "the cache was made for another model");
 }
 
@@ -143,36 +144,33 @@ Matrix DeviceTransformer::forward(const LoadedStep& step, kernels::KvCache& cach
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Transformer>> Transformer::load(
-    const ModelConfig& config, WeightSource& source, kernels::Backend& backend, DType dtype,
+    const ModelConfig& config, WeightSource& source, kernels::Backend& backend, const kernels::ModelFormats& formats,
     const TransformerLimits& limits, const std::function<void(std::size_t, std::size_t)>& progress) {
   COPPICE_CHECK(limits.step_tokens > 0 && limits.step_logits > 0, "limits are positive");
   kernels::Device& device = backend.device();
-  if (dtype == DType::kF16 && !device.supports(dtype)) {
-    return absl::UnimplementedError(
-        fmt::format("{} does not compute with weights in f16; use bf16 or f32", device.name()));
-  }
-  COPPICE_ASSIGN_OR_RETURN(Activations activations, make_activations(config, dtype, limits, device));
-  COPPICE_ASSIGN_OR_RETURN(PackedWeights weights, load_packed_weights(config, source, device, dtype, progress));
-  return std::make_unique<DeviceTransformer>(config, backend.operations(), dtype, std::move(weights),
+  COPPICE_RETURN_IF_ERROR(device.check_formats(formats));
+  COPPICE_ASSIGN_OR_RETURN(Activations activations, make_activations(config, formats.compute, limits, device));
+  COPPICE_ASSIGN_OR_RETURN(PackedWeights weights,
+                           load_packed_weights(config, source, device, formats.packing(), progress));
+  return std::make_unique<DeviceTransformer>(config, backend.operations(), formats, std::move(weights),
                                              std::move(activations));
 }
 
 kernels::KvGeometry Transformer::kv_geometry(std::int32_t page_size, std::int32_t pages) const {
-  return {.layers = config().layers,
-          .key_heads = config().key_heads,
-          .head_dim = config().head_dim,
-          .page_size = page_size,
-          .pages = pages,
-          .dtype = dtype()};
+  return models::kv_geometry(config(), formats().kv, page_size, pages);
 }
 
-DTypeChoice choose_dtype(DType stored, const kernels::Device& device) {
-  if (device.supports(stored)) {
-    return {stored, ""};
+ComputeChoice choose_compute(kernels::WeightFormat stored, const kernels::Device& device) {
+  const auto is_fast = [&](ComputeType type) {
+    return device.supports(kernels::dense_packing(type)) == kernels::Support::kFull;
+  };
+  const ComputeType natural = kernels::natural_compute(stored);
+  if (is_fast(natural)) {
+    return {natural, ""};
   }
-  const DType chosen = device.supports(DType::kBF16) ? DType::kBF16 : DType::kF32;
-  return {chosen, fmt::format("weights stored as {} are computed with as {} on {}", kernels::dtype_name(stored),
-                              kernels::dtype_name(chosen), device.name())};
+  const ComputeType chosen = is_fast(ComputeType::kBF16) ? ComputeType::kBF16 : ComputeType::kF32;
+  return {chosen, fmt::format("weights stored as {} are computed with as {} on {}", kernels::format_name(stored),
+                              kernels::format_name(chosen), device.name())};
 }
 
 }  // namespace coppice::models

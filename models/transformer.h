@@ -26,14 +26,15 @@ struct TransformerLimits {
 // Owner: the program's main object. Thread: the engine's. Holds packed weights and one set of activations.
 class Transformer {
  public:
-  // `progress(done_bytes, total_bytes)` is called while weights load; may be empty.
+  // `progress(done_bytes, total_bytes)` is called while weights load; may be empty. ERRORS: Unimplemented (formats that
+  // the device lacks), those of the source and of the backend.
   static absl::StatusOr<std::unique_ptr<Transformer>> load(
-      const ModelConfig& config, WeightSource& source, kernels::Backend& backend, kernels::DType dtype,
+      const ModelConfig& config, WeightSource& source, kernels::Backend& backend, const kernels::ModelFormats& formats,
       const TransformerLimits& limits, const std::function<void(std::size_t, std::size_t)>& progress);
   virtual ~Transformer() = default;
 
   virtual const ModelConfig& config() const = 0;
-  virtual kernels::DType dtype() const = 0;  // of packed weights and of the KV cache
+  virtual const kernels::ModelFormats& formats() const = 0;
   // Bytes of weights that one decode step must read (embedding rows excepted), for the roofline.
   virtual std::size_t bytes_per_step() const = 0;
   // Enqueues the step's operations; returns logits(logits rows of the step), valid until the next call. Which
@@ -46,14 +47,14 @@ class Transformer {
   kernels::KvGeometry kv_geometry(std::int32_t page_size, std::int32_t pages) const;
 };
 
-// The compute type that `--dtype auto` means, and one line for the log where it differs from the stored type.
-struct DTypeChoice {
-  kernels::DType dtype = kernels::DType::kF32;
+// The compute type that `--dtype auto` means, and one line for the log where it is not the stored format's own.
+struct ComputeChoice {
+  kernels::ComputeType type = kernels::ComputeType::kF32;
   std::string note;
 };
 
-// The stored type where the device has it at full speed; else bf16 where it has that, else f32 (which holds both
-// exactly).
-DTypeChoice choose_dtype(kernels::DType stored, const kernels::Device& device);
+// The stored format's own type (natural_compute) where the device has it at full speed; else bf16 where it has that,
+// else f32.
+ComputeChoice choose_compute(kernels::WeightFormat stored, const kernels::Device& device);
 
 }  // namespace coppice::models

@@ -5,8 +5,9 @@
 #include <fmt/ranges.h>
 
 #include <array>
-#include <cstring>
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -16,7 +17,8 @@
 namespace coppice::models {
 namespace {
 
-using kernels::DType;
+using kernels::WeightFormat;
+using kernels::WeightKind;
 
 void add_matrix(std::vector<WeightSpec>& specs, std::int32_t layer, const std::string& projection, std::int64_t rows,
                 std::int64_t columns, bool bias) {
@@ -50,22 +52,20 @@ bool is_harmless_surplus(const std::string& name, const ModelConfig& config) {
   return name.ends_with("rotary_emb.inv_freq") || (config.tied_embeddings && name == kHeadName);
 }
 
-bool parse_dtype(const std::string& name, DType& dtype) {
-  constexpr std::array<std::pair<const char*, DType>, 3> kNames = {
-      {{"F32", DType::kF32}, {"BF16", DType::kBF16}, {"F16", DType::kF16}}};
-  for (const auto& [known, value] : kNames) {
+// The format that safetensors calls `name`; none: not one that weights may have.
+std::optional<WeightFormat> parse_format(const std::string& name) {
+  constexpr std::array<std::pair<const char*, WeightKind>, 3> kNames = {
+      {{"F32", WeightKind::kF32}, {"BF16", WeightKind::kBF16}, {"F16", WeightKind::kF16}}};
+  for (const auto& [known, kind] : kNames) {
     if (name == known) {
-      dtype = value;
-      return true;
+      return WeightFormat{kind};
     }
   }
-  return false;
+  return std::nullopt;
 }
 
-bool is_aligned(const std::byte* data, std::size_t bytes) {
-  void* address = const_cast<std::byte*>(data);
-  std::size_t space = bytes;
-  return std::align(bytes, bytes, address, space) == data;
+bool is_aligned(const std::byte* data, std::size_t alignment) {
+  return reinterpret_cast<std::uintptr_t>(data) % alignment == 0;
 }
 
 class SafetensorsWeights final : public WeightSource {
@@ -77,19 +77,24 @@ class SafetensorsWeights final : public WeightSource {
 
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override;
   void release(const WeightSpec& spec) override;
-  DType stored_dtype() const override { return stored_dtype_; }
+  WeightFormat stored_format() const override { return stored_format_; }
   std::size_t stored_bytes() const override { return stored_bytes_; }
 
  private:
-  absl::StatusOr<const SafetensorsFolder::Tensor*> find(const WeightSpec& spec, DType& dtype) const;
+  // A tensor of the files and its format.
+  struct Found {
+    const SafetensorsFolder::Tensor* tensor;
+    WeightFormat format;
+  };
+  absl::StatusOr<Found> find(const WeightSpec& spec) const;
 
   SafetensorsFolder folder_;
   bool embedding_is_head_ = false;  // a tied model saved under the head's name alone
-  DType stored_dtype_ = DType::kF32;
+  WeightFormat stored_format_;
   std::size_t stored_bytes_ = 0;
 };
 
-absl::StatusOr<const SafetensorsFolder::Tensor*> SafetensorsWeights::find(const WeightSpec& spec, DType& dtype) const {
+absl::StatusOr<SafetensorsWeights::Found> SafetensorsWeights::find(const WeightSpec& spec) const {
   const std::string& name = embedding_is_head_ && spec.name == kEmbeddingName ? kHeadName : spec.name;
   const auto found = folder_.tensors().find(name);
   if (found == folder_.tensors().end()) {
@@ -104,11 +109,12 @@ absl::StatusOr<const SafetensorsFolder::Tensor*> SafetensorsWeights::find(const 
     return absl::InvalidArgumentError(fmt::format("tensor {}: expected shape [{}], found [{}]", spec.name,
                                                   fmt::join(shape, ", "), fmt::join(entry.shape, ", ")));
   }
-  if (!parse_dtype(entry.dtype, dtype)) {
+  const std::optional<WeightFormat> format = parse_format(entry.dtype);
+  if (!format) {
     return absl::InvalidArgumentError(
         fmt::format("tensor {}: expected type F32, F16 or BF16, found {}", spec.name, entry.dtype));
   }
-  return &found->second;
+  return Found{&found->second, *format};
 }
 
 absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, const ModelConfig& config) {
@@ -118,16 +124,15 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
     return absl::Status(status.code(), fmt::format("{}: {}", folder.string(), std::string(status.message())));
   };
   std::set<std::string> wanted;
-  std::map<DType, std::size_t> bytes_of;
+  std::map<WeightKind, std::size_t> bytes_of;
   for (const WeightSpec& spec : weight_specs(config)) {
-    DType dtype = DType::kF32;
-    const auto tensor = find(spec, dtype);
-    if (!tensor.ok()) {
-      return named(tensor.status());
+    const absl::StatusOr<Found> found = find(spec);
+    if (!found.ok()) {
+      return named(found.status());
     }
     wanted.insert(spec.name);
-    bytes_of[dtype] += (*tensor)->data.size();
-    stored_bytes_ += (*tensor)->data.size();
+    bytes_of[found->format.kind] += found->tensor->data.size();
+    stored_bytes_ += found->tensor->data.size();
   }
   for (const auto& [name, tensor] : tensors) {
     if (wanted.count(name) == 0 && !is_harmless_surplus(name, config)) {
@@ -136,31 +141,29 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
     }
   }
   std::size_t most = 0;
-  for (const auto& [dtype, bytes] : bytes_of) {
+  for (const auto& [kind, bytes] : bytes_of) {
     if (bytes > most) {
       most = bytes;
-      stored_dtype_ = dtype;
+      stored_format_ = {kind};
     }
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<WeightTensor> SafetensorsWeights::fetch(const WeightSpec& spec) {
-  DType dtype = DType::kF32;
-  COPPICE_ASSIGN_OR_RETURN(const SafetensorsFolder::Tensor* tensor, find(spec, dtype));
-  kernels::HostTensor view = {tensor->data.data(), dtype, spec.rows, spec.columns};
+  COPPICE_ASSIGN_OR_RETURN(const Found found, find(spec));
+  kernels::HostWeight view = {found.tensor->data, found.format, spec.rows, spec.columns, {}};
   std::vector<std::byte> copy;
-  if (!is_aligned(tensor->data.data(), kernels::dtype_bytes(dtype))) {
-    copy.assign(tensor->data.begin(), tensor->data.end());
-    view.data = copy.data();
+  if (!is_aligned(view.bytes.data(), found.format.block().alignment)) {
+    copy.assign(view.bytes.begin(), view.bytes.end());
+    view.bytes = copy;
   }
   return WeightTensor(view, std::move(copy));
 }
 
 void SafetensorsWeights::release(const WeightSpec& spec) {
-  DType dtype = DType::kF32;
-  if (const auto tensor = find(spec, dtype); tensor.ok()) {
-    (*tensor)->file->forget((*tensor)->data);
+  if (const absl::StatusOr<Found> found = find(spec); found.ok()) {
+    found->tensor->file->forget(found->tensor->data);
   }
 }
 

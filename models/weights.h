@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "kernels/tensor.h"
+#include "kernels/formats.h"
 #include "models/model_config.h"
 
 namespace coppice::models {
@@ -44,10 +44,10 @@ std::vector<WeightSpec> weight_specs(const ModelConfig& config);
 // Sum of elements over weight_specs: the number of parameters.
 std::int64_t parameter_count(const ModelConfig& config);
 
-// A tensor in host memory, aligned for its type. Move-only: it owns a copy where the source could not lend its own.
+// A tensor in host memory, aligned for its format. Move-only: it owns a copy where the source could not lend its own.
 class WeightTensor {
  public:
-  WeightTensor(const kernels::HostTensor& view, std::vector<std::byte> storage)
+  WeightTensor(const kernels::HostWeight& view, std::vector<std::byte> storage)
       : view_(view), storage_(std::move(storage)) {}
   WeightTensor(WeightTensor&&) = default;
   WeightTensor& operator=(WeightTensor&&) = default;
@@ -55,10 +55,10 @@ class WeightTensor {
   WeightTensor& operator=(const WeightTensor&) = delete;
 
   // Valid while this object and its source live.
-  const kernels::HostTensor& view() const { return view_; }
+  const kernels::HostWeight& view() const { return view_; }
 
  private:
-  kernels::HostTensor view_;
+  kernels::HostWeight view_;
   std::vector<std::byte> storage_;  // empty: lent by the source
 };
 
@@ -69,10 +69,10 @@ class WeightSource {
   // The tensor of exactly this name and shape. ERRORS: NotFound, InvalidArgument (wrong shape or type), naming the
   // tensor, what was expected and what was found.
   virtual absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) = 0;
-  // Tells that a tensor will not be fetched again, so that its memory can go.
+  // Frees a tensor's memory. REQUIRES: the tensor is not fetched again.
   virtual void release(const WeightSpec& spec) = 0;
-  // The element type of most of the weights.
-  virtual kernels::DType stored_dtype() const = 0;
+  // The format of most of the weights, by bytes.
+  virtual kernels::WeightFormat stored_format() const = 0;
   // Bytes of all the tensors of the model as stored.
   virtual std::size_t stored_bytes() const = 0;
 };
@@ -83,8 +83,9 @@ class WeightSource {
 absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors_weights(const std::filesystem::path& folder,
                                                                        const ModelConfig& config);
 
-// Random weights: the same for the same config shapes, seed and dtype on every machine. Values are uniform with
-// standard deviation 0.02; norms are 1. A tensor exists only while it is fetched. REQUIRES: dtype is kF32 or kBF16.
-std::unique_ptr<WeightSource> make_random_weights(const ModelConfig& config, std::uint64_t seed, kernels::DType dtype);
+// Random weights: the same for the same config shapes, seed and format on every machine. Values are uniform with
+// standard deviation 0.02; norms are 1. A tensor exists only while it is fetched.
+std::unique_ptr<WeightSource> make_random_weights(const ModelConfig& config, std::uint64_t seed,
+                                                  kernels::WeightFormat format);
 
 }  // namespace coppice::models

@@ -134,8 +134,8 @@ class Measurement {
  private:
   std::int64_t columns() const { return std::int64_t{options_.query_heads} * options_.head_dim; }
   std::int64_t rows() const { return static_cast<std::int64_t>(forest_.sequences.size()); }
-  Matrix query() const { return query_.matrix(options_.kv_dtype, rows(), columns()); }
-  Matrix out() const { return out_.matrix(DType::kF32, rows(), columns()); }
+  Matrix query() const { return query_.matrix(options_.type, rows(), columns()); }
+  Matrix out() const { return out_.matrix(ComputeType::kF32, rows(), columns()); }
   // Slots whose numbers are made, whole pages of them.
   std::int64_t own_slots() const {
     const std::int64_t pages = std::max(kOwnSlots, rows()) / options_.page_size + 1;
@@ -164,7 +164,8 @@ class Measurement {
 };
 
 absl::Status Measurement::make_memory() {
-  geometry_ = {1, options_.key_heads, options_.head_dim, options_.page_size, forest_.pages, options_.kv_dtype};
+  geometry_ = {
+      1, options_.key_heads, options_.head_dim, options_.page_size, forest_.pages, kv_format_of(options_.type)};
   const std::size_t layer_bytes = geometry_.bytes_per_token() * static_cast<std::size_t>(forest_.pages) *
                                   static_cast<std::size_t>(options_.page_size);
   const std::size_t cache_bytes_max = options_.cache_bytes_max != 0 ? options_.cache_bytes_max
@@ -181,7 +182,7 @@ absl::Status Measurement::make_memory() {
   COPPICE_ASSIGN_OR_RETURN(cache_, backend_.device().make_kv_cache(geometry_));
   plan_options_.workers = cache_->workers();
   const auto numbers = static_cast<std::size_t>(rows() * columns());
-  COPPICE_ASSIGN_OR_RETURN(query_, backend_.device().allocate(numbers * dtype_bytes(options_.kv_dtype)));
+  COPPICE_ASSIGN_OR_RETURN(query_, backend_.device().allocate(numbers * element_bytes(options_.type)));
   COPPICE_ASSIGN_OR_RETURN(out_, backend_.device().allocate(numbers * sizeof(float)));
   COPPICE_RETURN_IF_ERROR(store());
   copy_other_pages();
@@ -205,7 +206,7 @@ absl::Status Measurement::store() {
   COPPICE_ASSIGN_OR_RETURN(Buffer qkv,
                            backend_.device().allocate(static_cast<std::size_t>(batch * qkv_columns) * sizeof(float)));
   COPPICE_ASSIGN_OR_RETURN(Buffer spare, backend_.device().allocate(static_cast<std::size_t>(batch * columns()) *
-                                                                    dtype_bytes(options_.kv_dtype)));
+                                                                    element_bytes(options_.type)));
   COPPICE_ASSIGN_OR_RETURN(Buffer places,
                            backend_.device().allocate(static_cast<std::size_t>(batch) * 2 * sizeof(std::int32_t)));
   RopeParameters rope;
@@ -227,12 +228,12 @@ absl::Status Measurement::store() {
     backend_.device().upload(host_places.data(), places.data(), static_cast<std::size_t>(count) * sizeof(std::int32_t));
     const std::span place(static_cast<const std::int32_t*>(places.data()), static_cast<std::size_t>(count));
     for (std::int32_t layer = 0; layer < geometry_.layers; ++layer) {
-      backend_.operations().rope_and_store(qkv.matrix(DType::kF32, count, qkv_columns), place, place, rope, *cache_,
-                                           layer, spare.matrix(options_.kv_dtype, count, columns()));
+      backend_.operations().rope_and_store(qkv.matrix(ComputeType::kF32, count, qkv_columns), place, place, rope,
+                                           *cache_, layer, spare.matrix(options_.type, count, columns()));
     }
     backend_.device().synchronize();
     if (begin == 0) {
-      const std::size_t bytes = static_cast<std::size_t>(rows() * columns()) * dtype_bytes(options_.kv_dtype);
+      const std::size_t bytes = static_cast<std::size_t>(rows() * columns()) * element_bytes(options_.type);
       std::vector<std::uint8_t> copy(bytes);
       backend_.device().download(spare.data(), copy.data(), bytes);
       backend_.device().upload(copy.data(), query_.data(), bytes);
@@ -375,9 +376,10 @@ absl::StatusOr<AttentionBenchResult> Measurement::measure() {
   result.sequences = static_cast<std::int32_t>(rows());
   result.workers = plan_options_.workers;
   const auto kv_bytes = static_cast<std::int64_t>(
-      KvGeometry{1, options_.key_heads, options_.head_dim, options_.page_size, 1, options_.kv_dtype}.bytes_per_token());
+      KvGeometry{1, options_.key_heads, options_.head_dim, options_.page_size, 1, kv_format_of(options_.type)}
+          .bytes_per_token());
   result.bytes_min = options_.tree.unique_tokens() * kv_bytes +
-                     rows() * columns() * static_cast<std::int64_t>(dtype_bytes(options_.kv_dtype) + sizeof(float));
+                     rows() * columns() * static_cast<std::int64_t>(element_bytes(options_.type) + sizeof(float));
   result.gb_per_s = static_cast<double>(result.bytes_min) / result.us * 1e-3;
   result.tflops = 4.0 * static_cast<double>(plan.keys_attended) * static_cast<double>(columns()) / result.us * 1e-6;
   return result;

@@ -38,7 +38,7 @@ struct AttentionBenchOptions {
   std::int32_t query_heads = 32;
   std::int32_t key_heads = 8;
   std::int32_t head_dim = 128;
-  DType kv_dtype = DType::kBF16;
+  ComputeType type = ComputeType::kBF16;  // of queries, keys and values
   std::int32_t page_size = 16;
   std::int32_t window = 0;
   double seconds = 1.0;                   // how long to repeat each of shared and unshared

@@ -11,7 +11,9 @@ class OperationsWithoutAttention final : public Operations {
   explicit OperationsWithoutAttention(Operations& operations) : operations_(operations) {}
 
  private:
-  bool computes_in(DType) const override { return true; }  // operations_ checks
+  // operations_ checks.
+  bool computes_in(ComputeType) const override { return true; }
+  bool attends(ComputeType, KvFormat) const override { return true; }
   void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
     operations_.embed(tokens, table, out);
   }

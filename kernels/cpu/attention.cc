@@ -296,16 +296,19 @@ void CpuAttention::run(const AttentionPlan& plan, const AttentionParameters& par
   call.scale = parameters.scale;
   call.positions = plan.row_positions.data();
   call.query = static_cast<const std::uint8_t*>(query.data);
-  call.query_stride = query.stride * static_cast<std::int64_t>(dtype_bytes(query.dtype));
+  call.query_type = query.dtype;
+  call.query_stride = query.offset(1);
+  call.query_head_bytes = query.offset(0, parameters.head_dim);
   call.out = static_cast<std::uint8_t*>(out.data);
-  call.out_stride = out.stride * static_cast<std::int64_t>(dtype_bytes(out.dtype));
-  call.out_is_f32 = out.dtype == DType::kF32;
+  call.out_stride = out.offset(1);
+  call.out_is_f32 = out.dtype == ComputeType::kF32;
   call.partial_ml = state.partial_ml.floats(0);
   call.partial_o = state.partial_o.floats(0);
   state.next_task.store(0, std::memory_order_relaxed);
   state.next_row.store(0, std::memory_order_relaxed);
   const bool merges = !plan.row_partials.empty();
-  const std::int64_t bytes = plan.keys_read * parameters.key_heads * call.layout.page_words / call.layout.page_size * 4;
+  const std::int64_t bytes =
+      plan.keys_read * parameters.key_heads * call.layout.page_words / call.layout.page_size * kWordBytes;
   if (state.context.threads <= 1 || bytes < kParallelBytes) {
     state.work(run, state.threads[0]);
     if (merges) {

@@ -25,9 +25,9 @@ class CpuAttention {
   // Sizes the workspace for `plan`. Optional before run(), which does it when needed.
   void prepare(const AttentionPlan& plan, const AttentionParameters& parameters);
 
-  // query: the cache's dtype [tokens, query_heads * head_dim]; out: f32 or bf16, the same shape. A row of `out` depends
-  // on its query, its keys and its position alone, to the bit.
-  // REQUIRES: `cache` was made by make_cpu_kv_cache; plan.page_size is the cache's.
+  // query: f32 or bf16 [tokens, query_heads * head_dim], whatever the cache's format; out: f32 or bf16, the same shape.
+  // A row of `out` depends on its query, its keys and its position alone, to the bit. REQUIRES: `cache` was made by
+  // make_cpu_kv_cache; plan.page_size is the cache's.
   void run(const AttentionPlan& plan, const AttentionParameters& parameters, const Matrix& query, const KvCache& cache,
            std::int32_t layer, const Matrix& out);
 

@@ -90,7 +90,7 @@ void gather_block(const KvLayout& layout, const AttentionTask& task, const std::
   std::memset(keys, 0, static_cast<std::size_t>(layout.key_block_words) * sizeof *keys);
   std::memset(values, 0, static_cast<std::size_t>(layout.value_block_words) * sizeof *values);
   constexpr std::int64_t kPer = Element::kPerWord;
-  constexpr std::size_t kBytes = 4 / kPer;
+  constexpr std::int64_t kBytes = kWordBytes / kPer;  // of a number
   for (std::int32_t i = 0; i < count; ++i) {
     const SlotPlace place = layout.place(slots[i]);
     for (std::int32_t step = 0; step < layout.steps; ++step) {
@@ -99,7 +99,7 @@ void gather_block(const KvLayout& layout, const AttentionTask& task, const std::
     const auto* source = reinterpret_cast<const std::uint8_t*>(task.words + place.value) + place.value_byte;
     auto* target = reinterpret_cast<std::uint8_t*>(values + i / kPer * layout.dim_lanes);
     for (std::int64_t dim = 0; dim < layout.dim_lanes; ++dim) {
-      std::memcpy(target + dim * 4 + (i % kPer) * 2, source + dim * 4, kBytes);
+      std::memcpy(target + dim * kWordBytes + (i % kPer) * kBytes, source + dim * kWordBytes, kBytes);
     }
   }
 }
@@ -199,6 +199,24 @@ COPPICE_INLINE std::int64_t partial_index(const AttentionCall& call, std::int64_
   return slot * call.query_heads + head;
 }
 
+// Sixteen numbers (or the first `count`) of a query of f32 or bf16, from dimension `dim`.
+COPPICE_INLINE F32x16 load_query(const std::uint8_t* query, ComputeType type, std::int64_t dim, std::int64_t count) {
+  if (type == ComputeType::kF32) {
+    const float* floats = reinterpret_cast<const float*>(query) + dim;
+    return count >= kLanes ? load(floats) : load_first(floats, count);
+  }
+  const std::uint16_t* halves = reinterpret_cast<const std::uint16_t*>(query) + dim;
+  return count >= kLanes ? load_bf16(halves) : load_bf16_first(halves, count);
+}
+
+// A query's numbers as units of a row (attention_words.h).
+template <typename Element>
+void write_units(const std::uint8_t* query, ComputeType type, std::int32_t dims, std::uint32_t* units) {
+  for (std::int64_t dim = 0; dim < dims; dim += kLanes) {
+    Element::store_units(units, dim, load_query(query, type, dim, dims - dim));
+  }
+}
+
 // Makes matrix rows [begin, begin + count) of the task resident. Their results stand in scratch, or in the partial slot
 // that they are continued from or left in.
 template <typename Element>
@@ -210,13 +228,13 @@ void admit_rows(const AttentionCall& call, const AttentionTask& task, std::int32
     const std::int32_t head = task.key_head * call.group + (begin + i) % call.group;
     const std::int32_t position = call.positions[task.row_begin + row];
     const std::uint8_t* query =
-        call.query + (task.row_begin + row) * call.query_stride + std::int64_t{head} * call.layout.steps * 4;
-    if constexpr (Element::kWidensQuery) {
-      std::uint32_t* units = task.resident_query + i * call.layout.dim_lanes;
-      Element::widen(query, call.layout.head_dim, units);
-      resident.query[i] = units;
-    } else {
+        call.query + (task.row_begin + row) * call.query_stride + std::int64_t{head} * call.query_head_bytes;
+    if (Element::has_units(call.query_type)) {
       resident.query[i] = reinterpret_cast<const std::uint32_t*>(query);
+    } else {
+      std::uint32_t* units = task.resident_query + i * call.layout.dim_lanes;
+      write_units<Element>(query, call.query_type, call.layout.head_dim, units);
+      resident.query[i] = units;
     }
     resident.position[i] = position;
     resident.first_position = position < resident.first_position ? position : resident.first_position;
@@ -301,10 +319,13 @@ void run_item(const AttentionCall& call, const AttentionTask& task) {
 }
 
 void run(const AttentionCall& call, const AttentionTask& task) {
-  if (call.layout.per_word == Bf16Words::kPerWord) {
-    run_item<Bf16Words>(call, task);
-  } else {
-    run_item<F32Words>(call, task);
+  switch (call.layout.format.kind) {
+    case KvKind::kF32:
+      return run_item<F32Words>(call, task);
+    case KvKind::kBF16:
+      return run_item<Bf16Words>(call, task);
+    case KvKind::kF16:
+      return;  // no such cache is made (kv_cache.cc)
   }
 }
 

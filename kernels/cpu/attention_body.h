@@ -21,9 +21,11 @@ struct AttentionCall {
   std::int32_t group = 1;  // query heads per key head
   std::int32_t window = 0;
   float scale = 1.0F;
-  const std::int32_t* positions = nullptr;  // [rows]
+  const std::int32_t* positions = nullptr;     // [rows]
+  ComputeType query_type = ComputeType::kF32;  // f32 or bf16
   const std::uint8_t* query = nullptr;
-  std::int64_t query_stride = 0;  // bytes
+  std::int64_t query_stride = 0;      // bytes
+  std::int64_t query_head_bytes = 0;  // of one row and head
   std::uint8_t* out = nullptr;
   std::int64_t out_stride = 0;  // bytes
   bool out_is_f32 = true;
@@ -51,7 +53,7 @@ struct AttentionTask {
   std::int32_t next_keys = 0;
   // One thread's, each 64-byte aligned.
   float* resident_o = nullptr;              // [kResidentRows][dim_lanes]
-  std::uint32_t* resident_query = nullptr;  // [kResidentRows][dim_lanes], queries as f32 where the keys are not
+  std::uint32_t* resident_query = nullptr;  // [kResidentRows][dim_lanes], units of queries that are not such
   float* scores = nullptr;                  // [kTileRowsMax][kSplitKeysMax]
   std::uint32_t* weights = nullptr;         // [kTileRowsMax][kSplitKeysMax]
   std::uint32_t* gathered = nullptr;        // [kSplitBlocksMax][a K and a V block]

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/simd_half.h"
+#include "kernels/formats.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 
@@ -138,6 +139,14 @@ struct Bf16Words {
     _mm512_storeu_si512(units, (__m512i)packed);
     return {_mm512_dpbf16_ps(sums.v, packed, (__m512bh)_mm512_set1_epi32(0x3F803F80))};
   }
+  // Whether queries of a type are units as they are.
+  static constexpr bool has_units(ComputeType query) {
+    return query == ComputeType::kBF16;
+  }
+  // A query's numbers [dim, dim + 16) as units, rounded.
+  static inline __attribute__((always_inline)) void store_units(std::uint32_t* units, std::int64_t dim, F32x16 a) {
+    store_bf16(reinterpret_cast<std::uint16_t*>(units) + dim, a);
+  }
 #else
   static constexpr int kParts = 2;
   template <int kPart>
@@ -158,28 +167,21 @@ struct Bf16Words {
     store_floats(units + kLanes, second);
     return add(add(sums, first), second);
   }
-#endif
-
-  // Whether a row's query must be rewritten as units: `dims` numbers from bf16.
-  static constexpr bool kWidensQuery = kParts == 2;
-  static inline __attribute__((always_inline)) void widen(const std::uint8_t* query, std::int32_t dims,
-                                                          std::uint32_t* units) {
-    const std::uint16_t* halves = reinterpret_cast<const std::uint16_t*>(query);
-    std::int32_t dim = 0;
-    for (; dim + kLanes <= dims; dim += kLanes) {
-      store_floats(units + dim, load_bf16(halves + dim));
-    }
-    if (dim < dims) {
-      store_floats(units + dim, load_bf16_first(halves + dim, dims - dim));
-    }
+  static constexpr bool has_units(ComputeType /*query*/) {
+    return false;
   }
+  static inline __attribute__((always_inline)) void store_units(std::uint32_t* units, std::int64_t dim, F32x16 a) {
+    std::uint16_t rounded[kLanes];
+    store_bf16(rounded, a);
+    store_floats(units + dim, load_bf16(rounded));
+  }
+#endif
 };
 
 // One f32 a word.
 struct F32Words {
   static constexpr std::int32_t kPerWord = 1;
   static constexpr int kParts = 1;
-  static constexpr bool kWidensQuery = false;
 
   template <int kPart>
   static inline __attribute__((always_inline)) F32x16 part(Words keys) {
@@ -197,7 +199,10 @@ struct F32Words {
     store_floats(units + kLanes, second);
     return add(add(sums, first), second);
   }
-  static inline __attribute__((always_inline)) void widen(const std::uint8_t*, std::int32_t, std::uint32_t*) {}
+  static constexpr bool has_units(ComputeType query) { return query == ComputeType::kF32; }
+  static inline __attribute__((always_inline)) void store_units(std::uint32_t* units, std::int64_t dim, F32x16 a) {
+    store_floats(units + dim, a);
+  }
 };
 
 }  // namespace coppice::kernels::cpu::COPPICE_ISA

@@ -39,7 +39,10 @@ class CpuDevice final : public Device {
     return fmt::format("{}, {} thread{}, {}", base::cpu_model_name(), context_.threads,
                        context_.threads == 1 ? "" : "s", isa_name(context_.isa));
   }
-  bool supports(DType weights) const override { return linear_.supports(weights); }
+  Support supports(const PackingOptions& packing) const override { return linear_.supports(packing); }
+  Support supports(ComputeType compute, KvFormat kv) const override {
+    return attends(compute, kv) ? Support::kFull : Support::kNone;
+  }
   std::int64_t available_bytes() const override { return base::available_memory_bytes(); }
   absl::StatusOr<Buffer> allocate(std::size_t bytes) override { return allocate_zeroed(bytes); }
   void upload(const void* host, void* device, std::size_t bytes) override { copy(host, device, bytes); }
@@ -47,10 +50,10 @@ class CpuDevice final : public Device {
   void synchronize() override {}
 
  private:
-  absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostTensor> parts,
-                                                               std::span<const HostTensor> biases,
-                                                               DType dtype) override {
-    return linear_.pack(parts, biases, dtype);
+  absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostWeight> parts,
+                                                               std::span<const HostWeight> biases,
+                                                               const PackingOptions& options) override {
+    return linear_.pack(parts, biases, options);
   }
   absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) override {
     return make_cpu_kv_cache(geometry, context_.threads);
@@ -106,7 +109,8 @@ class CpuOperations final : public Operations {
       : context_(context), linear_(linear), attention_(context), rope_(context) {}
 
  private:
-  bool computes_in(DType dtype) const override { return dtype != DType::kF16; }
+  bool computes_in(ComputeType type) const override { return type != ComputeType::kF16; }
+  bool attends(ComputeType query, KvFormat kv) const override { return cpu::attends(query, kv); }
   void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
     cpu::embed(context_, tokens, table, out);
   }

@@ -12,8 +12,7 @@ namespace coppice::kernels::cpu {
 namespace {
 
 std::byte* row_of(const Matrix& matrix, std::int64_t row) {
-  return static_cast<std::byte*>(matrix.data) +
-         row * matrix.stride * static_cast<std::int64_t>(dtype_bytes(matrix.dtype));
+  return static_cast<std::byte*>(matrix.data) + matrix.offset(row);
 }
 
 // An exponential and a division cost about as much as this many bytes of plain copying.
@@ -26,7 +25,7 @@ void embed(const CpuContext& context, std::span<const TokenId> tokens, const Mat
   const auto rows = static_cast<std::int64_t>(tokens.size());
   parallel_rows(context.threads, rows, 4 * table.columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      body.to_f32(row_of(table, tokens[static_cast<std::size_t>(row)]), table.dtype, table.columns,
+      body.to_f32(row_of(table, tokens[static_cast<std::size_t>(row)]), dense_format(table.dtype), table.columns,
                   reinterpret_cast<float*>(row_of(out, row)));
     }
   });
@@ -44,7 +43,7 @@ void rms_norm(const CpuContext& context, const Matrix& x, const float* weight, f
 
 void swiglu(const CpuContext& context, const Matrix& gate_up, const Matrix& out) {
   const ElementwiseBody& body = COPPICE_SELECT_BODY(context.isa, elementwise_body);
-  const std::int64_t half = out.columns * static_cast<std::int64_t>(dtype_bytes(gate_up.dtype));
+  const std::int64_t half = gate_up.offset(0, out.columns);  // bytes from gate to up
   parallel_rows(context.threads, out.rows, kSwigluBytes * out.columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const std::byte* gate = row_of(gate_up, row);

@@ -13,8 +13,8 @@
 namespace coppice::kernels::cpu {
 namespace {
 
-constexpr std::int32_t kVectorLanes = 16;
-constexpr std::int32_t kHeadDimMax = 256;
+constexpr std::int32_t kVectorLanes = 16;  // f32 in the widest vector (AVX-512)
+constexpr std::int32_t kHeadDimMax = 256;  // sizes the scratch of rope and attention; the largest head of known models
 
 CpuKvCache& as_cpu(KvCache& cache) {
   return static_cast<CpuKvCache&>(cache);
@@ -27,19 +27,35 @@ void move_key(const KvLayout& layout, std::uint32_t* head, KvSlot from, KvSlot t
   for (std::int32_t step = 0; step < layout.steps; ++step) {
     head[target.key + step * kBlockKeys] = head[source.key + step * kBlockKeys];
   }
-  const std::size_t bytes = sizeof(std::uint32_t) / static_cast<std::size_t>(layout.per_word);
+  const std::size_t bytes = layout.format.element_bytes();
   auto* to_value = reinterpret_cast<std::uint8_t*>(head + target.value) + target.value_byte;
   const auto* from_value = reinterpret_cast<const std::uint8_t*>(head + source.value) + source.value_byte;
   for (std::int32_t dim = 0; dim < layout.head_dim; ++dim) {
-    std::memcpy(to_value + dim * 4, from_value + dim * 4, bytes);
+    std::memcpy(to_value + dim * kWordBytes, from_value + dim * kWordBytes, bytes);
   }
 }
 
 }  // namespace
 
+bool keeps(KvFormat format) {
+  switch (format.kind) {
+    case KvKind::kF32:
+    case KvKind::kBF16:
+      return true;
+    case KvKind::kF16:
+      return false;
+  }
+  return false;
+}
+
+bool attends(ComputeType query, KvFormat kv) {
+  return keeps(kv) && query != ComputeType::kF16;
+}
+
 KvLayout kv_layout_of(const KvGeometry& geometry) {
   KvLayout layout;
-  layout.per_word = geometry.dtype == DType::kF32 ? 1 : 2;
+  layout.format = geometry.format;
+  layout.per_word = kWordBytes / static_cast<std::int32_t>(geometry.format.element_bytes());
   layout.head_dim = geometry.head_dim;
   layout.dim_lanes = (geometry.head_dim + kVectorLanes - 1) / kVectorLanes * kVectorLanes;
   layout.steps = geometry.head_dim / layout.per_word;
@@ -65,8 +81,9 @@ absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geo
     return absl::InvalidArgumentError(
         fmt::format("KV cache: page_size {} is not one of 16, 32, 64, 128", geometry.page_size));
   }
-  if (geometry.dtype == DType::kF16) {
-    return absl::InvalidArgumentError("KV cache: f16 is not kept on the CPU; use bf16 or f32");
+  if (!keeps(geometry.format)) {
+    return absl::InvalidArgumentError(
+        fmt::format("KV cache: {} is not kept on the CPU; use bf16 or f32", format_name(geometry.format)));
   }
   const KvLayout layout = kv_layout_of(geometry);
   const auto words = static_cast<std::size_t>(layout.layer_words) * static_cast<std::size_t>(geometry.layers);

@@ -12,6 +12,10 @@
 
 namespace coppice::kernels::cpu {
 
+// Whether the CPU has a cache in this format, and for queries of this type.
+bool keeps(KvFormat format);
+bool attends(ComputeType query, KvFormat kv);
+
 // The layout that a geometry asks for. REQUIRES: the geometry is valid (make_cpu_kv_cache checks it).
 KvLayout kv_layout_of(const KvGeometry& geometry);
 
@@ -37,8 +41,8 @@ class CpuKvCache : public KvCache {
   Buffer memory_;
 };
 
-// Zeroed pages. ERRORS: InvalidArgument (a geometry this backend cannot serve:
-// head_dim not a multiple of 8 in 8 … 256, page_size not 16, 32, 64 or 128, dtype not f32 or bf16), ResourceExhausted.
+// Zeroed pages. ERRORS: InvalidArgument (a geometry this device cannot serve: head_dim not a multiple of 8 in 8 … 256,
+// page_size not 16, 32, 64 or 128, a format that it does not keep), ResourceExhausted.
 absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry, int workers);
 
 // Copies one page in every layer and head. REQUIRES: `cache` was made by make_cpu_kv_cache.

@@ -12,19 +12,23 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/formats.h"
+
 namespace coppice::kernels::cpu {
 
-inline constexpr std::int32_t kBlockKeys = 16;
+inline constexpr std::int32_t kBlockKeys = 16;  // keys side by side: the lanes of a vector of words
+inline constexpr std::int32_t kWordBytes = 4;   // of the 32-bit words that the cache is made of
 
 // Where one key of one head stands, in words from the head's first page.
 struct SlotPlace {
   std::int64_t key = 0;         // step 0; step s is kBlockKeys * s words on
   std::int64_t value = 0;       // dimension 0; dimension d is d words on
-  std::int32_t value_byte = 0;  // which half of the words
+  std::int32_t value_byte = 0;  // of the key's numbers within those words
 };
 
 // Plain numbers, in words; immutable. Made by kv_layout_of().
 struct KvLayout {
+  KvFormat format;
   std::int32_t per_word = 2;     // numbers in a word: 2 (bf16), 1 (f32)
   std::int32_t head_dim = 0;     // a multiple of 8
   std::int32_t dim_lanes = 0;    // head_dim rounded up to whole vectors
@@ -45,7 +49,7 @@ struct KvLayout {
     return {page + std::int64_t{block} * key_block_words + lane,
             page + std::int64_t{page_blocks} * key_block_words + std::int64_t{block} * value_block_words +
                 std::int64_t{lane / per_word} * dim_lanes,
-            lane % per_word * 2};
+            lane % per_word * (kWordBytes / per_word)};
   }
 };
 

@@ -37,6 +37,8 @@ namespace {
 
 // The row count for which the packed layout is asked; kernels for every other count take the same layout (tested).
 constexpr std::int64_t kLayoutRows = 512;
+// Of the bf16 product that is asked about when the device is opened: as of a small model.
+constexpr std::int64_t kProbeFeatures = 1024;
 // Primitives kept: a model has about five shapes, a step up to a few thousand row counts. One is a few kilobytes; the
 // generated code is shared inside oneDNN.
 constexpr std::size_t kPrimitivesMax = 4096;
@@ -55,8 +57,34 @@ constexpr std::array<Tiling, 4> kTilings = {{{64, Tag::BA16a64b, Tag::BA16a64b2a
                                              {32, Tag::BA16a32b, Tag::BA16a32b2a},
                                              {16, Tag::BA16a16b, Tag::BA16a16b2a}}};
 
-dnnl::memory::data_type dnnl_type(DType dtype) {
-  return dtype == DType::kBF16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
+dnnl::memory::data_type dnnl_type(ComputeType type) {
+  switch (type) {
+    case ComputeType::kF32:
+      return dnnl::memory::data_type::f32;
+    case ComputeType::kBF16:
+      return dnnl::memory::data_type::bf16;
+    case ComputeType::kF16:
+      return dnnl::memory::data_type::f16;
+  }
+  return dnnl::memory::data_type::undef;
+}
+
+// Whether the machine has brgemm kernels for a type.
+bool has_kernels(Isa isa, ComputeType type) {
+  switch (type) {
+    case ComputeType::kF32:
+      return isa >= Isa::kAvx512;
+    case ComputeType::kBF16:
+      return isa >= Isa::kAvx512Bf16;
+    case ComputeType::kF16:
+      return false;
+  }
+  return false;
+}
+
+// oneDNN's name for panels of `width`; PanelLayout is laid out like it.
+Tag tag_of(const Tiling& tiling, ComputeType type) {
+  return type == ComputeType::kF32 ? tiling.f32 : tiling.bf16;
 }
 
 class CpuLinearWeight : public LinearWeight {
@@ -77,8 +105,8 @@ struct Key {
   std::int64_t rows = 0;
   std::int64_t in_features = 0;
   std::int64_t out_features = 0;
-  DType dtype = DType::kF32;
-  DType out_dtype = DType::kF32;
+  ComputeType dtype = ComputeType::kF32;
+  ComputeType out_dtype = ComputeType::kF32;
   bool bias = false;
   bool adds = false;
 
@@ -126,16 +154,15 @@ bool is_dense(const Matrix& matrix) {
 }
 
 Matrix dense_view(const Matrix& like, std::vector<std::byte>& memory) {
-  memory.resize(static_cast<std::size_t>(like.rows * like.columns) * dtype_bytes(like.dtype));
+  memory.resize(static_cast<std::size_t>(like.rows * like.columns) * element_bytes(like.dtype));
   return {memory.data(), like.dtype, like.rows, like.columns, like.columns};
 }
 
 void copy_rows(const Matrix& from, const Matrix& to) {
-  const std::size_t width = dtype_bytes(from.dtype);
+  const std::size_t bytes = static_cast<std::size_t>(from.columns) * element_bytes(from.dtype);
   for (std::int64_t row = 0; row < from.rows; ++row) {
-    std::memcpy(static_cast<std::byte*>(to.data) + static_cast<std::size_t>(row * to.stride) * width,
-                static_cast<const std::byte*>(from.data) + static_cast<std::size_t>(row * from.stride) * width,
-                static_cast<std::size_t>(from.columns) * width);
+    std::memcpy(static_cast<std::byte*>(to.data) + to.offset(row),
+                static_cast<const std::byte*>(from.data) + from.offset(row), bytes);
   }
 }
 
@@ -176,6 +203,7 @@ struct CpuLinear::State {
   void run_dnnl(const Matrix& in, const CpuLinearWeight& weight, LinearEpilogue epilogue, const Matrix& out);
 
   CpuContext context;
+  Support bf16 = Support::kSlow;
   dnnl::engine engine;
   dnnl::stream stream;
   PanelMatmul panels;
@@ -186,21 +214,21 @@ struct CpuLinear::State {
 };
 
 std::optional<Desc> CpuLinear::State::choose(PanelLayout& layout) const {
-  if (context.isa < Isa::kAvx512 || (layout.dtype == DType::kBF16 && context.isa < Isa::kAvx512Bf16)) {
+  if (!has_kernels(context.isa, layout.type)) {
     return std::nullopt;
   }
   const Key key{.rows = kLayoutRows,
                 .in_features = layout.in_features,
                 .out_features = layout.out_features,
-                .dtype = layout.dtype};
+                .dtype = layout.type};
   const Dims dims{layout.in_features, layout.out_features};
   try {
-    const auto descriptor = make_descriptor(engine, key, Desc(dims, dnnl_type(layout.dtype), Tag::any));
+    const auto descriptor = make_descriptor(engine, key, Desc(dims, dnnl_type(layout.type), Tag::any));
     if (!keeps_promise(descriptor)) {
       return std::nullopt;
     }
     for (const Tiling& tiling : kTilings) {
-      const Desc candidate(dims, dnnl_type(layout.dtype), layout.dtype == DType::kF32 ? tiling.f32 : tiling.bf16);
+      const Desc candidate(dims, dnnl_type(layout.type), tag_of(tiling, layout.type));
       layout.width = tiling.width;
       if (candidate == descriptor.weights_desc() && candidate.get_size() == layout.bytes()) {
         return candidate;
@@ -229,18 +257,32 @@ const dnnl::matmul& CpuLinear::State::primitive(const Key& key, const Desc& weig
   return order.front().second;
 }
 
-CpuLinear::CpuLinear(const CpuContext& context) : state_(std::make_unique<State>(context)) {}
+CpuLinear::CpuLinear(const CpuContext& context) : state_(std::make_unique<State>(context)) {
+  PanelLayout layout{.type = ComputeType::kBF16, .in_features = kProbeFeatures, .out_features = kProbeFeatures};
+  state_->bf16 = state_->choose(layout).has_value() ? Support::kFull : Support::kSlow;
+}
 CpuLinear::~CpuLinear() = default;
 
-bool CpuLinear::supports(DType weights) const {
-  PanelLayout layout{.dtype = DType::kBF16, .in_features = 1024, .out_features = 1024};
-  return weights == DType::kF32 || (weights == DType::kBF16 && state_->choose(layout).has_value());
+Support CpuLinear::supports(const PackingOptions& packing) const {
+  if (packing != dense_packing(packing.compute)) {
+    return Support::kNone;
+  }
+  switch (packing.compute) {
+    case ComputeType::kF32:
+      return Support::kFull;
+    case ComputeType::kBF16:
+      return state_->bf16;
+    case ComputeType::kF16:
+      return Support::kNone;
+  }
+  return Support::kNone;
 }
 
-absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const HostTensor> parts,
-                                                              std::span<const HostTensor> biases, DType dtype) {
-  PanelLayout layout{.dtype = dtype, .in_features = parts.front().columns};
-  for (const HostTensor& part : parts) {
+absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const HostWeight> parts,
+                                                              std::span<const HostWeight> biases,
+                                                              const PackingOptions& options) {
+  PanelLayout layout{.type = options.compute, .in_features = parts.front().columns};
+  for (const HostWeight& part : parts) {
     layout.out_features += part.rows;
   }
   omp_set_num_threads(state_->context.threads);
@@ -254,8 +296,8 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const Ho
     const ElementwiseBody& body = COPPICE_SELECT_BODY(state_->context.isa, elementwise_body);
     auto* target = static_cast<float*>(weight->bias.data());
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      if (biases[i].data != nullptr) {
-        body.to_f32(biases[i].data, biases[i].dtype, parts[i].rows, target);
+      if (!biases[i].empty()) {
+        body.to_f32(biases[i].bytes.data(), biases[i].format, parts[i].rows, target);
       }
       target += parts[i].rows;
     }
@@ -271,7 +313,7 @@ void CpuLinear::State::run_dnnl(const Matrix& in, const CpuLinearWeight& weight,
   const Key key{.rows = in.rows,
                 .in_features = weight.in_features(),
                 .out_features = weight.out_features(),
-                .dtype = weight.layout.dtype,
+                .dtype = weight.layout.type,
                 .out_dtype = out.dtype,
                 .bias = weight.bias.bytes() > 0,
                 .adds = epilogue == LinearEpilogue::kAdd};
@@ -290,7 +332,7 @@ void CpuLinear::run(const Matrix& in, const LinearWeight& weight_in, LinearEpilo
     return;
   }
   const auto& weight = static_cast<const CpuLinearWeight&>(weight_in);
-  COPPICE_CHECK(in.dtype == weight.layout.dtype, "linear: the input is not of the weights' type");
+  COPPICE_CHECK(in.dtype == weight.layout.type, "linear: the input is not in the weight's compute type");
   if (!weight.dnnl_layout) {
     state_->panels.run(in, weight.layout, weight.packed.data(), weight.bias_data(), epilogue, out);
     return;

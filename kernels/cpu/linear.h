@@ -20,12 +20,12 @@ class CpuLinear {
   CpuLinear(const CpuLinear&) = delete;
   CpuLinear& operator=(const CpuLinear&) = delete;
 
-  // Whether products of this type run at full speed on this machine: f32 always, bf16 with AVX-512-BF16, f16 never.
-  bool supports(DType weights) const;
+  // Weights are stored in the type that is computed in. At full speed: f32 always, bf16 with AVX-512-BF16; f16 never.
+  Support supports(const PackingOptions& packing) const;
 
   // Arguments as Device::pack_linear, checked there.
-  absl::StatusOr<std::unique_ptr<LinearWeight>> pack(std::span<const HostTensor> parts,
-                                                     std::span<const HostTensor> biases, DType dtype);
+  absl::StatusOr<std::unique_ptr<LinearWeight>> pack(std::span<const HostWeight> parts,
+                                                     std::span<const HostWeight> biases, const PackingOptions& options);
 
   // Arguments as Operations::linear, checked there. REQUIRES: `weight` came from pack().
   void run(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out);

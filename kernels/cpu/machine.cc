@@ -98,21 +98,21 @@ double register_rate(const CpuContext& context, double (*loop)(std::int64_t roun
          1e9;
 }
 
-absl::StatusOr<double> product_rate(const CpuContext& context, DType dtype) {
+absl::StatusOr<double> product_rate(const CpuContext& context, ComputeType type) {
   CpuLinear linear(context);
-  const auto bytes_of = [dtype](std::int64_t rows, std::int64_t columns) {
-    return static_cast<std::size_t>(rows * columns) * dtype_bytes(dtype);
-  };
-  COPPICE_ASSIGN_OR_RETURN(const Buffer weights, allocate_zeroed(bytes_of(kOutFeatures, kInFeatures), 1));
-  COPPICE_ASSIGN_OR_RETURN(const Buffer in, allocate_zeroed(bytes_of(kRows, kInFeatures), 1));
+  const WeightFormat format = dense_format(type);
+  COPPICE_ASSIGN_OR_RETURN(const Buffer weights, allocate_zeroed(format.bytes(kOutFeatures, kInFeatures), 1));
+  COPPICE_ASSIGN_OR_RETURN(const Buffer in, allocate_zeroed(kRows * kInFeatures * element_bytes(type), 1));
   COPPICE_ASSIGN_OR_RETURN(const Buffer out, allocate_zeroed(kRows * kOutFeatures * sizeof(float), 1));
-  const HostTensor tensor{weights.data(), dtype, kOutFeatures, kInFeatures};
-  COPPICE_ASSIGN_OR_RETURN(const std::unique_ptr<LinearWeight> packed, linear.pack({&tensor, 1}, {}, dtype));
+  const HostWeight weight{
+      {static_cast<const std::byte*>(weights.data()), weights.bytes()}, format, kOutFeatures, kInFeatures, {}};
+  COPPICE_ASSIGN_OR_RETURN(const std::unique_ptr<LinearWeight> packed,
+                           linear.pack({&weight, 1}, {}, dense_packing(type)));
   double best = 0;
   for (int run = 0; run < kRuns; ++run) {
     const double seconds = seconds_of([&] {
-      linear.run(in.matrix(dtype, kRows, kInFeatures), *packed, LinearEpilogue::kStore,
-                 out.matrix(DType::kF32, kRows, kOutFeatures));
+      linear.run(in.matrix(type, kRows, kInFeatures), *packed, LinearEpilogue::kStore,
+                 out.matrix(ComputeType::kF32, kRows, kOutFeatures));
     });
     best = std::max(best, 2.0 * kRows * kInFeatures * kOutFeatures / seconds / 1e9);
   }
@@ -128,8 +128,8 @@ absl::StatusOr<MachineFigures> measure_machine(const CpuOptions& options) {
   figures.isa = isa_name(context.isa);
   COPPICE_RETURN_IF_ERROR(measure_memory(context, figures));
   const MachineBody& body = COPPICE_SELECT_BODY(context.isa, machine_body);
-  COPPICE_ASSIGN_OR_RETURN(const double f32_product, product_rate(context, DType::kF32));
-  COPPICE_ASSIGN_OR_RETURN(const double bf16_product, product_rate(context, DType::kBF16));
+  COPPICE_ASSIGN_OR_RETURN(const double f32_product, product_rate(context, ComputeType::kF32));
+  COPPICE_ASSIGN_OR_RETURN(const double bf16_product, product_rate(context, ComputeType::kBF16));
   figures.f32_gflops = std::max(register_rate(context, body.multiply_f32), f32_product);
   figures.bf16_gflops = std::max(register_rate(context, body.multiply_bf16), bf16_product);
   figures.int8_gops = register_rate(context, body.multiply_int8);

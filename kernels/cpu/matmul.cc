@@ -26,17 +26,17 @@ void PanelMatmul::run(const Matrix& in, const PanelLayout& layout, const void* w
                       LinearEpilogue epilogue, const Matrix& out) {
   const MatmulBody& body = COPPICE_SELECT_BODY(context_.isa, matmul_body);
   PanelTask whole{.in = static_cast<const float*>(in.data), .in_stride = in.stride};
-  if (in.dtype == DType::kBF16) {
+  if (in.dtype == ComputeType::kBF16) {
     whole.in_stride = layout.steps() * layout.per_word();
     in_f32_.assign(static_cast<std::size_t>(in.rows * whole.in_stride), 0.0F);
     whole.in = in_f32_.data();
     const ElementwiseBody& convert = COPPICE_SELECT_BODY(context_.isa, elementwise_body);
     for (std::int64_t row = 0; row < in.rows; ++row) {
-      convert.to_f32(static_cast<const std::uint16_t*>(in.data) + row * in.stride, in.dtype, in.columns,
+      convert.to_f32(static_cast<const std::uint16_t*>(in.data) + row * in.stride, dense_format(in.dtype), in.columns,
                      in_f32_.data() + row * whole.in_stride);
     }
   }
-  const auto run_panel = layout.dtype == DType::kF32 ? body.panel_f32 : body.panel_bf16;
+  const auto run_panel = layout.type == ComputeType::kF32 ? body.panel_f32 : body.panel_bf16;
   const std::int64_t blocks = (in.rows + kBlockRows - 1) / kBlockRows;
   const std::int64_t task_cost = std::min(in.rows, kBlockRows) * layout.in_features * layout.width;
   const std::int64_t grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, task_cost));
@@ -57,8 +57,7 @@ void PanelMatmul::run(const Matrix& in, const PanelLayout& layout, const void* w
       }
       const std::int64_t column = panel * kPanel;
       for (std::int64_t row = 0; row < task.rows; ++row) {
-        std::byte* target = static_cast<std::byte*>(out.data) + ((row_begin + row) * out.stride + column) *
-                                                                    static_cast<std::int64_t>(dtype_bytes(out.dtype));
+        std::byte* target = static_cast<std::byte*>(out.data) + out.offset(row_begin + row, column);
         body.finish(sums.data() + row * kPanel, bias == nullptr ? nullptr : bias + column,
                     epilogue == LinearEpilogue::kAdd, std::min(kPanel, out.columns - column), target, out.dtype);
       }

@@ -150,14 +150,14 @@ void panel_bf16(const PanelTask& task) {
   panel<Word::kBF16>(task);
 }
 
-void finish(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, DType dtype) {
+void finish(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, ComputeType type) {
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const std::int64_t left = count - i < kLanes ? count - i : kLanes;
     F32x16 value = load(sums + i);  // sums always hold a whole panel
     if (bias != nullptr) {
       value = add(value, load_first(bias + i, left));
     }
-    if (dtype == DType::kF32) {
+    if (type == ComputeType::kF32) {
       float* target = static_cast<float*>(out) + i;
       value = adds ? add(value, load_first(target, left)) : value;
       store_first(target, value, left);

@@ -30,7 +30,7 @@ struct MatmulBody {
   void (*panel_f32)(const PanelTask& task);
   void (*panel_bf16)(const PanelTask& task);
   // One row of a panel into its place: out = sums + bias (null: none), and + out where `adds` (f32 only).
-  void (*finish)(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, DType dtype);
+  void (*finish)(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, ComputeType type);
   // out[step * width + row] = word `step` of source row `row`, for 16 rows; rows[i] null: zeros.
   void (*interleave)(const std::uint32_t* const* rows, std::int64_t steps, std::int64_t width, std::uint32_t* out);
 };

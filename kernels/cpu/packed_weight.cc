@@ -22,17 +22,11 @@ constexpr std::int64_t kStretch = 256;
 
 using Stretches = std::array<std::array<std::uint32_t, kStretch>, kGroup>;
 
-// Where the numbers of one output feature stand; null data beyond the last one.
-struct SourceRow {
-  const std::byte* data = nullptr;
-  DType dtype = DType::kF32;
-};
-
-SourceRow source_row(std::span<const HostTensor> parts, std::int64_t row) {
-  for (const HostTensor& part : parts) {
+// Weights of one output feature; empty beyond the last one.
+HostWeight source_row(std::span<const HostWeight> parts, std::int64_t row) {
+  for (const HostWeight& part : parts) {
     if (row < part.rows) {
-      const std::int64_t offset = row * part.columns * static_cast<std::int64_t>(dtype_bytes(part.dtype));
-      return {static_cast<const std::byte*>(part.data) + offset, part.dtype};
+      return part.rows_from(row, 1);
     }
     row -= part.rows;
   }
@@ -47,34 +41,35 @@ class Packer {
         layout_(layout) {}
 
   // Words [step_begin, step_begin + count) of sixteen rows, to out[step * width + row].
-  void pack(const std::array<SourceRow, kGroup>& rows, std::int64_t step_begin, std::int64_t count,
+  void pack(const std::array<HostWeight, kGroup>& rows, std::int64_t step_begin, std::int64_t count,
             std::uint32_t* out) const {
     Stretches stretches;
     std::array<const std::uint32_t*, kGroup> words = {};
     for (std::size_t i = 0; i < kGroup; ++i) {
-      words[i] = rows[i].data == nullptr ? nullptr : stretch(rows[i], step_begin, count, stretches[i].data());
+      words[i] = rows[i].empty() ? nullptr : stretch(rows[i], step_begin, count, stretches[i].data());
     }
     matmul_.interleave(words.data(), count, layout_.width, out);
   }
 
  private:
   // A row's words as they are in the source, or converted into `buffer` with the padding zero.
-  const std::uint32_t* stretch(const SourceRow& row, std::int64_t step_begin, std::int64_t count,
+  const std::uint32_t* stretch(const HostWeight& row, std::int64_t step_begin, std::int64_t count,
                                std::uint32_t* buffer) const {
     const std::int64_t begin = step_begin * layout_.per_word();
     const std::int64_t numbers = std::clamp<std::int64_t>(layout_.in_features - begin, 0, count * layout_.per_word());
-    const std::byte* source = row.data + begin * static_cast<std::int64_t>(dtype_bytes(row.dtype));
+    const std::byte* source = row.bytes.data() + row.format.bytes(1, begin);
     const bool whole = numbers == count * layout_.per_word();
-    if (row.dtype == layout_.dtype && whole && reinterpret_cast<std::uintptr_t>(source) % sizeof(std::uint32_t) == 0) {
+    if (row.format == dense_format(layout_.type) && whole &&
+        reinterpret_cast<std::uintptr_t>(source) % sizeof(std::uint32_t) == 0) {
       return reinterpret_cast<const std::uint32_t*>(source);
     }
     if (!whole) {
       std::fill_n(buffer, count, 0U);
     }
-    if (layout_.dtype == DType::kF32) {
-      convert_.to_f32(source, row.dtype, numbers, reinterpret_cast<float*>(buffer));
+    if (layout_.type == ComputeType::kF32) {
+      convert_.to_f32(source, row.format, numbers, reinterpret_cast<float*>(buffer));
     } else {
-      convert_.to_bf16(source, row.dtype, numbers, reinterpret_cast<std::uint16_t*>(buffer));
+      convert_.to_bf16(source, row.format, numbers, reinterpret_cast<std::uint16_t*>(buffer));
     }
     return buffer;
   }
@@ -86,7 +81,7 @@ class Packer {
 
 }  // namespace
 
-absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const HostTensor> parts,
+absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const HostWeight> parts,
                                    const PanelLayout& layout) {
   absl::StatusOr<Buffer> packed = allocate_uninitialized(layout.bytes());
   if (!packed.ok()) {
@@ -98,7 +93,7 @@ absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const Ho
   parallel_rows(context.threads, layout.panels(), panel_bytes, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t panel = begin; panel < end; ++panel) {
       for (std::int64_t group = 0; group < layout.width; group += kGroup) {
-        std::array<SourceRow, kGroup> rows;
+        std::array<HostWeight, kGroup> rows;
         for (std::int64_t i = 0; i < kGroup; ++i) {
           rows[static_cast<std::size_t>(i)] = source_row(parts, panel * layout.width + group + i);
         }

@@ -15,12 +15,12 @@ namespace coppice::kernels::cpu {
 
 // Plain numbers; immutable.
 struct PanelLayout {
-  DType dtype = DType::kF32;  // f32 or bf16
+  ComputeType type = ComputeType::kF32;  // of the words' numbers: f32 or bf16
   std::int64_t in_features = 0;
   std::int64_t out_features = 0;
   std::int64_t width = 64;  // 16, 32, 48 or 64
 
-  std::int64_t per_word() const { return dtype == DType::kF32 ? 1 : 2; }
+  std::int64_t per_word() const { return static_cast<std::int64_t>(sizeof(std::uint32_t) / element_bytes(type)); }
   // Words that hold features, and with the padding.
   std::int64_t steps() const { return (in_features + per_word() - 1) / per_word(); }
   std::int64_t padded_steps() const { return (steps() + 15) / 16 * 16; }
@@ -29,10 +29,10 @@ struct PanelLayout {
   std::size_t bytes() const { return static_cast<std::size_t>(panels() * panel_words()) * sizeof(std::uint32_t); }
 };
 
-// Stacks `parts` on their rows, converts them to the layout's type and packs them, by all threads, reading each source
-// once and writing each word once. REQUIRES: the parts' columns are layout.in_features, their rows add up to
+// Stacks `parts` on their rows, converts them to the layout's type and packs them with all threads. Reads each source
+// once and writes each word once. REQUIRES: the parts' columns are layout.in_features, their rows add up to
 // layout.out_features. ERRORS: ResourceExhausted.
-absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const HostTensor> parts,
+absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const HostWeight> parts,
                                    const PanelLayout& layout);
 
 }  // namespace coppice::kernels::cpu

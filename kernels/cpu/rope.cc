@@ -16,8 +16,9 @@
 namespace coppice::kernels::cpu {
 namespace {
 
-constexpr std::int32_t kHeadDimMax = 256;
+constexpr std::int32_t kHeadDimMax = 256;   // as the KV cache's (kv_cache.cc)
 constexpr std::int64_t kAngleGrain = 2048;  // sines that are worth a thread
+constexpr WeightFormat kF32 = dense_format(ComputeType::kF32);
 
 // Cosines and sines of one list of positions. A value.
 struct Table {
@@ -59,7 +60,12 @@ struct CpuRope::State {
   const Table& table_for(std::span<const std::int32_t> positions, const RopeParameters& parameters);
   void store_heads(const float* row, KvSlot slot, const float* cosine_sine, const RopeParameters& parameters,
                    CpuKvCache& cache, std::int32_t layer) const;
-  void write_query(const float* row, const float* cosine_sine, const RopeParameters& parameters, DType dtype,
+  // K and V of one token and head, to words of the head's pages.
+  static void store_f32(const KvLayout& layout, const SlotPlace& place, const float* key, const float* value,
+                        std::uint32_t* pages);
+  void store_bf16(const KvLayout& layout, const SlotPlace& place, const float* key, const float* value,
+                  std::uint32_t* pages) const;
+  void write_query(const float* row, const float* cosine_sine, const RopeParameters& parameters, ComputeType type,
                    std::uint8_t* out) const;
 };
 
@@ -108,40 +114,56 @@ void CpuRope::State::store_heads(const float* row, KvSlot slot, const float* cos
     std::array<float, kHeadDimMax> rotated;
     body.rotate(key, parameters.key_norm, parameters.norm_epsilon, cosine_sine, parameters.rotary_dim, head_dim,
                 rotated.data());
-    if (layout.per_word == 1) {
-      for (std::int32_t dim = 0; dim < head_dim; ++dim) {
-        std::memcpy(pages + place.key + dim * kBlockKeys, &rotated[static_cast<std::size_t>(dim)], sizeof(float));
-        const float finite = finite_f32(value[dim]);
-        std::memcpy(pages + place.value + dim, &finite, sizeof finite);
-      }
-      continue;
-    }
-    std::array<std::uint16_t, kHeadDimMax> halves;
-    elementwise.to_bf16(rotated.data(), DType::kF32, head_dim, halves.data());
-    for (std::int32_t step = 0; step < layout.steps; ++step) {
-      std::memcpy(pages + place.key + step * kBlockKeys, &halves[static_cast<std::size_t>(2 * step)], 4);
-    }
-    elementwise.to_bf16(value, DType::kF32, head_dim, halves.data());
-    auto* bytes = reinterpret_cast<std::uint8_t*>(pages + place.value) + place.value_byte;
-    for (std::int32_t dim = 0; dim < head_dim; ++dim) {
-      const std::uint16_t finite = finite_bf16(halves[static_cast<std::size_t>(dim)]);
-      std::memcpy(bytes + dim * 4, &finite, sizeof finite);
+    switch (layout.format.kind) {
+      case KvKind::kF32:
+        store_f32(layout, place, rotated.data(), value, pages);
+        break;
+      case KvKind::kBF16:
+        store_bf16(layout, place, rotated.data(), value, pages);
+        break;
+      case KvKind::kF16:
+        COPPICE_CHECK(false, "rope: no KV cache on the CPU is in f16");
     }
   }
 }
 
+void CpuRope::State::store_f32(const KvLayout& layout, const SlotPlace& place, const float* key, const float* value,
+                               std::uint32_t* pages) {
+  for (std::int32_t dim = 0; dim < layout.head_dim; ++dim) {
+    std::memcpy(pages + place.key + dim * kBlockKeys, key + dim, sizeof(float));
+    const float finite = finite_f32(value[dim]);
+    std::memcpy(pages + place.value + dim, &finite, sizeof finite);
+  }
+}
+
+void CpuRope::State::store_bf16(const KvLayout& layout, const SlotPlace& place, const float* key, const float* value,
+                                std::uint32_t* pages) const {
+  std::array<std::uint16_t, kHeadDimMax> halves;
+  elementwise.to_bf16(key, kF32, layout.head_dim, halves.data());
+  for (std::int32_t step = 0; step < layout.steps; ++step) {
+    std::memcpy(pages + place.key + step * kBlockKeys, &halves[static_cast<std::size_t>(layout.per_word * step)],
+                kWordBytes);
+  }
+  elementwise.to_bf16(value, kF32, layout.head_dim, halves.data());
+  auto* bytes = reinterpret_cast<std::uint8_t*>(pages + place.value) + place.value_byte;
+  for (std::int32_t dim = 0; dim < layout.head_dim; ++dim) {
+    const std::uint16_t finite = finite_bf16(halves[static_cast<std::size_t>(dim)]);
+    std::memcpy(bytes + dim * kWordBytes, &finite, sizeof finite);
+  }
+}
+
 void CpuRope::State::write_query(const float* row, const float* cosine_sine, const RopeParameters& parameters,
-                                 DType dtype, std::uint8_t* out) const {
+                                 ComputeType type, std::uint8_t* out) const {
   const std::int32_t head_dim = parameters.head_dim;
   for (std::int32_t head = 0; head < parameters.query_heads; ++head) {
     std::array<float, kHeadDimMax> rotated;
     body.rotate(row + head * head_dim, parameters.query_norm, parameters.norm_epsilon, cosine_sine,
                 parameters.rotary_dim, head_dim, rotated.data());
-    std::uint8_t* place = out + static_cast<std::size_t>(head * head_dim) * dtype_bytes(dtype);
-    if (dtype == DType::kF32) {
+    std::uint8_t* place = out + static_cast<std::size_t>(head * head_dim) * element_bytes(type);
+    if (type == ComputeType::kF32) {
       std::memcpy(place, rotated.data(), static_cast<std::size_t>(head_dim) * sizeof(float));
     } else {
-      elementwise.to_bf16(rotated.data(), DType::kF32, head_dim, reinterpret_cast<std::uint16_t*>(place));
+      elementwise.to_bf16(rotated.data(), kF32, head_dim, reinterpret_cast<std::uint16_t*>(place));
     }
   }
 }
@@ -161,8 +183,7 @@ void CpuRope::rope_and_store(const Matrix& qkv, std::span<const std::int32_t> po
       if (const KvSlot slot = slots[static_cast<std::size_t>(token)]; slot != kNoSlot) {
         state.store_heads(row, slot, cosine_sine, parameters, target, layer);
       }
-      std::uint8_t* out = static_cast<std::uint8_t*>(query_out.data) +
-                          token * query_out.stride * static_cast<std::int64_t>(dtype_bytes(query_out.dtype));
+      std::uint8_t* out = static_cast<std::uint8_t*>(query_out.data) + query_out.offset(token);
       state.write_query(row, cosine_sine, parameters, query_out.dtype, out);
     }
   });

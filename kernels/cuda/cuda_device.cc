@@ -59,11 +59,11 @@ void CudaDevice::download(const void* device, void* host, std::size_t bytes) {
   synchronize();
 }
 
-absl::StatusOr<std::unique_ptr<LinearWeight>> CudaDevice::do_pack_linear(std::span<const HostTensor> parts,
-                                                                         std::span<const HostTensor> biases,
-                                                                         DType dtype) {
+absl::StatusOr<std::unique_ptr<LinearWeight>> CudaDevice::do_pack_linear(std::span<const HostWeight> parts,
+                                                                         std::span<const HostWeight> biases,
+                                                                         const PackingOptions& options) {
   context_.use();
-  return pack_weight(parts, biases, dtype, unpacked_, context_.staging, context_.on(), context_.threads);
+  return pack_weight(parts, biases, options, unpacked_, context_.staging, context_.on(), context_.threads);
 }
 
 absl::StatusOr<std::unique_ptr<KvCache>> CudaDevice::do_make_kv_cache(const KvGeometry& geometry) {
@@ -75,7 +75,7 @@ void CudaDevice::do_copy_page(KvCache& cache, PageId from, PageId to) {
   context_.use();
   auto& target = static_cast<CudaKvCache&>(cache);
   context_.errors.check(
-      launch_copy_page(target.data(), target.layout(), cache.geometry().dtype, from, to, context_.launches()));
+      launch_copy_page(target.data(), target.layout(), cache.geometry().format, from, to, context_.launches()));
 }
 
 void CudaDevice::do_move_slots(KvCache& cache, std::span<const SlotMove> moves) {
@@ -87,7 +87,7 @@ void CudaDevice::do_move_slots(KvCache& cache, std::span<const SlotMove> moves) 
   auto& target = static_cast<CudaKvCache&>(cache);
   reserve_device(moves_, moves.size_bytes(), context_.on());
   context_.staging.upload(moves.data(), moves_.data(), moves.size_bytes());
-  context_.errors.check(launch_move_slots(target.data(), target.layout(), cache.geometry().dtype,
+  context_.errors.check(launch_move_slots(target.data(), target.layout(), cache.geometry().format,
                                           static_cast<const KvSlot*>(moves_.data()),
                                           static_cast<std::int32_t>(moves.size()), context_.launches()));
 }

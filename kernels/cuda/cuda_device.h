@@ -20,7 +20,13 @@ class CudaDevice final : public Device {
 
   std::string name() const override { return "cuda"; }
   std::string description() const override;
-  bool supports(DType) const override { return true; }
+  // Weights are stored in the type that is computed in, keys and values kept in the queries' type.
+  Support supports(const PackingOptions& packing) const override {
+    return packing == dense_packing(packing.compute) ? Support::kFull : Support::kNone;
+  }
+  Support supports(ComputeType query, KvFormat kv) const override {
+    return kv == kv_format_of(query) ? Support::kFull : Support::kNone;
+  }
   std::int64_t available_bytes() const override;
   absl::StatusOr<Buffer> allocate(std::size_t bytes) override;
   void upload(const void* host, void* device, std::size_t bytes) override;
@@ -30,9 +36,9 @@ class CudaDevice final : public Device {
  private:
   CudaDevice(CudaContext& context, Buffer unpacked, Buffer moves);
 
-  absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostTensor> parts,
-                                                               std::span<const HostTensor> biases,
-                                                               DType dtype) override;
+  absl::StatusOr<std::unique_ptr<LinearWeight>> do_pack_linear(std::span<const HostWeight> parts,
+                                                               std::span<const HostWeight> biases,
+                                                               const PackingOptions& options) override;
   absl::StatusOr<std::unique_ptr<KvCache>> do_make_kv_cache(const KvGeometry& geometry) override;
   void do_copy_page(KvCache& cache, PageId from, PageId to) override;
   void do_move_slots(KvCache& cache, std::span<const SlotMove> moves) override;

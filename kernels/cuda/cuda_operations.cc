@@ -48,8 +48,8 @@ void CudaOperations::do_linear(const Matrix& in, const LinearWeight& weight, Lin
     return;
   }
   const auto& packed = static_cast<const CudaLinearWeight&>(weight);
-  COPPICE_CHECK(in.dtype == packed.dtype(), "linear: the input has another type than the weight");
-  const std::size_t row_bytes = static_cast<std::size_t>(in.stride) * dtype_bytes(in.dtype);
+  COPPICE_CHECK(in.dtype == packed.packing().compute, "linear: the input is not in the weight's compute type");
+  const auto row_bytes = static_cast<std::uintptr_t>(in.offset(1));
   const LinearArguments arguments{
       .in = in.data,
       .in_stride = in.stride,
@@ -65,12 +65,12 @@ void CudaOperations::do_linear(const Matrix& in, const LinearWeight& weight, Lin
       .padded_k = static_cast<std::int32_t>(packed.padded_k()),
       .slices = packed.slices(),
       .processors = context_.gpu.processors,
-      .out_is_half = out.dtype != DType::kF32,
+      .out_is_half = out.dtype != ComputeType::kF32,
       .adds = epilogue == LinearEpilogue::kAdd,
       .is_aligned = (reinterpret_cast<std::uintptr_t>(in.data) | row_bytes) % kInputAlignment == 0};
   const bool hopper = context_.hopper.agrees() && linear_hopper_takes(arguments);
   const LinearTile tile = choose_linear_tile(in.rows, packed.out_features(), packed.slices(), hopper);
-  context_.errors.check(launch_linear(arguments, packed.dtype(), tile, context_.launches()));
+  context_.errors.check(launch_linear(arguments, packed.packing().storage, tile, context_.launches()));
 }
 
 const float* CudaOperations::frequencies_of(const RopeParameters& parameters) {
@@ -97,7 +97,7 @@ void CudaOperations::do_rope_and_store(const Matrix& qkv, std::span<const std::i
   RopeParameters on_device = parameters;
   on_device.inverse_frequency = frequencies_of(parameters);
   context_.errors.check(launch_rope(qkv, positions, slots, on_device, target.data(), target.layout(),
-                                    cache.geometry().dtype, layer, query_out, context_.launches()));
+                                    cache.geometry().format, layer, query_out, context_.launches()));
 }
 
 void CudaOperations::do_attention(const LoadedAttention& attention, const Matrix& query, const KvCache& cache,

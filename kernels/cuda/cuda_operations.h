@@ -27,7 +27,8 @@ class CudaOperations final : public Operations {
 
   CudaOperations(CudaContext& context, const AttentionStep& attention, Buffer workspace, Buffer counters);
 
-  bool computes_in(DType) const override { return true; }
+  bool computes_in(ComputeType) const override { return true; }
+  bool attends(ComputeType query, KvFormat kv) const override { return kv == kv_format_of(query); }
   void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override;
   void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) override;
   void do_linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) override;

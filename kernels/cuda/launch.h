@@ -29,15 +29,15 @@ constexpr KvLayout kv_layout(const KvGeometry& geometry) {
           .head_dim = geometry.head_dim};
 }
 
-// parameters.inverse_frequency: device memory here.
+// parameters.inverse_frequency: device memory here. query_out: of the cache's type.
 int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
-                const RopeParameters& parameters, void* cache, const KvLayout& layout, DType kv_dtype,
-                std::int32_t layer, const Matrix& query_out, LaunchStream stream);
+                const RopeParameters& parameters, void* cache, const KvLayout& layout, KvFormat kv, std::int32_t layer,
+                const Matrix& query_out, LaunchStream stream);
 // moves: device memory, pairs of from and to.
-int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const KvSlot* moves, std::int32_t count,
+int launch_move_slots(void* cache, const KvLayout& layout, KvFormat kv, const KvSlot* moves, std::int32_t count,
                       LaunchStream stream);
 // One page in every layer.
-int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, LaunchStream stream);
+int launch_copy_page(void* cache, const KvLayout& layout, KvFormat kv, PageId from, PageId to, LaunchStream stream);
 
 // Once per device, before the first launch_linear.
 int prepare_linear();
@@ -47,10 +47,11 @@ int prepare_linear_hopper();
 // padded_k columns.
 int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
                        void* weight, LaunchStream stream);
-// `tile` (choose_linear_tile) changes the speed, not a bit of the result; f32 has one kernel only.
-int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, LaunchStream stream);
+// storage: the weight's; `in` is in its compute type. `tile` (choose_linear_tile) changes the speed, not a bit of the
+// result; f32 has one kernel only.
+int launch_linear(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream);
 // launch_linear() for the tiles of Hopper: bf16 and f16, linear_hopper_takes(arguments).
-int launch_linear_hopper(const LinearArguments& arguments, DType dtype, LinearTile tile, LaunchStream stream);
+int launch_linear_hopper(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream);
 
 // Reads `bytes` (a multiple of 16) front to back and leaves one word a block in `sums`; `blocks` of them.
 int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, LaunchStream stream);

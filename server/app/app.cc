@@ -188,7 +188,7 @@ absl::Status App::open_learnt() {
   fingerprints.vocabulary = vocabulary_fingerprint(*host_.tokenizer);
   fingerprints.machine =
       fmt::format("{}, {} layers of {}, {}, {}", host_.name, model_.config.layers, model_.config.hidden,
-                  kernels::dtype_name(model_.transformer->dtype()), model_.backend->device().description());
+                  kernels::format_name(model_.transformer->formats().compute), model_.backend->device().description());
   learnt_ = std::make_unique<LearntKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints));
   COPPICE_RETURN_IF_ERROR(learnt_->restore());
   learnt_->start(to_milliseconds(options_.speculation_save_minutes * 60));

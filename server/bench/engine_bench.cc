@@ -145,8 +145,8 @@ class Pass {
     const double flops = 2 * (body_parameters_ * rows + head_parameters_ * static_cast<double>(drawn));
     const double keys = options_.attention ? static_cast<double>(after.kv_tokens_read - before.kv_tokens_read) : 0.0;
     const double bytes = static_cast<double>(model_.transformer->bytes_per_step()) + keys * kv_bytes_per_token_;
-    const double peak =
-        model_.transformer->dtype() == kernels::DType::kBF16 ? machine_.bf16_gflops : machine_.f32_gflops;
+    const double peak = model_.transformer->formats().compute == kernels::ComputeType::kBF16 ? machine_.bf16_gflops
+                                                                                             : machine_.f32_gflops;
     sums.bound_s += std::max(bytes / (machine_.read_gb_per_s * 1e9), flops / (peak * 1e9));
   }
 

@@ -164,7 +164,7 @@ absl::StatusOr<HostBenchResult> run_host_bench(const HostBenchOptions& options, 
   engine_options.kv_bytes = kKvBytes;
   engine_options.model_tokens_max = options.shared_prefix + options.unique_prefix + options.output;
   COPPICE_ASSIGN_OR_RETURN(const engine::Limits limits,
-                           engine::derive_limits(engine_options, config, kernels::DType::kBF16, 2 * kKvBytes));
+                           engine::derive_limits(engine_options, config, {kernels::KvKind::kBF16}, 2 * kKvBytes));
   StepTimes times;
   COPPICE_ASSIGN_OR_RETURN(
       auto engine, engine::Engine::create(limits, engine_options, config,

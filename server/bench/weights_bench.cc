@@ -50,14 +50,14 @@ absl::Status write_weights(const models::ModelConfig& config, std::uint64_t seed
   const std::uint64_t header_bytes = header.size();  // little-endian, as every machine that this runs on
   bool good = file != nullptr && std::fwrite(&header_bytes, sizeof header_bytes, 1, file.get()) == 1 &&
               std::fwrite(header.data(), 1, header.size(), file.get()) == header.size();
-  const auto weights = models::make_random_weights(config, seed, kernels::DType::kBF16);
+  const auto weights = models::make_random_weights(config, seed, {kernels::WeightKind::kBF16});
   for (const models::WeightSpec& spec : models::weight_specs(config)) {
     if (!good) {
       break;
     }
     COPPICE_ASSIGN_OR_RETURN(const models::WeightTensor tensor, weights->fetch(spec));
-    const std::size_t bytes = static_cast<std::size_t>(spec.elements()) * kElementBytes;
-    good = std::fwrite(tensor.view().data, 1, bytes, file.get()) == bytes;
+    const std::span<const std::byte> bytes = tensor.view().bytes;
+    good = std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size();
     weights->release(spec);
   }
   if (!good || std::fflush(file.get()) != 0) {
@@ -99,10 +99,10 @@ absl::StatusOr<WeightsBenchResult> measure_weights(const ModelPackage& package, 
   for (std::int32_t turn = 0; turn < repeat; ++turn) {
     const auto begin = Clock::now();
     COPPICE_ASSIGN_OR_RETURN(const auto weights, package.weights(config));
-    const models::DTypeChoice choice = models::choose_dtype(weights->stored_dtype(), backend.device());
-    COPPICE_ASSIGN_OR_RETURN(
-        const auto transformer,
-        models::Transformer::load(config, *weights, backend, choice.dtype, {.step_tokens = 16, .step_logits = 1}, {}));
+    const models::ComputeChoice choice = models::choose_compute(weights->stored_format(), backend.device());
+    COPPICE_ASSIGN_OR_RETURN(const auto transformer,
+                             models::Transformer::load(config, *weights, backend, kernels::formats_of(choice.type),
+                                                       {.step_tokens = 16, .step_logits = 1}, {}));
     backend.device().synchronize();
     result.file_bytes = weights->stored_bytes();
     result.seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());

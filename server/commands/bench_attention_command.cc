@@ -95,9 +95,9 @@ absl::Status bench_attention(AttentionBenchArguments& arguments, CommandOptions&
   if (trees.empty() || heads.empty()) {
     return absl::InvalidArgumentError("--tree and --heads: give at least one of each");
   }
-  arguments.bench.kv_dtype = arguments.kv_dtype == "f32"   ? kernels::DType::kF32
-                             : arguments.kv_dtype == "f16" ? kernels::DType::kF16
-                                                           : kernels::DType::kBF16;
+  arguments.bench.type = arguments.kv_dtype == "f32"   ? kernels::ComputeType::kF32
+                         : arguments.kv_dtype == "f16" ? kernels::ComputeType::kF16
+                                                       : kernels::ComputeType::kBF16;
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.device, cuda_options_from_environment()));
   for (const std::string& each : heads) {
     for (const std::string& tree : trees) {

@@ -18,9 +18,10 @@ absl::Status inspect(const std::string& model, const std::string& dtype_name) {
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package->config());
   COPPICE_ASSIGN_OR_RETURN(const auto weights, package->weights(config));
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto", cuda_options_from_environment()));
-  COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype,
-                           choose_dtype(dtype_name, weights->stored_dtype(), backend->device()));
-  const models::ModelFacts facts = models::model_facts(config, weights->stored_dtype(), weights->stored_bytes(), dtype);
+  COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute,
+                           choose_dtype(dtype_name, weights->stored_format(), backend->device()));
+  const models::ModelFacts facts =
+      models::model_facts(config, weights->stored_format(), weights->stored_bytes(), kernels::formats_of(compute));
   const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
   fmt::print("{}", models::format_model_facts(facts, memory));
   if (const absl::StatusOr<ModelText> text = package->text(); text.ok()) {

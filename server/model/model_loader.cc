@@ -37,22 +37,22 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string
   return kernels::cpu::make_cpu_backend({});
 }
 
-absl::StatusOr<kernels::DType> choose_dtype(const std::string& name, kernels::DType stored,
-                                            const kernels::Device& device) {
+absl::StatusOr<kernels::ComputeType> choose_dtype(const std::string& name, kernels::WeightFormat stored,
+                                                  const kernels::Device& device) {
   if (name == "auto") {
-    models::DTypeChoice choice = models::choose_dtype(stored, device);
+    models::ComputeChoice choice = models::choose_compute(stored, device);
     if (!choice.note.empty()) {
       spdlog::info("{}", choice.note);
     }
-    return choice.dtype;
+    return choice.type;
   }
-  for (const kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kBF16, kernels::DType::kF16}) {
-    if (name == kernels::dtype_name(dtype)) {
-      if (!device.supports(dtype)) {
+  for (const auto type : {kernels::ComputeType::kF32, kernels::ComputeType::kBF16, kernels::ComputeType::kF16}) {
+    if (name == kernels::format_name(type)) {
+      if (device.supports(kernels::dense_packing(type)) != kernels::Support::kFull) {
         return absl::InvalidArgumentError(
             fmt::format("--dtype {}: {} ({}) is slow at it; use auto", name, device.name(), device.description()));
       }
-      return dtype;
+      return type;
     }
   }
   return absl::InvalidArgumentError(fmt::format("--dtype {}: must be one of auto, f32, bf16, f16", name));
@@ -66,18 +66,20 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   loaded.config = config;
   loaded.backend = options.wrap_backend ? options.wrap_backend(std::move(backend)) : std::move(backend);
   kernels::Device& device = loaded.backend->device();
-  COPPICE_ASSIGN_OR_RETURN(const kernels::DType dtype, choose_dtype(options.dtype, weights.stored_dtype(), device));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute,
+                           choose_dtype(options.dtype, weights.stored_format(), device));
+  const kernels::ModelFormats formats = kernels::formats_of(compute);
   // What the weights will take is set aside before the KV cache gets its share.
   const std::size_t weight_bytes =
-      models::model_facts(config, weights.stored_dtype(), weights.stored_bytes(), dtype).weight_bytes;
+      models::model_facts(config, weights.stored_format(), weights.stored_bytes(), formats).weight_bytes;
   const auto available = static_cast<std::size_t>(device.available_bytes());
   const std::size_t memory_bytes = available > weight_bytes ? available - weight_bytes : 0;
-  COPPICE_ASSIGN_OR_RETURN(loaded.limits, engine::derive_limits(options.engine, config, dtype, memory_bytes));
+  COPPICE_ASSIGN_OR_RETURN(loaded.limits, engine::derive_limits(options.engine, config, formats.kv, memory_bytes));
   const models::TransformerLimits step = {.step_tokens = loaded.limits.step_tokens_max,
                                           .step_logits = loaded.limits.step_logits_max};
   const auto begin = std::chrono::steady_clock::now();
-  COPPICE_ASSIGN_OR_RETURN(loaded.transformer,
-                           models::Transformer::load(config, weights, *loaded.backend, dtype, step, options.progress));
+  COPPICE_ASSIGN_OR_RETURN(
+      loaded.transformer, models::Transformer::load(config, weights, *loaded.backend, formats, step, options.progress));
   device.synchronize();
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
   spdlog::info("weights: {:.2f} GB on {} ({}) in {:.2f} s, {:.2f} GB/s", static_cast<double>(weight_bytes) / 1e9,
@@ -113,8 +115,10 @@ absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape
   COPPICE_ASSIGN_OR_RETURN(models::ModelConfig config, models::parse_model_config(text));
   config.max_positions = std::max(config.max_positions, options.engine.model_tokens_max);  // no training to go beyond
   COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device, options.cuda));
-  const bool f32 = options.dtype == "f32" || !backend->device().supports(kernels::DType::kBF16);
-  const auto weights = models::make_random_weights(config, seed, f32 ? kernels::DType::kF32 : kernels::DType::kBF16);
+  constexpr kernels::PackingOptions kBf16 = kernels::dense_packing(kernels::ComputeType::kBF16);
+  const bool f32 = options.dtype == "f32" || backend->device().supports(kBf16) != kernels::Support::kFull;
+  const auto weights =
+      models::make_random_weights(config, seed, f32 ? kernels::WeightFormat{kernels::WeightKind::kF32} : kBf16.storage);
   return load_onto(std::move(backend), config, *weights, options);
 }
 

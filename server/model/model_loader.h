@@ -26,8 +26,8 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string
                                                                const kernels::cuda::CudaOptions& cuda);
 
 // name: auto, f32, bf16, f16. ERRORS: InvalidArgument when the device has no such type at full speed.
-absl::StatusOr<kernels::DType> choose_dtype(const std::string& name, kernels::DType stored,
-                                            const kernels::Device& device);
+absl::StatusOr<kernels::ComputeType> choose_dtype(const std::string& name, kernels::WeightFormat stored,
+                                                  const kernels::Device& device);
 
 struct LoadModelOptions {
   std::string device = "auto";

@@ -15,20 +15,20 @@ struct Heads {
   std::int32_t query_heads;
   std::int32_t key_heads;
   std::int32_t head_dim;
-  DType dtype;
+  ComputeType dtype;
 };
 
 // Of a row in the 2-norm; weights are rounded to the cache's type.
-double tolerance(DType dtype) {
-  return dtype == DType::kBF16 ? 5e-3 : dtype == DType::kF16 ? 1e-3 : 5e-6;
+double tolerance(ComputeType dtype) {
+  return dtype == ComputeType::kBF16 ? 5e-3 : dtype == ComputeType::kF16 ? 1e-3 : 5e-6;
 }
 
 TEST_CASE("attention over random trees is float64's, the same bits shared or not") {
   std::mt19937_64 random(17);
   const bool small = tests::device_is_emulated();
-  constexpr DType kBF16 = DType::kBF16;
-  constexpr DType kF16 = DType::kF16;
-  constexpr DType kF32 = DType::kF32;
+  constexpr ComputeType kBF16 = ComputeType::kBF16;
+  constexpr ComputeType kF16 = ComputeType::kF16;
+  constexpr ComputeType kF32 = ComputeType::kF32;
   std::vector<Heads> shapes = {{4, 2, 64, kF16}, {8, 1, 128, kBF16}, {5, 5, 80, kBF16}, {4, 2, 64, kF32}};
   if (!small) {
     shapes.insert(shapes.end(), {{32, 8, 128, kBF16},
@@ -70,7 +70,7 @@ TEST_CASE("attention over random trees is float64's, the same bits shared or not
         outs[sharing ? 1 : 0] = bench.run(planner.plan(sequences, plan_options));
       }
       INFO(heads.query_heads << "/" << heads.key_heads << " heads of " << heads.head_dim << " in "
-                             << dtype_name(heads.dtype) << ", window " << window << ", " << step.row_count()
+                             << format_name(heads.dtype) << ", window " << window << ", " << step.row_count()
                              << " rows");
       CHECK(bench.error(step, window, outs[1]) <= tolerance(heads.dtype));
       CHECK(std::memcmp(outs[0].data(), outs[1].data(), outs[0].size() * sizeof(float)) == 0);
@@ -88,8 +88,8 @@ TEST_CASE("the attention benchmark measures right numbers") {
   options.head_dim = 64;
   options.seconds = 0.01;
   options.cold_bytes = 1;
-  for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    options.kv_dtype = dtype;
+  for (const ComputeType dtype : {ComputeType::kBF16, ComputeType::kF16}) {
+    options.type = dtype;
     const auto result = measure_attention(options, *device);
     INFO(result.status().ToString());
     REQUIRE(result.ok());

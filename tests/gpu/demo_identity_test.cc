@@ -15,7 +15,7 @@ testing::HarnessModel demo_model() {
   const char* folder = std::getenv("COPPICE_DEMO");
   INFO("COPPICE_DEMO names the demo model's folder");
   REQUIRE(folder != nullptr);
-  return testing::folder_model(folder, kernels::DType::kBF16, open_device());
+  return testing::folder_model(folder, kernels::ComputeType::kBF16, open_device());
 }
 
 TEST_CASE("answers of the demo model are the same to the bit", "[identity]") {

@@ -61,17 +61,17 @@ void check_everything(HarnessModel& model) {
 }
 
 TEST_CASE("answers of a random model are the same to the bit", "[identity]") {
-  HarnessModel model = testing::random_model(make_config(0), kernels::DType::kBF16, 6, open_device());
+  HarnessModel model = testing::random_model(make_config(0), kernels::ComputeType::kBF16, 6, open_device());
   check_everything(model);
 }
 
 TEST_CASE("answers of a random model with a sliding window are the same to the bit", "[identity]") {
-  HarnessModel model = testing::random_model(make_config(40), kernels::DType::kF16, 6, open_device());
+  HarnessModel model = testing::random_model(make_config(40), kernels::ComputeType::kF16, 6, open_device());
   check_everything(model);
 }
 
 TEST_CASE("answers of a random model in f32 are the same to the bit", "[identity]") {
-  HarnessModel model = testing::random_model(make_config(0), kernels::DType::kF32, 6, open_device());
+  HarnessModel model = testing::random_model(make_config(0), kernels::ComputeType::kF32, 6, open_device());
   check_everything(model);
 }
 

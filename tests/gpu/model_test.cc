@@ -14,10 +14,10 @@
 namespace coppice::tests {
 namespace {
 
-using kernels::DType;
+using kernels::ComputeType;
 using Logits = std::vector<std::vector<float>>;
 
-RunnerOptions on_device(RunnerOptions options, DType dtype = DType::kBF16) {
+RunnerOptions on_device(RunnerOptions options, ComputeType dtype = ComputeType::kBF16) {
   options.dtype = dtype;
   options.open_backend = [] { return absl::StatusOr<std::unique_ptr<kernels::Backend>>(open_device()); };
   return options;
@@ -54,7 +54,7 @@ TEST_CASE("models of every family: no further from float32 than Hugging Face's b
     }
     INFO(fixture.name);
     const auto runner = load_fixture(fixture, on_device({}));
-    const auto cpu = load_fixture(fixture, {.dtype = DType::kBF16});
+    const auto cpu = load_fixture(fixture, {.dtype = ComputeType::kBF16});
     const Logits logits = runner->feed(0, fixture.prompt, 64);
     const Logits expected = cpu->feed(0, fixture.prompt, 64);
     for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -84,7 +84,7 @@ TEST_CASE("models of every family in f32: Hugging Face's logits and greedy text"
   const std::size_t tokens = device_is_emulated() ? 3 : 64;
   for (const FixtureModel& fixture : load_fixture_models()) {
     INFO(fixture.name);
-    const auto runner = load_fixture(fixture, on_device({}, DType::kF32));
+    const auto runner = load_fixture(fixture, on_device({}, ComputeType::kF32));
     const Logits logits = runner->feed(0, fixture.prompt, 64);
     REQUIRE(logits.size() == fixture.logits.size());
     CHECK(largest_difference(logits, fixture.logits) <= kTolerance);
@@ -99,10 +99,10 @@ TEST_CASE("models of every family in f32: Hugging Face's logits and greedy text"
 
 TEST_CASE("a model is computed with in the type that it is stored in") {
   const auto device = open_device();
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    CHECK(device->device().supports(dtype));
-    const models::DTypeChoice choice = models::choose_dtype(dtype, device->device());
-    CHECK(choice.dtype == dtype);
+  for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16, ComputeType::kF16}) {
+    CHECK(device->device().supports(kernels::dense_packing(dtype)) == kernels::Support::kFull);
+    const models::ComputeChoice choice = models::choose_compute(kernels::dense_format(dtype), device->device());
+    CHECK(choice.type == dtype);
     CHECK(choice.note.empty());
   }
 }
@@ -114,11 +114,11 @@ TEST_CASE("a model stored in f16 is computed with in f16") {
   REQUIRE(config.ok());
   const auto source = models::open_safetensors_weights(fixture.folder, *config);
   REQUIRE(source.ok());
-  REQUIRE((*source)->stored_dtype() == DType::kF16);
-  const models::DTypeChoice choice = models::choose_dtype((*source)->stored_dtype(), open_device()->device());
-  CHECK(choice.dtype == DType::kF16);
+  REQUIRE((*source)->stored_format() == kernels::WeightFormat{kernels::WeightKind::kF16});
+  const models::ComputeChoice choice = models::choose_compute((*source)->stored_format(), open_device()->device());
+  CHECK(choice.type == ComputeType::kF16);
   CHECK(choice.note.empty());
-  const auto runner = load_fixture(fixture, on_device({}, choice.dtype));
+  const auto runner = load_fixture(fixture, on_device({}, choice.type));
   const Logits logits = runner->feed(0, fixture.prompt, 64);
   const double error = mean_difference(logits, fixture.logits);
   CHECK(error <= fixture.bf16_mean_error / 4);
@@ -153,11 +153,11 @@ std::vector<TokenId> random_tokens(std::uint32_t seed, std::int32_t count) {
   return tokens;
 }
 
-std::unique_ptr<ModelRunner> load_random(const models::ModelConfig& config, DType dtype, RunnerOptions options,
+std::unique_ptr<ModelRunner> load_random(const models::ModelConfig& config, ComputeType dtype, RunnerOptions options,
                                          std::int32_t tokens) {
   options.sequence_tokens = tokens + 8;
   options.step_tokens = tokens;
-  const auto source = models::make_random_weights(config, 11, DType::kBF16);
+  const auto source = models::make_random_weights(config, 11, kernels::dense_format(ComputeType::kBF16));
   auto runner = ModelRunner::make(config, *source, on_device(options, dtype));
   INFO(runner.status().ToString());
   REQUIRE(runner.ok());
@@ -165,7 +165,7 @@ std::unique_ptr<ModelRunner> load_random(const models::ModelConfig& config, DTyp
 }
 
 // Past three splits of 128 keys on a GPU, past one on the emulator.
-void check_bits(const models::ModelConfig& config, DType dtype) {
+void check_bits(const models::ModelConfig& config, ComputeType dtype) {
   const std::int32_t count = device_is_emulated() ? 150 : 400;
   const std::int32_t shared = device_is_emulated() ? 144 : 304;
   const auto steps_end = static_cast<std::size_t>(device_is_emulated() ? 148 : 400);
@@ -182,7 +182,7 @@ void check_bits(const models::ModelConfig& config, DType dtype) {
     CHECK((alone->feed(0, tokens, chunk) == expected));
   }
   for (const bool sharing : {true, false}) {
-    if (device_is_emulated() && dtype == DType::kF32 && !sharing) {
+    if (device_is_emulated() && dtype == ComputeType::kF32 && !sharing) {
       continue;
     }
     INFO("sharing " << sharing);
@@ -205,17 +205,17 @@ void check_bits(const models::ModelConfig& config, DType dtype) {
 }
 
 TEST_CASE("the same bits alone, in chunks, in a batch, shared or not") {
-  check_bits(make_config("Qwen3ForCausalLM", 0), DType::kBF16);
+  check_bits(make_config("Qwen3ForCausalLM", 0), ComputeType::kBF16);
 }
 
 TEST_CASE("the same bits with a sliding window") {
-  check_bits(make_config("MistralForCausalLM", 100), DType::kBF16);
+  check_bits(make_config("MistralForCausalLM", 100), ComputeType::kBF16);
 }
 
 TEST_CASE("the same bits in f32 and f16") {
-  check_bits(make_config("Qwen3ForCausalLM", 0, device_is_emulated() ? 40 : 160), DType::kF32);
+  check_bits(make_config("Qwen3ForCausalLM", 0, device_is_emulated() ? 40 : 160), ComputeType::kF32);
   if (!device_is_emulated()) {
-    check_bits(make_config("MistralForCausalLM", 100), DType::kF16);
+    check_bits(make_config("MistralForCausalLM", 100), ComputeType::kF16);
   }
 }
 

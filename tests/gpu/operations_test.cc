@@ -23,7 +23,7 @@ class OnDevice {
   OnDevice(Backend& backend, const Tensor& tensor) : OnDevice(backend, tensor.dtype, tensor.rows, tensor.columns) {
     backend.device().upload(tensor.bytes.data(), buffer_.data(), tensor.bytes.size());
   }
-  OnDevice(Backend& backend, DType dtype, std::int64_t rows, std::int64_t columns)
+  OnDevice(Backend& backend, ComputeType dtype, std::int64_t rows, std::int64_t columns)
       : backend_(backend),
         shape_(dtype, rows, columns),
         buffer_(backend.device().allocate(shape_.bytes.size() + 16).value()) {}
@@ -78,8 +78,10 @@ TEST_CASE("memory: zeroed, and what goes up comes down") {
   CHECK(device->device().allocate(std::size_t{1} << 50).status().code() == absl::StatusCode::kResourceExhausted);
 }
 
-float rounded(float value, DType dtype) {
-  return dtype == DType::kF32 ? value : dtype == DType::kBF16 ? from_bf16(to_bf16(value)) : from_f16(to_f16(value));
+float rounded(float value, ComputeType dtype) {
+  return dtype == ComputeType::kF32    ? value
+         : dtype == ComputeType::kBF16 ? from_bf16(to_bf16(value))
+                                       : from_f16(to_f16(value));
 }
 
 TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the same bits for every number of rows") {
@@ -93,28 +95,29 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
     shapes.insert(shapes.end(), {{{4096, 1024, 1024}, 4096}, {{4096}, 14336}, {{768}, 768}, {{32000}, 2048}});
   }
   for (const Shape& shape : shapes) {
-    for (const auto& [stored, dtype] : {std::pair{DType::kF32, DType::kBF16}, std::pair{DType::kBF16, DType::kBF16},
-                                        std::pair{DType::kF32, DType::kF16}, std::pair{DType::kBF16, DType::kF16},
-                                        std::pair{DType::kF16, DType::kF16}, std::pair{DType::kBF16, DType::kF32}}) {
+    for (const auto& [stored, dtype] :
+         {std::pair{ComputeType::kF32, ComputeType::kBF16}, std::pair{ComputeType::kBF16, ComputeType::kBF16},
+          std::pair{ComputeType::kF32, ComputeType::kF16}, std::pair{ComputeType::kBF16, ComputeType::kF16},
+          std::pair{ComputeType::kF16, ComputeType::kF16}, std::pair{ComputeType::kBF16, ComputeType::kF32}}) {
       std::vector<Tensor> parts;
       std::vector<Tensor> biases;
-      std::vector<HostTensor> views;
-      std::vector<HostTensor> bias_views;
+      std::vector<HostWeight> views;
+      std::vector<HostWeight> bias_views;
       for (const std::int64_t rows : shape.parts) {
         parts.push_back(random_tensor(stored, rows, shape.in_features, static_cast<std::uint32_t>(rows)));
-        biases.push_back(random_tensor(DType::kF32, 1, rows, 5));
+        biases.push_back(random_tensor(ComputeType::kF32, 1, rows, 5));
       }
       std::int64_t out_features = 0;
       for (std::size_t i = 0; i < parts.size(); ++i) {
         views.push_back(parts[i].host());
-        bias_views.push_back(i == 1 ? HostTensor{} : biases[i].host());
+        bias_views.push_back(i == 1 ? HostWeight{} : biases[i].host());
         out_features += parts[i].rows;
       }
-      const auto weight = device->device().pack_linear(views, bias_views, dtype).value();
+      const auto weight = device->device().pack_linear(views, bias_views, dense_packing(dtype)).value();
       const std::int64_t rows_most = device_is_emulated() ? 40 : 700;
       const Tensor in = random_tensor(dtype, rows_most, shape.in_features, 9);
       const OnDevice device_in(*device, in);
-      const OnDevice whole(*device, DType::kF32, rows_most, out_features);
+      const OnDevice whole(*device, ComputeType::kF32, rows_most, out_features);
       device->operations().linear(device_in.matrix(), *weight, LinearEpilogue::kStore, whole.matrix());
       const Tensor expected = whole.fetch();
       // A sample of elements against float64.
@@ -140,7 +143,7 @@ TEST_CASE("linear: stacked parts, converted, with biases; float64's numbers; the
         if (rows > rows_most) {
           continue;
         }
-        const OnDevice out(*device, DType::kF32, rows, out_features);
+        const OnDevice out(*device, ComputeType::kF32, rows, out_features);
         device->operations().linear(device_in.matrix().first_rows(rows), *weight, LinearEpilogue::kStore, out.matrix());
         const Tensor got = out.fetch();
         INFO(out_features << " x " << shape.in_features << ", " << rows << " rows");
@@ -181,16 +184,17 @@ TEST_CASE("linear on Hopper: asked for, products by wgmma are used only if they 
   }
   for (const Shape& shape : shapes) {
     INFO(shape.rows << " x " << shape.out_features << " x " << shape.in_features);
-    const Tensor matrix = random_tensor(DType::kBF16, shape.out_features, shape.in_features, 31);
-    const Tensor in = random_tensor(DType::kBF16, shape.rows, shape.in_features, 32);
-    const HostTensor view = matrix.host();
-    const HostTensor no_bias;
-    Tensor results[2] = {Tensor(DType::kF32, 0, 0), Tensor(DType::kF32, 0, 0)};
+    const Tensor matrix = random_tensor(ComputeType::kBF16, shape.out_features, shape.in_features, 31);
+    const Tensor in = random_tensor(ComputeType::kBF16, shape.rows, shape.in_features, 32);
+    const HostWeight view = matrix.host();
+    const HostWeight no_bias;
+    Tensor results[2] = {Tensor(ComputeType::kF32, 0, 0), Tensor(ComputeType::kF32, 0, 0)};
     for (int i = 0; i < 2; ++i) {
       Backend& device = i == 0 ? *plain : *hopper;
-      const auto weight = device.device().pack_linear({&view, 1}, {&no_bias, 1}, DType::kBF16).value();
+      const auto weight =
+          device.device().pack_linear({&view, 1}, {&no_bias, 1}, dense_packing(ComputeType::kBF16)).value();
       const OnDevice device_in(device, in);
-      const OnDevice out(device, DType::kF32, shape.rows, shape.out_features);
+      const OnDevice out(device, ComputeType::kF32, shape.rows, shape.out_features);
       device.operations().linear(device_in.matrix(), *weight, LinearEpilogue::kStore, out.matrix());
       results[i] = out.fetch();
     }
@@ -205,10 +209,10 @@ TEST_CASE("row-wise operations are the CPU's") {
   const auto cpu = make_backend(1);
   const std::int64_t rows = device_is_emulated() ? 5 : 333;
   for (const std::int64_t columns : {64, 250, 4096}) {
-    Tensor x = random_tensor(DType::kF32, rows, columns, 1);
-    const Tensor weight = random_tensor(DType::kF32, 1, columns, 2);
-    Tensor table = random_tensor(DType::kBF16, 50, columns, 3);
-    Tensor gate_up = random_tensor(DType::kF32, rows, 2 * columns, 4);
+    Tensor x = random_tensor(ComputeType::kF32, rows, columns, 1);
+    const Tensor weight = random_tensor(ComputeType::kF32, 1, columns, 2);
+    Tensor table = random_tensor(ComputeType::kBF16, 50, columns, 3);
+    Tensor gate_up = random_tensor(ComputeType::kF32, rows, 2 * columns, 4);
     std::vector<TokenId> tokens;
     std::vector<std::int32_t> picked;
     for (std::int64_t i = 0; i < rows; ++i) {
@@ -221,8 +225,8 @@ TEST_CASE("row-wise operations are the CPU's") {
     const OnDevice device_gate_up(*device, gate_up);
     const Buffer device_tokens = upload_words(*device, tokens);
     const Buffer device_picked = upload_words(*device, picked);
-    const OnDevice out(*device, DType::kF32, rows, columns);
-    Tensor expected(DType::kF32, rows, columns);
+    const OnDevice out(*device, ComputeType::kF32, rows, columns);
+    Tensor expected(ComputeType::kF32, rows, columns);
 
     device->operations().embed({static_cast<const TokenId*>(device_tokens.data()), tokens.size()},
                                device_table.matrix(), out.matrix());
@@ -248,15 +252,15 @@ TEST_CASE("norms and activations in half are the CPU's, rounded") {
   const auto device = open_device();
   const auto cpu = make_backend(1);
   const std::int64_t rows = device_is_emulated() ? 3 : 100;
-  for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    const double tolerance = dtype == DType::kBF16 ? 0x1.0p-7 : 0x1.0p-10;
+  for (const ComputeType dtype : {ComputeType::kBF16, ComputeType::kF16}) {
+    const double tolerance = dtype == ComputeType::kBF16 ? 0x1.0p-7 : 0x1.0p-10;
     for (const std::int64_t columns : {64, 250, 1032}) {
-      INFO(dtype_name(dtype) << ", " << columns);
-      Tensor x = random_tensor(DType::kF32, rows, columns, 11);
-      const Tensor weight = random_tensor(DType::kF32, 1, columns, 12);
+      INFO(format_name(dtype) << ", " << columns);
+      Tensor x = random_tensor(ComputeType::kF32, rows, columns, 11);
+      const Tensor weight = random_tensor(ComputeType::kF32, 1, columns, 12);
       Tensor gate_up(dtype, rows, 2 * columns);
-      Tensor wide_gate_up(DType::kF32, rows, 2 * columns);
-      const Tensor numbers = random_tensor(DType::kF32, rows, 2 * columns, 13);
+      Tensor wide_gate_up(ComputeType::kF32, rows, 2 * columns);
+      const Tensor numbers = random_tensor(ComputeType::kF32, rows, 2 * columns, 13);
       for (std::int64_t row = 0; row < rows; ++row) {
         for (std::int64_t column = 0; column < 2 * columns; ++column) {
           gate_up.set(row, column, numbers.at(row, column));
@@ -267,7 +271,7 @@ TEST_CASE("norms and activations in half are the CPU's, rounded") {
       const OnDevice device_weight(*device, weight);
       const OnDevice device_gate_up(*device, gate_up);
       const OnDevice out(*device, dtype, rows, columns);
-      Tensor expected(DType::kF32, rows, columns);
+      Tensor expected(ComputeType::kF32, rows, columns);
       device->operations().rms_norm(device_x.matrix(), device_weight.as<float>(), 1e-5F, out.matrix());
       cpu->operations().rms_norm(x.matrix(), reinterpret_cast<const float*>(weight.bytes.data()), 1e-5F,
                                  expected.matrix());
@@ -289,7 +293,7 @@ TEST_CASE("sampling draws the CPU's tokens") {
   const auto cpu = make_backend(1);
   const std::int64_t rows = device_is_emulated() ? 6 : 256;
   const std::int64_t vocab = device_is_emulated() ? 1531 : 128256;
-  Tensor logits = random_tensor(DType::kF32, rows, vocab, 8);
+  Tensor logits = random_tensor(ComputeType::kF32, rows, vocab, 8);
   const std::vector<TokenCount> counts = {{3, 2}, {7, 0}, {static_cast<TokenId>(vocab - 1), 5}};
   const std::vector<TokenBias> biases = {{5, 4.0F}, {11, -100.0F}};
   std::vector<SamplingRow> requests(static_cast<std::size_t>(rows));
@@ -329,8 +333,9 @@ TEST_CASE("a KV cache that attention cannot serve is refused with a reason") {
   const auto device = open_device();
   const KvGeometry good{.layers = 1, .key_heads = 1, .head_dim = 64, .page_size = 16, .pages = 2};
   CHECK(device->device().make_kv_cache(good).value()->workers() > 0);
-  for (const KvGeometry& bad : {KvGeometry{1, 1, 12, 16, 2, DType::kBF16}, KvGeometry{1, 1, 64, 24, 2, DType::kF16},
-                                KvGeometry{1, 1, 264, 16, 2, DType::kF32}}) {
+  for (const KvGeometry& bad :
+       {KvGeometry{1, 1, 12, 16, 2, {KvKind::kBF16}}, KvGeometry{1, 1, 64, 24, 2, {KvKind::kF16}},
+        KvGeometry{1, 1, 264, 16, 2, {KvKind::kF32}}}) {
     CHECK(device->device().make_kv_cache(bad).status().code() == absl::StatusCode::kInvalidArgument);
   }
 }

@@ -15,7 +15,7 @@
 namespace coppice::tests {
 namespace {
 
-using kernels::DType;
+using kernels::ComputeType;
 using kernels::StepCounts;
 using Logits = std::vector<std::vector<float>>;
 
@@ -42,13 +42,13 @@ models::ModelConfig small_config() {
 // Six sequences over one shared prefix.
 std::unique_ptr<ModelRunner> load_shared(const kernels::cuda::CudaOptions& device, RunnerOptions options = {}) {
   const models::ModelConfig config = small_config();
-  options.dtype = DType::kBF16;
+  options.dtype = ComputeType::kBF16;
   options.sequences = kSequences;
   options.sequence_tokens = 400;
   options.open_backend = [device] {
     return absl::StatusOr<std::unique_ptr<kernels::Backend>>(open_device_with(device));
   };
-  const auto source = models::make_random_weights(config, 5, DType::kBF16);
+  const auto source = models::make_random_weights(config, 5, kernels::dense_format(ComputeType::kBF16));
   auto runner = ModelRunner::make(config, *source, options);
   INFO(runner.status().ToString());
   REQUIRE(runner.ok());
@@ -223,8 +223,8 @@ TEST_CASE("the engine: chunks, shared prefixes and drafts, recorded or not, say 
   using testing::HarnessOptions;
   using testing::HarnessRun;
   std::vector<engine::Request> requests = engine_requests();
-  HarnessModel direct = testing::random_model(small_config(), DType::kBF16, 3, open_device_with({.graphs = 0}));
-  HarnessModel recorded = testing::random_model(small_config(), DType::kBF16, 3, open_device());
+  HarnessModel direct = testing::random_model(small_config(), ComputeType::kBF16, 3, open_device_with({.graphs = 0}));
+  HarnessModel recorded = testing::random_model(small_config(), ComputeType::kBF16, 3, open_device());
   HarnessOptions plain;
   plain.chunk_tokens_max = 40;
   plain.step_tokens_max = 64;

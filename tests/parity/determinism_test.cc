@@ -13,7 +13,7 @@
 namespace coppice::tests {
 namespace {
 
-using kernels::DType;
+using kernels::ComputeType;
 using Logits = std::vector<std::vector<float>>;
 
 constexpr std::int32_t kTokens = 400;  // past three splits of 128 keys
@@ -43,7 +43,7 @@ models::ModelConfig make_config(const char* architecture, std::int32_t window) {
 std::unique_ptr<ModelRunner> make_runner(const models::ModelConfig& config, RunnerOptions options) {
   options.sequence_tokens = kTokens + 8;
   options.step_tokens = std::max(options.step_tokens, kTokens);
-  const auto source = models::make_random_weights(config, 11, options.dtype);
+  const auto source = models::make_random_weights(config, 11, kernels::dense_format(options.dtype));
   auto runner = ModelRunner::make(config, *source, options);
   INFO(runner.status().ToString());
   REQUIRE(runner.ok());
@@ -84,7 +84,7 @@ std::vector<Logits> decode_together(ModelRunner& runner, const std::vector<std::
   return logits;
 }
 
-void check_model(const models::ModelConfig& config, DType dtype) {
+void check_model(const models::ModelConfig& config, ComputeType dtype) {
   const std::vector<TokenId> tokens = forked_tokens(2);
   const auto alone = make_runner(config, {.dtype = dtype, .threads = 1});
   const Logits expected = alone->feed(0, tokens, kTokens);
@@ -138,15 +138,15 @@ void check_model(const models::ModelConfig& config, DType dtype) {
 }
 
 TEST_CASE("determinism: f32") {
-  check_model(make_config("LlamaForCausalLM", 0), DType::kF32);
+  check_model(make_config("LlamaForCausalLM", 0), ComputeType::kF32);
 }
 
 TEST_CASE("determinism: bf16") {
-  check_model(make_config("Qwen3ForCausalLM", 0), DType::kBF16);
+  check_model(make_config("Qwen3ForCausalLM", 0), ComputeType::kBF16);
 }
 
 TEST_CASE("determinism: sliding window, bf16") {
-  check_model(make_config("MistralForCausalLM", 200), DType::kBF16);
+  check_model(make_config("MistralForCausalLM", 200), ComputeType::kBF16);
 }
 
 }  // namespace

@@ -54,21 +54,40 @@ TEST_CASE("transformer, f32: logits and greedy text of every family are Hugging 
   }
 }
 
+double mean_error(const FixtureModel& fixture, const RunnerOptions& options) {
+  const LoadedRunner loaded = load_runner(fixture, options);
+  const auto logits = loaded.runner->feed(0, fixture.prompt, 64);
+  double sum = 0.0;
+  double count = 0.0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    for (std::size_t token = 0; token < logits[i].size(); ++token) {
+      sum += static_cast<double>(std::abs(logits[i][token] - fixture.logits[i][token]));
+      count += 1.0;
+    }
+  }
+  return sum / count;
+}
+
 TEST_CASE("transformer, bf16: no further from float32 than Hugging Face's bfloat16") {
   for (const FixtureModel& fixture : load_fixture_models()) {
     INFO(fixture.name);
-    const LoadedRunner loaded = load_runner(fixture, {.dtype = kernels::DType::kBF16});
-    const auto logits = loaded.runner->feed(0, fixture.prompt, 64);
-    double sum = 0.0;
-    double count = 0.0;
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-      for (std::size_t token = 0; token < logits[i].size(); ++token) {
-        sum += static_cast<double>(std::abs(logits[i][token] - fixture.logits[i][token]));
-        count += 1.0;
-      }
-    }
-    CHECK(sum / count <= fixture.bf16_mean_error);
-    CHECK(sum / count > 1e-4);  // it was bfloat16
+    const double error = mean_error(fixture, {.dtype = kernels::ComputeType::kBF16});
+    CHECK(error <= fixture.bf16_mean_error);
+    CHECK(error > 1e-4);  // it was bfloat16
+  }
+}
+
+TEST_CASE("transformer: a KV cache of another type than the weights costs no more than bfloat16 throughout") {
+  for (const FixtureModel& fixture : load_fixture_models()) {
+    INFO(fixture.name);
+    const double f32_cache =
+        mean_error(fixture, {.dtype = kernels::ComputeType::kBF16, .kv = kernels::KvFormat{kernels::KvKind::kF32}});
+    CHECK(f32_cache <= fixture.bf16_mean_error);
+    CHECK(f32_cache > 1e-4);  // weights and activations were bfloat16
+    const double bf16_cache =
+        mean_error(fixture, {.dtype = kernels::ComputeType::kF32, .kv = kernels::KvFormat{kernels::KvKind::kBF16}});
+    CHECK(bf16_cache <= fixture.bf16_mean_error);
+    CHECK(bf16_cache > 1e-6);  // the cache was bfloat16
   }
 }
 

@@ -298,7 +298,7 @@ double load_seconds() {
 }  // namespace
 
 TEST_CASE("under load every answer that survives is the quiet one, and no page is lost", "[load]") {
-  for (const kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kBF16}) {
+  for (const kernels::ComputeType dtype : {kernels::ComputeType::kF32, kernels::ComputeType::kBF16}) {
     HarnessModel model = random_model(tiny_config(), dtype, 5);
     const std::vector<engine::Request> catalogue = make_catalogue();
     HarnessOptions alone;

@@ -21,26 +21,26 @@ KvLayout layout_of(const GpuAttentionBench::Config& config, std::int32_t pages, 
 
 }  // namespace
 
-Numbers::Numbers(DType dtype, std::size_t count, const char* name)
-    : dtype_(dtype), memory_(count * dtype_bytes(dtype), name) {}
+Numbers::Numbers(ComputeType dtype, std::size_t count, const char* name)
+    : dtype_(dtype), memory_(count * element_bytes(dtype), name) {}
 
 float Numbers::at(std::size_t i) const {
-  const std::byte* address = memory_.data() + i * dtype_bytes(dtype_);
-  if (dtype_ == DType::kF32) {
+  const std::byte* address = memory_.data() + i * element_bytes(dtype_);
+  if (dtype_ == ComputeType::kF32) {
     float value = 0;
     std::memcpy(&value, address, sizeof value);
     return value;
   }
   std::uint16_t bits = 0;
   std::memcpy(&bits, address, sizeof bits);
-  return dtype_ == DType::kBF16 ? simt::bf16_to_float(bits) : simt::f16_to_float(bits);
+  return dtype_ == ComputeType::kBF16 ? simt::bf16_to_float(bits) : simt::f16_to_float(bits);
 }
 
 void Numbers::set(std::size_t i, float value) {
-  if (dtype_ == DType::kF32) {
+  if (dtype_ == ComputeType::kF32) {
     std::memcpy(address(i), &value, sizeof value);
   } else {
-    const std::uint16_t bits = dtype_ == DType::kBF16 ? simt::float_to_bf16(value) : simt::float_to_f16(value);
+    const std::uint16_t bits = dtype_ == ComputeType::kBF16 ? simt::float_to_bf16(value) : simt::float_to_f16(value);
     std::memcpy(address(i), &bits, sizeof bits);
   }
 }
@@ -89,7 +89,7 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
                                "partials");
   simt::Buffer<std::uint32_t> progress(attention_progress_words(plan.items.size(), config_.key_heads), "progress");
   progress.zero();
-  Numbers out(run.f32_out ? DType::kF32 : config_.dtype, numbers, "out");
+  Numbers out(run.f32_out ? ComputeType::kF32 : config_.dtype, numbers, "out");
 
   AttentionCall call;
   call.plan = packed.data() + plan_begin;
@@ -100,13 +100,13 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
   call.query_stride = static_cast<std::int64_t>(columns);
   call.out = out.address(0);
   call.out_stride = static_cast<std::int64_t>(columns);
-  call.out_is_f32 = run.f32_out || config_.dtype == DType::kF32;
+  call.out_is_f32 = run.f32_out || config_.dtype == ComputeType::kF32;
   call.cache = cache_.address(0);
   call.layout = layout_;
   call.layer = kLayer;
   call.query_heads = config_.query_heads;
   call.scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim));
-  call.kv_dtype = config_.dtype;
+  call.kv = kv_format_of(config_.dtype);
   call.stages = run.stages;
   simt::Session session({.seed = run.seed, .resident_blocks = run.blocks});
   if (launch_attention(call, run.blocks, {}) != 0) {
@@ -202,7 +202,7 @@ void GpuAttentionBench::copy_slot(KvSlot from, KvSlot to) {
     for (const std::int32_t plane : {KvLayout::kPlaneKey, KvLayout::kPlaneValue}) {
       std::memcpy(cache_.address(static_cast<std::size_t>(layout_.token(kLayer, to, head, plane))),
                   cache_.address(static_cast<std::size_t>(layout_.token(kLayer, from, head, plane))),
-                  static_cast<std::size_t>(config_.head_dim) * dtype_bytes(config_.dtype));
+                  static_cast<std::size_t>(config_.head_dim) * element_bytes(config_.dtype));
     }
   }
 }

@@ -17,15 +17,15 @@ namespace coppice::kernels::cuda {
 // Numbers of any type in the emulator's memory.
 class Numbers {
  public:
-  Numbers(DType dtype, std::size_t count, const char* name);
+  Numbers(ComputeType dtype, std::size_t count, const char* name);
 
-  std::size_t size() const { return memory_.size() / dtype_bytes(dtype_); }
+  std::size_t size() const { return memory_.size() / element_bytes(dtype_); }
   float at(std::size_t i) const;
   void set(std::size_t i, float value);  // rounds
-  std::byte* address(std::size_t i) { return memory_.data() + i * dtype_bytes(dtype_); }
+  std::byte* address(std::size_t i) { return memory_.data() + i * element_bytes(dtype_); }
 
  private:
-  DType dtype_;
+  ComputeType dtype_;
   simt::Buffer<std::byte> memory_;
 };
 
@@ -35,7 +35,7 @@ class GpuAttentionBench {
     std::int32_t query_heads = 4;
     std::int32_t key_heads = 2;
     std::int32_t head_dim = 64;
-    DType dtype = DType::kBF16;
+    ComputeType dtype = ComputeType::kBF16;
     std::uint64_t seed = 1;  // of numbers
     double spread = 1.0;
   };

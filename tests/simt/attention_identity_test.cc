@@ -23,8 +23,9 @@ std::vector<float> rows_of(const std::vector<float>& out, std::int32_t begin, st
 
 // Some with scores so far apart that references move and sums are rescaled.
 std::vector<GpuAttentionBench::Config> configs() {
-  return {{2, 2, 64, DType::kBF16, 1},  {8, 2, 64, DType::kF16, 2, 3.0}, {8, 1, 128, DType::kBF16, 3, 2.0},
-          {16, 1, 80, DType::kBF16, 4}, {4, 1, 256, DType::kF16, 5},     {4, 2, 48, DType::kF32, 6, 2.0}};
+  return {{2, 2, 64, ComputeType::kBF16, 1},       {8, 2, 64, ComputeType::kF16, 2, 3.0},
+          {8, 1, 128, ComputeType::kBF16, 3, 2.0}, {16, 1, 80, ComputeType::kBF16, 4},
+          {4, 1, 256, ComputeType::kF16, 5},       {4, 2, 48, ComputeType::kF32, 6, 2.0}};
 }
 
 TreeShape mixed_shape() {
@@ -203,7 +204,7 @@ TEST_CASE("half output is the rounded float output", "[simt][identity]") {
     const AttentionPlan& plan = planner.plan(sequences, options);
     const std::vector<float> wide = bench.run(plan, {});
     const std::vector<float> narrow = bench.run(plan, {.f32_out = false});
-    const float unit = config.dtype == DType::kBF16 ? 0x1.0p-8F : 0x1.0p-11F;
+    const float unit = config.dtype == ComputeType::kBF16 ? 0x1.0p-8F : 0x1.0p-11F;
     for (std::size_t i = 0; i < wide.size(); ++i) {
       REQUIRE(std::abs(wide[i] - narrow[i]) <= std::abs(wide[i]) * unit + 0x1.0p-24F);
     }

@@ -10,15 +10,15 @@ namespace {
 
 // Relative error of a row in the 2-norm: weights are rounded to the cache's type. In f32 it is the scores' rounding
 // that shows, in their exponentials.
-double tolerance(DType dtype) {
-  return dtype == DType::kBF16 ? 5e-3 : dtype == DType::kF16 ? 1e-3 : 3e-6;
+double tolerance(ComputeType dtype) {
+  return dtype == ComputeType::kBF16 ? 5e-3 : dtype == ComputeType::kF16 ? 1e-3 : 3e-6;
 }
 
 struct Case {
   std::int32_t query_heads;
   std::int32_t key_heads;
   std::int32_t head_dim;
-  DType dtype;
+  ComputeType dtype;
   std::int32_t depth;
   std::int32_t chunk;
   std::int32_t drafts;
@@ -45,19 +45,19 @@ void check_case(const Case& given, std::uint64_t seed) {
   const std::vector<float> out = bench.run(planner.plan(sequences, options), {.seed = seed});
   const double error = bench.error(step, given.window, out);
   INFO("heads " << given.query_heads << "/" << given.key_heads << " dim " << given.head_dim << " "
-                << dtype_name(given.dtype) << " rows " << step.row_count() << " window " << given.window << " error "
+                << format_name(given.dtype) << " rows " << step.row_count() << " window " << given.window << " error "
                 << error);
   CHECK(error <= tolerance(given.dtype));
   INFO(bench.problems());
   CHECK(bench.problems().empty());
   CHECK(bench.counters().matrix_load_conflicts == 0);
-  CHECK((bench.counters().products == 0) == (given.dtype == DType::kF32));
+  CHECK((bench.counters().products == 0) == (given.dtype == ComputeType::kF32));
 }
 
 TEST_CASE("every head shape and plan shape agrees with float64", "[simt][attention]") {
-  constexpr DType kBF16 = DType::kBF16;
-  constexpr DType kF16 = DType::kF16;
-  constexpr DType kF32 = DType::kF32;
+  constexpr ComputeType kBF16 = ComputeType::kBF16;
+  constexpr ComputeType kF16 = ComputeType::kF16;
+  constexpr ComputeType kF32 = ComputeType::kF32;
   std::uint64_t seed = 0;
   for (const Case& given : std::vector<Case>{
            {1, 1, 64, kBF16, 1, 1, 0, 0, 16},  {4, 2, 64, kF16, 3, 1, 0, 0, 16},    {8, 1, 128, kBF16, 4, 1, 0, 0, 32},
@@ -84,7 +84,7 @@ TEST_CASE("random trees, chunks, drafts and windows agree with float64", "[simt]
     given.key_heads = key_heads;
     given.query_heads = key_heads << draw(4);
     given.head_dim = dims[draw(5)];
-    given.dtype = seed % 5 == 0 ? DType::kF32 : draw(2) == 0 ? DType::kBF16 : DType::kF16;
+    given.dtype = seed % 5 == 0 ? ComputeType::kF32 : draw(2) == 0 ? ComputeType::kBF16 : ComputeType::kF16;
     given.depth = 1 + draw(4);
     given.chunk = draw(3) == 0 ? 1 + draw(60) : 1;
     given.drafts = draw(3) == 0 ? draw(8) : 0;
@@ -115,7 +115,7 @@ TEST_CASE("wide nodes and cut ranges agree with float64", "[simt][attention]") {
     step.number_rows();
     for (const std::int32_t workers : {1, 4, 60}) {
       for (const bool sharing : {true, false}) {
-        GpuAttentionBench bench({8, 2, 64, DType::kBF16, 3}, step.pages_used, 16, step.row_count());
+        GpuAttentionBench bench({8, 2, 64, ComputeType::kBF16, 3}, step.pages_used, 16, step.row_count());
         PlanOptions options = bench.plan_options(step);
         options.workers = workers;
         options.sharing = sharing;
@@ -124,7 +124,7 @@ TEST_CASE("wide nodes and cut ranges agree with float64", "[simt][attention]") {
         const auto list = step.plan_sequences();
         const std::vector<float> out = bench.run(planner.plan(list, options), {.seed = 7, .blocks = 5});
         INFO(sequences << " sequences, " << workers << " workers\n" << bench.problems());
-        CHECK(bench.error(step, 0, out) <= tolerance(DType::kBF16));
+        CHECK(bench.error(step, 0, out) <= tolerance(ComputeType::kBF16));
         CHECK(bench.problems().empty());
       }
     }
@@ -145,14 +145,14 @@ TEST_CASE("long contexts cross all split sizes", "[simt][attention]") {
   step.page_size = 128;
   step.number_rows();
   for (const std::int32_t window : {0, 1, 3000}) {
-    GpuAttentionBench bench({2, 1, 64, DType::kBF16, 4}, step.pages_used, 128, step.row_count());
+    GpuAttentionBench bench({2, 1, 64, ComputeType::kBF16, 4}, step.pages_used, 128, step.row_count());
     PlanOptions options = bench.plan_options(step);
     options.window = window;
     AttentionPlanner planner;
     const auto list = step.plan_sequences();
     const std::vector<float> out = bench.run(planner.plan(list, options), {.seed = 2, .blocks = 4});
     INFO("window " << window << "\n" << bench.problems());
-    CHECK(bench.error(step, window, out) <= tolerance(DType::kBF16));
+    CHECK(bench.error(step, window, out) <= tolerance(ComputeType::kBF16));
     CHECK(bench.problems().empty());
   }
 }
@@ -160,7 +160,7 @@ TEST_CASE("long contexts cross all split sizes", "[simt][attention]") {
 TEST_CASE("sharp softmax and large scores stay accurate", "[simt][attention]") {
   std::mt19937_64 random(8);
   const TestStep step = random_tree({}, 16, random);
-  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+  for (const ComputeType dtype : {ComputeType::kBF16, ComputeType::kF16}) {
     for (const double spread : {0.01, 2.0, 4.0}) {
       GpuAttentionBench bench({4, 2, 64, dtype, 6, spread}, step.pages_used, 16, step.row_count());
       AttentionPlanner planner;

@@ -15,15 +15,15 @@ class DeviceMatrix {
   explicit DeviceMatrix(const Tensor& tensor, std::int64_t gap = 0)
       : shape_(tensor.dtype, tensor.rows, tensor.columns),
         stride_(tensor.columns + gap),
-        buffer_(static_cast<std::size_t>(tensor.rows * stride_) * dtype_bytes(tensor.dtype)) {
+        buffer_(static_cast<std::size_t>(tensor.rows * stride_) * element_bytes(tensor.dtype)) {
     for (std::int64_t row = 0; row < tensor.rows; ++row) {
       std::memcpy(row_data(row), tensor.row_bytes(row).data(), tensor.row_bytes(row).size());
     }
   }
-  DeviceMatrix(DType dtype, std::int64_t rows, std::int64_t columns, std::int64_t gap = 0)
+  DeviceMatrix(ComputeType dtype, std::int64_t rows, std::int64_t columns, std::int64_t gap = 0)
       : shape_(dtype, rows, columns),
         stride_(columns + gap),
-        buffer_(static_cast<std::size_t>(rows * stride_) * dtype_bytes(dtype)) {}
+        buffer_(static_cast<std::size_t>(rows * stride_) * element_bytes(dtype)) {}
 
   void freeze() { simt::GlobalMemory::freeze(buffer_.data()); }
   Matrix matrix() { return {buffer_.data(), shape_.dtype, shape_.rows, shape_.columns, stride_}; }
@@ -36,12 +36,12 @@ class DeviceMatrix {
   }
 
  private:
-  std::size_t row_bytes() const { return static_cast<std::size_t>(shape_.columns) * dtype_bytes(shape_.dtype); }
+  std::size_t row_bytes() const { return static_cast<std::size_t>(shape_.columns) * element_bytes(shape_.dtype); }
   const std::byte* row_data(std::int64_t row) const {
-    return buffer_.data() + static_cast<std::size_t>(row * stride_) * dtype_bytes(shape_.dtype);
+    return buffer_.data() + static_cast<std::size_t>(row * stride_) * element_bytes(shape_.dtype);
   }
   std::byte* row_data(std::int64_t row) {
-    return buffer_.data() + static_cast<std::size_t>(row * stride_) * dtype_bytes(shape_.dtype);
+    return buffer_.data() + static_cast<std::size_t>(row * stride_) * element_bytes(shape_.dtype);
   }
 
   Tensor shape_;

@@ -8,8 +8,8 @@ namespace {
 struct Case {
   Shape shape;
   std::int64_t rows;
-  DType dtype = DType::kBF16;
-  DType out = DType::kF32;
+  ComputeType dtype = ComputeType::kBF16;
+  ComputeType out = ComputeType::kF32;
   bool has_bias = false;
   bool adds = false;
 };
@@ -20,7 +20,7 @@ void check_tile(const Case& product_case, LinearTile tile) {
   simt::Session session({.seed = static_cast<std::uint64_t>(rows)});
   Product product(shape, dtype, has_bias);
   const Tensor in = random_tensor(dtype, rows, shape.in_features, 21);
-  const Tensor addend = random_tensor(DType::kF32, rows, shape.out_features, 22);
+  const Tensor addend = random_tensor(ComputeType::kF32, rows, shape.out_features, 22);
   const Tensor* added = adds ? &addend : nullptr;
   const Tensor expected = product.run(in, LinearTile::k128x128Whole, out_dtype, added);
   const Tensor out = product.run(in, tile, out_dtype, added);
@@ -35,26 +35,29 @@ TEST_CASE("Hopper's products are those of the other kernels, bit for bit") {
   check_tile({.shape = {70, 136}, .rows = 33, .has_bias = true}, LinearTile::k128x128Hopper);
   check_tile({.shape = {130, 1048}, .rows = 65, .has_bias = true}, LinearTile::k128x128Hopper);
   check_tile({.shape = {129, 520}, .rows = 129, .adds = true}, LinearTile::k128x128Hopper);
-  check_tile({.shape = {258, 72}, .rows = 300, .dtype = DType::kF16, .out = DType::kF16}, LinearTile::k128x128Hopper);
-  check_tile({.shape = {96, 768}, .rows = 40, .out = DType::kBF16}, LinearTile::k128x128Hopper);
+  check_tile({.shape = {258, 72}, .rows = 300, .dtype = ComputeType::kF16, .out = ComputeType::kF16},
+             LinearTile::k128x128Hopper);
+  check_tile({.shape = {96, 768}, .rows = 40, .out = ComputeType::kBF16}, LinearTile::k128x128Hopper);
 }
 
 TEST_CASE("Hopper's wide products are those of the other kernels, bit for bit") {
   check_tile({.shape = {200, 64}, .rows = 20, .has_bias = true}, LinearTile::k128x256Hopper);
   check_tile({.shape = {300, 392}, .rows = 130, .has_bias = true}, LinearTile::k128x256Hopper);
   check_tile({.shape = {520, 72}, .rows = 257, .adds = true}, LinearTile::k128x256Hopper);
-  check_tile({.shape = {257, 136}, .rows = 18, .dtype = DType::kF16}, LinearTile::k128x256Hopper);
+  check_tile({.shape = {257, 136}, .rows = 18, .dtype = ComputeType::kF16}, LinearTile::k128x256Hopper);
 }
 
 TEST_CASE("the rows of a Hopper product do not depend on the rows beside them") {
   simt::Session session({.seed = 5});
-  Product product({96, 512}, DType::kBF16, /*has_bias=*/true);
+  Product product({96, 512}, ComputeType::kBF16, /*has_bias=*/true);
   REQUIRE(product.slices == 2);
-  const Tensor in = random_tensor(DType::kBF16, 150, 512, 23);
-  const Tensor whole = product.run(in, LinearTile::k128x128Hopper, DType::kF32);
-  CHECK(product.run(first_rows(in, 16), LinearTile::k16x64Split, DType::kF32).bytes == first_rows(whole, 16).bytes);
-  CHECK(product.run(first_rows(in, 60), LinearTile::k64x64Split, DType::kF32).bytes == first_rows(whole, 60).bytes);
-  CHECK(product.run(first_rows(in, 131), LinearTile::k128x128Hopper, DType::kF32).bytes ==
+  const Tensor in = random_tensor(ComputeType::kBF16, 150, 512, 23);
+  const Tensor whole = product.run(in, LinearTile::k128x128Hopper, ComputeType::kF32);
+  CHECK(product.run(first_rows(in, 16), LinearTile::k16x64Split, ComputeType::kF32).bytes ==
+        first_rows(whole, 16).bytes);
+  CHECK(product.run(first_rows(in, 60), LinearTile::k64x64Split, ComputeType::kF32).bytes ==
+        first_rows(whole, 60).bytes);
+  CHECK(product.run(first_rows(in, 131), LinearTile::k128x128Hopper, ComputeType::kF32).bytes ==
         first_rows(whole, 131).bytes);
   CHECK(session.report() == "");
 }

@@ -25,21 +25,21 @@ inline std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 
 // A weight as the backend lays it out, and the memory that the split kernels share.
 struct Product {
-  Product(const Shape& shape_in, DType dtype, bool has_bias)
+  Product(const Shape& shape_in, ComputeType dtype, bool has_bias)
       : shape(shape_in),
         weight(random_tensor(dtype, shape.out_features, shape.in_features, 11)),
-        bias(random_tensor(DType::kF32, 1, shape.out_features, 12)),
+        bias(random_tensor(ComputeType::kF32, 1, shape.out_features, 12)),
         padded(dtype, round_up(shape.out_features, cuda::kLinearPadN),
                round_up(shape.in_features, cuda::kLinearBlockK)),
         slices(cuda::linear_slices(shape.out_features, shape.in_features)),
         workspace(static_cast<std::size_t>(slices) * 256 * static_cast<std::size_t>(padded.rows)),
         counters(256) {
     for (std::int64_t row = 0; row < weight.rows; ++row) {
-      std::memcpy(padded.bytes.data() + static_cast<std::size_t>(row * padded.columns) * dtype_bytes(dtype),
+      std::memcpy(padded.bytes.data() + static_cast<std::size_t>(row * padded.columns) * element_bytes(dtype),
                   weight.row_bytes(row).data(), weight.row_bytes(row).size());
     }
     device_weight = std::make_unique<DeviceMatrix>(padded);
-    if (dtype != DType::kF32) {
+    if (dtype != ComputeType::kF32) {
       pack();
     }
     device_bias = has_bias ? std::make_unique<DeviceMatrix>(bias) : nullptr;
@@ -58,7 +58,7 @@ struct Product {
   }
 
   // out (+)= in * weight^T + bias by the kernel of this tile.
-  Tensor run(const Tensor& in, LinearTile tile, DType out_dtype, const Tensor* addend = nullptr) {
+  Tensor run(const Tensor& in, LinearTile tile, ComputeType out_dtype, const Tensor* addend = nullptr) {
     DeviceMatrix device_in(in);
     DeviceMatrix out(out_dtype, in.rows, shape.out_features, 2);
     if (addend != nullptr) {
@@ -82,7 +82,7 @@ struct Product {
         .padded_k = static_cast<std::int32_t>(padded.columns),
         .slices = slices,
         .processors = 3,
-        .out_is_half = out_dtype != DType::kF32,
+        .out_is_half = out_dtype != ComputeType::kF32,
         .adds = addend != nullptr,
         .is_aligned = device_in.matrix().stride % 8 == 0};
     REQUIRE(cuda::launch_linear(arguments, in.dtype, tile, {}) == 0);

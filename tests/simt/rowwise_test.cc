@@ -16,14 +16,14 @@ struct Size {
 constexpr Size kSizes[] = {{1, 1, 0}, {3, 7, 2}, {2, 64, 0}, {5, 130, 6}, {1, 1024, 4}, {3, 1028, 0}, {2, 2051, 1}};
 
 // f16 is unknown to the CPU backend: what it computes in f32 from the same numbers is the judge.
-DType judge_dtype(DType dtype) {
-  return dtype == DType::kF16 ? DType::kF32 : dtype;
+ComputeType judge_dtype(ComputeType dtype) {
+  return dtype == ComputeType::kF16 ? ComputeType::kF32 : dtype;
 }
-double tolerance(DType dtype) {
-  return dtype == DType::kF32 ? 2e-6 : dtype == DType::kBF16 ? 0x1.0p-7 : 0x1.0p-10;
+double tolerance(ComputeType dtype) {
+  return dtype == ComputeType::kF32 ? 2e-6 : dtype == ComputeType::kBF16 ? 0x1.0p-7 : 0x1.0p-10;
 }
 
-Tensor converted(const Tensor& in, DType dtype) {
+Tensor converted(const Tensor& in, ComputeType dtype) {
   Tensor out(dtype, in.rows, in.columns);
   for (std::int64_t row = 0; row < in.rows; ++row) {
     for (std::int64_t column = 0; column < in.columns; ++column) {
@@ -36,23 +36,23 @@ Tensor converted(const Tensor& in, DType dtype) {
 TEST_CASE("embedding and gathering of rows copy the named rows") {
   const auto cpu = make_backend(1);
   for (const Size size : kSizes) {
-    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16, ComputeType::kF16}) {
       simt::Session session({.seed = 3});
       Tensor table = random_tensor(dtype, 9, size.columns, 1);
       std::vector<TokenId> tokens;
       for (std::int64_t i = 0; i < size.rows; ++i) {
         tokens.push_back(static_cast<TokenId>((i * 5 + 8) % 9));
       }
-      Tensor expected(DType::kF32, size.rows, size.columns);
+      Tensor expected(ComputeType::kF32, size.rows, size.columns);
       cpu->operations().embed(tokens, table.matrix(), expected.matrix());
       DeviceMatrix device_table(table, size.gap);
-      DeviceMatrix out(DType::kF32, size.rows, size.columns, size.gap);
+      DeviceMatrix out(ComputeType::kF32, size.rows, size.columns, size.gap);
       const simt::Buffer<TokenId> device_tokens(std::span<const TokenId>(tokens), "tokens");
       const std::span<const TokenId> named(device_tokens.data(), tokens.size());
       REQUIRE(cuda::launch_embed(named, device_table.matrix(), out.matrix(), {}) == 0);
       CHECK(out.tensor().bytes == expected.bytes);
-      if (dtype == DType::kF32) {
-        DeviceMatrix gathered(DType::kF32, size.rows, size.columns);
+      if (dtype == ComputeType::kF32) {
+        DeviceMatrix gathered(ComputeType::kF32, size.rows, size.columns);
         REQUIRE(cuda::launch_gather(device_table.matrix(), named, gathered.matrix(), {}) == 0);
         CHECK(gathered.tensor().bytes == expected.bytes);
       }
@@ -64,10 +64,10 @@ TEST_CASE("embedding and gathering of rows copy the named rows") {
 TEST_CASE("RMSNorm is the CPU's, and a row's does not depend on the others") {
   const auto cpu = make_backend(1);
   for (const Size size : kSizes) {
-    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16, ComputeType::kF16}) {
       simt::Session session({.seed = 4});
-      Tensor x = random_tensor(DType::kF32, size.rows, size.columns, 2);
-      const Tensor weight = random_tensor(DType::kF32, 1, size.columns, 3);
+      Tensor x = random_tensor(ComputeType::kF32, size.rows, size.columns, 2);
+      const Tensor weight = random_tensor(ComputeType::kF32, 1, size.columns, 3);
       Tensor expected(judge_dtype(dtype), size.rows, size.columns);
       const auto* weights = reinterpret_cast<const float*>(weight.bytes.data());
       cpu->operations().rms_norm(x.matrix(), weights, 1e-5F, expected.matrix());
@@ -88,11 +88,12 @@ TEST_CASE("RMSNorm is the CPU's, and a row's does not depend on the others") {
 TEST_CASE("SwiGLU is the CPU's") {
   const auto cpu = make_backend(1);
   for (const Size size : kSizes) {
-    for (const auto& [in, out_dtype] : {std::pair{DType::kF32, DType::kF32}, std::pair{DType::kF32, DType::kBF16},
-                                        std::pair{DType::kF32, DType::kF16}, std::pair{DType::kBF16, DType::kBF16},
-                                        std::pair{DType::kF16, DType::kF16}}) {
+    for (const auto& [in, out_dtype] :
+         {std::pair{ComputeType::kF32, ComputeType::kF32}, std::pair{ComputeType::kF32, ComputeType::kBF16},
+          std::pair{ComputeType::kF32, ComputeType::kF16}, std::pair{ComputeType::kBF16, ComputeType::kBF16},
+          std::pair{ComputeType::kF16, ComputeType::kF16}}) {
       simt::Session session({.seed = 5});
-      Tensor gate_up = converted(random_tensor(DType::kF32, size.rows, 2 * size.columns, 6), in);
+      Tensor gate_up = converted(random_tensor(ComputeType::kF32, size.rows, 2 * size.columns, 6), in);
       gate_up.set(0, 0, -120.0F);  // e^120 is infinite: the gate is then zero
       Tensor expected(judge_dtype(out_dtype), size.rows, size.columns);
       Tensor judge_in = converted(gate_up, judge_dtype(in));

@@ -66,7 +66,7 @@ Request random_request(std::mt19937& generator, std::int64_t vocab) {
 enum class Logits { kSmooth, kCoarse, kBroken, kHopeless };
 
 Tensor random_logits(std::mt19937& generator, std::int64_t rows, std::int64_t vocab, Logits kind) {
-  Tensor logits = random_tensor(DType::kF32, rows, vocab, static_cast<std::uint32_t>(generator()));
+  Tensor logits = random_tensor(ComputeType::kF32, rows, vocab, static_cast<std::uint32_t>(generator()));
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t token = 0; token < vocab; ++token) {
       float x = 3.0F * logits.at(row, token);
@@ -171,7 +171,7 @@ TEST_CASE("a draw does not depend on the other rows") {
   }
   const std::vector<SamplingResult> together = sample_on_gpu(logits, rows);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    Tensor alone(DType::kF32, 1, 777);
+    Tensor alone(ComputeType::kF32, 1, 777);
     std::memcpy(alone.bytes.data(), logits.row_bytes(static_cast<std::int64_t>(i)).data(), alone.bytes.size());
     CHECK(sample_on_gpu(alone, std::span(rows).subspan(i, 1)).front().token == together[i].token);
   }

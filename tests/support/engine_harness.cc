@@ -18,7 +18,7 @@ namespace {
 // Rows and logits that any of the tests' limits may ask for.
 constexpr models::TransformerLimits kModelLimits{.step_tokens = 512, .step_logits = 128};
 
-HarnessModel load(const models::ModelConfig& config, models::WeightSource& weights, kernels::DType dtype,
+HarnessModel load(const models::ModelConfig& config, models::WeightSource& weights, kernels::ComputeType dtype,
                   std::unique_ptr<kernels::Backend> backend) {
   HarnessModel model;
   model.backend = std::move(backend);
@@ -27,7 +27,8 @@ HarnessModel load(const models::ModelConfig& config, models::WeightSource& weigh
     COPPICE_CHECK(cpu.ok(), "the CPU backend starts");
     model.backend = std::move(*cpu);
   }
-  auto transformer = models::Transformer::load(config, weights, *model.backend, dtype, kModelLimits, {});
+  auto transformer =
+      models::Transformer::load(config, weights, *model.backend, kernels::formats_of(dtype), kModelLimits, {});
   COPPICE_CHECK(transformer.ok(), "the model loads");
   model.transformer = std::move(*transformer);
   return model;
@@ -100,14 +101,16 @@ void take_events(engine::EventQueue& events, HarnessRun& run, std::size_t& unfin
 
 }  // namespace
 
-HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed,
+HarnessModel random_model(const models::ModelConfig& config, kernels::ComputeType dtype, std::uint64_t seed,
                           std::unique_ptr<kernels::Backend> backend) {
-  using kernels::DType;
-  const auto weights = models::make_random_weights(config, seed, dtype == DType::kF16 ? DType::kBF16 : dtype);
+  using kernels::ComputeType;
+  const auto weights = models::make_random_weights(
+      config, seed, kernels::dense_format(dtype == ComputeType::kF16 ? ComputeType::kBF16 : dtype));
   return load(config, *weights, dtype, std::move(backend));
 }
 
-HarnessModel folder_model(const std::string& folder, kernels::DType dtype, std::unique_ptr<kernels::Backend> backend) {
+HarnessModel folder_model(const std::string& folder, kernels::ComputeType dtype,
+                          std::unique_ptr<kernels::Backend> backend) {
   const auto config = models::load_model_config(folder);
   COPPICE_CHECK(config.ok(), "the folder has a config");
   auto weights = models::open_safetensors_weights(folder, *config);

@@ -42,9 +42,9 @@ struct HarnessModel {
   std::unique_ptr<models::Transformer> transformer;
   bool steps_ahead = false;  // the engine is told that submit() only starts a step, so it plans the next one meanwhile
 };
-HarnessModel random_model(const models::ModelConfig& config, kernels::DType dtype, std::uint64_t seed,
+HarnessModel random_model(const models::ModelConfig& config, kernels::ComputeType dtype, std::uint64_t seed,
                           std::unique_ptr<kernels::Backend> backend = nullptr);
-HarnessModel folder_model(const std::string& folder, kernels::DType dtype,
+HarnessModel folder_model(const std::string& folder, kernels::ComputeType dtype,
                           std::unique_ptr<kernels::Backend> backend = nullptr);
 
 struct HarnessRun {

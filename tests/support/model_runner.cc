@@ -22,7 +22,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::make(const models::Mod
   }
   const models::TransformerLimits limits = {options.step_tokens, options.step_tokens};
   COPPICE_ASSIGN_OR_RETURN(runner->transformer_,
-                           models::Transformer::load(config, source, *runner->backend_, options.dtype, limits, {}));
+                           models::Transformer::load(config, source, *runner->backend_, options.formats(), limits, {}));
   const std::int32_t pages_each = (options.sequence_tokens + options.page_size - 1) / options.page_size;
   const std::int32_t pages = pages_each * options.sequences;
   COPPICE_ASSIGN_OR_RETURN(runner->cache_, runner->backend_->device().make_kv_cache(

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -18,8 +19,9 @@
 namespace coppice::tests {
 
 struct RunnerOptions {
-  kernels::DType dtype = kernels::DType::kF32;
-  int threads = 0;  // 0: all
+  kernels::ComputeType dtype = kernels::ComputeType::kF32;
+  std::optional<kernels::KvFormat> kv = {};  // none: as dtype
+  int threads = 0;                           // 0: all
   std::int32_t page_size = 16;
   std::int32_t sequences = 1;
   std::int32_t sequence_tokens = 128;  // most tokens of one sequence
@@ -28,6 +30,12 @@ struct RunnerOptions {
   bool sharing = true;
   std::function<void()> after_prepare = {};  // called between a step's preparation and the step
   std::function<absl::StatusOr<std::unique_ptr<kernels::Backend>>()> open_backend = {};  // empty: the CPU
+
+  kernels::ModelFormats formats() const {
+    kernels::ModelFormats formats = kernels::formats_of(dtype);
+    formats.kv = kv.value_or(formats.kv);
+    return formats;
+  }
 };
 
 // What one sequence does in a step.

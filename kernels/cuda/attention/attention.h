@@ -45,17 +45,17 @@ struct AttentionCall {
   float* partials = nullptr;          // attention_partial_floats(), 16-byte aligned: scratch, nothing lasts
   std::int32_t partial_capacity = 0;  // slots that fit in `partials`; the plan's partial_count is at most this
   std::uint32_t* progress = nullptr;  // attention_progress_words(): zeros before the first launch; each leaves zeros
-  const void* query = nullptr;        // kv_dtype [rows][query_stride]; rows aligned to two elements
+  const void* query = nullptr;        // of the cache's type [rows][query_stride]; rows aligned to two elements
   std::int64_t query_stride = 0;      // elements; even
-  void* out = nullptr;                // kv_dtype or f32 [rows][out_stride]; f32 means out_is_f32
+  void* out = nullptr;                // the query's type or f32 [rows][out_stride]; f32 means out_is_f32
   std::int64_t out_stride = 0;        // elements; even
   bool out_is_f32 = false;
-  const void* cache = nullptr;  // kv_dtype, laid out as `layout` says
+  const void* cache = nullptr;  // laid out as `layout` says
   KvLayout layout;
   std::int32_t layer = 0;
   std::int32_t query_heads = 0;
   float scale = 1.0F;
-  DType kv_dtype = DType::kBF16;
+  KvFormat kv;              // of the cache
   std::int32_t stages = 0;  // copies under way: 2 … attention_stages_max(); 0: as suits the device. Same bits; not f32
 };
 
@@ -69,11 +69,11 @@ constexpr std::int32_t attention_stages_max(std::int32_t head_dim) {
 }
 
 // Before the first launch and before the next function, for the current device: 0, or a cudaError_t.
-int prepare_attention(std::int32_t head_dim, DType kv_dtype);
+int prepare_attention(std::int32_t head_dim, KvFormat kv);
 
 // How many blocks a multiprocessor holds at once (0: none fit): the grid of a launch is at most this times the number
 // of multiprocessors, because blocks wait for one another. Also PlanOptions::workers.
-std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, DType kv_dtype);
+std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, KvFormat kv);
 
 // Enqueues attention on `stream`. Returns 0, or the cudaError_t of the launch.
 int launch_attention(const AttentionCall& call, std::int32_t blocks, LaunchStream stream);

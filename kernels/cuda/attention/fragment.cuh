@@ -20,14 +20,15 @@ struct AttentionShape {
   static constexpr std::int32_t kDepthSteps = dim / 16;  // of a score
   // One more group of banks than a row has, an odd number: eight rows of a matrix then lie in eight groups.
   static constexpr std::int32_t kRowStride = dim + 8;
+  static constexpr std::int32_t kChunk = 16 / sizeof(Number);  // elements that one asynchronous copy brings
   static constexpr std::int32_t kTileElements = kStepKeys * kRowStride;
   static constexpr std::int32_t kStageElements = 2 * kWarps * kTileElements;  // K of every warp's step, then V
-  static constexpr std::int32_t kStageBytes = kStageElements * 2;
+  static constexpr std::int32_t kStageBytes = kStageElements * sizeof(Number);
   // Queries, and results of all splits so far: in registers, or where a head is too wide in shared memory.
   static constexpr bool kFitsRegisters = dim <= 128;
   static constexpr std::int32_t kFragmentBytes = kColumnTiles * kWarpLanes * 16;  // one warp's rows in float
   static constexpr std::int32_t kTotalBytes = kFitsRegisters ? 0 : kWarps * kFragmentBytes;
-  static constexpr std::int32_t kQueryBytes = kFitsRegisters ? 0 : kWarps * kTileElements * 2;
+  static constexpr std::int32_t kQueryBytes = kFitsRegisters ? 0 : kWarps * kTileElements * sizeof(Number);
   static constexpr std::int32_t kExchangeBytes = kFragmentBytes + kWarpLanes * 16;  // and (m, l)
   static_assert((kWarps - 1) * kExchangeBytes <= kStageBytes, "what warps hand over fits in a used stage");
 };

@@ -77,13 +77,13 @@ int AttentionStep::run(const LoadedAttention& attention, const Matrix& query, co
                            .query_stride = query.stride,
                            .out = out.data,
                            .out_stride = out.stride,
-                           .out_is_f32 = out.dtype == DType::kF32,
+                           .out_is_f32 = out.dtype == ComputeType::kF32,
                            .cache = cache.data(),
                            .layout = cache.layout(),
                            .layer = layer,
                            .query_heads = parameters.query_heads,
                            .scale = parameters.scale,
-                           .kv_dtype = cache.geometry().dtype};
+                           .kv = cache.geometry().format};
   return launch_attention(call, cache.workers(), stream);
 }
 

@@ -152,8 +152,8 @@ struct KeyStream {
 #pragma unroll
     for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
       const std::int32_t chunk = i * kWarpLanes + lane_index();
-      const std::int32_t row = chunk / (Shape::kDim / 8);
-      const std::int32_t column = chunk % (Shape::kDim / 8) * 8;
+      const std::int32_t row = chunk / (Shape::kDim / Shape::kChunk);
+      const std::int32_t column = chunk % (Shape::kDim / Shape::kChunk) * Shape::kChunk;
       copy_async_16_or_zeros(to + row * Shape::kRowStride + column,
                              params.cache + from + row * params.layout.head_dim + column,
                              column < params.layout.head_dim);
@@ -163,8 +163,8 @@ struct KeyStream {
   COPPICE_DEVICE void copy_slots(const Params& params, Shared<Number> keys, Shared<Number> values) const {
     for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
       const std::int32_t chunk = i * kWarpLanes + lane_index();
-      const std::int32_t row = chunk / (Shape::kDim / 8);
-      const std::int32_t column = chunk % (Shape::kDim / 8) * 8;
+      const std::int32_t row = chunk / (Shape::kDim / Shape::kChunk);
+      const std::int32_t column = chunk % (Shape::kDim / Shape::kChunk) * Shape::kChunk;
       const std::int32_t slot = shuffle(next_place, row);
       const bool present = slot >= 0 && column < params.layout.head_dim;
       const std::int64_t key = present ? params.layout.token(0, slot, head, KvLayout::kPlaneKey) + column : 0;

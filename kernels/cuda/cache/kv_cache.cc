@@ -11,9 +11,9 @@ namespace coppice::kernels::cuda {
 namespace {
 
 absl::StatusOr<int> resident_blocks(const KvGeometry& geometry, const GpuFacts& gpu) {
-  const int error = prepare_attention(geometry.head_dim, geometry.dtype);
+  const int error = prepare_attention(geometry.head_dim, geometry.format);
   COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(error), "attention"));
-  const int blocks = attention_blocks_per_multiprocessor(geometry.head_dim, geometry.dtype);
+  const int blocks = attention_blocks_per_multiprocessor(geometry.head_dim, geometry.format);
   if (blocks <= 0) {
     return absl::InternalError(
         fmt::format("attention: its kernel for heads of {} does not fit {}", geometry.head_dim, gpu.name));
@@ -35,7 +35,7 @@ absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry
         fmt::format("KV cache: page_size {} is not one of 16, 32, 64, 128", geometry.page_size));
   }
   const auto elements = static_cast<std::size_t>(kv_layout(geometry).elements());
-  COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_device(elements * dtype_bytes(geometry.dtype), stream));
+  COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_device(elements * geometry.format.element_bytes(), stream));
   COPPICE_ASSIGN_OR_RETURN(const int workers, resident_blocks(geometry, gpu));
   return std::make_unique<CudaKvCache>(geometry, workers, std::move(memory));
 }

@@ -12,7 +12,7 @@ namespace {
 // Rows of these start at multiples of four elements (16 bytes for f32, 8 for halves).
 bool is_whole(const Matrix& matrix) {
   const auto address = reinterpret_cast<std::uintptr_t>(matrix.data);
-  return matrix.columns % 4 == 0 && matrix.stride % 4 == 0 && address % (4 * dtype_bytes(matrix.dtype)) == 0;
+  return matrix.columns % 4 == 0 && matrix.stride % 4 == 0 && address % (4 * element_bytes(matrix.dtype)) == 0;
 }
 
 LaunchShape shape_of(const Matrix& out, bool is_stretched) {
@@ -68,11 +68,11 @@ int swiglu(const Matrix& gate_up, const Matrix& out, LaunchStream stream) {
 
 int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, LaunchStream stream) {
   switch (table.dtype) {
-    case DType::kF32:
+    case ComputeType::kF32:
       return embed<float>(tokens, table, out, stream);
-    case DType::kBF16:
+    case ComputeType::kBF16:
       return embed<Bf16>(tokens, table, out, stream);
-    case DType::kF16:
+    case ComputeType::kF16:
       return embed<F16>(tokens, table, out, stream);
   }
   return 1;
@@ -91,24 +91,24 @@ int launch_gather(const Matrix& in, std::span<const std::int32_t> rows, const Ma
 
 int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out, LaunchStream stream) {
   switch (out.dtype) {
-    case DType::kF32:
+    case ComputeType::kF32:
       return rms_norm<float>(x, weight, epsilon, out, stream);
-    case DType::kBF16:
+    case ComputeType::kBF16:
       return rms_norm<Bf16>(x, weight, epsilon, out, stream);
-    case DType::kF16:
+    case ComputeType::kF16:
       return rms_norm<F16>(x, weight, epsilon, out, stream);
   }
   return 1;
 }
 
 int launch_swiglu(const Matrix& gate_up, const Matrix& out, LaunchStream stream) {
-  const bool is_wide = gate_up.dtype == DType::kF32;
+  const bool is_wide = gate_up.dtype == ComputeType::kF32;
   switch (out.dtype) {
-    case DType::kF32:
+    case ComputeType::kF32:
       return swiglu<float, float>(gate_up, out, stream);
-    case DType::kBF16:
+    case ComputeType::kBF16:
       return is_wide ? swiglu<float, Bf16>(gate_up, out, stream) : swiglu<Bf16, Bf16>(gate_up, out, stream);
-    case DType::kF16:
+    case ComputeType::kF16:
       return is_wide ? swiglu<float, F16>(gate_up, out, stream) : swiglu<F16, F16>(gate_up, out, stream);
   }
   return 1;

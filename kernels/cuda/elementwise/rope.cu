@@ -39,43 +39,42 @@ int rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<c
   return launch<Kernel>(shape, params, stream);
 }
 
-KvLayout in_words(const KvLayout& layout, DType kv_dtype) {
+KvLayout in_words(const KvLayout& layout, KvFormat kv) {
   KvLayout words = layout;
-  words.head_dim = layout.head_dim * static_cast<std::int32_t>(dtype_bytes(kv_dtype)) /
-                   static_cast<std::int32_t>(sizeof(MoveSlotsKernel::Word));
+  words.head_dim = static_cast<std::int32_t>(kv.bytes(1, layout.head_dim) / sizeof(MoveSlotsKernel::Word));
   return words;
 }
 
 }  // namespace
 
 int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
-                const RopeParameters& parameters, void* cache, const KvLayout& layout, DType kv_dtype,
-                std::int32_t layer, const Matrix& query_out, LaunchStream stream) {
-  switch (kv_dtype) {
-    case DType::kF32:
+                const RopeParameters& parameters, void* cache, const KvLayout& layout, KvFormat kv, std::int32_t layer,
+                const Matrix& query_out, LaunchStream stream) {
+  switch (kv.kind) {
+    case KvKind::kF32:
       return rope<float>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
-    case DType::kBF16:
+    case KvKind::kBF16:
       return rope<Bf16>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
-    case DType::kF16:
+    case KvKind::kF16:
       return rope<F16>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
   }
   return 1;
 }
 
-int launch_move_slots(void* cache, const KvLayout& layout, DType kv_dtype, const KvSlot* moves, std::int32_t count,
+int launch_move_slots(void* cache, const KvLayout& layout, KvFormat kv, const KvSlot* moves, std::int32_t count,
                       LaunchStream stream) {
   using Kernel = MoveSlotsKernel;
   const Kernel::Params params{
-      .cache = static_cast<Kernel::Word*>(cache), .moves = moves, .layout = in_words(layout, kv_dtype), .count = count};
+      .cache = static_cast<Kernel::Word*>(cache), .moves = moves, .layout = in_words(layout, kv), .count = count};
   const LaunchShape shape{
       .blocks = layout.layers * layout.key_heads, .threads = Kernel::kThreadsMax, .shared_bytes = 0, .blocks_y = 1};
   return launch<Kernel>(shape, params, stream);
 }
 
-int launch_copy_page(void* cache, const KvLayout& layout, DType kv_dtype, PageId from, PageId to, LaunchStream stream) {
+int launch_copy_page(void* cache, const KvLayout& layout, KvFormat kv, PageId from, PageId to, LaunchStream stream) {
   using Kernel = CopyPageKernel;
   const Kernel::Params params{
-      .cache = static_cast<Kernel::Word*>(cache), .layout = in_words(layout, kv_dtype), .from = from, .to = to};
+      .cache = static_cast<Kernel::Word*>(cache), .layout = in_words(layout, kv), .from = from, .to = to};
   const std::int64_t stretches = (params.layout.page_elements() + Kernel::kStretch - 1) / Kernel::kStretch;
   const LaunchShape shape{.blocks = layout.layers,
                           .threads = Kernel::kThreadsMax,

@@ -68,9 +68,16 @@ int prepare_linear_hopper() {
   return 0;
 }
 
-int launch_linear_hopper(const LinearArguments& arguments, DType dtype, LinearTile tile, LaunchStream stream) {
-  return dtype == DType::kF16 ? launch_tensor<F16>(arguments, tile, stream)
-                              : launch_tensor<Bf16>(arguments, tile, stream);
+int launch_linear_hopper(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream) {
+  switch (storage.kind) {
+    case WeightKind::kF32:
+      break;
+    case WeightKind::kBF16:
+      return launch_tensor<Bf16>(arguments, tile, stream);
+    case WeightKind::kF16:
+      return launch_tensor<F16>(arguments, tile, stream);
+  }
+  return 1;  // cudaErrorInvalidValue
 }
 
 }  // namespace coppice::kernels::cuda

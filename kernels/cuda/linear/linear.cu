@@ -80,7 +80,8 @@ int launch_tensor(const LinearArguments& arguments, LinearTile tile, LaunchStrea
       return launch_tile<LinearRows128<Element>>(arguments, tile, stream);
     case LinearTile::k128x128Hopper:
     case LinearTile::k128x256Hopper:
-      return launch_linear_hopper(arguments, std::is_same_v<Element, Bf16> ? DType::kBF16 : DType::kF16, tile, stream);
+      return launch_linear_hopper(arguments, {std::is_same_v<Element, Bf16> ? WeightKind::kBF16 : WeightKind::kF16},
+                                  tile, stream);
   }
   return 1;
 }
@@ -117,13 +118,13 @@ int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t ro
   return launch<LinearPackKernel>(shape, params, stream);
 }
 
-int launch_linear(const LinearArguments& arguments, DType dtype, LinearTile tile, LaunchStream stream) {
-  switch (dtype) {
-    case DType::kF32:
+int launch_linear(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream) {
+  switch (storage.kind) {
+    case WeightKind::kF32:
       return launch_f32(arguments, stream);
-    case DType::kBF16:
+    case WeightKind::kBF16:
       return launch_tensor<Bf16>(arguments, tile, stream);
-    case DType::kF16:
+    case WeightKind::kF16:
       return launch_tensor<F16>(arguments, tile, stream);
   }
   return 1;

@@ -41,8 +41,8 @@ const char* name_of(Numbers numbers) {
 }
 
 // Bits of one number: `exponent` above the type's 2^0, zero or less than its least for a denormal.
-std::uint16_t number_of(DType dtype, bool negative, int exponent, std::uint32_t mantissa) {
-  const bool is_bf16 = dtype == DType::kBF16;
+std::uint16_t number_of(ComputeType type, bool negative, int exponent, std::uint32_t mantissa) {
+  const bool is_bf16 = type == ComputeType::kBF16;
   const int mantissa_bits = is_bf16 ? 7 : 10;
   const int bias = is_bf16 ? 127 : 15;
   const auto field = static_cast<std::uint32_t>(std::clamp(exponent + bias, 0, 2 * bias));
@@ -52,10 +52,10 @@ std::uint16_t number_of(DType dtype, bool negative, int exponent, std::uint32_t 
 
 // [rows][kIn]. Of cancelling numbers, every second is its neighbour negated and a little off in `in`, equal in the
 // weight, so that products within a step all but annihilate each other.
-std::vector<std::uint16_t> matrix_of(DType dtype, Numbers numbers, std::int32_t rows, bool is_in,
+std::vector<std::uint16_t> matrix_of(ComputeType type, Numbers numbers, std::int32_t rows, bool is_in,
                                      std::mt19937& generator) {
   std::vector<std::uint16_t> matrix(static_cast<std::size_t>(rows * kIn));
-  const int widest = dtype == DType::kBF16 ? 30 : 10;
+  const int widest = type == ComputeType::kBF16 ? 30 : 10;
   for (std::size_t i = 0; i < matrix.size(); ++i) {
     const auto word = static_cast<std::uint32_t>(generator());
     const bool negative = (word & 1U) != 0;
@@ -63,21 +63,21 @@ std::vector<std::uint16_t> matrix_of(DType dtype, Numbers numbers, std::int32_t 
     const int small = static_cast<int>(word >> 1 & 3U);
     switch (numbers) {
       case Numbers::kOrdinary:
-        matrix[i] = number_of(dtype, negative, -small, mantissa);
+        matrix[i] = number_of(type, negative, -small, mantissa);
         break;
       case Numbers::kWide:
-        matrix[i] = number_of(dtype, negative, static_cast<int>(word >> 1 & 0xFFFU) % (2 * widest) - widest, mantissa);
+        matrix[i] = number_of(type, negative, static_cast<int>(word >> 1 & 0xFFFU) % (2 * widest) - widest, mantissa);
         break;
       case Numbers::kCancelling:
-        matrix[i] = i % 2 == 0 ? number_of(dtype, negative, small, mantissa)
+        matrix[i] = i % 2 == 0 ? number_of(type, negative, small, mantissa)
                                : static_cast<std::uint16_t>(is_in ? matrix[i - 1] ^ (0x8000U | (word >> 4 & 1U))
                                                                   : matrix[i - 1]);
         break;
       case Numbers::kTiny:  // for bf16, products that are denormal in float32
-        matrix[i] = number_of(dtype, negative, dtype == DType::kF16 ? -20 : is_in ? -130 : -small, mantissa);
+        matrix[i] = number_of(type, negative, type == ComputeType::kF16 ? -20 : is_in ? -130 : -small, mantissa);
         break;
       case Numbers::kFullMantissas:
-        matrix[i] = number_of(dtype, false, -small, ~0U << (word >> 8 & 1U));
+        matrix[i] = number_of(type, false, -small, ~0U << (word >> 8 & 1U));
         break;
     }
   }
@@ -92,9 +92,9 @@ struct Probe {
   Staging& staging;
   cudaStream_t stream;
 
-  void load(DType dtype, Numbers numbers, std::mt19937& generator) const {
-    const std::vector<std::uint16_t> rows = matrix_of(dtype, numbers, kRows, true, generator);
-    const std::vector<std::uint16_t> weights = matrix_of(dtype, numbers, kOut, false, generator);
+  void load(ComputeType type, Numbers numbers, std::mt19937& generator) const {
+    const std::vector<std::uint16_t> rows = matrix_of(type, numbers, kRows, true, generator);
+    const std::vector<std::uint16_t> weights = matrix_of(type, numbers, kOut, false, generator);
     std::vector<std::uint16_t> packed(weights.size());
     for (std::int64_t row = 0; row < kOut; ++row) {
       for (std::int64_t k = 0; k < kIn; ++k) {
@@ -106,7 +106,7 @@ struct Probe {
     staging.upload(packed.data(), weight.data(), packed.size() * 2);
   }
 
-  absl::StatusOr<std::vector<float>> run(DType dtype, LinearTile tile, int slices) const {
+  absl::StatusOr<std::vector<float>> run(ComputeType type, LinearTile tile, int slices) const {
     const LinearArguments arguments{.in = in.data(),
                                     .in_stride = kIn,
                                     .weight = weight.data(),
@@ -128,7 +128,7 @@ struct Probe {
   }
 };
 
-void compare(const std::vector<float>& expected, const std::vector<float>& found, DType dtype, Numbers numbers,
+void compare(const std::vector<float>& expected, const std::vector<float>& found, ComputeType type, Numbers numbers,
              HopperVerdict& verdict) {
   ++verdict.products;
   if (std::memcmp(expected.data(), found.data(), expected.size() * sizeof(float)) == 0) {
@@ -144,7 +144,7 @@ void compare(const std::vector<float>& expected, const std::vector<float>& found
   }
   if (verdict.worst.empty() || difference / largest > verdict.difference) {
     verdict.difference = difference / largest;
-    verdict.worst = fmt::format("{} {}", dtype == DType::kBF16 ? "bf16" : "f16", name_of(numbers));
+    verdict.worst = fmt::format("{} {}", format_name(type), name_of(numbers));
   }
 }
 
@@ -169,15 +169,14 @@ absl::StatusOr<HopperVerdict> probe_hopper_products(Staging& staging, cudaStream
   const Probe probe{std::move(in), std::move(weight), std::move(out), staging, stream};
   HopperVerdict verdict;
   std::mt19937 generator(20);
-  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+  for (const ComputeType type : {ComputeType::kBF16, ComputeType::kF16}) {
     for (const Numbers numbers : kAllNumbers) {
-      probe.load(dtype, numbers, generator);
+      probe.load(type, numbers, generator);
       for (const LinearTile tile : {LinearTile::k128x128Hopper, LinearTile::k128x256Hopper}) {
         const int slices = tile == LinearTile::k128x128Hopper ? 2 : 1;
-        COPPICE_ASSIGN_OR_RETURN(const std::vector<float> expected,
-                                 probe.run(dtype, LinearTile::k128x128Whole, slices));
-        COPPICE_ASSIGN_OR_RETURN(const std::vector<float> found, probe.run(dtype, tile, slices));
-        compare(expected, found, dtype, numbers, verdict);
+        COPPICE_ASSIGN_OR_RETURN(const std::vector<float> expected, probe.run(type, LinearTile::k128x128Whole, slices));
+        COPPICE_ASSIGN_OR_RETURN(const std::vector<float> found, probe.run(type, tile, slices));
+        compare(expected, found, type, numbers, verdict);
       }
     }
   }

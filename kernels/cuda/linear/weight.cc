@@ -21,40 +21,44 @@ std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-// One row in another type.
-void convert_row(const cpu::ElementwiseBody& body, const void* in, DType in_dtype, std::int64_t count, DType dtype,
-                 void* out) {
-  if (in_dtype == dtype) {
-    std::memcpy(out, in, static_cast<std::size_t>(count) * dtype_bytes(dtype));
-  } else if (dtype == DType::kF32) {
-    body.to_f32(in, in_dtype, count, static_cast<float*>(out));
-  } else if (dtype == DType::kBF16) {
-    body.to_bf16(in, in_dtype, count, static_cast<std::uint16_t*>(out));
-  } else {
-    std::vector<float> wide(static_cast<std::size_t>(count));
-    body.to_f32(in, in_dtype, count, wide.data());
-    std::ranges::transform(wide, static_cast<std::uint16_t*>(out), float_to_f16);
+// One row, dense in `type`.
+void convert_row(const cpu::ElementwiseBody& body, const void* in, WeightFormat format, std::int64_t count,
+                 ComputeType type, void* out) {
+  if (format == dense_format(type)) {
+    std::memcpy(out, in, format.bytes(1, count));
+    return;
   }
+  switch (type) {
+    case ComputeType::kF32:
+      return body.to_f32(in, format, count, static_cast<float*>(out));
+    case ComputeType::kBF16:
+      return body.to_bf16(in, format, count, static_cast<std::uint16_t*>(out));
+    case ComputeType::kF16:
+      break;
+  }
+  std::vector<float> wide(static_cast<std::size_t>(count));
+  body.to_f32(in, format, count, wide.data());
+  std::ranges::transform(wide, static_cast<std::uint16_t*>(out), float_to_f16);
 }
 
 // A weight in device memory that rows are written to, a stretch of at most kUnpackedRowsBytes at a time.
 struct Target {
   std::byte* matrix;
-  DType dtype;
+  PackingOptions packing;
   std::int64_t padded_k;
   void* stretch;
   Staging& staging;
   cudaStream_t stream;
 
-  std::size_t row_bytes() const { return static_cast<std::size_t>(padded_k) * dtype_bytes(dtype); }
+  std::size_t row_bytes() const { return packing.storage.bytes(1, padded_k); }
   std::int64_t rows_at_once() const {
     COPPICE_CHECK(row_bytes() <= kUnpackedRowsBytes, "a weight's row is longer than the memory it passes through");
     return static_cast<std::int64_t>(kUnpackedRowsBytes / row_bytes());
   }
-  // f32 stays row by row. 16-bit elements lie in tiles: the GPU takes the rows there.
+  // f32 stays row by row. 16-bit elements lie in tiles; the GPU moves the rows there.
   void write(const void* rows, std::int64_t row_begin, std::int64_t count) const {
     const std::size_t bytes = static_cast<std::size_t>(count) * row_bytes();
-    if (dtype == DType::kF32) {
+    if (packing.storage.kind == WeightKind::kF32) {
       staging.upload(rows, matrix + static_cast<std::size_t>(row_begin) * row_bytes(), bytes);
       return;
     }
@@ -65,31 +69,29 @@ struct Target {
 };
 
 // Rows of `part`, from row `row_begin` of the weight on.
-void upload_plain(const HostTensor& part, const Target& target, std::int64_t row_begin) {
+void upload_plain(const HostWeight& part, const Target& target, std::int64_t row_begin) {
   for (std::int64_t begin = 0; begin < part.rows; begin += target.rows_at_once()) {
     const std::int64_t count = std::min(target.rows_at_once(), part.rows - begin);
-    target.write(static_cast<const std::byte*>(part.data) + static_cast<std::size_t>(begin) * target.row_bytes(),
-                 row_begin + begin, count);
+    target.write(part.rows_from(begin, count).bytes.data(), row_begin + begin, count);
   }
 }
 
 // The same in the device's type, with zeros up to padded_k.
-void upload_converted(const HostTensor& part, const Target& target, std::int64_t row_begin, int threads) {
-  const DType dtype = target.dtype;
+void upload_converted(const HostWeight& part, const Target& target, std::int64_t row_begin, int threads) {
   const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(cpu::best_isa(), elementwise_body);
   const std::size_t out_row = target.row_bytes();
-  const std::size_t in_row = static_cast<std::size_t>(part.columns) * dtype_bytes(part.dtype);
+  const std::size_t in_row = part.format.bytes(1, part.columns);
   const std::int64_t step = target.rows_at_once();
   std::vector<std::byte> converted(static_cast<std::size_t>(std::min(step, part.rows)) * out_row);
   for (std::int64_t begin = 0; begin < part.rows; begin += step) {
     const std::int64_t count = std::min(step, part.rows - begin);
-    const auto* source = static_cast<const std::byte*>(part.data) + static_cast<std::size_t>(begin) * in_row;
+    const std::byte* source = part.rows_from(begin, count).bytes.data();
     cpu::parallel_rows(threads, count, static_cast<std::int64_t>(in_row + out_row),
                        [&](std::int64_t first, std::int64_t end) {
                          for (std::int64_t row = first; row < end; ++row) {
                            const void* in = source + static_cast<std::size_t>(row) * in_row;
                            void* out = converted.data() + static_cast<std::size_t>(row) * out_row;
-                           convert_row(body, in, part.dtype, part.columns, dtype, out);
+                           convert_row(body, in, part.format, part.columns, target.packing.compute, out);
                          }
                        });
     target.write(converted.data(), row_begin + begin, count);
@@ -97,10 +99,10 @@ void upload_converted(const HostTensor& part, const Target& target, std::int64_t
 }
 
 // One float a row of the stacked parts, zeros where a part has no bias; no buffer when none has.
-absl::StatusOr<Buffer> upload_biases(std::span<const HostTensor> parts, std::span<const HostTensor> biases,
+absl::StatusOr<Buffer> upload_biases(std::span<const HostWeight> parts, std::span<const HostWeight> biases,
                                      Staging& staging, cudaStream_t stream) {
   const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(cpu::best_isa(), elementwise_body);
-  const bool has_any = std::ranges::any_of(biases, [](const HostTensor& bias) { return bias.data != nullptr; });
+  const bool has_any = std::ranges::any_of(biases, [](const HostWeight& bias) { return !bias.empty(); });
   if (!has_any) {
     return Buffer();
   }
@@ -108,8 +110,8 @@ absl::StatusOr<Buffer> upload_biases(std::span<const HostTensor> parts, std::spa
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto begin = static_cast<std::int64_t>(stacked.size());
     stacked.resize(stacked.size() + static_cast<std::size_t>(parts[i].rows));
-    if (biases[i].data != nullptr) {
-      body.to_f32(biases[i].data, biases[i].dtype, parts[i].rows, stacked.data() + begin);
+    if (!biases[i].empty()) {
+      body.to_f32(biases[i].bytes.data(), biases[i].format, parts[i].rows, stacked.data() + begin);
     }
   }
   COPPICE_ASSIGN_OR_RETURN(Buffer buffer, allocate_device(stacked.size() * sizeof(float), stream));
@@ -119,36 +121,35 @@ absl::StatusOr<Buffer> upload_biases(std::span<const HostTensor> parts, std::spa
 
 }  // namespace
 
-CudaLinearWeight::CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, DType dtype, Buffer matrix,
-                                   Buffer bias)
+CudaLinearWeight::CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, const PackingOptions& packing,
+                                   Buffer matrix, Buffer bias)
     : LinearWeight(out_features, in_features),
-      dtype_(dtype),
+      packing_(packing),
       matrix_(std::move(matrix)),
       bias_(std::move(bias)),
       padded_k_(round_up(in_features, kLinearBlockK)),
       slices_(linear_slices(out_features, in_features)) {}
 
 std::size_t CudaLinearWeight::bytes() const {
-  return static_cast<std::size_t>(out_features() * padded_k_) * dtype_bytes(dtype_);
+  return packing_.storage.bytes(out_features(), padded_k_);
 }
 
-absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostTensor> parts,
-                                                          std::span<const HostTensor> biases, DType dtype,
-                                                          const Buffer& stretch, Staging& staging, cudaStream_t stream,
-                                                          int threads) {
+absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWeight> parts,
+                                                          std::span<const HostWeight> biases,
+                                                          const PackingOptions& options, const Buffer& stretch,
+                                                          Staging& staging, cudaStream_t stream, int threads) {
   const std::int64_t columns = parts.front().columns;
   const std::int64_t padded_k = round_up(columns, kLinearBlockK);
   std::int64_t rows = 0;
-  for (const HostTensor& part : parts) {
+  for (const HostWeight& part : parts) {
     rows += part.rows;
   }
-  const std::size_t row_bytes = static_cast<std::size_t>(padded_k) * dtype_bytes(dtype);
   COPPICE_ASSIGN_OR_RETURN(Buffer matrix,
-                           allocate_device(static_cast<std::size_t>(round_up(rows, kLinearPadN)) * row_bytes, stream));
-  const Target target{static_cast<std::byte*>(matrix.data()), dtype, padded_k, stretch.data(), staging, stream};
+                           allocate_device(options.storage.bytes(round_up(rows, kLinearPadN), padded_k), stream));
+  const Target target{static_cast<std::byte*>(matrix.data()), options, padded_k, stretch.data(), staging, stream};
   std::int64_t row_begin = 0;
-  for (const HostTensor& part : parts) {
-    if (part.dtype == dtype && columns == padded_k) {
+  for (const HostWeight& part : parts) {
+    if (part.format == options.storage && columns == padded_k) {
       upload_plain(part, target, row_begin);
     } else {
       upload_converted(part, target, row_begin, threads);
@@ -156,7 +157,7 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostTe
     row_begin += part.rows;
   }
   COPPICE_ASSIGN_OR_RETURN(Buffer bias, upload_biases(parts, biases, staging, stream));
-  return std::make_unique<CudaLinearWeight>(rows, columns, dtype, std::move(matrix), std::move(bias));
+  return std::make_unique<CudaLinearWeight>(rows, columns, options, std::move(matrix), std::move(bias));
 }
 
 }  // namespace coppice::kernels::cuda

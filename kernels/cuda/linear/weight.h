@@ -1,5 +1,5 @@
-// Weight matrices on the GPU: parts stacked on their rows, converted, and padded with zeros to whole tiles, so that the
-// kernels read them without a check.
+// Weight matrices on the GPU: parts stacked on their rows, converted, and padded with zeros to whole tiles, so that
+// kernels read them without bounds checks.
 #pragma once
 
 #include <memory>
@@ -12,23 +12,25 @@
 
 namespace coppice::kernels::cuda {
 
-// Device memory that rows pass through on their way to their tiles; one for all weights.
+// Bytes of the device memory that rows pass through on their way to their tiles, shared by all weights: 512 rows of
+// 8192 bf16 numbers, enough to fill a GPU with copies.
 inline constexpr std::size_t kUnpackedRowsBytes = std::size_t{8} << 20;
 
 // [rows padded to kLinearPadN][columns padded to kLinearBlockK], as linear.h lays it out. Immutable.
 class CudaLinearWeight : public LinearWeight {
  public:
-  CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, DType dtype, Buffer matrix, Buffer bias);
+  CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, const PackingOptions& packing, Buffer matrix,
+                   Buffer bias);
 
   std::size_t bytes() const override;
-  DType dtype() const { return dtype_; }
+  const PackingOptions& packing() const { return packing_; }
   const void* matrix() const { return matrix_.data(); }
   const float* bias() const { return static_cast<const float*>(bias_.data()); }  // null without one
   std::int64_t padded_k() const { return padded_k_; }
   int slices() const { return slices_; }
 
  private:
-  DType dtype_;
+  PackingOptions packing_;
   Buffer matrix_;
   Buffer bias_;
   std::int64_t padded_k_;
@@ -37,9 +39,9 @@ class CudaLinearWeight : public LinearWeight {
 
 // As Device::pack_linear, arguments checked. stretch: kUnpackedRowsBytes of device memory, used on `stream`. threads:
 // converters. ERRORS: ResourceExhausted.
-absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostTensor> parts,
-                                                          std::span<const HostTensor> biases, DType dtype,
-                                                          const Buffer& stretch, Staging& staging, cudaStream_t stream,
-                                                          int threads);
+absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWeight> parts,
+                                                          std::span<const HostWeight> biases,
+                                                          const PackingOptions& options, const Buffer& stretch,
+                                                          Staging& staging, cudaStream_t stream, int threads);
 
 }  // namespace coppice::kernels::cuda

@@ -119,7 +119,7 @@ absl::Status measure_products(const GpuFacts& gpu, bool hopper, cudaStream_t str
     const auto own = [&] {
       LinearArguments product = arguments;
       product.slices = slices;
-      return launched(launch_linear(product, DType::kBF16, tile, {stream}));
+      return launched(launch_linear(product, dense_format(ComputeType::kBF16), tile, {stream}));
     };
     COPPICE_ASSIGN_OR_RETURN(const double seconds, fastest(own, stream));
     const double gflops = flops / seconds / 1e9;

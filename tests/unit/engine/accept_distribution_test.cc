@@ -106,7 +106,8 @@ Counts draw_with_guesses(std::int32_t samples, Take&& take) {
       rows[row].seed = 99;
       rows[row].position = ++draws;
     }
-    const kernels::Matrix matrix{logits.data(), kernels::DType::kF32, static_cast<std::int64_t>(count), kVocab, kVocab};
+    const kernels::Matrix matrix{logits.data(), kernels::ComputeType::kF32, static_cast<std::int64_t>(count), kVocab,
+                                 kVocab};
     (*backend)->steps().sample(matrix, rows);
     std::ranges::copy((*backend)->steps().finish().draws, results.begin());
     for (const TokenId token : take(tree, results, path)) {

@@ -44,14 +44,14 @@ void check_everything(HarnessModel& model) {
 
 TEST_CASE("answers are the same to the bit in f32", "[identity]") {
   for (const std::int32_t window : {0, 40}) {
-    HarnessModel model = random_model(tiny_config(window), kernels::DType::kF32, 5);
+    HarnessModel model = random_model(tiny_config(window), kernels::ComputeType::kF32, 5);
     check_everything(model);
   }
 }
 
 TEST_CASE("answers are the same to the bit in bf16", "[identity]") {
   for (const std::int32_t window : {0, 40}) {
-    HarnessModel model = random_model(tiny_config(window), kernels::DType::kBF16, 6);
+    HarnessModel model = random_model(tiny_config(window), kernels::ComputeType::kBF16, 6);
     check_everything(model);
   }
 }
@@ -62,7 +62,7 @@ TEST_CASE("answers of the demo model are the same to the bit", "[identity]") {
     WARN("no demo model in the tree");
     return;
   }
-  HarnessModel model = folder_model(folder, kernels::DType::kBF16);
+  HarnessModel model = folder_model(folder, kernels::ComputeType::kBF16);
   check_everything(model);
 }
 

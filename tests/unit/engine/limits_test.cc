@@ -20,13 +20,13 @@ models::ModelConfig small_model() {
 constexpr std::size_t kTokenBytes = 128;
 
 std::string error_of(const EngineOptions& options, std::size_t memory_bytes) {
-  return std::string(derive_limits(options, small_model(), kernels::DType::kBF16, memory_bytes).status().message());
+  return std::string(derive_limits(options, small_model(), {kernels::KvKind::kBF16}, memory_bytes).status().message());
 }
 
 }  // namespace
 
 TEST_CASE("what nobody set is chosen", "[limits]") {
-  const auto limits = derive_limits({}, small_model(), kernels::DType::kBF16, 2 * kTokenBytes * 16 * 500);
+  const auto limits = derive_limits({}, small_model(), {kernels::KvKind::kBF16}, 2 * kTokenBytes * 16 * 500);
   REQUIRE(limits.ok());
   CHECK(limits->pages == 500);  // half of the memory
   CHECK(limits->model_tokens_max == 1000);
@@ -39,11 +39,11 @@ TEST_CASE("what nobody set is chosen", "[limits]") {
 TEST_CASE("--kv-memory decides the pages and the pool bounds the context", "[limits]") {
   EngineOptions options;
   options.kv_bytes = kTokenBytes * 16 * 10 + 5;
-  const auto limits = derive_limits(options, small_model(), kernels::DType::kBF16, 1 << 30);
+  const auto limits = derive_limits(options, small_model(), {kernels::KvKind::kBF16}, 1 << 30);
   REQUIRE(limits.ok());
   CHECK(limits->pages == 10);
   CHECK(limits->model_tokens_max == 160);
-  const auto in_f32 = derive_limits(options, small_model(), kernels::DType::kF32, 1 << 30);
+  const auto in_f32 = derive_limits(options, small_model(), {kernels::KvKind::kF32}, 1 << 30);
   REQUIRE(in_f32.ok());
   CHECK(in_f32->pages == 5);
 }
@@ -51,7 +51,7 @@ TEST_CASE("--kv-memory decides the pages and the pool bounds the context", "[lim
 TEST_CASE("--max-running raises the rows of a step that nobody set", "[limits]") {
   EngineOptions options;
   options.running_max = 2000;
-  const auto limits = derive_limits(options, small_model(), kernels::DType::kBF16, 1 << 30);
+  const auto limits = derive_limits(options, small_model(), {kernels::KvKind::kBF16}, 1 << 30);
   REQUIRE(limits.ok());
   CHECK(limits->step_tokens_max == 2000);
   CHECK(limits->step_logits_max == 2000);
@@ -62,7 +62,7 @@ TEST_CASE("a step has logits for drafts when all places are taken", "[limits]") 
     EngineOptions options;
     options.running_max = running;
     options.step_tokens_max = 4096;
-    const auto limits = derive_limits(options, small_model(), kernels::DType::kBF16, 1 << 30);
+    const auto limits = derive_limits(options, small_model(), {kernels::KvKind::kBF16}, 1 << 30);
     REQUIRE(limits.ok());
     CHECK(limits->step_logits_max == logits);
   }
@@ -93,7 +93,7 @@ TEST_CASE("a flag that cannot work is named with the value that would", "[limits
 }
 
 TEST_CASE("memory for less than a page is exhausted", "[limits]") {
-  const auto limits = derive_limits({}, small_model(), kernels::DType::kBF16, 2047);
+  const auto limits = derive_limits({}, small_model(), {kernels::KvKind::kBF16}, 2047);
   CHECK(absl::IsResourceExhausted(limits.status()));
 }
 

@@ -8,7 +8,7 @@ namespace coppice::testing {
 namespace {
 
 TEST_CASE("200 random requests say the same with suffix drafts on and off", "[identity][speculation]") {
-  HarnessModel model = folder_model(COPPICE_SOURCE_DIR "/models/demo", kernels::DType::kBF16);
+  HarnessModel model = folder_model(COPPICE_SOURCE_DIR "/models/demo", kernels::ComputeType::kBF16);
   check_suffix_drafts(model, random_requests(model.transformer->config().vocab, 200), 500);
 }
 

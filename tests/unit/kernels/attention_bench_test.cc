@@ -42,21 +42,21 @@ TEST_CASE("a measurement adds up", "[bench]") {
   options.head_dim = 32;
   options.seconds = 0.01;
   options.cold_bytes = 1 << 20;
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    options.kv_dtype = dtype;
+  for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
+    options.type = dtype;
     const auto result = measure_attention(options, **backend);
     REQUIRE(result.ok());
     CHECK(result->sequences == 6);
     CHECK(result->keys_attended == 6 * 293);
     CHECK(result->keys_read_unshared == 6 * 293);
     CHECK(result->keys_read == 256 + 6 * 37);
-    const auto width = static_cast<std::int64_t>(dtype_bytes(dtype));
+    const auto width = static_cast<std::int64_t>(element_bytes(dtype));
     CHECK(result->bytes_min == (256 + 6 * 37) * 2 * 4 * 32 * width + 6 * 8 * 32 * (width + 4));
     CHECK(result->us > 0);
     CHECK(result->us_unshared > 0);
     CHECK(result->us_plan > 0);
     CHECK(result->max_rel_error > 0);
-    CHECK(result->max_rel_error < (dtype == DType::kF32 ? 1e-5 : 5e-3));
+    CHECK(result->max_rel_error < (dtype == ComputeType::kF32 ? 1e-5 : 5e-3));
   }
   // Beyond the slots that have numbers of their own: copies of those, read and judged as such.
   options.tree = parse_attention_tree("1,6_256,3000").value();

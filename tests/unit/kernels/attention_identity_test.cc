@@ -26,14 +26,14 @@ std::vector<float> rows_of(const std::vector<float>& out, std::int32_t begin, st
 std::vector<AttentionBench::Options> variants() {
   std::vector<AttentionBench::Options> result;
   for (const cpu::Isa isa : {cpu::Isa::kGeneric, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16}) {
-    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
       for (const bool grouped : {false, true}) {
         AttentionBench::Options options;
         options.isa = isa;
         options.dtype = dtype;
         options.key_heads = 2;
-        options.query_heads = !grouped ? 2 : dtype == DType::kF32 ? 6 : 8;
-        options.head_dim = dtype == DType::kF32 ? 40 : 64;
+        options.query_heads = !grouped ? 2 : dtype == ComputeType::kF32 ? 6 : 8;
+        options.head_dim = dtype == ComputeType::kF32 ? 40 : 64;
         if (isa <= cpu::best_isa()) {
           result.push_back(options);
         }
@@ -143,7 +143,7 @@ TEST_CASE("a sequence alone, in rows of any number, gets the same bits", "[atten
           const PlanSequence alone{sequence.pages, 0, count, sequence.position_begin + row, {}, -1, 0};
           const AttentionPlan& plan = planner.plan(std::span(&alone, 1), plan_options);
           const std::int32_t first = sequence.row_begin + row;
-          REQUIRE(same_bits(bench.run(plan, DType::kF32, first), rows_of(out, first, count, width)));
+          REQUIRE(same_bits(bench.run(plan, ComputeType::kF32, first), rows_of(out, first, count, width)));
         }
       }
     }
@@ -190,7 +190,7 @@ TEST_CASE("a drafted path gets the bits of the plain continuation", "[attention]
           const PlanSequence linear{pages, 0, 1, length - 1, {}, -1, 0};
           const AttentionPlan& plan = planner.plan(std::span(&linear, 1), plan_options);
           const std::int32_t first = sequence.row_begin + row;
-          REQUIRE(same_bits(bench.run(plan, DType::kF32, first), rows_of(out, first, 1, width)));
+          REQUIRE(same_bits(bench.run(plan, ComputeType::kF32, first), rows_of(out, first, 1, width)));
         }
       }
     }

@@ -70,7 +70,7 @@ struct RopeCase {
   std::int32_t head_dim;
   std::int32_t rotary_dim;
   bool norms;
-  DType dtype;
+  ComputeType dtype;
   std::int32_t page_size;
   double factor;
 };
@@ -80,8 +80,9 @@ void check_case(const RopeCase& given, cpu::Isa isa) {
   constexpr std::int32_t kKeyHeads = 2;
   constexpr std::int32_t kTokens = 37;
   auto backend = cpu::make_cpu_backend({2, isa}).value();
-  auto cache =
-      backend->device().make_kv_cache({2, kKeyHeads, given.head_dim, given.page_size, 20, given.dtype}).value();
+  auto cache = backend->device()
+                   .make_kv_cache({2, kKeyHeads, given.head_dim, given.page_size, 20, kv_format_of(given.dtype)})
+                   .value();
   std::mt19937_64 random(5);
   std::normal_distribution<float> normal;
   const std::int32_t columns = (kQueryHeads + 2 * kKeyHeads) * given.head_dim;
@@ -116,11 +117,11 @@ void check_case(const RopeCase& given, cpu::Isa isa) {
       backend->device().allocate(static_cast<std::size_t>(kTokens * kQueryHeads * given.head_dim) * 4).value();
   // Twice: the second call finds its cosines and sines ready.
   for (std::int32_t layer = 0; layer < 2; ++layer) {
-    backend->operations().rope_and_store({qkv.data(), DType::kF32, kTokens, columns, columns}, positions, slots,
+    backend->operations().rope_and_store({qkv.data(), ComputeType::kF32, kTokens, columns, columns}, positions, slots,
                                          parameters, *cache, layer,
                                          query.matrix(given.dtype, kTokens, kQueryHeads * given.head_dim));
   }
-  const double tolerance = given.dtype == DType::kF32 ? 2e-6 : 0x1.0p-8;
+  const double tolerance = given.dtype == ComputeType::kF32 ? 2e-6 : 0x1.0p-8;
   auto& pages = static_cast<cpu::CpuKvCache&>(*cache);
   const auto dims = static_cast<std::size_t>(given.head_dim);
   double worst = 0;
@@ -135,7 +136,7 @@ void check_case(const RopeCase& given, cpu::Isa isa) {
                                     positions[place], frequency, given.factor, dims);
       for (std::size_t dim = 0; dim < dims; ++dim) {
         const std::size_t index = (place * kQueryHeads + static_cast<std::size_t>(head)) * dims + dim;
-        compare(given.dtype == DType::kF32
+        compare(given.dtype == ComputeType::kF32
                     ? static_cast<double>(static_cast<const float*>(query.data())[index])
                     : static_cast<double>(from_bf16(static_cast<const std::uint16_t*>(query.data())[index])),
                 expected[dim]);
@@ -155,7 +156,7 @@ void check_case(const RopeCase& given, cpu::Isa isa) {
       }
     }
   }
-  INFO("dim " << given.head_dim << " rotary " << given.rotary_dim << " " << dtype_name(given.dtype) << " error "
+  INFO("dim " << given.head_dim << " rotary " << given.rotary_dim << " " << format_name(given.dtype) << " error "
               << worst);
   CHECK(worst <= tolerance);
 }
@@ -165,7 +166,7 @@ TEST_CASE("Q and K are normalised, rotated and stored, V is stored", "[rope]") {
     if (isa > cpu::best_isa()) {
       continue;
     }
-    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
       check_case({128, 128, true, dtype, 16, 1.0}, isa);
       check_case({64, 64, false, dtype, 32, 1.25}, isa);
       check_case({80, 20, false, dtype, 64, 1.0}, isa);
@@ -177,9 +178,9 @@ TEST_CASE("Q and K are normalised, rotated and stored, V is stored", "[rope]") {
 }
 
 TEST_CASE("values are stored finite, keys as they are", "[rope]") {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
     auto backend = cpu::make_cpu_backend({1}).value();
-    auto cache = backend->device().make_kv_cache({1, 1, 8, 16, 2, dtype}).value();
+    auto cache = backend->device().make_kv_cache({1, 1, 8, 16, 2, kv_format_of(dtype)}).value();
     std::vector<float> qkv(24, 1.0F);
     qkv[8] = std::numeric_limits<float>::quiet_NaN();
     qkv[16] = std::numeric_limits<float>::quiet_NaN();
@@ -191,7 +192,7 @@ TEST_CASE("values are stored finite, keys as they are", "[rope]") {
     parameters.head_dim = 8;
     Buffer query = backend->device().allocate(64).value();
     const std::int32_t place = 21;
-    backend->operations().rope_and_store({qkv.data(), DType::kF32, 1, 24, 24}, std::span(&place, 1),
+    backend->operations().rope_and_store({qkv.data(), ComputeType::kF32, 1, 24, 24}, std::span(&place, 1),
                                          std::span(&place, 1), parameters, *cache, 0, query.matrix(dtype, 1, 8));
     auto& pages = static_cast<cpu::CpuKvCache&>(*cache);
     CHECK(std::isnan(read_cache(pages, 0, 0, place, 0, true)));
@@ -205,9 +206,9 @@ TEST_CASE("values are stored finite, keys as they are", "[rope]") {
 }
 
 TEST_CASE("a row without a slot stores nothing", "[rope]") {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
     auto backend = cpu::make_cpu_backend({1}).value();
-    auto cache = backend->device().make_kv_cache({1, 1, 8, 16, 2, dtype}).value();
+    auto cache = backend->device().make_kv_cache({1, 1, 8, 16, 2, kv_format_of(dtype)}).value();
     std::vector<float> qkv(std::size_t{3} * 24, 1.0F);
     RopeParameters parameters;
     parameters.query_heads = 1;
@@ -216,8 +217,8 @@ TEST_CASE("a row without a slot stores nothing", "[rope]") {
     Buffer query = backend->device().allocate(256).value();
     const std::vector<std::int32_t> positions = {0, 0, 2};
     const std::vector<KvSlot> slots = {kNoSlot, 17, kNoSlot};
-    backend->operations().rope_and_store({qkv.data(), DType::kF32, 3, 24, 24}, positions, slots, parameters, *cache, 0,
-                                         query.matrix(dtype, 3, 8));
+    backend->operations().rope_and_store({qkv.data(), ComputeType::kF32, 3, 24, 24}, positions, slots, parameters,
+                                         *cache, 0, query.matrix(dtype, 3, 8));
     auto& pages = static_cast<cpu::CpuKvCache&>(*cache);
     for (KvSlot slot = 0; slot < 32; ++slot) {
       CHECK(read_cache(pages, 0, 0, slot, 3, true) == (slot == 17 ? 1.0F : 0.0F));
@@ -227,11 +228,11 @@ TEST_CASE("a row without a slot stores nothing", "[rope]") {
 }
 
 TEST_CASE("pages and slots are copied in all layers and heads", "[kv]") {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
     constexpr std::int32_t kDim = 24;
     constexpr std::int32_t kSlots = 5 * 32;
     auto backend = cpu::make_cpu_backend({2}).value();
-    auto cache = backend->device().make_kv_cache({3, 2, kDim, 32, 5, dtype}).value();
+    auto cache = backend->device().make_kv_cache({3, 2, kDim, 32, 5, kv_format_of(dtype)}).value();
     RopeParameters parameters;
     parameters.query_heads = 2;
     parameters.key_heads = 2;
@@ -252,7 +253,7 @@ TEST_CASE("pages and slots are copied in all layers and heads", "[kv]") {
           qkv[static_cast<std::size_t>((slot * 6 + 2) * kDim + column)] = number(layer, slot, column);
         }
       }
-      backend->operations().rope_and_store({qkv.data(), DType::kF32, kSlots, 6 * kDim, 6 * kDim}, slots, slots,
+      backend->operations().rope_and_store({qkv.data(), ComputeType::kF32, kSlots, 6 * kDim, 6 * kDim}, slots, slots,
                                            parameters, *cache, layer, query.matrix(dtype, kSlots, 2 * kDim));
     }
     std::vector<KvSlot> source = slots;  // what each slot should hold now
@@ -287,12 +288,12 @@ TEST_CASE("a cache that cannot be is refused", "[kv]") {
   const auto code = [&](const KvGeometry& geometry) {
     return backend->device().make_kv_cache(geometry).status().code();
   };
-  CHECK(code({1, 1, 12, 16, 4, DType::kBF16}) == absl::StatusCode::kInvalidArgument);
-  CHECK(code({1, 1, 264, 16, 4, DType::kBF16}) == absl::StatusCode::kInvalidArgument);
-  CHECK(code({1, 1, 64, 8, 4, DType::kBF16}) == absl::StatusCode::kInvalidArgument);
-  CHECK(code({1, 1, 64, 48, 4, DType::kBF16}) == absl::StatusCode::kInvalidArgument);
-  CHECK(code({1, 1, 64, 16, 4, DType::kF16}) == absl::StatusCode::kInvalidArgument);
-  CHECK(code({128, 128, 256, 128, 1 << 20, DType::kF32}) == absl::StatusCode::kResourceExhausted);
+  CHECK(code({1, 1, 12, 16, 4, {KvKind::kBF16}}) == absl::StatusCode::kInvalidArgument);
+  CHECK(code({1, 1, 264, 16, 4, {KvKind::kBF16}}) == absl::StatusCode::kInvalidArgument);
+  CHECK(code({1, 1, 64, 8, 4, {KvKind::kBF16}}) == absl::StatusCode::kInvalidArgument);
+  CHECK(code({1, 1, 64, 48, 4, {KvKind::kBF16}}) == absl::StatusCode::kInvalidArgument);
+  CHECK(code({1, 1, 64, 16, 4, {KvKind::kF16}}) == absl::StatusCode::kInvalidArgument);
+  CHECK(code({128, 128, 256, 128, 1 << 20, {KvKind::kF32}}) == absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

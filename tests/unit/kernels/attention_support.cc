@@ -21,10 +21,10 @@ bool chance(std::mt19937_64& random, double probability) {
   return std::uniform_real_distribution<double>(0, 1)(random) < probability;
 }
 
-float round_to(DType dtype, float value) {
-  return dtype == DType::kF32    ? value
-         : dtype == DType::kBF16 ? test::from_bf16(test::to_bf16(value))
-                                 : test::from_f16(test::to_f16(value));
+float round_to(ComputeType dtype, float value) {
+  return dtype == ComputeType::kF32    ? value
+         : dtype == ComputeType::kBF16 ? test::from_bf16(test::to_bf16(value))
+                                       : test::from_f16(test::to_f16(value));
 }
 
 // Walks the tree down; `path` has the pages so far and `length` the tokens. Only full pages are shared.
@@ -140,8 +140,8 @@ AttentionBench::AttentionBench(const Options& options, std::int32_t pages, std::
     : options_(options), rows_(rows) {
   backend_ =
       options.open_backend ? options.open_backend() : cpu::make_cpu_backend({options.threads, options.isa}).value();
-  auto cache = backend_->device().make_kv_cache(
-      {2, options.key_heads, options.head_dim, page_size, std::max(pages, 1), options.dtype});
+  auto cache = backend_->device().make_kv_cache({2, options.key_heads, options.head_dim, page_size, std::max(pages, 1),
+                                                 kv_format_of(options.kv_dtype.value_or(options.dtype))});
   COPPICE_CHECK(cache.ok(), "cache");
   cache_ = std::move(cache).value();
   std::mt19937_64 random(options.seed);
@@ -156,16 +156,16 @@ AttentionBench::AttentionBench(const Options& options, std::int32_t pages, std::
 }
 
 void AttentionBench::upload_query() {
-  auto memory = backend_->device().allocate(query_.size() * dtype_bytes(options_.dtype) + 64);
+  auto memory = backend_->device().allocate(query_.size() * element_bytes(options_.dtype) + 64);
   COPPICE_CHECK(memory.ok(), "query");
   query_memory_ = std::move(memory).value();
-  if (options_.dtype == DType::kF32) {
+  if (options_.dtype == ComputeType::kF32) {
     backend_->device().upload(query_.data(), query_memory_.data(), query_.size() * sizeof(float));
     return;
   }
   std::vector<std::uint16_t> halves(query_.size());
   for (std::size_t i = 0; i < query_.size(); ++i) {
-    halves[i] = options_.dtype == DType::kBF16 ? test::to_bf16(query_[i]) : test::to_f16(query_[i]);
+    halves[i] = options_.dtype == ComputeType::kBF16 ? test::to_bf16(query_[i]) : test::to_f16(query_[i]);
   }
   backend_->device().upload(halves.data(), query_memory_.data(), halves.size() * sizeof(std::uint16_t));
 }
@@ -175,6 +175,10 @@ std::size_t AttentionBench::index(KvSlot slot, std::int32_t head, std::int32_t d
           static_cast<std::size_t>(head)) *
              static_cast<std::size_t>(options_.head_dim) +
          static_cast<std::size_t>(dim);
+}
+
+float AttentionBench::stored(float number) const {
+  return round_to(options_.kv_dtype.value_or(options_.dtype), number);
 }
 
 float AttentionBench::key(KvSlot slot, std::int32_t head, std::int32_t dim) const {
@@ -194,8 +198,8 @@ void AttentionBench::fill(std::int32_t layer, std::int32_t slot_count, std::mt19
   values_.resize(numbers);
   std::normal_distribution<float> normal(0.0F, 1.0F);
   for (std::size_t i = 0; i < numbers; ++i) {
-    keys_[i] = round_to(options_.dtype, normal(random) * static_cast<float>(options_.spread));
-    values_[i] = round_to(options_.dtype, normal(random));
+    keys_[i] = stored(normal(random) * static_cast<float>(options_.spread));
+    values_[i] = stored(normal(random));
   }
   store(layer, slots, keys_, values_);
 }
@@ -227,7 +231,7 @@ void AttentionBench::store(std::int32_t layer, const std::vector<KvSlot>& slots,
                               count * sizeof(KvSlot));
     const auto rows = static_cast<std::int64_t>(count);
     const auto columns = static_cast<std::int64_t>(query_width + 2 * width);
-    backend_->operations().rope_and_store(numbers->matrix(DType::kF32, rows, columns), {positions, count},
+    backend_->operations().rope_and_store(numbers->matrix(ComputeType::kF32, rows, columns), {positions, count},
                                           {positions + count, count}, parameters, *cache_, layer,
                                           unused->matrix(options_.dtype, rows, static_cast<std::int64_t>(query_width)));
     backend_->device().synchronize();
@@ -239,8 +243,8 @@ void AttentionBench::write(const std::vector<KvSlot>& slots, const std::vector<f
   const auto width = static_cast<std::size_t>(options_.key_heads * options_.head_dim);
   for (std::size_t i = 0; i < slots.size(); ++i) {
     for (std::size_t j = 0; j < width; ++j) {
-      keys_[index(slots[i], 0, 0) + j] = round_to(options_.dtype, keys[i * width + j]);
-      values_[index(slots[i], 0, 0) + j] = round_to(options_.dtype, values[i * width + j]);
+      keys_[index(slots[i], 0, 0) + j] = stored(keys[i * width + j]);
+      values_[index(slots[i], 0, 0) + j] = stored(values[i * width + j]);
     }
   }
   store(1, slots, keys, values);
@@ -255,7 +259,7 @@ PlanOptions AttentionBench::plan_options(const TestStep& step) const {
   return options;
 }
 
-std::vector<float> AttentionBench::run(const AttentionPlan& plan, DType out_dtype, std::int32_t first_row) {
+std::vector<float> AttentionBench::run(const AttentionPlan& plan, ComputeType out_dtype, std::int32_t first_row) {
   const std::int64_t columns = std::int64_t{options_.query_heads} * options_.head_dim;
   AttentionParameters parameters;
   parameters.query_heads = options_.query_heads;
@@ -264,17 +268,17 @@ std::vector<float> AttentionBench::run(const AttentionPlan& plan, DType out_dtyp
   parameters.scale = 1.0F / std::sqrt(static_cast<float>(options_.head_dim));
   COPPICE_CHECK(first_row + plan.row_count <= rows_, "rows");
   const auto numbers = static_cast<std::size_t>(plan.row_count * columns);
-  auto out = backend_->device().allocate(numbers * dtype_bytes(out_dtype) + 64);
+  auto out = backend_->device().allocate(numbers * element_bytes(out_dtype) + 64);
   COPPICE_CHECK(out.ok(), "out");
-  const std::vector<std::uint8_t> poison(numbers * dtype_bytes(out_dtype), 0xFF);  // NaN
+  const std::vector<std::uint8_t> poison(numbers * element_bytes(out_dtype), 0xFF);  // NaN
   backend_->device().upload(poison.data(), out->data(), poison.size());
   Matrix query = query_memory_.matrix(options_.dtype, plan.row_count, columns);
   query.data = static_cast<std::uint8_t*>(query.data) +
-               static_cast<std::size_t>(first_row * columns) * dtype_bytes(options_.dtype);
+               static_cast<std::size_t>(first_row * columns) * element_bytes(options_.dtype);
   const LoadedAttention attention = backend_->steps().load_attention(plan, parameters);
   backend_->operations().attention(attention, query, *cache_, 1, out->matrix(out_dtype, plan.row_count, columns));
   std::vector<float> result(numbers);
-  if (out_dtype == DType::kF32) {
+  if (out_dtype == ComputeType::kF32) {
     backend_->device().download(out->data(), result.data(), result.size() * sizeof(float));
     return result;
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -63,7 +64,8 @@ class AttentionBench {
     std::int32_t query_heads = 4;
     std::int32_t key_heads = 2;
     std::int32_t head_dim = 64;
-    DType dtype = DType::kBF16;
+    ComputeType dtype = ComputeType::kBF16;    // of queries
+    std::optional<ComputeType> kv_dtype = {};  // of keys and values; none: as queries
     int threads = 2;
     cpu::Isa isa = cpu::best_isa();
     std::uint64_t seed = 1;
@@ -73,7 +75,8 @@ class AttentionBench {
   AttentionBench(const Options& options, std::int32_t pages, std::int32_t page_size, std::int32_t rows);
 
   // out [plan rows, query_heads * head_dim], f32; the plan's first row has the query of `first_row`.
-  std::vector<float> run(const AttentionPlan& plan, DType out_dtype = DType::kF32, std::int32_t first_row = 0);
+  std::vector<float> run(const AttentionPlan& plan, ComputeType out_dtype = ComputeType::kF32,
+                         std::int32_t first_row = 0);
   // One row and head in float64.
   std::vector<double> reference(const std::vector<KvSlot>& slots, std::int32_t window, std::int32_t row,
                                 std::int32_t head) const;
@@ -98,6 +101,9 @@ class AttentionBench {
   void fill(std::int32_t layer, std::int32_t slot_count, std::mt19937_64& random);
   void store(std::int32_t layer, const std::vector<KvSlot>& slots, const std::vector<float>& keys,
              const std::vector<float>& values);
+
+  // A number as the cache rounds it.
+  float stored(float number) const;
 
   Options options_;
   std::unique_ptr<Backend> backend_;

@@ -60,7 +60,7 @@ void branch(TreeShape& shape, int levels, std::int32_t leaves) {
   shape.children_most = children + 2;
 }
 
-Case make_case(int index, DType dtype, std::mt19937_64& random) {
+Case make_case(int index, ComputeType dtype, std::mt19937_64& random) {
   Case result;
   const int levels = 1 + index % kLevelsMost;
   const std::array<std::int32_t, 5> leaves = {3, 20, 64, 200, kLeavesMost};
@@ -118,8 +118,8 @@ double largest_error(const AttentionBench& bench, const TestStep& step, const Ca
   return worst;
 }
 
-void check_trees(DType dtype, double tolerance) {
-  std::mt19937_64 random(dtype == DType::kF32 ? 31 : 32);
+void check_trees(ComputeType dtype, double tolerance) {
+  std::mt19937_64 random(dtype == ComputeType::kF32 ? 31 : 32);
   Seen seen;
   for (int index = 0; index < kTrees; ++index) {
     const Case tree = make_case(index, dtype, random);
@@ -152,11 +152,11 @@ void check_trees(DType dtype, double tolerance) {
 }
 
 TEST_CASE("large random trees agree with float64, f32 cache", "[attention][tree]") {
-  check_trees(DType::kF32, 1e-5);
+  check_trees(ComputeType::kF32, 1e-5);
 }
 
 TEST_CASE("large random trees agree with float64, bf16 cache", "[attention][tree]") {
-  check_trees(DType::kBF16, 5e-3);
+  check_trees(ComputeType::kBF16, 5e-3);
 }
 
 }  // namespace

@@ -28,10 +28,10 @@ bool aborts(const std::function<void(Backend&)>& call) {
 }
 
 TEST_CASE("a broken contract stops the program, a kept one does not", "[backend]") {
-  Tensor a = random_tensor(DType::kF32, 4, 8, 1);
-  Tensor b(DType::kF32, 4, 8);
-  Tensor narrow(DType::kF32, 4, 7);
-  Tensor half(DType::kF16, 4, 8);
+  Tensor a = random_tensor(ComputeType::kF32, 4, 8, 1);
+  Tensor b(ComputeType::kF32, 4, 8);
+  Tensor narrow(ComputeType::kF32, 4, 7);
+  Tensor half(ComputeType::kF16, 4, 8);
   const std::vector<float> weight(8, 1.0F);
   const std::vector<std::int32_t> rows = {0, 1, 2, 3};
   const std::vector<std::int32_t> few = {0, 1};
@@ -47,16 +47,16 @@ TEST_CASE("a broken contract stops the program, a kept one does not", "[backend]
   CHECK(call([&](Backend& backend) { backend.operations().gather_rows(a.matrix(), few, b.matrix()); }));
   CHECK_FALSE(call([&](Backend& backend) { backend.operations().gather_rows(a.matrix(), rows, b.matrix()); }));
   CHECK(call([&](Backend& backend) { backend.operations().embed(few, a.matrix(), b.matrix()); }));
-  const HostTensor part = a.host();
+  const HostWeight part = a.host();
   const auto linear = [&](const Matrix& in, const Matrix& out, LinearEpilogue epilogue) {
     return call([&](Backend& backend) {
-      const auto packed = backend.device().pack_linear({&part, 1}, {}, DType::kF32);
+      const auto packed = backend.device().pack_linear({&part, 1}, {}, dense_packing(ComputeType::kF32));
       backend.operations().linear(in, **packed, epilogue, out);
     });
   };
-  Tensor four(DType::kF32, 4, 4);
-  Tensor four_bf16(DType::kBF16, 4, 4);
-  Tensor in_bf16(DType::kBF16, 4, 8);
+  Tensor four(ComputeType::kF32, 4, 4);
+  Tensor four_bf16(ComputeType::kBF16, 4, 4);
+  Tensor in_bf16(ComputeType::kBF16, 4, 8);
   CHECK_FALSE(linear(b.matrix(), four.matrix(), LinearEpilogue::kAdd));
   CHECK(linear(narrow.matrix(), four.matrix(), LinearEpilogue::kStore));
   CHECK(linear(b.matrix(), b.matrix(), LinearEpilogue::kStore));
@@ -73,8 +73,9 @@ TEST_CASE("options out of range are refused with a reason", "[backend]") {
   const auto cache = backend->device().make_kv_cache({.layers = 1, .key_heads = 1, .head_dim = 64, .pages = 1});
   REQUIRE(cache.ok());
   CHECK((*cache)->workers() == base::available_cores());
-  CHECK(backend->device().supports(DType::kF32));
-  CHECK_FALSE(backend->device().supports(DType::kF16));
+  CHECK(backend->device().supports(dense_packing(ComputeType::kF32)) == Support::kFull);
+  CHECK(backend->device().supports(dense_packing(ComputeType::kF16)) == Support::kNone);
+  CHECK(backend->device().supports({ComputeType::kF32, dense_format(ComputeType::kBF16)}) == Support::kNone);
   CHECK(backend->device().description().find(cpu::isa_name(cpu::best_isa())) != std::string::npos);
 }
 

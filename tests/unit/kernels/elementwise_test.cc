@@ -9,7 +9,7 @@ namespace {
 
 const std::vector<std::int64_t> kWidths = {1, 7, 8, 15, 16, 17, 64, 65, 172, 288, 1000, 2048};
 
-double error_over_tolerance(double got, double wanted, double magnitude, DType dtype) {
+double error_over_tolerance(double got, double wanted, double magnitude, ComputeType dtype) {
   const Tolerance tolerance = tolerance_of(dtype);
   return std::abs(got - wanted) / (tolerance.absolute * magnitude + tolerance.relative * std::abs(wanted) + 1e-38);
 }
@@ -17,11 +17,11 @@ double error_over_tolerance(double got, double wanted, double magnitude, DType d
 TEST_CASE("embed copies rows of any type as f32, exactly", "[elementwise]") {
   for (const cpu::Isa isa : runnable_isas()) {
     const auto backend = make_backend(2, isa);
-    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16, ComputeType::kF16}) {
       for (const std::int64_t hidden : kWidths) {
         Tensor table = random_tensor(dtype, 11, hidden, 3);
         const std::vector<TokenId> tokens = {10, 0, 3, 3, 7};
-        Tensor out(DType::kF32, 5, hidden);
+        Tensor out(ComputeType::kF32, 5, hidden);
         backend->operations().embed(tokens, table.matrix(), out.matrix());
         std::int64_t wrong = 0;
         for (std::int64_t row = 0; row < 5; ++row) {
@@ -29,7 +29,7 @@ TEST_CASE("embed copies rows of any type as f32, exactly", "[elementwise]") {
             wrong += out.at(row, i) == table.at(tokens[static_cast<std::size_t>(row)], i) ? 0 : 1;
           }
         }
-        INFO(cpu::isa_name(isa) << " " << dtype_name(dtype) << " " << hidden);
+        INFO(cpu::isa_name(isa) << " " << format_name(dtype) << " " << hidden);
         CHECK(wrong == 0);
       }
     }
@@ -44,11 +44,11 @@ TEST_CASE("every half and every bf16 converts exactly; f32 rounds to the nearest
   for (const cpu::Isa isa : runnable_isas()) {
     const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(isa, elementwise_body);
     std::vector<float> out(all.size());
-    for (const DType dtype : {DType::kF16, DType::kBF16}) {
-      body.to_f32(all.data(), dtype, 65536, out.data());
+    for (const ComputeType dtype : {ComputeType::kF16, ComputeType::kBF16}) {
+      body.to_f32(all.data(), dense_format(dtype), 65536, out.data());
       std::int64_t wrong = 0;
       for (std::size_t i = 0; i < all.size(); ++i) {
-        const float wanted = dtype == DType::kF16 ? from_f16(all[i]) : from_bf16(all[i]);
+        const float wanted = dtype == ComputeType::kF16 ? from_f16(all[i]) : from_bf16(all[i]);
         const bool same = std::isnan(wanted)
                               ? std::isnan(out[i])
                               : std::bit_cast<std::uint32_t>(wanted) == std::bit_cast<std::uint32_t>(out[i]);
@@ -64,7 +64,7 @@ TEST_CASE("every half and every bf16 converts exactly; f32 rounds to the nearest
       }
     }
     std::vector<std::uint16_t> rounded(in.size());
-    body.to_bf16(in.data(), DType::kF32, std::ssize(in), rounded.data());
+    body.to_bf16(in.data(), {WeightKind::kF32}, std::ssize(in), rounded.data());
     std::int64_t wrong = 0;
     for (std::size_t i = 0; i < in.size(); ++i) {
       const bool same = std::isnan(in[i]) ? std::isnan(from_bf16(rounded[i])) : rounded[i] == to_bf16(in[i]);
@@ -77,10 +77,10 @@ TEST_CASE("every half and every bf16 converts exactly; f32 rounds to the nearest
 TEST_CASE("rms_norm agrees with float64", "[elementwise]") {
   for (const cpu::Isa isa : runnable_isas()) {
     const auto backend = make_backend(2, isa);
-    for (const DType out_dtype : {DType::kF32, DType::kBF16}) {
+    for (const ComputeType out_dtype : {ComputeType::kF32, ComputeType::kBF16}) {
       for (const std::int64_t hidden : kWidths) {
-        Tensor x = random_tensor(DType::kF32, 5, hidden, 1);
-        const Tensor weight = random_tensor(DType::kF32, 1, hidden, 2);
+        Tensor x = random_tensor(ComputeType::kF32, 5, hidden, 1);
+        const Tensor weight = random_tensor(ComputeType::kF32, 1, hidden, 2);
         Tensor out(out_dtype, 5, hidden);
         const auto* numbers = reinterpret_cast<const float*>(weight.bytes.data());
         backend->operations().rms_norm(x.matrix(), numbers, 1e-5F, out.matrix());
@@ -96,7 +96,7 @@ TEST_CASE("rms_norm agrees with float64", "[elementwise]") {
             worst = std::max(worst, error_over_tolerance(out.at(row, i), wanted, 0, out_dtype));
           }
         }
-        INFO(cpu::isa_name(isa) << " " << dtype_name(out_dtype) << " " << hidden);
+        INFO(cpu::isa_name(isa) << " " << format_name(out_dtype) << " " << hidden);
         CHECK(worst <= 1.0);
       }
     }
@@ -106,8 +106,9 @@ TEST_CASE("rms_norm agrees with float64", "[elementwise]") {
 TEST_CASE("swiglu agrees with float64, saturates and passes zero", "[elementwise]") {
   for (const cpu::Isa isa : runnable_isas()) {
     const auto backend = make_backend(2, isa);
-    for (const auto& [in_dtype, out_dtype] : {std::pair{DType::kF32, DType::kF32}, std::pair{DType::kF32, DType::kBF16},
-                                              std::pair{DType::kBF16, DType::kBF16}}) {
+    for (const auto& [in_dtype, out_dtype] :
+         {std::pair{ComputeType::kF32, ComputeType::kF32}, std::pair{ComputeType::kF32, ComputeType::kBF16},
+          std::pair{ComputeType::kBF16, ComputeType::kBF16}}) {
       for (const std::int64_t width : kWidths) {
         Tensor gate_up = random_tensor(in_dtype, 4, 2 * width, 1);
         const float extremes[] = {0.0F, 100.0F, -100.0F, 3e38F, -3e38F, 1e-30F, -87.0F, -104.0F};
@@ -128,7 +129,7 @@ TEST_CASE("swiglu agrees with float64, saturates and passes zero", "[elementwise
                                                          : error_over_tolerance(out.at(row, i), wanted, 0, out_dtype));
           }
         }
-        INFO(cpu::isa_name(isa) << " " << dtype_name(in_dtype) << " to " << dtype_name(out_dtype) << " " << width);
+        INFO(cpu::isa_name(isa) << " " << format_name(in_dtype) << " to " << format_name(out_dtype) << " " << width);
         CHECK(worst <= 1.0);
       }
     }
@@ -146,7 +147,7 @@ TEST_CASE("the exponential under silu is right to two units in the last place", 
     }
     const std::vector<float> up(gate.size(), 1.0F);
     std::vector<float> out(gate.size());
-    body.swiglu(gate.data(), up.data(), DType::kF32, std::ssize(gate), out.data(), DType::kF32);
+    body.swiglu(gate.data(), up.data(), ComputeType::kF32, std::ssize(gate), out.data(), ComputeType::kF32);
     double worst = 0;
     for (std::size_t i = 0; i < gate.size(); ++i) {
       const double wanted = gate[i] / (1 + std::exp(-double{gate[i]}));
@@ -159,10 +160,10 @@ TEST_CASE("the exponential under silu is right to two units in the last place", 
 
 TEST_CASE("gather_rows picks rows in any order, strides and all", "[elementwise]") {
   const auto backend = make_backend(2);
-  Tensor in = random_tensor(DType::kF32, 9, 40, 1);
+  Tensor in = random_tensor(ComputeType::kF32, 9, 40, 1);
   const std::vector<std::int32_t> rows = {8, 0, 0, 5};
-  Tensor out(DType::kF32, 4, 30);
-  backend->operations().gather_rows({in.bytes.data(), DType::kF32, 9, 30, 40}, rows, out.matrix());
+  Tensor out(ComputeType::kF32, 4, 30);
+  backend->operations().gather_rows({in.bytes.data(), ComputeType::kF32, 9, 30, 40}, rows, out.matrix());
   for (std::int64_t row = 0; row < 4; ++row) {
     for (std::int64_t i = 0; i < 30; ++i) {
       CHECK(out.at(row, i) == in.at(rows[static_cast<std::size_t>(row)], i));
@@ -174,21 +175,21 @@ TEST_CASE("a row's bits are the same in every batch and with any threads: row-wi
   const std::int64_t rows = 300;
   for (const cpu::Isa isa : runnable_isas()) {
     for (const std::int64_t width : {48, 172, 1000}) {
-      Tensor x = random_tensor(DType::kF32, rows, 2 * width, 1);
-      const Tensor weight = random_tensor(DType::kF32, 1, 2 * width, 2);
+      Tensor x = random_tensor(ComputeType::kF32, rows, 2 * width, 1);
+      const Tensor weight = random_tensor(ComputeType::kF32, 1, 2 * width, 2);
       const auto* numbers = reinterpret_cast<const float*>(weight.bytes.data());
       const auto alone = make_backend(1, isa);
       for (const int threads : {1, 2, 8}) {
         const auto backend = make_backend(threads, isa);
-        Tensor normal(DType::kF32, rows, 2 * width);
-        Tensor gated(DType::kBF16, rows, width);
+        Tensor normal(ComputeType::kF32, rows, 2 * width);
+        Tensor gated(ComputeType::kBF16, rows, width);
         backend->operations().rms_norm(x.matrix(), numbers, 1e-5F, normal.matrix());
         backend->operations().swiglu(x.matrix(), gated.matrix());
         for (const std::int64_t row : {0, 1, 37, 150, 299}) {
-          Tensor single(DType::kF32, 1, 2 * width);
+          Tensor single(ComputeType::kF32, 1, 2 * width);
           std::memcpy(single.bytes.data(), x.row_bytes(row).data(), single.bytes.size());
-          Tensor one_normal(DType::kF32, 1, 2 * width);
-          Tensor one_gated(DType::kBF16, 1, width);
+          Tensor one_normal(ComputeType::kF32, 1, 2 * width);
+          Tensor one_gated(ComputeType::kBF16, 1, width);
           alone->operations().rms_norm(single.matrix(), numbers, 1e-5F, one_normal.matrix());
           alone->operations().swiglu(single.matrix(), one_gated.matrix());
           CHECK(std::memcmp(one_normal.bytes.data(), normal.row_bytes(row).data(), one_normal.bytes.size()) == 0);

@@ -24,10 +24,10 @@ struct Tolerance {
 
 // Sums are f32 for every type, so `absolute` is a few roundings of f32 (2^-24 = 6e-8; they grow with the length of a
 // sum, whence 16 of them); bf16 rounds the output to 8 bits: half a unit is 2^-9 = 2e-3; f16 to 11.
-constexpr Tolerance tolerance_of(DType out) {
-  return out == DType::kF32    ? Tolerance{1e-6, 1e-6}
-         : out == DType::kBF16 ? Tolerance{1e-6, 0x1.0p-8}
-                               : Tolerance{1e-6, 0x1.0p-11};
+constexpr Tolerance tolerance_of(ComputeType out) {
+  return out == ComputeType::kF32    ? Tolerance{1e-6, 1e-6}
+         : out == ComputeType::kBF16 ? Tolerance{1e-6, 0x1.0p-8}
+                                     : Tolerance{1e-6, 0x1.0p-11};
 }
 
 inline std::uint16_t to_bf16(float x) {
@@ -68,52 +68,52 @@ inline std::uint16_t to_f16(float x) {
 
 // A matrix of any type with its numbers as the type holds them.
 struct Tensor {
-  DType dtype = DType::kF32;
+  ComputeType dtype = ComputeType::kF32;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::vector<std::byte> bytes;
 
   Tensor() = default;
-  Tensor(DType dtype_in, std::int64_t rows_in, std::int64_t columns_in)
-      : dtype(dtype_in), rows(rows_in), columns(columns_in), bytes(count() * dtype_bytes(dtype_in)) {}
+  Tensor(ComputeType dtype_in, std::int64_t rows_in, std::int64_t columns_in)
+      : dtype(dtype_in), rows(rows_in), columns(columns_in), bytes(count() * element_bytes(dtype_in)) {}
 
   std::size_t count() const { return static_cast<std::size_t>(rows * columns); }
   float at(std::int64_t row, std::int64_t column) const {
     const auto i = static_cast<std::size_t>(row * columns + column);
-    if (dtype == DType::kF32) {
+    if (dtype == ComputeType::kF32) {
       float value = 0;
       std::memcpy(&value, bytes.data() + 4 * i, 4);
       return value;
     }
     std::uint16_t half = 0;
     std::memcpy(&half, bytes.data() + 2 * i, 2);
-    return dtype == DType::kBF16 ? from_bf16(half) : from_f16(half);
+    return dtype == ComputeType::kBF16 ? from_bf16(half) : from_f16(half);
   }
   // Rounds to the nearest.
   void set(std::int64_t row, std::int64_t column, float value) {
     const auto i = static_cast<std::size_t>(row * columns + column);
-    if (dtype == DType::kF32) {
+    if (dtype == ComputeType::kF32) {
       std::memcpy(bytes.data() + 4 * i, &value, 4);
     } else {
-      set_bits(i, dtype == DType::kBF16 ? to_bf16(value) : to_f16(value));
+      set_bits(i, dtype == ComputeType::kBF16 ? to_bf16(value) : to_f16(value));
     }
   }
   void set_bits(std::size_t i, std::uint16_t bits) { std::memcpy(bytes.data() + 2 * i, &bits, 2); }
 
   Matrix matrix() { return {bytes.data(), dtype, rows, columns, columns}; }
-  HostTensor host() const { return {bytes.data(), dtype, rows, columns}; }
+  HostWeight host() const { return {bytes, dense_format(dtype), rows, columns, {}}; }
   std::span<const std::byte> row_bytes(std::int64_t row) const {
-    const std::size_t width = static_cast<std::size_t>(columns) * dtype_bytes(dtype);
+    const std::size_t width = static_cast<std::size_t>(columns) * element_bytes(dtype);
     return std::span(bytes).subspan(static_cast<std::size_t>(row) * width, width);
   }
 };
 
-inline Tensor random_tensor(DType dtype, std::int64_t rows, std::int64_t columns, std::uint32_t seed) {
+inline Tensor random_tensor(ComputeType dtype, std::int64_t rows, std::int64_t columns, std::uint32_t seed) {
   Tensor tensor(dtype, rows, columns);
   std::mt19937 generator(seed);
   std::normal_distribution<float> normal;
   for (std::size_t i = 0; i < tensor.count(); ++i) {
-    if (dtype == DType::kF16) {
+    if (dtype == ComputeType::kF16) {
       // Any finite half of moderate size: sign, exponent 0 (denormal) to 16, mantissa.
       const auto word = static_cast<std::uint32_t>(generator());
       tensor.set_bits(i, static_cast<std::uint16_t>((word & 0x83FFU) | (word >> 16) % 17U << 10));

@@ -22,15 +22,15 @@ const std::vector<Shape> kModelShapes = {{768, 2304},  {768, 768},   {768, 6144}
                                          {2048, 2560}, {2048, 2048}, {2048, 11264}, {5632, 2048}};
 
 struct Types {
-  DType in;
-  DType out;
+  ComputeType in;
+  ComputeType out;
   LinearEpilogue epilogue;
 };
-const std::vector<Types> kTypes = {{DType::kF32, DType::kF32, LinearEpilogue::kStore},
-                                   {DType::kF32, DType::kF32, LinearEpilogue::kAdd},
-                                   {DType::kBF16, DType::kF32, LinearEpilogue::kStore},
-                                   {DType::kBF16, DType::kF32, LinearEpilogue::kAdd},
-                                   {DType::kBF16, DType::kBF16, LinearEpilogue::kStore}};
+const std::vector<Types> kTypes = {{ComputeType::kF32, ComputeType::kF32, LinearEpilogue::kStore},
+                                   {ComputeType::kF32, ComputeType::kF32, LinearEpilogue::kAdd},
+                                   {ComputeType::kBF16, ComputeType::kF32, LinearEpilogue::kStore},
+                                   {ComputeType::kBF16, ComputeType::kF32, LinearEpilogue::kAdd},
+                                   {ComputeType::kBF16, ComputeType::kBF16, LinearEpilogue::kStore}};
 
 Tensor output_for(const Types& types, std::int64_t rows, std::int64_t columns) {
   return types.epilogue == LinearEpilogue::kAdd ? random_tensor(types.out, rows, columns, 99)
@@ -69,12 +69,13 @@ TEST_CASE("linear agrees with float64 on every instruction set", "[linear]") {
         const std::int64_t rows = 1 + (shape.in_features + shape.out_features) % 7;
         Tensor in = random_tensor(types.in, rows, shape.in_features, 1);
         const Tensor weight = random_tensor(types.in, shape.out_features, shape.in_features, 2);
-        const Tensor bias = random_tensor(DType::kF32, 1, shape.out_features, 3);
+        const Tensor bias = random_tensor(ComputeType::kF32, 1, shape.out_features, 3);
         const bool with_bias = shape.in_features % 2 == 0;
-        const HostTensor part = weight.host();
-        const HostTensor bias_part = bias.host();
-        const auto packed = with_bias ? backend->device().pack_linear({&part, 1}, {&bias_part, 1}, types.in)
-                                      : backend->device().pack_linear({&part, 1}, {}, types.in);
+        const HostWeight part = weight.host();
+        const HostWeight bias_part = bias.host();
+        const auto packed = with_bias
+                                ? backend->device().pack_linear({&part, 1}, {&bias_part, 1}, dense_packing(types.in))
+                                : backend->device().pack_linear({&part, 1}, {}, dense_packing(types.in));
         REQUIRE(packed.ok());
         Tensor out = output_for(types, rows, shape.out_features);
         const Tensor before = types.epilogue == LinearEpilogue::kAdd ? out : Tensor();
@@ -84,7 +85,7 @@ TEST_CASE("linear agrees with float64 on every instruction set", "[linear]") {
           bias_numbers.push_back(bias.at(0, i));
         }
         INFO(cpu::isa_name(isa) << " " << shape.in_features << " x " << shape.out_features << " "
-                                << dtype_name(types.in) << " to " << dtype_name(types.out));
+                                << format_name(types.in) << " to " << format_name(types.out));
         CHECK(worst_error(in, weight, bias_numbers, before, out) <= 1.0);
       }
     }
@@ -95,14 +96,14 @@ TEST_CASE("pack_linear stacks parts, converts types and takes a bias for some pa
   const std::int64_t hidden = 70;
   for (const cpu::Isa isa : runnable_isas()) {
     const auto backend = make_backend(2, isa);
-    for (const DType source : {DType::kF32, DType::kBF16, DType::kF16}) {
-      for (const DType target : {DType::kF32, DType::kBF16}) {
+    for (const ComputeType source : {ComputeType::kF32, ComputeType::kBF16, ComputeType::kF16}) {
+      for (const ComputeType target : {ComputeType::kF32, ComputeType::kBF16}) {
         const Tensor parts[] = {random_tensor(source, 40, hidden, 1), random_tensor(source, 9, hidden, 2),
                                 random_tensor(source, 150, hidden, 3)};
         const Tensor bias = random_tensor(source, 1, 9, 4);
-        const HostTensor hosts[] = {parts[0].host(), parts[1].host(), parts[2].host()};
-        const HostTensor biases[] = {HostTensor{}, bias.host(), HostTensor{}};
-        const auto packed = backend->device().pack_linear(hosts, biases, target);
+        const HostWeight hosts[] = {parts[0].host(), parts[1].host(), parts[2].host()};
+        const HostWeight biases[] = {HostWeight{}, bias.host(), HostWeight{}};
+        const auto packed = backend->device().pack_linear(hosts, biases, dense_packing(target));
         REQUIRE(packed.ok());
         CHECK((*packed)->out_features() == 199);
         Tensor stacked(target, 199, hidden);
@@ -119,9 +120,9 @@ TEST_CASE("pack_linear stacks parts, converts types and takes a bias for some pa
           bias_numbers[static_cast<std::size_t>(40 + i)] = bias.at(0, i);
         }
         Tensor in = random_tensor(target, 3, hidden, 5);
-        Tensor out(DType::kF32, 3, 199);
+        Tensor out(ComputeType::kF32, 3, 199);
         backend->operations().linear(in.matrix(), **packed, LinearEpilogue::kStore, out.matrix());
-        INFO(cpu::isa_name(isa) << " " << dtype_name(source) << " as " << dtype_name(target));
+        INFO(cpu::isa_name(isa) << " " << format_name(source) << " as " << format_name(target));
         CHECK(worst_error(in, stacked, bias_numbers, Tensor(), out) <= 1.0);
       }
     }
@@ -150,16 +151,16 @@ void check_bits(const Shape& shape, const Types& types, cpu::Isa isa, std::span<
   const std::vector<std::int64_t> few = {1, 5, 33, rows_max};
   const Tensor in = random_tensor(types.in, rows_max, shape.in_features, 1);
   const Tensor weight = random_tensor(types.in, shape.out_features, shape.in_features, 2);
-  const Tensor bias = random_tensor(DType::kF32, 1, shape.out_features, 3);
+  const Tensor bias = random_tensor(ComputeType::kF32, 1, shape.out_features, 3);
   const Tensor before = output_for(types, rows_max, shape.out_features);
   Tensor known(types.out, rows_max, shape.out_features);
   std::int64_t known_rows = 0;
   for (const int threads : {1, 2, 8}) {
     const auto backend = make_backend(threads, isa);
     REQUIRE(backend);
-    const HostTensor part = weight.host();
-    const HostTensor bias_part = bias.host();
-    const auto packed = backend->device().pack_linear({&part, 1}, {&bias_part, 1}, types.in);
+    const HostWeight part = weight.host();
+    const HostWeight bias_part = bias.host();
+    const auto packed = backend->device().pack_linear({&part, 1}, {&bias_part, 1}, dense_packing(types.in));
     REQUIRE(packed.ok());
     for (const std::int64_t rows : threads == 1 ? row_counts : std::span<const std::int64_t>(few)) {
       Tensor batch(types.in, rows, shape.in_features);
@@ -167,8 +168,9 @@ void check_bits(const Shape& shape, const Types& types, cpu::Isa isa, std::span<
       Tensor out(types.out, rows, shape.out_features);
       std::memcpy(out.bytes.data(), before.bytes.data(), out.bytes.size());
       backend->operations().linear(batch.matrix(), **packed, types.epilogue, out.matrix());
-      INFO(cpu::isa_name(isa) << " " << shape.in_features << " x " << shape.out_features << " " << dtype_name(types.in)
-                              << " to " << dtype_name(types.out) << ", " << rows << " rows, " << threads << " threads");
+      INFO(cpu::isa_name(isa) << " " << shape.in_features << " x " << shape.out_features << " " << format_name(types.in)
+                              << " to " << format_name(types.out) << ", " << rows << " rows, " << threads
+                              << " threads");
       CHECK(differing_rows(out, known, known_rows) == 0);
     }
   }
@@ -201,21 +203,21 @@ TEST_CASE("a row's bits do not depend on strides or on its place in the batch", 
   const std::int64_t hidden = 96;
   for (const cpu::Isa isa : runnable_isas()) {
     const auto backend = make_backend(2, isa);
-    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
       Tensor wide = random_tensor(dtype, 20, 3 * hidden, 1);
       const Tensor weight = random_tensor(dtype, 80, hidden, 2);
-      const HostTensor part = weight.host();
-      const auto packed = backend->device().pack_linear({&part, 1}, {}, dtype);
+      const HostWeight part = weight.host();
+      const auto packed = backend->device().pack_linear({&part, 1}, {}, dense_packing(dtype));
       REQUIRE(packed.ok());
       // Columns [hidden, 2 hidden) of every row, into columns [7, 87) of a wider output.
-      Tensor out(DType::kF32, 20, 100);
-      const auto step = static_cast<std::ptrdiff_t>(dtype_bytes(dtype));
+      Tensor out(ComputeType::kF32, 20, 100);
+      const auto step = static_cast<std::ptrdiff_t>(element_bytes(dtype));
       backend->operations().linear({wide.bytes.data() + hidden * step, dtype, 20, hidden, 3 * hidden}, **packed,
-                                   LinearEpilogue::kStore, {out.bytes.data() + 7 * 4, DType::kF32, 20, 80, 100});
+                                   LinearEpilogue::kStore, {out.bytes.data() + 7 * 4, ComputeType::kF32, 20, 80, 100});
       for (const std::int64_t row : {0, 1, 7, 19}) {
         Tensor single(dtype, 1, hidden);
         std::memcpy(single.bytes.data(), wide.row_bytes(row).data() + hidden * step, single.bytes.size());
-        Tensor answer(DType::kF32, 1, 80);
+        Tensor answer(ComputeType::kF32, 1, 80);
         backend->operations().linear(single.matrix(), **packed, LinearEpilogue::kStore, answer.matrix());
         CHECK(std::memcmp(answer.bytes.data(), out.row_bytes(row).data() + 7 * 4, answer.bytes.size()) == 0);
         CHECK(out.at(row, 6) == 0.0F);
@@ -227,31 +229,33 @@ TEST_CASE("a row's bits do not depend on strides or on its place in the batch", 
 
 TEST_CASE("pack_linear refuses what it cannot pack, with a reason", "[linear]") {
   const auto backend = make_backend(1);
-  const Tensor a = random_tensor(DType::kF32, 4, 8, 1);
-  const Tensor b = random_tensor(DType::kF32, 4, 9, 2);
-  const HostTensor unequal[] = {a.host(), b.host()};
-  CHECK(backend->device().pack_linear(unequal, {}, DType::kF32).status().code() == absl::StatusCode::kInvalidArgument);
-  const HostTensor one = a.host();
-  const HostTensor bias = b.host();
-  CHECK(backend->device().pack_linear({&one, 1}, {&bias, 1}, DType::kF32).status().code() ==
+  const Tensor a = random_tensor(ComputeType::kF32, 4, 8, 1);
+  const Tensor b = random_tensor(ComputeType::kF32, 4, 9, 2);
+  const HostWeight unequal[] = {a.host(), b.host()};
+  CHECK(backend->device().pack_linear(unequal, {}, dense_packing(ComputeType::kF32)).status().code() ==
         absl::StatusCode::kInvalidArgument);
-  CHECK(backend->device().pack_linear({&one, 1}, {}, DType::kF16).status().code() ==
+  const HostWeight one = a.host();
+  const HostWeight bias = b.host();
+  CHECK(backend->device().pack_linear({&one, 1}, {&bias, 1}, dense_packing(ComputeType::kF32)).status().code() ==
         absl::StatusCode::kInvalidArgument);
-  CHECK(backend->device().pack_linear({}, {}, DType::kF32).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(backend->device().pack_linear({&one, 1}, {}, dense_packing(ComputeType::kF16)).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+  CHECK(backend->device().pack_linear({}, {}, dense_packing(ComputeType::kF32)).status().code() ==
+        absl::StatusCode::kInvalidArgument);
 }
 
 TEST_CASE("NaN and infinity in one row stay in that row", "[linear]") {
   const auto backend = make_backend(2);
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
     Tensor in = random_tensor(dtype, 9, 65, 1);
     const Tensor weight = random_tensor(dtype, 70, 65, 2);
-    const HostTensor part = weight.host();
-    const auto packed = backend->device().pack_linear({&part, 1}, {}, dtype);
+    const HostWeight part = weight.host();
+    const auto packed = backend->device().pack_linear({&part, 1}, {}, dense_packing(dtype));
     REQUIRE(packed.ok());
-    Tensor clean(DType::kF32, 9, 70);
+    Tensor clean(ComputeType::kF32, 9, 70);
     backend->operations().linear(in.matrix(), **packed, LinearEpilogue::kStore, clean.matrix());
     in.set(4, 64, INFINITY);
-    Tensor out(DType::kF32, 9, 70);
+    Tensor out(ComputeType::kF32, 9, 70);
     backend->operations().linear(in.matrix(), **packed, LinearEpilogue::kStore, out.matrix());
     for (std::int64_t row = 0; row < 9; ++row) {
       const bool same = std::memcmp(clean.row_bytes(row).data(), out.row_bytes(row).data(), 280) == 0;

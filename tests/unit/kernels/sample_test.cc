@@ -27,7 +27,7 @@ std::vector<float> random_logits(std::size_t vocab, std::uint32_t seed, float sp
 
 SamplingResult sample_one(Backend& backend, std::vector<float> logits, const SamplingRow& row) {
   const auto vocab = static_cast<std::int64_t>(logits.size());
-  return sample(backend, {logits.data(), DType::kF32, 1, vocab, vocab}, {&row, 1}).front();
+  return sample(backend, {logits.data(), ComputeType::kF32, 1, vocab, vocab}, {&row, 1}).front();
 }
 
 // The definition (kernels/sampling.h, kernels/cpu/sample.h): probabilities of all tokens, in float64, by sorting.
@@ -95,7 +95,8 @@ double chi_square_sigmas(Backend& backend, const std::vector<float>& logits, Sam
       row.position = static_cast<std::uint64_t>(done + i);
       rows.push_back(row);
     }
-    for (const SamplingResult& result : sample(backend, {batch.data(), DType::kF32, kBatch, vocab, vocab}, rows)) {
+    for (const SamplingResult& result :
+         sample(backend, {batch.data(), ComputeType::kF32, kBatch, vocab, vocab}, rows)) {
       ++counts[static_cast<std::size_t>(result.token)];
     }
   }
@@ -270,7 +271,7 @@ TEST_CASE("the draw depends on seed and position alone", "[sample][bits]") {
     }
     const auto columns = static_cast<std::int64_t>(vocab);
     const std::vector<SamplingResult> results =
-        sample(*backend, {batch.data(), DType::kF32, 64, columns, columns}, rows);
+        sample(*backend, {batch.data(), ComputeType::kF32, 64, columns, columns}, rows);
     for (std::size_t i = 0; i < 64; ++i) {
       CHECK(results[i].token == alone[63 - i]);
     }

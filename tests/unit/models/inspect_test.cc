@@ -18,7 +18,8 @@ ModelConfig shape(const char* name) {
 }
 
 TEST_CASE("inspect: Llama-3.1-8B in bf16") {
-  const ModelFacts facts = model_facts(shape("8b"), kernels::DType::kBF16, 16'060'522'496, kernels::DType::kBF16);
+  const ModelFacts facts = model_facts(shape("8b"), {kernels::WeightKind::kBF16}, 16'060'522'496,
+                                       kernels::formats_of(kernels::ComputeType::kBF16));
   CHECK(facts.parameters == 8'030'261'248);
   // Two bytes each, but four for the 65 norms of 4,096.
   CHECK(facts.weight_bytes == 2ULL * 8'030'261'248 + 2ULL * 65 * 4096);
@@ -40,9 +41,11 @@ TEST_CASE("inspect: Llama-3.1-8B in bf16") {
 
 TEST_CASE("inspect: a tied embedding is in memory twice") {
   ModelConfig config = shape("160m");
-  const ModelFacts untied = model_facts(config, kernels::DType::kF32, 0, kernels::DType::kF32);
+  const ModelFacts untied =
+      model_facts(config, {kernels::WeightKind::kF32}, 0, kernels::formats_of(kernels::ComputeType::kF32));
   config.tied_embeddings = true;
-  const ModelFacts tied = model_facts(config, kernels::DType::kF32, 0, kernels::DType::kF32);
+  const ModelFacts tied =
+      model_facts(config, {kernels::WeightKind::kF32}, 0, kernels::formats_of(kernels::ComputeType::kF32));
   CHECK(tied.weight_bytes == untied.weight_bytes);
   CHECK(tied.parameters == untied.parameters - 32000 * 768);
 }

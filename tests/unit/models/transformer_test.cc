@@ -15,7 +15,8 @@
 namespace coppice::models {
 namespace {
 
-using kernels::DType;
+using kernels::ComputeType;
+using kernels::WeightKind;
 using tests::FixtureModel;
 using tests::ModelRunner;
 using tests::RunnerRow;
@@ -68,11 +69,12 @@ TEST_CASE("transformer: loading reports every byte, once, upwards") {
     const auto backend = kernels::cpu::make_cpu_backend({.threads = 1});
     REQUIRE(backend.ok());
     std::vector<std::size_t> done;
-    const auto loaded = Transformer::load(opened.config, *opened.source, **backend, DType::kBF16, {4, 4},
-                                          [&](std::size_t bytes, std::size_t total) {
-                                            CHECK(total == opened.source->stored_bytes());
-                                            done.push_back(bytes);
-                                          });
+    const auto loaded =
+        Transformer::load(opened.config, *opened.source, **backend, kernels::formats_of(ComputeType::kBF16), {4, 4},
+                          [&](std::size_t bytes, std::size_t total) {
+                            CHECK(total == opened.source->stored_bytes());
+                            done.push_back(bytes);
+                          });
     REQUIRE(loaded.ok());
     CHECK(done.size() == weight_specs(opened.config).size());
     CHECK(std::is_sorted(done.begin(), done.end()));
@@ -95,27 +97,31 @@ TEST_CASE("transformer: a source that fails in the middle gives its error") {
   const auto backend = kernels::cpu::make_cpu_backend({.threads = 1});
   REQUIRE(backend.ok());
   opened.config.layers += 1;
-  const auto loaded = Transformer::load(opened.config, *opened.source, **backend, DType::kF32, {4, 4}, {});
+  const auto loaded =
+      Transformer::load(opened.config, *opened.source, **backend, kernels::formats_of(ComputeType::kF32), {4, 4}, {});
   REQUIRE_FALSE(loaded.ok());
   CHECK(std::string(loaded.status().message()).find("model.layers.2.input_layernorm.weight") != std::string::npos);
   opened.config.layers -= 1;
   CHECK(absl::IsUnimplemented(
-      Transformer::load(opened.config, *opened.source, **backend, DType::kF16, {4, 4}, {}).status()));
+      Transformer::load(opened.config, *opened.source, **backend, kernels::formats_of(ComputeType::kF16), {4, 4}, {})
+          .status()));
 }
 
 TEST_CASE("transformer: the type that auto means") {
   const auto fast = kernels::cpu::make_cpu_backend({});
   const auto slow = kernels::cpu::make_cpu_backend({.isa = kernels::cpu::Isa::kGeneric});
   REQUIRE((fast.ok() && slow.ok()));
-  CHECK_FALSE((*slow)->device().supports(DType::kBF16));
+  CHECK((*slow)->device().supports(kernels::dense_packing(ComputeType::kBF16)) == kernels::Support::kSlow);
   for (kernels::Device* device : {&(*fast)->device(), &(*slow)->device()}) {
-    const DType half = device->supports(DType::kBF16) ? DType::kBF16 : DType::kF32;
-    CHECK(choose_dtype(DType::kF32, *device).dtype == DType::kF32);
-    CHECK(choose_dtype(DType::kF32, *device).note.empty());
-    CHECK(choose_dtype(DType::kBF16, *device).dtype == half);
-    CHECK(choose_dtype(DType::kBF16, *device).note.empty() == (half == DType::kBF16));
-    CHECK(choose_dtype(DType::kF16, *device).dtype == half);
-    CHECK(choose_dtype(DType::kF16, *device).note.find("stored as f16") != std::string::npos);
+    const ComputeType half = device->supports(kernels::dense_packing(ComputeType::kBF16)) == kernels::Support::kFull
+                                 ? ComputeType::kBF16
+                                 : ComputeType::kF32;
+    CHECK(choose_compute({WeightKind::kF32}, *device).type == ComputeType::kF32);
+    CHECK(choose_compute({WeightKind::kF32}, *device).note.empty());
+    CHECK(choose_compute({WeightKind::kBF16}, *device).type == half);
+    CHECK(choose_compute({WeightKind::kBF16}, *device).note.empty() == (half == ComputeType::kBF16));
+    CHECK(choose_compute({WeightKind::kF16}, *device).type == half);
+    CHECK(choose_compute({WeightKind::kF16}, *device).note.find("stored as f16") != std::string::npos);
   }
 }
 

@@ -14,7 +14,8 @@
 namespace coppice::models {
 namespace {
 
-using kernels::DType;
+using kernels::ComputeType;
+using kernels::WeightKind;
 using nlohmann::json;
 using tests::safetensors_file;
 using tests::TemporaryFolder;
@@ -121,7 +122,7 @@ TEST_CASE("weights: the type that most bytes have is the stored type") {
   folder.write("model.safetensors", file_of(tensors));
   const auto source = open_safetensors_weights(folder.path(), config);
   REQUIRE(source.ok());
-  CHECK((*source)->stored_dtype() == DType::kF16);
+  CHECK((*source)->stored_format() == kernels::WeightFormat{kernels::WeightKind::kF16});
   CHECK((*source)->stored_bytes() == 12 * 4 + static_cast<std::size_t>(parameter_count(config) - 12) * 2);
 }
 
@@ -201,20 +202,24 @@ TEST_CASE("float formats: narrowing rounds to nearest, ties to even") {
   CHECK(std::isnan(bf16_to_float(float_to_bf16(std::bit_cast<float>(0x7F800001U)))));
   std::vector<std::uint16_t> halves(3);
   const std::uint16_t stored[] = {0x3C00, 0xC000, 0x0001};  // binary16: 1, -2, 2^-24
-  convert_to_bf16({stored, DType::kF16, 1, 3}, halves);
+  convert({std::as_bytes(std::span(stored)), {WeightKind::kF16}, 1, 3, {}}, ComputeType::kBF16,
+          std::as_writable_bytes(std::span(halves)));
   CHECK(halves == std::vector<std::uint16_t>{0x3F80, 0xC000, 0x3380});
   const std::uint16_t wide[] = {0x3F80, 0xC000, 0x4780};  // bfloat16: 1, -2, 65536
-  convert_to_f16({wide, DType::kBF16, 1, 3}, halves);
+  convert({std::as_bytes(std::span(wide)), {WeightKind::kBF16}, 1, 3, {}}, ComputeType::kF16,
+          std::as_writable_bytes(std::span(halves)));
   CHECK(halves == std::vector<std::uint16_t>{0x3C00, 0xC000, 0x7C00});
-  convert_to_f16({stored, DType::kF16, 1, 3}, halves);
+  convert({std::as_bytes(std::span(stored)), {WeightKind::kF16}, 1, 3, {}}, ComputeType::kF16,
+          std::as_writable_bytes(std::span(halves)));
   CHECK(std::ranges::equal(halves, stored));
   const float floats[] = {1.0F + 0x1p-11F, 1.0F + 0x1.8p-10F, 0x1p-24F};  // ties: down to even, up to even
-  convert_to_f16({floats, DType::kF32, 1, 3}, halves);
+  convert({std::as_bytes(std::span(floats)), {WeightKind::kF32}, 1, 3, {}}, ComputeType::kF16,
+          std::as_writable_bytes(std::span(halves)));
   CHECK(halves == std::vector<std::uint16_t>{0x3C00, 0x3C02, 0x0001});
 }
 
-std::vector<float> random_values(std::uint64_t seed, DType dtype, const WeightSpec& spec) {
-  const auto source = make_random_weights(tiny_config(false), seed, dtype);
+std::vector<float> random_values(std::uint64_t seed, ComputeType dtype, const WeightSpec& spec) {
+  const auto source = make_random_weights(tiny_config(false), seed, kernels::dense_format(dtype));
   const auto tensor = source->fetch(spec);
   REQUIRE(tensor.ok());
   std::vector<float> values(static_cast<std::size_t>(spec.elements()));
@@ -224,7 +229,7 @@ std::vector<float> random_values(std::uint64_t seed, DType dtype, const WeightSp
 
 TEST_CASE("random weights: a function of seed, name and index, with the promised spread") {
   const WeightSpec spec = {"model.layers.0.mlp.up_proj.weight", 701, 611, WeightRole::kMatrix};
-  const std::vector<float> values = random_values(7, DType::kF32, spec);
+  const std::vector<float> values = random_values(7, ComputeType::kF32, spec);
   double sum = 0.0;
   double squares = 0.0;
   for (const float value : values) {
@@ -234,19 +239,20 @@ TEST_CASE("random weights: a function of seed, name and index, with the promised
   const auto count = static_cast<double>(values.size());
   CHECK(std::abs(sum / count) < 4 * 0.02 / std::sqrt(count));
   CHECK(std::sqrt(squares / count) == Approx(0.02).epsilon(0.01));
-  CHECK(random_values(7, DType::kF32, spec) == values);
-  CHECK(random_values(8, DType::kF32, spec) != values);
-  CHECK(random_values(7, DType::kF32, {"model.layers.1.mlp.up_proj.weight", 701, 611, WeightRole::kMatrix}) != values);
+  CHECK(random_values(7, ComputeType::kF32, spec) == values);
+  CHECK(random_values(8, ComputeType::kF32, spec) != values);
+  CHECK(random_values(7, ComputeType::kF32, {"model.layers.1.mlp.up_proj.weight", 701, 611, WeightRole::kMatrix}) !=
+        values);
   // The bfloat16 numbers are the float32 ones, rounded; a smaller tensor (one thread) begins the same.
-  const std::vector<float> rounded = random_values(7, DType::kBF16, spec);
+  const std::vector<float> rounded = random_values(7, ComputeType::kBF16, spec);
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (rounded[i] != bf16_to_float(float_to_bf16(values[i]))) {
       FAIL("element " << i);
     }
   }
-  const std::vector<float> few = random_values(7, DType::kF32, {spec.name, 3, 7, WeightRole::kMatrix});
+  const std::vector<float> few = random_values(7, ComputeType::kF32, {spec.name, 3, 7, WeightRole::kMatrix});
   CHECK(std::equal(few.begin(), few.end(), values.begin()));
-  CHECK(random_values(7, DType::kBF16, {"model.norm.weight", 1, 3, WeightRole::kNorm}) ==
+  CHECK(random_values(7, ComputeType::kBF16, {"model.norm.weight", 1, 3, WeightRole::kNorm}) ==
         std::vector<float>{1.0F, 1.0F, 1.0F});
 }
 
