@@ -17,7 +17,7 @@ constexpr std::uint16_t float_to_f16(float value) {
   if (magnitude >= 0x477FF000U) {  // 65,520: half way from the largest half to the next power of two
     return static_cast<std::uint16_t>(sign | 0x7C00U);
   }
-  if (magnitude < 0x38800000U) {  // below 2^-14 the unit is 2^-24, which is that of floats from 0.5 to 1: adding rounds
+  if (magnitude < 0x38800000U) {  // below 2^-14 the unit is 2^-24, the unit of floats from 0.5 to 1: adding rounds
     const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
     return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3F000000U));
   }

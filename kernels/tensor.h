@@ -9,8 +9,6 @@
 
 namespace coppice::kernels {
 
-using DType = ComputeType;
-
 // A row-major matrix in device memory: rows × columns, `stride` elements from one row to the next. Not owning.
 struct Matrix {
   void* data = nullptr;

@@ -11,7 +11,7 @@
 namespace coppice::models {
 namespace {
 
-constexpr std::size_t kExcerptBytes = 60;
+constexpr std::size_t kExcerptBytes = 60;  // of a value in a message: the message stays one line
 
 // Nesting depth of `text` if it were JSON: counted before parsing, so that depth never costs memory or stack.
 int nesting_depth(std::string_view text) {

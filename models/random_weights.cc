@@ -17,7 +17,7 @@ namespace {
 using kernels::WeightFormat;
 using kernels::WeightKind;
 
-constexpr float kDeviation = 0.02F;
+constexpr float kDeviation = 0.02F;                  // standard deviation: transformers' initializer_range
 constexpr std::int64_t kElementsPerDraw = 4;         // 64 bits: four elements of 16 bits
 constexpr std::int64_t kParallelElements = 1 << 18;  // below this, starting threads costs more than it saves
 
@@ -41,7 +41,7 @@ constexpr std::uint64_t hash_name(std::string_view name) {
 
 // Uniform in (-√3, √3) · kDeviation from 16 bits: mean 0, standard deviation kDeviation.
 inline float scaled(std::uint64_t bits) {
-  constexpr float kHalfRange = 1.7320508F * kDeviation;
+  constexpr float kHalfRange = 1.7320508F * kDeviation;  // √3 deviations: half the width of a uniform distribution
   const auto centred = static_cast<float>(static_cast<std::int32_t>(bits & 0xFFFFU) - 32768) + 0.5F;
   return centred * (kHalfRange / 32768.0F);
 }

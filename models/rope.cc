@@ -16,9 +16,9 @@
 namespace coppice::models {
 namespace {
 
-constexpr double kThetaMost = 1e12;
-constexpr double kFactorMost = 1e6;
-constexpr double kSmallest = 1e-6;  // stands for "greater than 0"
+constexpr double kThetaMost = 1e12;  // base of wavelengths; known models stay below 1e10
+constexpr double kFactorMost = 1e6;  // any factor of a scaling: times kPositionsMost it stays far below 2^53
+constexpr double kSmallest = 1e-6;   // stands for "greater than 0"
 
 // The object that describes scaling: rope_scaling when it is given, else rope_parameters; null: neither.
 const nlohmann::json* find_scaling(JsonFields& fields) {

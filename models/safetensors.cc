@@ -17,8 +17,8 @@
 namespace coppice::models {
 namespace {
 
-constexpr std::size_t kLengthBytes = 8;
-constexpr std::size_t kRankMost = 16;
+constexpr std::size_t kLengthBytes = 8;  // of the header's length, which opens the file
+constexpr std::size_t kRankMost = 16;    // dimensions of a tensor; weights have one or two
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 
@@ -53,6 +53,7 @@ absl::Status refuse(std::string_view what, const std::string& tensor, const std:
 
 // shape product × type width, or an error when it does not fit 63 bits.
 absl::StatusOr<std::uint64_t> tensor_bytes(const SafetensorsEntry& entry) {
+  // Bytes: sizes and offsets are signed 64-bit elsewhere.
   constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   std::uint64_t bytes = type_bytes(entry.dtype);
   // A zero anywhere makes the product zero, but the other dimensions must not overflow on the way.

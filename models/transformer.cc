@@ -1,5 +1,5 @@
 // The forward pass of the Llama family (transformer.h): embed, then per layer attention and a gated MLP on a residual
-// stream, then logits of the rows that are wanted. Llama: arXiv 2302.13971; grouped queries: arXiv 2305.13245.
+// stream, then logits of the requested rows. Llama: arXiv 2302.13971; grouped queries: arXiv 2305.13245.
 #include "models/transformer.h"
 
 #include <fmt/format.h>
@@ -127,7 +127,7 @@ Matrix DeviceTransformer::forward(const LoadedStep& step, kernels::KvCache& cach
     attend(layer, step, cache);
     apply_mlp(weights_.layers[static_cast<std::size_t>(layer)], residual);
   }
-  // After the last attention nothing is read but the rows whose logits are wanted: only they go on.
+  // After the last attention only the rows whose logits are requested are read: the others stop here.
   attend(config_.layers - 1, step, cache);
   if (logits_rows == 0) {
     return logits;

@@ -62,7 +62,7 @@ class WeightTensor {
   std::vector<std::byte> storage_;  // empty: lent by the source
 };
 
-// Delivers weights by name. Owner: whoever loads the model; it may be destroyed after Transformer::load. One thread.
+// Delivers weights by name. Owner: the loader of a model; it may be destroyed after Transformer::load. One thread.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;

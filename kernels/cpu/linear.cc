@@ -174,7 +174,7 @@ bool keeps_promise(const dnnl::matmul::primitive_desc& descriptor) {
 // oneDNN takes this only before its first other call; a second backend of the same program finds it done.
 void switch_amx_off() {
 #if defined(__x86_64__)
-  constexpr unsigned kAmxBf16 = 1U << 22;
+  constexpr unsigned kAmxBf16 = 1U << 22;  // CPUID leaf 7, EDX bit 22 (Intel SDM, volume 2)
   unsigned eax = 0;
   unsigned ebx = 0;
   unsigned ecx = 0;

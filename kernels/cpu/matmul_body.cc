@@ -13,14 +13,14 @@ enum class Word { kF32, kBF16 };
 // A tile of accumulators: kRowsMax rows by kColumns vectors fills the register file and hides the latency of the
 // multiply-add (6 x 4 of 32 registers with AVX-512, 6 x 2 half vectors of 16 with AVX2).
 #if defined(__AVX512F__)
-constexpr int kColumns = 4;
-constexpr int kRowsMax = 6;
+constexpr int kColumns = 4;  // vectors of sixteen: 24 of 32 registers are sums
+constexpr int kRowsMax = 6;  // rows
 #elif defined(__AVX2__)
-constexpr int kColumns = 1;
-constexpr int kRowsMax = 6;
+constexpr int kColumns = 1;  // two half vectors: 12 of 16 registers are sums
+constexpr int kRowsMax = 6;  // rows
 #else
-constexpr int kColumns = 1;
-constexpr int kRowsMax = 2;
+constexpr int kColumns = 1;  // sixteen scalars, for the compiler to arrange
+constexpr int kRowsMax = 2;  // rows
 #endif
 
 // Sixteen words as floats: the number itself, or the lower or upper of two bf16.

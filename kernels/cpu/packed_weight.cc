@@ -1,4 +1,4 @@
-// Packing of weights, a group of sixteen output features at a time: convert a stretch of each of the sixteen rows into
+// Packing of weights, a group of sixteen output features at a time: convert a run of each of the sixteen rows into
 // a small buffer (where the type differs or the row ends in half a word), then interleave the rows.
 #include "kernels/cpu/packed_weight.h"
 
@@ -16,11 +16,11 @@ namespace coppice::kernels::cpu {
 
 namespace {
 
-constexpr std::int64_t kGroup = 16;
-// Words of a row handled at once: sixteen such stretches are 16 KiB, half an L1 cache.
-constexpr std::int64_t kStretch = 256;
+constexpr std::int64_t kGroup = 16;  // output features that matmul_body interleaves at once: the lanes of a vector
+// Words of a row handled at once: sixteen such runs are 16 KiB, half an L1 cache.
+constexpr std::int64_t kRunWords = 256;
 
-using Stretches = std::array<std::array<std::uint32_t, kStretch>, kGroup>;
+using Runs = std::array<std::array<std::uint32_t, kRunWords>, kGroup>;
 
 // Weights of one output feature; empty beyond the last one.
 HostWeight source_row(std::span<const HostWeight> parts, std::int64_t row) {
@@ -43,18 +43,18 @@ class Packer {
   // Words [step_begin, step_begin + count) of sixteen rows, to out[step * width + row].
   void pack(const std::array<HostWeight, kGroup>& rows, std::int64_t step_begin, std::int64_t count,
             std::uint32_t* out) const {
-    Stretches stretches;
+    Runs runs;
     std::array<const std::uint32_t*, kGroup> words = {};
     for (std::size_t i = 0; i < kGroup; ++i) {
-      words[i] = rows[i].empty() ? nullptr : stretch(rows[i], step_begin, count, stretches[i].data());
+      words[i] = rows[i].empty() ? nullptr : run_of(rows[i], step_begin, count, runs[i].data());
     }
     matmul_.interleave(words.data(), count, layout_.width, out);
   }
 
  private:
   // A row's words as they are in the source, or converted into `buffer` with the padding zero.
-  const std::uint32_t* stretch(const HostWeight& row, std::int64_t step_begin, std::int64_t count,
-                               std::uint32_t* buffer) const {
+  const std::uint32_t* run_of(const HostWeight& row, std::int64_t step_begin, std::int64_t count,
+                              std::uint32_t* buffer) const {
     const std::int64_t begin = step_begin * layout_.per_word();
     const std::int64_t numbers = std::clamp<std::int64_t>(layout_.in_features - begin, 0, count * layout_.per_word());
     const std::byte* source = row.bytes.data() + row.format.bytes(1, begin);
@@ -97,8 +97,8 @@ absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const Ho
         for (std::int64_t i = 0; i < kGroup; ++i) {
           rows[static_cast<std::size_t>(i)] = source_row(parts, panel * layout.width + group + i);
         }
-        for (std::int64_t step = 0; step < layout.padded_steps(); step += kStretch) {
-          packer.pack(rows, step, std::min(kStretch, layout.padded_steps() - step),
+        for (std::int64_t step = 0; step < layout.padded_steps(); step += kRunWords) {
+          packer.pack(rows, step, std::min(kRunWords, layout.padded_steps() - step),
                       words + panel * layout.panel_words() + step * layout.width + group);
         }
       }

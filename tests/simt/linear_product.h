@@ -85,7 +85,7 @@ struct Product {
         .out_is_half = out_dtype != ComputeType::kF32,
         .adds = addend != nullptr,
         .is_aligned = device_in.matrix().stride % 8 == 0};
-    REQUIRE(cuda::launch_linear(arguments, in.dtype, tile, {}) == 0);
+    REQUIRE(cuda::launch_linear(arguments, dense_format(in.dtype), tile, {}) == 0);
     return out.tensor();
   }
 

@@ -15,9 +15,9 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-constexpr std::int32_t kRows = 128;
-constexpr std::int32_t kOut = 256;
-constexpr std::int32_t kIn = 256;
+constexpr std::int32_t kRows = 128;  // rows of `in`: one tile of both kernels of Hopper
+constexpr std::int32_t kOut = 256;   // out_features: one tile of the wider kernel
+constexpr std::int32_t kIn = 256;    // in_features: sixteen steps of sixteen products
 
 // Kinds of numbers in which ways to sum sixteen products differ.
 enum class Numbers { kOrdinary, kWide, kCancelling, kTiny, kFullMantissas };
@@ -118,8 +118,9 @@ struct Probe {
                                     .padded_k = kIn,
                                     .slices = slices,
                                     .is_aligned = true};
-    COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(launch_linear(arguments, dtype, tile, {stream})),
-                                      "a product that asks how tensor cores sum"));
+    COPPICE_RETURN_IF_ERROR(
+        to_status(static_cast<cudaError_t>(launch_linear(arguments, dense_format(type), tile, {stream})),
+                  "a product that asks how tensor cores sum"));
     std::vector<float> result(static_cast<std::size_t>(kRows * kOut));
     COPPICE_RETURN_IF_ERROR(to_status(
         cudaMemcpyAsync(result.data(), out.data(), result.size() * 4, cudaMemcpyDeviceToHost, stream), "its result"));

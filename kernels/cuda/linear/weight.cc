@@ -41,12 +41,12 @@ void convert_row(const cpu::ElementwiseBody& body, const void* in, WeightFormat 
   std::ranges::transform(wide, static_cast<std::uint16_t*>(out), float_to_f16);
 }
 
-// A weight in device memory that rows are written to, a stretch of at most kUnpackedRowsBytes at a time.
+// A weight in device memory that rows are written to, at most kUnpackedRowsBytes at a time.
 struct Target {
   std::byte* matrix;
   PackingOptions packing;
   std::int64_t padded_k;
-  void* stretch;
+  void* unpacked;
   Staging& staging;
   cudaStream_t stream;
 
@@ -62,9 +62,9 @@ struct Target {
       staging.upload(rows, matrix + static_cast<std::size_t>(row_begin) * row_bytes(), bytes);
       return;
     }
-    staging.upload(rows, stretch, bytes);
+    staging.upload(rows, unpacked, bytes);
     COPPICE_CUDA_CHECK(
-        static_cast<cudaError_t>(launch_pack_linear(stretch, row_begin, count, padded_k, matrix, {stream})));
+        static_cast<cudaError_t>(launch_pack_linear(unpacked, row_begin, count, padded_k, matrix, {stream})));
   }
 };
 
@@ -136,7 +136,7 @@ std::size_t CudaLinearWeight::bytes() const {
 
 absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWeight> parts,
                                                           std::span<const HostWeight> biases,
-                                                          const PackingOptions& options, const Buffer& stretch,
+                                                          const PackingOptions& options, const Buffer& unpacked,
                                                           Staging& staging, cudaStream_t stream, int threads) {
   const std::int64_t columns = parts.front().columns;
   const std::int64_t padded_k = round_up(columns, kLinearBlockK);
@@ -146,7 +146,7 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWe
   }
   COPPICE_ASSIGN_OR_RETURN(Buffer matrix,
                            allocate_device(options.storage.bytes(round_up(rows, kLinearPadN), padded_k), stream));
-  const Target target{static_cast<std::byte*>(matrix.data()), options, padded_k, stretch.data(), staging, stream};
+  const Target target{static_cast<std::byte*>(matrix.data()), options, padded_k, unpacked.data(), staging, stream};
   std::int64_t row_begin = 0;
   for (const HostWeight& part : parts) {
     if (part.format == options.storage && columns == padded_k) {

@@ -37,11 +37,11 @@ class CudaLinearWeight : public LinearWeight {
   int slices_;
 };
 
-// As Device::pack_linear, arguments checked. stretch: kUnpackedRowsBytes of device memory, used on `stream`. threads:
+// As Device::pack_linear, arguments checked. unpacked: kUnpackedRowsBytes of device memory, used on `stream`. threads:
 // converters. ERRORS: ResourceExhausted.
 absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWeight> parts,
                                                           std::span<const HostWeight> biases,
-                                                          const PackingOptions& options, const Buffer& stretch,
+                                                          const PackingOptions& options, const Buffer& unpacked,
                                                           Staging& staging, cudaStream_t stream, int threads);
 
 }  // namespace coppice::kernels::cuda

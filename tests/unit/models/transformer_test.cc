@@ -35,7 +35,7 @@ Opened open_fixture(const char* name) {
   return {*config, *std::move(source)};
 }
 
-TEST_CASE("transformer: the logits of a row do not depend on which others are wanted") {
+TEST_CASE("transformer: the logits of a row do not depend on which others are requested") {
   const Opened opened = open_fixture("qwen2");
   const auto runner = ModelRunner::make(opened.config, *opened.source, {.sequences = 2});
   REQUIRE(runner.ok());
