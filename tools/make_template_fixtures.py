@@ -9,6 +9,7 @@ PROBE is the built tests helper template_probe. Needs transformers and jinja2 (t
 5.23.0, jinja2 3.1.6, Python 3.11); the test suite itself needs neither.
 """
 
+import copy
 import datetime
 import json
 import pathlib
@@ -38,7 +39,7 @@ def render(template, context):
     """{"output": text}, or {"error": kind} where kind is "raised: message" for raise_exception()."""
     try:
         compiled = chat_template_utils._compile_jinja_template(template)
-        text = compiled.render(**context)
+        text = compiled.render(**copy.deepcopy(context))  # a template can change lists, by sum() for one
         text.encode("utf-8")
         return {"output": text}
     except chat_template_utils.jinja2.exceptions.TemplateError as error:
@@ -104,8 +105,9 @@ def ask(probe, requests):
 
 
 def incomparable(expected, answer):
-    """Printed addresses of generators and functions; integers that only Python can hold."""
-    return " at 0x" in expected.get("output", "") or "leaves the 64-bit range" in answer.get("error", "")
+    """Printed addresses of functions; integers that only Python can hold; what ours refuses by name."""
+    refused = ("leaves the 64-bit range", "in chat templates")
+    return " at 0x" in expected.get("output", "") or any(words in answer.get("error", "") for words in refused)
 
 
 def same(expected, answer):

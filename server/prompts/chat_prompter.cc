@@ -47,7 +47,7 @@ openai::Result<std::string> cut_after(std::string rendered, std::string_view con
 
 }  // namespace
 
-ChatPrompter::ChatPrompter(text::ChatTemplate chat_template, const text::TokenizerConfig& config,
+ChatPrompter::ChatPrompter(jinja::ChatTemplate chat_template, const text::TokenizerConfig& config,
                            const text::Tokenizer& tokenizer)
     : template_(std::move(chat_template)),
       tokenizer_(tokenizer),
@@ -72,7 +72,7 @@ ChatPrompter::ChatPrompter(text::ChatTemplate chat_template, const text::Tokeniz
 absl::StatusOr<std::unique_ptr<ChatPrompter>> ChatPrompter::create(std::string_view template_source,
                                                                    const text::TokenizerConfig& config,
                                                                    const text::Tokenizer& tokenizer) {
-  absl::StatusOr<text::ChatTemplate> compiled = text::ChatTemplate::compile(template_source);
+  absl::StatusOr<jinja::ChatTemplate> compiled = jinja::ChatTemplate::compile(template_source);
   if (!compiled.ok()) {
     return std::move(compiled).status();
   }
@@ -198,7 +198,7 @@ openai::Result<std::string> ChatPrompter::render(const openai::ChatFields& chat)
       }
     }
   }
-  absl::StatusOr<std::string> rendered = template_.render(context(chat), text::local_time_now());
+  absl::StatusOr<std::string> rendered = template_.render(context(chat), jinja::local_time_now());
   if (!rendered.ok()) {
     return openai::bad_value("messages", fmt::format("the model's chat template refuses the conversation: {}",
                                                      std::string(rendered.status().message())));

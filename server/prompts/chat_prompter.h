@@ -35,7 +35,8 @@ class ChatPrompter {
     bool is_literal = false;  // a special token's spelling that a user wrote
   };
 
-  ChatPrompter(text::ChatTemplate chat_template, const text::TokenizerConfig& config, const text::Tokenizer& tokenizer);
+  ChatPrompter(jinja::ChatTemplate chat_template, const text::TokenizerConfig& config,
+               const text::Tokenizer& tokenizer);
 
   openai::Result<std::string> render(const openai::ChatFields& chat) const;
   openai::Json context(const openai::ChatFields& chat) const;
@@ -44,7 +45,7 @@ class ChatPrompter {
   std::vector<Segment> split_hidden(std::string rendered_text) const;
   const std::string* special_at(std::string_view text) const;
 
-  const text::ChatTemplate template_;
+  const jinja::ChatTemplate template_;
   const text::Tokenizer& tokenizer_;
   const std::string bos_token_;
   const std::string eos_token_;

@@ -34,12 +34,12 @@ const nlohmann::ordered_json& context() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   // The byte view of the input: the one place where bytes become characters.
   const std::string_view source(reinterpret_cast<const char*>(data), size);
-  coppice::text::TemplateLimits limits;
+  coppice::jinja::Limits limits;
   limits.steps_max = 20'000;
   limits.output_bytes_max = 1U << 16U;
   limits.value_bytes_max = 4U << 20U;
   limits.source_bytes_max = 1U << 16U;
-  const auto compiled = coppice::text::ChatTemplate::compile(source, limits);
+  const auto compiled = coppice::jinja::ChatTemplate::compile(source, limits);
   if (!compiled.ok()) {
     return 0;
   }

@@ -4,49 +4,28 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
-#include "text/jinja/evaluator.h"
-#include "text/jinja/heap.h"
 #include "text/jinja/parser.h"
+#include "text/jinja/rendering.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
-class CompiledTemplate {
- public:
-  CompiledTemplate(std::shared_ptr<const Program> program_in, const TemplateLimits& limits_in)
-      : program(std::move(program_in)), limits(limits_in) {}
+ChatTemplate::ChatTemplate(std::shared_ptr<const Program> program, const Limits& limits)
+    : program_(std::move(program)), limits_(limits) {}
 
-  const std::shared_ptr<const Program> program;
-  const TemplateLimits limits;
-};
-
-namespace {
-
-absl::Status with_line(const absl::Status& status, int line) {
-  const std::string message(status.message());
-  return absl::Status(status.code(), line > 0 ? fmt::format("chat template line {}: {}", line, message)
-                                              : fmt::format("chat template: {}", message));
-}
-
-}  // namespace
-
-ChatTemplate::ChatTemplate(std::shared_ptr<const CompiledTemplate> program) : program_(std::move(program)) {}
-
-absl::StatusOr<ChatTemplate> ChatTemplate::compile(std::string_view source, const TemplateLimits& limits) {
+absl::StatusOr<ChatTemplate> ChatTemplate::compile(std::string_view source, const Limits& limits) {
   COPPICE_ASSIGN_OR_RETURN(std::shared_ptr<const Program> program, parse_template(source, limits));
-  return ChatTemplate(std::make_shared<const CompiledTemplate>(std::move(program), limits));
+  return ChatTemplate(std::move(program), limits);
 }
 
 absl::StatusOr<std::string> ChatTemplate::render(const nlohmann::ordered_json& context, const std::tm& now) const {
-  Heap heap(program_->limits);
-  Evaluator evaluator(*program_->program, heap);
-  if (const absl::Status status = evaluator.define_variables(context, now); !status.ok()) {
-    return with_line(status, 0);
+  Rendering rendering(*program_, limits_);
+  absl::StatusOr<std::string> text = rendering.run(context, now);
+  if (text.ok()) {
+    return text;
   }
-  absl::StatusOr<std::string> text = evaluator.run();
-  if (!text.ok()) {
-    return with_line(text.status(), evaluator.error_line());
-  }
-  return text;
+  const std::string line = rendering.error_line() > 0 ? fmt::format(" line {}", rendering.error_line()) : "";
+  return absl::Status(text.status().code(),
+                      fmt::format("chat template{}: {}", line, std::string(text.status().message())));
 }
 
 std::tm local_time_now() {
@@ -56,4 +35,4 @@ std::tm local_time_now() {
   return result;
 }
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

@@ -1,67 +1,52 @@
 // Global functions.
-#include "text/jinja/globals.h"
-
 #include <array>
 
 #include <fmt/format.h>
 
-#include "base/status_macros.h"
-#include "text/jinja/arguments.h"
+#include "text/jinja/builtins.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/text_form.h"
 #include "text/jinja/unicode.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 namespace {
 
-Result range_function(Heap& heap, const Arguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("range", arguments, {"/start", "/stop", "/step"}, 1));
-  COPPICE_ASSIGN_OR_RETURN(std::int64_t start, bound.integer(0, 0));
-  COPPICE_ASSIGN_OR_RETURN(std::int64_t stop, bound.integer(1, 0));
-  COPPICE_ASSIGN_OR_RETURN(std::int64_t step, bound.integer(2, 1));
-  if (!bound.has(1)) {
-    stop = std::exchange(start, 0);
-  }
+Value range_function(Heap& heap, const Value&, const Bound& arguments) {
+  const bool has_start = arguments.has(1);
+  const std::int64_t start = has_start ? arguments.integer(heap, 0, 0) : 0;
+  const std::int64_t stop = arguments.integer(heap, has_start ? 1 : 0, 0);
+  const std::int64_t step = arguments.integer(heap, 2, 1);
   if (step == 0) {
-    return template_error("range() with step zero");
+    return heap.fail("range() with step zero");
   }
-  const bool forwards = step > 0;
-  const std::uint64_t distance = (forwards ? start < stop : start > stop)
-                                     ? forwards ? static_cast<std::uint64_t>(stop) - static_cast<std::uint64_t>(start)
-                                                : static_cast<std::uint64_t>(start) - static_cast<std::uint64_t>(stop)
-                                     : 0;
-  const std::uint64_t stride = forwards ? static_cast<std::uint64_t>(step) : 0 - static_cast<std::uint64_t>(step);
-  const std::uint64_t count = distance / stride + (distance % stride != 0 ? 1 : 0);
-  if (count > static_cast<std::uint64_t>(heap.limits().range_items_max)) {
-    return absl::ResourceExhaustedError(fmt::format("range() of more than {} items", heap.limits().range_items_max));
-  }
-  COPPICE_RETURN_IF_ERROR(heap.budget().charge(static_cast<std::int64_t>(count)));
   std::vector<Value> items;
-  items.reserve(count);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    items.emplace_back(start + static_cast<std::int64_t>(i) * step);
+  for (std::int64_t i = start; step > 0 ? i < stop : i > stop;) {
+    items.emplace_back(i);
+    if (static_cast<std::int64_t>(items.size()) > heap.limits().range_items_max) {
+      heap.budget().fail_exhausted(fmt::format("range() of more than {} items", heap.limits().range_items_max));
+    }
+    if (!heap.budget().charge(1) || __builtin_add_overflow(i, step, &i)) {
+      break;
+    }
   }
-  return heap.range(start, stop, step, std::move(items));
+  return heap.sequence(ObjectKind::kRange, std::move(items));
 }
 
 // dict(mapping or pairs, **names): the entries.
-absl::StatusOr<std::vector<std::pair<Value, Value>>> dict_entries(Heap& heap, const Arguments& arguments) {
+std::vector<std::pair<Value, Value>> dict_entries(Heap& heap, const Arguments& arguments) {
   std::vector<std::pair<Value, Value>> entries;
   if (arguments.positional.size() > 1) {
-    return template_error("dict() and namespace() take at most one position");
-  }
-  if (!arguments.positional.empty() && arguments.positional[0].is_undefined()) {
-    return undefined_error(arguments.positional[0]);
+    heap.fail("dict() and namespace() take at most one position");
   }
   if (!arguments.positional.empty() && arguments.positional[0].is_dict()) {
     entries = as_dict(arguments.positional[0]).entries;
-    COPPICE_RETURN_IF_ERROR(heap.budget().charge(static_cast<std::int64_t>(entries.size())));
   } else if (!arguments.positional.empty()) {
-    COPPICE_ASSIGN_OR_RETURN(std::vector<Value> pairs, collect(heap, arguments.positional[0]));
-    for (const Value& pair : pairs) {
-      COPPICE_ASSIGN_OR_RETURN(std::vector<Value> parts, collect(heap, pair));
-      if (parts.size() != 2) {
-        return template_error("dict() needs pairs");
+    for (const Value& pair : collect(heap, arguments.positional[0])) {
+      std::vector<Value> parts = collect(heap, pair);
+      parts.resize(parts.size() == 2 ? 2 : 0);
+      if (parts.empty()) {
+        heap.fail("dict() needs pairs");
+        break;
       }
       entries.emplace_back(std::move(parts[0]), std::move(parts[1]));
     }
@@ -72,27 +57,24 @@ absl::StatusOr<std::vector<std::pair<Value, Value>>> dict_entries(Heap& heap, co
   return entries;
 }
 
-Result dict_function(Heap& heap, const Arguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(auto entries, dict_entries(heap, arguments));
-  return heap.dict(std::move(entries));
+Value dict_function(Heap& heap, const Value&, const Bound& arguments) {
+  return heap.dict(dict_entries(heap, arguments.arguments()));
 }
 
-Result namespace_function(Heap& heap, const Arguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(auto entries, dict_entries(heap, arguments));
+Value namespace_function(Heap& heap, const Value&, const Bound& arguments) {
+  std::vector<std::pair<Value, Value>> entries = dict_entries(heap, arguments.arguments());
   for (const auto& [name, value] : entries) {
-    if (name.is_string()) {
-      COPPICE_RETURN_IF_ERROR(check_namespace_name(name.text()));
-    }
+    check_namespace_name(heap, name.is_string() ? std::string_view(name.text()) : "");
   }
-  COPPICE_ASSIGN_OR_RETURN(Value attributes, heap.dict(std::move(entries)));
-  COPPICE_ASSIGN_OR_RETURN(Namespace * object, heap.make<Namespace>(0, static_cast<Dictionary*>(attributes.object())));
-  return Value(object);
+  const Value attributes = heap.dict(std::move(entries));
+  auto* const object =
+      attributes.is_dict() ? heap.make<Namespace>(0, static_cast<Dictionary*>(attributes.object())) : nullptr;
+  return object == nullptr ? Value() : Value(object);
 }
 
-Result raise_function(Heap& heap, const Arguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("raise_exception", arguments, {"message"}, 1));
-  COPPICE_ASSIGN_OR_RETURN(std::string message, to_text(heap, bound.at(0)));
-  return absl::FailedPreconditionError(message);
+Value raise_function(Heap& heap, const Value&, const Bound& arguments) {
+  heap.budget().fail(absl::FailedPreconditionError(to_text(heap, arguments.at(0))));
+  return Value();
 }
 
 // What C's strftime cannot know about a Python datetime without a time zone.
@@ -103,54 +85,54 @@ std::string prepare_format(std::string_view format) {
     if (next == 'f') {
       result += "000000";
     } else if (next != 'z' && next != 'Z') {
-      result += format[i];
-      if (next == '\0') {
-        continue;
-      }
-      result += next;
+      result += format.substr(i, next == '\0' ? 1 : 2);
     }
-    i += next != '\0' ? 1 : 0;
+    i += next == '\0' ? 0 : 1;
   }
   return result;
 }
 
-Result time_function(Heap& heap, const Arguments& arguments, const std::tm& now) {
-  COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("strftime_now", arguments, {"format"}, 1));
-  COPPICE_ASSIGN_OR_RETURN(std::string_view text, bound.text(0));
-  if (text.find('\0') != std::string_view::npos) {
-    return template_error("strftime_now: the format contains a null character");
-  }
+constexpr std::size_t kTimeBytesMax = 4096;  // of what strftime_now() returns; dates take tens
+
+Value time_function(Heap& heap, std::string_view text, const std::tm& now) {
   const std::string format = "." + prepare_format(text);  // never empty, so that an empty result is a failure
-  std::array<char, 4096> buffer{};
+  std::array<char, kTimeBytesMax> buffer{};
   const std::size_t size = std::strftime(buffer.data(), buffer.size(), format.c_str(), &now);
   const std::string_view result(buffer.data(), size);
-  if (size == 0 || !valid_utf8(result)) {
-    return template_error("strftime_now: the format is not valid or its result too long");
+  if (size == 0 || !valid_utf8(result) || text.find('\0') != std::string_view::npos) {
+    return heap.fail("strftime_now: the format is not valid or its result too long");
   }
   return heap.string(std::string(result.substr(1)));
 }
 
+constexpr auto kFunctions = std::to_array<Builtin>({
+    {"range", range_function, {"start", "stop", "step"}, 1},
+    {"dict", dict_function, {kAnyArguments}},
+    {"namespace", namespace_function, {kAnyArguments}},
+    {"raise_exception", raise_function, {"message"}, 1},
+});
+
 }  // namespace
 
-absl::Status check_namespace_name(std::string_view name) {
-  return name.starts_with('_') ? template_error(fmt::format("'{}': namespaces hold no names that begin with '_'", name))
-                               : absl::OkStatus();
+void check_namespace_name(Heap& heap, std::string_view name) {
+  if (name.starts_with('_')) {
+    heap.fail(fmt::format("'{}': namespaces hold no names that begin with '_'", name));
+  }
 }
 
-absl::StatusOr<std::vector<std::pair<std::string_view, Value>>> make_globals(Heap& heap, const std::tm& now) {
-  const std::pair<std::string_view, Callable::Body> functions[] = {
-      {"range", [&heap](Arguments& arguments) { return range_function(heap, arguments); }},
-      {"dict", [&heap](Arguments& arguments) { return dict_function(heap, arguments); }},
-      {"namespace", [&heap](Arguments& arguments) { return namespace_function(heap, arguments); }},
-      {"raise_exception", [&heap](Arguments& arguments) { return raise_function(heap, arguments); }},
-      {"strftime_now", [&heap, now](Arguments& arguments) { return time_function(heap, arguments, now); }},
-  };
+std::vector<std::pair<std::string_view, Value>> make_globals(Heap& heap, const std::tm& now) {
   std::vector<std::pair<std::string_view, Value>> globals;
-  for (const auto& [name, body] : functions) {
-    COPPICE_ASSIGN_OR_RETURN(Value value, heap.callable(std::string(name), body));
-    globals.emplace_back(name, std::move(value));
+  for (const Builtin& function : kFunctions) {
+    globals.emplace_back(function.name, heap.callable([&heap, &function](Arguments& arguments) {
+      return call_builtin(heap, function, Value(), arguments);
+    }));
   }
+  globals.emplace_back("strftime_now", heap.callable([&heap, now](Arguments& arguments) {
+    const bool fits = arguments.positional.size() == 1 && arguments.positional[0].is_string();
+    return fits ? time_function(heap, arguments.positional[0].text(), now)
+                : heap.fail("strftime_now() takes one format");
+  }));
   return globals;
 }
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

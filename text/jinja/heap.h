@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -12,38 +13,44 @@
 #include "text/jinja/budget.h"
 #include "text/jinja/value.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
-// Owner: one rendering. Thread: that rendering's. Every maker fails with kResourceExhausted beyond the limits.
+// Owner: one rendering. Thread: that rendering's. ERRORS: a maker that fails (beyond the limits) fails the rendering
+// and returns none.
 class Heap {
  public:
-  explicit Heap(const TemplateLimits& limits) : budget_(limits) {}
+  explicit Heap(const Limits& limits) : budget_(limits) {}
 
   Budget& budget() { return budget_; }
-  const TemplateLimits& limits() const { return budget_.limits(); }
+  const Limits& limits() const { return budget_.limits(); }
+
+  // Fail the rendering, by the template's own fault (kInvalidArgument), and return none.
+  Value fail(std::string message);
+  // The problem of an undefined value, or else "what, not 'type'".
+  Value fail_type(std::string_view what, const Value& value);
+  // An integer left 64 bits: kResourceExhausted.
+  Value fail_overflow();
 
   // REQUIRES: `text` is valid UTF-8.
-  Result string(std::string text, bool markup = false);
-  Result sequence(ObjectKind kind, std::vector<Value> items);
-  Result list(std::vector<Value> items) { return sequence(ObjectKind::kList, std::move(items)); }
-  Result tuple(std::vector<Value> items) { return sequence(ObjectKind::kTuple, std::move(items)); }
-  // A range that prints as start, stop and step, with its items spelled out.
-  Result range(std::int64_t start, std::int64_t stop, std::int64_t step, std::vector<Value> items);
-  // Later entries replace the values of equal earlier keys. Fails on a key that cannot be hashed.
-  Result dict(std::vector<std::pair<Value, Value>> entries);
-  Result iterator(const char* name, Iterator::Next next);
-  Result callable(std::string name, Callable::Body body);
-  // A JSON value of the context. Fails on nesting beyond value_depth_max and on text that is not UTF-8.
-  Result from_json(const nlohmann::ordered_json& json);
+  Value string(std::string text, bool markup = false);
+  Value sequence(ObjectKind kind, std::vector<Value> items);
+  Value list(std::vector<Value> items) { return sequence(ObjectKind::kList, std::move(items)); }
+  Value tuple(std::vector<Value> items) { return sequence(ObjectKind::kTuple, std::move(items)); }
+  // Later entries replace the values of equal earlier keys.
+  Value dict(std::vector<std::pair<Value, Value>> entries);
+  // Sets one entry. ERRORS: a key that is not hashable.
+  void assign(Dictionary& dictionary, const Value& key, Value value);
+  Value iterator(Iterator::Next next);
+  Value iterator_over(std::vector<Value> items);
+  Value callable(Callable::Body body);
+  // A JSON value of the context. ERRORS: nesting beyond value_depth_max; text that is not UTF-8.
+  Value from_json(const nlohmann::ordered_json& json, int depth = 0);
 
-  // Sets one entry. REQUIRES: `key` can be hashed.
-  absl::Status assign(Dictionary& dictionary, const Value& key, Value value);
-
-  // A new object of any kind, counted as sizeof(T) + extra_bytes.
+  // A new object of any kind, counted as sizeof(T) + extra_bytes; null when the rendering has failed.
   template <typename T, typename... Args>
-  absl::StatusOr<T*> make(std::size_t extra_bytes, Args&&... args) {
-    if (absl::Status status = budget_.reserve(sizeof(T) + kOverhead + extra_bytes); !status.ok()) {
-      return status;
+  T* make(std::size_t extra_bytes, Args&&... args) {
+    if (!budget_.reserve(sizeof(T) + kObjectOverheadBytes + extra_bytes)) {
+      return nullptr;
     }
     auto owned = std::make_unique<T>(std::forward<Args>(args)...);
     T* object = owned.get();
@@ -52,11 +59,10 @@ class Heap {
   }
 
  private:
-  static constexpr std::size_t kOverhead = 32;  // the allocator's header and our pointer
-  Result from_json_at(const nlohmann::ordered_json& json, int depth);
+  static constexpr std::size_t kObjectOverheadBytes = 32;  // the allocator's header and our pointer
 
   Budget budget_;  // first: strings give their bytes back to it while the objects go
   std::vector<std::unique_ptr<Object>> objects_;
 };
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

@@ -1,78 +1,56 @@
-// Iteration: what Python's iter(), list() and len() do with each kind of value.
-#include <fmt/format.h>
-
-#include "base/status_macros.h"
+// Iteration: what Python's iter() and list() do with each kind of value.
 #include "text/jinja/operators.h"
 #include "text/jinja/unicode.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 namespace {
 
-using Item = absl::StatusOr<std::optional<Value>>;
-
-Iterator::Next iterate_string(Heap& heap, const StringRef& text) {
-  return [&heap, text, position = std::size_t{0}]() mutable -> Item {
-    if (position >= text->text.size()) {
-      return std::nullopt;
-    }
-    const std::size_t length = sequence_length(text->text[position]);
-    COPPICE_ASSIGN_OR_RETURN(Value character, heap.string(text->text.substr(position, length)));
-    position += length;
-    return std::optional<Value>(std::move(character));
-  };
+// Item number `i` of a list, tuple, range, view or dict.
+std::optional<Value> item_at(const Value& value, std::size_t i) {
+  if (i >= static_cast<std::size_t>(*length_of(value))) {
+    return std::nullopt;
+  }
+  return value.is_dict() ? as_dict(value).entries[i].first : items_of(value)[i];
 }
 
 }  // namespace
 
-absl::StatusOr<Iterator::Next> iterate(Heap& heap, const Value& value) {
-  Budget& budget = heap.budget();
+Iterator::Next iterate(Heap& heap, const Value& value) {
   if (value.is_string()) {
-    return iterate_string(heap, value.string());
+    return [&heap, text = value.string(), end = std::size_t{0}]() mutable -> std::optional<Value> {
+      const std::size_t start = end;
+      if (heap.budget().failed() || start >= text->text.size()) {
+        return std::nullopt;
+      }
+      end += sequence_length(text->text[start]);
+      return heap.string(text->text.substr(start, end - start));
+    };
   }
-  if (value.is_undefined()) {
-    return Iterator::Next([]() -> Item { return std::nullopt; });
+  if (value.is_sequence() || value.is_dict()) {
+    return [&heap, value, i = std::size_t{0}]() mutable {
+      return heap.budget().charge(1) ? item_at(value, i++) : std::nullopt;
+    };
   }
-  if (value.is_sequence()) {
-    return Iterator::Next([&budget, items = &as_sequence(value).items, i = std::size_t{0}]() mutable -> Item {
-      COPPICE_RETURN_IF_ERROR(budget.charge(1));
-      return i < items->size() ? std::optional<Value>((*items)[i++]) : std::nullopt;
-    });
+  if (value.is(ObjectKind::kIterator)) {  // an iterator over an iterator over ... is one level of evaluation each
+    return [&heap, iterator = static_cast<Iterator*>(value.object())] {
+      std::optional<Value> item = heap.budget().enter() ? iterator->next() : std::nullopt;
+      heap.budget().leave();
+      return item;
+    };
   }
-  if (value.is_dict()) {
-    return Iterator::Next([&budget, entries = &as_dict(value).entries, i = std::size_t{0}]() mutable -> Item {
-      COPPICE_RETURN_IF_ERROR(budget.charge(1));
-      return i < entries->size() ? std::optional<Value>((*entries)[i++].first) : std::nullopt;
-    });
+  if (!value.is_undefined()) {
+    heap.fail_type("something to iterate over is needed", value);
   }
-  if (value.is_object(ObjectKind::kIterator)) {
-    return Iterator::Next([iterator = static_cast<Iterator*>(value.object())]() { return iterator->next(); });
-  }
-  return template_error(fmt::format("'{}' object is not iterable", type_name(value)));
+  return []() -> std::optional<Value> { return std::nullopt; };
 }
 
-absl::StatusOr<std::vector<Value>> collect(Heap& heap, const Value& value) {
-  COPPICE_ASSIGN_OR_RETURN(Iterator::Next next, iterate(heap, value));
+std::vector<Value> collect(Heap& heap, const Value& value) {
   std::vector<Value> items;
-  while (true) {
-    COPPICE_ASSIGN_OR_RETURN(std::optional<Value> item, next());
-    if (!item) {
-      return items;
-    }
+  const Iterator::Next next = iterate(heap, value);
+  while (std::optional<Value> item = next()) {
     items.push_back(*std::move(item));
   }
+  return items;
 }
 
-std::optional<std::int64_t> length_of(const Value& value) {
-  if (value.is_string()) {
-    return static_cast<std::int64_t>(value.string()->length);
-  }
-  if (value.is_sequence()) {
-    return static_cast<std::int64_t>(as_sequence(value).items.size());
-  }
-  if (value.is_dict()) {
-    return static_cast<std::int64_t>(as_dict(value).entries.size());
-  }
-  return value.is_undefined() ? std::optional<std::int64_t>(0) : std::nullopt;
-}
-
-}  // namespace coppice::text
+}  // namespace coppice::jinja

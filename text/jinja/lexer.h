@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
 enum class TokenKind : std::uint8_t {
   kText,
@@ -39,4 +39,4 @@ absl::StatusOr<std::vector<Token>> tokenize(std::string_view source);
 // "chat template line N: what", as every error of the library is worded.
 absl::Status error_at_line(int line, std::string_view message);
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

@@ -1,39 +1,43 @@
-// Python's operators on values: arithmetic, comparison, membership, and iteration over anything that iterates.
-// Integers are 64 bits with checked arithmetic: leaving that range is an error, never a wrong number.
+// Python's operators on values: arithmetic, comparison, membership, iteration, attributes and items. Integers are 64
+// bits with checked arithmetic: leaving that range is an error, never a wrong number.
 #pragma once
 
 #include <optional>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "text/jinja/ast.h"
 #include "text/jinja/heap.h"
 #include "text/jinja/value.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
-// All fail with kInvalidArgument on types that do not fit, kResourceExhausted on overflow and beyond limits.
-Result binary_operation(Heap& heap, BinaryOperator operation, const Value& left, const Value& right);
-Result unary_minus(const Value& value);
-Result unary_plus(const Value& value);
+// ERRORS of all: types that do not fit; kResourceExhausted on overflow and beyond limits.
 
+enum class BinaryOperator : std::uint8_t { kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo };
+Value binary_operation(Heap& heap, BinaryOperator operation, const Value& left, const Value& right);
+// -value and +value.
+Value signed_value(Heap& heap, const Value& value, bool negative);
+
+enum class Comparison : std::uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn };
+bool compare(Heap& heap, Comparison comparison, const Value& left, const Value& right);
 // left == right. Steps are charged; nesting beyond value_depth_max fails.
-absl::StatusOr<bool> equal(Heap& heap, const Value& left, const Value& right);
+bool equal(Heap& heap, const Value& left, const Value& right, int depth = 0);
 // left < right, for numbers, strings, lists and tuples.
-absl::StatusOr<bool> less(Heap& heap, const Value& left, const Value& right);
-absl::StatusOr<bool> compare(Heap& heap, Comparison comparison, const Value& left, const Value& right);
+bool less(Heap& heap, const Value& left, const Value& right, int depth = 0);
 // item in container.
-absl::StatusOr<bool> contains(Heap& heap, const Value& container, const Value& item);
-
-// Whether a value can be a dict key, and whether two keys are the same key.
-bool hashable(const Value& value);
+bool contains(Heap& heap, const Value& container, const Value& item);
+// Whether two keys are the same key of a dict.
 bool same_key(const Value& left, const Value& right);
 
-// Python's iter(value): items one by one. `value` must outlive the use (it is on the heap or copied inside).
-absl::StatusOr<Iterator::Next> iterate(Heap& heap, const Value& value);
+// Python's iter(value): items one by one. Strings are shared by the iteration, objects live as long as the heap.
+Iterator::Next iterate(Heap& heap, const Value& value);
 // list(value).
-absl::StatusOr<std::vector<Value>> collect(Heap& heap, const Value& value);
-// len(value), if it has one.
-std::optional<std::int64_t> length_of(const Value& value);
+std::vector<Value> collect(Heap& heap, const Value& value);
 
-}  // namespace coppice::text
+// object.name: a method, an attribute, or else an item. Undefined when there is none.
+Value get_attribute(Heap& heap, const Value& object, const StringRef& name);
+// object[key]: an item, or else an attribute. Undefined when there is none.
+Value get_item(Heap& heap, const Value& object, const Value& key);
+// object[start:stop:step], each of the three may be none.
+Value get_slice(Heap& heap, const Value& object, const Value& start, const Value& stop, const Value& step);
+
+}  // namespace coppice::jinja

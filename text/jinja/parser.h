@@ -1,17 +1,17 @@
-// From template text to Program. The grammar is jinja2's; what a chat template has no use for (include, import,
-// extends, block, recursive loops, autoescape) is refused with a message that says so.
+// Compiles a template.
 #pragma once
 
 #include <memory>
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "text/jinja/ast.h"
-#include "text/jinja/template_limits.h"
+#include "text/jinja/limits.h"
+#include "text/jinja/program.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
-// ERRORS: kInvalidArgument "chat template line N: what"; kResourceExhausted for a source too long or too deep.
-absl::StatusOr<std::shared_ptr<const Program>> parse_template(std::string_view source, const TemplateLimits& limits);
+// ERRORS: kInvalidArgument "chat template line N: what" for syntax that is wrong or not supported; kResourceExhausted
+// beyond the limits.
+absl::StatusOr<std::shared_ptr<const Program>> parse_template(std::string_view source, const Limits& limits);
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

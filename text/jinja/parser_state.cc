@@ -3,71 +3,72 @@
 
 #include <fmt/format.h>
 
-namespace coppice::text {
+namespace coppice::jinja {
+namespace {
 
-ParserState::ParserState(std::vector<Token> tokens, Program* program, const TemplateLimits& limits)
-    : tokens_(std::move(tokens)), program_(program), limits_(limits) {
-  for (const char* name : {"loop", "caller", "varargs", "kwargs"}) {
-    symbol(name);  // kLoopSymbol and its neighbours
-  }
+bool is_word(const Token& token, std::string_view text) {
+  return (token.kind == TokenKind::kOperator || token.kind == TokenKind::kName) && token.text == text;
 }
 
-bool ParserState::at_operator(std::string_view text) const {
-  return at(TokenKind::kOperator) && current().text == text;
-}
-
-bool ParserState::at_name(std::string_view text) const {
-  return at(TokenKind::kName) && current().text == text;
-}
-
-bool ParserState::skip_operator(std::string_view text) {
-  const bool found = at_operator(text);
-  position_ += found ? 1 : 0;
-  return found;
-}
-
-bool ParserState::skip_name(std::string_view text) {
-  const bool found = at_name(text);
-  position_ += found ? 1 : 0;
-  return found;
-}
-
-absl::Status ParserState::expect_operator(std::string_view text) {
-  return skip_operator(text) ? absl::OkStatus() : unexpected(fmt::format("'{}'", text));
-}
-
-absl::Status ParserState::expect_name(std::string_view text) {
-  return skip_name(text) ? absl::OkStatus() : unexpected(fmt::format("'{}'", text));
-}
-
-absl::StatusOr<Token> ParserState::expect(TokenKind kind, std::string_view what) {
-  if (!at(kind)) {
-    return unexpected(what);
-  }
-  return take();
-}
-
-absl::Status ParserState::unexpected(std::string_view expected) const {
-  std::string found;
-  switch (current().kind) {
+std::string described(const Token& token) {
+  switch (token.kind) {
     case TokenKind::kEnd:
-      found = "the end of the template";
-      break;
+      return "the end of the template";
     case TokenKind::kText:
-      found = "text";
-      break;
+      return "text";
     case TokenKind::kOutputBegin:
     case TokenKind::kTagBegin:
-      found = "the start of a tag";
-      break;
+      return "the start of a tag";
     case TokenKind::kOutputEnd:
     case TokenKind::kTagEnd:
-      found = "the end of the tag";
-      break;
+      return "the end of the tag";
     default:
-      found = fmt::format("'{}'", current().text);
+      return fmt::format("'{}'", token.text);
   }
-  return error_at_line(line(), fmt::format("{} expected, found {}", expected, found));
+}
+
+}  // namespace
+
+ParserState::ParserState(std::vector<Token> tokens, Program* program, const Limits& limits)
+    : tokens_(std::move(tokens)), program_(program), limits_(limits) {
+  symbol("loop");    // kLoopSymbol
+  symbol("caller");  // kCallerSymbol
+}
+
+void ParserState::fail(absl::Status status) {
+  status_.Update(std::move(status));
+  position_ = tokens_.size() - 1;
+}
+
+void ParserState::fail_unexpected(std::string_view expected) {
+  fail(line(), fmt::format("{} expected, found {}", expected, described(current())));
+}
+
+bool ParserState::at(std::string_view text, std::string_view next) const {
+  return is_word(current(), text) && (next.empty() || is_word(tokens_[position_ + 1], next));
+}
+
+bool ParserState::at_name_before(std::string_view next) const {
+  return at(TokenKind::kName) && at(current().text, next);
+}
+
+bool ParserState::skip(std::string_view text) {
+  const bool found = at(text);
+  position_ += found ? 1 : 0;
+  return found;
+}
+
+void ParserState::expect(std::string_view text) {
+  if (!skip(text)) {
+    fail_unexpected(fmt::format("'{}'", text));
+  }
+}
+
+Token ParserState::expect(TokenKind kind, std::string_view what) {
+  if (!at(kind)) {
+    fail_unexpected(what);
+  }
+  return take();
 }
 
 SymbolId ParserState::symbol(const std::string& name) {
@@ -78,28 +79,11 @@ SymbolId ParserState::symbol(const std::string& name) {
   return entry->second;
 }
 
-void ParserState::note_read(std::string_view name) {
-  for (SpecialNames& macro : macros) {
-    macro.caller |= name == "caller" && !macro.caller_set;
-    macro.varargs |= name == "varargs" && !macro.varargs_set;
-    macro.kwargs |= name == "kwargs" && !macro.kwargs_set;
+ParserState::Level::Level(ParserState* state) : state_(state) {
+  if (++state_->depth_ > state_->limits_.parse_depth_max) {
+    state_->fail(absl::ResourceExhaustedError(fmt::format("chat template line {}: nested deeper than {} levels",
+                                                          state_->line(), state_->limits_.parse_depth_max)));
   }
 }
 
-void ParserState::note_write(std::string_view name) {
-  for (SpecialNames& macro : macros) {
-    macro.caller_set |= name == "caller";
-    macro.varargs_set |= name == "varargs";
-    macro.kwargs_set |= name == "kwargs";
-  }
-}
-
-absl::Status ParserState::Level::status() const {
-  if (state_->depth_ <= state_->limits_.parse_depth_max) {
-    return absl::OkStatus();
-  }
-  return absl::ResourceExhaustedError(fmt::format("chat template line {}: nested deeper than {} levels", state_->line(),
-                                                  state_->limits_.parse_depth_max));
-}
-
-}  // namespace coppice::text
+}  // namespace coppice::jinja

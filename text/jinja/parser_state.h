@@ -1,99 +1,100 @@
 // What the two halves of the parser (statements, expressions) share: the tokens, the program being built, and the
-// depth. Included by the parser's own files only.
+// first error. Included by the parser's own files only.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "text/jinja/ast.h"
+#include "absl/status/status.h"
 #include "text/jinja/lexer.h"
-#include "text/jinja/template_limits.h"
+#include "text/jinja/limits.h"
+#include "text/jinja/program.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
-using ParsedExpression = absl::StatusOr<ExpressionPointer>;
-
-// Which of the special names a macro body reads before it sets them.
-struct SpecialNames {
-  bool caller = false, varargs = false, kwargs = false;
-  bool caller_set = false, varargs_set = false, kwargs_set = false;
-};
-
-// Owner: parse_template(). Thread: one.
+// Owner: parse_template(). Thread: one. ENSURES: after an error the state stands at the end of the template, where
+// every loop and every recursion of the parser ends; only the first error counts.
 class ParserState {
  public:
-  ParserState(std::vector<Token> tokens, Program* program, const TemplateLimits& limits);
+  ParserState(std::vector<Token> tokens, Program* program, const Limits& limits);
+
+  const absl::Status& status() const { return status_; }
+  void fail(int line, std::string_view message) { fail(error_at_line(line, message)); }
+  void fail_unexpected(std::string_view expected);
 
   const Token& current() const { return tokens_[position_]; }
-  const Token& lookahead() const { return tokens_[std::min(position_ + 1, tokens_.size() - 1)]; }
   int line() const { return current().line; }
   Token take() { return position_ + 1 < tokens_.size() ? tokens_[position_++] : tokens_.back(); }
   bool at(TokenKind kind) const { return current().kind == kind; }
-  bool at_operator(std::string_view text) const;
-  bool at_name(std::string_view text) const;
-  bool skip_operator(std::string_view text);
-  bool skip_name(std::string_view text);
-  absl::Status expect_operator(std::string_view text);
-  absl::Status expect_name(std::string_view text);
-  absl::StatusOr<Token> expect(TokenKind kind, std::string_view what);
-  absl::Status unexpected(std::string_view expected) const;
+  // At the operator or name `text`; followed by the operator or name `next`, if not empty.
+  bool at(std::string_view text, std::string_view next = "") const;
+  bool at_name_before(std::string_view next) const;
+  // At the end of a tag or of the template.
+  bool at_end() const { return at(TokenKind::kOutputEnd) || at(TokenKind::kTagEnd) || at(TokenKind::kEnd); }
+  bool skip(std::string_view text);
+  void expect(std::string_view text);
+  Token expect(TokenKind kind, std::string_view what);
 
-  template <typename Form>
-  ExpressionPointer expression(int line, Form form) {
-    return &program_->expressions.emplace_back(Expression{line, std::move(form)});
-  }
-  template <typename Form>
-  const Statement* statement(int line, Form form) {
-    return &program_->statements.emplace_back(Statement{line, std::move(form)});
+  // Comma-separated items up to `close`, which is taken; a comma may stand before it.
+  template <typename ParseItem>
+  void parse_items(std::string_view close, ParseItem parse_item) {
+    while (!skip(close) && status_.ok()) {
+      parse_item();
+      if (!at(close)) {
+        expect(",");
+      }
+    }
   }
 
+  ExpressionPointer expression(int line, std::function<Value(Rendering&)> evaluate) {
+    return &program_->expressions.emplace_back(Expression{line, std::move(evaluate)});
+  }
+  const Statement* statement(int line, std::function<Flow(Rendering&)> execute) {
+    return &program_->statements.emplace_back(Statement{line, std::move(execute)});
+  }
   SymbolId symbol(const std::string& name);
-  const StringRef& symbol_name(SymbolId id) const { return program_->symbols[static_cast<std::size_t>(id)]; }
-  void note_read(std::string_view name);
-  void note_write(std::string_view name);
 
-  // Enters one level of nesting; leaves it when destroyed. Check status() before going on.
+  // One level of nesting, left when destroyed; an error when it is one too many.
   class Level {
    public:
-    explicit Level(ParserState* state) : state_(state) { ++state_->depth_; }
+    explicit Level(ParserState* state);
     Level(const Level&) = delete;
     Level& operator=(const Level&) = delete;
     ~Level() { --state_->depth_; }
-    absl::Status status() const;
 
    private:
     ParserState* state_;
   };
 
-  int loop_depth = 0;         // loops that break and continue could mean here
-  int conditional_depth = 0;  // inside an if: an unknown filter is an error only when reached
-  std::vector<SpecialNames> macros;
+  int loop_depth = 0;                     // loops that break and continue could mean here
+  int conditional_depth = 0;              // inside an if: an unknown filter is an error only when reached
+  int macro_depth = 0;                    // macro and call blocks around this place
+  int caller_reads = 0;                   // reads of the name "caller" so far
+  ExpressionPointer last_call = nullptr;  // the call parsed last: a call block must end with one
 
  private:
+  void fail(absl::Status status);
+
   std::vector<Token> tokens_;
   std::size_t position_ = 0;
   Program* program_;
-  const TemplateLimits limits_;
+  const Limits limits_;
   int depth_ = 0;
+  absl::Status status_;
   std::unordered_map<std::string, SymbolId> symbol_ids_;
 };
 
-// An operand with its sign, attributes, calls and (unless it stands after a sign) filters and tests.
-ParsedExpression parse_unary(ParserState* state, bool with_filter);
-ParsedExpression parse_expression(ParserState* state, bool with_conditional = true);
-// An expression, or a tuple of several. `end_name` is a name that ends the tuple, if not empty.
-ParsedExpression parse_tuple(ParserState* state, bool with_conditional = true, std::string_view end_name = "",
-                             bool explicit_parentheses = false);
-// name(.name)* (arguments)? after a "|", applied to `input`, and whatever filters follow.
-ParsedExpression parse_filters(ParserState* state, ExpressionPointer input, bool start_inline);
-absl::StatusOr<Target> parse_target(ParserState* state, bool with_namespace, std::string_view end_name = "");
-// A name, as a target.
-absl::StatusOr<Target> parse_name_target(ParserState* state);
+// An expression; `with_conditional` allows "x if y else z" at its top.
+ExpressionPointer parse_expression(ParserState* state, bool with_conditional = true);
+// An expression, or a tuple of several.
+ExpressionPointer parse_tuple(ParserState* state, bool with_conditional = true);
+// A filter's name and arguments, applied to `input`, and the "| filter" that follow.
+ExpressionPointer parse_filters(ParserState* state, ExpressionPointer input);
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

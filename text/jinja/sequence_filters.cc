@@ -1,185 +1,161 @@
-// Filters that take or make sequences, in the order they come.
-#include <array>
-
+// Filters that take or make sequences. map, select and their kin are generators that look at one item when it is asked
+// for.
 #include <fmt/format.h>
 
-#include "base/status_macros.h"
-#include "text/jinja/arguments.h"
-#include "text/jinja/attributes.h"
-#include "text/jinja/filters.h"
-#include "text/jinja/methods.h"
+#include "text/jinja/builtins.h"
 #include "text/jinja/operators.h"
 #include "text/jinja/text_form.h"
-#include "text/jinja/unicode.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 namespace {
 
-Result hint_undefined(Heap& heap, const char* message) {
-  COPPICE_ASSIGN_OR_RETURN(Value hint, heap.string(message));
-  return Value(Undefined{hint.string(), Absence::kHint});
-}
-
-Result length_filter(Heap&, const Value& input, const Arguments&) {
+Value length_filter(Heap& heap, const Value& input, const Bound&) {
   const auto length = length_of(input);
-  return length ? Result(Value(*length)) : template_error(fmt::format("a '{}' has no length", type_name(input)));
+  return length ? Value(*length) : heap.fail(fmt::format("a '{}' has no length", type_name(input)));
 }
 
-Result list_filter(Heap& heap, const Value& input, const Arguments&) {
-  COPPICE_ASSIGN_OR_RETURN(std::vector<Value> items, collect(heap, input));
-  return heap.list(std::move(items));
+Value list_filter(Heap& heap, const Value& input, const Bound&) {
+  return heap.list(collect(heap, input));
 }
 
-Result first_filter(Heap& heap, const Value& input, const Arguments&) {
-  COPPICE_ASSIGN_OR_RETURN(Iterator::Next next, iterate(heap, input));
-  COPPICE_ASSIGN_OR_RETURN(std::optional<Value> item, next());
-  return item ? Result(*std::move(item)) : hint_undefined(heap, "there is no first item, the sequence is empty");
+Value first_filter(Heap& heap, const Value& input, const Bound&) {
+  return iterate(heap, input)().value_or(Value(Undefined{nullptr, "there is no first item, the sequence is empty"}));
 }
 
-// What Python's reversed() accepts.
-bool reversible(const Value& value) {
-  return value.is_string() || value.is_sequence() || value.is_dict() || value.is_undefined();
-}
-
-Result last_filter(Heap& heap, const Value& input, const Arguments&) {
-  if (!reversible(input)) {
-    return template_error(fmt::format("a '{}' cannot be read from its end", type_name(input)));
+Value last_filter(Heap& heap, const Value& input, const Bound&) {
+  const auto length = length_of(input);
+  if (!length) {
+    return heap.fail_type("what can be read from its end is needed", input);
   }
-  if (*length_of(input) == 0) {
-    return hint_undefined(heap, "there is no last item, the sequence is empty");
-  }
-  if (input.is_dict()) {
-    return as_dict(input).entries.back().first;
+  if (*length == 0) {
+    return Value(Undefined{nullptr, "there is no last item, the sequence is empty"});
   }
   if (input.is_string()) {
     return get_item(heap, input, Value(std::int64_t{-1}));
   }
-  return as_sequence(input).items.back();
+  return input.is_dict() ? as_dict(input).entries.back().first : items_of(input).back();
 }
 
-Result reverse_filter(Heap& heap, const Value& input, const Arguments&) {
+Value reverse_filter(Heap& heap, const Value& input, const Bound&) {
   if (input.is_string()) {
     return get_slice(heap, input, Value(), Value(), Value(std::int64_t{-1}));
   }
-  COPPICE_ASSIGN_OR_RETURN(std::vector<Value> items, collect(heap, input));
+  const std::vector<Value> items = collect(heap, input);
   std::vector<Value> reversed(items.rbegin(), items.rend());
-  return reversible(input) ? iterator_over(heap, "reversed", std::move(reversed)) : heap.list(std::move(reversed));
+  // What has a length reverses to an iterator in Python, anything else to a list.
+  return length_of(input) ? heap.iterator_over(std::move(reversed)) : heap.list(std::move(reversed));
 }
 
-Result join_filter(Heap& heap, const Value& input, const Arguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("join", arguments, {"d", "attribute"}));
-  std::string separator;
-  if (bound.has(0)) {
-    COPPICE_ASSIGN_OR_RETURN(separator, to_text(heap, bound.at(0)));
-  }
-  COPPICE_ASSIGN_OR_RETURN(Iterator::Next next, iterate(heap, input));
+Value join_filter(Heap& heap, const Value& input, const Bound& arguments) {
+  const std::string separator = arguments.has(0) ? to_text(heap, arguments.at(0)) : "";
   std::string result;
-  for (bool first = true;; first = false) {
-    COPPICE_ASSIGN_OR_RETURN(std::optional<Value> item, next());
-    if (!item) {
-      return heap.string(std::move(result));
-    }
-    if (!bound.is_none(1)) {
-      COPPICE_ASSIGN_OR_RETURN(item, get_path(heap, *item, bound.at(1)));
-    }
-    COPPICE_ASSIGN_OR_RETURN(std::string text, to_text(heap, *item));
-    COPPICE_RETURN_IF_ERROR(heap.budget().charge_text(separator.size() + text.size()));
-    result += first ? "" : separator;
-    result += text;
+  bool first = true;
+  const Iterator::Next next = iterate(heap, input);
+  while (const std::optional<Value> item = next()) {
+    result.append(first ? "" : separator).append(to_text(heap, get_path(heap, *item, arguments.value(1))));
+    first = !heap.budget().charge_text(separator.size());
   }
+  return heap.string(std::move(result));
 }
 
-Result items_filter(Heap& heap, const Value& input, const Arguments&) {
+Value items_filter(Heap& heap, const Value& input, const Bound& arguments) {
   if (input.is_undefined()) {
-    return iterator_over(heap, "do_items", {});
+    return heap.iterator_over({});
   }
   if (!input.is_dict()) {
-    return template_error(fmt::format("items needs a dict, not '{}'", type_name(input)));
+    return heap.fail_type("items needs a dict", input);
   }
-  COPPICE_ASSIGN_OR_RETURN(Value view, find_method(input, "items").method(heap, input, {}));
-  return iterator_over(heap, "do_items", as_sequence(view).items);
+  return heap.iterator_over(
+      collect(heap, call_builtin(heap, *find_method(input, "items"), input, arguments.arguments())));
 }
 
-absl::StatusOr<std::int64_t> count_argument(const BoundArguments& bound, const char* filter) {
-  COPPICE_ASSIGN_OR_RETURN(std::int64_t count, bound.integer(0, 0));
-  if (count <= 0) {
-    return template_error(fmt::format("{} needs a count above zero", filter));
-  }
-  return count;
+// The arguments after the first `count`.
+Arguments rest_of(const Arguments& arguments, std::size_t count) {
+  Arguments rest = arguments;
+  rest.positional.erase(rest.positional.begin(), rest.positional.begin() + static_cast<std::ptrdiff_t>(count));
+  return rest;
 }
 
-Result batch_filter(Heap& heap, const Value& input, const Arguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("batch", arguments, {"linecount", "fill_with"}, 1));
-  COPPICE_ASSIGN_OR_RETURN(std::int64_t count, count_argument(bound, "batch"));
-  COPPICE_ASSIGN_OR_RETURN(std::vector<Value> items, collect(heap, input));
-  std::vector<Value> rows;
-  const auto size = static_cast<std::size_t>(count);
-  for (std::size_t start = 0; start < items.size(); start += std::min(size, items.size() - start)) {
-    std::vector<Value> row;
-    for (std::size_t i = start; i < items.size() && i - start < size; ++i) {
-      row.push_back(items[i]);
+// The items of `input`; none when it is false in Python's eyes (none, undefined, zero).
+Iterator::Next source_of(Heap& heap, const Value& input) {
+  return iterate(heap, truthy(input) ? input : Value(Undefined{}));
+}
+
+// map('filter', ...) or map(attribute=..., default=...).
+Value map_filter(Heap& heap, const Value& input, const Bound& arguments) {
+  const auto& [positional, keywords] = arguments.arguments();
+  if (!positional.empty()) {
+    const Builtin* const filter = positional[0].is_string() ? find_filter(positional[0].text()) : nullptr;
+    if (filter == nullptr) {
+      return heap.fail(unsupported("filter", to_text(heap, positional[0])));
     }
-    while (!bound.is_none(1) && row.size() < size) {
-      COPPICE_RETURN_IF_ERROR(heap.budget().charge(1));
-      row.push_back(bound.at(1));
+    return heap.iterator([&heap, next = source_of(heap, input), filter, rest = rest_of(arguments.arguments(), 1)] {
+      const std::optional<Value> item = next();
+      return item ? std::optional<Value>(call_builtin(heap, *filter, *item, rest)) : std::nullopt;
+    });
+  }
+  Value attribute;
+  Value fallback;
+  for (const auto& [name, value] : keywords) {
+    if (name->text != "attribute" && name->text != "default") {
+      return heap.fail(fmt::format("map has no parameter '{}'", name->text));
     }
-    COPPICE_ASSIGN_OR_RETURN(Value list, heap.list(std::move(row)));
-    rows.push_back(std::move(list));
+    (name->text == "attribute" ? attribute : fallback) = value;
   }
-  return iterator_over(heap, "do_batch", std::move(rows));
+  if (attribute.is_none()) {
+    return heap.fail("map needs a filter or an attribute");
+  }
+  return heap.iterator([&heap, next = source_of(heap, input), attribute, fallback] {
+    const std::optional<Value> item = next();
+    return item ? std::optional<Value>(get_path(heap, *item, attribute, fallback)) : std::nullopt;
+  });
 }
 
-Result slice_filter(Heap& heap, const Value& input, const Arguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("slice", arguments, {"slices", "fill_with"}, 1));
-  COPPICE_ASSIGN_OR_RETURN(std::int64_t slices, count_argument(bound, "slice"));
-  COPPICE_ASSIGN_OR_RETURN(std::vector<Value> items, collect(heap, input));
-  const auto length = static_cast<std::int64_t>(items.size());
-  const std::int64_t each = length / slices;
-  const std::int64_t extra = length % slices;
-  std::vector<Value> columns;
-  auto next = items.begin();
-  for (std::int64_t i = 0; i < slices; ++i) {
-    COPPICE_RETURN_IF_ERROR(heap.budget().charge(1));
-    const auto end = next + each + (i < extra ? 1 : 0);
-    std::vector<Value> column(next, end);
-    next = end;
-    if (!bound.is_none(1) && i >= extra) {
-      column.push_back(bound.at(1));
+// Items that pass (or fail) a test, applied to the item or to one of its attributes; without a test, to be true.
+template <bool by_attribute, bool wanted>
+Value select_filter(Heap& heap, const Value& input, const Bound& arguments) {
+  const std::vector<Value>& given = arguments.arguments().positional;
+  const std::size_t skipped = by_attribute ? 1 : 0;
+  if (given.size() < skipped) {
+    return heap.fail("the name of an attribute is missing");
+  }
+  const bool has_test = given.size() > skipped;
+  const Builtin* const test = has_test && given[skipped].is_string() ? find_test(given[skipped].text()) : nullptr;
+  if (has_test && test == nullptr) {
+    return heap.fail(unsupported("test", to_text(heap, given[skipped])));
+  }
+  return heap.iterator([&heap, next = source_of(heap, input), attribute = by_attribute ? given[0] : Value(), test,
+                        rest = rest_of(arguments.arguments(), skipped + (has_test ? 1 : 0))] {
+    while (std::optional<Value> item = next()) {
+      const Value tested = get_path(heap, *item, attribute);
+      if (truthy(test == nullptr ? tested : call_builtin(heap, *test, tested, rest)) == wanted) {
+        return item;
+      }
     }
-    COPPICE_ASSIGN_OR_RETURN(Value list, heap.list(std::move(column)));
-    columns.push_back(std::move(list));
-  }
-  return iterator_over(heap, "do_slice", std::move(columns));
+    return std::optional<Value>();
+  });
 }
 
-Result attribute_filter(Heap& heap, const Value& input, const Arguments& arguments) {
-  COPPICE_ASSIGN_OR_RETURN(BoundArguments bound, bind("attr", arguments, {"name"}, 1));
-  COPPICE_RETURN_IF_ERROR(bound.text(0).status());
-  const StringRef& name = bound.at(0).string();
-  if (input.is_dict() && !find_method(input, name->text).exists) {
-    return Value(Undefined{name, Absence::kAttribute});  // an attribute only, never an item
-  }
-  return get_attribute(heap, input, name);
-}
-
-constexpr auto kFilters = std::to_array<FilterName>({
+constexpr auto kFilters = std::to_array<Builtin>({
     {"length", length_filter},
     {"count", length_filter},
     {"list", list_filter},
     {"first", first_filter},
     {"last", last_filter},
     {"reverse", reverse_filter},
-    {"join", join_filter},
+    {"join", join_filter, {"d", "attribute"}},
     {"items", items_filter},
-    {"batch", batch_filter},
-    {"slice", slice_filter},
-    {"attr", attribute_filter},
+    {"map", map_filter, {kAnyArguments}},
+    {"select", select_filter<false, true>, {kAnyArguments}},
+    {"reject", select_filter<false, false>, {kAnyArguments}},
+    {"selectattr", select_filter<true, true>, {kAnyArguments}},
+    {"rejectattr", select_filter<true, false>, {kAnyArguments}},
 });
 
 }  // namespace
 
-std::span<const FilterName> sequence_filters() {
+BuiltinTable sequence_filters() {
   return kFilters;
 }
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

@@ -1,37 +1,51 @@
-// How values look as text: Python's str() and repr(), JSON as json.dumps() writes it, and HTML escaping.
+// Values as text: str(), repr(), JSON, and the two kinds of formatting.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "absl/status/statusor.h"
+#include "text/jinja/builtins.h"
 #include "text/jinja/heap.h"
 #include "text/jinja/value.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
-// str(value). All three fail with kResourceExhausted on values too deep or too long.
-absl::StatusOr<std::string> to_text(Heap& heap, const Value& value);
-// repr(value).
-absl::StatusOr<std::string> to_repr(Heap& heap, const Value& value);
+// Python's str(value) and repr(value). Undefined prints as nothing. ERRORS: what prints as an address in Python
+// (functions, generators, loops); kResourceExhausted beyond the limits.
+std::string to_text(Heap& heap, const Value& value);
+std::string to_repr(Heap& heap, const Value& value);
+// str(value) as a value; a string stays itself, markup included.
+Value to_string_value(Heap& heap, const Value& value);
 
-// repr(number): the shortest digits that read back as the same double.
+// A float as Python prints it: the shortest digits that read back equal.
 std::string real_to_text(double value);
-// repr(text), quotes included.
-std::string quote_text(std::string_view text);
 
-struct JsonStyle {
-  bool ensure_ascii = false;
-  std::optional<std::string> indent;  // of one level; nothing: all on one line
-  std::string item_separator = ", ";
-  std::string key_separator = ": ";
-  bool sort_keys = false;
-};
-// json.dumps(value). Fails on what JSON cannot say (undefined, functions, generators, keys that are tuples).
-absl::StatusOr<std::string> to_json(Heap& heap, const Value& value, const JsonStyle& style);
-
-// markupsafe.escape(text).
+// `text` with & < > ' " as HTML writes them (markupsafe.escape).
 std::string escape_html(std::string_view text);
 
-}  // namespace coppice::text
+// json.dumps() of Python's standard library.
+struct JsonStyle {
+  bool ensure_ascii = false;
+  bool sort_keys = false;
+  std::optional<std::string> indent;  // one level; none: everything on one line
+  std::string item_separator = ", ";
+  std::string key_separator = ": ";
+};
+// ERRORS: a value that is not JSON; kResourceExhausted beyond the limits.
+std::string to_json(Heap& heap, const Value& value, const JsonStyle& style);
+
+// "text %s" % values, which is a tuple of values, a dict for %(name)s, or one value. REQUIRES: `format` is a string.
+// ERRORS: conversions and flags that chat templates do not use.
+Value format_percent(Heap& heap, const Value& format, const Value& values);
+// "text {}".format(...), as a method.
+Value format_braces(Heap& heap, const Value& self, const Bound& arguments);
+
+inline constexpr std::int64_t kWidthMax = 10'000;  // of fields and indentations; wider than any line of a prompt
+
+// `text` with blanks before and after it. ERRORS: kResourceExhausted for more than kWidthMax of either.
+Value padded(Heap& heap, const Value& text, std::int64_t before, std::int64_t after);
+// The indentation of indent() and tojson(): a string as it is, a number (4 when absent) as blanks.
+std::string indentation(Heap& heap, const Bound& arguments, std::size_t i);
+
+}  // namespace coppice::jinja

@@ -1,20 +1,16 @@
 // memmem() is the C library's two-way search, linear where std::string_view::find() is not.
 #include "text/jinja/text_search.h"
 
+#include <algorithm>
 #include <cstring>
-#include <string>
 
-#include "base/status_macros.h"
 #include "text/jinja/unicode.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
 std::size_t find_text(std::string_view text, std::string_view needle, std::size_t from) {
-  if (from > text.size()) {
-    return std::string_view::npos;
-  }
-  if (needle.empty()) {
-    return from;
+  if (from > text.size() || needle.empty()) {
+    return from > text.size() ? std::string_view::npos : from;
   }
   const void* found = memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
   return found == nullptr ? std::string_view::npos
@@ -28,31 +24,54 @@ std::size_t find_last_text(std::string_view text, std::string_view needle) {
   return found == std::string_view::npos ? found : text.size() - found - needle.size();
 }
 
-absl::StatusOr<std::string> replace_text(Heap& heap, std::string_view text, std::string_view old_text,
-                                         std::string_view new_text, std::int64_t count) {
-  COPPICE_RETURN_IF_ERROR(heap.budget().charge_text(text.size()));
+std::string replace_text(Heap& heap, std::string_view text, std::string_view old_text, std::string_view new_text,
+                         std::int64_t count) {
   std::string result;
   std::size_t start = 0;
-  std::size_t search_from = 0;
-  for (; count != 0; count -= count > 0 ? 1 : 0) {
-    const std::size_t found = find_text(text, old_text, search_from);
-    if (found == std::string_view::npos) {
-      break;
-    }
-    COPPICE_RETURN_IF_ERROR(heap.budget().charge_text(new_text.size()));
-    result += text.substr(start, found - start);
-    result += new_text;
+  std::size_t found = count == 0 ? std::string_view::npos : find_text(text, old_text, 0);
+  while (found != std::string_view::npos && heap.budget().charge_text(found - start + new_text.size())) {
+    result.append(text.substr(start, found - start)).append(new_text);
     start = found + old_text.size();
-    search_from = start;
-    if (old_text.empty()) {
-      if (found >= text.size()) {
-        break;
-      }
-      search_from += sequence_length(text[found]);
-    }
+    // An empty text stands before every character and at the end.
+    const std::size_t from = !old_text.empty()     ? start
+                             : found < text.size() ? found + sequence_length(text[found])
+                                                   : text.size() + 1;
+    found = --count == 0 ? std::string_view::npos : find_text(text, old_text, from);
   }
-  result += text.substr(start);
-  return result;
+  return result.append(text.substr(start));
 }
 
-}  // namespace coppice::text
+std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends) {
+  std::vector<std::string_view> lines;
+  std::size_t start = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t end = i;
+    const std::uint32_t code = next_code_point(text, &i);
+    if (is_line_break(code)) {
+      i += code == '\r' && i < text.size() && text[i] == '\n' ? 1 : 0;
+      lines.push_back(text.substr(start, (keep_ends ? i : end) - start));
+      start = i;
+    }
+  }
+  if (start < text.size()) {
+    lines.push_back(text.substr(start));
+  }
+  return lines;
+}
+
+std::string_view strip(std::string_view text, std::string_view characters, bool left, bool right) {
+  std::vector<std::uint32_t> set = decode_utf8(characters);
+  std::sort(set.begin(), set.end());
+  const auto in_set = [&](std::size_t position) {
+    return std::binary_search(set.begin(), set.end(), next_code_point(text, &position));
+  };
+  while (left && !text.empty() && in_set(0)) {
+    text.remove_prefix(sequence_length(text.front()));
+  }
+  while (right && !text.empty() && in_set(previous_start(text, text.size()))) {
+    text = text.substr(0, previous_start(text, text.size()));
+  }
+  return text;
+}
+
+}  // namespace coppice::jinja

@@ -1,92 +1,77 @@
-// UTF-8 walking and Unicode properties.
+// Decoding, classes and case mapping.
 #include "text/jinja/unicode.h"
 
 #include <algorithm>
-#include <optional>
-#include <span>
+#include <array>
 
-#include "text/jinja/unicode_tables.h"
+#include <utf8proc.h>
 
-namespace coppice::text {
+namespace coppice::jinja {
+namespace {
 
-namespace tables = unicode_tables;
-
-std::size_t sequence_length(char lead) {
-  const auto byte = static_cast<unsigned char>(lead);
-  if (byte < 0x80) {
-    return 1;
-  }
-  return byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
+// utf8proc reads bytes, we hold characters.
+const utf8proc_uint8_t* bytes_of(std::string_view text) {
+  return static_cast<const utf8proc_uint8_t*>(static_cast<const void*>(text.data()));
 }
 
+bool is_ascii(char c) {
+  return static_cast<unsigned char>(c) < 0x80;
+}
+
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
+
+utf8proc_category_t category(std::uint32_t code) {
+  return utf8proc_category(static_cast<utf8proc_int32_t>(code));
+}
+
+}  // namespace
+
 bool valid_utf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    if (lead < 0x80) {
-      ++i;
-      continue;
-    }
-    const std::size_t length = sequence_length(text[i]);
-    if (lead < 0xC2 || lead > 0xF4 || i + length > text.size()) {
+  while (!text.empty()) {
+    utf8proc_int32_t code = 0;
+    const utf8proc_ssize_t size =
+        is_ascii(text.front()) ? 1
+                               : utf8proc_iterate(bytes_of(text), static_cast<utf8proc_ssize_t>(text.size()), &code);
+    if (size < 1) {
       return false;
     }
-    for (std::size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xC0U) != 0x80U) {
-        return false;
-      }
-    }
-    const std::uint32_t code = next_code_point(text, &i);
-    const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-    if (overlong || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) {
-      return false;
-    }
+    text.remove_prefix(static_cast<std::size_t>(size));
   }
   return true;
 }
 
 std::size_t code_point_count(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), is_continuation));
+}
+
+std::size_t sequence_length(char lead) {
+  const auto byte = static_cast<unsigned char>(lead);
+  return byte < 0xC0 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
 }
 
 std::uint32_t next_code_point(std::string_view text, std::size_t* position) {
-  const std::size_t length = sequence_length(text[*position]);
-  auto code = static_cast<std::uint32_t>(static_cast<unsigned char>(text[*position]));
-  if (length > 1) {
-    code &= 0xFFU >> (length + 1);
-    for (std::size_t k = 1; k < length; ++k) {
-      code = code << 6U | (static_cast<unsigned char>(text[*position + k]) & 0x3FU);
-    }
+  const std::string_view rest = text.substr(*position);
+  *position += sequence_length(rest.front());
+  utf8proc_int32_t code = rest.front();
+  if (!is_ascii(rest.front())) {
+    utf8proc_iterate(bytes_of(rest), static_cast<utf8proc_ssize_t>(rest.size()), &code);
   }
-  *position += length;
-  return code;
+  return static_cast<std::uint32_t>(code);
 }
 
 std::size_t previous_start(std::string_view text, std::size_t position) {
   do {
     --position;
-  } while (position > 0 && (static_cast<unsigned char>(text[position]) & 0xC0U) == 0x80U);
+  } while (position > 0 && is_continuation(text[position]));
   return position;
 }
 
 void append_code_point(std::string* text, std::uint32_t code) {
-  const auto put = [text](std::uint32_t byte) { text->push_back(static_cast<char>(byte)); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xC0U | code >> 6U);
-    put(0x80U | (code & 0x3FU));
-  } else if (code < 0x10000) {
-    put(0xE0U | code >> 12U);
-    put(0x80U | (code >> 6U & 0x3FU));
-    put(0x80U | (code & 0x3FU));
-  } else {
-    put(0xF0U | code >> 18U);
-    put(0x80U | (code >> 12U & 0x3FU));
-    put(0x80U | (code >> 6U & 0x3FU));
-    put(0x80U | (code & 0x3FU));
-  }
+  std::array<utf8proc_uint8_t, 4> bytes{};
+  const utf8proc_ssize_t size = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), bytes.data());
+  text->append(bytes.begin(), bytes.begin() + size);
 }
 
 std::vector<std::uint32_t> decode_utf8(std::string_view text) {
@@ -100,17 +85,15 @@ std::vector<std::uint32_t> decode_utf8(std::string_view text) {
 
 std::size_t byte_offset(std::string_view text, std::size_t count) {
   std::size_t position = 0;
-  while (count > 0 && position < text.size()) {
+  for (; count > 0 && position < text.size(); --count) {
     position += sequence_length(text[position]);
-    --count;
   }
   return position;
 }
 
 bool is_space(std::uint32_t code) {
-  return (code >= 0x09 && code <= 0x0D) || (code >= 0x1C && code <= 0x20) || code == 0x85 || code == 0xA0 ||
-         code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 || code == 0x2029 || code == 0x202F ||
-         code == 0x205F || code == 0x3000;
+  return (code >= 0x09 && code <= 0x0D) || (code >= 0x1C && code <= 0x20) || code == 0x85 ||
+         (code >= 0x80 && category(code) == UTF8PROC_CATEGORY_ZS) || code == 0x2028 || code == 0x2029;
 }
 
 bool is_line_break(std::uint32_t code) {
@@ -118,66 +101,94 @@ bool is_line_break(std::uint32_t code) {
          code == 0x2029;
 }
 
+bool is_digit(std::uint32_t code) {
+  // Characters with the property Numeric_Type=Digit, which utf8proc does not have: superscripts, circled digits, ...
+  static constexpr std::array<std::pair<std::uint32_t, std::uint32_t>, 20> kDigits = {
+      {{0xB2, 0xB3},     {0xB9, 0xB9},       {0x1369, 0x1371},   {0x19DA, 0x19DA},   {0x2070, 0x2070},
+       {0x2074, 0x2079}, {0x2080, 0x2089},   {0x2460, 0x2468},   {0x2474, 0x247C},   {0x2488, 0x2490},
+       {0x24EA, 0x24EA}, {0x24F5, 0x24FD},   {0x24FF, 0x24FF},   {0x2776, 0x277E},   {0x2780, 0x2788},
+       {0x278A, 0x2792}, {0x10A40, 0x10A43}, {0x10E60, 0x10E68}, {0x11052, 0x1105A}, {0x1F100, 0x1F10A}}};
+  return category(code) == UTF8PROC_CATEGORY_ND ||
+         std::any_of(kDigits.begin(), kDigits.end(),
+                     [code](const auto& range) { return code >= range.first && code <= range.second; });
+}
+
+bool is_printable(std::uint32_t code) {
+  switch (category(code)) {
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+      return false;
+    case UTF8PROC_CATEGORY_ZS:
+      return code == ' ';
+    default:
+      return true;
+  }
+}
+
 namespace {
 
-bool has_class(std::uint32_t code, std::uint32_t bit) {
-  const auto& runs = tables::kClassRuns;
-  const auto after = std::upper_bound(runs.begin(), runs.end(), code << 8U | 0xFFU);
-  return (*std::prev(after) & bit) != 0;
+bool is_cased(std::uint32_t code) {
+  const auto character = static_cast<utf8proc_int32_t>(code);
+  return utf8proc_isupper(character) != 0 || utf8proc_islower(character) != 0 || category(code) == UTF8PROC_CATEGORY_LT;
 }
 
-struct CaseTable {
-  std::span<const tables::CaseRange> ranges;
-  std::span<const tables::CaseSpecial> specials;
-};
-const CaseTable kUpper{tables::kUpperRanges, tables::kUpperSpecials};
-const CaseTable kLower{tables::kLowerRanges, tables::kLowerSpecials};
-const CaseTable kTitle{tables::kTitleRanges, tables::kTitleSpecials};
+// The one-to-one mappings.
+using CaseMapping = utf8proc_int32_t (*)(utf8proc_int32_t);
 
-// Appends what `code` maps to; false when the table says nothing about it.
-bool append_mapped(std::string* text, std::uint32_t code, const CaseTable& table) {
-  const auto special =
-      std::lower_bound(table.specials.begin(), table.specials.end(), code,
-                       [](const tables::CaseSpecial& entry, std::uint32_t value) { return entry.code < value; });
-  if (special != table.specials.end() && special->code == code) {
-    for (const std::uint32_t image : special->image) {
-      if (image != 0) {
-        append_code_point(text, image);
-      }
-    }
-    return true;
-  }
-  // Ranges of stride 2 may interleave, so the one that holds `code` is among the last few that start before it.
-  const auto after =
-      std::upper_bound(table.ranges.begin(), table.ranges.end(), code,
-                       [](std::uint32_t value, const tables::CaseRange& range) { return value < range.first; });
-  for (auto range = after; range != table.ranges.begin() && after - range < 4;) {
-    --range;
-    if (code <= range->last && (code - range->first) % range->stride == 0) {
-      append_code_point(text, code + static_cast<std::uint32_t>(range->delta));
-      return true;
-    }
-  }
-  return false;
+void append_mapped(std::string* text, std::uint32_t code, CaseMapping mapping) {
+  append_code_point(text, static_cast<std::uint32_t>(mapping(static_cast<utf8proc_int32_t>(code))));
 }
 
+// The case folding of a small letter that has no capital of its own, like the sharp s ("ss"); else empty.
+std::u32string folded(std::uint32_t code) {
+  std::array<utf8proc_int32_t, 8> codes{};
+  int last_class = 0;
+  utf8proc_ssize_t size = 0;
+  if (code >= 0x80 && (category(code) == UTF8PROC_CATEGORY_LL || category(code) == UTF8PROC_CATEGORY_LT)) {
+    size = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), codes.data(), codes.size(), UTF8PROC_CASEFOLD,
+                                   &last_class);
+  }
+  return size < 2 ? std::u32string() : std::u32string(codes.begin(), codes.begin() + size);
+}
+
+// utf8proc maps characters one to one, so what has no capital of its own becomes the capitals of its folding.
 void append_upper(std::string* text, std::uint32_t code) {
-  if (!append_mapped(text, code, kUpper)) {
-    append_code_point(text, code);
+  const std::u32string letters = folded(code);
+  if (letters.empty()) {
+    append_mapped(text, code, utf8proc_toupper);
+  }
+  for (const char32_t letter : letters) {
+    append_mapped(text, letter, utf8proc_toupper);
   }
 }
+
+constexpr std::uint32_t kSmallIota = 0x3B9, kIotaBelow = 0x345;  // a folded iota goes below a capital
 
 void append_title(std::string* text, std::uint32_t code) {
-  if (!append_mapped(text, code, kTitle)) {
-    append_upper(text, code);
+  const utf8proc_int32_t title = utf8proc_totitle(static_cast<utf8proc_int32_t>(code));
+  const bool has_title = utf8proc_category(title) == UTF8PROC_CATEGORY_LT;
+  const std::u32string letters = has_title ? std::u32string() : folded(code);
+  if (letters.empty()) {
+    append_mapped(text, code, utf8proc_totitle);
+    return;
+  }
+  append_mapped(text, letters[0], utf8proc_toupper);
+  for (const char32_t letter : letters.substr(1)) {
+    if (is_cased(letters[0])) {
+      append_code_point(text, letter == kSmallIota ? kIotaBelow : letter);
+    } else {
+      append_mapped(text, letter, utf8proc_toupper);
+    }
   }
 }
 
-bool is_cased(std::uint32_t code) {
-  return is_lower(code) || is_upper(code) || is_title(code);
-}
-
-constexpr std::uint32_t kCapitalSigma = 0x3A3, kFinalSigma = 0x3C2;
+constexpr std::uint32_t kDottedCapitalI = 0x130, kCombiningDot = 0x307;  // the one capital of two small characters
+constexpr std::uint32_t kCapitalSigma = 0x3A3, kFinalSigma = 0x3C2;      // the one letter with a form for word ends
 
 // The lower case of text[position]: a capital sigma at the end of a word has a form of its own.
 void append_lower(std::string* text, std::string_view source, std::size_t position) {
@@ -192,49 +203,13 @@ void append_lower(std::string* text, std::string_view source, std::size_t positi
       return;
     }
   }
-  if (!append_mapped(text, code, kLower)) {
-    append_code_point(text, code);
+  append_mapped(text, code, utf8proc_tolower);
+  if (code == kDottedCapitalI) {
+    append_code_point(text, kCombiningDot);
   }
 }
 
 }  // namespace
-
-bool is_alpha(std::uint32_t code) {
-  return has_class(code, tables::kAlpha);
-}
-bool is_decimal(std::uint32_t code) {
-  return has_class(code, tables::kDecimal);
-}
-bool is_digit(std::uint32_t code) {
-  return has_class(code, tables::kDigit);
-}
-bool is_numeric(std::uint32_t code) {
-  return has_class(code, tables::kNumeric);
-}
-bool is_printable(std::uint32_t code) {
-  return has_class(code, tables::kPrintable);
-}
-bool is_lower(std::uint32_t code) {
-  return has_class(code, tables::kLower);
-}
-bool is_upper(std::uint32_t code) {
-  return has_class(code, tables::kUpper);
-}
-bool is_title(std::uint32_t code) {
-  return has_class(code, tables::kTitle);
-}
-
-bool is_cased_text(std::string_view text, bool upper) {
-  bool any = false;
-  for (std::size_t i = 0; i < text.size();) {
-    const std::uint32_t code = next_code_point(text, &i);
-    if (upper ? is_lower(code) || is_title(code) : is_upper(code) || is_title(code)) {
-      return false;
-    }
-    any |= upper ? is_upper(code) : is_lower(code);
-  }
-  return any;
-}
 
 std::string to_upper(std::string_view text) {
   std::string result;
@@ -254,20 +229,10 @@ std::string to_lower(std::string_view text) {
   return result;
 }
 
-std::string to_capitalized(std::string_view text) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); i += sequence_length(text[i])) {
-    if (i == 0) {
-      std::size_t next = 0;
-      append_title(&result, next_code_point(text, &next));
-    } else {
-      append_lower(&result, text, i);
-    }
-  }
-  return result;
-}
+namespace {
 
-std::string to_title(std::string_view text) {
+// Characters in lower case, except in title case where a word starts.
+std::string capitalize(std::string_view text, bool every_word) {
   std::string result;
   bool in_word = false;
   for (std::size_t i = 0; i < text.size(); i += sequence_length(text[i])) {
@@ -278,48 +243,38 @@ std::string to_title(std::string_view text) {
     } else {
       append_title(&result, code);
     }
-    in_word = is_cased(code);
+    in_word = !every_word || is_cased(code);
   }
   return result;
 }
 
-std::string swap_case(std::string_view text) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); i += sequence_length(text[i])) {
-    std::size_t next = i;
-    const std::uint32_t code = next_code_point(text, &next);
-    if (is_upper(code)) {
-      append_lower(&result, text, i);
-    } else {
-      is_lower(code) ? append_upper(&result, code) : append_code_point(&result, code);
-    }
-  }
-  return result;
+}  // namespace
+
+std::string to_capitalized(std::string_view text) {
+  return capitalize(text, false);
+}
+
+std::string to_title(std::string_view text) {
+  return capitalize(text, true);
 }
 
 std::string_view strip_left(std::string_view text) {
-  std::size_t position = 0;
-  while (position < text.size()) {
-    std::size_t next = position;
-    if (!is_space(next_code_point(text, &next))) {
-      break;
-    }
-    position = next;
+  for (std::size_t next = 0; !text.empty() && is_space(next_code_point(text, &next)); next = 0) {
+    text.remove_prefix(next);
   }
-  return text.substr(position);
+  return text;
 }
 
 std::string_view strip_right(std::string_view text) {
-  std::size_t end = text.size();
-  while (end > 0) {
-    const std::size_t start = previous_start(text, end);
+  while (!text.empty()) {
+    const std::size_t start = previous_start(text, text.size());
     std::size_t next = start;
     if (!is_space(next_code_point(text, &next))) {
       break;
     }
-    end = start;
+    text = text.substr(0, start);
   }
-  return text.substr(0, end);
+  return text;
 }
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

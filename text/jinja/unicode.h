@@ -1,5 +1,5 @@
-// UTF-8 and the Unicode properties that Python's str methods depend on: code point indexing, whitespace, classes, case.
-// Every function takes valid UTF-8 and returns valid UTF-8.
+// UTF-8 and the Unicode properties that Python's str methods depend on, from utf8proc: code point indexing, whitespace,
+// classes, case. REQUIRES of every function but valid_utf8(): valid UTF-8. ENSURES: results are valid UTF-8.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace coppice::text {
+namespace coppice::jinja {
 
 bool valid_utf8(std::string_view text);
 std::size_t code_point_count(std::string_view text);
@@ -26,17 +26,8 @@ std::size_t byte_offset(std::string_view text, std::size_t count);
 // Python's str predicates for one character.
 bool is_space(std::uint32_t code);
 bool is_line_break(std::uint32_t code);  // where str.splitlines() splits
-bool is_alpha(std::uint32_t code);
-bool is_decimal(std::uint32_t code);
 bool is_digit(std::uint32_t code);
-bool is_numeric(std::uint32_t code);
 bool is_printable(std::uint32_t code);
-bool is_lower(std::uint32_t code);
-bool is_upper(std::uint32_t code);
-bool is_title(std::uint32_t code);
-
-// str.isupper() or str.islower(): some cased character, and none of another case.
-bool is_cased_text(std::string_view text, bool upper);
 
 std::string to_upper(std::string_view text);
 std::string to_lower(std::string_view text);
@@ -44,10 +35,9 @@ std::string to_lower(std::string_view text);
 std::string to_capitalized(std::string_view text);
 // str.title(): each run of cased characters capitalized.
 std::string to_title(std::string_view text);
-std::string swap_case(std::string_view text);
 
 // `text` without whitespace at its ends.
 std::string_view strip_left(std::string_view text);
 std::string_view strip_right(std::string_view text);
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

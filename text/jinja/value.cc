@@ -1,14 +1,15 @@
-// Values: lookup in dicts, truth, type names.
+// Values: lookup in dicts, truth, length, type names.
 #include "text/jinja/value.h"
 
-#include <cmath>
+#include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
 #include "text/jinja/operators.h"
 #include "text/jinja/unicode.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
 StringData::~StringData() {
   if (budget != nullptr) {
@@ -22,10 +23,8 @@ StringRef make_program_string(std::string text) {
 }
 
 Value Value::from_unsigned(std::uint64_t value) {
-  Value result;
-  if (value <= static_cast<std::uint64_t>(INT64_MAX)) {
-    result.data_ = static_cast<std::int64_t>(value);
-  } else {
+  Value result(static_cast<std::int64_t>(value));
+  if (value > static_cast<std::uint64_t>(INT64_MAX)) {
     result.data_ = value;
   }
   return result;
@@ -33,7 +32,7 @@ Value Value::from_unsigned(std::uint64_t value) {
 
 double Value::as_real() const {
   if (is_real()) {
-    return real();
+    return std::get<double>(data_);
   }
   return is_unsigned() ? static_cast<double>(unsigned_integer()) : static_cast<double>(integer());
 }
@@ -43,10 +42,7 @@ std::optional<std::size_t> Dictionary::find(const Value& key) const {
     const auto found = index.find(key.text());
     return found == index.end() ? std::nullopt : std::optional<std::size_t>(found->second);
   }
-  if (!has_other_keys) {
-    return std::nullopt;
-  }
-  for (std::size_t i = 0; i < entries.size(); ++i) {
+  for (std::size_t i = 0; has_other_keys && i < entries.size(); ++i) {
     if (same_key(entries[i].first, key)) {
       return i;
     }
@@ -59,94 +55,58 @@ const Value* Dictionary::find(std::string_view key) const {
   return found == index.end() ? nullptr : &entries[found->second].second;
 }
 
-namespace {
-
-const char* object_type_name(const Object& object) {
-  switch (object.kind) {
-    case ObjectKind::kList:
-      return "list";
-    case ObjectKind::kTuple:
-      return "tuple";
-    case ObjectKind::kRange:
-      return "range";
-    case ObjectKind::kDictKeys:
-      return "dict_keys";
-    case ObjectKind::kDictValues:
-      return "dict_values";
-    case ObjectKind::kDictItems:
-      return "dict_items";
-    case ObjectKind::kDict:
-      return "dict";
-    case ObjectKind::kNamespace:
-      return "Namespace";
-    case ObjectKind::kIterator:
-      return "generator";
-    case ObjectKind::kCallable:
-      return static_cast<const Callable&>(object).macro ? "Macro" : "function";
-    case ObjectKind::kLoop:
-      return "LoopContext";
-  }
-  return "object";
+std::int64_t Dictionary::find_steps(const Value& key) const {
+  return 1 + (has_other_keys && !key.is_string() ? static_cast<std::int64_t>(entries.size()) : 0);
 }
 
-}  // namespace
-
-const char* type_name(const Value& value) {
-  if (value.is_none()) {
-    return "NoneType";
+std::string_view type_name(const Value& value) {
+  static constexpr std::array<std::string_view, 11> kNames = {"list",        "tuple",      "range",      "dict_keys",
+                                                              "dict_values", "dict_items", "dict",       "Namespace",
+                                                              "generator",   "function",   "LoopContext"};
+  if (value.is_object()) {
+    return kNames[static_cast<std::size_t>(value.object()->kind)];
   }
-  if (value.is_undefined()) {
-    return "Undefined";
+  if (value.is_none() || value.is_undefined()) {
+    return value.is_none() ? "NoneType" : "Undefined";
   }
-  if (value.is_boolean()) {
-    return "bool";
+  if (value.is_number()) {
+    return value.is_boolean() ? "bool" : value.is_real() ? "float" : "int";
   }
-  if (value.is_integer() || value.is_unsigned()) {
-    return "int";
-  }
-  if (value.is_real()) {
-    return "float";
-  }
-  return value.is_string() ? "str" : object_type_name(*value.object());
+  return "str";
 }
 
 bool truthy(const Value& value) {
-  if (value.is_none() || value.is_undefined()) {
+  if (value.is_number()) {
+    return value.as_real() != 0.0;
+  }
+  if (value.is_none()) {
     return false;
   }
-  if (value.is_number()) {
-    return value.is_unsigned() || value.as_real() != 0.0;
-  }
+  const std::optional<std::int64_t> length = length_of(value);
+  return !length || *length > 0;
+}
+
+std::optional<std::int64_t> length_of(const Value& value) {
   if (value.is_string()) {
-    return !value.text().empty();
+    return static_cast<std::int64_t>(value.string()->length);
+  }
+  if (value.is_sequence()) {
+    return static_cast<std::int64_t>(items_of(value).size());
   }
   if (value.is_dict()) {
-    return !as_dict(value).entries.empty();
+    return static_cast<std::int64_t>(as_dict(value).entries.size());
   }
-  return !value.is_sequence() || !as_sequence(value).items.empty();
+  return value.is_undefined() ? std::optional<std::int64_t>(0) : std::nullopt;
 }
 
-absl::Status undefined_error(const Value& value) {
+bool hashable(const Value& value) {
+  return value.is_string() || value.is_number() || value.is_none() || value.is_undefined();
+}
+
+std::string undefined_problem(const Value& value) {
   const Undefined& undefined = value.undefined();
-  std::string_view name;
-  if (undefined.name != nullptr) {
-    name = undefined.name->text;
-  }
-  switch (undefined.absence) {
-    case Absence::kVariable:
-      return template_error(fmt::format("'{}' is undefined", name));
-    case Absence::kAttribute:
-      return template_error(fmt::format("the object has no attribute or element '{}'", name));
-    case Absence::kUnsafe:
-      return template_error(fmt::format("access to attribute '{}' is not allowed", name));
-    case Absence::kHint:
-      break;
-  }
-  return template_error(std::string(name));
+  const std::string_view name = undefined.name == nullptr ? std::string_view() : undefined.name->text;
+  return fmt::format(fmt::runtime(undefined.problem), name);
 }
 
-absl::Status template_error(std::string message) {
-  return absl::InvalidArgumentError(std::move(message));
-}
-
-}  // namespace coppice::text
+}  // namespace coppice::jinja

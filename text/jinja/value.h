@@ -15,14 +15,11 @@
 #include <variant>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "text/jinja/budget.h"
 
-namespace coppice::text {
+namespace coppice::jinja {
 
-class Heap;
 class Value;
-using Result = absl::StatusOr<Value>;
 
 // Text of a string value: always valid UTF-8. Owner: shared by values. Thread: immutable.
 struct StringData {
@@ -32,7 +29,7 @@ struct StringData {
   StringData& operator=(const StringData&) = delete;
   ~StringData();
 
-  // What a string of `bytes` holds in the budget.
+  // Bytes that a string of `bytes` holds in the budget.
   static std::size_t footprint(std::size_t bytes) { return sizeof(StringData) + bytes; }
   bool ascii() const { return length == text.size(); }
 
@@ -43,16 +40,18 @@ struct StringData {
 };
 using StringRef = std::shared_ptr<const StringData>;
 
-// A string that belongs to no rendering: names and literals of a compiled template.
+// A string that belongs to no rendering: a name or literal of a compiled template.
 StringRef make_program_string(std::string text);
 
-// Why a value is undefined; decides the message when it is used.
-enum class Absence : std::uint8_t { kVariable, kAttribute, kHint, kUnsafe };
-
 struct None {};
+
+// What is wrong with an undefined value; "{}" stands for its name.
+inline constexpr std::string_view kNoVariable = "'{}' is undefined";
+inline constexpr std::string_view kNoAttribute = "the object has no attribute or element '{}'";
+inline constexpr std::string_view kUnsafe = "access to attribute '{}' is not allowed";
 struct Undefined {
-  StringRef name;  // of the variable or attribute, or the whole message for kHint
-  Absence absence = Absence::kVariable;
+  StringRef name;  // may be null
+  std::string_view problem = kNoVariable;
 };
 
 enum class ObjectKind : std::uint8_t {
@@ -89,7 +88,7 @@ class Value {
   explicit Value(StringRef value) : data_(std::move(value)) {}
   explicit Value(Object* value) : data_(value) {}
   explicit Value(Undefined value) : data_(std::move(value)) {}
-  // A JSON integer beyond int64: it can be printed and compared, not computed with.
+  // An integer beyond int64 can be printed and compared, not computed with.
   static Value from_unsigned(std::uint64_t value);
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
@@ -100,21 +99,20 @@ class Value {
   bool is_real() const { return std::holds_alternative<double>(data_); }
   bool is_string() const { return std::holds_alternative<StringRef>(data_); }
   bool is_object() const { return std::holds_alternative<Object*>(data_); }
-  bool is_object(ObjectKind kind) const { return is_object() && object()->kind == kind; }
-  bool is_list() const { return is_object(ObjectKind::kList); }
-  bool is_tuple() const { return is_object(ObjectKind::kTuple); }
-  bool is_dict() const { return is_object(ObjectKind::kDict); }
+  bool is(ObjectKind kind) const { return is_object() && object()->kind == kind; }
+  bool is_dict() const { return is(ObjectKind::kDict); }
+  // A list, tuple, range or view of a dict: a Sequence.
   bool is_sequence() const { return is_object() && object()->kind <= ObjectKind::kDictItems; }
-  bool is_number() const { return is_boolean() || is_integer() || is_unsigned() || is_real(); }
+  // A list, tuple or range: what has a place for each index.
+  bool is_indexable() const { return is_object() && object()->kind <= ObjectKind::kRange; }
+  bool is_number() const { return is_integral() || is_unsigned() || is_real(); }
   // An int as Python sees it: bool is one.
   bool is_integral() const { return is_boolean() || is_integer(); }
 
   const Undefined& undefined() const { return std::get<Undefined>(data_); }
-  bool boolean() const { return std::get<bool>(data_); }
   // REQUIRES: is_integral().
-  std::int64_t integer() const { return is_boolean() ? boolean() : std::get<std::int64_t>(data_); }
+  std::int64_t integer() const { return is_boolean() ? std::get<bool>(data_) : std::get<std::int64_t>(data_); }
   std::uint64_t unsigned_integer() const { return std::get<std::uint64_t>(data_); }
-  double real() const { return std::get<double>(data_); }
   // REQUIRES: is_number().
   double as_real() const;
   const StringRef& string() const { return std::get<StringRef>(data_); }
@@ -129,8 +127,7 @@ class Value {
 struct Sequence : Object {
   Sequence(ObjectKind kind_in, std::vector<Value> items_in) : Object(kind_in), items(std::move(items_in)) {}
   const std::vector<Value> items;
-  bool group = false;               // a groupby() tuple, which also has .grouper and .list
-  std::vector<std::int64_t> range;  // the arguments a range prints: start, stop[, step]
+  bool group = false;  // a groupby() tuple, which also has .grouper and .list
 };
 
 // dict: insertion order, keys compared as Python does (1 == 1.0 == true).
@@ -143,21 +140,21 @@ struct Dictionary : Object {
   // The entry's number for `key`, if any. A key that cannot be hashed is in no dict.
   std::optional<std::size_t> find(const Value& key) const;
   const Value* find(std::string_view key) const;
+  // Steps that find(key) takes: keys that are not strings are searched one by one.
+  std::int64_t find_steps(const Value& key) const;
 };
 
 // namespace(): the only thing a template can change.
 struct Namespace : Object {
   explicit Namespace(Dictionary* attributes_in) : Object(ObjectKind::kNamespace), attributes(attributes_in) {}
-  Dictionary* attributes;
+  Dictionary* const attributes;
 };
 
-// A generator: each item comes out once. next() gives no value at the end.
+// A generator: each item comes out once. next() gives no value at the end, and none once the rendering has failed.
 struct Iterator : Object {
-  using Next = std::function<absl::StatusOr<std::optional<Value>>()>;
-  Iterator(const char* name_in, Next next_in)
-      : Object(ObjectKind::kIterator), name(name_in), next(std::move(next_in)) {}
-  const char* name;
-  Next next;
+  using Next = std::function<std::optional<Value>()>;
+  explicit Iterator(Next next_in) : Object(ObjectKind::kIterator), next(std::move(next_in)) {}
+  const Next next;
 };
 
 // Arguments of a call, filter or test.
@@ -166,45 +163,31 @@ struct Arguments {
   std::vector<std::pair<StringRef, Value>> keywords;
 };
 
-// A function, method or macro.
+// A function, bound method or macro.
 struct Callable : Object {
-  using Body = std::function<Result(Arguments&)>;
-  Callable(std::string name_in, Body body_in)
-      : Object(ObjectKind::kCallable), name(std::move(name_in)), body(std::move(body_in)) {}
-  std::string name;
-  Body body;
-  bool macro = false;
-  std::vector<StringRef> macro_arguments;
-};
-
-// `loop` inside a for: wraps the iteration, looking ahead only when asked to, as jinja2's LoopContext does.
-struct LoopState : Object {
-  LoopState() : Object(ObjectKind::kLoop) {}
-  std::function<absl::StatusOr<std::optional<Value>>()> next;
-  std::optional<std::int64_t> length;
-  bool peeked = false;
-  std::optional<Value> after;  // meaningful when peeked; empty at the end
-  Value current;
-  Value before;
-  std::int64_t index0 = -1;
-  std::optional<Value> last_changed;
+  using Body = std::function<Value(Arguments&)>;
+  explicit Callable(Body body_in) : Object(ObjectKind::kCallable), body(std::move(body_in)) {}
+  const Body body;
 };
 
 // REQUIRES: the kind fits.
-inline const Sequence& as_sequence(const Value& value) {
-  return static_cast<const Sequence&>(*value.object());
+inline const std::vector<Value>& items_of(const Value& value) {
+  return static_cast<const Sequence&>(*value.object()).items;
 }
 inline const Dictionary& as_dict(const Value& value) {
   return static_cast<const Dictionary&>(*value.object());
 }
 
 // Python's name of the value's type ("str", "NoneType", "dict_keys", ...).
-const char* type_name(const Value& value);
+std::string_view type_name(const Value& value);
 // Python's bool(value).
 bool truthy(const Value& value);
-// The error that using an undefined value gives.
-absl::Status undefined_error(const Value& value);
-// An error of the template's own making.
-absl::Status template_error(std::string message);
+// len(value), if it has one.
+std::optional<std::int64_t> length_of(const Value& value);
+// Whether a value can be a dict key here: a string, a number, a bool, none or undefined.
+bool hashable(const Value& value);
 
-}  // namespace coppice::text
+// "'x' is undefined": why the value is undefined. REQUIRES: value.is_undefined().
+std::string undefined_problem(const Value& value);
+
+}  // namespace coppice::jinja

@@ -4,7 +4,7 @@
 
 #include <ctime>
 
-namespace coppice::text {
+namespace coppice::jinja {
 
 inline std::tm fixture_time() {
   std::tm now{};
@@ -19,4 +19,4 @@ inline std::tm fixture_time() {
   return now;
 }
 
-}  // namespace coppice::text
+}  // namespace coppice::jinja

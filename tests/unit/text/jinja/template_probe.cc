@@ -14,8 +14,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json answer(const Json& request) {
-  const auto compiled = coppice::text::ChatTemplate::compile(request.at("template").get<std::string>());
-  const auto text = compiled.ok() ? compiled->render(request.at("context"), coppice::text::fixture_time())
+  const auto compiled = coppice::jinja::ChatTemplate::compile(request.at("template").get<std::string>());
+  const auto text = compiled.ok() ? compiled->render(request.at("context"), coppice::jinja::fixture_time())
                                   : absl::StatusOr<std::string>(compiled.status());
   if (text.ok()) {
     return {{"output", *text}};
