@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -34,10 +33,7 @@ class ProtoReader {
 
   void read(const char* name, std::optional<double>& out) const {
     if (const auto* const field = find(name)) {
-      // JSON has no other numbers: a request with one that is not finite is one without the field.
-      if (const double value = reflection().GetFloat(message_, field); std::isfinite(value)) {
-        out = value;
-      }
+      out = reflection().GetFloat(message_, field);
     }
   }
   void read(const char* name, std::optional<std::int64_t>& out) const {

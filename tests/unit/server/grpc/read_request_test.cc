@@ -126,10 +126,8 @@ TEST_CASE("all fields of a completion arrive") {
   CHECK(got.stream);
 }
 
-TEST_CASE("fields that are not set, or are no number of JSON, are not there") {
-  v1::GenerateRequest request = completion();
-  request.mutable_sampling()->set_temperature(std::numeric_limits<float>::quiet_NaN());
-  request.mutable_sampling()->set_top_p(std::numeric_limits<float>::infinity());
+TEST_CASE("fields that are not set are not there") {
+  const v1::GenerateRequest request = completion();
   const openai::Result<openai::GenerationRequest> read = from_proto(request, small_limits());
   REQUIRE(read.ok());
   const openai::GenerationRequest& got = read.value();
@@ -170,6 +168,18 @@ TEST_CASE("numbers beyond their bounds are refused with the words of HTTP") {
   conversation.mutable_sampling()->set_logprobs(21);
   CHECK(refusal(conversation) ==
         http_refusal(R"({"messages":[{"role":"user","content":"hi"}],"logprobs":true,"top_logprobs":21})", true));
+}
+
+TEST_CASE("numbers that JSON cannot spell are refused, not ignored") {
+  v1::GenerateRequest request = completion();
+  request.mutable_sampling()->set_temperature(std::numeric_limits<float>::quiet_NaN());
+  CHECK(refusal(request) == "'temperature' must be from 0 to 100; got nan");
+  request = completion();
+  request.mutable_sampling()->set_top_p(std::numeric_limits<float>::infinity());
+  CHECK(refusal(request) == "'top_p' must be from 0 to 1; got inf");
+  request = completion();
+  (*request.mutable_sampling()->mutable_logit_bias())[7] = std::numeric_limits<float>::quiet_NaN();
+  CHECK(refusal(request) == "'logit_bias' of token 7 must be from -100 to 100; got nan");
 }
 
 TEST_CASE("prompts are text or tokens, and something") {
