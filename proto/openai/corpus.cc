@@ -10,7 +10,7 @@
 namespace coppice::openai {
 namespace {
 
-constexpr std::size_t kNameMax = 128;
+constexpr std::size_t kNameMax = 128;  // bytes: a name stands in paths and logs
 
 bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kNameMax && std::all_of(name.begin(), name.end(), [](char c) {

@@ -151,7 +151,7 @@ Result<Json> parse_json(std::string_view text, const RequestLimits& limits) {
 }
 
 std::string describe(const Json& value) {
-  constexpr std::size_t kShownBytes = 40;
+  constexpr std::size_t kShownBytes = 40;  // of a string: a message stays on a line
   switch (value.type()) {
     case Json::value_t::null:
       return "null";

@@ -1,5 +1,5 @@
 // GenerationRequest: what a client asks for, after its JSON (or protobuf) has been read and before anything is
-// tokenised. Both doors fill the same structs and pass them through the same validate().
+// tokenised. All front ends fill the same structs and pass them through the same validate().
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,7 @@ struct ChatFields {
   bool continue_final_message = false;
 };
 
-// A value; moved from the door into its session.
+// A value; moved from the front end into its session.
 struct GenerationRequest {
   RequestKind kind = RequestKind::kCompletion;
   std::string model;            // empty: whatever is served

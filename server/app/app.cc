@@ -24,7 +24,7 @@
 #include "server/app/log_setup.h"
 #include "server/app/progress_bar.h"
 #include "server/app/signal_watch.h"
-#include "server/corpora/learnt_keeper.h"
+#include "server/corpora/learned_keeper.h"
 #include "server/grpc/grpc_server.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
@@ -106,7 +106,7 @@ class App {
 
  private:
   absl::Status open_corpora();
-  absl::Status open_learnt();
+  absl::Status open_learned();
   absl::Status open_grpc();
   void watch_engine();
   void print_ready() const;
@@ -120,7 +120,7 @@ class App {
   ModelHost host_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<GrpcServer> grpc_;
-  std::unique_ptr<LearntKeeper> learnt_;  // null: nothing is kept
+  std::unique_ptr<LearnedKeeper> learned_;  // null: nothing is kept
   std::unique_ptr<engine::EngineThread> engine_thread_;
   std::uint64_t last_steps_ = 0;
   Clock::time_point last_progress_ = Clock::now();
@@ -148,7 +148,7 @@ absl::Status App::start() {
   host_.request_timeout = to_milliseconds(options_.request_timeout_s);
   derive_request_limits(options_.body_bytes_max, model_.config, host_);
   COPPICE_RETURN_IF_ERROR(open_corpora());
-  COPPICE_RETURN_IF_ERROR(open_learnt());
+  COPPICE_RETURN_IF_ERROR(open_learned());
   if (!options_.pin_file.empty()) {
     COPPICE_RETURN_IF_ERROR(pin_prompts(options_.pin_file, host_));
   }
@@ -180,18 +180,18 @@ absl::Status App::open_corpora() {
   return absl::OkStatus();
 }
 
-absl::Status App::open_learnt() {
+absl::Status App::open_learned() {
   if (!options_.engine.speculation || options_.speculation_state.empty()) {
     return absl::OkStatus();
   }
-  LearntFingerprints fingerprints;
+  LearnedFingerprints fingerprints;
   fingerprints.vocabulary = vocabulary_fingerprint(*host_.tokenizer);
   fingerprints.machine =
       fmt::format("{}, {} layers of {}, {}, {}", host_.name, model_.config.layers, model_.config.hidden,
                   kernels::format_name(model_.transformer->formats().compute), model_.backend->device().description());
-  learnt_ = std::make_unique<LearntKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints));
-  COPPICE_RETURN_IF_ERROR(learnt_->restore());
-  learnt_->start(to_milliseconds(options_.speculation_save_minutes * 60));
+  learned_ = std::make_unique<LearnedKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints));
+  COPPICE_RETURN_IF_ERROR(learned_->restore());
+  learned_->start(to_milliseconds(options_.speculation_save_minutes * 60));
   return absl::OkStatus();
 }
 
@@ -271,11 +271,11 @@ void App::drain() {
     http_->abort_sessions(openai::unavailable("draining", "the server is shutting down; the answer was cut off", 1));
     wait_until(Clock::now() + kAbortedAnswersTime);
   }
-  if (learnt_ != nullptr) {
-    if (const absl::Status status = learnt_->save(kLastSavePatience); !status.ok()) {
-      spdlog::warn("what speculation has learnt was not saved: {}", std::string(status.message()));
+  if (learned_ != nullptr) {
+    if (const absl::Status status = learned_->save(kLastSavePatience); !status.ok()) {
+      spdlog::warn("what speculation has learned was not saved: {}", std::string(status.message()));
     }
-    learnt_.reset();
+    learned_.reset();
   }
   engine_thread_.reset();
   log_steps(*model_.backend);

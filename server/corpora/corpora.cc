@@ -10,7 +10,7 @@
 namespace coppice::server {
 namespace {
 
-constexpr int kRetryAfterSeconds = 1;
+constexpr int kRetryAfterSeconds = 1;  // soon: one step of the engine may empty its queue
 
 openai::ApiError too_much(const char* param, std::string message) {
   openai::ApiError error = openai::bad_value(param, std::move(message));

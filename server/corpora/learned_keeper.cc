@@ -1,5 +1,5 @@
-// LearntKeeper: two files, each replaced as a whole.
-#include "server/corpora/learnt_keeper.h"
+// LearnedKeeper: two files, each replaced as a whole.
+#include "server/corpora/learned_keeper.h"
 
 #include <xxhash.h>
 
@@ -14,7 +14,7 @@
 namespace coppice::server {
 namespace {
 
-constexpr std::chrono::seconds kSavePatience{60};
+constexpr std::chrono::seconds kSavePatience{60};  // the engine answers between two steps
 constexpr const char* kOutputsFile = "outputs.snapshot";
 constexpr const char* kCostsFile = "step-costs.txt";
 
@@ -49,10 +49,10 @@ std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer) {
   return hash;
 }
 
-LearntKeeper::LearntKeeper(engine::Engine& engine, std::filesystem::path folder, LearntFingerprints fingerprints)
+LearnedKeeper::LearnedKeeper(engine::Engine& engine, std::filesystem::path folder, LearnedFingerprints fingerprints)
     : engine_(engine), folder_(std::move(folder)), fingerprints_(std::move(fingerprints)) {}
 
-LearntKeeper::~LearntKeeper() {
+LearnedKeeper::~LearnedKeeper() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
@@ -63,49 +63,49 @@ LearntKeeper::~LearntKeeper() {
   }
 }
 
-absl::Status LearntKeeper::restore() {
+absl::Status LearnedKeeper::restore() {
   std::error_code error;
   std::filesystem::create_directories(folder_, error);
   if (error) {
     return absl::InvalidArgumentError("--speculation-state " + folder_.string() + ": " + error.message());
   }
-  engine::Learned learnt;
-  learnt.step_costs = read_costs(folder_ / kCostsFile, fingerprints_.machine);
+  engine::Learned learned;
+  learned.step_costs = read_costs(folder_ / kCostsFile, fingerprints_.machine);
   const std::filesystem::path path = folder_ / kOutputsFile;
   absl::StatusOr<engine::SpeculationSnapshot> outputs = engine::read_snapshot(fingerprints_.vocabulary, path.string());
   if (outputs.ok()) {
-    learnt.outputs = *std::move(outputs);
+    learned.outputs = *std::move(outputs);
   } else if (!absl::IsNotFound(outputs.status())) {
     spdlog::warn("speculation starts empty: {}", std::string(outputs.status().message()));
   }
-  if (const absl::Status status = engine_.restore(std::move(learnt)); !status.ok()) {
-    spdlog::warn("speculation starts without a part of what was learnt: {}", std::string(status.message()));
+  if (const absl::Status status = engine_.restore(std::move(learned)); !status.ok()) {
+    spdlog::warn("speculation starts without a part of what was learned: {}", std::string(status.message()));
   }
   return absl::OkStatus();
 }
 
-absl::Status LearntKeeper::save(std::chrono::milliseconds patience) {
+absl::Status LearnedKeeper::save(std::chrono::milliseconds patience) {
   std::future<engine::Learned> captured = engine_.capture();
   if (captured.wait_for(patience) != std::future_status::ready) {
-    return absl::DeadlineExceededError("the engine did not tell what it has learnt in time");
+    return absl::DeadlineExceededError("the engine did not hand over what it has learned in time");
   }
-  const engine::Learned learnt = captured.get();
+  const engine::Learned learned = captured.get();
   const std::lock_guard<std::mutex> lock(files_);
   COPPICE_RETURN_IF_ERROR(
-      engine::write_snapshot(learnt.outputs, fingerprints_.vocabulary, (folder_ / kOutputsFile).string()));
-  return write_costs(folder_ / kCostsFile, fingerprints_.machine, learnt.step_costs);
+      engine::write_snapshot(learned.outputs, fingerprints_.vocabulary, (folder_ / kOutputsFile).string()));
+  return write_costs(folder_ / kCostsFile, fingerprints_.machine, learned.step_costs);
 }
 
-void LearntKeeper::start(std::chrono::milliseconds period) {
+void LearnedKeeper::start(std::chrono::milliseconds period) {
   thread_ = std::thread([this, period] { run(period); });
 }
 
-void LearntKeeper::run(std::chrono::milliseconds period) {
+void LearnedKeeper::run(std::chrono::milliseconds period) {
   std::unique_lock<std::mutex> lock(mutex_);
   while (!wake_.wait_for(lock, period, [this] { return stopping_; })) {
     lock.unlock();
     if (const absl::Status status = save(kSavePatience); !status.ok()) {
-      spdlog::warn("what speculation has learnt was not saved: {}", std::string(status.message()));
+      spdlog::warn("what speculation has learned was not saved: {}", std::string(status.message()));
     }
     lock.lock();
   }

@@ -1,4 +1,4 @@
-// LearntKeeper: keeps what the engine has learnt in a folder (--speculation-state), so that a restarted server drafts
+// LearnedKeeper: keeps what the engine has learned in a folder (--speculation-state), so that a restarted server drafts
 // as well as the one before: saved every few minutes and when the server drains, read back at start.
 #pragma once
 
@@ -16,8 +16,8 @@
 
 namespace coppice::server {
 
-// What must be the same for learnt things to mean the same.
-struct LearntFingerprints {
+// What must be the same for learned things to mean the same.
+struct LearnedFingerprints {
   std::uint64_t vocabulary = 0;  // what token ids stand for
   std::string machine;           // model, element type, device: what a step costs; one line
 };
@@ -26,13 +26,13 @@ struct LearntFingerprints {
 std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer);
 
 // Owner: the app. Thread: made and destroyed by one, saves on its own. The engine outlives it.
-class LearntKeeper {
+class LearnedKeeper {
  public:
-  LearntKeeper(engine::Engine& engine, std::filesystem::path folder, LearntFingerprints fingerprints);
+  LearnedKeeper(engine::Engine& engine, std::filesystem::path folder, LearnedFingerprints fingerprints);
   // Stops saving; see save().
-  ~LearntKeeper();
-  LearntKeeper(const LearntKeeper&) = delete;
-  LearntKeeper& operator=(const LearntKeeper&) = delete;
+  ~LearnedKeeper();
+  LearnedKeeper(const LearnedKeeper&) = delete;
+  LearnedKeeper& operator=(const LearnedKeeper&) = delete;
 
   // Before the engine's thread starts. What cannot be read is logged in a line and left out. ERRORS: the folder cannot
   // be made or written.
@@ -47,7 +47,7 @@ class LearntKeeper {
 
   engine::Engine& engine_;
   const std::filesystem::path folder_;
-  const LearntFingerprints fingerprints_;
+  const LearnedFingerprints fingerprints_;
   std::mutex mutex_;  // of stopping_
   std::condition_variable wake_;
   bool stopping_ = false;

@@ -20,8 +20,8 @@
 
 namespace coppice::server {
 
-// Owner: the app, which fills it before the doors open; it outlives every session. Immutable but for the id counter.
-// Thread: any.
+// Owner: the app or the batch command, which fill it before the first session; it outlives every session. Immutable
+// except for the id counter. Thread: any.
 struct ModelHost {
   std::string name;            // as clients know it
   std::int64_t created_s = 0;  // Unix time of the start

@@ -365,7 +365,7 @@ TEST_CASE("text that cannot fit is refused by its length alone") {
   CHECK_FALSE(check_prompt_bytes("prompt", 1'000'000, limits).has_value());
 }
 
-TEST_CASE("numbers that JSON cannot spell are refused too: other doors can") {
+TEST_CASE("numbers that JSON cannot spell are refused too: other front ends can") {
   GenerationRequest request;
   request.prompts.emplace_back("a");
   request.sampling.temperature = std::numeric_limits<double>::quiet_NaN();
