@@ -86,6 +86,14 @@ engine::Limits limits_of(const HarnessModel& model, const HarnessOptions& option
   return limits;
 }
 
+std::unique_ptr<engine::StepExecutor> new_runner(HarnessModel& model, const engine::Limits& limits, bool sharing) {
+  engine::EngineOptions options;
+  options.sharing = sharing;
+  auto runner = engine::make_runner(*model.transformer, *model.backend, limits, options);
+  COPPICE_CHECK(runner.ok(), "the runner has memory");
+  return std::move(*runner);
+}
+
 void take_events(engine::EventQueue& events, HarnessRun& run, std::size_t& unfinished) {
   for (engine::Event& event : events.take()) {
     ChoiceText& text = run.texts[event.request][static_cast<std::size_t>(event.choice)];
@@ -125,11 +133,12 @@ HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>&
   engine_options.prefix_cache = options.prefix_cache;
   engine_options.sharing = options.sharing;
   engine::EngineParts parts;
-  auto runner = engine::make_runner(*model.transformer, *model.backend, limits, engine_options);
-  COPPICE_CHECK(runner.ok(), "the runner has memory");
-  parts.executor = std::move(*runner);
+  parts.executor = new_runner(model, limits, options.sharing);
   if (model.steps_ahead) {
     parts.executor = std::make_unique<HastyExecutor>(std::move(parts.executor));
+  }
+  if (options.recording != nullptr) {
+    parts.executor = std::make_unique<RecordingExecutor>(std::move(parts.executor), *options.recording);
   }
   if (options.drafts) {
     parts.speculator = std::make_unique<ScriptedSpeculator>(9, model.transformer->config().vocab);
@@ -166,6 +175,11 @@ HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>&
   }
   run.stats = core.stats();
   return run;
+}
+
+std::size_t run_recorded(HarnessModel& model, const HarnessOptions& options, const std::vector<RecordedStep>& steps) {
+  const auto runner = new_runner(model, limits_of(model, options), options.sharing);
+  return run_again(steps, *runner);
 }
 
 bool same_bits(const ChoiceText& a, const ChoiceText& b) {

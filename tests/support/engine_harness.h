@@ -2,6 +2,7 @@
 // logprobs, so that two ways of running them can be compared bit by bit.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "engine/engine_core.h"
 #include "kernels/backend.h"
 #include "models/transformer.h"
+#include "tests/support/recording_executor.h"
 
 namespace coppice::testing {
 
@@ -27,6 +29,7 @@ struct HarnessOptions {
   bool suffix = false;         // from suffix trees, as the server does
   std::int32_t together = 64;  // requests submitted at once; the next when all of these are done
   std::function<void()> after_step = {};
+  std::vector<RecordedStep>* recording = nullptr;  // of all steps; null: none is kept
 };
 
 struct ChoiceText {
@@ -53,6 +56,9 @@ struct HarnessRun {
 };
 HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>& requests,
                         const HarnessOptions& options);
+
+// Runs recorded steps on a new runner, whose KV memory is empty. Returns how many bring the same results.
+std::size_t run_recorded(HarnessModel& model, const HarnessOptions& options, const std::vector<RecordedStep>& steps);
 
 // Bitwise: tokens, logprobs, top lists, prompt logprobs, finish reasons.
 bool same_bits(const ChoiceText& a, const ChoiceText& b);

@@ -56,6 +56,29 @@ TEST_CASE("answers are the same to the bit in bf16", "[identity]") {
   }
 }
 
+TEST_CASE("recorded steps run again on another runner, when their engine is gone", "[identity]") {
+  HarnessModel model = random_model(tiny_config(40), kernels::DType::kF32, 5);
+  std::vector<engine::Request> requests = mixed_requests(model.transformer->config().vocab, 32);
+  for (const bool ahead : {false, true}) {
+    std::vector<RecordedStep> steps;
+    HarnessOptions options;
+    options.prefix_cache = true;
+    options.sharing = true;
+    options.drafts = true;
+    options.recording = &steps;
+    model.steps_ahead = ahead;
+    const HarnessRun run = run_requests(model, requests, options);
+    for (std::size_t i = 0; i < requests.size(); ++i) {  // the next run drafts along these
+      requests[i].prediction.clear();
+      for (const engine::TokenInfo& info : run.texts[i][0].tokens) {
+        requests[i].prediction.push_back(info.token);
+      }
+    }
+    REQUIRE(steps.size() == run.stats.steps);
+    CHECK(run_recorded(model, options, steps) == steps.size());
+  }
+}
+
 TEST_CASE("answers of the demo model are the same to the bit", "[identity]") {
   const std::string folder = COPPICE_SOURCE_DIR "/models/demo";
   if (!std::filesystem::exists(folder + "/config.json")) {
