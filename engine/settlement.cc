@@ -66,17 +66,20 @@ void Settlement::settle(StepSlot& slot, const StepResult& result, OwedKvWork& ow
     if (outcome.sequence == kNoSequence || !outcome.draws) {
       continue;
     }
-    if (sequences_[outcome.sequence].tokens.has_output()) {
+    Sequence& sequence = sequences_[outcome.sequence];
+    if (sequence.tokens.has_output()) {
       const Results draws = results_of(row, result).last(static_cast<std::size_t>(draw_count(row, outcome)));
-      settle_row(row, outcome, draws, slot, owed);
+      settle_row(sequence, draws, slot, outcome);
+      if (row.draft_count > 0) {
+        settle_draft(sequence, row, slot.path_of(outcome), owed);
+      }
     } else {
       outcome.reason = FinishReason::kLength;
     }
   }
 }
 
-void Settlement::settle_row(const StepRow& row, RowOutcome& outcome, Results draws, StepSlot& slot, OwedKvWork& owed) {
-  Sequence& sequence = sequences_[outcome.sequence];
+void Settlement::settle_row(Sequence& sequence, Results draws, StepSlot& slot, RowOutcome& outcome) {
   sequence.tokens.forget_awaited();
   accept_draft(sequence.drafting.flying, draws, path_);
   std::size_t taken = 0;  // tokens: the first draw, then one for each accepted node
@@ -91,9 +94,6 @@ void Settlement::settle_row(const StepRow& row, RowOutcome& outcome, Results dra
   outcome.path = {static_cast<std::int32_t>(slot.paths.size()), static_cast<std::int32_t>(path_.size())};
   slot.paths.insert(slot.paths.end(), path_.begin(), path_.end());
   stats_.counts().generation_tokens += taken;
-  if (row.draft_count > 0) {
-    settle_draft(sequence, row, path_, owed);
-  }
 }
 
 void Settlement::settle_draft(Sequence& sequence, const StepRow& row, std::span<const std::int32_t> path,

@@ -37,7 +37,7 @@ class Settlement {
   using Results = std::span<const kernels::SamplingResult>;
 
   bool assume_row(const StepRow& row, RowOutcome& outcome);
-  void settle_row(const StepRow& row, RowOutcome& outcome, Results draws, StepSlot& slot, OwedKvWork& owed);
+  void settle_row(Sequence& sequence, Results draws, StepSlot& slot, RowOutcome& outcome);
   void settle_draft(Sequence& sequence, const StepRow& row, std::span<const std::int32_t> path, OwedKvWork& owed);
   FinishReason finish_reason(const Sequence& sequence, TokenId token) const;
   void book_row(const StepRow& row, const RowOutcome& outcome, std::span<const std::int32_t> path, Results results);

@@ -43,13 +43,15 @@ absl::Status StepPipeline::submit() {
   was_tried_ = false;
   slot.plan.moves = owed_.moves;
   slot.plan.copies = owed_.copies;
+  absl::Status status = executor_->submit(slot.plan);
+  slot.submitted_at = clock_.now();
+  // Only now: from here on the device works.
   slot.is_foreseeable = false;
   slot.paths.clear();
   slot.outcomes.assign(slot.plan.rows.size(), {});
   for (std::size_t i = 0; i < slot.outcomes.size(); ++i) {
     slot.outcomes[i].sequence = slot.plan.rows[i].slot;
   }
-  absl::Status status = executor_->submit(slot.plan);
   if (!status.ok()) {
     slot.state = StepState::kEmpty;
     return status;
@@ -57,7 +59,6 @@ absl::Status StepPipeline::submit() {
   owed_.moves.clear();
   owed_.copies.clear();
   slot.state = StepState::kFlying;
-  slot.submitted_at = clock_.now();
   flying_ = &slot;
   coming_ = nullptr;
   for (StepSlot& other : slots_) {
