@@ -9,7 +9,7 @@ namespace coppice::kernels {
 struct MachineFigures {
   double read_gb_per_s = 0;  // reading a buffer much larger than the last cache, front to back
   double copy_gb_per_s = 0;  // copying such a buffer; bytes read and bytes written both count, as in STREAM
-  double bf16_gflops = 0;    // multiply-adds count two; on a chip without bf16 arithmetic that of f32
+  double bf16_gflops = 0;    // multiply-adds count two; on a chip without bf16 arithmetic the rate of f32
   double int8_gops = 0;      // the same of u8 x s8 into s32
   double f32_gflops = 0;
   int cores = 0;    // threads measured with; multiprocessors of a GPU

@@ -22,7 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kTableSize = 1U << 16;  // random numbers that K, V and Q are made of
-constexpr std::int32_t kLayersMax = 64;
+constexpr std::int32_t kLayersMax = 64;       // of the cache: enough to leave any last-level cache cold
 // A device that works behind the caller's back gets as many layers at once as take this long, so that waiting for it
 // counts for little.
 constexpr double kAtOnceUs = 4000;
@@ -360,8 +360,8 @@ absl::StatusOr<AttentionBenchResult> Measurement::measure() {
   const auto begin = Clock::now();
   result.us = std::numeric_limits<double>::infinity();
   result.us_unshared = std::numeric_limits<double>::infinity();
-  constexpr int kRoundsLeast = 3;
-  attend(unshared);  // so that both begin warm, with as many layers at once as they need
+  constexpr int kRoundsLeast = 3;  // the quickest of fewer says little
+  attend(unshared);                // so that both begin warm, with as many layers at once as they need
   for (int round = 0; round < kRoundsLeast || seconds_since(begin) < 2 * options_.seconds; ++round) {
     result.us_unshared = std::min(result.us_unshared, attend(unshared));
     result.us = std::min(result.us, attend(plan));

@@ -10,8 +10,8 @@
 namespace coppice::kernels {
 namespace {
 
-constexpr std::size_t kLevelsMax = 64;
-constexpr std::int32_t kNumberMax = 1 << 24;
+constexpr std::size_t kLevelsMax = 64;        // far more than any benchmark's tree has
+constexpr std::int32_t kNumberMax = 1 << 24;  // of nodes or tokens; their products fit 64 bits
 
 absl::StatusOr<std::int32_t> parse_number(std::string_view text, std::string_view whole) {
   std::int32_t number = 0;

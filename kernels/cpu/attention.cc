@@ -20,7 +20,8 @@ namespace coppice::kernels::cpu {
 namespace {
 
 constexpr std::size_t kAlignFloats = 16;  // 64 bytes
-// A thread knows its next task ahead while so many tasks a thread are left; the last ones go to whoever is free.
+// Tasks a thread that are left when threads stop taking their next task ahead: the last ones go to the first free
+// thread.
 constexpr std::int64_t kTasksLeft = 8;
 constexpr std::int64_t kFreeTasksLeast = 2;  // at the beginning of a round, for each thread
 constexpr int kSpins = 256;                  // looks at an item that must come first, before the core is given away
@@ -153,7 +154,7 @@ void CpuAttention::State::wait_for(std::int64_t index, std::uint32_t wanted) con
   }
 }
 
-// Tells a task where the first keys of the next one are.
+// Gives a task the place of the next one's first keys, to fetch them early.
 void CpuAttention::State::foresee(const Run& run, std::int64_t next, AttentionTask& task) {
   const AttentionItem& item = run.plan->items[static_cast<std::size_t>(next / run.key_heads)];
   if (item.slot_begin < 0) {

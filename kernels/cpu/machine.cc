@@ -20,9 +20,9 @@ namespace coppice::kernels::cpu {
 
 namespace {
 
-constexpr int kRuns = 7;
-constexpr std::int64_t kBufferBytesMin = std::int64_t{256} << 20;
-constexpr std::int64_t kPieceBytes = 4096;
+constexpr int kRuns = 7;  // the best counts: others may use the machine meanwhile
+constexpr std::int64_t kBufferBytesMin = std::int64_t{256} << 20;  // bytes: larger than most last-level caches
+constexpr std::int64_t kPieceBytes = 4096;                         // a page: parts of workers share none
 // The large product of the measurements: the gate or up projection of a model of 1.1 billion parameters.
 constexpr std::int64_t kRows = 512;
 constexpr std::int64_t kInFeatures = 2048;

@@ -16,8 +16,8 @@ namespace coppice::kernels::cpu {
 
 namespace {
 
-constexpr std::size_t kCacheLine = 64;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kCacheLine = 64;                   // bytes
+constexpr std::size_t kHugePage = std::size_t{2} << 20;  // bytes, on x86-64 and most ARM
 // From here up the loss by rounding up to huge pages stays under a third, and TLB misses start to show.
 constexpr std::size_t kHugePageFrom = std::size_t{4} << 20;
 

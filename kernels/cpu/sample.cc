@@ -16,9 +16,9 @@ namespace coppice::kernels::cpu {
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();  // a logit that is never drawn, negated
 constexpr float kTemperatureMax = 1e30F;  // an infinite one would turn -infinity / t into NaN
-constexpr float kMassUnit = 0x1.0p40F;
+constexpr float kMassUnit = 0x1.0p40F;    // masses are whole numbers of 2^-40: see the header
 
 // A row of logits and the loops for it.
 struct Row {

@@ -2,7 +2,7 @@
 // kernels/sampling.h; what they mean exactly:
 //
 // * A logit that is not finite is a token that is never drawn. When no token is left, the answer is the lowest token
-//   that the mask allows and nobody forbids (0 when there is none): a broken model cannot stop the server.
+//   that the mask allows and no list forbids (0 when there is none): a broken model cannot stop the server.
 // * Filters keep a prefix of the tokens in the order of falling probability, equal ones by rising id. top-k: the first
 //   k. top-p: the shortest prefix that holds at least top_p of the mass that top-k left; masses are whole numbers of
 //   2^-40 of the heaviest, so their sum is the same in any order of summation. min-p: at least min_p of the heaviest.
@@ -10,8 +10,8 @@
 // * The draw is a race: every token left has weight w = e^((x - largest) / temperature) and an exponentially
 //   distributed time E from Philox word (seed, position, token); the largest w / E wins. Token i wins with probability
 //   w_i / sum of w (Gumbel-max: Gumbel 1954; Maddison et al., arXiv 1411.0030). No sum over the vocabulary enters, so
-//   the answer does not hang on an order of summation, and noise of 1e-7 in the logits changes it only where the first
-//   two are that close; a GPU computes the same by one argmax.
+//   the answer does not depend on an order of summation, and noise of 1e-7 in the logits changes it only where the
+//   first two are that close; a GPU computes the same by one argmax.
 // * Logprobs are never below kLogprobMin. top orders equal logits by rising id.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The CUDA device: every operation of kernels/backend.h on one NVIDIA GPU of compute capability 8.0 or later.
+// The CUDA backend: the three interfaces of kernels/backend.h on one NVIDIA GPU of compute capability 8.0 or later.
 #pragma once
 
 #include <memory>

@@ -8,7 +8,7 @@
 namespace coppice::kernels::cuda {
 namespace {
 
-constexpr std::size_t kWord = sizeof(std::int32_t);
+constexpr std::size_t kWord = sizeof(std::int32_t);  // bytes: a plan is an array of words
 
 std::int32_t blocks_of(const AttentionItem& item, std::int32_t group, std::int32_t block_rows) {
   return (item.row_count * group + block_rows - 1) / block_rows;

@@ -25,7 +25,7 @@ absl::StatusOr<int> resident_blocks(const KvGeometry& geometry, const GpuFacts& 
 
 absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, const GpuFacts& gpu,
                                                                 cudaStream_t stream) {
-  constexpr std::int32_t kPageMin = 16;
+  constexpr std::int32_t kPageMin = 16;  // tokens: a warp takes sixteen keys at once
   if (!attention_supports(geometry.head_dim)) {
     return absl::InvalidArgumentError(fmt::format(
         "KV cache: heads of {} are not attended to on the GPU; it has multiples of 8 up to 256", geometry.head_dim));

@@ -43,7 +43,7 @@ struct BlasProduct::State {
   cublasLtMatmulDesc_t operation = nullptr;
   cublasLtMatrixLayout_t layout = nullptr;
   cublasLtMatmulPreference_t preference = nullptr;
-  // The choice for a workspace of so many bytes: made once, since the GPU would wait for the host to make it.
+  // The choice for a workspace of chosen_bytes: made once, since the GPU would wait for the host to make it.
   cublasLtMatmulHeuristicResult_t chosen{};
   std::size_t chosen_bytes = 0;
   bool has_chosen = false;

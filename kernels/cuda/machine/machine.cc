@@ -16,10 +16,10 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-constexpr std::size_t kBytes = std::size_t{1} << 30;
-constexpr std::int64_t kSide = 8192;
-constexpr int kRuns = 8;
-constexpr std::size_t kWorkspaceBytes = std::size_t{64} << 20;
+constexpr std::size_t kBytes = std::size_t{1} << 30;            // far larger than a GPU's cache
+constexpr std::int64_t kSide = 8192;                            // of a square product: large enough for full speed
+constexpr int kRuns = 8;                                        // the best counts
+constexpr std::size_t kWorkspaceBytes = std::size_t{64} << 20;  // more than cuBLASLt asks for
 
 struct TimedEvent {
   TimedEvent() { COPPICE_CUDA_CHECK(cudaEventCreate(&event)); }
@@ -58,7 +58,7 @@ absl::Status launched(int error) {
 
 // Numbers around zero, not all alike: products of zeros run faster than a model's.
 absl::Status fill_random(const Buffer& matrix, cudaStream_t stream) {
-  constexpr std::size_t kPart = std::size_t{1} << 20;
+  constexpr std::size_t kPart = std::size_t{1} << 20;  // numbers made on the host, and repeated
   std::vector<std::uint16_t> part(kPart);
   std::mt19937 generator(5);
   for (std::uint16_t& number : part) {
@@ -93,7 +93,7 @@ absl::Status measure_memory(const GpuFacts& gpu, cudaStream_t stream, MachineFig
 }
 
 absl::Status measure_products(const GpuFacts& gpu, bool hopper, cudaStream_t stream, MachineFigures& figures) {
-  constexpr std::size_t kMatrixBytes = static_cast<std::size_t>(kSide * kSide) * 2;
+  constexpr std::size_t kMatrixBytes = static_cast<std::size_t>(kSide * kSide) * 2;  // of bf16
   Buffer matrices[3];
   for (Buffer& matrix : matrices) {
     COPPICE_ASSIGN_OR_RETURN(matrix, allocate_device(kMatrixBytes, stream));

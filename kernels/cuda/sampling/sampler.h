@@ -17,10 +17,10 @@ namespace coppice::kernels::cuda {
 // Owner: the backend. Thread: its caller.
 class CudaSampler {
  public:
-  // Memory for so many rows, with penalties of some hundred tokens and a mask each. ERRORS: ResourceExhausted.
+  // Memory for the largest step, with penalties of some hundred tokens and a mask each. ERRORS: ResourceExhausted.
   absl::Status reserve(const StepLimits& limits, cudaStream_t stream);
 
-  // Enqueues the draws and the copy of their answers to page-locked memory. True: memory had to grow.
+  // Enqueues the draws and the copy of their answers to page-locked memory. Returns whether memory had to grow.
   bool enqueue(const Matrix& logits, std::span<const SamplingRow> requests, Staging& staging, LaunchStream on);
   // Unpacks the answers. REQUIRES: the stream was waited for; `requests` as they were enqueued.
   void finish(std::span<const SamplingRow> requests, std::span<SamplingResult> results) const;

@@ -12,8 +12,8 @@
 namespace coppice::kernels::cuda {
 namespace {
 
-constexpr std::size_t kWord = sizeof(std::int32_t);
-constexpr std::size_t kPlanAlignment = 16;  // bytes: the kernel reads items as vectors of four words
+constexpr std::size_t kWord = sizeof(std::int32_t);  // bytes: a block is an array of words
+constexpr std::size_t kPlanAlignment = 16;           // bytes: the kernel reads items as vectors of four words
 
 std::size_t plan_begin(StepShape shape) {
   const std::size_t words = 3 * static_cast<std::size_t>(shape.tokens) + static_cast<std::size_t>(shape.logits);

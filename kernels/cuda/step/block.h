@@ -39,6 +39,7 @@ inline constexpr std::int32_t kRecordedRowsStep = 64;
 // The rows that a recording for `rows` rows has, at most `most`: few different numbers, so that steps find a recording,
 // but few rows that are computed in vain.
 constexpr std::int32_t recorded_rows(std::int32_t rows, std::int32_t most) {
+  // At most the double of what is asked for.
   constexpr std::int32_t kFew[] = {0, 1, 2, 4, 8, 12, 16, 24, 32, 48, kRecordedRowsStep};
   if (rows > kRecordedRowsMax || rows > most) {
     return rows;

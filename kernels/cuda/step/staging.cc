@@ -12,9 +12,9 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-constexpr std::size_t kSegmentBytes = std::size_t{8} << 20;
-constexpr std::size_t kSegments = 4;
-constexpr std::size_t kAlignment = 256;
+constexpr std::size_t kSegmentBytes = std::size_t{8} << 20;   // a copy of 8 MiB takes the bus far longer than its start
+constexpr std::size_t kSegments = 4;                          // one is filled, others are on their way
+constexpr std::size_t kAlignment = 256;                       // bytes: what the copy engine likes best
 constexpr std::int64_t kReadGrain = std::int64_t{256} << 10;  // bytes that are worth a thread
 
 }  // namespace
