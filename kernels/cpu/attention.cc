@@ -13,7 +13,7 @@
 #include "kernels/cpu/attention_body.h"
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/host/parallel.h"
 #include "kernels/kv_split.h"
 
 namespace coppice::kernels::cpu {

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "kernels/cpu/elementwise_body.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
 

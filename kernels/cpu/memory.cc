@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "base/cpu_info.h"
 #include "fmt/format.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
 

@@ -10,7 +10,7 @@
 #include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/matmul_body.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
 

@@ -10,8 +10,8 @@
 #include "base/check.h"
 #include "kernels/cpu/elementwise_body.h"
 #include "kernels/cpu/kv_cache.h"
-#include "kernels/cpu/parallel.h"
 #include "kernels/cpu/rope_body.h"
+#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
 namespace {

@@ -9,8 +9,8 @@
 #include <limits>
 
 #include "base/check.h"
-#include "kernels/cpu/parallel.h"
 #include "kernels/cpu/sample_body.h"
+#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
 

@@ -8,10 +8,10 @@
 
 #include "base/status_macros.h"
 #include "kernels/cpu/elementwise_body.h"
-#include "kernels/cpu/parallel.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear/linear.h"
 #include "kernels/float16.h"
+#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cuda {
 
@@ -86,14 +86,14 @@ void upload_converted(const HostWeight& part, const Target& target, std::int64_t
   for (std::int64_t begin = 0; begin < part.rows; begin += step) {
     const std::int64_t count = std::min(step, part.rows - begin);
     const std::byte* source = part.rows_from(begin, count).bytes.data();
-    cpu::parallel_rows(threads, count, static_cast<std::int64_t>(in_row + out_row),
-                       [&](std::int64_t first, std::int64_t end) {
-                         for (std::int64_t row = first; row < end; ++row) {
-                           const void* in = source + static_cast<std::size_t>(row) * in_row;
-                           void* out = converted.data() + static_cast<std::size_t>(row) * out_row;
-                           convert_row(body, in, part.format, part.columns, target.packing.compute, out);
-                         }
-                       });
+    parallel_rows(threads, count, static_cast<std::int64_t>(in_row + out_row),
+                  [&](std::int64_t first, std::int64_t end) {
+                    for (std::int64_t row = first; row < end; ++row) {
+                      const void* in = source + static_cast<std::size_t>(row) * in_row;
+                      void* out = converted.data() + static_cast<std::size_t>(row) * out_row;
+                      convert_row(body, in, part.format, part.columns, target.packing.compute, out);
+                    }
+                  });
     target.write(converted.data(), row_begin + begin, count);
   }
 }

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cuda {
 
@@ -66,10 +66,10 @@ void Staging::copy_through(const void* host, void* device, std::size_t bytes) {
     const std::size_t part = std::min(bytes - done, kSegmentBytes);
     std::byte* staged = place_for(part);
     const auto* source = static_cast<const std::byte*>(host) + done;
-    cpu::parallel_for(threads_, static_cast<std::int64_t>(part), kReadGrain,
-                      [staged, source](std::int64_t begin, std::int64_t end) {
-                        std::memcpy(staged + begin, source + begin, static_cast<std::size_t>(end - begin));
-                      });
+    parallel_for(threads_, static_cast<std::int64_t>(part), kReadGrain,
+                 [staged, source](std::int64_t begin, std::int64_t end) {
+                   std::memcpy(staged + begin, source + begin, static_cast<std::size_t>(end - begin));
+                 });
     copy_placed(staged, part, static_cast<std::byte*>(device) + done);
     done += part;
   }

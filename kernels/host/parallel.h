@@ -1,9 +1,10 @@
-// Fork and join on the OpenMP team that oneDNN uses too (libgomp keeps one team per calling thread).
+// Fork and join of host threads, for the CPU device and for the host side of others, on the OpenMP team that oneDNN
+// uses too (libgomp keeps one team per calling thread).
 //
 // A region runs on the whole team or on the caller alone, never on part of the team: libgomp ends the threads that a
 // smaller team does not need and starts them anew for the next large one. Between regions the team spins for some
 // milliseconds (libgomp's default, GOMP_SPINCOUNT 300,000) and then sleeps: awake between the operations of a step,
-// asleep while the server is idle. That default is what we want, so no environment variable is needed.
+// asleep while the server is idle. So no environment variable is needed.
 #pragma once
 
 #include <omp.h>
@@ -11,7 +12,7 @@
 #include <algorithm>
 #include <cstdint>
 
-namespace coppice::kernels::cpu {
+namespace coppice::kernels {
 
 // Bytes of work (read or written in cache) from which a fork and join, about 1-2 us with an awake team, pays.
 inline constexpr std::int64_t kParallelBytes = 64 * 1024;
@@ -46,4 +47,4 @@ void parallel_rows(int threads, std::int64_t rows, std::int64_t row_bytes, const
   parallel_for(threads, rows, grain, body);
 }
 
-}  // namespace coppice::kernels::cpu
+}  // namespace coppice::kernels
