@@ -11,9 +11,9 @@
 namespace coppice::server {
 namespace {
 
-constexpr std::size_t kKeyBytesMin = 8;
-constexpr std::size_t kKeyBytesMax = 512;
-constexpr std::size_t kKeysMax = 10'000;
+constexpr std::size_t kKeyBytesMin = 8;    // a shorter key is easy to guess
+constexpr std::size_t kKeyBytesMax = 512;  // far below the limit on a request's header
+constexpr std::size_t kKeysMax = 10'000;   // a caller's key is compared with each one
 
 bool is_printable(std::string_view key) {
   return std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c <= '~'; });

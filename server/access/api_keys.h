@@ -13,7 +13,7 @@
 
 namespace coppice::server {
 
-// Immutable; any thread. Shared by both doors.
+// Immutable; any thread. Shared by HTTP and gRPC.
 class ApiKeys {
  public:
   ApiKeys() = default;  // no keys: everyone may call

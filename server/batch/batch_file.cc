@@ -103,7 +103,7 @@ absl::StatusOr<std::vector<BatchLine>> read_batch(const std::filesystem::path& p
       const auto [earlier, is_new] = first_use.emplace(line.custom_id, number);
       if (!is_new) {
         line.refusal =
-            fmt::format("custom_id '{}' is that of line {} already", line.custom_id.substr(0, 100), earlier->second);
+            fmt::format("custom_id '{}' is already used by line {}", line.custom_id.substr(0, 100), earlier->second);
         line.custom_id.clear();  // the answer to it is the other line's
         line.body = nullptr;
       }

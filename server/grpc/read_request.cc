@@ -85,7 +85,6 @@ openai::GenerationRequest read_common(const Request& from, openai::RequestKind k
   openai::GenerationRequest to;
   to.kind = kind;
   to.stream = true;
-  to.return_token_ids = true;
   to.model = from.model();
   to.cache_salt = from.cache_salt();
   to.user = from.user();

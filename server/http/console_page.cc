@@ -1,4 +1,4 @@
-// The front page, static but for the model's name.
+// The front page: static except the model's name and the host.
 #include "server/http/console_page.h"
 
 #include <fmt/format.h>

@@ -29,8 +29,8 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-constexpr std::chrono::milliseconds kAcceptPause{100};  // when the system is out of file handles: no busy loop
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);  // errors are returned, not thrown
+constexpr std::chrono::milliseconds kAcceptPause{100};        // when the system is out of file handles: no busy loop
 constexpr std::int64_t kRefusalsMax = 256;  // connections beyond the limit that get an answer; more are just closed
 constexpr std::size_t kSweepMin = 64;       // connections of a thread before its list is first swept of dead ones
 

@@ -78,7 +78,7 @@ def test_bad_lines_harm_nobody(binary, tmp_path):
     got = {each["id"]: each for each in answers(tmp_path / "out.jsonl")}
     assert len(got) == 8
     assert got["batch_req_1"]["response"]["status_code"] == 200
-    refusals = {2: "line 2: ", 4: "custom_id 'good' is that of line 1", 7: "'url' must be", 9: "custom_id"}
+    refusals = {2: "line 2: ", 4: "custom_id 'good' is already used by line 1", 7: "'url' must be", 9: "custom_id"}
     for number, words in refusals.items():
         each = got[f"batch_req_{number}"]
         assert each["response"] is None and each["error"]["code"] == "invalid_line"

@@ -51,7 +51,7 @@ TEST_CASE("files that cannot be key files") {
   CHECK_THAT(std::string(load_text("good-key-1\nbad\n").status().message()), Catch::Contains("line 2"));
 }
 
-TEST_CASE("without a file nobody needs a key") {
+TEST_CASE("without a file no caller needs a key") {
   CHECK_FALSE(ApiKeys().required());
 }
 

@@ -53,7 +53,7 @@ TEST_CASE("Every line of a batch is a request or says why not") {
   CHECK((*lines)[0].refusal.empty());
   CHECK((*lines)[0].body == openai::Json({{"prompt", "x"}}));
   CHECK_THAT((*lines)[1].refusal, Catch::StartsWith("line 3: not an object"));
-  CHECK((*lines)[2].refusal == "line 4: custom_id 'a' is that of line 1 already");
+  CHECK((*lines)[2].refusal == "line 4: custom_id 'a' is already used by line 1");
   CHECK((*lines)[2].custom_id.empty());
   CHECK((*lines)[3].refusal == "line 5: 'method' must be \"POST\"");
   CHECK((*lines)[4].kind == openai::RequestKind::kChat);

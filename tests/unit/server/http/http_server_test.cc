@@ -1,5 +1,5 @@
-// The HTTP door over real sockets, with an application of the test's own: keep-alive, pipelining, clients that leave,
-// read nothing, or are slow, and the way down.
+// The HTTP server over real sockets, with an application of the test's own: keep-alive, pipelining, clients that leave,
+// read nothing, or are slow, and shutdown.
 #include "server/http/http_server.h"
 
 #include <arpa/inet.h>
@@ -280,7 +280,7 @@ TEST_CASE("bodies being received at once have a bound: one too many is refused, 
   CHECK_THAT(last.receive("POST /b x"), Catch::StartsWith("HTTP/1.1 200 "));
 }
 
-TEST_CASE("going down: idle connections close, running answers are finished, nobody new comes in") {
+TEST_CASE("shutdown: idle connections close, running answers are finished, new clients are refused") {
   World world;
   Client idle(world.server->port());
   idle.send("GET /a HTTP/1.1\r\n\r\n");

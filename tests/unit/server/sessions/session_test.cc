@@ -1,4 +1,4 @@
-// Sessions over a scripted engine: what is submitted, what comes out, and that whoever leaves cancels.
+// Sessions over a scripted engine: what is submitted, what comes out, and that a client that leaves cancels.
 #include "server/sessions/session.h"
 
 #include <catch2/catch.hpp>
@@ -313,7 +313,7 @@ TEST_CASE("a full queue refuses the whole request, also when it fills half way")
   CHECK(world.hub.size() == 0);
 }
 
-TEST_CASE("a session that is destroyed early cancels; what comes later hurts nobody") {
+TEST_CASE("a session that is destroyed early cancels; later events are dropped") {
   World world;
   REQUIRE_FALSE(world.start(R"({"prompt":["a","b"],"stream":true})").has_value());
   world.engine.send_tokens(0, 0, {2}, FinishReason::kLength);
