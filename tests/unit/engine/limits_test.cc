@@ -25,7 +25,7 @@ std::string error_of(const EngineOptions& options, std::size_t memory_bytes) {
 
 }  // namespace
 
-TEST_CASE("what nobody set is chosen", "[limits]") {
+TEST_CASE("limits that are not set are chosen", "[limits]") {
   const auto limits = derive_limits({}, small_model(), {kernels::KvKind::kBF16}, 2 * kTokenBytes * 16 * 500);
   REQUIRE(limits.ok());
   CHECK(limits->pages == 500);  // half of the memory
@@ -48,7 +48,7 @@ TEST_CASE("--kv-memory decides the pages and the pool bounds the context", "[lim
   CHECK(in_f32->pages == 5);
 }
 
-TEST_CASE("--max-running raises the rows of a step that nobody set", "[limits]") {
+TEST_CASE("--max-running raises the rows of a step that are not set", "[limits]") {
   EngineOptions options;
   options.running_max = 2000;
   const auto limits = derive_limits(options, small_model(), {kernels::KvKind::kBF16}, 1 << 30);

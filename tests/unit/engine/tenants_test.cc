@@ -30,7 +30,7 @@ TEST_CASE("leaving and coming back does not wipe out what a tenant was given", "
   CHECK(tenants.remembered() == 0);
 }
 
-TEST_CASE("when all have left, nobody owes more than the last", "[tenants]") {
+TEST_CASE("when all have left, no tenant owes more than the last", "[tenants]") {
   Tenants tenants;
   const std::int32_t early = tenants.enter("early");
   const std::int32_t late = tenants.enter("late");
