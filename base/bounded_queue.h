@@ -1,4 +1,4 @@
-// BoundedQueue: the door between threads. Many threads push, one takes everything at once. Besides snapshots it is the
+// BoundedQueue: the queue between threads. Many threads push, one takes everything at once. Besides snapshots it is the
 // only way into the engine's thread, and the only mutex on it.
 #pragma once
 

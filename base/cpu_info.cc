@@ -18,7 +18,7 @@ namespace coppice::base {
 
 namespace {
 
-constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();  // bytes: no cgroup limits the memory
 
 std::optional<std::int64_t> parse_number(const std::string& word) {
   std::int64_t value = 0;

@@ -1,4 +1,4 @@
-// Snapshot: one thread publishes a plain value, any thread reads the last one whole, nobody waits (a sequence lock).
+// Snapshot: one thread publishes a plain value, any thread reads the last one whole, no thread waits (a sequence lock).
 // Every access is atomic, so thread sanitizers agree with it.
 #pragma once
 
@@ -47,6 +47,7 @@ class Snapshot {
   }
 
  private:
+  // Of 8 bytes: the value is copied by whole atomic words.
   static constexpr std::size_t kWords = (sizeof(T) + 7) / 8;
   std::atomic<std::uint64_t> version_{0};
   std::array<std::atomic<std::uint64_t>, kWords> words_{};

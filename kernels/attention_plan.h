@@ -69,7 +69,7 @@ struct PlanSequence {
   std::span<const std::int32_t>
       draft_parents;               // per draft node: parent's draft index, or -1 = the last linear row; parents first
   std::int32_t shared_pages = -1;  // leading pages in common with the previous sequence of the list; -1: compare
-  // Not 0: a promise that the page table of two sequences with this identity in two successive plans is the same but
+  // Not 0: a promise that the page table of two sequences with this identity in two successive plans is the same except
   // for pages appended at its end. Lets the planner update instead of planning anew.
   std::uint64_t identity = 0;
 };

@@ -40,17 +40,19 @@ constexpr std::int32_t kv_split_index(std::int32_t position) {
   if (position < kSmallSplitEnd) {
     return position / kSmallSplit;
   }
-  constexpr std::int32_t kSmallCount = kSmallSplitEnd / kSmallSplit;
+  constexpr std::int32_t kSmallCount = kSmallSplitEnd / kSmallSplit;  // splits before kSmallSplitEnd
   if (position < kMediumSplitEnd) {
     return kSmallCount + (position - kSmallSplitEnd) / kMediumSplit;
   }
+  // Splits from there to kMediumSplitEnd.
   constexpr std::int32_t kMediumCount = (kMediumSplitEnd - kSmallSplitEnd) / kMediumSplit;
   return kSmallCount + kMediumCount + (position - kMediumSplitEnd) / kLargeSplit;
 }
 
 // First position of the split with this index: the inverse of kv_split_index.
 constexpr std::int32_t kv_split_position(std::int32_t index) {
-  constexpr std::int32_t kSmallCount = kSmallSplitEnd / kSmallSplit;
+  constexpr std::int32_t kSmallCount = kSmallSplitEnd / kSmallSplit;  // splits before kSmallSplitEnd
+  // Splits from there to kMediumSplitEnd.
   constexpr std::int32_t kMediumCount = (kMediumSplitEnd - kSmallSplitEnd) / kMediumSplit;
   if (index <= kSmallCount) {
     return index * kSmallSplit;

@@ -90,7 +90,7 @@ bool PlanBuilder::cut_wide_nodes(std::int64_t limit) {
 
 // Parents first (a child begins at a later split), large before small: radix sort of (first split, cost class).
 void PlanBuilder::order_units() {
-  constexpr int kCostBits = 8;
+  constexpr int kCostBits = 8;  // of a key: below the split, the cost class
   const std::size_t count = units_.size();
   order_.resize(count);
   order_keys_.resize(count);

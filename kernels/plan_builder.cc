@@ -91,7 +91,7 @@ std::int32_t PlanBuilder::common_pages(std::size_t index, std::int32_t limit) co
   }
   const PageId* left = before.pages.data();
   const PageId* right = sequence.pages.data();
-  constexpr std::size_t kStride = 16;
+  constexpr std::size_t kStride = 16;  // pages, 64 bytes: a cache line of each table at a time
   std::size_t i = 0;
   while (i + kStride <= most && std::memcmp(left + i, right + i, kStride * sizeof(PageId)) == 0) {
     i += kStride;

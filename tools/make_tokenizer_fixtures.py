@@ -34,7 +34,7 @@ LLAMA3_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-FULL_IDS = 120  # so many texts are stored with all ids, the others as hashes
+FULL_IDS = 120  # texts stored with all ids, the others as hashes
 
 
 # ---- hashes (as in tests/unit/text/tokenizer/expectations.cc) ----

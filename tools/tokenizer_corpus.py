@@ -145,7 +145,7 @@ def mixed(rng: random.Random, pieces: int) -> str:
 
 
 def block_texts(step: int, rng: random.Random, sample: int | None) -> list[str]:
-    """Characters of every block, in order and apart; `sample` picks so many of each block."""
+    """Characters of every block, in order and apart; `sample`: how many of each block are picked."""
     out = []
     for base in (
         list(range(0, 0x32400, step)) + list(range(0xE0000, 0xE0200, step)) + [0xF0000, 0x10FF00, 0x40000, 0x90000]

@@ -41,6 +41,7 @@ float sigmoid(float logit) {
 
 // Buckets of DraftModel::kLengths: single lengths where they differ most, then about logarithmic.
 std::uint32_t length_bucket(std::uint32_t length) {
+  // By length, up to 63 tokens.
   static constexpr std::uint8_t kBuckets[64] = {0,  0,  1,  2,  3,  4,  4,  5,  5,  6,  6,  6,  7,  7,  7,  7,
                                                 8,  8,  8,  8,  8,  8,  8,  8,  9,  9,  9,  9,  9,  9,  9,  9,
                                                 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,

@@ -17,7 +17,7 @@ template <typename Element, int kRows>
 void run_tile(const AttentionCall& call, const AttentionTask& task, Resident& resident, Tile& tile,
               const Blocks& blocks) {
   score_rows<Element, kRows>(call, resident, tile, blocks, task.scores);
-  soften_rows<Element>(call, resident, tile, task.scores, task.weights);
+  softmax_rows<Element>(call, resident, tile, task.scores, task.weights);
   mix_rows<Element, kRows>(call, resident, tile, blocks, task.weights);
 }
 

@@ -74,8 +74,8 @@ COPPICE_INLINE void mask_scores(const Tile& tile, std::int32_t limit_begin, std:
 // Turns scores into weights. Keys [limit_begin, limit_end) of the split are the row's; others get weight 0. unit: what
 // a score is multiplied with, the scale and log2 e; >= 0.
 template <typename Element>
-SplitSums soften(const Tile& tile, float unit, std::int32_t limit_begin, std::int32_t limit_end, float* scores,
-                 std::uint32_t* weights) {
+SplitSums softmax_split(const Tile& tile, float unit, std::int32_t limit_begin, std::int32_t limit_end, float* scores,
+                        std::uint32_t* weights) {
   if (limit_begin > tile.block_begin * kBlockKeys || limit_end < tile.block_end * kBlockKeys) {
     mask_scores(tile, limit_begin, limit_end, scores);
   }
@@ -97,10 +97,10 @@ SplitSums soften(const Tile& tile, float unit, std::int32_t limit_begin, std::in
   return {m, sum(sums)};
 }
 
-// Softens the tile's rows and decides how their sums enter the rows' results.
+// Takes the softmax of the tile's rows and decides how their sums enter the rows' results.
 template <typename Element>
-void soften_rows(const AttentionCall& call, Resident& resident, Tile& tile, float* scores, std::uint32_t* weights) {
-  constexpr float kLog2E = 1.44269504088896341F;
+void softmax_rows(const AttentionCall& call, Resident& resident, Tile& tile, float* scores, std::uint32_t* weights) {
+  constexpr float kLog2E = 1.44269504088896341F;  // log2(e): scores are kept for exponentials of base 2
   const float unit = call.scale * kLog2E;
   for (std::int32_t i = 0; i < tile.count; ++i) {
     const std::int32_t row = tile.row + i;
@@ -108,8 +108,8 @@ void soften_rows(const AttentionCall& call, Resident& resident, Tile& tile, floa
     const std::int32_t end = visible_end(position) < tile.split_end ? visible_end(position) : tile.split_end;
     const std::int32_t lowest = visible_begin(position, call.window);
     const std::int32_t begin = lowest > tile.split_begin ? lowest : tile.split_begin;
-    const SplitSums split = soften<Element>(tile, unit, begin - tile.split_begin, end - tile.split_begin,
-                                            scores + i * kSplitKeysMax, weights + i * kSplitKeysMax);
+    const SplitSums split = softmax_split<Element>(tile, unit, begin - tile.split_begin, end - tile.split_begin,
+                                                   scores + i * kSplitKeysMax, weights + i * kSplitKeysMax);
     if (split.m == -__builtin_inff()) {
       tile.mode[i] = Mode::kSkip;
     } else if (resident.m[row] == -__builtin_inff()) {

@@ -11,17 +11,17 @@ namespace {
 // Rows of a tile, and how many vectors (blocks of keys, or of sixteen dimensions) stand beside each other: as many sums
 // as registers hold, at least as many as hide the latency of a multiply-add.
 #if defined(__AVX512F__)
-constexpr int kTileRows = 6;
+constexpr int kTileRows = 6;  // matrix rows of a tile: their sums, the keys and a weight fill the vector registers
 constexpr int columns_of(int rows) {
   return rows <= 3 ? 8 : 4;
 }
 #elif defined(__AVX2__)
-constexpr int kTileRows = 6;
+constexpr int kTileRows = 6;  // matrix rows of a tile: their sums, the keys and a weight fill the vector registers
 constexpr int columns_of(int rows) {
   return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
 }
 #else
-constexpr int kTileRows = 2;
+constexpr int kTileRows = 2;  // matrix rows of a tile: their sums, the keys and a weight fill the vector registers
 constexpr int columns_of(int rows) {
   return rows == 1 ? 2 : 1;
 }
@@ -65,9 +65,9 @@ struct Blocks {
 };
 
 #if defined(__AVX512F__)
-constexpr int kFetchRowsLeast = 2;
+constexpr int kFetchRowsLeast = 2;  // matrix rows from which a prefetch of the next keys pays
 #else
-constexpr int kFetchRowsLeast = 1;
+constexpr int kFetchRowsLeast = 1;  // matrix rows from which a prefetch of the next keys pays
 #endif
 
 template <int kRows>
@@ -153,7 +153,7 @@ void score_rows(const AttentionCall& call, const Resident& resident, const Tile&
 template <typename Element, int kRows, int kVectors>
 COPPICE_INLINE void mix_vectors(const Tile& tile, const Blocks& blocks, const std::uint32_t* weights,
                                 std::int32_t dim_lanes, std::int32_t dim, float* const* o) {
-  constexpr std::int32_t kSteps = kBlockKeys / Element::kPerWord;
+  constexpr std::int32_t kSteps = kBlockKeys / Element::kPerWord;  // words of a block's keys
   F32x16 acc[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {

@@ -117,7 +117,7 @@ COPPICE_INLINE F32x16 round_to_eight_bits(F32x16 a) {
 // words like the keys' where it has a product of two pairs, else as f32, so that only keys and values are widened in
 // the inner loop, once for all rows of a tile.
 struct Bf16Words {
-  static constexpr std::int32_t kPerWord = 2;
+  static constexpr std::int32_t kPerWord = 2;  // elements of a 4-byte word
 
 #if defined(__AVX512BF16__)
   static constexpr int kParts = 1;  // a row's 32-bit units to a word of a key, and the products of one word
@@ -148,7 +148,7 @@ struct Bf16Words {
     store_bf16(reinterpret_cast<std::uint16_t*>(units) + dim, a);
   }
 #else
-  static constexpr int kParts = 2;
+  static constexpr int kParts = 2;  // vectors of 16 floats that a vector of words widens to
   template <int kPart>
   static inline __attribute__((always_inline)) F32x16 part(Words keys) {
     return kPart == 0 ? low_halves(keys) : high_halves(keys);

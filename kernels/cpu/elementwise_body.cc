@@ -8,10 +8,10 @@ namespace coppice::kernels::cpu::COPPICE_ISA {
 
 namespace {
 
-// Calls step(i, count) for the row's stretches of sixteen numbers, then for the rest. Two calls, so that the compiler
+// Calls step(i, count) for the row's vectors of sixteen numbers, then for the rest. Two calls, so that the compiler
 // builds the common one without the tail's detours.
 template <typename Step>
-COPPICE_INLINE void for_stretches(std::int64_t total, const Step& step) {
+COPPICE_INLINE void for_vectors(std::int64_t total, const Step& step) {
   std::int64_t i = 0;
   for (; i + kLanes <= total; i += kLanes) {
     step(i, kLanes);
@@ -110,7 +110,7 @@ void rms_norm(const float* x, const float* weight, float epsilon, std::int64_t h
 template <ComputeType kIn, ComputeType kOut>
 void swiglu_row(const void* gate, const void* up, std::int64_t count, void* out) {
   const F32x16 one = broadcast(1.0F);
-  for_stretches(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
+  for_vectors(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
     const F32x16 x = load_any(gate, kIn, i, lanes);
     const F32x16 silu = divide(x, add(one, exponential(subtract(zero(), x))));
     store_any(out, kOut, i, lanes, multiply(silu, load_any(up, kIn, i, lanes)));

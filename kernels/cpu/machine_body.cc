@@ -10,11 +10,12 @@ namespace {
 // Independent chains: two multiply-adds a cycle with a latency of four or five need ten. Where a chain is two
 // registers, half as many, or they would not fit into the sixteen there are.
 #if defined(__AVX512F__)
+// Independent sums: latency times throughput of multiply-add, and registers to hold them.
 constexpr int kChains = 12;
 #else
-constexpr int kChains = 6;
+constexpr int kChains = 6;  // independent sums: latency times throughput of multiply-add, and registers to hold them
 #endif
-constexpr double kLaneOperations = 2.0 * 16;
+constexpr double kLaneOperations = 2.0 * 16;  // a multiply and an add in each of 16 lanes
 
 std::uint64_t read(const void* data, std::int64_t bytes) {
   const auto* p = static_cast<const char*>(data);

@@ -8,8 +8,8 @@ namespace coppice::kernels::cpu::COPPICE_ISA {
 
 namespace {
 
-constexpr float kInfinity = __builtin_inff();
-constexpr std::int64_t kBlock = 64;  // tokens of one step of the race: sixteen Philox counters of four words
+constexpr float kInfinity = __builtin_inff();  // no logit: masked
+constexpr std::int64_t kBlock = 64;            // tokens of one step of the race: sixteen Philox counters of four words
 
 COPPICE_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) {
   return a < b ? a : b;

@@ -20,7 +20,7 @@
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 
-inline constexpr std::int64_t kLanes = 16;
+inline constexpr std::int64_t kLanes = 16;  // floats of a vector: 64 bytes, one AVX-512 register, two of AVX2
 
 struct F32x16 {
 #if defined(__AVX512F__)

@@ -20,7 +20,7 @@ COPPICE_DEVICE float warp_max(float value) {
   return value;
 }
 
-// `scratch`: a float a warp of the block, shared memory that nobody else uses until the next barrier behind this call.
+// `scratch`: a float a warp of the block, shared memory that nothing else uses until the next barrier behind this call.
 // At most 1,024 threads.
 COPPICE_DEVICE float block_sum(float value, Shared<float> scratch) {
   value = warp_sum(value);

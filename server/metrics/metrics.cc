@@ -161,7 +161,7 @@ struct Metrics::Families {
                                                           .Register(registry);
   prometheus::Family<prometheus::Counter>& answers = prometheus::BuildCounter()
                                                          .Name("coppice:answers_total")
-                                                         .Help("Answers by door, route and status")
+                                                         .Help("Answers by front end, route and status")
                                                          .Register(registry);
 };
 
@@ -198,9 +198,9 @@ void Metrics::count_finish(FinishLabel label) {
   families_->finished.Add({{"finished_reason", finish_label(label)}, {"model_name", model_name_}}).Increment();
 }
 
-void Metrics::count_answer(std::string_view door, std::string_view route, int status) {
+void Metrics::count_answer(std::string_view front_end, std::string_view route, int status) {
   families_->answers
-      .Add({{"door", std::string(door)}, {"route", std::string(route)}, {"status", fmt::format("{}", status)}})
+      .Add({{"door", std::string(front_end)}, {"route", std::string(route)}, {"status", fmt::format("{}", status)}})
       .Increment();
 }
 

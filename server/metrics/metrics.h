@@ -36,7 +36,7 @@ class Metrics {
   void observe_lengths(std::int64_t prompt_tokens, std::int64_t completion_tokens);  // of a finished request
   void count_finish(FinishLabel label);                                              // one choice
   // One answer. `route` is one of the server's own route names, never text of a client.
-  void count_answer(std::string_view door, std::string_view route, int status);
+  void count_answer(std::string_view front_end, std::string_view route, int status);
 
   // The page in Prometheus' text format.
   std::string page(const engine::EngineStats& stats, const ServerGauges& gauges) const;

@@ -59,7 +59,7 @@ def test_answers_are_the_servers(binary, server, tmp_path):
         same_answer(server, url, body, got[name]["response"])
 
 
-def test_bad_lines_harm_nobody(binary, tmp_path):
+def test_bad_lines_harm_no_other_line(binary, tmp_path):
     good = {"good": ("/v1/completions", {"prompt": "a", "max_tokens": 2})}
     write_input(
         tmp_path / "in.jsonl",
@@ -126,9 +126,9 @@ def test_usage_errors(binary, tmp_path):
     write_input(source, requests(1))
     same = run_batch(binary, source, source)
     assert same.returncode == 2 and "same file" in same.stderr
-    target.write_text("somebody's notes\n")
+    target.write_text("my notes\n")
     other = run_batch(binary, source, target)
     assert other.returncode == 2 and "line 1 is no answer" in other.stderr
-    assert target.read_text() == "somebody's notes\n"
+    assert target.read_text() == "my notes\n"
     full = run_batch(binary, source, "/dev/full")
     assert full.returncode == 2 and "not a regular file" in full.stderr  # endless to read

@@ -1,4 +1,4 @@
-"""The gRPC door, driven through server reflection alone: same prompts, same tokens, same limits as HTTP."""
+"""The gRPC front end, driven through server reflection alone: same prompts, same tokens, same limits as HTTP."""
 
 import json
 import threading
@@ -184,7 +184,7 @@ def test_bad_requests_are_refused_with_http_words(server, stub, fields, code, wo
     assert words in refused.value.details()
 
 
-def test_a_refusal_has_the_same_words_on_both_doors(server, stub):
+def test_a_refusal_has_the_same_words_on_both_front_ends(server, stub):
     status, answer = server.post("/v1/completions", {"model": "demo", "prompt": PROMPT, "top_p": 7})
     assert status == 400
     with pytest.raises(grpc.RpcError) as refused:
@@ -222,7 +222,7 @@ def test_keys(binary, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("a-good-long-key\n")
     with RunningServer(binary, "demo", "--api-key-file", str(keys)) as server:
-        # Reflection needs no key: it tells of the interface, not of the model.
+        # Reflection needs no key: it describes the interface, not of the model.
         stub = Stub(server.grpc)
         with pytest.raises(grpc.RpcError) as refused:
             list(stub.call("Generate", text=PROMPT))

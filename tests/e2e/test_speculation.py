@@ -58,7 +58,7 @@ def test_predicted_output_is_drafted_from(binary):
     with RunningServer(binary, "demo") as server:
         answer = ask(server, GREEDY)
         prediction = {"type": "content", "content": answer["choices"][0]["text"]}
-        predicted = {**GREEDY, "cache_salt": "nobody else's", "prediction": prediction}
+        predicted = {**GREEDY, "cache_salt": "a salt of its own", "prediction": prediction}
         again = ask(server, predicted)
         assert again["choices"] == answer["choices"]
         assert accepted(again) > 20
@@ -97,7 +97,7 @@ def test_corpus_file(binary, tmp_path):
         RunningServer(binary, "demo", "--speculation-corpus", str(file))
 
 
-def test_what_was_learnt_outlives_a_restart(binary, tmp_path):
+def test_what_was_learned_outlives_a_restart(binary, tmp_path):
     state = tmp_path / "state"
     flags = ["--speculation-state", str(state)]
     with RunningServer(binary, "demo", *flags) as server:

@@ -1,7 +1,7 @@
 // Load: the engine on its own thread with a real model on the CPU and a pool far too small, and many client threads
 // whose requests arrive at random, are cancelled, time out, or whose client just leaves. Every answer that survives is,
-// to the bit, that of the request alone on an idle engine; nobody starves; at every pause all pages are accounted for.
-// LOAD_SECONDS says how long (20). For the address and thread sanitizers: the model runs on one thread.
+// to the bit, that of the request alone on an idle engine; no request starves; at every pause all pages are accounted
+// for. LOAD_SECONDS says how long (20). For the address and thread sanitizers: the model runs on one thread.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <condition_variable>
@@ -26,7 +26,7 @@ constexpr std::int32_t kClients = 4;
 constexpr std::int32_t kPages = 40;
 constexpr std::int32_t kPageSize = 16;
 constexpr std::int32_t kCatalogue = 96;
-// Steps, not seconds: a sanitizer, or a machine that stands still for a while, starves nobody.
+// Steps, not seconds: a sanitizer, or a machine that stands still for a while, starves no request.
 constexpr std::uint64_t kStarvedSteps = 4000;
 constexpr int kRestPolls = 20000;
 
@@ -171,7 +171,7 @@ class Visitor {
     engine_.cancel(chosen->first, static_cast<std::int32_t>(random(4)) - 1);
   }
 
-  // The connection breaks: everything is cancelled and nobody listens any more.
+  // The connection breaks: everything is cancelled and no client listens any more.
   void leave() {
     tally_.left += static_cast<std::int64_t>(live_.size());
     for (const auto& [id, out] : live_) {

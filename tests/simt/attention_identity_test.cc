@@ -1,5 +1,5 @@
 // The promise, on the GPU's kernel: a row's attention is the same to the bit, whatever else is in the step, however the
-// plan is cut up, whoever computes what in which order, and whatever lies where the row may not look.
+// plan is cut up, whichever warp computes what in which order, and whatever lies where the row may not look.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>

@@ -21,7 +21,7 @@ class Clocks {
   // A barrier more; its number.
   std::int32_t add_barrier();
 
-  // The thread hands what it knows to whoever takes `into`; what it does from now on is later.
+  // The thread hands what it knows to the thread that takes `into`; what it does from now on is later.
   void release(std::int32_t thread, Knowledge& into);
   void acquire(std::int32_t thread, const Knowledge& from);
   // Threads [begin, end) met: each knows what any of them knew.

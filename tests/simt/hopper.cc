@@ -70,7 +70,7 @@ Hopper::Barrier& Hopper::barrier_at(std::int32_t place) {
   const auto found = barriers_.find(place);
   if (found == barriers_.end()) {
     machine_.fail("bad access", "thread " + std::to_string(machine_.thread().index) + " uses a barrier at byte " +
-                                    std::to_string(place) + ", which nobody initialised");
+                                    std::to_string(place) + ", which no thread initialised");
   }
   if (!found->second.published) {
     machine_.fail("unpublished barrier", "thread " + std::to_string(machine_.thread().index) +
@@ -83,7 +83,7 @@ Hopper::Barrier& Hopper::barrier_at(std::int32_t place) {
   return found->second;
 }
 
-// Ends the phase if everything has come. Copies arrive only if somebody waits, since nobody else may look.
+// Ends the phase if everything has come. Copies arrive only if a thread waits, since no other may look.
 void Hopper::settle(Barrier& barrier) {
   if (barrier.left > 0) {
     return;
@@ -114,7 +114,7 @@ void Hopper::arrive(std::int32_t place, std::uint32_t bytes) {
   barrier.bytes += bytes;
   if (barrier.left == 0) {
     machine_.fail("too many arrivals", "thread " + std::to_string(machine_.thread().index) +
-                                           " arrives at a barrier that waits for nobody in phase " +
+                                           " arrives at a barrier that waits for no thread in phase " +
                                            std::to_string(barrier.phase));
   }
   --barrier.left;
@@ -301,7 +301,7 @@ void Hopper::wait_products(std::int32_t warp, std::size_t groups_left) {
 void Hopper::finish() {
   for (const auto& [place, barrier] : barriers_) {
     if (!barrier.copies.empty()) {
-      machine_.report("copy left", "a block ended before a bulk copy that nobody waited for");
+      machine_.report("copy left", "a block ended before a bulk copy that no thread waited for");
     }
   }
   for (const auto& [warp, state] : warps_) {

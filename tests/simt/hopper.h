@@ -1,5 +1,5 @@
 // What a block does with Hopper's asynchronous parts on the emulator: barriers in shared memory, bulk copies, products
-// of warpgroups. Everything happens as late as it may: a bulk copy's bytes arrive when its phase could end and somebody
+// of warpgroups. Everything happens as late as it may: a bulk copy's bytes arrive when its phase could end and a thread
 // waits for that, a product is computed when it is waited for, and until then its sums are a value that no product has.
 #pragma once
 

@@ -159,7 +159,7 @@ TEST_CASE("barriers in shared memory: what they order, and what goes wrong with 
   expect_found<ReuseWithoutAsking>("shared-memory race");
   expect_found<MissingArrival>("waits at barrier_wait");
   expect_found<Unpublished>("barrier_publish()");
-  expect_found<NotInitialised>("which nobody initialised");
+  expect_found<NotInitialised>("which no thread initialised");
 }
 
 struct BulkBeforeWait {
@@ -245,9 +245,9 @@ struct BulkOverPlainWrites {  // those need a fence, barrier or not
 
 TEST_CASE("bulk copies: early reads, early reuse, wrong counts, what is left", "[simt]") {
   expect_found<BulkBeforeWait>("before its asynchronous copy");
-  expect_found<BulkOverReaders>(" byte ");  // a race or an early read, whoever comes first
+  expect_found<BulkOverReaders>(" byte ");  // a race or an early read, whichever comes first
   expect_found<WrongBytes>("waits at barrier_wait");
-  expect_found<BulkLeft>("a bulk copy that nobody waited for");
+  expect_found<BulkLeft>("a bulk copy that no thread waited for");
   expect_found<BulkMisaligned>("misaligned");
   expect_found<BulkOverPlainWrites>("missing proxy fence");
 }

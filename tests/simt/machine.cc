@@ -83,7 +83,7 @@ void Machine::yield() {
   suspend();
 }
 
-// Whoever was woken before it slept does not sleep.
+// A thread that was woken before it slept does not sleep.
 void Machine::sleep(const char* kind, const Place& where) {
   running_->waits_for = kind;
   running_->waits_at = where;
@@ -248,7 +248,7 @@ void Machine::describe_waiting() {
     }
   }
   if (named == 0) {
-    report("endless wait", "threads wait for a value that nobody will write");
+    report("endless wait", "threads wait for a value that no thread will write");
   }
 }
 
@@ -290,7 +290,7 @@ bool Machine::run(const GridShape& shape, const std::function<void()>& body) {
   failed_ = false;
   idle_yields_ = 0;
   const bool finished = schedule(shape, body);
-  failed_ = true;  // whoever is left unwinds
+  failed_ = true;  // the threads that are left unwind
   for (const std::unique_ptr<Block>& block : blocks_) {
     for (const std::unique_ptr<Thread>& thread : block->threads) {
       while (!thread->done && thread->fiber) {

@@ -1,5 +1,5 @@
 // The emulator's machine: runs a grid of blocks whose threads are fibers, in an order drawn from a seed, and watches
-// what they do. Its doors for the primitives are at the bottom; tests use Session and Buffer (session.h).
+// what they do. Its entry points for the primitives are at the bottom; tests use Session and Buffer (session.h).
 //
 // A thread runs until it meets others (a barrier, a primitive of its warp) or yields (atomics, waiting loads); then the
 // next thread is drawn. Which interleavings are wrong does not depend on luck: races are found from what barriers
@@ -26,7 +26,7 @@ inline constexpr std::int32_t kLanes = 32;
 struct Options {
   std::uint64_t seed = 1;
   std::int32_t resident_blocks = 3;       // blocks that run side by side; the rest wait for their end
-  std::int64_t idle_yields_max = 200000;  // in a row without any thread getting on: nobody will
+  std::int64_t idle_yields_max = 200000;  // in a row without any thread getting on: none will
   bool adds_products_first = false;       // multiply_async alone sums its 16 products before they join the sum
 };
 
@@ -133,7 +133,7 @@ class Machine {
   void warp_meeting(const char* kind, void* argument, const Place& where,
                     const std::function<void(const std::array<void*, kLanes>&)>& execute);
   void yield();
-  // Until wake(); `kind` and `where` are named if nobody does.
+  // Until wake(); `kind` and `where` are named if no thread does.
   void sleep(const char* kind, const Place& where);
   void wake(Thread& thread);
   Hopper& hopper();  // the running block's

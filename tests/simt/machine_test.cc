@@ -230,7 +230,7 @@ struct OtherPrimitive {
     }
   }
 };
-struct WaitsForNobody {
+struct WaitsForNoThread {
   static void run(const Params& params) {
     if (thread_index() == 0) {
       if (!params.defect) {
@@ -248,7 +248,7 @@ TEST_CASE("divergent barriers and endless waits are found", "[simt]") {
   expect_found<TwoPlaces>("divergent barrier");
   expect_found<MissingLane>("divergent barrier");
   expect_found<OtherPrimitive>("divergent barrier");
-  expect_found<WaitsForNobody>("waits at sync_block");
+  expect_found<WaitsForNoThread>("waits at sync_block");
 }
 
 struct CopyBeforeWait {

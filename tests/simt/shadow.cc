@@ -48,7 +48,7 @@ bool SharedMemory::written_unordered(const Cell& cell, const Accessor& who) cons
   if (cell.writer == kBulk) {
     return clocks_->phases_known(clocks_->of(who.thread), cell.write_warp) <= cell.write_time;
   }
-  if (cell.writer == kNobody || cell.writer == who.thread || cell.write_block != block_epoch_) {
+  if (cell.writer == kNoThread || cell.writer == who.thread || cell.write_block != block_epoch_) {
     return false;
   }
   if (clocks_ != nullptr && clocks_->knows(clocks_->of(who.thread), cell.writer, cell.write_time)) {
@@ -88,7 +88,7 @@ void SharedMemory::read(const Accessor& who, std::int32_t offset, std::int32_t b
       report_("early read", "thread " + std::to_string(who.thread) + " reads byte " + std::to_string(i * kCellBytes) +
                                 " of shared memory before its asynchronous copy was waited for");
       cell.pending = false;
-    } else if (cell.writer == kNobody) {
+    } else if (cell.writer == kNoThread) {
       report_("read of nothing", "thread " + std::to_string(who.thread) + " reads byte " +
                                      std::to_string(i * kCellBytes) +
                                      " of shared memory, which nothing was written to");
@@ -131,7 +131,7 @@ void SharedMemory::write(const Accessor& who, std::int32_t offset, std::int32_t 
       report_("early write", "thread " + std::to_string(who.thread) + " writes byte " + std::to_string(i * kCellBytes) +
                                  " of shared memory before its asynchronous copy was waited for");
       cell.pending = false;
-    } else if (atomic && cell.writer == kNobody) {
+    } else if (atomic && cell.writer == kNoThread) {
       report_("read of nothing", "thread " + std::to_string(who.thread) + " updates byte " +
                                      std::to_string(i * kCellBytes) +
                                      " of shared memory, which nothing was written to");
@@ -167,7 +167,7 @@ void SharedMemory::start_clocks(std::int32_t threads) {
 
 bool SharedMemory::is_ordered(const Accessor& who, std::int32_t offset) {
   const Cell& cell = cells_[first_cell(offset)];
-  return cell.writer != kNobody && !written_unordered(cell, who);
+  return cell.writer != kNoThread && !written_unordered(cell, who);
 }
 
 void SharedMemory::check_products(const Accessor& who, std::int32_t offset, std::int32_t bytes) {
@@ -226,7 +226,7 @@ void SharedMemory::product_read(std::int32_t warp, std::int32_t number, const Cl
     if (cell.pending) {
       return complain("early read", " before its asynchronous copy was waited for");
     }
-    if (cell.writer == kNobody) {
+    if (cell.writer == kNoThread) {
       return complain("read of nothing", ", which nothing was written to");
     }
     if (cell.writer == kBulk) {

@@ -59,7 +59,7 @@ class SharedMemory {
   void product_read(std::int32_t warp, std::int32_t number, const Clocks::Knowledge& known, std::int32_t offset);
 
  private:
-  static constexpr std::int16_t kNobody = -1;
+  static constexpr std::int16_t kNoThread = -1;
   static constexpr std::int16_t kMany = -2;
   static constexpr std::int16_t kBulk = -3;  // as a writer: write_warp is the barrier's number, write_time the phase
   // Two bytes. Epochs count barriers: those of the block, those of the accessor's warp.
@@ -70,11 +70,11 @@ class SharedMemory {
     std::int32_t read_warp = 0;
     std::int32_t write_time = 0;  // by the clocks
     std::int32_t read_time = 0;
-    std::int16_t writer = kNobody;
-    std::int16_t reader = kNobody;       // of the latest warp epoch with a read; kMany: several threads
-    std::int16_t reader_warp = kNobody;  // kMany: threads of several warps since the block barrier
-    bool atomic = false;                 // the last write was
-    bool pending = false;                // an asynchronous copy is on its way
+    std::int16_t writer = kNoThread;
+    std::int16_t reader = kNoThread;       // of the latest warp epoch with a read; kMany: several threads
+    std::int16_t reader_warp = kNoThread;  // kMany: threads of several warps since the block barrier
+    bool atomic = false;                   // the last write was
+    bool pending = false;                  // an asynchronous copy is on its way
   };
 
   bool written_unordered(const Cell& cell, const Accessor& who) const;

@@ -17,8 +17,9 @@ _CONSTANT = re.compile(
     rf"^\s*(?:static\s+|inline\s+|__device__\s+)*(?:constexpr|const)\s+(?:static\s+|inline\s+)*"
     rf"(?:{_NUMERIC}|std::array<(?:{_NUMERIC}),[^;=]*>)\s+k[A-Z]\w*\s*(?:\[[^\]]*\]\s*)?(?:=|\{{|$)"
 )
-# A value of another type that `auto` may hide.
-_NOT_A_NUMBER = re.compile(r"\bauto\b.*=\s*(?:\[|&|R?\"|std::to_array<)")
+# `auto` hides a number if the value starts like one.
+_AUTO = re.compile(r"\bauto\b")
+_NUMBER = re.compile(r"=\s*(?:-?[\d.]|k[A-Z]|static_cast<|std::numeric_limits<)")
 
 
 def _constants(lines):
@@ -28,7 +29,7 @@ def _constants(lines):
     for i, line in enumerate(lines):
         if open_statement:
             marks[i] = "continues"
-        elif _CONSTANT.match(line) and not _NOT_A_NUMBER.search(line):
+        elif _CONSTANT.match(line) and (not _AUTO.search(line) or _NUMBER.search("".join(lines[i : i + 2]))):
             marks[i] = "begins"
         else:
             continue

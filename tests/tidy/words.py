@@ -27,11 +27,12 @@ BANNED = {
     r"stretch(?:es|ed)?": "logit for ln(p / (1 - p)); run or range for a part",
     r"rests": "remaining tokens",
     r"tells": "returns, reports, says",
-    r"that of": "name the thing again",
 }
 # In code that knows no people, a sequence or a thread is no person.
 BANNED_WITHOUT_PEOPLE = {r"who|whom": "the sequence, the caller; 'that' or 'which'"}
-WITHOUT_PEOPLE = ("base/", "engine/", "kernels/", "models/", "text/")
+WITHOUT_PEOPLE = ("base/", "engine/", "kernels/", "models/", "text/")  # except their READMEs
+# What clients or a story model's readers see keeps its words: the label of a metric; the demo model's description.
+ALLOWED = ('{"door",', "I am a small model that tells stories")
 # They name the words that they forbid, or quote what a model wrote.
 EXEMPT = ("tests/tidy/", "LICENSE", "models/demo/README.md")
 
@@ -53,6 +54,8 @@ def plain_words(text):
 
 def banned_words(line, knows_people=True):
     """Yields (word, use instead) for each banned word of the line."""
+    for allowed in ALLOWED:
+        line = line.replace(allowed, "")
     words = plain_words(line)
     for pattern, use in _EVERYWHERE if knows_people else _EVERYWHERE + _WITHOUT_PEOPLE:
         for match in pattern.finditer(words):
@@ -63,7 +66,7 @@ def check_words(name, text):
     name = str(name)
     if name.startswith(EXEMPT):
         return
-    knows_people = not name.startswith(WITHOUT_PEOPLE)
+    knows_people = not name.startswith(WITHOUT_PEOPLE) or name.endswith(".md")
     for word, use in banned_words(name, knows_people):
         yield f"{name}: '{word}' in the file's name: {use}"
     previous = ""

@@ -13,7 +13,7 @@
 
 namespace coppice::text {
 
-// A stretch of a text: an added token, or what lies between.
+// A part of a text: an added token, or what lies between.
 struct Section {
   std::size_t begin = 0;
   std::size_t end = 0;
@@ -29,7 +29,7 @@ class AddedTokenMatcher {
   // one added is found. Empty patterns are ignored.
   void add(std::string_view pattern, const AddedToken& token);
 
-  // Cuts the text into sections that cover it, but for white space that a token strips.
+  // Cuts the text into sections that cover it, except white space that a token strips.
   // with_special: whether special tokens are recognised. When not, a special token in the text is text, and tokens
   // that overlap it are not looked for (as in Hugging Face with encode_special_tokens).
   void split(std::string_view text, bool with_special, std::vector<Section>& sections) const;

@@ -16,7 +16,7 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::size_t kStepsMax = 32;
+constexpr std::size_t kStepsMax = 32;  // of a sequence of normalizers: bounds the work
 
 // U+0300 is the first character that NFC may touch; its lead byte is 0xCC.
 bool is_surely_nfc(std::string_view text) {
@@ -44,7 +44,7 @@ bool is_left_alone(char32_t code_point) {
   return after != ranges.begin() && code_point <= (after - 1)->last;
 }
 
-absl::StatusOr<std::string> normalize_stretch(std::string_view text, Normalizer::UnicodeForm form) {
+absl::StatusOr<std::string> normalize_range(std::string_view text, Normalizer::UnicodeForm form) {
   const auto options = static_cast<utf8proc_option_t>(utf8proc_options(form));
   const auto* source = static_cast<const utf8proc_uint8_t*>(static_cast<const void*>(text.data()));
   const auto size = static_cast<utf8proc_ssize_t>(text.size());
@@ -75,8 +75,8 @@ absl::StatusOr<std::string> unicode_normalize(std::string_view text, Normalizer:
     const Utf8Step step = at < text.size() ? utf8_step(text, at) : Utf8Step{};
     if (at == text.size() || is_left_alone(step.code_point)) {
       if (begin < at) {
-        COPPICE_ASSIGN_OR_RETURN(const std::string stretch, normalize_stretch(text.substr(begin, at - begin), form));
-        out += stretch;
+        COPPICE_ASSIGN_OR_RETURN(const std::string range, normalize_range(text.substr(begin, at - begin), form));
+        out += range;
       }
       out += text.substr(at, step.length);
       begin = at + step.length;

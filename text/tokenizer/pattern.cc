@@ -15,7 +15,7 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::size_t kPatternBytesMax = 16 << 10;
+constexpr std::size_t kPatternBytesMax = 16 << 10;  // of an expression: bounds what is compiled
 // Per match attempt. Real patterns take a few steps per character.
 constexpr std::uint32_t kMatchStepsMax = 20'000'000;
 constexpr std::size_t kJitStackBytesMin = 32 << 10;
@@ -63,7 +63,7 @@ PCRE2_SPTR units(std::string_view text) {
 
 }  // namespace
 
-// Immutable but for the pool, which is guarded by its mutex.
+// Immutable except for the pool, which is guarded by its mutex.
 class Pattern::Compiled {
  public:
   Compiled(pcre2_code* code, bool jit) : code_(code), jit_(jit) {}

@@ -17,8 +17,8 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::int32_t kRepeatMax = 1000;
-constexpr std::size_t kGroupDepthMax = 32;
+constexpr std::int32_t kRepeatMax = 1000;   // RE2's limit of a counted repetition
+constexpr std::size_t kGroupDepthMax = 32;  // bounds the recursion
 constexpr std::string_view kSpaceSet =
     R"(\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr std::string_view kNotSpaceSet =

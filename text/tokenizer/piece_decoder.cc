@@ -14,7 +14,7 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::size_t kStepsMax = 32;
+constexpr std::size_t kStepsMax = 32;  // of a sequence of decoders: bounds the work
 
 std::optional<unsigned> hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';

@@ -17,14 +17,14 @@ constexpr std::string_view kGpt2Pattern =
 
 namespace {
 
-constexpr std::size_t kStepsMax = 32;
+constexpr std::size_t kStepsMax = 32;  // of a sequence of pre-tokenizers: bounds the work
 
 struct Part {
   Span span;
   bool is_match = false;
 };
 
-// Alternating stretches of a range: what matched and what did not.
+// Alternating parts of a range: what matched and what did not.
 void list_parts(Span range, const std::vector<Span>& matches, bool invert, std::vector<Part>& parts) {
   parts.clear();
   std::size_t at = range.begin;

@@ -1,4 +1,4 @@
-// Added tokens are cut out, the stretches between them go to the library one by one.
+// Added tokens are cut out, the text between them go to the library one by one.
 #include "text/tokenizer/sentencepiece_tokenizer.h"
 
 #include <algorithm>

@@ -37,7 +37,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     std::string bytes;
     TokenForm form = TokenForm::kAbsent;
     bool is_special = false;
-    bool is_cut_out = false;         // an added token: the stretch behind it is encoded apart
+    bool is_cut_out = false;         // an added token: the text behind it is encoded apart
     bool drops_space_first = false;  // begins with the space that is dropped at the start of a text
   };
 
@@ -55,7 +55,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::unique_ptr<SentencePieceModel> model_;
   std::unique_ptr<SentencePieceModel> model_without_prefix_;
   SentencePieceFlags flags_;
-  bool legacy_ = true;  // every stretch between added tokens gets the dummy prefix, not only the first
+  bool legacy_ = true;  // every text between added tokens gets the dummy prefix, not only the first
   AddedTokenMatcher matcher_;
   AddedTokenMatcher hidden_matcher_;  // special tokens that the library itself would find in a text
   std::vector<Token> tokens_;

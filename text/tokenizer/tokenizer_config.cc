@@ -15,8 +15,9 @@ namespace coppice::text {
 namespace {
 
 constexpr std::string_view kFile = "tokenizer_config.json";
+// Of a chat template: bounds the memory.
 constexpr std::size_t kTemplateBytesMax = std::size_t{4} << 20;
-constexpr std::size_t kTemplatesMax = 64;
+constexpr std::size_t kTemplatesMax = 64;  // named templates of a file: bounds the memory
 constexpr std::string_view kJinjaSuffix = ".jinja";
 
 // A token is written as its text, or as an object with "content".

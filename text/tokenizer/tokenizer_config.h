@@ -1,5 +1,5 @@
 // What `tokenizer_config.json` (and the files beside it) says about a model's text: special tokens,
-// added tokens, the chat templates. Read by load_tokenizer and by whoever renders chats.
+// added tokens, the chat templates. Read by load_tokenizer and by renderers of chats.
 #pragma once
 
 #include <cstdint>

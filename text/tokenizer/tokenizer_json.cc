@@ -17,7 +17,8 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::size_t kTemplateTokensMax = 16;
+constexpr std::size_t kTemplateTokensMax =
+    16;  // special tokens of a post-processor's template: bounds what is added to each prompt
 
 absl::Status refuse_unknown_members(const Json& object, const std::set<std::string>& known, std::string_view where) {
   for (const auto& [key, value] : object.items()) {

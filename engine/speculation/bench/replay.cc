@@ -6,15 +6,18 @@
 #include <chrono>
 #include <fstream>
 
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
 namespace coppice::engine {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Duration = base::Clock::TimePoint::duration;
 
-double microseconds(Clock::duration duration) {
+const base::SteadyClock kClock{};
+
+double microseconds(Duration duration) {
   return std::chrono::duration<double, std::micro>(duration).count();
 }
 
@@ -70,9 +73,9 @@ class Replayer {
 
   void run(const RecordedSequence& sequence) {
     speculator_.begin(0, "");
-    auto begin = Clock::now();
+    auto begin = kClock.now();
     speculator_.observe(0, TokenSource::kPrompt, sequence.prompt);
-    prompt_time_ += Clock::now() - begin;
+    prompt_time_ += kClock.now() - begin;
     prompt_tokens_ += sequence.prompt.size();
     std::span<const TokenId> left(sequence.output);
     while (!left.empty()) {
@@ -114,11 +117,11 @@ class Replayer {
     draft_.clear();
     // The engine never drafts past the last token it may draw.
     const auto draft_max = static_cast<std::int32_t>(std::min(static_cast<std::size_t>(draft_max_), left.size() - 1));
-    auto begin = Clock::now();
+    auto begin = kClock.now();
     if (draft_max > 0) {
       speculator_.propose(0, draft_max, survival_min_, draft_);
     }
-    propose_us_.push_back(static_cast<float>(microseconds(Clock::now() - begin)));
+    propose_us_.push_back(static_cast<float>(microseconds(kClock.now() - begin)));
     const std::size_t accepted = accepted_count(draft_, left.first(left.size() - 1));
     ++result_.steps;
     result_.proposed += static_cast<std::uint64_t>(draft_.size());
@@ -126,9 +129,9 @@ class Replayer {
     for (const float survival : draft_.survival) {
       result_.expected += survival;
     }
-    begin = Clock::now();
+    begin = kClock.now();
     speculator_.observe(0, TokenSource::kOutput, left.first(accepted + 1));
-    observe_time_ += Clock::now() - begin;
+    observe_time_ += kClock.now() - begin;
     return accepted + 1;
   }
 
@@ -137,8 +140,8 @@ class Replayer {
   SuffixSpeculator speculator_;
   DraftTree draft_;
   ReplayResult result_;
-  Clock::duration observe_time_{};
-  Clock::duration prompt_time_{};
+  Duration observe_time_{};
+  Duration prompt_time_{};
   std::size_t prompt_tokens_ = 0;
   std::size_t own_bytes_ = 0;
   std::size_t own_tokens_ = 0;
@@ -148,7 +151,7 @@ class Replayer {
 // Outputs into the two trees that a speculator keeps, and nothing else.
 double append_us_per_token(std::span<const RecordedSequence> sequences, std::int32_t depth) {
   SuffixTree shared(depth);
-  Clock::duration time{};
+  Duration time{};
   std::size_t tokens = 0;
   for (const RecordedSequence& sequence : sequences) {
     SuffixTree own(depth);
@@ -156,12 +159,12 @@ double append_us_per_token(std::span<const RecordedSequence> sequences, std::int
     const SuffixTree::SequenceId in_shared = shared.begin();
     own.push(in_own, sequence.prompt);
     own.enter(in_own, sequence.prompt.size());
-    const auto begin = Clock::now();
+    const auto begin = kClock.now();
     for (const TokenId token : sequence.output) {
       own.append(in_own, token);
       shared.append(in_shared, token);
     }
-    time += Clock::now() - begin;
+    time += kClock.now() - begin;
     tokens += sequence.output.size();
     shared.finish(in_shared);
   }

@@ -24,9 +24,9 @@ struct AttentionF32Kernel : AttentionF32Split<dim> {
   using typename Split::Params;
   using typename Split::Row;
   using typename Split::State;
-  static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 4 : 3;
-  static constexpr std::int32_t kStagesMax = 2;  // nothing is copied ahead
+  static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;              // of a block
+  static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 4 : 3;  // what registers allow
+  static constexpr std::int32_t kStagesMax = 2;                                 // nothing is copied ahead
   static constexpr std::int32_t shared_bytes(std::int32_t) { return Split::kSharedBytesMax; }
 
   // Calls visit(piece, column) for this lane's columns.
@@ -133,7 +133,7 @@ struct AttentionF32Kernel : AttentionF32Split<dim> {
   // --- a unit ---
 
   static COPPICE_DEVICE void run_unit(const Params& params, const DevicePlanHeader& header, std::int32_t work) {
-    constexpr std::int32_t kBlockRows = attention_block_rows(dim);
+    constexpr std::int32_t kBlockRows = attention_block_rows(dim);  // matrix rows of a block
     const std::int32_t key_head = work % params.layout.key_heads;
     const DeviceUnit unit = load_unit(params, header, work);
     if (unit_item().after >= 0) {

@@ -18,10 +18,10 @@ template <std::int32_t dim>
 struct AttentionF32Split {
   using Params = AttentionParams<float>;
   using Four = Vector<float, 4>;
-  static constexpr std::int32_t kWarps = 4;
+  static constexpr std::int32_t kWarps = 4;                            // of a block: each takes a part of the keys
   static constexpr std::int32_t kKeyLanes = 8;                         // that share a key
   static constexpr std::int32_t kKeysAtOnce = kWarpLanes / kKeyLanes;  // of a warp
-  static constexpr std::int32_t kPasses = kStepKeys / kKeysAtOnce;
+  static constexpr std::int32_t kPasses = kStepKeys / kKeysAtOnce;     // over a step's keys
   static constexpr std::int32_t kDepth = dim / (4 * kKeyLanes);  // pieces of four dimensions that a lane has of a key
   static constexpr std::int32_t kColumns =
       dim / (4 * kWarpLanes);  // pieces of four columns that a lane has of a result
@@ -104,7 +104,7 @@ struct AttentionF32Split {
   }
 
   // Scores become weights, in shared memory; the state is brought to the row's new reference.
-  static COPPICE_DEVICE void soften_step(const Params& params, const float (&s)[kPasses], State& state) {
+  static COPPICE_DEVICE void softmax_step(const Params& params, const float (&s)[kPasses], State& state) {
     float most = s[0];
 #pragma unroll
     for (std::int32_t i = 1; i < kPasses; ++i) {
@@ -186,7 +186,7 @@ struct AttentionF32Split {
       find_slots(params, row, key);
       sync_warp();
       score_step(params, row, key, s);
-      soften_step(params, s, state);
+      softmax_step(params, s, state);
       sync_warp();
       mix_step(params, row, key, state);
     }

@@ -7,17 +7,17 @@
 
 namespace coppice::kernels::cuda {
 
-inline constexpr std::int32_t kStepKeys = 16;
-inline constexpr std::int32_t kTileRows = 16;
+inline constexpr std::int32_t kStepKeys = 16;  // keys of a step: k of mma.m16n8k16
+inline constexpr std::int32_t kTileRows = 16;  // matrix rows of a warp: m of mma.m16n8k16
 
 // Sizes that follow from a head dimension; `dim` is a padded one. Elements, unless bytes are said.
 template <typename Element, std::int32_t dim>
 struct AttentionShape {
   using Number = Element;
-  static constexpr std::int32_t kDim = dim;
-  static constexpr std::int32_t kWarps = attention_warps(dim);
-  static constexpr std::int32_t kColumnTiles = dim / 8;  // of an output row
-  static constexpr std::int32_t kDepthSteps = dim / 16;  // of a score
+  static constexpr std::int32_t kDim = dim;                     // of a head
+  static constexpr std::int32_t kWarps = attention_warps(dim);  // of a block: each has a tile of rows
+  static constexpr std::int32_t kColumnTiles = dim / 8;         // of an output row
+  static constexpr std::int32_t kDepthSteps = dim / 16;         // of a score
   // One more group of banks than a row has, an odd number: eight rows of a matrix then lie in eight groups.
   static constexpr std::int32_t kRowStride = dim + 8;
   static constexpr std::int32_t kChunk = 16 / sizeof(Number);  // elements that one asynchronous copy brings
@@ -27,6 +27,7 @@ struct AttentionShape {
   // Queries, and results of all splits so far: in registers, or where a head is too wide in shared memory.
   static constexpr bool kFitsRegisters = dim <= 128;
   static constexpr std::int32_t kFragmentBytes = kColumnTiles * kWarpLanes * 16;  // one warp's rows in float
+  // Of shared memory for sums that do not fit in registers.
   static constexpr std::int32_t kTotalBytes = kFitsRegisters ? 0 : kWarps * kFragmentBytes;
   static constexpr std::int32_t kQueryBytes = kFitsRegisters ? 0 : kWarps * kTileElements * sizeof(Number);
   static constexpr std::int32_t kExchangeBytes = kFragmentBytes + kWarpLanes * 16;  // and (m, l)

@@ -15,16 +15,17 @@ struct AttentionKernel {
   using Shape = AttentionShape<Element, dim>;
   using Params = AttentionParams<Element>;
   using Unit = AttentionUnit<Shape>;
-  static constexpr std::int32_t kWarps = Shape::kWarps;
-  static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;
+  static constexpr std::int32_t kWarps = Shape::kWarps;             // of a block
+  static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;  // of a block
+  // What registers and shared memory allow.
   static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 2 : 1;
-  static constexpr std::int32_t kStagesMax = attention_stages_max(dim);
+  static constexpr std::int32_t kStagesMax = attention_stages_max(dim);  // of the ring that keys are copied through
 
   // Shared memory: control, then where registers are too few totals and queries, then the stages.
   static constexpr std::int32_t kQueryBegin = kControlBytes + Shape::kTotalBytes;
   static constexpr std::int32_t kStagesBegin = kQueryBegin + Shape::kQueryBytes;
   static constexpr std::int32_t shared_bytes(std::int32_t stages) { return kStagesBegin + stages * Shape::kStageBytes; }
-  static constexpr std::int32_t kSharedBytesMax = kStagesBegin + kStagesMax * Shape::kStageBytes;
+  static constexpr std::int32_t kSharedBytesMax = kStagesBegin + kStagesMax * Shape::kStageBytes;  // of a block
 
   // Results of one warp's rows, over all splits so far.
   static COPPICE_DEVICE auto make_total() {
@@ -63,13 +64,13 @@ struct AttentionKernel {
       float s[2][4] = {};
       score_step<Shape>(query, keys, s);
       mask_step(first_key, unit.limits, s);
-      soften_step<Shape>(params.scale, s, sums, o);
+      softmax_step<Shape>(params.scale, s, sums, o);
       mix_step<Shape>(s, keys + Shape::kWarps * Shape::kTileElements, o);
     }
   }
 
   // Ends a round of an item that folds: the splits' results join the total in ascending order. All threads. `free` is a
-  // stage that nobody copies to.
+  // stage that no copy goes to.
   template <typename Total>
   static COPPICE_DEVICE void fold_round(const Unit& unit, Shared<Element> free, RowSums& sums,
                                         RegisterFragment<Shape>& o, RowSums& total_sums, Total& total) {

@@ -39,7 +39,7 @@ std::int32_t AttentionLaunch<Element>::blocks_per_multiprocessor(std::int32_t he
 
 template <typename Element>
 int AttentionLaunch<Element>::launch(const AttentionCall& call, std::int32_t blocks, LaunchStream stream) {
-  constexpr float kLog2E = 1.44269504088896340736F;
+  constexpr float kLog2E = 1.44269504088896340736F;  // log2(e): scores are kept for exponentials of base 2
   return AttentionKernels<Element>::choose(call.layout.head_dim, [&]<typename Kernel>() {
     static const std::int32_t chosen = stages_of<Kernel>();
     const std::int32_t stages = call.stages > 0 ? call.stages : chosen;

@@ -21,7 +21,7 @@ struct MergeBundles {
 template <typename Kernel>
 COPPICE_DEVICE MergeBundles merge_bundles(const AttentionParams<typename Kernel::Number>& params,
                                           const DevicePlanHeader& header) {
-  constexpr std::int32_t kClaimsPerBlock = 4;
+  constexpr std::int32_t kClaimsPerBlock = 4;  // bundles that a warp takes on average: late warps take fewer
   MergeBundles bundles;
   bundles.pairs = header.merge_row_count * params.query_heads;
   const std::int32_t per_warp = bundles.pairs / (block_count() * Kernel::kWarps * kClaimsPerBlock) + 1;

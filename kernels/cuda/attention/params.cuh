@@ -68,12 +68,12 @@ COPPICE_DEVICE DeviceItem unit_item() {
   return shared_array<const DeviceItem>(kControlItem)[0];
 }
 
-// Brings the item of a piece of work to where unit_item() reads it. All threads. REQUIRES: nobody reads it any more.
+// Brings the item of a piece of work to where unit_item() reads it. All threads. REQUIRES: no thread reads it any more.
 template <typename Element>
 COPPICE_DEVICE DeviceUnit load_unit(const AttentionParams<Element>& params, const DevicePlanHeader& header,
                                     std::int32_t work) {
   const DeviceUnit unit = pointer_as<const DeviceUnit>(params.plan + header.units)[work / params.layout.key_heads];
-  constexpr std::int32_t kItemWords = sizeof(DeviceItem) / sizeof(std::int32_t);
+  constexpr std::int32_t kItemWords = sizeof(DeviceItem) / sizeof(std::int32_t);  // copied by one thread each
   if (thread_index() < kItemWords) {
     shared_array<std::int32_t>(kControlItem)[thread_index()] =
         params.plan[header.items + unit.item * kItemWords + thread_index()];

@@ -31,7 +31,7 @@ struct WarpDeal {
 
 template <typename Shape>
 COPPICE_DEVICE WarpDeal deal_warps(std::int32_t rows) {
-  constexpr std::int32_t kLog2 = Shape::kWarps == 4 ? 2 : 1;
+  constexpr std::int32_t kLog2 = Shape::kWarps == 4 ? 2 : 1;  // of the warps of a block
   return {kLog2, rows <= kTileRows ? kLog2 : rows <= 2 * kTileRows ? kLog2 - 1 : 0};
 }
 

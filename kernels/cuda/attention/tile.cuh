@@ -3,7 +3,7 @@
 // What a row's split gives is a function of the row and the split alone: keys in steps of sixteen from the split's
 // beginning, products summed by the tensor core in a fixed order, and a reference for the exponent that moves by the
 // row's own scores (only when they exceed it by 2^kSlack, so that sums are seldom rescaled; FlashAttention-4 has the
-// idea). Rows beside it, and who else reads the keys, change nothing: a masked key has weight exactly 0, and a row
+// idea). Rows beside it, and other readers of the keys, change nothing: a masked key has weight exactly 0, and a row
 // whose reference stays is multiplied by exactly 1.
 #pragma once
 
@@ -14,8 +14,8 @@
 
 namespace coppice::kernels::cuda {
 
-inline constexpr float kSlack = 8.0F;  // weights are at most 2^8: far inside the range of f16
-inline constexpr float kNoScore = -__builtin_inff();
+inline constexpr float kSlack = 8.0F;                 // weights are at most 2^8: far inside the range of f16
+inline constexpr float kNoScore = -__builtin_inff();  // of a masked key: its weight is exactly 0
 
 // Where a lane's two rows stand: rows lane / 4 and lane / 4 + 8 of the warp's sixteen.
 struct RowLimits {
@@ -63,7 +63,7 @@ COPPICE_DEVICE void mask_step(std::int32_t first_key, const RowLimits& limits, f
 
 // Scores become weights; sums and results are brought to the rows' new references.
 template <typename Shape>
-COPPICE_DEVICE void soften_step(float scale, float (&s)[2][4], RowSums& sums, RegisterFragment<Shape>& o) {
+COPPICE_DEVICE void softmax_step(float scale, float (&s)[2][4], RowSums& sums, RegisterFragment<Shape>& o) {
   float kept[2];
   bool moves = false;
 #pragma unroll

@@ -22,11 +22,11 @@ struct AttentionUnit {
   KeyRange range;
   RowLimits limits;
 
-  // All threads. REQUIRES: nobody reads unit_item() any more.
+  // All threads. REQUIRES: no thread reads unit_item() any more.
   COPPICE_DEVICE AttentionUnit(const Params& params, const DevicePlanHeader& header, std::int32_t work)
       : key_head(work % params.layout.key_heads) {
     const DeviceUnit unit = load_unit(params, header, work);
-    constexpr std::int32_t kBlockRows = Shape::kWarps * kTileRows;
+    constexpr std::int32_t kBlockRows = Shape::kWarps * kTileRows;  // matrix rows of a block
     row_begin = unit.block * kBlockRows;
     const std::int32_t left = unit_item().row_count * params.group - row_begin;
     rows = left < kBlockRows ? left : kBlockRows;
@@ -68,7 +68,7 @@ struct AttentionUnit {
     begin = begin > item.key_begin ? begin / kStepKeys * kStepKeys : item.key_begin;
     range.begin = begin;
     range.end = visible_end(last) < item.key_end ? visible_end(last) : item.key_end;
-    if (item.folds != 0) {  // splits that nobody sees change nothing
+    if (item.folds != 0) {  // splits that no row sees change nothing
       range.split_begin = kv_split_index(begin);
       range.split_end = range.end > begin ? kv_split_index(range.end - 1) + 1 : range.split_begin;
     } else {  // each leaves a partial

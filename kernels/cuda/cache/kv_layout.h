@@ -18,8 +18,8 @@ struct KvLayout {
   std::int32_t page_size = 16;  // 16, 32, 64 or 128
   std::int32_t head_dim = 0;    // a multiple of 8
 
-  static constexpr std::int32_t kPlaneKey = 0;
-  static constexpr std::int32_t kPlaneValue = 1;
+  static constexpr std::int32_t kPlaneKey = 0;    // index of the keys in a page
+  static constexpr std::int32_t kPlaneValue = 1;  // and of the values
 
   // Elements of K (or of V) of one page and head.
   constexpr std::int64_t plane_elements() const { return std::int64_t{page_size} * head_dim; }

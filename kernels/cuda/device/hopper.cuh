@@ -34,7 +34,7 @@ COPPICE_DEVICE void barrier_publish() {
   COPPICE_HOPPER_ONLY(asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async.shared::cta;" ::
                                        : "memory"));
 }
-// Releases what this thread wrote or knows of to those who wait for this phase.
+// Releases what this thread wrote or knows of to threads that wait for this phase.
 COPPICE_DEVICE void barrier_arrive(std::uint64_t* barrier) {
   COPPICE_HOPPER_ONLY(asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
                                    : "memory"));
@@ -61,7 +61,7 @@ COPPICE_DEVICE void barrier_wait(std::uint64_t* barrier, std::uint32_t phase_bit
 // --- bulk copies ---
 
 // One thread: `bytes` (a multiple of 16; both sides aligned to 16), arriving at `barrier`, which expects them. Read by
-// whoever has waited for that phase.
+// every thread that has waited for that phase.
 template <typename T, typename U>
 COPPICE_DEVICE void copy_bulk(T* to, const U* from, std::uint32_t bytes, std::uint64_t* barrier) {
   COPPICE_HOPPER_ONLY(

@@ -40,7 +40,7 @@ COPPICE_DEVICE void store_as(T* pointer, V value) {
   *reinterpret_cast<V*>(pointer) = value;
 }
 
-// load_as of 16 bytes from global memory that nobody writes during the kernel and nobody reads again soon (weights).
+// load_as of 16 bytes from global memory that is not written during the kernel and not read again soon (weights).
 template <typename V, typename T>
 COPPICE_DEVICE V load_once_as(const T* pointer) {
   static_assert(sizeof(V) == 16);

@@ -1,4 +1,4 @@
-// Who a thread is, and how threads meet. Blocks have one dimension and a multiple of 32 threads; grids have two.
+// Which thread this is, and how threads meet. Blocks have one dimension and a multiple of 32 threads; grids have two.
 // Every primitive of a warp is for all 32 lanes: no lane may be missing. Every thread of a block meets at each
 // sync_block(), in the same place of the source.
 #pragma once
@@ -9,8 +9,8 @@
 
 namespace coppice::kernels::cuda {
 
-inline constexpr std::int32_t kWarpLanes = 32;
-inline constexpr std::uint32_t kAllLanes = 0xFFFFFFFFU;
+inline constexpr std::int32_t kWarpLanes = 32;           // threads of a warp
+inline constexpr std::uint32_t kAllLanes = 0xFFFFFFFFU;  // mask of a warp's 32 lanes
 
 COPPICE_DEVICE std::int32_t thread_index() {
   return static_cast<std::int32_t>(threadIdx.x);

@@ -15,12 +15,12 @@ bool is_whole(const Matrix& matrix) {
   return matrix.columns % 4 == 0 && matrix.stride % 4 == 0 && address % (4 * element_bytes(matrix.dtype)) == 0;
 }
 
-LaunchShape shape_of(const Matrix& out, bool is_stretched) {
-  const std::int64_t stretches = is_stretched ? (out.columns + kRowStretch - 1) / kRowStretch : 1;
+LaunchShape shape_of(const Matrix& out, bool is_divided) {
+  const std::int64_t spans = is_divided ? (out.columns + kRowSpan - 1) / kRowSpan : 1;
   return {.blocks = static_cast<std::int32_t>(out.rows),
           .threads = kRowThreads,
           .shared_bytes = 0,
-          .blocks_y = static_cast<std::int32_t>(stretches)};
+          .blocks_y = static_cast<std::int32_t>(spans)};
 }
 
 template <typename Element>

@@ -1,4 +1,4 @@
-// The row-wise kernels: embedding, RMSNorm, SwiGLU, gathering of rows. One block a row (and a stretch of columns), four
+// The row-wise kernels: embedding, RMSNorm, SwiGLU, gathering of rows. One block a row (and a span of columns), four
 // neighbours a thread and step; what a thread adds up, and in which order, depends on the number of columns alone.
 #pragma once
 
@@ -9,8 +9,8 @@
 
 namespace coppice::kernels::cuda {
 
-inline constexpr std::int32_t kRowThreads = 256;
-inline constexpr std::int32_t kRowStretch = 4 * kRowThreads;  // columns that a block reads in one step
+inline constexpr std::int32_t kRowThreads = 256;           // of a block: 8 warps, a row of 1,024 columns in one step
+inline constexpr std::int32_t kRowSpan = 4 * kRowThreads;  // columns that a block reads in one step
 
 using Four = Vector<float, 4>;
 
@@ -50,11 +50,11 @@ COPPICE_DEVICE void store_four(Global<Element> row, std::int32_t column, std::in
   }
 }
 
-// What every row-wise kernel has in common. Blocks: one a row; blocks_y: stretches of kRowStretch columns.
+// What every row-wise kernel has in common. Blocks: one a row; blocks_y: spans of kRowSpan columns.
 struct RowKernel {
-  static constexpr std::int32_t kThreadsMax = kRowThreads;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;
-  static constexpr std::int32_t kSharedBytesMax = 0;
+  static constexpr std::int32_t kThreadsMax = kRowThreads;     // of a block
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;  // 1,024 threads: enough loads in flight
+  static constexpr std::int32_t kSharedBytesMax = 0;           // of a block; RMSNorm: a float for each warp
 };
 
 // out[i, :] = table[tokens[i], :].
@@ -72,7 +72,7 @@ struct EmbedKernel : RowKernel {
 
   static COPPICE_DEVICE void run(const Params& params) {
     const std::int32_t row = block_index();
-    const std::int32_t column = block_index_y() * kRowStretch + 4 * thread_index();
+    const std::int32_t column = block_index_y() * kRowSpan + 4 * thread_index();
     if (column < params.columns) {
       const TokenId token = params.tokens[row];
       const Four values =
@@ -96,7 +96,7 @@ struct GatherKernel : RowKernel {
 
   static COPPICE_DEVICE void run(const Params& params) {
     const std::int32_t row = block_index();
-    const std::int32_t column = block_index_y() * kRowStretch + 4 * thread_index();
+    const std::int32_t column = block_index_y() * kRowSpan + 4 * thread_index();
     if (column < params.columns) {
       const std::int32_t source = params.indices[row];
       const Four values = load_four<float>(params.in + source * params.in_stride, column, params.columns, params.whole);
@@ -108,6 +108,7 @@ struct GatherKernel : RowKernel {
 // out[i, :] = x[i, :] / rms(x[i, :]) * weight; one block does a whole row.
 template <typename Element>
 struct RmsNormKernel : RowKernel {
+  // Of a block; RMSNorm: a float for each warp.
   static constexpr std::int32_t kSharedBytesMax = kRowThreads / kWarpLanes * 4;
 
   struct Params {
@@ -126,7 +127,7 @@ struct RmsNormKernel : RowKernel {
     const Global<const float> x = params.x + row * params.x_stride;
     const Global<Element> out = params.out + row * params.out_stride;
     float squares = 0.0F;
-    for (std::int32_t column = 4 * thread_index(); column < params.columns; column += kRowStretch) {
+    for (std::int32_t column = 4 * thread_index(); column < params.columns; column += kRowSpan) {
       const Four values = load_four<float>(x, column, params.columns, params.whole);
       for (std::int32_t i = 0; i < 4; ++i) {
         squares = fmaf(values.at[i], values.at[i], squares);
@@ -134,7 +135,7 @@ struct RmsNormKernel : RowKernel {
     }
     squares = block_sum(squares, shared_array<float>(0));
     const float scale = 1.0F / sqrtf(squares / static_cast<float>(params.columns) + params.epsilon);
-    for (std::int32_t column = 4 * thread_index(); column < params.columns; column += kRowStretch) {
+    for (std::int32_t column = 4 * thread_index(); column < params.columns; column += kRowSpan) {
       Four values = load_four<float>(x, column, params.columns, params.whole);
       const Four weights = load_four<float>(params.weight, column, params.columns, params.whole);
       for (std::int32_t i = 0; i < 4; ++i) {
@@ -159,7 +160,7 @@ struct SwigluKernel : RowKernel {
 
   static COPPICE_DEVICE void run(const Params& params) {
     const std::int32_t row = block_index();
-    const std::int32_t column = block_index_y() * kRowStretch + 4 * thread_index();
+    const std::int32_t column = block_index_y() * kRowSpan + 4 * thread_index();
     if (column < params.columns) {
       const Global<const In> gate_row = params.gate_up + row * params.gate_up_stride;
       Four values = load_four<In>(gate_row, column, params.columns, params.whole);

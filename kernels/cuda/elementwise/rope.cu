@@ -79,7 +79,7 @@ int launch_copy_page(void* cache, const KvLayout& layout, KvFormat kv, PageId fr
   const LaunchShape shape{.blocks = layout.layers,
                           .threads = Kernel::kThreadsMax,
                           .shared_bytes = 0,
-                          .blocks_y = static_cast<std::int32_t>(stretches)};
+                          .blocks_y = static_cast<std::int32_t>(spans)};
   return launch<Kernel>(shape, params, stream);
 }
 

@@ -9,16 +9,17 @@
 
 namespace coppice::kernels::cuda {
 
-inline constexpr std::int32_t kRopeThreads = 256;
-inline constexpr std::int32_t kRopeHeadDimMax = 256;
+inline constexpr std::int32_t kRopeThreads = 256;     // of a block: 8 warps
+inline constexpr std::int32_t kRopeHeadDimMax = 256;  // the largest head dimension that attention supports
 
 // The nearest finite number: a masked value must stay harmless when it is multiplied by zero. Keys are left as they
 // are, so that a broken row still shows.
 template <typename Element>
 COPPICE_DEVICE Element finite_element(Element value) {
   if constexpr (kIsHalf<Element>) {
+    // All bits of the exponent: infinity.
     constexpr std::uint16_t kExponent = std::is_same_v<Element, Bf16> ? 0x7F80 : 0x7C00;
-    constexpr std::uint16_t kLargest = kExponent - 1;
+    constexpr std::uint16_t kLargest = kExponent - 1;  // finite number
     if ((value.bits & kExponent) == kExponent) {
       return Element{static_cast<std::uint16_t>((value.bits & 0x8000U) | kLargest)};
     }
@@ -30,8 +31,8 @@ COPPICE_DEVICE Element finite_element(Element value) {
 
 template <typename Element>
 struct RopeKernel {
-  static constexpr std::int32_t kThreadsMax = kRopeThreads;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;
+  static constexpr std::int32_t kThreadsMax = kRopeThreads;             // of a block
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;           // enough loads in flight
   static constexpr std::int32_t kSharedBytesMax = kRopeHeadDimMax * 4;  // cosines, then sines
 
   struct Params {
@@ -129,9 +130,9 @@ struct RopeKernel {
 // Copies the K and V of single tokens within the cache, in the order of the list: a later move may read what an earlier
 // one wrote. One block a layer and key head; a thread moves the same dimensions in every move, so no barrier is needed.
 struct MoveSlotsKernel {
-  static constexpr std::int32_t kThreadsMax = 128;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;
-  static constexpr std::int32_t kSharedBytesMax = 0;
+  static constexpr std::int32_t kThreadsMax = 128;             // of a block
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;  // enough loads in flight
+  static constexpr std::int32_t kSharedBytesMax = 0;           // of a block: none
   using Word = Vector<std::uint32_t, 4>;  // sixteen bytes of a head's numbers: head_dim is a multiple of 8
 
   struct Params {
@@ -159,13 +160,13 @@ struct MoveSlotsKernel {
 };
 
 // Copies one page in every layer: cudaMemcpy2DAsync takes no layer of 2 GiB and more. Blocks: one a layer; blocks_y:
-// stretches of a page.
+// spans of a page.
 struct CopyPageKernel {
-  static constexpr std::int32_t kThreadsMax = 256;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;
-  static constexpr std::int32_t kSharedBytesMax = 0;
-  static constexpr std::int32_t kWordsEach = 4;  // of a thread
-  static constexpr std::int32_t kStretch = kWordsEach * kThreadsMax;
+  static constexpr std::int32_t kThreadsMax = 256;                 // of a block
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;      // enough loads in flight
+  static constexpr std::int32_t kSharedBytesMax = 0;               // of a block: none
+  static constexpr std::int32_t kWordsEach = 4;                    // of a thread
+  static constexpr std::int32_t kSpan = kWordsEach * kThreadsMax;  // words of a page that a block copies
   using Word = MoveSlotsKernel::Word;
 
   struct Params {
@@ -178,7 +179,7 @@ struct CopyPageKernel {
   static COPPICE_DEVICE void run(const Params& params) {
     const std::int64_t page = params.layout.page_elements();
     const std::int64_t layer = block_index() * params.layout.layer_elements();
-    const std::int64_t begin = std::int64_t{block_index_y()} * kStretch + thread_index();
+    const std::int64_t begin = std::int64_t{block_index_y()} * kSpan + thread_index();
     for (std::int32_t i = 0; i < kWordsEach; ++i) {
       const std::int64_t word = begin + i * kThreadsMax;
       if (word < page) {

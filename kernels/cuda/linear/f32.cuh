@@ -10,13 +10,13 @@ namespace coppice::kernels::cuda {
 
 // One block makes 64 x 64 elements, a thread 4 x 4 of them.
 struct LinearF32Kernel {
-  static constexpr std::int32_t kTile = 64;
-  static constexpr std::int32_t kDepth = 16;  // columns of K in shared memory at a time
-  static constexpr std::int32_t kThreadsMax = 256;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 2;
-  static constexpr std::int32_t kRowFloats = kTile + 4;  // of [kDepth][tile]; rows stay aligned to 16 bytes
-  static constexpr std::int32_t kPartBytes = kDepth * kRowFloats * 4;
-  static constexpr std::int32_t kSharedBytesMax = 2 * kPartBytes;
+  static constexpr std::int32_t kTile = 64;                    // rows and columns of a block's output tile
+  static constexpr std::int32_t kDepth = 16;                   // columns of K in shared memory at a time
+  static constexpr std::int32_t kThreadsMax = 256;             // of a block: 4 x 4 outputs each
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 2;  // what registers allow
+  static constexpr std::int32_t kRowFloats = kTile + 4;        // of [kDepth][tile]; rows stay aligned to 16 bytes
+  static constexpr std::int32_t kPartBytes = kDepth * kRowFloats * 4;  // of shared memory for one operand
+  static constexpr std::int32_t kSharedBytesMax = 2 * kPartBytes;      // of a block: both operands
 
   struct Params {
     Global<const float> in;

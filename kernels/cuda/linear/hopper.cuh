@@ -23,8 +23,8 @@ struct LinearHopperKernel : LinearHopperRing<Number, kColumns> {
   using Ring::kRows;
   using typename Ring::Params;
   using typename Ring::Turn;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 1;
-  static constexpr std::int32_t kSums = kColumns / 2;  // of a thread
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 1;  // a block takes most of the shared memory
+  static constexpr std::int32_t kSums = kColumns / 2;          // of a thread
 
   // The stage's products, 16 columns of K at a time, ascending; they run on when this returns.
   static COPPICE_DEVICE void multiply_stage(std::int32_t group, std::int32_t slot, float (&sums)[kSums]) {

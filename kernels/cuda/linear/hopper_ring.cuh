@@ -23,21 +23,24 @@ template <typename Number, int kColumns>
 struct LinearHopperRing {
   using Element = Number;
   using Params = LinearHopperParams<Element>;
-  static constexpr std::int32_t kRows = 128;
-  static constexpr std::int32_t kGroupThreads = 128;
-  static constexpr std::int32_t kGroups = 2;  // that multiply
+  static constexpr std::int32_t kRows = 128;          // of an output tile: two warpgroups of m = 64
+  static constexpr std::int32_t kGroupThreads = 128;  // of a warpgroup
+  static constexpr std::int32_t kGroups = 2;          // that multiply
+  // Of a block: the groups that multiply, and one that loads.
   static constexpr std::int32_t kThreadsMax = (kGroups + 1) * kGroupThreads;
-  static constexpr std::int32_t kRowElements = kLinearBlockK;
-  static constexpr std::int32_t kPieces = kRowElements / 8;  // of 16 bytes in a row
-  static constexpr std::int32_t kPatternBytes = 1024;        // eight rows
-  static constexpr std::int32_t kInElements = kRows * kRowElements;
-  static constexpr std::int32_t kWeightElements = kColumns * kRowElements;
-  static constexpr std::int32_t kStageBytes = (kInElements + kWeightElements) * 2;
+  static constexpr std::int32_t kRowElements = kLinearBlockK;                       // of a row in a stage
+  static constexpr std::int32_t kPieces = kRowElements / 8;                         // of 16 bytes in a row
+  static constexpr std::int32_t kPatternBytes = 1024;                               // eight rows
+  static constexpr std::int32_t kInElements = kRows * kRowElements;                 // of the input in a stage
+  static constexpr std::int32_t kWeightElements = kColumns * kRowElements;          // of the weight in a stage
+  static constexpr std::int32_t kStageBytes = (kInElements + kWeightElements) * 2;  // at 2 bytes an element
+  // Of the ring: what fits in 227 KB of shared memory.
   static constexpr std::int32_t kStages = kColumns == 128 ? 6 : 4;
-  static constexpr std::int32_t kLag = kStages / 2;
-  static constexpr std::int32_t kBarrierOffset = kStages * kStageBytes;
+  static constexpr std::int32_t kLag = kStages / 2;                      // stages between a load and its announcement
+  static constexpr std::int32_t kBarrierOffset = kStages * kStageBytes;  // behind the stages
+  // Of a block: stages, and two barriers of 8 bytes each.
   static constexpr std::int32_t kSharedBytesMax = kBarrierOffset + 2 * kStages * 8;
-  static constexpr std::int32_t kGroupM = 16;  // row tiles that share a stretch of columns
+  static constexpr std::int32_t kGroupM = 16;  // row tiles that share a range of columns
   static_assert(kSharedBytesMax <= 227 * 1024 && kStageBytes % kPatternBytes == 0);
 
   // --- the ring ---
@@ -92,7 +95,7 @@ struct LinearHopperRing {
   // One thread: the weight's piece. Beyond the last tile of the weight, that one again; its results go nowhere.
   static COPPICE_DEVICE void bring_weight(const Params& params, const LinearPlace& place, std::int32_t block_k,
                                           std::int32_t slot) {
-    constexpr std::int32_t kTileElements = kLinearTileRows * kRowElements;
+    constexpr std::int32_t kTileElements = kLinearTileRows * kRowElements;  // of a packed weight tile
     const std::int32_t k_blocks = params.linear.padded_k / kLinearBlockK;
     barrier_arrive_expecting(full(slot), kWeightElements * 2);
 #pragma unroll
@@ -107,7 +110,7 @@ struct LinearHopperRing {
   // Rows of `in`, zeros beyond the matrix: a thread has one piece of every sixteenth row.
   static COPPICE_DEVICE void bring_in(const Params& params, const LinearPlace& place, std::int32_t block_k,
                                       std::int32_t slot) {
-    constexpr std::int32_t kRowStep = kGroupThreads / kPieces;
+    constexpr std::int32_t kRowStep = kGroupThreads / kPieces;  // rows between two pieces of one thread
     const std::int32_t thread = thread_index() % kGroupThreads;
     const std::int32_t piece = thread % kPieces;
     const std::int32_t first = thread / kPieces;

@@ -106,7 +106,7 @@ int prepare_linear() {
 
 int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
                        void* weight, LaunchStream stream) {
-  constexpr std::int64_t kBlocksMax = 4096;
+  constexpr std::int64_t kBlocksMax = 4096;  // of a grid: many waves, and no more launch work
   const LinearPackKernel::Params params{.from = static_cast<const Bf16*>(rows),
                                         .to = static_cast<Bf16*>(weight),
                                         .row_begin = row_begin,

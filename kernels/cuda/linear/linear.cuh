@@ -12,9 +12,9 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
   using Work = LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>;
   using typename Work::Params;
   using typename Work::Sums;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = kWhole ? 1 : 2;
-  static constexpr bool kBeginsEarly = true;   // with the weight
-  static constexpr std::int32_t kGroupM = 16;  // row tiles that share a stretch of columns
+  static constexpr std::int32_t kBlocksPerMultiprocessor = kWhole ? 1 : 2;  // what shared memory allows
+  static constexpr bool kBeginsEarly = true;                                // with the weight
+  static constexpr std::int32_t kGroupM = 16;                               // row tiles that share a range of columns
 
   // Blocks that read the same piece of the weight stand side by side, so that the cache serves all but one.
   static COPPICE_DEVICE LinearPlace place_of(const Params& params) {
@@ -92,7 +92,7 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
     const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
     const std::int32_t begin = kWhole ? 0 : linear_slice_begin(place.slice, params.slices, k_blocks);
     const std::int32_t end = kWhole ? k_blocks : linear_slice_begin(place.slice + 1, params.slices, k_blocks);
-    constexpr std::int32_t kAhead = Work::kStages - 1;
+    constexpr std::int32_t kAhead = Work::kStages - 1;  // stages that are loaded ahead
     for (std::int32_t i = 0; i < kAhead && begin + i < end; ++i) {
       Work::load_weight(params, place, begin + i, i);
     }

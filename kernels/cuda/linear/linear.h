@@ -17,9 +17,9 @@ namespace coppice::kernels::cuda {
 inline constexpr int kLinearBlockK = 64;         // columns of K in one stage of shared memory; K is padded to it
 inline constexpr int kLinearPadN = 128;          // rows of the weight matrix are padded to it
 inline constexpr int kLinearBlocksWanted = 264;  // blocks that keep a large GPU reading: two on each of 132 processors
-inline constexpr int kLinearSlicesMax = 16;
+inline constexpr int kLinearSlicesMax = 16;      // of k: more cost more to add up than they gain
 inline constexpr int kLinearSliceBlocksMin = 4;  // 64-wide blocks in a slice, at least
-inline constexpr std::int64_t kLinearWorkspaceBytes = std::int64_t{64} << 20;
+inline constexpr std::int64_t kLinearWorkspaceBytes = std::int64_t{64} << 20;  // for the slices' partial sums
 inline constexpr int kLinearTilesMax = 1 << 16;  // counters of tiles whose slices are done by several blocks
 
 // How many runs K is cut in: a function of the weight's shape alone.
@@ -33,7 +33,7 @@ constexpr int linear_slices(std::int64_t out_features, std::int64_t in_features)
 }
 
 // A weight of 16-bit elements lies in tiles of 64 rows x 64 columns: a row of tiles after the other, in it along K. So
-// what a block of any kernel reads of it is one stretch of memory, and a tile is laid out as in shared memory: rows of
+// what a block of any kernel reads of it is one run of memory, and a tile is laid out as in shared memory: rows of
 // 128 bytes whose eight pieces of 16 bytes are permuted by the row's number (ldmatrix and wgmma then meet no bank
 // twice), which is what lets the copy engine bring it whole. Weights in float32 are row-major.
 inline constexpr int kLinearTileRows = 64;

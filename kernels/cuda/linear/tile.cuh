@@ -66,12 +66,14 @@ template <typename Number, int kRows, int kColumns, int kWarpsM, int kWarpsN>
 struct LinearTileWork {
   using Element = Number;
   using Params = LinearParams<Element>;
-  static constexpr std::int32_t kStages = 4;
-  static constexpr std::int32_t kRowElements = kLinearBlockK;
-  static constexpr std::int32_t kPieces = kRowElements / 8;  // of 16 bytes in a row
-  static constexpr std::int32_t kStageElements = (kRows + kColumns) * kRowElements;
-  static constexpr std::int32_t kThreadsMax = kWarpsM * kWarpsN * kWarpLanes;
+  static constexpr std::int32_t kStages = 4;                   // of the ring: three loads in flight
+  static constexpr std::int32_t kRowElements = kLinearBlockK;  // of a row in a stage
+  static constexpr std::int32_t kPieces = kRowElements / 8;    // of 16 bytes in a row
+  static constexpr std::int32_t kStageElements = (kRows + kColumns) * kRowElements;  // of input and weight
+  static constexpr std::int32_t kThreadsMax = kWarpsM * kWarpsN * kWarpLanes;        // of a block
+  // Behind the stages, at 2 bytes an element.
   static constexpr std::int32_t kFlagOffset = kStages * kStageElements * 2;
+  // Of a block: stages and the flag, kept at 16 bytes.
   static constexpr std::int32_t kSharedBytesMax = kFlagOffset + 16;
   static constexpr std::int32_t kTilesM = kRows / kWarpsM / 16;    // 16-row fragments of a warp
   static constexpr std::int32_t kTilesN = kColumns / kWarpsN / 8;  // 8-column fragments of a warp
@@ -118,7 +120,7 @@ struct LinearTileWork {
   static COPPICE_DEVICE void load_weight(const Params& params, const LinearPlace& place, std::int32_t block_k,
                                          std::int32_t slot) {
     const Shared<Element> weights = shared_array<Element>(slot * kStageElements * 2) + kRows * kRowElements;
-    constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;
+    constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;  // 16-byte pieces of a packed weight tile
     const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
     const std::int32_t tile_begin = place.column_tile * (kColumns / kLinearTileRows);
     for (std::int32_t i = thread_index(); i < kColumns * kPieces; i += kThreadsMax) {

@@ -13,10 +13,10 @@ using Count = unsigned long long;  // what 64-bit atomics take
 
 // The block's shared memory.
 struct SampleShared {
-  static constexpr std::int32_t kBuckets = 2048;
-  static constexpr std::int32_t kHistogramBytes = kBuckets * 8;
-  static constexpr std::int32_t kScratchBytes = 32 * 8;
-  static constexpr std::int32_t kBytes = kHistogramBytes + 2 * kScratchBytes;
+  static constexpr std::int32_t kBuckets = 2048;                               // of a histogram: 11 bits of a logit
+  static constexpr std::int32_t kHistogramBytes = kBuckets * 8;                // at 8 bytes a bucket
+  static constexpr std::int32_t kScratchBytes = 32 * 8;                        // 8 bytes a warp
+  static constexpr std::int32_t kBytes = kHistogramBytes + 2 * kScratchBytes;  // of shared memory in all
 
   static COPPICE_DEVICE Shared<Count> histogram() { return shared_array<Count>(0); }
   static COPPICE_DEVICE Shared<Count> scratch() { return shared_array<Count>(kHistogramBytes); }
@@ -87,7 +87,7 @@ struct SampleCut {
   }
 };
 
-inline constexpr std::int32_t kEveryToken = 0x7FFFFFFF;
+inline constexpr std::int32_t kEveryToken = 0x7FFFFFFF;  // no bound on the token
 
 // Walks the histogram from its last bucket down to the one in which the sum reaches `target`; adds what lies above it
 // to `above`. Every thread gets the bucket. As the CPU's cut_prefix, the lowest bucket is taken when no sum reaches it.

@@ -7,6 +7,7 @@
 
 namespace coppice::kernels::cuda {
 
+// Probability mass 1 in integers, which add up the same in every order.
 inline constexpr float kSampleMassUnit = 0x1.0p40F;
 
 COPPICE_DEVICE bool is_finite(float x) {
@@ -81,7 +82,7 @@ COPPICE_DEVICE float logarithm(float a) {
 
 // An exponentially distributed number from a random word (sample_body.cc says why in this way).
 COPPICE_DEVICE float exponential_draw(std::uint32_t word) {
-  constexpr float kBelowOne = 1.0F - 0x1.0p-24F;
+  constexpr float kBelowOne = 1.0F - 0x1.0p-24F;  // the largest float below 1
   float u = (static_cast<float>(word) + 0.5F) * 0x1.0p-32F;
   u = u < kBelowOne ? u : kBelowOne;
   const float m = 1.0F - u;

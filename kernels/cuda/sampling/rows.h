@@ -31,7 +31,7 @@ struct SampleRow : base::SamplingNumbers {
 // The answer for one row. Logits are the model's own, before any edit.
 struct SampleAnswer {
   TokenId token;
-  float largest;  // of the finite logits; -infinity without one. From here on: only where logprobs are wanted
+  float largest;  // of the finite logits; -infinity without one. From here on: only where logprobs are requested
   float sum;      // of e^(logit - largest)
   float logit;    // of `token`
   std::int32_t top_count;

@@ -10,9 +10,9 @@
 namespace coppice::kernels::cuda {
 
 struct SampleKernel {
-  static constexpr std::int32_t kThreadsMax = 1024;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 1;
-  static constexpr std::int32_t kSharedBytesMax = SampleShared::kBytes;
+  static constexpr std::int32_t kThreadsMax = 1024;                      // of a block: one block for each row
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 1;            // a step has few rows
+  static constexpr std::int32_t kSharedBytesMax = SampleShared::kBytes;  // of a block
 
   using Params = SampleParams;
   using Row = SampledRow;
@@ -109,8 +109,8 @@ struct SampleKernel {
     return best == 0 ? -1 : token_of(best);
   }
 
-  // The lowest token that the mask allows and nobody forbids, 0 without one: what a broken model's row is answered
-  // with.
+  // The lowest token that the mask allows and nothing else forbids, 0 without one: what a broken model's row is
+  // answered with.
   static COPPICE_DEVICE TokenId last_resort(const Params& params, const SampleRow& request, const Row& row) {
     Count best = 0;
     for (std::int32_t token = thread_index(); token < row.vocab; token += thread_count()) {

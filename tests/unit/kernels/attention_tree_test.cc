@@ -45,7 +45,7 @@ std::int32_t draw(std::mt19937_64& random, std::int32_t least, std::int32_t most
   return std::uniform_int_distribution<std::int32_t>(least, most)(random);
 }
 
-// Children so many that `levels` levels have about `leaves` leaves.
+// As many children that `levels` levels have about `leaves` leaves.
 void branch(TreeShape& shape, int levels, std::int32_t leaves) {
   shape.depth = levels - 1;
   shape.depth_least = std::max(0, levels - 2);

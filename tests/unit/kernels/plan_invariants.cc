@@ -176,7 +176,7 @@ class Actor {
     const std::int32_t begin = plan_.row_partial_begin[static_cast<std::size_t>(row_index)];
     const std::int32_t end = plan_.row_partial_begin[static_cast<std::size_t>(row_index) + 1];
     if (begin == end) {
-      return row.written_by >= 0 ? "" : "nobody writes its output";
+      return row.written_by >= 0 ? "" : "no item writes its output";
     }
     if (row.written_by >= 0) {
       return "written by an item and merged too";

@@ -67,7 +67,7 @@ std::string file_name(const char* name) {
 
 }  // namespace
 
-TEST_CASE("the rest of an output that ended is learnt later, as if it had been handed over", "[speculator]") {
+TEST_CASE("the rest of an output that ended is learned later, as if it had been handed over", "[speculator]") {
   const Tokens prompt = range(500, 540);
   const Tokens output = range(10, 210);
   for (const std::size_t heard : {0, 1, 120}) {
@@ -228,7 +228,7 @@ TEST_CASE("a corpus is drafted from once it has been caught up with, until it is
   CHECK(drafts(1, 510));
   CHECK(drafts(2, 510));
   speculator.forget(Corpus{"mine", "a", false, {}});
-  speculator.forget(Corpus{"nobody's", "a", false, {}});
+  speculator.forget(Corpus{"unknown", "a", false, {}});
   while (speculator.catch_up(50)) {
   }
   start(speculator, 3, "a", {1});
@@ -300,7 +300,7 @@ TEST_CASE("a copy of many tenants' outputs is complete, and made while outputs c
   }
 }
 
-TEST_CASE("a snapshot brings back what was learnt", "[speculator]") {
+TEST_CASE("a snapshot brings back what was learned", "[speculator]") {
   const std::string path = file_name("coppice_snapshot_test");
   {
     SuffixSpeculator speculator({});
