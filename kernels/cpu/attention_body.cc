@@ -89,7 +89,7 @@ void gather_block(const KvLayout& layout, const AttentionTask& task, const std::
                   std::uint32_t* keys, std::uint32_t* values) {
   std::memset(keys, 0, static_cast<std::size_t>(layout.key_block_words) * sizeof *keys);
   std::memset(values, 0, static_cast<std::size_t>(layout.value_block_words) * sizeof *values);
-  constexpr std::int64_t kPer = Element::kPerWord;
+  constexpr std::int64_t kPer = Element::kPerWord;    // numbers of a word
   constexpr std::int64_t kBytes = kWordBytes / kPer;  // of a number
   for (std::int32_t i = 0; i < count; ++i) {
     const SlotPlace place = layout.place(slots[i]);

@@ -180,8 +180,8 @@ struct Bf16Words {
 
 // One f32 a word.
 struct F32Words {
-  static constexpr std::int32_t kPerWord = 1;
-  static constexpr int kParts = 1;
+  static constexpr std::int32_t kPerWord = 1;  // elements of a 4-byte word
+  static constexpr int kParts = 1;             // vectors of 16 floats that a vector of words widens to
 
   template <int kPart>
   static inline __attribute__((always_inline)) F32x16 part(Words keys) {

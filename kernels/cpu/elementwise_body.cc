@@ -46,14 +46,14 @@ COPPICE_INLINE void store_any(void* row, ComputeType type, std::int64_t i, std::
 
 template <ComputeType kType>
 void to_f32_row(const void* row, std::int64_t count, float* out) {
-  for_stretches(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
+  for_vectors(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
     store_any(out, ComputeType::kF32, i, lanes, load_any(row, kType, i, lanes));
   });
 }
 
 template <ComputeType kType>
 void to_bf16_row(const void* row, std::int64_t count, std::uint16_t* out) {
-  for_stretches(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
+  for_vectors(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
     store_any(out, ComputeType::kBF16, i, lanes, load_any(row, kType, i, lanes));
   });
 }
@@ -101,7 +101,7 @@ float sum_of_squares(const float* x, std::int64_t count) {
 void rms_norm(const float* x, const float* weight, float epsilon, std::int64_t hidden, void* out, ComputeType type) {
   const float mean = sum_of_squares(x, hidden) / static_cast<float>(hidden);
   const F32x16 scale = broadcast(1.0F / __builtin_sqrtf(mean + epsilon));
-  for_stretches(hidden, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
+  for_vectors(hidden, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
     const F32x16 normal = multiply(load_any(x, ComputeType::kF32, i, lanes), scale);
     store_any(out, type, i, lanes, multiply(normal, load_any(weight, ComputeType::kF32, i, lanes)));
   });

@@ -212,7 +212,7 @@ TEST_CASE("slots are moved in the order of the list, in every layer and head, an
 
 TEST_CASE("a page is copied in every layer, and nothing else is") {
   for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
-    for (const std::int32_t head_dim : {80, 256}) {  // parts of a stretch of words, and several stretches
+    for (const std::int32_t head_dim : {80, 256}) {  // parts of a span of words, and several spans
       simt::Session session({.seed = 28});
       const KvGeometry geometry = geometry_of({3, 3, head_dim, 0, false}, dtype);
       const cuda::KvLayout layout = cuda::kv_layout(geometry);

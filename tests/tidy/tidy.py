@@ -8,7 +8,6 @@ wants and why: layout, floors, classes, constants, environment, words.
 """
 
 import sys
-from pathlib import Path
 
 import classes
 import constants
@@ -18,8 +17,6 @@ import layout
 import words
 from source import CODE_SUFFIXES, is_prose, is_source, repository_files
 
-# Files that a check does not hold for yet: lines of "check path". The list only shrinks.
-PENDING = Path(__file__).with_name("pending.txt")
 LARGEST_COUNT = 10
 
 
@@ -36,13 +33,6 @@ def checks_of(name, text, sizes):
         yield "environment", environment.check_environment(name, text)
         if floors.area_of(name):
             yield "constants", constants.check_constants(name, text)
-
-
-def read_pending():
-    if not PENDING.exists():
-        return set()
-    lines = PENDING.read_text(encoding="utf-8").splitlines()
-    return {tuple(line.split()) for line in lines if line and not line.startswith("#")}
 
 
 def print_counts(sizes, counts):
@@ -70,8 +60,6 @@ def main():
     sizes = []
     counts = {}
     names = []
-    pending = read_pending()
-    needed = set()
     for path, name in repository_files():
         if not (is_source(name) or is_prose(name)):
             continue
@@ -80,20 +68,15 @@ def main():
         for check, found in checks_of(name, text, sizes):
             found = list(found)
             counts[check] = counts.get(check, 0) + len(found)
-            if (check, str(name)) in pending:
-                needed |= {(check, str(name))} if found else set()
-            else:
-                problems.extend(found)
+            problems.extend(found)
     problems.extend(floors.check_folders(names))
     problems.extend(layout.check_format(names))
     for problem in problems:
         print(problem)
-    for check, path in sorted(pending - needed):
-        print(f"note: {PENDING.name} need not name {check} {path} any more")
     if "--largest" in sys.argv:
         print_largest(sizes)
     print_counts(sizes, counts)
-    print(f"tidy: {len(names)} files, {len(problems)} problems, {len(needed)} pending")
+    print(f"tidy: {len(names)} files, {len(problems)} problems")
     return 1 if problems or not names else 0
 
 

@@ -75,7 +75,7 @@ int launch_copy_page(void* cache, const KvLayout& layout, KvFormat kv, PageId fr
   using Kernel = CopyPageKernel;
   const Kernel::Params params{
       .cache = static_cast<Kernel::Word*>(cache), .layout = in_words(layout, kv), .from = from, .to = to};
-  const std::int64_t stretches = (params.layout.page_elements() + Kernel::kStretch - 1) / Kernel::kStretch;
+  const std::int64_t spans = (params.layout.page_elements() + Kernel::kSpan - 1) / Kernel::kSpan;
   const LaunchShape shape{.blocks = layout.layers,
                           .threads = Kernel::kThreadsMax,
                           .shared_bytes = 0,

@@ -70,7 +70,8 @@ TEST_CASE("options out of range are refused with a reason", "[backend]") {
   CHECK(cpu::make_cpu_backend({.threads = 100000}).status().code() == absl::StatusCode::kInvalidArgument);
   const auto backend = make_backend(0);
   REQUIRE(backend);
-  const auto cache = backend->device().make_kv_cache({.layers = 1, .key_heads = 1, .head_dim = 64, .pages = 1});
+  const auto cache =
+      backend->device().make_kv_cache({.layers = 1, .key_heads = 1, .head_dim = 64, .pages = 1, .format = {}});
   REQUIRE(cache.ok());
   CHECK((*cache)->workers() == base::available_cores());
   CHECK(backend->device().supports(dense_packing(ComputeType::kF32)) == Support::kFull);
