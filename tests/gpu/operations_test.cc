@@ -331,7 +331,7 @@ TEST_CASE("sampling draws the CPU's tokens") {
 
 TEST_CASE("a KV cache that attention cannot serve is refused with a reason") {
   const auto device = open_device();
-  const KvGeometry good{.layers = 1, .key_heads = 1, .head_dim = 64, .page_size = 16, .pages = 2};
+  const KvGeometry good{.layers = 1, .key_heads = 1, .head_dim = 64, .page_size = 16, .pages = 2, .format = {}};
   CHECK(device->device().make_kv_cache(good).value()->workers() > 0);
   for (const KvGeometry& bad :
        {KvGeometry{1, 1, 12, 16, 2, {KvKind::kBF16}}, KvGeometry{1, 1, 64, 24, 2, {KvKind::kF16}},
