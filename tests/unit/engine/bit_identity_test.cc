@@ -57,7 +57,7 @@ TEST_CASE("answers are the same to the bit in bf16", "[identity]") {
 }
 
 TEST_CASE("recorded steps run again on another runner, when their engine is gone", "[identity]") {
-  HarnessModel model = random_model(tiny_config(40), kernels::DType::kF32, 5);
+  HarnessModel model = random_model(tiny_config(40), kernels::ComputeType::kF32, 5);
   std::vector<engine::Request> requests = mixed_requests(model.transformer->config().vocab, 32);
   for (const bool ahead : {false, true}) {
     std::vector<RecordedStep> steps;
