@@ -68,7 +68,7 @@ TEST_CASE("What chat templates do not use is refused by name") {
            {"{{ 7.5 % 2 }}", "'//' and '%' of floats are"},
            {"{{ 0x1f }}", "numbers of another base, with '_' or with leading zeros are"},
            {"{{ '%c' % 65 }}", "the format 'c' of a 'int' is"},
-           {"{{ '{:,}'.format(1000) }}", "the format ':,' of a 'int' is"},
+           {"{{ '{:,}'.format(1000) }}", "the format ',' of a 'int' is"},
            {"{{ '1_000'|int }}", "reading '1_000' as a number is"},
            {"{{ 15|round(-1) }}", "this precision or method of round is"},
            {"{% macro m() %}{% endmacro %}{{ m.name }}", "attributes of functions are"},
