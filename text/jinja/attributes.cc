@@ -15,6 +15,9 @@ std::optional<Value> own_attribute(Heap& heap, const Value& object, const String
   if (is_mutating_method(object, name->text)) {
     return Value(Undefined{name, kUnsafe});
   }
+  if (is_unsupported_method(object, name->text)) {
+    return heap.fail(unsupported("method", name->text));
+  }
   if (const Builtin* const method = find_method(object, name->text)) {
     return heap.callable(
         [&heap, object, method](Arguments& arguments) { return call_builtin(heap, *method, object, arguments); });

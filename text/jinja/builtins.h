@@ -65,6 +65,9 @@ const Builtin* find_method(const Value& object, std::string_view name);
 // In Python a method that changes the object; jinja2's immutable sandbox does not let it be reached.
 bool is_mutating_method(const Value& object, std::string_view name);
 
+// In Python a method, which chat templates do not use.
+bool is_unsupported_method(const Value& object, std::string_view name);
+
 // ERRORS: arguments that do not fit the signature; those of the body.
 Value call_builtin(Heap& heap, const Builtin& builtin, const Value& self, const Arguments& arguments);
 

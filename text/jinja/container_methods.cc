@@ -61,6 +61,15 @@ constexpr std::array<std::string_view, 5> kDictMutating = {"clear", "pop", "popi
 constexpr std::array<std::string_view, 8> kListMutating = {"append", "clear", "pop",    "reverse",
                                                            "insert", "sort",  "extend", "remove"};
 
+constexpr std::array<std::string_view, 18> kTextUnsupported = {
+    "casefold", "encode",    "expandtabs",   "format_map", "isalnum",   "isalpha",
+    "isascii",  "isdecimal", "isidentifier", "islower",    "isnumeric", "isprintable",
+    "istitle",  "isupper",   "maketrans",    "swapcase",   "translate", "zfill"};
+
+bool is_among(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 }  // namespace
 
 const Builtin* find_method(const Value& object, std::string_view name) {
@@ -75,8 +84,12 @@ const Builtin* find_method(const Value& object, std::string_view name) {
 }
 
 bool is_mutating_method(const Value& object, std::string_view name) {
-  const auto among = [name](const auto& names) { return std::find(names.begin(), names.end(), name) != names.end(); };
-  return object.is_dict() ? among(kDictMutating) : object.is(ObjectKind::kList) && among(kListMutating);
+  return object.is_dict() ? is_among(kDictMutating, name)
+                          : object.is(ObjectKind::kList) && is_among(kListMutating, name);
+}
+
+bool is_unsupported_method(const Value& object, std::string_view name) {
+  return object.is_string() ? is_among(kTextUnsupported, name) : object.is_dict() && name == "fromkeys";
 }
 
 }  // namespace coppice::jinja

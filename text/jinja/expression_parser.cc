@@ -166,9 +166,6 @@ ExpressionPointer parse_call(ParserState* state, ExpressionPointer callee, const
     const Value object = value;
     if (name != nullptr && method == nullptr && !r.heap().budget().failed()) {
       value = get_attribute(r.heap(), object, name);
-      if (value.is_undefined() && value.undefined().problem == kNoAttribute && !object.is(ObjectKind::kNamespace)) {
-        return r.heap().fail(unsupported(fmt::format("{} method", type_name(object)), name->text));
-      }
     }
     Arguments arguments = r.evaluate(given);
     if (caller) {

@@ -1,4 +1,6 @@
 // Iteration: what Python's iter() and list() do with each kind of value.
+#include <fmt/format.h>
+
 #include "text/jinja/operators.h"
 #include "text/jinja/unicode.h"
 
@@ -39,7 +41,7 @@ Iterator::Next iterate(Heap& heap, const Value& value) {
     };
   }
   if (!value.is_undefined()) {
-    heap.fail_type("something to iterate over is needed", value);
+    heap.fail(fmt::format("'{}' object is not iterable", type_name(value)));
   }
   return []() -> std::optional<Value> { return std::nullopt; };
 }
