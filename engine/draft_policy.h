@@ -10,14 +10,15 @@ namespace coppice::engine {
 // Every number that drafting is tuned by, except those of the suffix trees (SuffixSpeculatorOptions) and of the
 // choice among proposed nodes (draft_budget.h).
 struct DraftPolicy {
-  // Most draft nodes of one sequence in one step. 32 is what a GPU verifies at about the price of one row.
+  // Most draft nodes of one sequence in one step. A choice, not a measurement: no GPU has verified drafts yet.
   std::int32_t nodes_max = 32;
   // Verify every node that fits, whatever steps cost. For tests, which time nothing.
   bool takes_all = false;
 
-  // Tokens handed over before a step, which waits for it: about 50 us at 1 us a token, measured on one Xeon core. Of
-  // all sequences together, or of each where the time of steps is known. What remains is handed over beside the step; a
-  // sequence with tokens that the speculator does not know drafts nothing in this step.
+  // Tokens handed over before a step, which waits for it: about 50 us at 1 us a token
+  // (docs/performance/speculation.md). Of all sequences together, or of each where the time of steps is known. What
+  // remains is handed over beside the step; a sequence with tokens that the speculator does not know drafts nothing in
+  // this step.
   std::int32_t teach_before = 48;
   // Where the time of steps is not known, 1/others_in of teach_before is kept for sequences that do not draft well.
   std::int32_t others_in = 4;
