@@ -5,11 +5,12 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "models/activations.h"
 #include "models/kv_geometry.h"
 #include "models/packed_weights.h"
 #include "models/rope.h"
@@ -21,6 +22,63 @@ using kernels::ComputeType;
 using kernels::LinearEpilogue;
 using kernels::LoadedStep;
 using kernels::Matrix;
+
+// The working memory of one forward pass: allocated once for the largest step, reused by every step. Rows are token
+// rows; a step uses the first. The residual stream is f32; what matrix products read is in the compute type.
+struct Activations {
+  kernels::Matrix residual;         // f32 [step_tokens, hidden]
+  kernels::Matrix normed;           // [step_tokens, hidden]
+  kernels::Matrix qkv;              // f32 [step_tokens, (query_heads + 2 * key_heads) * head_dim]
+  kernels::Matrix query;            // [step_tokens, query_heads * head_dim]
+  kernels::Matrix attended;         // [step_tokens, query_heads * head_dim]
+  kernels::Matrix gate_up;          // [step_tokens, 2 * intermediate]
+  kernels::Matrix activated;        // [step_tokens, intermediate]
+  kernels::Matrix logits_residual;  // f32 [step_logits, hidden]
+  kernels::Matrix logits;           // f32 [step_logits, vocab]
+  std::vector<kernels::Buffer> memory;
+};
+
+absl::Status allocate(kernels::Device& device, std::int64_t rows, std::int64_t columns, ComputeType type,
+                      Matrix& matrix, std::vector<kernels::Buffer>& memory) {
+  const std::size_t bytes =
+      static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) * kernels::element_bytes(type);
+  COPPICE_ASSIGN_OR_RETURN(kernels::Buffer buffer, device.allocate(bytes));
+  matrix = buffer.matrix(type, rows, columns);
+  memory.push_back(std::move(buffer));
+  return absl::OkStatus();
+}
+
+// ERRORS: ResourceExhausted.
+absl::StatusOr<Activations> make_activations(const ModelConfig& config, ComputeType compute,
+                                             const TransformerLimits& limits, kernels::Device& device) {
+  const std::int64_t tokens = limits.step_tokens;
+  const std::int64_t logits_rows = limits.step_logits;
+  const std::int64_t head_dim = config.head_dim;
+  const std::int64_t query = config.query_heads * head_dim;
+  const std::int64_t qkv = (config.query_heads + 2 * config.key_heads) * head_dim;
+  Activations made;
+  struct Wanted {
+    Matrix* matrix;
+    std::int64_t rows;
+    std::int64_t columns;
+    ComputeType type;
+  };
+  const Wanted list[] = {
+      {&made.residual, tokens, config.hidden, ComputeType::kF32},
+      {&made.normed, tokens, config.hidden, compute},
+      {&made.qkv, tokens, qkv, ComputeType::kF32},
+      {&made.query, tokens, query, compute},
+      {&made.attended, tokens, query, compute},
+      {&made.gate_up, tokens, std::int64_t{2} * config.intermediate, compute},
+      {&made.activated, tokens, config.intermediate, compute},
+      {&made.logits_residual, logits_rows, config.hidden, ComputeType::kF32},
+      {&made.logits, logits_rows, config.vocab, ComputeType::kF32},
+  };
+  for (const Wanted& wanted : list) {
+    COPPICE_RETURN_IF_ERROR(allocate(device, wanted.rows, wanted.columns, wanted.type, *wanted.matrix, made.memory));
+  }
+  return made;
+}
 
 class DeviceTransformer final : public Transformer {
  public:
