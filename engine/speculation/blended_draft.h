@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "engine/speculation/draft_model.h"
-#include "engine/speculation/draft_source.h"
 #include "engine/speculation/speculator.h"
+#include "engine/speculation/suffix_tree.h"
 
 namespace coppice::engine {
 

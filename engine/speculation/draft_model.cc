@@ -11,7 +11,8 @@ namespace {
 // Probabilities stay within [kProbabilityMin, 1 - kProbabilityMin]: a logit of at most 6.2, so that no expert outweighs
 // all others.
 constexpr float kProbabilityMin = 0.002F;
-// Rates and weights of the online learning, chosen by replaying recorded outputs (`coppice bench speculation`).
+// Rates and weights of the online learning. Chosen by hand, not by a search; `coppice bench speculation` shows what
+// they come to.
 constexpr int kCellMemory = 200;          // outcomes a cell averages over; older ones fade
 constexpr int kCellPrior = 3;             // outcomes that a cell's first probability counts for
 constexpr float kMixerRateFirst = 0.08F;  // of the first step; falls with the square root of the steps

@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/speculation/draft_source.h"
 #include "engine/speculation/speculator.h"
+#include "engine/speculation/suffix_tree.h"
 
 namespace coppice::engine {
 

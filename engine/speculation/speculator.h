@@ -1,5 +1,5 @@
 // Speculator: drafts how a sequence goes on, so that one step may verify several tokens. A draft costs time and never
-// changes an answer: accepted tokens are exactly those that would have been drawn without it (accept.h).
+// changes an answer: accepted tokens are exactly those that would have been drawn without it (settlement.h).
 #pragma once
 
 #include <cstdint>

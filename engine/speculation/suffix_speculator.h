@@ -11,12 +11,10 @@
 
 #include "engine/speculation/blended_draft.h"
 #include "engine/speculation/draft_model.h"
-#include "engine/speculation/output_capture.h"
 #include "engine/speculation/published_draft.h"
 #include "engine/speculation/speculator.h"
 #include "engine/speculation/suffix_tree.h"
 #include "engine/speculation/tenant_trees.h"
-#include "engine/speculation/text_backlog.h"
 
 namespace coppice::engine {
 

@@ -4,13 +4,76 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "base/types.h"
 #include "engine/speculation/tree/child_index.h"
-#include "engine/speculation/tree/chunked_array.h"
-#include "engine/speculation/tree/records.h"
 
 namespace coppice::engine::suffix_tree {
+
+using NodeId = std::uint32_t;
+using SequenceId = std::uint32_t;
+// An active end: the number of its growing sequence times the size of a ring, plus its index in the ring.
+using EndId = std::uint32_t;
+
+inline constexpr NodeId kNoNode = 0;                       // ChildIndex::kNone: index 0 holds no node
+inline constexpr NodeId kRoot = 1;                         // the first node made
+inline constexpr EndId kNoEnd = 0xFFFFFFFFU;               // ends a list
+inline constexpr std::uint32_t kNotGrowing = 0xFFFFFFFFU;  // no index of a Growing
+inline constexpr TokenId kNoToken = -1;                    // tokens are not negative
+inline constexpr std::int32_t kDepthMax = 255;             // depths take 8 bits of a record
+inline constexpr std::uint32_t kSequencesMax = 1U << 24;   // a sequence's number takes 24 bits of a node
+inline constexpr std::uint32_t kTokensMax = 1U << 24;      // a suffix's start takes 24 bits of an End
+
+// The node and the edge above it, 36 bytes. The node's whole string is text[end - depth … end) of its sequence. A
+// leaf's string runs to the depth limit, and may end beyond the last token that its sequence has written so far.
+struct Node {
+  NodeId parent = kNoNode;
+  NodeId first_child = kNoNode;
+  NodeId next = kNoNode;  // siblings
+  NodeId previous = kNoNode;
+  std::uint32_t sequence : 24 = 0;  // whose text labels the edge
+  std::uint32_t depth : 8 = 0;
+  std::uint32_t end = 0;
+  std::uint32_t count = 0;    // suffixes that have reached the node
+  TokenId token = kNoToken;   // first of the edge
+  EndId inner_ends = kNoEnd;  // active ends inside the edge
+};
+
+// An array that grows a chunk at a time, so that growth never copies what is there already and references stay valid.
+// For pools of millions of records whose growth must not stall the engine's thread. Owner and thread: one, the same. T
+// must be default-constructible.
+template <typename T, std::uint32_t kChunkBits>
+class ChunkedArray {
+ public:
+  static constexpr std::uint32_t kChunk = 1U << kChunkBits;  // elements allocated at a time
+
+  T& operator[](std::uint32_t i) { return chunks_[i >> kChunkBits][i & (kChunk - 1)]; }
+  const T& operator[](std::uint32_t i) const { return chunks_[i >> kChunkBits][i & (kChunk - 1)]; }
+
+  // Index of one more element, default-constructed.
+  std::uint32_t extend() {
+    if (size_ == chunks_.size() * kChunk) {
+      chunks_.push_back(std::make_unique<T[]>(kChunk));
+    }
+    return size_++;
+  }
+  std::uint32_t size() const { return size_; }
+  std::size_t bytes() const { return chunks_.size() * (kChunk * sizeof(T) + sizeof(chunks_[0])); }
+  // Frees the last chunk and its elements. Returns true while there is more to free.
+  bool shrink() {
+    if (!chunks_.empty()) {
+      chunks_.pop_back();
+      size_ = static_cast<std::uint32_t>(chunks_.size()) * kChunk;
+    }
+    return !chunks_.empty();
+  }
+
+ private:
+  std::vector<std::unique_ptr<T[]>> chunks_;
+  std::uint32_t size_ = 0;
+};
 
 // Owner and thread: one, the same. References to nodes stay valid while nodes are added.
 class NodeStore {
