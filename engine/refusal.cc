@@ -3,14 +3,11 @@
 
 #include <cmath>
 
+#include "base/sampling.h"
 #include "fmt/format.h"
 
 namespace coppice::engine {
 namespace {
-
-bool within(float value, float low, float high) {
-  return value >= low && value <= high;  // false for NaN
-}
 
 std::string refuse_tokens(const char* name, const std::vector<TokenId>& tokens, std::int32_t vocab) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -47,29 +44,18 @@ std::string refuse_lengths(const Request& request, const Limits& limits) {
   return {};
 }
 
+// The bounds of the table. Compared in the number's own type: 0.01 as a float is less than 0.01.
 std::string refuse_numbers(const SamplingParameters& sampling) {
-  // Bound of numbers that have none by themselves: logits stay finite when they are multiplied by or added to it.
-  constexpr float kHuge = 1e6F;
-  if (!within(sampling.temperature, 0.0F, kHuge)) {
-    return fmt::format("temperature is {}; 0 or more is allowed", sampling.temperature);
-  }
-  if (sampling.top_k < 0) {
-    return fmt::format("top_k is {}; 0 (all) or more is allowed", sampling.top_k);
-  }
-  if (!(sampling.top_p > 0.0F && sampling.top_p <= 1.0F)) {
-    return fmt::format("top_p is {}; more than 0, at most 1 is allowed", sampling.top_p);
-  }
-  if (!within(sampling.min_p, 0.0F, 1.0F)) {
-    return fmt::format("min_p is {}; 0 to 1 is allowed", sampling.min_p);
-  }
-  if (!(sampling.repetition_penalty > 0.0F && sampling.repetition_penalty <= kHuge)) {
-    return fmt::format("repetition_penalty is {}; more than 0 is allowed", sampling.repetition_penalty);
-  }
-  if (!within(sampling.presence_penalty, -kHuge, kHuge) || !within(sampling.frequency_penalty, -kHuge, kHuge)) {
-    return fmt::format("presence_penalty is {} and frequency_penalty {}; both must be finite",
-                       sampling.presence_penalty, sampling.frequency_penalty);
-  }
-  return {};
+  std::string reason;
+  const auto check = [&reason](const base::SamplingKnob& knob, auto value) {
+    const auto least = static_cast<decltype(value)>(knob.least);
+    const auto most = static_cast<decltype(value)>(knob.most);
+    if (reason.empty() && !(value >= least && value <= most)) {  // also NaN
+      reason = fmt::format("{} is {}; {} to {} are allowed", knob.name, value, least, most);
+    }
+  };
+  base::for_each_sampling_knob(check, sampling);
+  return reason;
 }
 
 std::string refuse_lists(const SamplingParameters& sampling, const Limits& limits, std::int32_t vocab) {

@@ -9,7 +9,7 @@ namespace {
 
 // Temperatures below this divide logits into infinities; vLLM draws the same line.
 constexpr double kGreedyBelow = 1e-5;
-// top_p = 0 means "only the most likely token"; the engine takes positive numbers only.
+// top_p = 0 means "only the most likely token", which fills any share as small as this.
 constexpr float kTopPMin = 1e-6F;
 
 }  // namespace

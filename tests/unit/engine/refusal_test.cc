@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace coppice::engine {
@@ -51,12 +52,14 @@ TEST_CASE("every bad number is refused by name", "[admission]") {
       {"min_tokens is 17", [](Request& r) { r.sampling.min_tokens = 17; }},
       {"temperature is -1", [](Request& r) { r.sampling.temperature = -1; }},
       {"temperature is nan", [nan](Request& r) { r.sampling.temperature = nan; }},
-      {"top_k is -1", [](Request& r) { r.sampling.top_k = -1; }},
-      {"top_p is 0", [](Request& r) { r.sampling.top_p = 0; }},
+      {"top_k is -2", [](Request& r) { r.sampling.top_k = -2; }},
+      {"top_p is 1.5", [](Request& r) { r.sampling.top_p = 1.5F; }},
       {"top_p is nan", [nan](Request& r) { r.sampling.top_p = nan; }},
       {"min_p is 1.5", [](Request& r) { r.sampling.min_p = 1.5F; }},
       {"repetition_penalty is 0", [](Request& r) { r.sampling.repetition_penalty = 0; }},
+      {"repetition_penalty is 0.001", [](Request& r) { r.sampling.repetition_penalty = 0.001F; }},
       {"presence_penalty is nan", [nan](Request& r) { r.sampling.presence_penalty = nan; }},
+      {"frequency_penalty is 2.5", [](Request& r) { r.sampling.frequency_penalty = 2.5F; }},
       {"logit_bias has 1025 entries", [](Request& r) { r.sampling.logit_bias.resize(1025); }},
       {"logit_bias of token 10",
        [](Request& r) {
@@ -70,6 +73,18 @@ TEST_CASE("every bad number is refused by name", "[admission]") {
   for (const Case& spoilt : cases) {
     INFO(spoilt.expected);
     CHECK(refusal_after(spoilt.spoil).starts_with(spoilt.expected));
+  }
+}
+
+TEST_CASE("sampling numbers have the bounds of the table, both allowed", "[admission]") {
+  for (const bool is_most : {false, true}) {
+    CHECK(refusal_after([is_most](Request& request) {
+            const auto set = [is_most](const base::SamplingKnob& knob, auto& number) {
+              number = static_cast<std::decay_t<decltype(number)>>(is_most ? knob.most : knob.least);
+            };
+            base::SamplingNumbers& numbers = request.sampling;
+            base::for_each_sampling_knob(set, numbers);
+          }).empty());
   }
 }
 
