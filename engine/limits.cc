@@ -11,12 +11,13 @@
 namespace coppice::engine {
 namespace {
 
-// Rows of a step: enough to keep matrix products at their peak (oneDNN: 88 % of it at 512 rows), few enough that a
-// decoding sequence never waits long for its next token.
+// Rows of a step: enough that matrix products are bound by arithmetic, not by reading weights, and few enough that a
+// decoding sequence does not wait long for its next token. Chosen, not measured.
 constexpr std::int32_t kStepTokensDefault = 512;
 // Sequences in a step: half of its rows, so that prompts get rows even when all of them decode.
 constexpr std::int32_t kRunningDefault = 256;
-// Requests that wait: four times as many as run, so that a burst is kept rather than refused.
+// Requests that wait: four times as many as run by default, so that a burst is kept rather than refused. Chosen, not
+// measured.
 constexpr std::int32_t kQueuedDefault = 1024;
 // Logits rows for drafts, beside one for each running sequence: at least two draft trees of
 // 32 nodes, at most as many as sequences run by default, since each takes a row of vocabulary-wide floats.
