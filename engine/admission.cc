@@ -6,7 +6,6 @@
 #include <tuple>
 
 #include "base/check.h"
-#include "engine/common_prefix.h"
 
 namespace coppice::engine {
 namespace {
@@ -319,9 +318,9 @@ void Admission::run(Sequence& sequence, std::int32_t missing_pages) {
     state.admitted_ = true;
     state.found_tokens_ = sequence.computed();
     lines_.charge_prompt(sequence, sequence.pending());
-    counts_.prompt_tokens += static_cast<std::uint64_t>(sequence.tokens.prompt_count);
+    counts_.prompt_tokens += static_cast<std::uint64_t>(sequence.tokens.prompt_count());
     if (pages_.has_prefix_cache()) {
-      counts_.prefix_queries += static_cast<std::uint64_t>(sequence.tokens.prompt_count);
+      counts_.prefix_queries += static_cast<std::uint64_t>(sequence.tokens.prompt_count());
       counts_.prefix_hits += static_cast<std::uint64_t>(sequence.computed());
     }
   }
@@ -346,7 +345,7 @@ bool Admission::find_leader(Sequence& sequence) const {
     return false;
   }
   const std::int32_t page_size = pages_.pool().page_size();
-  const std::span<const TokenId> tokens(sequence.tokens.ids);
+  const std::span<const TokenId> tokens(sequence.tokens.ids());
   const std::span<const TokenId> prefix = tokens.first(tokens.size() - 1);  // the last token's logits are needed
   const std::int32_t computed = sequence.computed();
   if (computed + page_size > static_cast<std::int32_t>(prefix.size())) {
@@ -362,10 +361,10 @@ bool Admission::find_leader(Sequence& sequence) const {
   for (const SequenceKey& key : lines_.running()) {
     const Sequence& other = sequences_[key.slot];
     if (other.line.rank().priority > sequence.line.rank().priority || other.line.tenant() != sequence.line.tenant() ||
-        !has_page(other.tokens.ids)) {
+        !has_page(other.tokens.ids())) {
       continue;
     }
-    const std::int32_t common = common_prefix(prefix, other.tokens.ids);
+    const std::int32_t common = common_prefix(prefix, other.tokens.ids());
     const std::int32_t whole = common - common % page_size;
     if (whole > best && other.cached() < whole) {
       best = whole;

@@ -10,7 +10,6 @@
 #include "engine/limits.h"
 #include "engine/lines.h"
 #include "engine/page_keeper.h"
-#include "engine/preemption.h"
 #include "engine/row_budget.h"
 #include "engine/sequence.h"
 

@@ -1,4 +1,4 @@
-// Which sequences are asked for drafts, for how long, and which nodes a step carries.
+// Teaching the speculator; which sequences are asked for drafts, for how long, and which nodes a step carries.
 #include "engine/drafter.h"
 
 #include <algorithm>
@@ -19,6 +19,77 @@ constexpr float kNoDrafts = 2;
 
 }  // namespace
 
+std::int32_t Teacher::predicted_count(const Sequence& sequence) const {
+  return static_cast<std::int32_t>(requests_[sequence.request].request.prediction.size());
+}
+
+std::int32_t Teacher::untaught(const Sequence& sequence) const {
+  return predicted_count(sequence) + sequence.known_count() - sequence.drafting.taught_;
+}
+
+std::int32_t Teacher::teach(Sequence& sequence, std::int32_t tokens_max) {
+  const std::vector<TokenId>& prediction = requests_[sequence.request].request.prediction;
+  const std::int32_t predicted = predicted_count(sequence);
+  std::int32_t& taught = sequence.drafting.taught_;
+  std::int32_t left = tokens_max;
+  // The part of `all` from `begin` to `end`.
+  const auto hand_over = [&](TokenSource source, std::span<const TokenId> all, std::int32_t begin, std::int32_t end) {
+    const std::int32_t count = std::min(end - begin, left);
+    if (count > 0) {
+      speculator_.observe(sequence.slot, source,
+                          all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)));
+      taught += count;
+      left -= count;
+    }
+  };
+  hand_over(TokenSource::kPrediction, prediction, taught, predicted);
+  hand_over(TokenSource::kPrompt, sequence.tokens.ids(), taught - predicted, sequence.tokens.prompt_count());
+  hand_over(TokenSource::kOutput, sequence.tokens.ids(), taught - predicted, sequence.known_count());
+  return tokens_max - left;
+}
+
+std::int32_t Teacher::teach_running(Order order, std::int32_t tokens_max) {
+  std::int32_t left = tokens_max;
+  for (const bool short_ones : {true, false}) {
+    for (const SharingOrder::Entry& entry : order) {
+      if (left <= 0) {
+        return tokens_max;
+      }
+      Sequence& sequence = sequences_[entry.slot];
+      const std::int32_t count = untaught(sequence);
+      if (count > 0 && (count <= policy_.teach_before) == short_ones) {
+        left -= teach(sequence, left);
+      }
+    }
+  }
+  return tokens_max - left;
+}
+
+bool Teacher::teach_beside(Order order, std::int32_t rows) {
+  const std::int32_t tokens_max = policy_.teach_beside + rows;
+  const bool taught_all = teach_running(order, tokens_max) < tokens_max;
+  return speculator_.catch_up(policy_.catch_up_beside) || !taught_all;
+}
+
+bool Teacher::teach_slice(Order order) {
+  const std::int32_t taught = teach_running(order, policy_.teach_slice);
+  const bool is_behind = taught == policy_.teach_slice || speculator_.catch_up(policy_.teach_slice - taught);
+  return taught > 0 || is_behind;
+}
+
+void Teacher::end(Sequence& sequence) {
+  const std::int32_t output_begin = predicted_count(sequence) + sequence.tokens.prompt_count();
+  sequence.drafting.taught_ = std::max(sequence.drafting.taught_, output_begin);
+  const std::int32_t missing = untaught(sequence);
+  if (missing <= policy_.teach_before || !overlaps_) {
+    teach(sequence, missing);
+    speculator_.end(sequence.slot, {});
+  } else {
+    const std::span<const TokenId> ids(sequence.tokens.ids());
+    speculator_.end(sequence.slot, ids.last(static_cast<std::size_t>(missing)));
+  }
+}
+
 Drafter::Drafter(std::unique_ptr<Speculator> speculator, const DraftPolicy& policy, Scheduler& scheduler,
                  SequenceTable& sequences, const RequestTable& requests, const base::Clock& clock, bool overlaps)
     : speculator_(std::move(speculator)),
@@ -38,10 +109,16 @@ void Drafter::begin(const Sequence& sequence, std::string_view tenant) {
   }
 }
 
+void Drafter::start(Sequence& sequence) {
+  DraftState& drafting = sequence.drafting;
+  std::swap(drafting.flying_, drafting.draft_);
+  drafting.draft_.clear();
+}
+
 void Drafter::verified(Sequence& sequence, std::span<const std::int32_t> path) {
   sequence.drafting.count_draft(!path.empty());
-  speculator_->verified(sequence.slot, sequence.drafting.flying, path);
-  sequence.drafting.flying.clear();
+  speculator_->verified(sequence.slot, sequence.drafting.flying_, path);
+  sequence.drafting.flying_.clear();
 }
 
 void Drafter::end(Sequence& sequence) {
@@ -86,7 +163,7 @@ std::int32_t Drafter::propose() {
   take(choose_drafts(step_cost_, step, candidates_));
   std::int32_t nodes = 0;
   for (const SequenceSlot slot : proposing_) {
-    nodes += sequences_[slot].drafting.draft.size();
+    nodes += sequences_[slot].drafting.draft_.size();
   }
   return nodes;
 }
@@ -139,7 +216,7 @@ double Drafter::ask(Sequence& sequence, const Asking& asking) {
   // The last token that may be generated needs no successor.
   const std::int32_t nodes_max =
       std::min({asking.nodes_max, scheduler_.draft_room(sequence), sequence.tokens.left() - 1});
-  DraftTree& draft = sequence.drafting.draft;
+  DraftTree& draft = sequence.drafting.draft_;
   draft.clear();
   if (nodes_max <= 0) {
     return 0;
@@ -165,7 +242,7 @@ double Drafter::ask(Sequence& sequence, const Asking& asking) {
 void Drafter::take(std::int32_t count) {
   keep_.resize(std::max(keep_.size(), proposing_.size()));
   for (std::size_t i = 0; i < proposing_.size(); ++i) {
-    keep_[i].assign(static_cast<std::size_t>(sequences_[proposing_[i]].drafting.draft.size()), 0);
+    keep_[i].assign(static_cast<std::size_t>(sequences_[proposing_[i]].drafting.draft_.size()), 0);
   }
   for (std::int32_t i = 0; i < count; ++i) {
     const DraftCandidate& candidate = candidates_[static_cast<std::size_t>(i)];
@@ -173,7 +250,7 @@ void Drafter::take(std::int32_t count) {
   }
   for (std::size_t i = 0; i < proposing_.size(); ++i) {
     Sequence& sequence = sequences_[proposing_[i]];
-    DraftTree& draft = sequence.drafting.draft;
+    DraftTree& draft = sequence.drafting.draft_;
     prune(draft, keep_[i], prune_scratch_);
     draft.truncate(std::min(draft.size(), scheduler_.draft_room(sequence)));
     scheduler_.take_draft(sequence, draft.size());

@@ -1,5 +1,5 @@
 // Drafter: everything the engine does about guesses: it asks the speculator for drafts, chooses those that a step
-// carries, teaches the speculator, and learns what steps cost. It never changes an answer (accept.h).
+// carries, teaches the speculator, and learns what steps cost. It never changes an answer (settlement.h).
 #pragma once
 
 #include <array>
@@ -12,21 +12,53 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
-#include "engine/asking_turn.h"
 #include "engine/draft_budget.h"
-#include "engine/draft_policy.h"
 #include "engine/learned.h"
+#include "engine/page_keeper.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
 #include "engine/speculation/speculator.h"
-#include "engine/step_cost.h"
-#include "engine/step_executor.h"
-#include "engine/teacher.h"
+#include "engine/step_plan.h"
 
 namespace coppice::engine {
 
-// Owner: EngineCore. Thread: the engine's. It alone writes DraftState, except that a draft is moved to `flying` when
-// its step starts. Without a speculator it drafts nothing and learns nothing.
+// Hands the tokens of sequences over to the speculator, piece by piece, most of them while the device works. Owner: the
+// Drafter. Thread: the engine's. `order`: the running sequences.
+class Teacher {
+ public:
+  using Order = std::span<const SharingOrder::Entry>;
+
+  // overlaps: the device works beside the engine's thread, so there is time for tokens later.
+  Teacher(Speculator& speculator, const DraftPolicy& policy, SequenceTable& sequences, const RequestTable& requests,
+          bool overlaps)
+      : speculator_(speculator), policy_(policy), sequences_(sequences), requests_(requests), overlaps_(overlaps) {}
+
+  // Tokens of the sequence that the speculator does not know.
+  std::int32_t untaught(const Sequence& sequence) const;
+  // Hands over at most `tokens_max` of the sequence's next tokens. Returns their number.
+  std::int32_t teach(Sequence& sequence, std::int32_t tokens_max);
+  // The same for all running sequences, those with few new tokens first: they are the ones that will draft.
+  std::int32_t teach_running(Order order, std::int32_t tokens_max);
+  // Beside every step of `rows` rows: tokens of the sequences and put-off work. Returns whether more is left.
+  bool teach_beside(Order order, std::int32_t rows);
+  // Once more, while the device works. Returns whether more is left.
+  bool teach_slice(Order order);
+  // The sequence ends: hands over what other sequences may learn from, its output. If much of that is missing, it is
+  // put off to a later step, provided the device works meanwhile.
+  void end(Sequence& sequence);
+
+ private:
+  std::int32_t predicted_count(const Sequence& sequence) const;
+
+  Speculator& speculator_;
+  const DraftPolicy& policy_;
+  SequenceTable& sequences_;
+  const RequestTable& requests_;
+  const bool overlaps_;
+};
+
+// Owner: EngineCore. Thread: the engine's. Writes DraftState. Without a speculator it drafts nothing and learns
+// nothing.
 class Drafter {
  public:
   // overlaps: the device works beside the engine's thread.
@@ -35,7 +67,9 @@ class Drafter {
 
   // A sequence's life.
   void begin(const Sequence& sequence, std::string_view tenant);
-  // The step that verified sequence.drafting.flying accepted the nodes `path` of it.
+  // A step starts that verifies the sequence's draft.
+  static void start(Sequence& sequence);
+  // The step that verified sequence.drafting.flying() accepted the nodes `path` of it.
   void verified(Sequence& sequence, std::span<const std::int32_t> path);
   void end(Sequence& sequence);
 

@@ -18,7 +18,7 @@
 
 namespace coppice::engine {
 
-class StepExecutor;  // step_executor.h: runs a StepPlan on the model; a fake one in tests
+class StepExecutor;  // step_plan.h: runs a StepPlan on the model; a fake one in tests
 
 // Thread: all methods from one thread, except those marked "any thread".
 class Engine {

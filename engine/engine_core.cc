@@ -27,7 +27,7 @@ EngineCore::EngineCore(const Limits& limits, const EngineOptions& options, const
       commands_(static_cast<std::size_t>(limits.queued_max) + kOtherCommandsMax),
       scheduler_(limits, options.prefix_cache, sequences_, requests_),
       sampler_(model.eos),
-      builder_(sequences_, sampler_, limits.page_size),
+      writer_(sequences_, sampler_, limits.page_size),
       pipeline_(std::move(parts.executor), *clock_),
       drafter_(std::move(parts.speculator), parts.drafts, scheduler_, sequences_, requests_, *clock_,
                pipeline_.depth() > 1),
@@ -157,7 +157,7 @@ void EngineCore::begin_step() {
 
 // The coming step's sequences. With `ahead` the choice may stay incomplete until the step that flies is over.
 void EngineCore::choose(bool ahead) {
-  const base::ScopedTimer timer(*clock_, stats_.counts().plan_ns);
+  const base::ScopedTimer timer(*clock_, stats_.counts().times.plan_ns);
   const Scheduler::Choice choice = scheduler_.select({.again = pipeline_.was_tried(), .ahead = ahead});
   pipeline_.choose(choice.is_complete, choice.copies);
   for (const SequenceSlot slot : scheduler_.unfit()) {
@@ -166,15 +166,15 @@ void EngineCore::choose(bool ahead) {
 }
 
 void EngineCore::propose_drafts() {
-  const base::ScopedTimer timer(*clock_, stats_.counts().speculation_ns);
+  const base::ScopedTimer timer(*clock_, stats_.counts().times.speculation_ns);
   stats_.counts().draft_budget = drafter_.propose();
 }
 
 void EngineCore::write() {
-  const base::ScopedTimer timer(*clock_, stats_.counts().plan_ns);
+  const base::ScopedTimer timer(*clock_, stats_.counts().times.plan_ns);
   StepPlan& plan = pipeline_.coming().plan;
   plan.clear();
-  builder_.build(scheduler_.order(), plan);
+  writer_.write(scheduler_.order(), plan);
   if (!plan.empty()) {
     pipeline_.write();
   }
@@ -195,17 +195,17 @@ void EngineCore::work_beside_step() {
     plan();
   }
   {
-    const base::ScopedTimer timer(*clock_, stats_.counts().speculation_ns);
+    const base::ScopedTimer timer(*clock_, stats_.counts().times.speculation_ns);
     is_learning = drafter_.teach_beside(pipeline_.flying().plan.token_count());
   }
   while (pipeline_.is_working()) {
     if (is_foreseeable && !commands_.is_empty() && has_time_to_plan()) {
       plan();
     } else if (is_learning) {
-      const base::ScopedTimer timer(*clock_, stats_.counts().speculation_ns);
+      const base::ScopedTimer timer(*clock_, stats_.counts().times.speculation_ns);
       is_learning = drafter_.teach_slice();
     } else if (is_foreseeable) {  // a command may still come
-      const base::ScopedTimer timer(*clock_, stats_.counts().sample_ns);
+      const base::ScopedTimer timer(*clock_, stats_.counts().times.sample_ns);
       base::spin_a_little();
     } else {
       return;
@@ -228,7 +228,7 @@ void EngineCore::plan_ahead() {
   if (pipeline_.is_chosen() && pipeline_.flying().plan.draft_parents.empty()) {
     write();
     if (pipeline_.coming().state == StepState::kWritten) {
-      const base::ScopedTimer timer(*clock_, stats_.counts().plan_ns);
+      const base::ScopedTimer timer(*clock_, stats_.counts().times.plan_ns);
       pipeline_.prepare();
     }
   }
@@ -239,7 +239,7 @@ void EngineCore::plan_ahead() {
 void EngineCore::finish_step() {
   const absl::StatusOr<StepResult> result = pipeline_.land();
   StepSlot& landed = pipeline_.landed();
-  stats_.counts().in_flight_ns += base::ns_since(*clock_, landed.submitted_at);
+  stats_.counts().times.in_flight_ns += base::ns_since(*clock_, landed.submitted_at);
   if (!result.ok()) {
     fail_rows(landed, result.status());
     pipeline_.retire();
@@ -277,7 +277,7 @@ absl::Status EngineCore::start_planned() {
   if (stats_.counts().draft_budget > 0 || coming.state != StepState::kWritten) {
     write();
   } else {
-    builder_.fill_in(coming.plan);
+    writer_.fill_in(coming.plan);
   }
   if (coming.plan.empty()) {
     return absl::OkStatus();

@@ -1,4 +1,4 @@
-// EngineCore: the Engine as it is. A step goes choose (Scheduler) -> write (PlanBuilder) -> submit (StepPipeline) ->
+// EngineCore: the Engine as it is. A step goes choose (Scheduler) -> write (StepWriter) -> submit (StepPipeline) ->
 // settle -> book (Settlement); drafts are the Drafter's, requests and events the RequestDesk's.
 //
 // While a step flies, the events of the step before go out, the speculator learns and, where the device works by
@@ -20,17 +20,17 @@
 
 #include "base/bounded_queue.h"
 #include "base/clock.h"
-#include "engine/draft_policy.h"
+#include "engine/draft_budget.h"
 #include "engine/drafter.h"
 #include "engine/engine.h"
-#include "engine/plan_builder.h"
 #include "engine/request_desk.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/settlement.h"
-#include "engine/stats_book.h"
-#include "engine/step_executor.h"
+#include "engine/stats.h"
 #include "engine/step_pipeline.h"
+#include "engine/step_plan.h"
+#include "engine/step_writer.h"
 
 namespace coppice::engine {
 
@@ -93,7 +93,7 @@ class EngineCore final : public Engine {
   SequenceTable sequences_;
   Scheduler scheduler_;
   Sampler sampler_;
-  PlanBuilder builder_;
+  StepWriter writer_;
   StepPipeline pipeline_;
   Drafter drafter_;
   StatsBook stats_;

@@ -1,4 +1,5 @@
-// Taking, replacing and giving up pages; what of them the prefix cache sees.
+// Keeping sequences with common pages side by side; taking, replacing and giving up pages; what of them the prefix
+// cache sees.
 #include "engine/page_keeper.h"
 
 #include <algorithm>
@@ -8,6 +9,53 @@
 #include "fmt/format.h"
 
 namespace coppice::engine {
+
+// The new entry goes behind the last of the entries with which it has the most pages in common; behind all when it has
+// none in common with any. Walking the list, the pages in common with an entry follow from those with the entry before,
+// `common`: where the two entries differ earlier than that, they are fewer; where later, they are the same; only where
+// they differ just there are page tables compared, from there on.
+void SharingOrder::insert(SequenceSlot slot) {
+  const std::span<const PageId> mine = pages_(slot);
+  std::size_t position = entries_.size();
+  std::int32_t most = 0;
+  std::int32_t common = 0;
+  std::int32_t common_behind = 0;  // with the entry that will stand behind the new one
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const std::int32_t with_previous = entries_[i].shared_pages;
+    common = with_previous == common ? common_prefix(mine, pages_(entries_[i].slot), common)
+                                     : std::min(common, with_previous);
+    if (common > 0 && common >= most) {
+      most = common;
+      position = i + 1;
+    } else if (position == i) {
+      common_behind = common;
+    }
+  }
+  if (position < entries_.size()) {
+    entries_[position].shared_pages = common_behind;
+  }
+  entries_.insert(entries_.begin() + static_cast<std::ptrdiff_t>(position), Entry{slot, most});
+}
+
+void SharingOrder::remove(SequenceSlot slot) {
+  const auto found =
+      std::find_if(entries_.begin(), entries_.end(), [slot](const Entry& entry) { return entry.slot == slot; });
+  COPPICE_CHECK(found != entries_.end(), "the sequence is not in the order");
+  const std::int32_t shared = found->shared_pages;
+  const auto next = entries_.erase(found);
+  if (next != entries_.end()) {
+    next->shared_pages = std::min(next->shared_pages, shared);
+  }
+}
+
+void SharingOrder::check_integrity() const {
+  COPPICE_CHECK(entries_.empty() || entries_[0].shared_pages == 0,
+                "order.contiguous: the first entry shares with none");
+  for (std::size_t i = 1; i < entries_.size(); ++i) {
+    const std::int32_t common = common_prefix(pages_(entries_[i - 1].slot), pages_(entries_[i].slot));
+    COPPICE_CHECK(common == entries_[i].shared_pages, "order.contiguous: a stale count of shared pages");
+  }
+}
 
 PageKeeper::PageKeeper(const Limits& limits, bool prefix_cache, const SequenceTable& sequences,
                        const RequestTable& requests)
@@ -23,7 +71,7 @@ void PageKeeper::find_prefix(Sequence& sequence) {
   PageHold& hold = sequence.hold;
   hold.pages_ = PageTable(pool_);
   if (prefix_cache_) {
-    const std::span<const TokenId> tokens(sequence.tokens.ids);
+    const std::span<const TokenId> tokens(sequence.tokens.ids());
     hold.lock_ = tree_.match(requests_[sequence.request].request.tenant,
                              tokens.first(sequence.wants_scores() ? 0 : tokens.size() - 1), hold.pages_);
   }
@@ -31,11 +79,11 @@ void PageKeeper::find_prefix(Sequence& sequence) {
 }
 
 std::int32_t PageKeeper::peek_prefix(const Sequence& sequence) const {
-  return prefix_cache_ ? tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens.ids) : 0;
+  return prefix_cache_ ? tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens.ids()) : 0;
 }
 
 void PageKeeper::fork(const Sequence& parent, Sequence& child) {
-  COPPICE_CHECK(parent.computed() >= parent.tokens.prompt_count && child.hold.pages_.empty(),
+  COPPICE_CHECK(parent.computed() >= parent.tokens.prompt_count() && child.hold.pages_.empty(),
                 "a fork needs the prompt's KV");
   find_prefix(child);
   // Pages beyond the match are the parent's own, unless the tree has the prompt's last page: a page of the tree may
@@ -43,7 +91,7 @@ void PageKeeper::fork(const Sequence& parent, Sequence& child) {
   if (parent.cached() > child.computed()) {
     return;
   }
-  const std::int32_t shared = child.tokens.prompt_count - 1;  // the last token is computed again, for its logits
+  const std::int32_t shared = child.tokens.prompt_count() - 1;  // the last token is computed again, for its logits
   PageTable& pages = child.hold.pages_;
   while (pages.size() < pool_.pages_for(shared)) {
     pages.append(pool_.share(parent.hold.pages_[pages.size()]));
@@ -81,7 +129,7 @@ bool PageKeeper::starts_in_shared_page(const Sequence& sequence) const {
 
 // Pages for `token_count` tokens after those computed, even if all of a draft in verification is accepted.
 std::int32_t PageKeeper::pages_with(const Sequence& sequence, std::int32_t token_count) const {
-  return pool_.pages_for(sequence.computed() + sequence.drafting.flying.size() + token_count);
+  return pool_.pages_for(sequence.computed() + sequence.drafting.flying().size() + token_count);
 }
 
 std::int32_t PageKeeper::missing_pages(const Sequence& sequence, std::int32_t token_count) const {
@@ -123,12 +171,12 @@ void PageKeeper::advance(Sequence& sequence) {
   }
   const std::int32_t whole = hold.computed_ - hold.computed_ % pool_.page_size();
   if (prefix_cache_ && whole > hold.cached()) {
-    const std::span<const TokenId> tokens(sequence.tokens.ids);
+    const std::span<const TokenId> tokens(sequence.tokens.ids());
     if (tree_.extend(hold.lock_, tokens.first(static_cast<std::size_t>(whole)), hold.pages_) > 0) {
       replaced_pages(sequence);
     }
   }
-  if (!hold.pin_tried_ && hold.computed_ >= sequence.tokens.prompt_count) {
+  if (!hold.pin_tried_ && hold.computed_ >= sequence.tokens.prompt_count()) {
     hold.pin_tried_ = true;
     pin_prompt(sequence);
   }
@@ -150,7 +198,7 @@ std::string PageKeeper::pin_refusal(std::int32_t tokens) const {
 
 void PageKeeper::pin_prompt(Sequence& sequence) {
   const Request& request = requests_[sequence.request].request;
-  if (!request.pin || !pin_refusal(sequence.tokens.prompt_count).empty()) {
+  if (!request.pin || !pin_refusal(sequence.tokens.prompt_count()).empty()) {
     return;  // there was room when the request came, but other pins took it
   }
   Pin pin;

@@ -1,19 +1,66 @@
-// PageKeeper: which KV pages each sequence holds, which prefixes are cached, and which are pinned.
+// PageKeeper: which KV pages each sequence holds, which prefixes are cached, which are pinned, and the SharingOrder
+// that follows from common pages.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/types.h"
 #include "engine/kv_pool.h"
 #include "engine/limits.h"
 #include "engine/radix_tree.h"
 #include "engine/sequence.h"
-#include "engine/sharing_order.h"
 #include "engine/step_plan.h"
 
 namespace coppice::engine {
+
+// Length of the common prefix of two lists of ids, be they pages or tokens. REQUIRES: their first `known` entries
+// agree.
+inline std::int32_t common_prefix(std::span<const std::int32_t> a, std::span<const std::int32_t> b,
+                                  std::int32_t known = 0) {
+  const auto count = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
+  return static_cast<std::int32_t>(std::mismatch(a.begin() + known, a.begin() + count, b.begin() + known).first -
+                                   a.begin());
+}
+
+// The running sequences in depth-first order of the tree that their page tables form: for every k, those that share
+// their first k pages stand side by side. Kept step by step, so a steady batch costs nothing. Owner: PageKeeper.
+// Thread: the engine's.
+// Invariant order.contiguous: for every k, entries with the same first k pages are contiguous, and an entry's
+// shared_pages is the exact number of leading pages in common with the entry before.
+class SharingOrder {
+ public:
+  struct Entry {
+    SequenceSlot slot = kNoSequence;
+    std::int32_t shared_pages = 0;
+  };
+
+  // The pages of a sequence in order of position.
+  using PagesOf = std::function<std::span<const PageId>(SequenceSlot)>;
+
+  explicit SharingOrder(PagesOf pages) : pages_(std::move(pages)) {}
+
+  // O(entries + pages): one comparison is carried along the list, never restarted.
+  void insert(SequenceSlot slot);
+  void remove(SequenceSlot slot);
+  // After a page of its table was replaced. Appending own pages needs no call.
+  void refresh(SequenceSlot slot) {
+    remove(slot);
+    insert(slot);
+  }
+  std::span<const Entry> entries() const { return entries_; }
+  void check_integrity() const;
+
+ private:
+  const PagesOf pages_;
+  std::vector<Entry> entries_;
+};
 
 // Owner: the scheduler. Thread: the engine's. Writes PageHold. It takes pages from the pool and from the prefix cache,
 // never from another sequence: Preemption decides which sequence gives up its own.

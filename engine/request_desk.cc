@@ -117,13 +117,13 @@ void RequestDesk::open_choices(RequestState& state, std::int32_t place) {
 void RequestDesk::activate(Sequence& sequence, const RequestState& state) {
   const Request& request = state.request;
   TokenState& tokens = sequence.tokens;
-  tokens.ids.reserve(request.prompt.size() +
-                     static_cast<std::size_t>(std::min(request.sampling.max_tokens, kOutputReserved)));
-  tokens.ids = request.prompt;
-  tokens.prompt_count = tokens.count();
-  tokens.count_max = static_cast<std::int32_t>(std::min(
-      std::int64_t{limits_.model_tokens_max}, std::int64_t{tokens.prompt_count} + request.sampling.max_tokens));
-  tokens.scored = sequence.choice == 0 && request.sampling.prompt_logprobs >= 0 ? 0 : -1;
+  tokens.ids_.reserve(request.prompt.size() +
+                      static_cast<std::size_t>(std::min(request.sampling.max_tokens, kOutputReserved)));
+  tokens.ids_ = request.prompt;
+  tokens.prompt_count_ = tokens.count();
+  tokens.count_max_ = static_cast<std::int32_t>(std::min(
+      std::int64_t{limits_.model_tokens_max}, std::int64_t{tokens.prompt_count_} + request.sampling.max_tokens));
+  tokens.scored_ = sequence.choice == 0 && request.sampling.prompt_logprobs >= 0 ? 0 : -1;
   homes_.sampler.begin(sequence.slot, request.sampling, sequence.seed, request.prompt);
   homes_.drafter.begin(sequence, request.tenant);
 }
@@ -131,7 +131,7 @@ void RequestDesk::activate(Sequence& sequence, const RequestState& state) {
 // The first dormant choice computes the prompt; the others fork from it when it has (fork_siblings).
 void RequestDesk::promote_sibling(RequestState& state) {
   for (const SequenceSlot slot : state.choices) {
-    if (slot != kNoSequence && sequences_[slot].tokens.ids.empty()) {
+    if (slot != kNoSequence && sequences_[slot].tokens.ids().empty()) {
       activate(sequences_[slot], state);
       homes_.scheduler.enqueue(sequences_[slot]);
       return;
@@ -142,7 +142,7 @@ void RequestDesk::promote_sibling(RequestState& state) {
 void RequestDesk::fork_siblings(const Sequence& parent) {
   const RequestState& state = requests_[parent.request];
   for (const SequenceSlot slot : state.choices) {
-    if (slot != kNoSequence && sequences_[slot].tokens.ids.empty()) {
+    if (slot != kNoSequence && sequences_[slot].tokens.ids().empty()) {
       activate(sequences_[slot], state);
       homes_.scheduler.fork(parent, sequences_[slot]);
     }
@@ -195,7 +195,7 @@ void RequestDesk::finish(Sequence& sequence, FinishReason reason, const std::str
   event.usage.prompt_tokens = static_cast<std::int32_t>(state.request.prompt.size());
   event.usage.completion_tokens = sequence.output_count();
   ++stats_.finished[static_cast<std::size_t>(reason)];
-  const bool is_active = !sequence.tokens.ids.empty();
+  const bool is_active = !sequence.tokens.ids().empty();
   if (is_active) {
     homes_.scheduler.remove(sequence);
     homes_.sampler.end(sequence.slot);

@@ -1,12 +1,90 @@
-// Dividing the rows of a step.
+// Choosing which sequence gives up its pages; dividing the rows of a step.
 #include "engine/row_budget.h"
 
+#include <algorithm>
 #include <iterator>
 #include <tuple>
 
 #include "base/check.h"
 
 namespace coppice::engine {
+
+bool Preemption::allowed() {
+  needed_ = needed_ || ahead_;
+  return !ahead_;
+}
+
+void Preemption::preempt(Sequence& sequence) {
+  COPPICE_CHECK(!sequence.in_step(), "a sequence of this step keeps its pages");
+  COPPICE_CHECK(!ahead_, "no sequence is preempted while a step runs");
+  COPPICE_CHECK(sequence.drafting.draft().size() == 0 && sequence.drafting.flying().size() == 0,
+                "a preempted sequence has no draft");
+  pages_.drop(sequence);
+  lines_.stop(sequence);
+  ++count_;
+}
+
+void Preemption::drop_holder(Sequence& sequence) {
+  lines_.forget_holder(sequence.slot);
+  pages_.drop(sequence);
+}
+
+Preemption::Room Preemption::make_room(std::int32_t pages, const Sequence& claimant) {
+  while (pages_.pool().free_pages() < pages) {
+    if (pages_.evict(pages - pages_.pool().free_pages()) > 0) {
+      continue;
+    }
+    if (!allowed()) {
+      return Room::kLater;
+    }
+    Sequence* victim = nullptr;
+    bool others_hold = false;
+    bool behind_in_step = false;
+    const auto consider = [&](SequenceSlot slot) {
+      Sequence& holder = sequences_[slot];
+      if (slot == claimant.slot) {
+        return;
+      }
+      others_hold = true;
+      if (claimant.line.rank() < holder.line.rank()) {
+        if (holder.in_step()) {
+          behind_in_step = true;
+        } else if (victim == nullptr || victim->line.rank() < holder.line.rank()) {
+          victim = &holder;
+        }
+      }
+    };
+    for (const SequenceKey& key : lines_.running()) {
+      consider(key.slot);
+    }
+    for (const SequenceSlot slot : lines_.holders()) {
+      consider(slot);
+    }
+    if (victim == nullptr) {
+      return behind_in_step ? Room::kLater : others_hold ? Room::kYield : Room::kNever;
+    }
+    if (victim->line.is_running()) {
+      preempt(*victim);
+    } else {
+      drop_holder(*victim);
+    }
+  }
+  return Room::kMade;
+}
+
+bool Preemption::take_from_holders(std::int32_t pages, const Sequence& claimant) {
+  while (pages_.available() < pages) {
+    const std::vector<SequenceSlot>& holders = lines_.holders();
+    const auto last = std::max_element(holders.begin(), holders.end(), [this](SequenceSlot a, SequenceSlot b) {
+      return sequences_[a].line.rank() < sequences_[b].line.rank();
+    });
+    if (last == holders.end() || !(claimant.line.rank() < sequences_[*last].line.rank())) {
+      return false;
+    }
+    drop_holder(sequences_[*last]);
+  }
+  return true;
+}
 
 RowBudget::RowBudget(const Limits& limits, SequenceTable& sequences, const Lines& lines, PageKeeper& pages,
                      Preemption& preemption)
@@ -93,7 +171,7 @@ void RowBudget::plan(Sequence& sequence, std::int32_t rows_max) {
   std::int32_t count = std::min({sequence.pending(), limits_.chunk_tokens_max, rows_max});
   std::int32_t logits = 0;
   if (sequence.wants_scores()) {
-    const std::int32_t from = std::max(sequence.computed(), sequence.tokens.scored);  // first row with logits
+    const std::int32_t from = std::max(sequence.computed(), sequence.tokens.scored());  // first row with logits
     count = std::min(count, from - sequence.computed() + logits_left_);
     logits = std::max(0, sequence.computed() + count - from);
   } else if (count == sequence.pending()) {

@@ -6,7 +6,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "engine/plan_views.h"
+#include "engine/step_plan.h"
 
 namespace coppice::engine {
 namespace {

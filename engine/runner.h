@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "engine/limits.h"
-#include "engine/step_executor.h"
+#include "engine/step_plan.h"
 #include "kernels/attention_plan.h"
 #include "kernels/backend.h"
 #include "models/transformer.h"

@@ -1,23 +1,21 @@
-// Sequence: one choice of one request while it lives, and RequestState: what its choices have in common. Plain data;
-// the scheduler decides, the engine commits.
+// Sequence: one choice of one request while it lives, and RequestState: what its choices have in common. Plain data in
+// parts, one for each kind of fact. A part has one owner, which alone writes it: what it keeps is private to the owner
+// (README.md, "Ownership"). Every class may read all parts.
 #pragma once
 
 #include <algorithm>
+#include <compare>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "base/slot_table.h"
 #include "base/types.h"
-#include "engine/admission_state.h"
 #include "engine/events.h"
-#include "engine/line_state.h"
-#include "engine/outbox.h"
-#include "engine/page_hold.h"
+#include "engine/kv_pool.h"
+#include "engine/radix_tree.h"
 #include "engine/request.h"
 #include "engine/speculation/speculator.h"
-#include "engine/step_choice.h"
-#include "engine/step_plan.h"
 
 namespace coppice::engine {
 
@@ -32,55 +30,174 @@ struct RequestState {
   std::vector<TokenInfo> prompt_info;  // prompt logprobs so far
 };
 
-// A sequence drafts well until this number of proposals in a row were empty, not worth a row, or wrong. Two, because
-// one wrong draft says little and three cost more than a draft saves.
-inline constexpr std::int32_t kDraftMissesMax = 2;
-
 // The tokens of a sequence and how far the engine is with them. Writers: RequestDesk (begin and end), Settlement.
-struct TokenState {
-  std::vector<TokenId> ids;  // prompt, then output; the last is kNoToken while `awaits_token`
-  std::int32_t prompt_count = 0;
-  std::int32_t count_max = 0;  // the sequence ends by length when it has this number of tokens
-  std::int32_t scored = -1;    // leading prompt rows whose logprobs were reported; -1: not asked for
-  bool awaits_token = false;   // the last of `ids` is being drawn
-
-  std::int32_t count() const { return static_cast<std::int32_t>(ids.size()); }
+class TokenState {
+ public:
+  // Prompt, then output; the last is kNoToken while awaits_token(). Empty: the sequence is dormant.
+  const std::vector<TokenId>& ids() const { return ids_; }
+  std::int32_t count() const { return static_cast<std::int32_t>(ids_.size()); }
+  std::int32_t prompt_count() const { return prompt_count_; }
+  // The last of ids() is being drawn.
+  bool awaits_token() const { return awaits_token_; }
   // Tokens that may still be generated: at 0 the sequence ends by length.
-  std::int32_t left() const { return count_max - count(); }
+  std::int32_t left() const { return count_max_ - count(); }
   // False: only the prompt is asked about (max_tokens is 0).
-  bool has_output() const { return count_max > prompt_count; }
+  bool has_output() const { return count_max_ > prompt_count_; }
+  // Leading prompt rows whose logprobs were reported; -1: not asked for.
+  std::int32_t scored() const { return scored_; }
+
+ private:
+  friend class RequestDesk;
+  friend class Settlement;
+
   // Makes room for the token that is being drawn. Not if it is the last: then there is no step behind it.
   void await_token() {
     if (left() > 1) {
-      ids.push_back(kNoToken);
-      awaits_token = true;
+      ids_.push_back(kNoToken);
+      awaits_token_ = true;
     }
   }
   void forget_awaited() {
-    if (awaits_token) {
-      ids.pop_back();
-      awaits_token = false;
+    if (awaits_token_) {
+      ids_.pop_back();
+      awaits_token_ = false;
     }
   }
+
+  std::vector<TokenId> ids_;
+  std::int32_t prompt_count_ = 0;
+  std::int32_t count_max_ = 0;  // the sequence ends by length when it has this number of tokens
+  std::int32_t scored_ = -1;
+  bool awaits_token_ = false;
 };
 
-// What the speculator knows of a sequence and proposes for it. Writer: Drafter.
-struct DraftState {
-  DraftTree draft;                        // for the coming step
-  DraftTree flying;                       // being verified; PageHold::computed() assumes that no node is accepted
-  std::int32_t taught = 0;                // leading tokens of prediction + ids that the speculator knows
-  std::int32_t misses = kDraftMissesMax;  // proposals since one was accepted in part, at most kDraftMissesMax
+// The KV pages of a sequence and what is computed in them. Writer: PageKeeper.
+class PageHold {
+ public:
+  const PageTable& pages() const { return pages_; }
+  // Changes whenever an entry of pages() is dropped or replaced; appending keeps it.
+  std::uint64_t identity() const { return identity_; }
+  // Leading tokens whose KV is in pages(), or will be when the step that runs is over.
+  std::int32_t computed() const { return computed_; }
+  // Leading tokens that the prefix cache has, locked for this sequence: whole pages.
+  std::int32_t cached() const { return lock_.token_count(); }
 
-  bool drafts_well() const { return misses < kDraftMissesMax; }
-  void count_draft(bool accepted) { misses = accepted ? 0 : std::min(misses + 1, kDraftMissesMax); }
-  // Its step starts.
-  void fly() {
-    std::swap(flying, draft);
-    draft.clear();
-  }
+ private:
+  friend class PageKeeper;
+
+  RadixLock lock_;
+  PageTable pages_;  // after the lock, so that pages are given up first
+  std::uint64_t identity_ = 0;
+  std::int32_t computed_ = 0;
+  bool in_order_ = false;   // it stands in the sharing order: the sequence runs
+  bool pin_tried_ = false;  // its prompt is pinned, or cannot be
 };
 
-// A sequence's facts, each in a part with one owner that alone writes it.
+// Order of service: smaller is earlier. Total over live sequences, and unchanged from the first admission on, so the
+// first in rank is never preempted (invariant progress.first).
+struct Rank {
+  std::int32_t priority = 0;
+  bool fresh = true;        // never admitted
+  std::uint64_t order = 0;  // fresh: of arrival at the engine; else of admission
+  std::int32_t choice = 0;
+  auto operator<=>(const Rank&) const = default;
+};
+
+struct SequenceKey {
+  Rank rank;
+  SequenceSlot slot = kNoSequence;
+  bool operator<(const SequenceKey& other) const { return rank < other.rank; }
+};
+
+enum class SequenceState : std::uint8_t {
+  kDormant,  // a choice that will fork from its sibling's prompt; has no tokens yet
+  kWaiting,  // may run; holds pages only if it was just forked
+  kRunning,  // holds pages for all its tokens
+};
+
+// Where a sequence stands among those that wait and run. Writer: Lines.
+class LineState {
+ public:
+  SequenceState state() const { return state_; }
+  bool is_running() const { return state_ == SequenceState::kRunning; }
+  const Rank& rank() const { return rank_; }
+  // Its number in Tenants while it waits or runs, else -1.
+  std::int32_t tenant() const { return tenant_; }
+
+ private:
+  friend class Lines;
+
+  SequenceState state_ = SequenceState::kDormant;
+  Rank rank_;
+  std::uint64_t since_ = 0;  // step in which it began to wait or to run
+  std::int32_t tenant_ = -1;
+  std::int32_t charged_ = 0;  // output tokens charged to the tenant
+};
+
+// What admission remembers of a sequence. Writer: Admission.
+class AdmissionState {
+ public:
+  // Prompt tokens that the prefix cache had when the sequence was first admitted; 0 before.
+  std::int32_t found_tokens() const { return found_tokens_; }
+
+ private:
+  friend class Admission;
+
+  bool admitted_ = false;  // once: its prompt is charged and counted
+  std::int32_t found_tokens_ = 0;
+  std::int32_t overtaken_ = 0;       // admissions of sequences behind it in its tenant's line
+  std::int32_t refused_pages_ = -1;  // did not fit into this many available pages: not tried again until there are more
+
+  // A running sequence that computes a prefix which this one needs: this one waits until the cache has it.
+  SequenceSlot leader_ = kNoSequence;
+  Rank leader_rank_;  // differs from the rank of a later sequence in the leader's slot
+  std::int32_t leader_tokens_ = 0;
+};
+
+// What a sequence has of the coming step: all zero when it is not in it. Writer: RowBudget.
+class StepChoice {
+ public:
+  // Token rows of the sequence's own tokens, without drafts.
+  std::int32_t planned_count() const { return planned_count_; }
+  // Logits rows, without those of drafts.
+  std::int32_t logits_count() const { return logits_count_; }
+  // Draft nodes; each has a token row and a logits row.
+  std::int32_t draft_count() const { return draft_count_; }
+  bool in_step() const { return planned_count_ > 0; }
+
+ private:
+  friend class RowBudget;
+
+  std::int32_t planned_count_ = 0;
+  std::int32_t logits_count_ = 0;
+  std::int32_t draft_count_ = 0;
+};
+
+// A sequence drafts well until this number of proposals in a row were empty, not worth a row, or wrong. Chosen,
+// not measured: two, because one wrong draft says little.
+inline constexpr std::int32_t kDraftMissesMax = 2;
+
+// What the speculator knows of a sequence and proposes for it. Writer: Drafter, with its Teacher.
+class DraftState {
+ public:
+  // For the coming step.
+  const DraftTree& draft() const { return draft_; }
+  // Being verified; PageHold::computed() assumes that no node is accepted.
+  const DraftTree& flying() const { return flying_; }
+  bool drafts_well() const { return misses_ < kDraftMissesMax; }
+
+ private:
+  friend class Drafter;
+  friend class Teacher;
+
+  void count_draft(bool accepted) { misses_ = accepted ? 0 : std::min(misses_ + 1, kDraftMissesMax); }
+
+  DraftTree draft_;
+  DraftTree flying_;
+  std::int32_t taught_ = 0;                // leading tokens of prediction + ids that the speculator knows
+  std::int32_t misses_ = kDraftMissesMax;  // proposals since one was accepted in part, at most kDraftMissesMax
+};
+
 // Invariant sequence.counters: cached() <= computed() <= scheduled() <= token_count() + drafts.
 struct Sequence {
   SequenceSlot slot = kNoSequence;
@@ -102,10 +219,10 @@ struct Sequence {
   // Tokens computed once the coming step is over, if all its drafts are accepted.
   std::int32_t scheduled() const { return computed() + chosen.planned_count() + chosen.draft_count(); }
   std::int32_t token_count() const { return tokens.count(); }
-  std::int32_t known_count() const { return token_count() - (tokens.awaits_token ? 1 : 0); }
-  std::int32_t output_count() const { return token_count() - tokens.prompt_count; }
+  std::int32_t known_count() const { return token_count() - (tokens.awaits_token() ? 1 : 0); }
+  std::int32_t output_count() const { return token_count() - tokens.prompt_count(); }
   std::int32_t pending() const { return token_count() - computed(); }
-  bool wants_scores() const { return tokens.scored >= 0 && tokens.scored < tokens.prompt_count - 1; }
+  bool wants_scores() const { return tokens.scored() >= 0 && tokens.scored() < tokens.prompt_count() - 1; }
   bool in_step() const { return chosen.in_step(); }
   // In this step, up to its last token: a next token will be drawn.
   bool draws() const { return in_step() && computed() + chosen.planned_count() == token_count(); }

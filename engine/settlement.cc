@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/accept.h"
 
 namespace coppice::engine {
 namespace {
@@ -22,10 +21,38 @@ std::int32_t draw_count(const StepRow& row, const RowOutcome& outcome) {
 }
 
 bool ends_prompt(const StepRow& row, const Sequence& sequence) {
-  return row.begin < sequence.tokens.prompt_count && sequence.computed() >= sequence.tokens.prompt_count;
+  return row.begin < sequence.tokens.prompt_count() && sequence.computed() >= sequence.tokens.prompt_count();
 }
 
 }  // namespace
+
+void accept_draft(const DraftTree& tree, std::span<const kernels::SamplingResult> results,
+                  std::vector<std::int32_t>& path) {
+  COPPICE_CHECK(results.size() == tree.tokens.size() + 1, "one draw for the last token and one for each draft node");
+  path.clear();
+  std::int32_t at = -1;
+  TokenId drawn = results[0].token;
+  // Parents stand before children, so one pass finds the whole path.
+  for (std::int32_t node = 0; node < tree.size(); ++node) {
+    const auto index = static_cast<std::size_t>(node);
+    if (tree.parents[index] == at && tree.tokens[index] == drawn) {
+      path.push_back(node);
+      at = node;
+      drawn = results[index + 1].token;
+    }
+  }
+}
+
+void append_path_moves(const PageTable& pages, std::int32_t page_size, std::int32_t draft_begin,
+                       std::span<const std::int32_t> path, std::vector<kernels::SlotMove>& moves) {
+  for (std::size_t depth = 0; depth < path.size(); ++depth) {
+    const auto place = static_cast<std::int32_t>(depth);
+    if (path[depth] != place) {
+      moves.push_back(
+          {pages.slot_of(draft_begin + path[depth], page_size), pages.slot_of(draft_begin + place, page_size)});
+    }
+  }
+}
 
 void Settlement::assume(StepSlot& slot) {
   bool is_foreseeable = homes_.pipeline.depth() > 1;
@@ -48,12 +75,12 @@ void Settlement::assume(StepSlot& slot) {
 bool Settlement::assume_row(const StepRow& row, RowOutcome& outcome) {
   Sequence& sequence = sequences_[outcome.sequence];
   Scheduler::set_computed(sequence, row.begin + row.linear_count());
-  sequence.drafting.fly();
-  COPPICE_CHECK(sequence.drafting.flying.size() == row.draft_count, "the draft that flies is the row's");
+  Drafter::start(sequence);
+  COPPICE_CHECK(sequence.drafting.flying().size() == row.draft_count, "the draft that flies is the row's");
   Scheduler::leave_out(sequence);
   outcome.draws = sequence.computed() == sequence.token_count();
   if (sequence.wants_scores()) {
-    sequence.tokens.scored += row.logits_count - draw_count(row, outcome);
+    sequence.tokens.scored_ += row.logits_count - draw_count(row, outcome);
   }
   return ends_prompt(row, sequence) && requests_[sequence.request].live_choices > 1;
 }
@@ -81,12 +108,12 @@ void Settlement::settle(StepSlot& slot, const StepResult& result, OwedKvWork& ow
 
 void Settlement::settle_row(Sequence& sequence, Results draws, StepSlot& slot, RowOutcome& outcome) {
   sequence.tokens.forget_awaited();
-  accept_draft(sequence.drafting.flying, draws, path_);
+  accept_draft(sequence.drafting.flying(), draws, path_);
   std::size_t taken = 0;  // tokens: the first draw, then one for each accepted node
   do {
     const TokenId token = draw_along(draws, path_, taken).token;
     ++taken;
-    sequence.tokens.ids.push_back(token);
+    sequence.tokens.ids_.push_back(token);
     homes_.sampler.observe(sequence.slot, token);
     outcome.reason = finish_reason(sequence, token);
   } while (outcome.reason == FinishReason::kNone && taken <= path_.size());
@@ -131,7 +158,7 @@ void Settlement::book_row(const StepRow& row, const RowOutcome& outcome, std::sp
                           Results results) {
   Sequence& sequence = sequences_[outcome.sequence];
   desk_.leave_waiting_room(requests_[sequence.request]);
-  const std::int32_t prompt_left = std::max(0, sequence.tokens.prompt_count - row.begin);
+  const std::int32_t prompt_left = std::max(0, sequence.tokens.prompt_count() - row.begin);
   stats_.counts().prompt_tokens_computed += static_cast<std::uint64_t>(std::min(prompt_left, row.linear_count()));
   const auto draws = static_cast<std::size_t>(draw_count(row, outcome));
   if (results.size() > draws) {

@@ -1,20 +1,43 @@
-// EngineStats: what the engine counts, copied out as plain values once a step for the metrics page and the benchmarks.
+// EngineStats: what the engine counts, as plain values for the metrics page and the benchmarks, and StatsBook: where it
+// counts, and the copy that other threads read.
 #pragma once
 
 #include <array>
 #include <cstdint>
 
+#include "base/snapshot.h"
+
 namespace coppice::engine {
 
-// Monotonic counters and current gauges. A value type; the engine thread owns the original, others read snapshots.
+class Scheduler;    // scheduler.h
+struct StepResult;  // step_plan.h
+
+// KV pages, at the end of the last step.
+struct PageCounts {
+  std::int32_t total = 0;
+  std::int32_t free = 0;    // neither owned by a sequence nor cached
+  std::int32_t cached = 0;  // held by the radix tree alone
+  std::int32_t pinned = 0;  // held for pinned prompts; a page counts for each of them
+};
+
+// Nanoseconds, summed over steps. The first five make up all of EngineCore::step().
+struct StepTimes {
+  std::uint64_t plan_ns = 0;
+  std::uint64_t speculation_ns = 0;  // teaching the speculator, proposing and choosing drafts
+  std::uint64_t forward_ns = 0;
+  std::uint64_t sample_ns = 0;
+  std::uint64_t other_ns = 0;
+  // Beside all these: from a step's submission to its results, in which a device that works by itself works.
+  std::uint64_t in_flight_ns = 0;
+  std::uint64_t device_ns = 0;  // by the clock of such a device; 0 on a CPU
+};
+
+// Monotonic counters and current gauges. A value; the engine's thread owns the original, others read snapshots.
 struct EngineStats {
   // gauges
   std::int32_t running = 0;
   std::int32_t waiting = 0;
-  std::int32_t pages_total = 0;
-  std::int32_t pages_free = 0;     // neither owned by a sequence nor cached
-  std::int32_t pages_cached = 0;   // held by the radix tree alone
-  std::int32_t pages_pinned = 0;   // held for pinned prompts; a page counts for each of them
+  PageCounts pages;
   std::int32_t tree_depth = 0;     // of the last step's plan
   std::int32_t shared_groups = 0;  // items of the last plan shared by two or more sequences
   std::int32_t draft_budget = 0;   // of the last step
@@ -31,15 +54,23 @@ struct EngineStats {
   std::uint64_t kv_tokens_attended = 0;     // keys × rows, per KV head and layer
   std::uint64_t kv_tokens_read = 0;         // keys × items
   std::array<std::uint64_t, 6> finished{};  // by FinishReason
-  // nanoseconds spent, summed
-  std::uint64_t plan_ns = 0;
-  std::uint64_t speculation_ns = 0;  // teaching the speculator, proposing and choosing drafts
-  std::uint64_t forward_ns = 0;
-  std::uint64_t sample_ns = 0;
-  std::uint64_t other_ns = 0;
-  // Beside all these: from a step's submission to its results, in which a device that works by itself works.
-  std::uint64_t in_flight_ns = 0;
-  std::uint64_t device_ns = 0;  // by the clock of such a device; 0 on a CPU
+  StepTimes times;
+};
+
+// Owner: EngineCore. Thread: the engine's, except read().
+class StatsBook {
+ public:
+  EngineStats& counts() { return counts_; }
+  void count_step(const StepResult& result);
+  // After each call of EngineCore::step(), which took step_ns.
+  void publish(const Scheduler& scheduler, std::uint64_t step_ns);
+  // Any thread. As of the last publish().
+  EngineStats read() const { return published_.read(); }
+
+ private:
+  EngineStats counts_;
+  std::uint64_t step_ns_ = 0;  // of all calls of step()
+  base::Snapshot<EngineStats> published_;
 };
 
 }  // namespace coppice::engine

@@ -133,9 +133,10 @@ class Pass {
     }
     StepSums& sums = prompt > 0 ? prefill_ : decode_;
     sums.seconds += seconds;
-    const std::uint64_t device_ns = after.device_ns - before.device_ns;
-    const std::uint64_t pass_ns =
-        device_ns > 0 ? device_ns : after.forward_ns - before.forward_ns + after.in_flight_ns - before.in_flight_ns;
+    const std::uint64_t device_ns = after.times.device_ns - before.times.device_ns;
+    const std::uint64_t pass_ns = device_ns > 0 ? device_ns
+                                                : after.times.forward_ns - before.times.forward_ns +
+                                                      after.times.in_flight_ns - before.times.in_flight_ns;
     sums.pass_s += static_cast<double>(pass_ns) * 1e-9;
     sums.tokens += prompt > 0 ? prompt : drawn;
     sums.sequences += static_cast<std::uint64_t>(std::max(after.running, before.running));
@@ -188,7 +189,8 @@ class Pass {
         decode_.sequences > 0 ? static_cast<double>(decode_.tokens) / static_cast<double>(decode_.sequences) : 0.0;
     result.draft_tokens = end.draft_tokens - begin.draft_tokens;
     result.accepted_tokens = end.accepted_tokens - begin.accepted_tokens;
-    result.speculation_share = static_cast<double>(end.speculation_ns - begin.speculation_ns) * 1e-9 / result.wall_s;
+    result.speculation_share =
+        static_cast<double>(end.times.speculation_ns - begin.times.speculation_ns) * 1e-9 / result.wall_s;
     result.roofline = decode_.seconds > 0 ? decode_.bound_s / decode_.seconds : 0.0;
     result.prefill_roofline = prefill_.seconds > 0 ? prefill_.bound_s / prefill_.seconds : 0.0;
     rusage usage{};

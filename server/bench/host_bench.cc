@@ -9,8 +9,7 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
-#include "engine/plan_views.h"
-#include "engine/step_executor.h"
+#include "engine/step_plan.h"
 #include "kernels/attention_plan.h"
 
 namespace coppice::server {
@@ -206,7 +205,7 @@ absl::StatusOr<HostBenchResult> run_host_bench(const HostBenchOptions& options, 
   result.attention_plan_mean = times.attention_plan_us / steps;
   result.planned_ahead = static_cast<double>(times.prepared) / steps;
   const auto all_steps = static_cast<double>(stats.steps);
-  result.speculation_mean = static_cast<double>(stats.speculation_ns) * 1e-3 / all_steps;
+  result.speculation_mean = static_cast<double>(stats.times.speculation_ns) * 1e-3 / all_steps;
   result.draft_tokens_mean = static_cast<double>(stats.draft_tokens) / all_steps;
   return result;
 }

@@ -98,8 +98,8 @@ class Service final : public v1::Inference::CallbackService {
       const engine::EngineStats stats = host.engine->stats();
       response->set_running(stats.running);
       response->set_waiting(stats.waiting);
-      const std::int32_t used = stats.pages_total - stats.pages_free - stats.pages_cached;
-      response->set_kv_usage(stats.pages_total > 0 ? static_cast<double>(used) / stats.pages_total : 0.0);
+      const std::int32_t used = stats.pages.total - stats.pages.free - stats.pages.cached;
+      response->set_kv_usage(stats.pages.total > 0 ? static_cast<double>(used) / stats.pages.total : 0.0);
       response->set_generation_tokens(stats.generation_tokens);
       response->set_draining(state_.phase == Phase::kDraining);
       return std::nullopt;

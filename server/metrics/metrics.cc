@@ -94,9 +94,9 @@ class Page {
 void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gauges, Page& page) {
   page.gauge("vllm:num_requests_running", "Sequences in the running batch", stats.running);
   page.gauge("vllm:num_requests_waiting", "Sequences waiting to run", stats.waiting);
-  const double used = stats.pages_total - stats.pages_free - stats.pages_cached;
+  const double used = stats.pages.total - stats.pages.free - stats.pages.cached;
   page.gauge("vllm:kv_cache_usage_perc", "Share of the KV pages owned by sequences, 0 to 1",
-             stats.pages_total > 0 ? used / stats.pages_total : 0.0);
+             stats.pages.total > 0 ? used / stats.pages.total : 0.0);
   page.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache", stats.prefix_queries);
   page.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache", stats.prefix_hits);
   page.counter("vllm:prompt_tokens_total", "Prompt tokens of admitted requests", stats.prompt_tokens);
@@ -106,7 +106,7 @@ void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gaug
   page.counter("vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted", stats.accepted_tokens);
   page.info(
       "vllm:cache_config_info", "Size of the KV cache",
-      {{"block_size", fmt::format("{}", gauges.page_size)}, {"num_gpu_blocks", fmt::format("{}", stats.pages_total)}});
+      {{"block_size", fmt::format("{}", gauges.page_size)}, {"num_gpu_blocks", fmt::format("{}", stats.pages.total)}});
 }
 
 void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauges, Page& page) {
@@ -119,16 +119,16 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   page.gauge("coppice:tree_depth", "Depth of the shared-prefix tree of the last step", stats.tree_depth);
   page.gauge("coppice:shared_groups", "Groups of sequences that shared keys in the last step", stats.shared_groups);
   page.gauge("coppice:draft_budget_tokens", "Tokens allowed for drafts in the last step", stats.draft_budget);
-  page.gauge("coppice:kv_pages_free", "KV pages neither owned nor cached", stats.pages_free);
-  page.gauge("coppice:kv_pages_cached", "KV pages held by the prefix cache alone", stats.pages_cached);
-  page.gauge("coppice:kv_pages_pinned", "KV pages held for pinned prompts (--pin-file)", stats.pages_pinned);
+  page.gauge("coppice:kv_pages_free", "KV pages neither owned nor cached", stats.pages.free);
+  page.gauge("coppice:kv_pages_cached", "KV pages held by the prefix cache alone", stats.pages.cached);
+  page.gauge("coppice:kv_pages_pinned", "KV pages held for pinned prompts (--pin-file)", stats.pages.pinned);
   constexpr const char* kStep = "coppice:step_seconds_total";
   constexpr const char* kStepHelp = "Time of engine steps by part";
-  page.counter_seconds(kStep, kStepHelp, "plan", stats.plan_ns);
-  page.counter_seconds(kStep, kStepHelp, "speculation", stats.speculation_ns);
-  page.counter_seconds(kStep, kStepHelp, "forward", stats.forward_ns);
-  page.counter_seconds(kStep, kStepHelp, "sample", stats.sample_ns);
-  page.counter_seconds(kStep, kStepHelp, "other", stats.other_ns);
+  page.counter_seconds(kStep, kStepHelp, "plan", stats.times.plan_ns);
+  page.counter_seconds(kStep, kStepHelp, "speculation", stats.times.speculation_ns);
+  page.counter_seconds(kStep, kStepHelp, "forward", stats.times.forward_ns);
+  page.counter_seconds(kStep, kStepHelp, "sample", stats.times.sample_ns);
+  page.counter_seconds(kStep, kStepHelp, "other", stats.times.other_ns);
   page.gauge("coppice:http_connections", "Open HTTP connections", static_cast<double>(gauges.connections));
   page.gauge("coppice:ready", "1 when requests are accepted", gauges.ready ? 1.0 : 0.0);
   page.gauge("coppice:uptime_seconds", "Seconds since start", gauges.uptime_s);

@@ -86,8 +86,8 @@ absl::Status pin_prompts(const std::string& path, const ModelHost& host) {
       }
     }
   }
-  spdlog::info("pinned prompts: {} KV pages of {}", host.engine->stats().pages_pinned,
-               host.engine->stats().pages_total);
+  spdlog::info("pinned prompts: {} KV pages of {}", host.engine->stats().pages.pinned,
+               host.engine->stats().pages.total);
   return absl::OkStatus();
 }
 

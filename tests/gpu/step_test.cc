@@ -252,7 +252,7 @@ TEST_CASE("the engine: chunks, shared prefixes and drafts, recorded or not, say 
   CHECK(counts.trouble == "");
   CHECK(counts.grown == 0);
   CHECK(counts.played > 0);
-  CHECK(run.stats.device_ns > 0);
+  CHECK(run.stats.times.device_ns > 0);
   REQUIRE(allocations.size() > 8);
   CHECK(allocations[1] == allocations.back());  // the first step brings the model's rotation frequencies
   CHECK(device_report() == "");

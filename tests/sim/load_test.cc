@@ -287,7 +287,7 @@ std::string check_rest(const engine::Engine& engine) {
   if (stats.running > 0 || stats.waiting > 0) {
     return "the engine does not come to rest";
   }
-  return stats.pages_free + stats.pages_cached == stats.pages_total ? "" : "pages are missing";
+  return stats.pages.free + stats.pages.cached == stats.pages.total ? "" : "pages are missing";
 }
 
 double load_seconds() {

@@ -296,7 +296,7 @@ Tally Simulation::run() {
   engine_->step();
   REQUIRE_FALSE(engine_->step());
   const engine::EngineStats stats = engine_->stats();
-  REQUIRE(stats.pages_free + stats.pages_cached == stats.pages_total);
+  REQUIRE(stats.pages.free + stats.pages.cached == stats.pages.total);
   REQUIRE(stats.running == 0);
   REQUIRE(stats.waiting == 0);
   return tally_;

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "engine/plan_views.h"
+#include "engine/step_plan.h"
 
 namespace coppice::testing {
 

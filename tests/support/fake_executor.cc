@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/check.h"
-#include "engine/plan_views.h"
+#include "engine/step_plan.h"
 
 namespace coppice::testing {
 namespace {

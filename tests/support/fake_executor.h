@@ -12,7 +12,7 @@
 #include "base/random.h"
 #include "engine/events.h"
 #include "engine/request.h"
-#include "engine/step_executor.h"
+#include "engine/step_plan.h"
 #include "kernels/sampling.h"
 #include "tests/support/attention_check.h"
 

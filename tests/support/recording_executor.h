@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "engine/step_executor.h"
+#include "engine/step_plan.h"
 
 namespace coppice::testing {
 

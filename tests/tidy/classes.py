@@ -17,7 +17,6 @@ VIRTUALS_MAX = 15
 # Structs without methods that may have more members, with the reason. Keep it short: a list of fields that always
 # travel together is a struct of its own.
 PLAIN_DATA = {
-    "EngineStats": "a snapshot of counters, written by one thread and read as a whole",
     "GenerationRequest": "one member for each field of a request, whatever the API",
     "ServeOptions": "one member for each flag of `coppice serve`",
 }

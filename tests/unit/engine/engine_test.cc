@@ -19,7 +19,7 @@ TEST_CASE("a request is answered and the engine is idle again", "[engine]") {
   CHECK(fake.heard(1).last.usage.prompt_tokens == 100);
   CHECK(fake.heard(1).last.usage.completion_tokens == 10);
   CHECK(fake.heard(1).last.usage.cached_tokens == 0);
-  CHECK(fake.core().stats().pages_cached == 6);  // 109 tokens are computed: 6 whole pages stay
+  CHECK(fake.core().stats().pages.cached == 6);  // 109 tokens are computed: 6 whole pages stay
 }
 
 TEST_CASE("where a step works behind the engine's back, events go out while the next one runs", "[engine]") {
@@ -306,7 +306,7 @@ TEST_CASE("a pinned prompt outlives everything that is evicted around it", "[eng
   fake.submit(pinned);
   fake.run();
   CHECK(fake.heard(1).last.finish == FinishReason::kLength);
-  CHECK(fake.core().stats().pages_pinned == 6);
+  CHECK(fake.core().stats().pages.pinned == 6);
   engine::Request once = FakeEngine::request(2, 100, 1, 5);
   fake.submit(once);
   for (engine::RequestId id = 3; id < 40; ++id) {
@@ -337,7 +337,7 @@ TEST_CASE("pins leave room for the longest request, and need the prefix cache", 
     fake.submit(pinned);
     fake.run();
   }
-  CHECK(fake.core().stats().pages_pinned == 20);
+  CHECK(fake.core().stats().pages.pinned == 20);
   CHECK(fake.heard(3).last.client_error);
   CHECK(fake.heard(3).last.error.find("0 are left for pins") != std::string::npos);
   const engine::Request longest = FakeEngine::request(4, 310, 10, 9);

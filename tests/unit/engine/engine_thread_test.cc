@@ -99,7 +99,7 @@ TEST_CASE("many threads use one engine", "[thread]") {
     CHECK(visitor->wrong() == 0);
   }
   const engine::EngineStats stats = fake.core().stats();
-  CHECK(stats.pages_free + stats.pages_cached == stats.pages_total);
+  CHECK(stats.pages.free + stats.pages.cached == stats.pages.total);
 }
 
 TEST_CASE("an engine thread ends although work is left", "[thread]") {

@@ -54,12 +54,12 @@ TEST_CASE("the engine's numbers") {
   engine::EngineStats stats;
   stats.running = 3;
   stats.waiting = 4;
-  stats.pages_total = 100;
-  stats.pages_free = 50;
-  stats.pages_cached = 25;
+  stats.pages.total = 100;
+  stats.pages.free = 50;
+  stats.pages.cached = 25;
   stats.prefix_queries = 1000;
   stats.prefix_hits = 900;
-  stats.plan_ns = 1'500'000'000;
+  stats.times.plan_ns = 1'500'000'000;
   stats.draft_tokens = 7;
   ServerGauges gauges;
   gauges.page_size = 16;

@@ -1,4 +1,4 @@
-// PlanBuilder: writes what the scheduler chose as a StepPlan: rows in depth-first order of shared pages, token rows
+// StepWriter: writes what the scheduler chose as a StepPlan: rows in depth-first order of shared pages, token rows
 // with their KV slots, logits rows with how to sample them.
 #pragma once
 
@@ -14,15 +14,15 @@
 namespace coppice::engine {
 
 // Owner: the engine. Thread: the engine's. Keeps its scratch between steps.
-class PlanBuilder {
+class StepWriter {
  public:
-  PlanBuilder(const SequenceTable& sequences, const Sampler& sampler, std::int32_t page_size)
+  StepWriter(const SequenceTable& sequences, const Sampler& sampler, std::int32_t page_size)
       : sequences_(sequences), sampler_(sampler), page_size_(page_size) {}
 
   // Fills plan.rows and what belongs to them. REQUIRES: the plan has no rows.
-  void build(std::span<const SharingOrder::Entry> order, StepPlan& plan);
-  // Fills in the tokens that were still being drawn when the plan was built. REQUIRES: it was the last plan built, and
-  // sequences that awaited a token now have it.
+  void write(std::span<const SharingOrder::Entry> order, StepPlan& plan);
+  // Fills in the tokens that were still being drawn when the plan was written. REQUIRES: it was the last plan written,
+  // and sequences that awaited a token now have it.
   void fill_in(StepPlan& plan);
 
  private:
@@ -41,7 +41,7 @@ class PlanBuilder {
   const SequenceTable& sequences_;
   const Sampler& sampler_;
   const std::int32_t page_size_;
-  std::uint64_t built_ = 0;
+  std::uint64_t written_ = 0;
   std::vector<LateRow> late_;  // of the last plan
   std::vector<TokenId> path_;  // drafted tokens down to a node
 };

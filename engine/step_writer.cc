@@ -1,5 +1,5 @@
 // From chosen sequences to the flat arrays of a StepPlan.
-#include "engine/plan_builder.h"
+#include "engine/step_writer.h"
 
 #include <algorithm>
 
@@ -7,8 +7,8 @@
 
 namespace coppice::engine {
 
-void PlanBuilder::build(std::span<const SharingOrder::Entry> order, StepPlan& plan) {
-  plan.number = ++built_;
+void StepWriter::write(std::span<const SharingOrder::Entry> order, StepPlan& plan) {
+  plan.number = ++written_;
   late_.clear();
   std::int32_t shared = 0;  // with the last row of the plan: the least over the entries between
   for (const SharingOrder::Entry& entry : order) {
@@ -21,7 +21,7 @@ void PlanBuilder::build(std::span<const SharingOrder::Entry> order, StepPlan& pl
   }
 }
 
-void PlanBuilder::add_row(const Sequence& sequence, std::int32_t shared_pages, StepPlan& plan) {
+void StepWriter::add_row(const Sequence& sequence, std::int32_t shared_pages, StepPlan& plan) {
   const PageTable& pages = sequence.hold.pages();
   const StepChoice& chosen = sequence.chosen;
   StepRow row;
@@ -40,9 +40,9 @@ void PlanBuilder::add_row(const Sequence& sequence, std::int32_t shared_pages, S
   for (std::int32_t i = 0; i < row.token_count; ++i) {
     plan.slots.push_back(pages.slot_of(row.begin + i, page_size_));
   }
-  const auto first = sequence.tokens.ids.begin() + row.begin;
+  const auto first = sequence.tokens.ids().begin() + row.begin;
   plan.tokens.insert(plan.tokens.end(), first, first + chosen.planned_count());
-  if (sequence.tokens.awaits_token && sequence.draws()) {
+  if (sequence.tokens.awaits_token() && sequence.draws()) {
     late_.push_back({row.slot, row.token_begin + chosen.planned_count() - 1, row.logits_begin + row.logits_count - 1});
   }
   add_draft(sequence, plan);
@@ -53,16 +53,16 @@ void PlanBuilder::add_row(const Sequence& sequence, std::int32_t shared_pages, S
   plan.rows.push_back(row);
 }
 
-void PlanBuilder::fill_in(StepPlan& plan) {
+void StepWriter::fill_in(StepPlan& plan) {
   for (const LateRow& late : late_) {
-    const TokenId token = sequences_[late.slot].tokens.ids.back();
+    const TokenId token = sequences_[late.slot].tokens.ids().back();
     plan.tokens[static_cast<std::size_t>(late.token_row)] = token;
     sampler_.count_late(late.slot, token, plan.draws[static_cast<std::size_t>(late.draw)], plan.lists);
   }
 }
 
-void PlanBuilder::add_draft(const Sequence& sequence, StepPlan& plan) {
-  const DraftTree& draft = sequence.drafting.draft;
+void StepWriter::add_draft(const Sequence& sequence, StepPlan& plan) {
+  const DraftTree& draft = sequence.drafting.draft();
   for (std::int32_t node = 0; node < sequence.chosen.draft_count(); ++node) {
     const std::int32_t parent = draft.parents[static_cast<std::size_t>(node)];
     COPPICE_CHECK(parent >= -1 && parent < node, "a draft's parents stand before their children");
@@ -72,11 +72,11 @@ void PlanBuilder::add_draft(const Sequence& sequence, StepPlan& plan) {
 }
 
 // The first rows score prompt tokens; the row of the last token, if it is in the step, and each draft node draw.
-void PlanBuilder::add_draws(const Sequence& sequence, const StepRow& row, StepPlan& plan) {
+void StepWriter::add_draws(const Sequence& sequence, const StepRow& row, StepPlan& plan) {
   const std::int32_t end = row.begin + sequence.chosen.planned_count();  // of the linear rows
   for (std::int32_t position = end - sequence.chosen.logits_count(); position < end; ++position) {
     if (position + 1 < sequence.token_count()) {
-      const TokenId next = sequence.tokens.ids[static_cast<std::size_t>(position + 1)];
+      const TokenId next = sequence.tokens.ids()[static_cast<std::size_t>(position + 1)];
       plan.draws.push_back(sampler_.score(sequence.slot, next));
     } else {
       const StepDraw root = sampler_.draw(sequence.slot, end, sequence.output_count(), plan.lists);
@@ -86,8 +86,8 @@ void PlanBuilder::add_draws(const Sequence& sequence, const StepRow& row, StepPl
   }
 }
 
-void PlanBuilder::add_draft_draws(const Sequence& sequence, const StepDraw& root, StepPlan& plan) {
-  const DraftTree& draft = sequence.drafting.draft;
+void StepWriter::add_draft_draws(const Sequence& sequence, const StepDraw& root, StepPlan& plan) {
+  const DraftTree& draft = sequence.drafting.draft();
   for (std::int32_t node = 0; node < sequence.chosen.draft_count(); ++node) {
     path_.clear();
     for (std::int32_t at = node; at >= 0; at = draft.parents[static_cast<std::size_t>(at)]) {

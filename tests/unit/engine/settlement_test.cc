@@ -1,5 +1,5 @@
 // Walking draft trees, and bringing an accepted side branch's KV into place.
-#include "engine/accept.h"
+#include "engine/settlement.h"
 
 #include <catch2/catch.hpp>
 #include <map>
@@ -23,7 +23,7 @@ std::vector<std::int32_t> accepted(const DraftTree& tree, const std::vector<Toke
 
 }  // namespace
 
-TEST_CASE("a chain is accepted as far as the draws agree", "[accept]") {
+TEST_CASE("a chain is accepted as far as the draws agree", "[settlement]") {
   const DraftTree chain{{10, 11, 12}, {-1, 0, 1}, {}};
   CHECK(accepted(chain, {10, 11, 12, 5}) == std::vector<std::int32_t>{0, 1, 2});
   CHECK(accepted(chain, {10, 11, 13, 12}) == std::vector<std::int32_t>{0, 1});
@@ -32,7 +32,7 @@ TEST_CASE("a chain is accepted as far as the draws agree", "[accept]") {
   CHECK(accepted({}, {4}).empty());
 }
 
-TEST_CASE("in a tree the branch of the draw is followed", "[accept]") {
+TEST_CASE("in a tree the branch of the draw is followed", "[settlement]") {
   //  0:10 - 1:11       2:20 - 3:21 - 5:22
   //                         \ 4:23
   const DraftTree tree{{10, 11, 20, 21, 23, 22}, {-1, 0, -1, 2, 2, 3}, {}};
@@ -42,7 +42,7 @@ TEST_CASE("in a tree the branch of the draw is followed", "[accept]") {
   CHECK(accepted(tree, {21, 11, 21, 22, 9, 9, 1}).empty());  // a child of the wrong parent is no child
 }
 
-TEST_CASE("a side branch moves to consecutive slots, across pages, in order", "[accept]") {
+TEST_CASE("a side branch moves to consecutive slots, across pages, in order", "[settlement]") {
   KvPool pool(8, 4);
   PageTable table(pool);
   PageRef gap = pool.allocate();

@@ -1,5 +1,5 @@
 // The counters of what tenants were given.
-#include "engine/tenants.h"
+#include "engine/lines.h"
 
 #include <catch2/catch.hpp>
 #include <string>

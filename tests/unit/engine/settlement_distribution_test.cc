@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "engine/accept.h"
+#include "engine/settlement.h"
 #include "kernels/cpu/cpu_backend.h"
 
 namespace coppice::engine {
@@ -119,7 +119,7 @@ Counts draw_with_guesses(std::int32_t samples, Take&& take) {
   return counts;
 }
 
-TEST_CASE("accepted drafts and the draw after them follow the target distribution", "[accept]") {
+TEST_CASE("accepted drafts and the draw after them follow the target distribution", "[settlement]") {
   std::size_t longest = 0;
   const Counts counts =
       draw_with_guesses(kSamples, [&longest](const DraftTree& tree, const std::vector<kernels::SamplingResult>& results,
@@ -136,7 +136,7 @@ TEST_CASE("accepted drafts and the draw after them follow the target distributio
   CHECK(longest >= 4);
 }
 
-TEST_CASE("the test notices a verifier that keeps a guess too often", "[accept]") {
+TEST_CASE("the test notices a verifier that keeps a guess too often", "[settlement]") {
   const Counts counts = draw_with_guesses(
       kSamples / 5,
       [](const DraftTree& tree, const std::vector<kernels::SamplingResult>& results, std::vector<std::int32_t>& path) {

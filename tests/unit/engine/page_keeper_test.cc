@@ -1,5 +1,5 @@
 // The order in which sequences that share pages stand side by side, against the definition, for random page trees.
-#include "engine/sharing_order.h"
+#include "engine/page_keeper.h"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
