@@ -12,7 +12,7 @@
 #include "text/tokenizer/sentencepiece_flags.h"
 #include "text/tokenizer/tokenizer_config.h"
 #include "text/tokenizer/tokenizer_json.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace {
 

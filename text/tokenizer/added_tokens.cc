@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "text/tokenizer/utf8.h"
 #include "text/tokenizer/word_character.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {

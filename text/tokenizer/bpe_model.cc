@@ -8,7 +8,7 @@
 #include "fmt/format.h"
 #include "text/tokenizer/byte_alphabet.h"
 #include "text/tokenizer/json_access.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {

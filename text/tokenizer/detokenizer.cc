@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {

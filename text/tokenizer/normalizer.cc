@@ -11,7 +11,7 @@
 #include "fmt/format.h"
 #include "text/tokenizer/component_json.h"
 #include "text/tokenizer/unicode_additions.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {

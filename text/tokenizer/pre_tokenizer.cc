@@ -8,7 +8,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "text/tokenizer/component_json.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 

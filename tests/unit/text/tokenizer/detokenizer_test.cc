@@ -4,7 +4,7 @@
 
 #include "tests/unit/text/tokenizer/fixtures.h"
 #include "text/tokenizer/detokenizer.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "tests/unit/text/tokenizer/expectations.h"
 #include "tests/unit/text/tokenizer/fixtures.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {

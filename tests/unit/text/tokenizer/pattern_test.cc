@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "text/tokenizer/pattern.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {

@@ -1,5 +1,5 @@
 // UTF-8 checking by the table of well-formed sequences (Unicode 3.9, table 3-7).
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 #include <cstdint>
 #include <cstring>

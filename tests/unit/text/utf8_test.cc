@@ -1,7 +1,7 @@
 // UTF-8 repair. Expected strings: Python 3.11, bytes.decode("utf-8", errors="replace").
 #include <catch2/catch.hpp>
 
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::text {
 namespace {
