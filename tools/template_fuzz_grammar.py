@@ -1,7 +1,7 @@
 """Random chat templates for make_template_fixtures.py fuzz: programs over the "snippets" context, most of them sound.
 
 What two right implementations may differ in is left out: printing functions and generators (their addresses), integers
-beyond 64 bits (an error in ours, on purpose), and filters and methods that ours does not have.
+beyond 64 bits (an error in ours, on purpose), and what ours refuses by name.
 """
 
 import random
@@ -62,44 +62,20 @@ METHODS = [
     "split()",
     "split(',')",
     "split('a', 1)",
-    "rsplit(' ', 1)",
-    "splitlines()",
     "startswith('a')",
     "endswith('c')",
     "replace('a', 'Q')",
     "replace('', '-')",
     "replace('X', '', 1)",
     "find('b')",
-    "rfind('l')",
-    "count('a')",
-    "isdigit()",
-    "isspace()",
-    "center(9)",
-    "index('l')",
-    "ljust(6)",
-    "rjust(6)",
-    "partition('b')",
-    "rpartition(',')",
     "keys()|list",
     "values()|list",
     "items()|list",
     "get('key')",
     "get('z', 1)",
-    "index(1)",
-    "count(1)",
-    "copy()",
-    "format(1, 2)",
-    "removeprefix('a')",
-    "removesuffix('c')",
     "join(['p', 'q'])",
-    "append(1)",
-    "pop()",
-    "update({})",
-    "index('a')",
     "split(none, 1)",
-    "find('a', 1)",
     "startswith(('a', 'H'))",
-    "rindex('l')",
 ]
 FILTERS = [
     "upper",
@@ -115,8 +91,6 @@ FILTERS = [
     "abs",
     "round",
     "round(1)",
-    "round(1, 'floor')",
-    "round(0, 'ceil')",
     "list",
     "first",
     "last",
@@ -127,12 +101,8 @@ FILTERS = [
     "sort(reverse=true)",
     "sort(case_sensitive=true)",
     "unique|list",
-    "min",
-    "max",
-    "sum",
     "tojson",
     "tojson(indent=2)",
-    "tojson(sort_keys=true)",
     "tojson(ensure_ascii=true)",
     "default('D')",
     "default('D', true)",
@@ -162,17 +132,12 @@ FILTERS = [
     "escape",
     "safe",
     "e|upper",
-    "groupby('team')|list|length",
     "sort(attribute='name')|first",
     "map('first')|list",
-    "format(1, 2)",
-    "format('z')",
     "int(7)",
     "float(1.25)",
     "trim('a')",
     "list|length",
-    "sum(attribute='age')",
-    "max(attribute='age')",
     "join('-', attribute='name')",
     "map('default', 'q')|list",
     "select('in', [1, 'a'])|list",
@@ -205,48 +170,10 @@ TESTS = [
     "ge('a')",
     "in([1, 2])",
     "in('abc')",
-    "sameas(none)",
-    "callable",
     "equalto('a')",
 ]
 COMPARISONS = ["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
-FORMATS = [
-    "'%s'",
-    "'%d'",
-    "'%5s|'",
-    "'%-4s|'",
-    "'%.2f'",
-    "'%05d'",
-    "'%x'",
-    "'%r'",
-    "'%+d'",
-    "'%e'",
-    "'%g'",
-    "'%.1s'",
-    "'%6.1f'",
-    "'%o'",
-    "'%i'",
-    "'%%%s'",
-    "'% d'",
-    "'%s %s'",
-]
-BRACES = [
-    "'{}'",
-    "'{:5}|'",
-    "'{:<6}|'",
-    "'{:>6}|'",
-    "'{:^7}|'",
-    "'{:.2f}'",
-    "'{:05}'",
-    "'{0}{0}'",
-    "'{:+}'",
-    "'{:x}'",
-    "'{:e}'",
-    "'{:d}'",
-    "'{:s}'",
-    "'{:g}'",
-    "'{:08.3f}'",
-]
+FORMATS = ["'%s'", "'%d'", "'%%%s'", "'%s %s'", "'a%d|%s'"]
 
 
 class Generator:
@@ -270,7 +197,7 @@ class Generator:
 
     def index(self):
         bounds = [self.pick(["", "0", "1", "-1", "2", "-3", "9"]) for _ in range(2)]
-        step = self.pick(["", "", ":1", ":2", ":-1", ":-2"])
+        step = self.pick(["", "", ":1", ":-1"])
         return self.pick(
             [
                 f"[{bounds[0]}:{bounds[1]}{step}]",
@@ -286,7 +213,7 @@ class Generator:
         if depth <= 0:
             return self.atom()
         sub = lambda: self.expression(depth - 1 - self.random.randrange(2))
-        kind = self.random.randrange(22)
+        kind = self.random.randrange(21)
         if kind < 3:
             return f"({sub()} {self.pick(['+', '-', '*', '/', '//', '%', '+', '-', '~', '~'])} {sub()})"
         if kind < 6:
@@ -311,8 +238,6 @@ class Generator:
             )
         if kind == 19:
             return f"({self.pick(FORMATS)} % {self.pick([sub(), f'({sub()},)', f'({sub()}, {sub()})'])})"
-        if kind == 20:
-            return f"{self.pick(BRACES)}.format({sub()})"
         return f"({self.pick(['not ', '-', '+'])}{sub()})"
 
     def text(self):
@@ -337,7 +262,6 @@ class Generator:
                 "{{ loop.cycle('p', 'q') }}",
                 "{% if loop.index == 2 %}{% break %}{% endif %}",
                 "{% if loop.first %}{% continue %}{% endif %}",
-                "{{ loop.changed(x) }}",
                 "{{ loop['index0'] }}",
             ]
         )
@@ -388,17 +312,12 @@ class Generator:
                     + self.tag("endfilter"),
                     self.tag(f"with x = {self.expression(1)}") + self.body(depth - 1) + self.tag("endwith"),
                     self.tag("generation") + self.body(depth - 1) + self.tag("endgeneration"),
-                    "{% macro g(x) %}[{{ caller(x) }}]{% endmacro %}{% call(y) g(1) %}"
-                    + self.body(depth - 1)
-                    + "{% endcall %}",
                 ]
             )
         return self.pick(
             [
                 "{# note #}",
                 "{#- note -#}\n",
-                "{% raw %}{{ x }}{% endraw %}\n",
-                "{%- raw -%} {% x %} {%- endraw -%} ",
                 "{# a\nb #}\n",
             ]
         )

@@ -56,38 +56,30 @@ struct Builtin {
 inline constexpr std::string_view kAnyArguments = "*";
 
 using BuiltinTable = std::span<const Builtin>;
-// The entry of that name, or null.
+// Each returns the entry of that name, or null.
 const Builtin* find_in(BuiltinTable table, std::string_view name);
 const Builtin* find_filter(std::string_view name);
 const Builtin* find_test(std::string_view name);
-// The method of the object's type, or null.
-const Builtin* find_method(const Value& object, std::string_view name);
-// In Python a method that changes the object; jinja2's immutable sandbox does not let it be reached.
-bool is_mutating_method(const Value& object, std::string_view name);
-
-// In Python a method, which chat templates do not use.
-bool is_unsupported_method(const Value& object, std::string_view name);
+const Builtin* find_method(const Value& object, std::string_view name);  // of the object's type
+// Returns whether Python has the method, and we do not: chat templates do not use it, or must not, as it would change
+// the object.
+bool is_refused_method(const Value& object, std::string_view name);
 
 // ERRORS: arguments that do not fit the signature; those of the body.
 Value call_builtin(Heap& heap, const Builtin& builtin, const Value& self, const Arguments& arguments);
 
-// "filter 'x' is not supported in chat templates".
+// Returns "filter 'x' is not supported in chat templates".
 std::string unsupported(std::string_view kind, std::string_view name);
 
-// range, dict, namespace, raise_exception, and strftime_now, which formats `now`; by name.
+// Returns range, dict, namespace, raise_exception, and strftime_now, which formats `now`; by name.
 std::vector<std::pair<std::string_view, Value>> make_globals(Heap& heap, const std::tm& now);
 // ERRORS: a name that a namespace cannot have.
 void check_namespace_name(Heap& heap, std::string_view name);
 
-// The tables, one per file.
+// The tables of filters and methods.
 BuiltinTable text_filters();
-BuiltinTable number_filters();
 BuiltinTable sequence_filters();
-BuiltinTable order_filters();
+BuiltinTable scalar_filters();
 BuiltinTable text_methods();
-
-// "a.b.0" as a path of keys, looked up one by one (jinja2's make_attrgetter). An int or string attribute; a none
-// attribute is the item itself. `fallback`, when not none, stands for undefined.
-Value get_path(Heap& heap, const Value& item, const Value& attribute, const Value& fallback = Value());
 
 }  // namespace coppice::jinja

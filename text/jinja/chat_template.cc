@@ -4,8 +4,9 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
-#include "text/jinja/parser.h"
+#include "text/jinja/program.h"
 #include "text/jinja/rendering.h"
+#include "text/utf8.h"
 
 namespace coppice::jinja {
 
@@ -23,9 +24,12 @@ absl::StatusOr<std::string> ChatTemplate::render(const nlohmann::ordered_json& c
   if (text.ok()) {
     return text;
   }
+  constexpr std::size_t kMessageBytesMax = 4096;  // what the template or its data put into an error can be megabytes
+  const std::string whole(text.status().message());
+  std::string_view message = std::string_view(whole).substr(0, kMessageBytesMax);
+  message.remove_suffix(text::utf8_cut_short_tail(message));
   const std::string line = rendering.error_line() > 0 ? fmt::format(" line {}", rendering.error_line()) : "";
-  return absl::Status(text.status().code(),
-                      fmt::format("chat template{}: {}", line, std::string(text.status().message())));
+  return absl::Status(text.status().code(), fmt::format("chat template{}: {}", line, message));
 }
 
 std::tm local_time_now() {

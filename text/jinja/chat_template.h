@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/statusor.h"
-#include "text/jinja/limits.h"
+#include "text/jinja/budget.h"
 
 namespace coppice::jinja {
 

@@ -45,8 +45,7 @@ ExpressionPointer parse_name(ParserState* state) {
   if (name == "none" || name == "None") {
     return literal(state, token.line, Value());
   }
-  state->caller_reads += name == "caller" ? 1 : 0;
-  if (state->macro_depth > 0 && (name == "varargs" || name == "kwargs")) {
+  if (name == "varargs" || name == "kwargs" || name == "caller") {
     state->fail(token.line, fmt::format("'{}' is not supported in chat templates", name));
   }
   return state->expression(token.line, [symbol = state->symbol(name)](Rendering& r) { return r.lookup(symbol); });
@@ -54,11 +53,10 @@ ExpressionPointer parse_name(ParserState* state) {
 
 ExpressionPointer sequence(ParserState* state, int line, ObjectKind kind, std::vector<ExpressionPointer> items) {
   return state->expression(line, [kind, items = std::move(items)](Rendering& r) {
-    std::vector<Value> values;
-    for (const ExpressionPointer item : items) {
-      values.push_back(r.evaluate(item));
+    auto& made = r.heap().make<Sequence>(kind);
+    for (std::size_t i = 0; i < items.size() && r.heap().push(made, r.evaluate(items[i])); ++i) {
     }
-    return r.heap().sequence(kind, std::move(values));
+    return Value(&made);
   });
 }
 
@@ -70,12 +68,12 @@ ExpressionPointer parse_dict(ParserState* state, int line) {
     entries.emplace_back(key, parse_expression(state));
   });
   return state->expression(line, [entries = std::move(entries)](Rendering& r) {
-    std::vector<std::pair<Value, Value>> values;
+    auto& dictionary = r.heap().make<Dictionary>();
     for (const auto& [key, value] : entries) {
-      Value name = r.evaluate(key);
-      values.emplace_back(std::move(name), r.evaluate(value));
+      const Value name = r.evaluate(key);
+      r.heap().assign(dictionary, name, r.evaluate(value));
     }
-    return r.heap().dict(std::move(values));
+    return Value(&dictionary);
   });
 }
 
@@ -160,7 +158,6 @@ ExpressionPointer parse_subscript(ParserState* state, ExpressionPointer object) 
 ExpressionPointer parse_call(ParserState* state, ExpressionPointer callee, const StringRef& name) {
   const int line = state->line();
   const auto call = [callee, name, given = parse_call_arguments(state)](Rendering& r) {
-    std::optional<Value> caller = std::exchange(r.caller, std::nullopt);
     Value value = r.evaluate(callee);
     const Builtin* const method = name == nullptr ? nullptr : find_method(value, name->text);
     const Value object = value;
@@ -168,12 +165,9 @@ ExpressionPointer parse_call(ParserState* state, ExpressionPointer callee, const
       value = get_attribute(r.heap(), object, name);
     }
     Arguments arguments = r.evaluate(given);
-    if (caller) {
-      arguments.keywords.emplace_back(make_program_string("caller"), *std::move(caller));
-    }
     return method != nullptr ? call_builtin(r.heap(), *method, object, arguments) : r.call(value, arguments);
   };
-  return state->last_call = state->expression(line, call);
+  return state->expression(line, call);
 }
 
 // ".name", ".name(...)", or ".0" for an index.
@@ -310,11 +304,11 @@ ExpressionPointer parse_concatenation(ParserState* state) {
     return parts[0];
   }
   return state->expression(line, [parts = std::move(parts)](Rendering& r) {
-    std::string text;
+    TextBuilder text(r.heap());
     for (const ExpressionPointer part : parts) {
-      text += to_text(r.heap(), r.evaluate(part));
+      text.append(to_text(r.heap(), r.evaluate(part))->text);
     }
-    return r.heap().string(std::move(text));
+    return text.finish();
   });
 }
 

@@ -15,8 +15,8 @@
 
 namespace coppice::jinja {
 
-// Owner: one rendering. Thread: that rendering's. ERRORS: a maker that fails (beyond the limits) fails the rendering
-// and returns none.
+// Owner: one rendering. Thread: that rendering's. ERRORS: a maker beyond the limits fails the rendering and returns
+// none, or an object that is not complete.
 class Heap {
  public:
   explicit Heap(const Limits& limits) : budget_(limits) {}
@@ -24,45 +24,62 @@ class Heap {
   Budget& budget() { return budget_; }
   const Limits& limits() const { return budget_.limits(); }
 
-  // Fail the rendering, by the template's own fault (kInvalidArgument), and return none.
+  // Fails the rendering, by the template's own fault (kInvalidArgument), and returns none.
   Value fail(std::string message);
-  // The problem of an undefined value, or else "what, not 'type'".
+  // Fails with the problem of an undefined value, or else "what, not 'type'".
   Value fail_type(std::string_view what, const Value& value);
-  // An integer left 64 bits: kResourceExhausted.
+  // Fails as an integer left 64 bits: kResourceExhausted.
   Value fail_overflow();
 
   // REQUIRES: `text` is valid UTF-8.
-  Value string(std::string text, bool markup = false);
+  Value string(std::string_view text, bool markup = false);
   Value sequence(ObjectKind kind, std::vector<Value> items);
-  Value list(std::vector<Value> items) { return sequence(ObjectKind::kList, std::move(items)); }
-  Value tuple(std::vector<Value> items) { return sequence(ObjectKind::kTuple, std::move(items)); }
-  // Later entries replace the values of equal earlier keys.
-  Value dict(std::vector<std::pair<Value, Value>> entries);
-  // Sets one entry. ERRORS: a key that is not hashable.
+  // Adds an item to a sequence that is being made. Returns false when the rendering has failed.
+  bool push(Sequence& sequence, Value item);
+  // Sets one entry. ERRORS: a key that is not a string, a number or none.
   void assign(Dictionary& dictionary, const Value& key, Value value);
   Value iterator(Iterator::Next next);
-  Value iterator_over(std::vector<Value> items);
   Value callable(Callable::Body body);
-  // A JSON value of the context. ERRORS: nesting beyond value_depth_max; text that is not UTF-8.
+  // Turns a JSON value of the context into ours. ERRORS: nesting beyond value_depth_max; text that is not UTF-8.
   Value from_json(const nlohmann::ordered_json& json, int depth = 0);
 
-  // A new object of any kind, counted as sizeof(T) + extra_bytes; null when the rendering has failed.
+  // Makes an object of any kind. Owner: the heap.
   template <typename T, typename... Args>
-  T* make(std::size_t extra_bytes, Args&&... args) {
-    if (!budget_.reserve(sizeof(T) + kObjectOverheadBytes + extra_bytes)) {
-      return nullptr;
-    }
+  T& make(Args&&... args) {
+    static_cast<void>(budget_.charge(1) && budget_.reserve(sizeof(T) + kObjectOverheadBytes));  // both keep the failure
     auto owned = std::make_unique<T>(std::forward<Args>(args)...);
-    T* object = owned.get();
+    T& object = *owned;
     objects_.push_back(std::move(owned));
     return object;
   }
 
  private:
-  static constexpr std::size_t kObjectOverheadBytes = 32;  // the allocator's header and our pointer
+  static constexpr std::size_t kObjectOverheadBytes = 96;  // allocator's header, our pointer, a closure's few values
 
   Budget budget_;  // first: strings give their bytes back to it while the objects go
   std::vector<std::unique_ptr<Object>> objects_;
+};
+
+// A text under construction: in the budget while it grows, and each append charged. Stops growing when the rendering
+// has failed. Owner: the code that builds. Thread: the rendering's.
+class TextBuilder {
+ public:
+  explicit TextBuilder(Heap& heap) : heap_(heap) {}
+  TextBuilder(const TextBuilder&) = delete;
+  TextBuilder& operator=(const TextBuilder&) = delete;
+  ~TextBuilder() { heap_.budget().release(held_); }
+
+  // Returns itself.
+  TextBuilder& append(std::string_view text);
+  std::size_t size() const { return text_.size(); }
+  // Gives the text away, as a string value or as it is.
+  Value finish(bool markup = false);
+  std::string take() { return std::move(text_); }
+
+ private:
+  Heap& heap_;
+  std::string text_;
+  std::size_t held_ = 0;  // bytes in the budget
 };
 
 }  // namespace coppice::jinja

@@ -1,4 +1,4 @@
-// The lexer: text, tags, comments, raw blocks and whitespace control; inside tags names, numbers, strings with Python's
+// The lexer: text, tags, comments and whitespace control; inside tags names, numbers, strings with Python's
 // escapes, and operators.
 #include "text/jinja/lexer.h"
 
@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "text/jinja/unicode.h"
+#include "text/utf8.h"
 
 namespace coppice::jinja {
 
@@ -90,7 +91,7 @@ std::size_t append_escape(std::string_view rest, std::string* text) {
   if (digits.size() != length || parsed.ptr != digits.data() + length || !is_character) {
     return 0;
   }
-  append_code_point(text, code);
+  text::append_utf8(*text, code);
   return length + 1;
 }
 
@@ -142,8 +143,6 @@ class Lexer {
       comment();
     } else if (kind == '{') {
       tag(TokenKind::kOutputBegin, TokenKind::kOutputEnd, kOutputEnd);
-    } else if (raw_begins()) {
-      raw();
     } else {
       tag(TokenKind::kTagBegin, TokenKind::kTagEnd, kBlockEnd);
     }
@@ -164,40 +163,6 @@ class Lexer {
     if (!text.empty()) {
       tokens_.push_back({TokenKind::kText, line_, std::string(text)});
     }
-  }
-
-  // Whether the tag here (after "{%" and its sign) is a raw block's; if so moves inside the block.
-  bool raw_begins() {
-    std::string_view text = strip_left(rest());
-    if (!text.starts_with("raw")) {
-      return false;
-    }
-    text = strip_left(text.substr(3));
-    const bool strips = text.starts_with("-%}");
-    if (!strips && !text.starts_with("%}")) {
-      return false;
-    }
-    text = strips ? strip_left(text.substr(3)) : text.substr(2);
-    take(rest().size() - text.size());
-    return true;
-  }
-
-  void raw() {
-    const std::string_view block = rest();
-    for (std::size_t end = block.find("{%"); end != std::string_view::npos; end = block.find("{%", end + 1)) {
-      const char sign = at(end + 2);
-      std::string_view tag = strip_left(block.substr(end + (is_sign(sign) ? 3 : 2)));
-      if (!tag.starts_with("endraw")) {
-        continue;
-      }
-      tag = strip_left(tag.substr(std::string_view("endraw").size()));
-      if (const std::size_t length = kBlockEnd.length_at(tag); length > 0) {
-        text_before_tag(block.substr(0, end), sign, true);
-        take(block.size() - tag.size() + length);
-        return;
-      }
-    }
-    fail("missing end of raw block");
   }
 
   void comment() {
@@ -322,7 +287,7 @@ class Lexer {
 }  // namespace
 
 absl::StatusOr<std::vector<Token>> tokenize(std::string_view source) {
-  if (!valid_utf8(source)) {
+  if (!text::is_valid_utf8(source)) {
     return error_at_line(1, "the template is not UTF-8");
   }
   const std::string normalized = normalize(source);

@@ -1,5 +1,5 @@
 // Cuts a template into tokens: text, tags, and what stands inside tags. Follows jinja2's lexer with trim_blocks and
-// lstrip_blocks on, including "-" and "+" whitespace control, raw blocks and comments.
+// lstrip_blocks on, including "-" and "+" whitespace control and comments.
 #pragma once
 
 #include <cstdint>

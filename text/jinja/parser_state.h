@@ -7,13 +7,12 @@
 #include <functional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "text/jinja/budget.h"
 #include "text/jinja/lexer.h"
-#include "text/jinja/limits.h"
 #include "text/jinja/program.h"
 
 namespace coppice::jinja {
@@ -72,11 +71,8 @@ class ParserState {
     ParserState* state_;
   };
 
-  int loop_depth = 0;                     // loops that break and continue could mean here
-  int conditional_depth = 0;              // inside an if: an unknown filter is an error only when reached
-  int macro_depth = 0;                    // macro and call blocks around this place
-  int caller_reads = 0;                   // reads of the name "caller" so far
-  ExpressionPointer last_call = nullptr;  // the call parsed last: a call block must end with one
+  int loop_depth = 0;         // loops that break and continue could mean here
+  int conditional_depth = 0;  // inside an if: an unknown filter is an error only when reached
 
  private:
   void fail(absl::Status status);
@@ -87,7 +83,6 @@ class ParserState {
   const Limits limits_;
   int depth_ = 0;
   absl::Status status_;
-  std::unordered_map<std::string, SymbolId> symbol_ids_;
 };
 
 // An expression; `with_conditional` allows "x if y else z" at its top.

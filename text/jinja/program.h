@@ -5,10 +5,15 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "text/jinja/budget.h"
 #include "text/jinja/value.h"
 
 namespace coppice::jinja {
@@ -38,11 +43,10 @@ struct CallArguments {
 struct Target {
   SymbolId symbol = -1;
   StringRef attribute;           // ns.attribute, when not null
-  std::vector<Target> elements;  // a tuple, when not a name
-  bool is_tuple = false;
+  std::vector<Target> elements;  // a tuple, when not empty
 };
 
-// The function made by macro and call.
+// The function that a macro makes.
 struct Macro {
   struct Parameter {
     SymbolId symbol;
@@ -51,20 +55,24 @@ struct Macro {
   SymbolId symbol = -1;
   std::vector<Parameter> parameters;
   Block body;
-  bool uses_caller = false;
 };
 
-// Names with a meaning to the renderer, numbered first in every program.
-inline constexpr SymbolId kLoopSymbol = 0, kCallerSymbol = 1;
+// The name "loop", numbered first in every program.
+inline constexpr SymbolId kLoopSymbol = 0;
 
 // Owner of all parts. Thread: immutable once parsed.
 struct Program {
   std::deque<Expression> expressions;
   std::deque<Statement> statements;
   std::vector<StringRef> symbols;  // names, by SymbolId
+  std::unordered_map<std::string_view, SymbolId> symbol_ids;
   Block body;
 
   const StringRef& name(SymbolId symbol) const { return symbols[static_cast<std::size_t>(symbol)]; }
 };
+
+// Compiles a template. ERRORS: kInvalidArgument "chat template line N: what" for syntax that is wrong or not supported;
+// kResourceExhausted beyond the limits.
+absl::StatusOr<std::shared_ptr<const Program>> parse_template(std::string_view source, const Limits& limits);
 
 }  // namespace coppice::jinja

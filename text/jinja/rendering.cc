@@ -10,39 +10,47 @@
 
 namespace coppice::jinja {
 
-void Scope::set(SymbolId symbol, Value value) {
-  for (auto& [existing, slot] : variables) {
-    if (existing == symbol) {
-      slot = std::move(value);
-      return;
-    }
-  }
-  variables.emplace_back(symbol, std::move(value));
+namespace {
+
+// Variables that are compared for the price of a step: a template can have thousands in one scope.
+constexpr std::size_t kVariablesPerStep = 32;
+// Memory of one variable, in a vector that may be half empty.
+constexpr std::size_t kVariableBytes = 2 * sizeof(std::pair<SymbolId, Value>);
+
+}  // namespace
+
+Value* Scope::find(SymbolId symbol) {
+  const auto found = std::find_if(variables.begin(), variables.end(),
+                                  [symbol](const auto& variable) { return variable.first == symbol; });
+  return found == variables.end() ? nullptr : &found->second;
 }
 
 absl::StatusOr<std::string> Rendering::run(const nlohmann::ordered_json& context, const std::tm& now) {
-  std::string text;
+  TextBuilder text(heap_);
   output_ = &text;
   define_variables(context, now);
   execute(program_.body);
-  return heap_.budget().failed() ? absl::StatusOr<std::string>(heap_.budget().status()) : text;
+  return heap_.budget().failed() ? absl::StatusOr<std::string>(heap_.budget().status()) : text.take();
 }
 
 void Rendering::define_variables(const nlohmann::ordered_json& context, const std::tm& now) {
+  top_level_.resize(program_.symbols.size());
+  const auto define = [this](std::string_view name) {
+    const auto found = program_.symbol_ids.find(name);
+    return found == program_.symbol_ids.end() ? nullptr : &top_level_[static_cast<std::size_t>(found->second)];
+  };
+  for (const auto& [name, function] : make_globals(heap_, now)) {
+    if (std::optional<Value>* const variable = define(name)) {
+      *variable = function;
+    }
+  }
   if (!context.is_object()) {
     heap_.fail("the context of a chat template must be a JSON object");
     return;
   }
-  const auto globals = make_globals(heap_, now);
-  for (const StringRef& symbol : program_.symbols) {
-    std::optional<Value>& value = top_level_.emplace_back();
-    const auto given = context.find(symbol->text);
-    const auto global = std::find_if(globals.begin(), globals.end(),
-                                     [&symbol](const auto& function) { return function.first == symbol->text; });
-    if (given != context.end()) {
-      value = heap_.from_json(*given);
-    } else if (global != globals.end()) {
-      value = global->second;
+  for (auto entry = context.begin(); entry != context.end() && heap_.budget().charge(1); ++entry) {
+    if (std::optional<Value>* const variable = define(entry.key())) {
+      *variable = heap_.from_json(entry.value());
     }
   }
 }
@@ -95,45 +103,63 @@ void Rendering::write(std::string_view text) {
   if (text.size() > heap_.limits().output_bytes_max - output_->size()) {
     heap_.budget().fail_exhausted(fmt::format("the output is longer than {} bytes", heap_.limits().output_bytes_max));
   }
-  if (heap_.budget().charge_text(text.size())) {
-    output_->append(text);
-  }
+  output_->append(text);
 }
 
 Value Rendering::capture(const Block& block, Flow* flow) {
-  std::string text;
-  std::string* const outer = std::exchange(output_, &text);
+  TextBuilder text(heap_);
+  TextBuilder* const outer = std::exchange(output_, &text);
   *flow = execute_in(block, new_scope());
   output_ = outer;
-  return heap_.string(std::move(text));
+  return text.finish();
 }
 
-Value Rendering::lookup(SymbolId symbol) const {
-  for (const Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
-    for (const auto& [existing, value] : scope->variables) {
-      if (existing == symbol) {
-        return value;
-      }
+Value Rendering::lookup(SymbolId symbol) {
+  for (Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
+    const auto steps = static_cast<std::int64_t>(scope->variables.size() / kVariablesPerStep);
+    const Value* const value = heap_.budget().charge(steps) ? scope->find(symbol) : nullptr;
+    if (value != nullptr) {
+      return *value;
     }
   }
   const std::optional<Value>& value = top_level_[static_cast<std::size_t>(symbol)];
   return value ? *value : Value(Undefined{program_.name(symbol), kNoVariable});
 }
 
+void Rendering::set(SymbolId symbol, Value value) {
+  if (scope_ == nullptr) {
+    top_level_[static_cast<std::size_t>(symbol)] = std::move(value);
+    return;
+  }
+  const auto steps = static_cast<std::int64_t>(scope_->variables.size() / kVariablesPerStep);
+  Value* const found = heap_.budget().charge(steps) ? scope_->find(symbol) : nullptr;
+  if (found != nullptr) {
+    *found = std::move(value);
+  } else if (heap_.budget().reserve(kVariableBytes)) {
+    scope_->variables.emplace_back(symbol, std::move(value));
+  }
+}
+
+void Rendering::clear(Scope& scope) {
+  heap_.budget().release(kVariableBytes * scope.variables.size());
+  scope.variables.clear();
+}
+
 Scope* Rendering::new_scope() {
-  static_cast<void>(heap_.budget().reserve(sizeof(Scope) + 4 * sizeof(Value)));  // a failure stops the next charge
+  static_cast<void>(heap_.budget().reserve(sizeof(Scope)));  // a failure stops the next charge
   scopes_.emplace_back().parent = scope_;
   return &scopes_.back();
 }
 
 void Rendering::assign(const Target& target, Value value) {
-  if (target.is_tuple) {
-    std::vector<Value> items = collect(heap_, value);
+  if (!target.elements.empty()) {
+    const Value list = collected(heap_, value);
+    const std::vector<Value>& items = items_of(list);
     if (items.size() != target.elements.size()) {
       heap_.fail(fmt::format("{} values are unpacked into {} variables", items.size(), target.elements.size()));
     }
     for (std::size_t i = 0; i < target.elements.size() && !heap_.budget().failed(); ++i) {
-      assign(target.elements[i], std::move(items[i]));
+      assign(target.elements[i], items[i]);
     }
   } else if (target.attribute != nullptr) {
     const Value object = lookup(target.symbol);
@@ -143,10 +169,8 @@ void Rendering::assign(const Target& target, Value value) {
     } else {
       heap_.fail(fmt::format("'{}' is no namespace: its attributes cannot be set", program_.name(target.symbol)->text));
     }
-  } else if (scope_ != nullptr) {
-    scope_->set(target.symbol, std::move(value));
   } else {
-    top_level_[static_cast<std::size_t>(target.symbol)] = std::move(value);
+    set(target.symbol, std::move(value));
   }
 }
 
@@ -166,17 +190,17 @@ Value Rendering::make_macro(const Macro& macro) {
 
 Value Rendering::call_macro(const Macro& macro, Scope* closure, Arguments& arguments) {
   Scope* const outer = std::exchange(scope_, closure);
-  std::string text;
-  std::string* const outer_output = std::exchange(output_, &text);
+  TextBuilder text(heap_);
+  TextBuilder* const outer_output = std::exchange(output_, &text);
   Scope* const own = scope_ = new_scope();
   bind_macro(macro, arguments);
   execute(macro.body);
   if (!own->captured) {
-    own->variables.clear();  // gives the strings back
+    clear(*own);
   }
   scope_ = outer;
   output_ = outer_output;
-  return heap_.string(std::move(text));
+  return text.finish();
 }
 
 // Positions, then names, then defaults (which may use the parameters before them), then undefined.
@@ -191,9 +215,6 @@ void Rendering::bind_macro(const Macro& macro, Arguments& arguments) {
     }
     return value;
   };
-  if (macro.uses_caller) {
-    scope_->set(kCallerSymbol, take_keyword("caller").value_or(Value(Undefined{nullptr, "no caller is defined"})));
-  }
   for (std::size_t i = 0; i < macro.parameters.size(); ++i) {
     const auto& [symbol, default_value] = macro.parameters[i];
     const StringRef& name = program_.name(symbol);
@@ -202,7 +223,7 @@ void Rendering::bind_macro(const Macro& macro, Arguments& arguments) {
     if (!given && default_value == nullptr) {
       given = Value(Undefined{name, "parameter '{}' was not provided"});
     }
-    scope_->set(symbol, given ? *std::move(given) : evaluate(default_value));
+    set(symbol, given ? *std::move(given) : evaluate(default_value));
   }
   if (!arguments.keywords.empty() || arguments.positional.size() > macro.parameters.size()) {
     heap_.fail(fmt::format("macro '{}' gets arguments that it does not take", program_.name(macro.symbol)->text));

@@ -1,5 +1,5 @@
-// One rendering of a Program: its values, its variables and its output. Scopes follow jinja2: for, macro, call, with,
-// filter and set blocks have their own; if has none; what is set in a scope is not seen outside it.
+// One rendering of a Program: its values, its variables and its output. Scopes follow jinja2: for, macro,
+// filter, set and generation blocks have their own; if has none; what is set in a scope is not seen outside it.
 #pragma once
 
 #include <ctime>
@@ -23,7 +23,8 @@ struct Scope {
   std::vector<std::pair<SymbolId, Value>> variables;
   bool captured = false;  // a macro refers to it: it must not be used again for another iteration
 
-  void set(SymbolId symbol, Value value);
+  // Returns the variable's place, or null.
+  Value* find(SymbolId symbol);
 };
 
 // Owner: the caller of render(). Thread: one. The Program outlives it.
@@ -49,21 +50,24 @@ class Rendering {
   // A block's output, in a scope of its own, as a value.
   Value capture(const Block& block, Flow* flow);
 
-  Value lookup(SymbolId symbol) const;
+  Value lookup(SymbolId symbol);
   void assign(const Target& target, Value value);
   Scope* new_scope();
   // The present scope: variables are set in it. Null is the top level.
   Scope* scope() const { return scope_; }
   void enter_scope(Scope* scope) { scope_ = scope; }
 
+  // Forgets the scope's variables.
+  void clear(Scope& scope);
+
   // A macro's value, which remembers the present scope.
   Value make_macro(const Macro& macro);
+  // Sets a variable of the present scope.
+  void set(SymbolId symbol, Value value);
   Value call(const Value& callee, Arguments& arguments);
 
   // What the filter of a filter block or set block is applied to.
   Value captured;
-  // The caller that a call block passes to the next call.
-  std::optional<Value> caller;
 
  private:
   void define_variables(const nlohmann::ordered_json& context, const std::tm& now);
@@ -75,7 +79,7 @@ class Rendering {
   std::vector<std::optional<Value>> top_level_;  // by SymbolId: globals, context, then what the template sets
   std::deque<Scope> scopes_;
   Scope* scope_ = nullptr;
-  std::string* output_ = nullptr;
+  TextBuilder* output_ = nullptr;
   int error_line_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// The statement grammar: text, output and tags, and what each statement does.
+// The parser's handling of tokens, and the statement grammar: text, output and tags, and what each statement does.
 #include <algorithm>
 #include <array>
 #include <initializer_list>
@@ -7,9 +7,8 @@
 #include <fmt/format.h>
 
 #include "base/status_macros.h"
-#include "text/jinja/loop_state.h"
+#include "text/jinja/builtins.h"
 #include "text/jinja/operators.h"
-#include "text/jinja/parser.h"
 #include "text/jinja/parser_state.h"
 #include "text/jinja/rendering.h"
 #include "text/jinja/text_form.h"
@@ -17,9 +16,84 @@
 namespace coppice::jinja {
 namespace {
 
+bool is_word(const Token& token, std::string_view text) {
+  return (token.kind == TokenKind::kOperator || token.kind == TokenKind::kName) && token.text == text;
+}
+
+std::string described(const Token& token) {
+  if (token.kind == TokenKind::kEnd) {
+    return "the end of the template";
+  }
+  const bool ends_tag = token.kind == TokenKind::kOutputEnd || token.kind == TokenKind::kTagEnd;
+  return ends_tag ? "the end of the tag" : fmt::format("'{}'", token.text);
+}
+
+}  // namespace
+
+ParserState::ParserState(std::vector<Token> tokens, Program* program, const Limits& limits)
+    : tokens_(std::move(tokens)), program_(program), limits_(limits) {
+  symbol("loop");  // kLoopSymbol
+}
+
+void ParserState::fail(absl::Status status) {
+  status_.Update(std::move(status));
+  position_ = tokens_.size() - 1;
+}
+
+void ParserState::fail_unexpected(std::string_view expected) {
+  fail(line(), fmt::format("{} expected, found {}", expected, described(current())));
+}
+
+bool ParserState::at(std::string_view text, std::string_view next) const {
+  return is_word(current(), text) && (next.empty() || is_word(tokens_[position_ + 1], next));
+}
+
+bool ParserState::at_name_before(std::string_view next) const {
+  return at(TokenKind::kName) && at(current().text, next);
+}
+
+bool ParserState::skip(std::string_view text) {
+  const bool found = at(text);
+  position_ += found ? 1 : 0;
+  return found;
+}
+
+void ParserState::expect(std::string_view text) {
+  if (!skip(text)) {
+    fail_unexpected(fmt::format("'{}'", text));
+  }
+}
+
+Token ParserState::expect(TokenKind kind, std::string_view what) {
+  if (!at(kind)) {
+    fail_unexpected(what);
+  }
+  return take();
+}
+
+SymbolId ParserState::symbol(const std::string& name) {
+  if (const auto found = program_->symbol_ids.find(name); found != program_->symbol_ids.end()) {
+    return found->second;
+  }
+  const auto id = static_cast<SymbolId>(program_->symbols.size());
+  program_->symbols.push_back(make_program_string(name));
+  program_->symbol_ids.emplace(program_->symbols.back()->text, id);
+  return id;
+}
+
+ParserState::Level::Level(ParserState* state) : state_(state) {
+  if (++state_->depth_ > state_->limits_.parse_depth_max) {
+    state_->fail(absl::ResourceExhaustedError(fmt::format("chat template line {}: nested deeper than {} levels",
+                                                          state_->line(), state_->limits_.parse_depth_max)));
+  }
+}
+
+namespace {
+
 using Names = std::initializer_list<std::string_view>;
 
 Target parse_target(ParserState* state);
+Target parse_single_target(ParserState* state);
 Block parse_block(ParserState* state, Names end_names);
 
 // The body of a statement, after its opening tag's expressions, up to the tag that ends it, whose name is taken.
@@ -91,24 +165,22 @@ Iterator::Next filtered_items(Rendering& r, const ForLoop& loop, Iterator::Next 
 Flow run_loop(Rendering& r, const ForLoop& loop) {
   Iterator::Next next = iterate(r.heap(), r.evaluate(loop.iterable));
   next = loop.filter == nullptr ? std::move(next) : filtered_items(r, loop, std::move(next));
-  auto* const state = r.heap().make<LoopState>(0, std::move(next));
+  auto& state = r.heap().make<LoopState>(std::move(next));
   Scope* const outer = r.scope();
   Scope* scope = nullptr;
   bool iterated = false;
   Flow flow = Flow::kNormal;
-  while (state != nullptr && flow != Flow::kBreak && state->advance()) {
+  while (flow != Flow::kBreak && state.advance()) {
     scope = scope == nullptr || scope->captured ? r.new_scope() : scope;
-    scope->variables.clear();
-    scope->set(kLoopSymbol, Value(state));
+    r.clear(*scope);
     r.enter_scope(scope);
-    r.assign(loop.target, state->current());
+    r.set(kLoopSymbol, Value(&state));
+    r.assign(loop.target, state.current());
     flow = r.execute(loop.body);
     r.enter_scope(outer);
     iterated |= flow == Flow::kNormal;  // as jinja2: a body that was left by continue or break does not count
   }
-  if (state != nullptr) {
-    state->finish();
-  }
+  state.finish();
   return iterated || loop.otherwise.empty() ? Flow::kNormal : r.execute_in(loop.otherwise, r.new_scope());
 }
 
@@ -132,7 +204,7 @@ const Statement* parse_for(ParserState* state) {
   return state->statement(line, [loop = std::move(loop)](Rendering& r) { return run_loop(r, loop); });
 }
 
-// What a filter or call block made: jinja2 joins it to the output without str(), so it must be text.
+// What a filter block made: jinja2 joins it to the output without str(), so it must be text.
 void write_text(Rendering& r, const Value& value) {
   if (value.is_string()) {
     r.write(value.text());
@@ -209,7 +281,7 @@ std::vector<Macro::Parameter> parse_signature(ParserState* state) {
   return parameters;
 }
 
-// The body of a function (macro, call, generation): loops around it are out of reach.
+// The body of a function (macro, generation): loops around it are out of reach.
 Block parse_function_body(ParserState* state, std::string_view end_name) {
   const int outer_loops = std::exchange(state->loop_depth, 0);
   Block body = parse_body(state, {end_name}).block;
@@ -223,34 +295,9 @@ const Statement* parse_macro(ParserState* state) {
   macro.symbol = parse_name_target(state);
   state->expect("(");
   macro.parameters = parse_signature(state);
-  const int outer_reads = state->caller_reads;
-  ++state->macro_depth;
   macro.body = parse_function_body(state, "endmacro");
-  --state->macro_depth;
-  macro.uses_caller = state->caller_reads > outer_reads;
   return state->statement(line, [macro = std::move(macro)](Rendering& r) {
-    r.assign(Target{macro.symbol, nullptr, {}, false}, r.make_macro(macro));
-    return Flow::kNormal;
-  });
-}
-
-const Statement* parse_call_block(ParserState* state) {
-  const int line = state->take().line;
-  Macro caller;
-  caller.symbol = kCallerSymbol;
-  if (state->skip("(")) {
-    caller.parameters = parse_signature(state);
-  }
-  const ExpressionPointer call = parse_expression(state);
-  if (call != state->last_call) {
-    state->fail(line, "a call block needs a call");
-  }
-  ++state->macro_depth;
-  caller.body = parse_function_body(state, "endcall");
-  --state->macro_depth;
-  return state->statement(line, [caller = std::move(caller), call](Rendering& r) {
-    r.caller = r.make_macro(caller);
-    write_text(r, r.evaluate(call));
+    r.set(macro.symbol, r.make_macro(macro));
     return Flow::kNormal;
   });
 }
@@ -258,16 +305,12 @@ const Statement* parse_call_block(ParserState* state) {
 const Statement* parse_with(ParserState* state) {
   const int line = state->take().line;
   std::vector<std::pair<Target, ExpressionPointer>> assignments;
-  while (!state->at_end()) {
-    Target target = parse_target(state);
+  while (!state->at_end() && (assignments.empty() || state->skip(","))) {
+    Target target = parse_single_target(state);
     state->expect("=");
     assignments.emplace_back(std::move(target), parse_expression(state));
-    if (!state->at_end()) {
-      state->expect(",");
-    }
   }
-  Block body = parse_body(state, {"endwith"}).block;
-  return state->statement(line, [assignments = std::move(assignments), body = std::move(body)](Rendering& r) {
+  return state->statement(line, [assignments, body = parse_body(state, {"endwith"}).block](Rendering& r) {
     std::vector<Value> values;
     for (const auto& assignment : assignments) {
       values.push_back(r.evaluate(assignment.second));
@@ -302,40 +345,30 @@ const Statement* parse_loop_control(ParserState* state) {
 
 struct TagParser {
   std::string_view name;
-  const Statement* (*parse)(ParserState*);  // null: refused
+  const Statement* (*parse)(ParserState*);
 };
 constexpr auto kTags = std::to_array<TagParser>({{"for", parse_for},
                                                  {"if", parse_if},
                                                  {"set", parse_set},
                                                  {"macro", parse_macro},
-                                                 {"call", parse_call_block},
                                                  {"filter", parse_filter_block},
                                                  {"with", parse_with},
                                                  {"generation", parse_generation},
                                                  {"break", parse_loop_control},
-                                                 {"continue", parse_loop_control},
-                                                 {"include", nullptr},
-                                                 {"import", nullptr},
-                                                 {"from", nullptr},
-                                                 {"extends", nullptr},
-                                                 {"block", nullptr},
-                                                 {"print", nullptr},
-                                                 {"autoescape", nullptr}});
+                                                 {"continue", parse_loop_control}});
 
 const Statement* parse_tag(ParserState* state) {
   const ParserState::Level level(state);
   const auto tag = std::find_if(kTags.begin(), kTags.end(), [state](const TagParser& t) { return state->at(t.name); });
-  if (tag != kTags.end() && tag->parse != nullptr) {
+  if (tag != kTags.end()) {
     return tag->parse(state);
   }
   if (!state->at(TokenKind::kName)) {
     state->fail_unexpected("the name of a tag");
   }
   const std::string& name = state->current().text;
-  state->fail(state->line(),
-              fmt::format(fmt::runtime(tag != kTags.end() ? "the tag '{}' is not supported in chat templates"
-                                                          : "unknown or misplaced tag '{}'"),
-                          name));
+  const bool misplaced = name.starts_with("end") || name.starts_with("el");  // else, elif
+  state->fail(state->line(), misplaced ? fmt::format("misplaced tag '{}'", name) : unsupported("tag", name));
   return nullptr;
 }
 
@@ -351,7 +384,7 @@ Block parse_block(ParserState* state, Names end_names) {
       }));
     } else if (token.kind == TokenKind::kOutputBegin) {
       block.push_back(state->statement(token.line, [value = parse_tuple(state)](Rendering& r) {
-        r.write(to_text(r.heap(), r.evaluate(value)));
+        r.write(to_text(r.heap(), r.evaluate(value))->text);
         return Flow::kNormal;
       }));
       state->expect(TokenKind::kOutputEnd, "'}}'");
@@ -388,7 +421,6 @@ Target parse_target(ParserState* state) {
     return first;
   }
   Target tuple;
-  tuple.is_tuple = true;
   tuple.elements.push_back(std::move(first));
   while (state->skip(",") && !state->at(")") && !state->at("in") && !state->at("=") && !state->at_end()) {
     tuple.elements.push_back(parse_single_target(state));

@@ -1,46 +1,99 @@
-// Decoding, classes and case mapping.
+// Walking text, character classes, case mapping and search.
 #include "text/jinja/unicode.h"
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include <utf8proc.h>
 
+#include "text/utf8.h"
+
 namespace coppice::jinja {
 namespace {
-
-// utf8proc reads bytes, we hold characters.
-const utf8proc_uint8_t* bytes_of(std::string_view text) {
-  return static_cast<const utf8proc_uint8_t*>(static_cast<const void*>(text.data()));
-}
-
-bool is_ascii(char c) {
-  return static_cast<unsigned char>(c) < 0x80;
-}
 
 bool is_continuation(char c) {
   return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
 }
 
-utf8proc_category_t category(std::uint32_t code) {
+utf8proc_category_t category(char32_t code) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(code));
 }
 
-}  // namespace
-
-bool valid_utf8(std::string_view text) {
-  while (!text.empty()) {
-    utf8proc_int32_t code = 0;
-    const utf8proc_ssize_t size =
-        is_ascii(text.front()) ? 1
-                               : utf8proc_iterate(bytes_of(text), static_cast<utf8proc_ssize_t>(text.size()), &code);
-    if (size < 1) {
-      return false;
-    }
-    text.remove_prefix(static_cast<std::size_t>(size));
-  }
-  return true;
+bool is_cased(char32_t code) {
+  const auto character = static_cast<utf8proc_int32_t>(code);
+  return utf8proc_isupper(character) != 0 || utf8proc_islower(character) != 0 || category(code) == UTF8PROC_CATEGORY_LT;
 }
+
+// utf8proc maps one character to one. The few that Python maps to several, or by their neighbours, are written here.
+class CaseWriter {
+ public:
+  explicit CaseWriter(std::string* out) : out_(out) {}
+
+  // What has no capital of its own, like the sharp s, becomes the capitals of its case folding.
+  void upper(char32_t code) {
+    const std::u32string letters = folded(code);
+    for (const char32_t letter : letters.empty() ? std::u32string(1, code) : letters) {
+      map(letter, utf8proc_toupper);
+    }
+  }
+
+  void title(char32_t code) {
+    constexpr char32_t kSmallIota = 0x3B9, kIotaBelow = 0x345;  // a folded iota goes below a capital
+    const utf8proc_int32_t title = utf8proc_totitle(static_cast<utf8proc_int32_t>(code));
+    const bool has_title = utf8proc_category(title) == UTF8PROC_CATEGORY_LT;
+    const std::u32string letters = has_title ? std::u32string() : folded(code);
+    map(letters.empty() ? code : letters[0], letters.empty() ? utf8proc_totitle : utf8proc_toupper);
+    for (std::size_t i = 1; i < letters.size(); ++i) {
+      if (is_cased(letters[0])) {
+        text::append_utf8(*out_, letters[i] == kSmallIota ? kIotaBelow : letters[i]);
+      } else {
+        map(letters[i], utf8proc_toupper);
+      }
+    }
+  }
+
+  // The character of `text` that begins at `position`.
+  void lower(std::string_view text, std::size_t position) {
+    constexpr char32_t kDottedCapitalI = 0x130, kCombiningDot = 0x307;  // the one capital of two small characters
+    constexpr char32_t kCapitalSigma = 0x3A3, kFinalSigma = 0x3C2;      // the one letter with a form for word ends
+    std::size_t next = position;
+    const char32_t code = next_code_point(text, &next);
+    if (code == kCapitalSigma && position > 0) {
+      std::size_t before = previous_start(text, position);
+      const bool after_letter = is_cased(next_code_point(text, &before));
+      const bool before_letter = next < text.size() && is_cased(next_code_point(text, &next));
+      if (after_letter && !before_letter) {
+        return text::append_utf8(*out_, kFinalSigma);
+      }
+    }
+    map(code, utf8proc_tolower);
+    if (code == kDottedCapitalI) {
+      text::append_utf8(*out_, kCombiningDot);
+    }
+  }
+
+ private:
+  void map(char32_t code, utf8proc_int32_t (*mapping)(utf8proc_int32_t)) {
+    text::append_utf8(*out_, static_cast<char32_t>(mapping(static_cast<utf8proc_int32_t>(code))));
+  }
+
+  // The case folding of a small letter that has no capital of its own, like the sharp s ("ss"); else empty.
+  static std::u32string folded(char32_t code) {
+    std::array<utf8proc_int32_t, 8> codes{};
+    int last_class = 0;
+    utf8proc_ssize_t size = 0;
+    if (code >= 0x80 && (category(code) == UTF8PROC_CATEGORY_LL || category(code) == UTF8PROC_CATEGORY_LT)) {
+      size = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), codes.data(), codes.size(), UTF8PROC_CASEFOLD,
+                                     &last_class);
+    }
+    return size < 2 ? std::u32string() : std::u32string(codes.begin(), codes.begin() + size);
+  }
+
+  std::string* out_;
+};
+
+}  // namespace
 
 std::size_t code_point_count(std::string_view text) {
   return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), is_continuation));
@@ -51,14 +104,10 @@ std::size_t sequence_length(char lead) {
   return byte < 0xC0 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
 }
 
-std::uint32_t next_code_point(std::string_view text, std::size_t* position) {
-  const std::string_view rest = text.substr(*position);
-  *position += sequence_length(rest.front());
-  utf8proc_int32_t code = rest.front();
-  if (!is_ascii(rest.front())) {
-    utf8proc_iterate(bytes_of(rest), static_cast<utf8proc_ssize_t>(rest.size()), &code);
-  }
-  return static_cast<std::uint32_t>(code);
+char32_t next_code_point(std::string_view text, std::size_t* position) {
+  const text::Utf8Step step = text::utf8_step(text, *position);
+  *position += step.length;
+  return step.code_point;
 }
 
 std::size_t previous_start(std::string_view text, std::size_t position) {
@@ -66,21 +115,6 @@ std::size_t previous_start(std::string_view text, std::size_t position) {
     --position;
   } while (position > 0 && is_continuation(text[position]));
   return position;
-}
-
-void append_code_point(std::string* text, std::uint32_t code) {
-  std::array<utf8proc_uint8_t, 4> bytes{};
-  const utf8proc_ssize_t size = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), bytes.data());
-  text->append(bytes.begin(), bytes.begin() + size);
-}
-
-std::vector<std::uint32_t> decode_utf8(std::string_view text) {
-  std::vector<std::uint32_t> codes;
-  codes.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    codes.push_back(next_code_point(text, &i));
-  }
-  return codes;
 }
 
 std::size_t byte_offset(std::string_view text, std::size_t count) {
@@ -91,171 +125,46 @@ std::size_t byte_offset(std::string_view text, std::size_t count) {
   return position;
 }
 
-bool is_space(std::uint32_t code) {
-  return (code >= 0x09 && code <= 0x0D) || (code >= 0x1C && code <= 0x20) || code == 0x85 ||
-         (code >= 0x80 && category(code) == UTF8PROC_CATEGORY_ZS) || code == 0x2028 || code == 0x2029;
+bool is_space(char32_t code) {
+  return text::is_white_space(code) || (code >= 0x1C && code <= 0x1F);
 }
 
-bool is_line_break(std::uint32_t code) {
-  return (code >= 0x0A && code <= 0x0D) || (code >= 0x1C && code <= 0x1E) || code == 0x85 || code == 0x2028 ||
-         code == 0x2029;
+bool is_printable(char32_t code) {
+  const utf8proc_category_t kind = category(code);
+  return code == ' ' || (kind != UTF8PROC_CATEGORY_CN && kind < UTF8PROC_CATEGORY_ZS);  // separators, then controls
 }
 
-bool is_digit(std::uint32_t code) {
-  // Characters with the property Numeric_Type=Digit, which utf8proc does not have: superscripts, circled digits, ...
-  static constexpr std::array<std::pair<std::uint32_t, std::uint32_t>, 20> kDigits = {
-      {{0xB2, 0xB3},     {0xB9, 0xB9},       {0x1369, 0x1371},   {0x19DA, 0x19DA},   {0x2070, 0x2070},
-       {0x2074, 0x2079}, {0x2080, 0x2089},   {0x2460, 0x2468},   {0x2474, 0x247C},   {0x2488, 0x2490},
-       {0x24EA, 0x24EA}, {0x24F5, 0x24FD},   {0x24FF, 0x24FF},   {0x2776, 0x277E},   {0x2780, 0x2788},
-       {0x278A, 0x2792}, {0x10A40, 0x10A43}, {0x10E60, 0x10E68}, {0x11052, 0x1105A}, {0x1F100, 0x1F10A}}};
-  return category(code) == UTF8PROC_CATEGORY_ND ||
-         std::any_of(kDigits.begin(), kDigits.end(),
-                     [code](const auto& range) { return code >= range.first && code <= range.second; });
-}
-
-bool is_printable(std::uint32_t code) {
-  switch (category(code)) {
-    case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-      return false;
-    case UTF8PROC_CATEGORY_ZS:
-      return code == ' ';
-    default:
-      return true;
-  }
-}
-
-namespace {
-
-bool is_cased(std::uint32_t code) {
-  const auto character = static_cast<utf8proc_int32_t>(code);
-  return utf8proc_isupper(character) != 0 || utf8proc_islower(character) != 0 || category(code) == UTF8PROC_CATEGORY_LT;
-}
-
-// The one-to-one mappings.
-using CaseMapping = utf8proc_int32_t (*)(utf8proc_int32_t);
-
-void append_mapped(std::string* text, std::uint32_t code, CaseMapping mapping) {
-  append_code_point(text, static_cast<std::uint32_t>(mapping(static_cast<utf8proc_int32_t>(code))));
-}
-
-// The case folding of a small letter that has no capital of its own, like the sharp s ("ss"); else empty.
-std::u32string folded(std::uint32_t code) {
-  std::array<utf8proc_int32_t, 8> codes{};
-  int last_class = 0;
-  utf8proc_ssize_t size = 0;
-  if (code >= 0x80 && (category(code) == UTF8PROC_CATEGORY_LL || category(code) == UTF8PROC_CATEGORY_LT)) {
-    size = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code), codes.data(), codes.size(), UTF8PROC_CASEFOLD,
-                                   &last_class);
-  }
-  return size < 2 ? std::u32string() : std::u32string(codes.begin(), codes.begin() + size);
-}
-
-// utf8proc maps characters one to one, so what has no capital of its own becomes the capitals of its folding.
-void append_upper(std::string* text, std::uint32_t code) {
-  const std::u32string letters = folded(code);
-  if (letters.empty()) {
-    append_mapped(text, code, utf8proc_toupper);
-  }
-  for (const char32_t letter : letters) {
-    append_mapped(text, letter, utf8proc_toupper);
-  }
-}
-
-constexpr std::uint32_t kSmallIota = 0x3B9, kIotaBelow = 0x345;  // a folded iota goes below a capital
-
-void append_title(std::string* text, std::uint32_t code) {
-  const utf8proc_int32_t title = utf8proc_totitle(static_cast<utf8proc_int32_t>(code));
-  const bool has_title = utf8proc_category(title) == UTF8PROC_CATEGORY_LT;
-  const std::u32string letters = has_title ? std::u32string() : folded(code);
-  if (letters.empty()) {
-    append_mapped(text, code, utf8proc_totitle);
-    return;
-  }
-  append_mapped(text, letters[0], utf8proc_toupper);
-  for (const char32_t letter : letters.substr(1)) {
-    if (is_cased(letters[0])) {
-      append_code_point(text, letter == kSmallIota ? kIotaBelow : letter);
-    } else {
-      append_mapped(text, letter, utf8proc_toupper);
-    }
-  }
-}
-
-constexpr std::uint32_t kDottedCapitalI = 0x130, kCombiningDot = 0x307;  // the one capital of two small characters
-constexpr std::uint32_t kCapitalSigma = 0x3A3, kFinalSigma = 0x3C2;      // the one letter with a form for word ends
-
-// The lower case of text[position]: a capital sigma at the end of a word has a form of its own.
-void append_lower(std::string* text, std::string_view source, std::size_t position) {
-  std::size_t next = position;
-  const std::uint32_t code = next_code_point(source, &next);
-  if (code == kCapitalSigma && position > 0) {
-    std::size_t before = previous_start(source, position);
-    const bool after_letter = is_cased(next_code_point(source, &before));
-    const bool before_letter = next < source.size() && is_cased(next_code_point(source, &next));
-    if (after_letter && !before_letter) {
-      append_code_point(text, kFinalSigma);
-      return;
-    }
-  }
-  append_mapped(text, code, utf8proc_tolower);
-  if (code == kDottedCapitalI) {
-    append_code_point(text, kCombiningDot);
-  }
-}
-
-}  // namespace
-
-std::string to_upper(std::string_view text) {
-  std::string result;
-  result.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    append_upper(&result, next_code_point(text, &i));
-  }
-  return result;
-}
-
-std::string to_lower(std::string_view text) {
-  std::string result;
-  result.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); i += sequence_length(text[i])) {
-    append_lower(&result, text, i);
-  }
-  return result;
-}
-
-namespace {
-
-// Characters in lower case, except in title case where a word starts.
-std::string capitalize(std::string_view text, bool every_word) {
-  std::string result;
+Value to_case(Heap& heap, const StringRef& text, LetterCase letter_case) {
+  constexpr std::size_t kPieceBytes = 1024;  // mapped outside of the budget at a time
+  const bool is_filter = letter_case == LetterCase::kTitleFilter;
+  TextBuilder result(heap);
+  std::string mapped;
+  CaseWriter writer(&mapped);
   bool in_word = false;
-  for (std::size_t i = 0; i < text.size(); i += sequence_length(text[i])) {
-    std::size_t next = i;
-    const std::uint32_t code = next_code_point(text, &next);
-    if (in_word) {
-      append_lower(&result, text, i);
+  std::string_view word = text->text;  // what a small letter's form depends on; all but a word's first letter in title
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < text->text.size(); i = next) {
+    const char32_t code = next_code_point(text->text, &next);
+    const bool breaks =
+        is_filter && (is_space(code) || std::u32string_view(U"-({[<").find(code) != std::u32string_view::npos);
+    if (letter_case == LetterCase::kUpper || (is_filter && !in_word)) {
+      writer.upper(code);
+      word.remove_prefix(is_filter ? next - (text->text.size() - word.size()) : 0);
+    } else if (letter_case == LetterCase::kLower || in_word) {
+      writer.lower(word, i - (text->text.size() - word.size()));
     } else {
-      append_title(&result, code);
+      writer.title(code);
     }
-    in_word = !every_word || is_cased(code);
+    in_word = letter_case == LetterCase::kTitle ? is_cased(code) : !breaks;
+    if (mapped.size() > kPieceBytes || next == text->text.size()) {
+      result.append(mapped);
+      if (!heap.budget().charge_walk(mapped.size())) {
+        break;
+      }
+      mapped.clear();
+    }
   }
-  return result;
-}
-
-}  // namespace
-
-std::string to_capitalized(std::string_view text) {
-  return capitalize(text, false);
-}
-
-std::string to_title(std::string_view text) {
-  return capitalize(text, true);
+  return result.finish(text->markup);
 }
 
 std::string_view strip_left(std::string_view text) {
@@ -275,6 +184,32 @@ std::string_view strip_right(std::string_view text) {
     text = text.substr(0, start);
   }
   return text;
+}
+
+std::size_t find_text(Budget& budget, std::string_view text, std::string_view needle, std::size_t from) {
+  if (from > text.size() || needle.empty()) {
+    return from > text.size() ? std::string_view::npos : from;
+  }
+  // memmem() is linear where std::string_view::find() is not.
+  const void* found = memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
+  const std::size_t at = found == nullptr ? std::string_view::npos
+                                          : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+  return budget.charge_walk(std::min(at, text.size()) - from) ? at : std::string_view::npos;
+}
+
+std::string_view next_line(Budget& budget, std::string_view text, std::size_t* position) {
+  const std::size_t start = *position;
+  std::size_t end = start;
+  for (bool ended = false; !ended && *position < text.size();) {
+    end = *position;
+    const char32_t code = next_code_point(text, position);
+    ended = (code >= 0x0A && code <= 0x0D) || (code >= 0x1C && code <= 0x1E) || code == 0x85 || code == 0x2028 ||
+            code == 0x2029;
+    end = ended ? end : *position;
+    *position += code == '\r' && *position < text.size() && text[*position] == '\n' ? 1 : 0;
+  }
+  static_cast<void>(budget.charge_walk(*position - start));  // a failure ends the caller's loop
+  return text.substr(start, end - start);
 }
 
 }  // namespace coppice::jinja

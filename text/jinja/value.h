@@ -23,14 +23,13 @@ class Value;
 
 // Text of a string value: always valid UTF-8. Owner: shared by values. Thread: immutable.
 struct StringData {
-  StringData(std::string text_in, std::size_t length_in, bool markup_in, Budget* budget_in)
-      : text(std::move(text_in)), length(length_in), markup(markup_in), budget(budget_in) {}
+  StringData(std::string text_in, bool markup_in, Budget* budget_in);
   StringData(const StringData&) = delete;
   StringData& operator=(const StringData&) = delete;
   ~StringData();
 
-  // Bytes that a string of `bytes` holds in the budget.
-  static std::size_t footprint(std::size_t bytes) { return sizeof(StringData) + bytes; }
+  // Bytes that a string of this capacity holds in the budget, with its reference count and the allocator's header.
+  static std::size_t footprint(std::size_t capacity) { return sizeof(StringData) + 32 + capacity; }
   bool ascii() const { return length == text.size(); }
 
   const std::string text;
@@ -40,18 +39,17 @@ struct StringData {
 };
 using StringRef = std::shared_ptr<const StringData>;
 
-// A string that belongs to no rendering: a name or literal of a compiled template.
+// Returns a string that belongs to no rendering: a name or literal of a compiled template.
 StringRef make_program_string(std::string text);
 
 struct None {};
 
 // What is wrong with an undefined value; "{}" stands for its name.
-inline constexpr std::string_view kNoVariable = "'{}' is undefined";
-inline constexpr std::string_view kNoAttribute = "the object has no attribute or element '{}'";
-inline constexpr std::string_view kUnsafe = "access to attribute '{}' is not allowed";
+inline constexpr const char* kNoVariable = "'{}' is undefined";
+inline constexpr const char* kNoAttribute = "the object has no attribute or element '{}'";
 struct Undefined {
   StringRef name;  // may be null
-  std::string_view problem = kNoVariable;
+  const char* problem = kNoVariable;
 };
 
 enum class ObjectKind : std::uint8_t {
@@ -123,11 +121,10 @@ class Value {
   std::variant<None, bool, std::int64_t, std::uint64_t, double, StringRef, Object*, Undefined> data_;
 };
 
-// list, tuple, range (its items spelled out) and the views of a dict.
+// list, tuple, range (its items spelled out) and the views of a dict. Changes only while it is made (Heap::push).
 struct Sequence : Object {
-  Sequence(ObjectKind kind_in, std::vector<Value> items_in) : Object(kind_in), items(std::move(items_in)) {}
-  const std::vector<Value> items;
-  bool group = false;  // a groupby() tuple, which also has .grouper and .list
+  explicit Sequence(ObjectKind kind_in) : Object(kind_in) {}
+  std::vector<Value> items;
 };
 
 // dict: insertion order, keys compared as Python does (1 == 1.0 == true).
@@ -137,11 +134,8 @@ struct Dictionary : Object {
   std::unordered_map<std::string_view, std::size_t> index;  // of string keys, into entries
   bool has_other_keys = false;                              // any key that is not a string
 
-  // The entry's number for `key`, if any. A key that cannot be hashed is in no dict.
-  std::optional<std::size_t> find(const Value& key) const;
-  const Value* find(std::string_view key) const;
-  // Steps that find(key) takes: keys that are not strings are searched one by one.
-  std::int64_t find_steps(const Value& key) const;
+  // Returns the value of `key`, or null. Spends its steps: keys that are not strings are searched one by one.
+  Value* find(Budget& budget, const Value& key);
 };
 
 // namespace(): the only thing a template can change.
@@ -174,20 +168,17 @@ struct Callable : Object {
 inline const std::vector<Value>& items_of(const Value& value) {
   return static_cast<const Sequence&>(*value.object()).items;
 }
-inline const Dictionary& as_dict(const Value& value) {
-  return static_cast<const Dictionary&>(*value.object());
+inline Dictionary& as_dict(const Value& value) {
+  return static_cast<Dictionary&>(*value.object());
 }
 
-// Python's name of the value's type ("str", "NoneType", "dict_keys", ...).
+// Returns Python's name of the value's type ("str", "NoneType", "dict_keys", ...).
 std::string_view type_name(const Value& value);
-// Python's bool(value).
+// Returns Python's bool(value).
 bool truthy(const Value& value);
-// len(value), if it has one.
+// Returns len(value), if it has one.
 std::optional<std::int64_t> length_of(const Value& value);
-// Whether a value can be a dict key here: a string, a number, a bool, none or undefined.
-bool hashable(const Value& value);
-
-// "'x' is undefined": why the value is undefined. REQUIRES: value.is_undefined().
+// Returns why the value is undefined: "'x' is undefined". REQUIRES: value.is_undefined().
 std::string undefined_problem(const Value& value);
 
 }  // namespace coppice::jinja

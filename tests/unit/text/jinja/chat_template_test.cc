@@ -3,6 +3,7 @@
 #include "text/jinja/chat_template.h"
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -45,9 +46,9 @@ TEST_CASE("Errors say the line and what is wrong") {
         "chat template line 1: the object has no attribute or element '99'");
   CHECK(render("{{ x[('an_attribute' ~ '_with_a_long_name')].more }}", {{"x", {1}}}).status().message() ==
         "chat template line 1: the object has no attribute or element 'an_attribute_with_a_long_name'");
-  CHECK(render("{{ '%é' % 1 }}").status().message() == "chat template line 1: unsupported format character");
-  CHECK(render("{% include 'x' %}").status().message() ==
-        "chat template line 1: the tag 'include' is not supported in chat templates");
+  CHECK(render("{{ '%é' % 1 }}").status().message() ==
+        "chat template line 1: the conversion '%é' is not supported in chat templates");
+  CHECK(render("{% endfor %}").status().message() == "chat template line 1: misplaced tag 'endfor'");
   CHECK(render("{% for x in y recursive %}{% endfor %}").status().message() ==
         "chat template line 1: recursive loops are not supported");
 }
@@ -56,24 +57,42 @@ TEST_CASE("What chat templates do not use is refused by name") {
   const std::string end = " not supported in chat templates";
   for (const auto& [source, what] : std::vector<std::pair<std::string, std::string>>{
            {"{{ [1]|batch(2) }}", "filter 'batch' is"},
-           {"{{ 'a'|center(5) }}", "filter 'center' is"},
            {"{% if true %}{{ 'a'|truncate(3) }}{% endif %}", "filter 'truncate' is"},
            {"{{ ['a']|map('wordcount')|list }}", "filter 'wordcount' is"},
+           {"{{ [1]|sum }}", "filter 'sum' is"},
+           {"{{ [1]|groupby('a') }}", "filter 'groupby' is"},
+           {"{{ '%s'|format(1) }}", "filter 'format' is"},
            {"{{ 'a' is upper }}", "test 'upper' is"},
+           {"{{ 'a' is callable }}", "test 'callable' is"},
            {"{{ ['a']|select('lower')|list }}", "test 'lower' is"},
            {"{{ 'a'.swapcase() }}", "method 'swapcase' is"},
            {"{{ 'a'.encode is defined }}", "method 'encode' is"},
+           {"{{ '{}'.format(1) }}", "method 'format' is"},
+           {"{{ 'a.b'.partition('.') }}", "method 'partition' is"},
            {"{{ {}.fromkeys([1]) }}", "method 'fromkeys' is"},
+           {"{{ {'update': 1}.update }}", "method 'update' is"},
+           {"{{ [1].append(2) }}", "method 'append' is"},
+           {"{% for x in [1] %}{{ loop.changed(x) }}{% endfor %}", "loop attribute 'changed' is"},
+           {"{% include 'x' %}", "tag 'include' is"},
+           {"{% raw %}x{% endraw %}", "tag 'raw' is"},
+           {"{% call m() %}x{% endcall %}", "tag 'call' is"},
            {"{{ range(3) }}", "printing a 'range' is"},
            {"{{ namespace(a=1) }}", "printing a 'Namespace' is"},
+           {"{{ {}.keys() }}", "printing a 'dict_keys' is"},
+           {"{{ [1] < [2] }}", "ordering a 'list' and a 'list' is"},
+           {"{{ [1] * 2 }}", "repeating a list is"},
+           {"{{ 'abc'[::2] }}", "a slice with a step beyond 1 is"},
+           {"{{ [1]|sort(attribute='a,b') }}", "sorting by several attributes is"},
            {"{{ 7.5 % 2 }}", "'//' and '%' of floats are"},
            {"{{ 0x1f }}", "numbers of another base, with '_' or with leading zeros are"},
-           {"{{ '%c' % 65 }}", "the format 'c' of a 'int' is"},
-           {"{{ '{:,}'.format(1000) }}", "the format ',' of a 'int' is"},
-           {"{{ '1_000'|int }}", "reading '1_000' as a number is"},
+           {"{{ '%c' % 65 }}", "the conversion '%c' is"},
+           {"{{ '%5d' % 65 }}", "the conversion '%5' is"},
+           {"{{ '1_000'|int }}", "a number with '_' or digits beyond ASCII is"},
            {"{{ 15|round(-1) }}", "this precision or method of round is"},
+           {"{{ strftime_now('%Y %Z') }}", "%f, %z and %Z of strftime_now() are"},
            {"{% macro m() %}{% endmacro %}{{ m.name }}", "attributes of functions are"},
            {"{% macro m() %}{{ varargs }}{% endmacro %}", "'varargs' is"},
+           {"{% macro m() %}{{ caller() }}{% endmacro %}", "'caller' is"},
            {"{{ dict(*[1]) }}", "'*' and '**' in calls are"}}) {
     CAPTURE(source);
     CHECK(render(source).status().message() == "chat template line 1: " + what + end);
@@ -99,16 +118,37 @@ TEST_CASE("Work is bounded") {
   CHECK(exhausted(render("{{ range(0, 9223372036854775807) }}")));
   // A search that a naive find() would take 2^40 comparisons for.
   CHECK(render("{{ ('a' * 1000000).find('a' * 500000 ~ 'b') }}").value() == "-1");
-  CHECK(render("{{ ('a' * 1000000).rfind('b' ~ 'a' * 500000) }}").value() == "-1");
+}
+
+TEST_CASE("Work on text is charged by the bytes that it touches") {
+  // Each takes seconds at a step per call; refused, it ends in a fraction of one.
+  const Json context = {
+      {"m", std::string(1U << 20U, 'x')}, {"u", repeated("é", 1 << 19)}, {"q", std::string(1U << 20U, '"')}};
+  for (const char* expression :
+       {"m.find('zz')", "'zz' in m", "m|upper|length", "u|lower|length", "u.title()|length",
+        "m.replace('x', 'yy')|length", "u[::-1]|length", "u[-1]", "(q|tojson)|length", "([q]|string)|length",
+        "(q|e)|length", "m|indent|length", "m.split('y')|length", "(m ~ ' ')|trim|length", "m == m ~ 'x'", "{m: 1}[m]",
+        "m.startswith(m)", "m|list|length"}) {
+    CAPTURE(expression);
+    const std::string source = "{% for i in range(5000) %}{{ " + std::string(expression) + " }}{% endfor %}";
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(exhausted(render(source, context)));
+    // Generous: sanitizers and loaded machines are slow.
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+  }
+}
+
+TEST_CASE("Thousands of variables in one scope are charged when they are searched") {
+  std::string source = "{% macro m() %}";
+  for (int i = 0; i < 8000; ++i) {
+    source += "{% set v" + std::to_string(i) + " = 1 %}";
+  }
+  CHECK(exhausted(render(source + "{% for i in range(99999) %}{{ absent }}{% endfor %}{% endmacro %}{{ m() }}")));
 }
 
 TEST_CASE("Memory and output are bounded") {
   CHECK(exhausted(render("{{ ('a' * 1000000) * 1000000 }}")));
-  CHECK(exhausted(render("{{ [1] * 1000000000 }}")));
   CHECK(exhausted(render("{{ 'a' * 9223372036854775807 }}")));
-  CHECK(exhausted(render("{{ '%999999999d' % 1 }}")));
-  CHECK(exhausted(render("{{ '{:999999999}'.format(1) }}")));
-  CHECK(exhausted(render("{{ 'a'.center(999999999) }}")));
   CHECK(exhausted(render("{{ 'a'|indent(999999999, true) }}")));
   CHECK(exhausted(render("{{ [[1]]|tojson(indent=999999999) }}")));
   const std::string doubling =
@@ -122,8 +162,28 @@ TEST_CASE("Memory and output are bounded") {
   CHECK(exhausted(render("{{ m }}", {{"m", std::string(1000, 'x')}}, {.value_bytes_max = 500})));
   CHECK(exhausted(render("12345", Json::object(), {.source_bytes_max = 4})));
   // Strings that fall out of use are given back: 20,000 times 10 kB go through 4 MB.
-  const std::string churn = "{% for i in range(2000) %}{% set x = 'y' * 10000 %}{% endfor %}ok";
+  const std::string churn = "{% set y = 'y' * 10000 %}{% for i in range(2000) %}{% set x = y ~ i %}{% endfor %}ok";
   CHECK(render(churn, Json::object(), {.value_bytes_max = 4U << 20U}).value() == "ok");
+}
+
+TEST_CASE("Text under construction is in the budget at every level of a recursion") {
+  const Json context = {{"m", std::string(100'000, 'x')}};
+  for (const char* body :
+       {"{{ m ~ f(n - 1) }}", "{{ m }}{{ f(n - 1)|length }}", "{% set x %}{{ m }}{{ f(n - 1) }}{% endset %}"}) {
+    CAPTURE(body);
+    const std::string macro =
+        "{% macro f(n) %}{% if n > 0 %}" + std::string(body) + "{% endif %}{% endmacro %}{{ f(60) }}";
+    CHECK(exhausted(render(macro, context, {.value_bytes_max = 4U << 20U})));
+  }
+  const Json large = {{"numbers", std::vector<int>(200'000, 1)}};
+  CHECK(exhausted(render("{{ numbers|length }}", large, {.value_bytes_max = 4U << 20U})));
+}
+
+TEST_CASE("An error says at most some kilobytes of what the template put into it") {
+  const auto refused = render("{{ raise_exception('é' * 100000) }}");
+  CHECK(refused.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(refused.status().message().size() < 5000);
+  CHECK(refused.status().message().size() > 4000);
 }
 
 TEST_CASE("Depth is bounded") {
@@ -145,8 +205,7 @@ TEST_CASE("Depth is bounded") {
   CHECK(exhausted(render("{% for " + repeated("(", 50000) + "a" + repeated(",)", 50000) + " in x %}{% endfor %}")));
   const std::string nest =
       "{% set ns = namespace(x=[]) %}{% for i in range(9000) %}{% set ns.x = [ns.x] %}{% endfor %}";
-  for (const char* use :
-       {"{{ ns.x }}", "{{ ns.x|tojson }}", "{{ ns.x == [ns.x] }}", "{{ ns.x < [ns.x] }}", "{{ '%s' % ns.x }}"}) {
+  for (const char* use : {"{{ ns.x }}", "{{ ns.x|tojson }}", "{{ ns.x == [ns.x] }}", "{{ '%s' % ns.x }}"}) {
     CAPTURE(use);
     CHECK(exhausted(render(nest + use)));
   }
@@ -164,8 +223,7 @@ TEST_CASE("Integers never wrap") {
   for (const char* source :
        {"{{ 9223372036854775807 + 1 }}", "{{ -9223372036854775807 - 2 }}", "{{ 4611686018427387904 * 2 }}",
         "{{ (-9223372036854775807 - 1) // -1 }}", "{{ -(-9223372036854775807 - 1) }}",
-        "{{ (-9223372036854775807 - 1)|abs }}", "{{ '9999999999999999999'|int }}", "{{ 1e30|int }}",
-        "{{ [9223372036854775807, 1]|sum }}", "{{ big + 1 }}"}) {
+        "{{ (-9223372036854775807 - 1)|abs }}", "{{ '9999999999999999999'|int }}", "{{ 1e30|int }}", "{{ big + 1 }}"}) {
     CAPTURE(source);
     CHECK(exhausted(render(source, {{"big", 18446744073709551615U}})));
   }
