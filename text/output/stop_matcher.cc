@@ -1,4 +1,4 @@
-// One prefix automaton per stop string; the longest partial match says how much of the stream's end is not certain.
+// One prefix automaton per stop string. The longest partial match is the text to hold back.
 #include "text/output/stop_matcher.h"
 
 #include <algorithm>

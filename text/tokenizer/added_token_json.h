@@ -1,5 +1,4 @@
-// An added token as tokenizer.json and tokenizer_config.json write it: a string, or an object with flags.
-// Errors name the place in the file.
+// Reads an added token of tokenizer.json or tokenizer_config.json: a string, or an object with flags.
 #pragma once
 
 #include <string_view>
@@ -10,6 +9,8 @@
 
 namespace coppice::text {
 
+// Returns the token that `json` describes, with id `id`.
+// ERRORS: InvalidArgument beginning with `where`, the place in the file.
 absl::StatusOr<AddedToken> added_token_from_json(const Json& json, TokenId id, std::string_view where);
 
 }  // namespace coppice::text

@@ -1,5 +1,4 @@
-// A trie of bytes. Patterns are short and mostly begin with one or two bytes, so most of a text is passed by at one
-// comparison a byte.
+// A trie of bytes. Patterns begin with one of few bytes, so most of a text costs one comparison a byte.
 #include "text/tokenizer/added_tokens.h"
 
 #include <algorithm>
@@ -10,7 +9,8 @@
 namespace coppice::text {
 namespace {
 
-// The code point that ends at `end`; text is valid UTF-8 and end > 0.
+// Returns the code point that ends at `end`.
+// REQUIRES: valid UTF-8, end > 0.
 char32_t code_point_before(std::string_view text, std::size_t end, std::size_t& begin) {
   begin = end - 1;
   while (begin > 0 && (static_cast<std::uint8_t>(text[begin]) & 0xC0) == 0x80) {
@@ -99,7 +99,7 @@ std::int32_t AddedTokenMatcher::longest_at(std::string_view text, std::size_t at
 
 void AddedTokenMatcher::split(std::string_view text, bool with_special, std::vector<Section>& sections) const {
   sections.clear();
-  std::size_t done = 0;  // text before is in sections
+  std::size_t done = 0;  // text before `done` is in sections
   std::size_t at = 0;
   while (at < text.size() && !tokens_.empty()) {
     std::size_t length = 1;

@@ -1,5 +1,5 @@
 // Finds added tokens ("<|im_start|>") in a text before the model's own vocabulary sees it.
-// Exact to Hugging Face `tokenizers` added_vocabulary: leftmost, longest; single_word, lstrip and rstrip.
+// Source: Hugging Face `tokenizers` added_vocabulary: leftmost, longest; single_word, lstrip and rstrip.
 #pragma once
 
 #include <array>
@@ -13,25 +13,25 @@
 
 namespace coppice::text {
 
-// A part of a text: an added token, or what lies between.
+// A part of a text: an added token, or the text between two.
 struct Section {
   std::size_t begin = 0;
   std::size_t end = 0;
   TokenId id = -1;  // -1: not an added token
 };
 
-// A set of added tokens to look for. Immutable after add(); any thread may call split.
+// A set of added tokens. Thread: any may call split() once all tokens are added.
 class AddedTokenMatcher {
  public:
   AddedTokenMatcher();
 
-  // `pattern` is what is looked for: the content, or its normalised form. Of two tokens with the same pattern the first
-  // one added is found. Empty patterns are ignored.
+  // Adds `token`, found where `pattern` stands: its content, or the content normalised. The first token added for a
+  // pattern stays. Ignores an empty pattern.
   void add(std::string_view pattern, const AddedToken& token);
 
-  // Cuts the text into sections that cover it, except white space that a token strips.
-  // with_special: whether special tokens are recognised. When not, a special token in the text is text, and tokens
-  // that overlap it are not looked for (as in Hugging Face with encode_special_tokens).
+  // Appends sections that cover the text, except the white space that a token strips.
+  // with_special: whether special tokens are recognised. If not, a special token in the text is text, and no token that
+  // overlaps it is found (as in Hugging Face with encode_special_tokens).
   void split(std::string_view text, bool with_special, std::vector<Section>& sections) const;
 
   bool empty() const { return tokens_.empty(); }
@@ -45,7 +45,7 @@ class AddedTokenMatcher {
   };
 
   std::int32_t child(std::int32_t node, char byte) const;
-  // The token of the longest pattern that begins at text[at], and its length; -1 if none.
+  // Returns the token of the longest pattern that begins at text[at] and sets `length`; -1 if there is none.
   std::int32_t longest_at(std::string_view text, std::size_t at, std::size_t& length) const;
 
   std::vector<Node> nodes_;

@@ -1,5 +1,5 @@
-// BPE with two mergers: a scan of an array for the short pieces that make up nearly all text, a heap over a linked list
-// for long ones. Both pick the lowest rank, leftmost first, and give the same ids.
+// BPE with two mergers: an array scan for short pieces, which make up nearly all text, and a heap over a linked list
+// for long ones. Both take the lowest rank first, leftmost of equals, so they return the same ids.
 #include "text/tokenizer/bpe_model.h"
 
 #include <algorithm>
@@ -13,11 +13,11 @@
 namespace coppice::text {
 namespace {
 
-// Up to here the quadratic scan is faster than the heap.
+// Symbols in a piece. At most this many are merged by the scan, which is quadratic but needs no heap.
 constexpr std::size_t kShortSymbolsMax = 48;
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // "▁"
 
-// Where the word that begins at `begin` ends: before the next "▁" that follows something else than "▁".
+// Returns the end of the word that begins at `begin`: the next "▁" that follows a character other than "▁".
 std::size_t word_end(std::string_view text, std::size_t begin) {
   std::size_t search = begin;
   while (true) {
@@ -95,9 +95,9 @@ absl::Status BpeModel::add_merges(const BpeDescription& description) {
   return absl::OkStatus();
 }
 
-// Vocabularies that came from sentencepiece have no pre-tokenizer: a whole text is one piece. But when no merge joins
-// "x" and "▁y", with x not ending in "▁", the merges on the two sides of such a place never touch, and words can be
-// encoded one by one: the same ids, without a heap over the whole text.
+// Vocabularies converted from sentencepiece have no pre-tokenizer: a whole text is one piece. If no merge joins "x" and
+// "▁y", where x does not end in "▁", merges never cross such a place. Words are then encoded one by one, which gives
+// the same ids without a heap over the whole text.
 void BpeModel::find_word_boundary(const BpeDescription& description) {
   if (byte_level_ || ignore_merges_ || vocabulary_.find(kMetaspace) < 0 || unk_ == vocabulary_.find(kMetaspace)) {
     return;
@@ -107,8 +107,8 @@ void BpeModel::find_word_boundary(const BpeDescription& description) {
   });
 }
 
-// Most words are one token; one look-up finds them. It is exact because only those tokens are entered that the merges
-// reach from their own text (or every token, with ignore_merges, which asks just that).
+// Enters the tokens that a single look-up may encode: those that the merges produce from their own text, or, with
+// ignore_merges, all. Most words of a text are among them.
 void BpeModel::find_whole_pieces(const BpeDescription& description) {
   whole_pieces_ = TokenTable(description.vocabulary.size());
   Scratch scratch;
@@ -155,8 +155,8 @@ void BpeModel::encode_unsplit(std::string_view piece, std::vector<TokenId>& out,
   out.insert(out.end(), scratch.ids.begin(), scratch.ids.end());
 }
 
-// Hugging Face holds an unknown character back until it sees a known one (to fuse runs of them); characters that fall
-// back to bytes do not release it, hence may overtake it. Kept as it is there.
+// Hugging Face holds an unknown character back until the next known one, to fuse runs. Characters that fall back to
+// bytes do not release it, so their ids may precede it. This code does the same.
 void BpeModel::initial_symbols(std::string_view piece, std::vector<TokenId>& ids) const {
   std::optional<TokenId> unknown;
   std::size_t at = 0;
@@ -195,7 +195,7 @@ void BpeModel::add_unknown(std::string_view character, std::optional<TokenId>& u
     }
   }
   if (unk_ < 0) {
-    return;  // without an unknown token the character is dropped
+    return;  // a model without an unknown token drops the character
   }
   if (unknown.has_value() && !fuse_unk_) {
     ids.push_back(*unknown);
@@ -211,7 +211,7 @@ void BpeModel::merge_short(Scratch& scratch) const {
     merges.push_back(merges_.find(ids[index], ids[index + 1]));
   }
   while (!merges.empty()) {
-    // As unsigned, "no merge" (-1) is the largest rank.
+    // Cast to unsigned, "no merge" (-1) is the largest rank.
     const auto best = std::min_element(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) {
       return static_cast<std::uint32_t>(a.rank) < static_cast<std::uint32_t>(b.rank);
     });
@@ -256,7 +256,7 @@ void BpeModel::merge_long(Scratch& scratch) const {
     const Scratch::Candidate top = heap.back();
     heap.pop_back();
     Scratch::Symbol& left = symbols[top.position];
-    // An entry is stale when its symbols have merged otherwise since.
+    // An entry is stale if one of its symbols has merged with another since.
     if (left.id < 0 || left.next < 0 || merges_.find(left.id, symbols[left.next].id).id != top.id) {
       continue;
     }

@@ -1,6 +1,6 @@
 // Byte-pair encoding of one piece of text: symbols (bytes or characters) are merged, lowest rank first, until no merge
 // of the model applies (Sennrich et al., "Neural machine translation of rare words with subword units", ACL 2016).
-// Exact to Hugging Face `tokenizers` models/bpe, including unknown characters and byte fallback.
+// Ids equal those of Hugging Face `tokenizers` models/bpe, including unknown characters and byte fallback.
 #pragma once
 
 #include <array>
@@ -19,32 +19,32 @@
 
 namespace coppice::text {
 
-// What a model file says; the input of BpeModel::create.
+// The contents of a model file: the input of BpeModel::create().
 struct BpeDescription {
   std::vector<std::pair<std::string, TokenId>> vocabulary;
   std::vector<std::pair<std::string, std::string>> merges;  // in order of rank
   std::optional<std::string> unk_token;
   bool fuse_unk = false;
-  bool byte_fallback = false;  // an unknown character becomes the tokens <0xHH> of its bytes
-  bool ignore_merges = false;  // a piece that is a token is that token
+  bool byte_fallback = false;  // encodes an unknown character as the tokens <0xHH> of its bytes
+  bool ignore_merges = false;  // encodes a piece that is in the vocabulary as that token, whatever the merges
   bool byte_level = false;     // pieces are raw bytes, vocabulary and merges in the byte alphabet
 };
 
-// Immutable after create(); encode_piece may be called from any thread at once.
+// Thread: immutable after create(); any number may call encode_piece() at once, each with its own Scratch.
 class BpeModel {
  public:
-  // Working memory of encode_piece: one per call of encode, reused for all its pieces.
+  // Working memory of encode_piece(), reused for all pieces of a text.
   struct Scratch {
     struct Symbol {
       TokenId id;
       std::int32_t previous;
-      std::int32_t next;  // -1: none. A merged-away symbol has id -1.
+      std::int32_t next;  // -1: none. A symbol that merged into its neighbour has id -1.
     };
     struct Candidate {
       std::int32_t rank;
       std::int32_t position;
       TokenId id;
-      // For a heap with the lowest rank on top, the leftmost first among equals.
+      // Orders a heap with the lowest rank on top, and the leftmost of equal ranks.
       bool operator<(const Candidate& other) const {
         return rank != other.rank ? rank > other.rank : position > other.position;
       }
@@ -55,11 +55,12 @@ class BpeModel {
     std::vector<Candidate> heap;
   };
 
-  // ERRORS: InvalidArgument when a merge names a token that is not in the vocabulary, when byte_fallback cannot work.
+  // ERRORS: InvalidArgument when a merge names a token that is not in the vocabulary, or byte_fallback lacks its
+  // tokens.
   static absl::StatusOr<BpeModel> create(const BpeDescription& description);
 
-  // Appends the ids of `piece`: any bytes when byte_level, else valid UTF-8.
-  // Cost: O(n log n); pieces that are a token are one look-up.
+  // Appends the ids of `piece`. Costs O(n log n); a piece that is one token costs one look-up.
+  // REQUIRES: valid UTF-8, unless byte_level.
   void encode_piece(std::string_view piece, std::vector<TokenId>& out, Scratch& scratch) const;
 
  private:
@@ -77,7 +78,7 @@ class BpeModel {
   void merge_long(Scratch& scratch) const;
 
   TokenTable vocabulary_;    // as in the file
-  TokenTable whole_pieces_;  // pieces whose encoding is known to be one token
+  TokenTable whole_pieces_;  // pieces that encode to one token
   MergeTable merges_;
   std::array<TokenId, 256> byte_ids_{};  // byte_level: symbol of a byte; byte_fallback: <0xHH>; -1: none
   std::array<TokenId, 128> ascii_ids_{};
@@ -86,7 +87,7 @@ class BpeModel {
   bool byte_fallback_ = false;
   bool ignore_merges_ = false;
   bool byte_level_ = false;
-  // No merge ever joins something before "▁" with it: a text can be cut there (see find_word_boundary).
+  // True if no merge joins text before "▁" with it, so that a text can be cut there (see find_word_boundary).
   bool cut_before_metaspace_ = false;
 };
 

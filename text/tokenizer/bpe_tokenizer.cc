@@ -1,5 +1,5 @@
-// Encoding: added tokens are cut out of the raw text, the rest is normalised, normalised added tokens are cut out, the
-// rest is pre-tokenised and goes to BPE piece by piece.
+// Encoding in order: cut added tokens out of the raw text, normalise the rest, cut normalised added tokens out of that,
+// pre-tokenise the rest, encode each piece by BPE.
 #include "text/tokenizer/bpe_tokenizer.h"
 
 #include <algorithm>
@@ -12,14 +12,14 @@
 namespace coppice::text {
 namespace {
 
-// Ids index arrays: a file that names one token 2,000,000 must not cost memory for two million.
+// Ids index arrays, so sparse ids are refused: one token with id 2,000,000 would cost memory for two million.
 std::size_t ids_allowed(std::size_t token_count) {
   return 2 * token_count + 65'536;
 }
 
 }  // namespace
 
-// What one call of encode carries along.
+// State of one call of encode().
 struct BpeTokenizer::EncodeState {
   bool parse_special = false;
   std::vector<TokenId> ids;
@@ -112,7 +112,7 @@ absl::Status BpeTokenizer::decode_pieces(const PieceDecoder& decoder) {
 }
 
 absl::Status BpeTokenizer::add_matchers(const std::vector<AddedToken>& added_tokens) {
-  for (const bool special : {true, false}) {  // of equal patterns a special token is found
+  for (const bool special : {true, false}) {  // special first: of equal patterns the first added is found
     for (const AddedToken& token : added_tokens) {
       if (token.special != special) {
         continue;

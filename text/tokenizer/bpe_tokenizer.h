@@ -1,5 +1,5 @@
 // A tokenizer made of the components of a tokenizer.json: added tokens, normalizer, pre-tokenizer, BPE, decoder.
-// Steps and their order are those of Hugging Face `tokenizers` (tokenizer/mod.rs, encode and decode).
+// Source of the steps and their order: Hugging Face `tokenizers`, tokenizer/mod.rs, encode and decode.
 #pragma once
 
 #include <memory>
@@ -16,22 +16,22 @@
 
 namespace coppice::text {
 
-// Everything a BpeTokenizer is built from.
+// The components of a BpeTokenizer.
 struct BpeTokenizerParts {
   BpeDescription bpe;
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   PieceDecoder decoder;
   std::vector<AddedToken> added_tokens;
-  std::vector<TokenId> prefix;  // what the post-processor puts around a text
-  std::vector<TokenId> suffix;
+  std::vector<TokenId> prefix;  // put before a text by the post-processor
+  std::vector<TokenId> suffix;  // put after it
   SpecialTokens special;
 };
 
-// Immutable; see Tokenizer.
+// Thread: immutable, as every Tokenizer.
 class BpeTokenizer final : public Tokenizer {
  public:
-  // ERRORS: InvalidArgument when ids collide or lie far apart, or a component refuses.
+  // ERRORS: InvalidArgument when two tokens share an id, ids are sparse, or a component is not valid.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> create(BpeTokenizerParts parts);
 
   absl::StatusOr<std::vector<TokenId>> encode(std::string_view utf8, EncodeOptions options) const override;
@@ -66,10 +66,10 @@ class BpeTokenizer final : public Tokenizer {
   BpeModel model_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
-  AddedTokenMatcher raw_matcher_;         // in the text as written
-  AddedTokenMatcher normalized_matcher_;  // in the normalised text
+  AddedTokenMatcher raw_matcher_;         // for the text as written
+  AddedTokenMatcher normalized_matcher_;  // for the normalised text
   std::vector<Token> tokens_;
-  std::vector<std::string> first_bytes_;  // by id, where the first token decodes otherwise; else empty
+  std::vector<std::string> first_bytes_;  // by id: bytes as a first token; empty if no token differs there
   TokenTable ids_;
   std::vector<TokenId> prefix_;
   std::vector<TokenId> suffix_;

@@ -14,7 +14,7 @@ constexpr bool stands_for_itself(unsigned byte) {
 
 struct Alphabet {
   std::array<char32_t, 256> character{};
-  std::array<std::int16_t, 0x144> byte{};  // -1: not of the alphabet
+  std::array<std::int16_t, 0x144> byte{};  // -1: not in the alphabet
 };
 
 constexpr Alphabet make_alphabet() {

@@ -1,4 +1,4 @@
-// See component_json.h.
+// Patterns of tokenizer.json.
 #include "text/tokenizer/component_json.h"
 
 #include <string>

@@ -1,5 +1,4 @@
-// Pieces that several components of a tokenizer.json share: patterns written as {"String": ..} or {"Regex": ..}.
-// Errors name the place in the file.
+// Reads what several components of a tokenizer.json share: patterns, written {"String": ..} or {"Regex": ..}.
 #pragma once
 
 #include <string_view>
@@ -10,8 +9,8 @@
 
 namespace coppice::text {
 
-// The member `key`, {"String": literal} or {"Regex": Oniguruma pattern}, compiled.
-// ERRORS: InvalidArgument when malformed, empty, or not supported by Pattern.
+// Returns the member `key`, {"String": literal} or {"Regex": Oniguruma pattern}, compiled.
+// ERRORS: InvalidArgument beginning with `where` when it is malformed, empty, or not supported by Pattern.
 absl::StatusOr<Pattern> pattern_field(const Json& object, std::string_view key, std::string_view where);
 
 }  // namespace coppice::text

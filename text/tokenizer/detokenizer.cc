@@ -1,7 +1,7 @@
-// Streaming decoding. Token texts are bytes; what is held back is only what a later token could still change:
-//   kMaximalSubpart  the bytes of a character that is not complete (at most 3)
-//   kEachByte        the same, of a run of byte tokens
-//   kWholeRun        a whole run of byte tokens, since one bad byte spoils all of it
+// Streaming decoding. Token texts are bytes. Only bytes whose text a later token can change are held back:
+//   kMaximalSubpart  the bytes of an incomplete character (at most 3)
+//   kEachByte        the same, within a run of byte tokens
+//   kWholeRun        a whole run of byte tokens, because one invalid byte replaces all of it
 #include "text/tokenizer/detokenizer.h"
 
 #include <algorithm>
@@ -11,14 +11,14 @@
 namespace coppice::text {
 namespace {
 
-// Tokens that `after` pushes first: give kSettledBytes of text unless most of them are special or byte tokens.
+// Tokens that after() starts from. Enough for kSettledBytes of text unless most are special or byte tokens.
 constexpr std::size_t kTailTokens = 16;
-// Bytes of text. A token byte gives at most three (U+FFFD), so these are of four token bytes or more: one more than an
-// incomplete character can have.
+// Bytes of text. One token byte gives at most 3 bytes (U+FFFD), so 12 come from at least 4 token bytes: one more than
+// an incomplete character has.
 constexpr std::size_t kSettledBytes = 12;
 
-// Moves the part of `pending` that is certain to `out`: characters, and a replacement for each invalid byte (or maximal
-// subpart). What may still become a character stays, unless this is the end.
+// Moves the certain part of `pending` to `out`: characters, and a replacement for each invalid byte or maximal subpart.
+// An incomplete character at the end stays, unless this is the end of the text.
 void drain(std::string& pending, bool per_byte, bool at_end, std::string& out) {
   std::size_t at = 0;
   while (at < pending.size()) {
@@ -42,9 +42,9 @@ void drain(std::string& pending, bool per_byte, bool at_end, std::string& out) {
 Detokenizer::Detokenizer(const Tokenizer& tokenizer, DetokenizeOptions options)
     : tokenizer_(&tokenizer), options_(options), strip_left_(tokenizer.decode_rules().strip_count) {}
 
-// The state after a token is a function of the few bytes before it: where the last character or run of byte tokens
-// began, whether a text has begun, and how much may still be stripped from its start. All three are the same from every
-// earlier start once the tokens pushed have given kSettledBytes of text and nothing can be stripped any more.
+// The state after a token depends on few bytes before it: where the last character or run of byte tokens began, whether
+// text has begun, and how much may still be stripped from its start. All three are independent of the starting token
+// once the pushed tokens have given kSettledBytes of text and nothing can be stripped.
 Detokenizer Detokenizer::after(const Tokenizer& tokenizer, DetokenizeOptions options, std::span<const TokenId> prompt) {
   for (std::size_t count = std::min(kTailTokens, prompt.size());; count = std::min(2 * count, prompt.size())) {
     Detokenizer decoder(tokenizer, options);
@@ -100,7 +100,7 @@ std::string Detokenizer::finish() {
   return out;
 }
 
-// The run of byte tokens, or the half character, is over.
+// Ends a run of byte tokens or an incomplete character.
 void Detokenizer::flush_pending(std::string& out) {
   const InvalidBytes rule = tokenizer_->decode_rules().invalid_bytes;
   if (rule != InvalidBytes::kWholeRun) {

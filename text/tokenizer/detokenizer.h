@@ -1,7 +1,7 @@
-// Token ids to text as they come, one at a time: what a stream sends to its client.
+// Decodes a stream of token ids, one at a time.
 //
-// The concatenation of everything push() and finish() return is Tokenizer::decode() of all ids,
-// whatever the ids are; no piece ever ends inside a UTF-8 character.
+// ENSURES: the concatenation of what push() and finish() return equals Tokenizer::decode() of all ids, for any ids;
+// each returned text is valid UTF-8.
 #pragma once
 
 #include <cstdint>
@@ -16,22 +16,21 @@ struct DetokenizeOptions {
   bool skip_special = true;
 };
 
-// Streaming decoder of one sequence. A value: owned by its session, used by one thread at a time;
-// the tokenizer must outlive it. Copying forks the stream. push() costs O(bytes of the token),
-// amortised.
+// Streaming decoder of one sequence. Copying forks the stream. push() costs amortised O(bytes of the token).
+// Owner: its session; the tokenizer must outlive it. Thread: one at a time.
 class Detokenizer {
  public:
   explicit Detokenizer(const Tokenizer& tokenizer, DetokenizeOptions options = {});
 
-  // A decoder in the state that pushing all of `prompt` leaves, reached from the prompt's end: the cost does not grow
-  // with the prompt (except for a prompt that ends in a long run of byte tokens).
+  // Returns a decoder in the state after pushing all of `prompt`. Reads only the prompt's end, so the cost does not
+  // grow with the prompt, unless it ends in a long run of byte tokens.
   static Detokenizer after(const Tokenizer& tokenizer, DetokenizeOptions options, std::span<const TokenId> prompt);
 
-  // The text that is now certain; may be empty (half a character, a byte-fallback run, a leading
-  // space).
+  // Returns the text that is now certain. It is empty while a character or a byte-fallback run is not complete, and for
+  // a leading space that is dropped.
   std::string push(TokenId id);
 
-  // What was held back, invalid bytes replaced. The Detokenizer is then as new.
+  // Returns the held-back text, invalid bytes replaced by U+FFFD, and resets the decoder.
   std::string finish();
 
  private:
@@ -40,9 +39,9 @@ class Detokenizer {
 
   const Tokenizer* tokenizer_;
   DetokenizeOptions options_;
-  std::string pending_;          // not text yet: part of a character, or a run of byte tokens
-  bool is_first_ = true;         // the next token is decoded as the first one
-  std::int32_t strip_left_ = 0;  // units that may still be stripped from the start of the text
+  std::string pending_;          // held-back bytes: part of a character, or a run of byte tokens
+  bool is_first_ = true;         // the next token is decoded as a first one
+  std::int32_t strip_left_ = 0;  // strip_units that may still be removed from the start of the text
 };
 
 }  // namespace coppice::text

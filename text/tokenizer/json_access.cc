@@ -1,4 +1,4 @@
-// Checked access to nlohmann::json; the library's exceptions end here.
+// Checked access to nlohmann::json. No exception of the library leaves this file.
 #include "text/tokenizer/json_access.h"
 
 #include <fstream>
@@ -10,8 +10,8 @@
 namespace coppice::text {
 namespace {
 
-// The parser is iterative, yet a value nested a million deep costs memory out of proportion and the code that walks the
-// components recurses: refuse it before parsing.
+// Checks the depth before parsing: the parser is iterative, but deep values cost much memory and the readers of
+// components recurse.
 bool too_deep(std::string_view text) {
   std::size_t depth = 0;
   bool in_string = false;

@@ -1,5 +1,5 @@
-// Reading the JSON files of a model folder: bounded in size and depth, every field checked, errors that say where.
-// Paths in errors look like "tokenizer.json: model.vocab".
+// Reads the JSON files of a model folder, bounded in size and depth, every field checked.
+// ERRORS of every reader: InvalidArgument beginning with `where`, a place such as "tokenizer.json: model.vocab".
 #pragma once
 
 #include <cstddef>
@@ -17,24 +17,28 @@ namespace coppice::text {
 
 using Json = nlohmann::json;
 
-// Larger than any tokenizer file in use (the largest are near 35 MB), small enough to parse in a second.
+// Bytes of a file. The largest tokenizer files in use have about 35 MB.
 inline constexpr std::size_t kJsonBytesMax = std::size_t{128} << 20;
+// Nested arrays and objects, far more than a tokenizer file has. Bounds the readers' recursion.
 inline constexpr std::size_t kJsonDepthMax = 64;
-// No vocabulary in use comes near; ids index flat arrays.
+// Tokens. Ids index flat arrays, so this bounds their memory; the largest vocabularies in use have about 2^18.
 inline constexpr std::int64_t kVocabularyMax = std::int64_t{1} << 21;
 
+// Returns InvalidArgument "where: what".
 absl::Status invalid_field(std::string_view where, std::string_view what);
 
-// ERRORS: NotFound; InvalidArgument when larger than `bytes_max` or not readable.
+// Returns the content of a file.
+// ERRORS: NotFound; InvalidArgument when it is larger than `bytes_max` or not readable.
 absl::StatusOr<std::string> read_bounded_file(const std::filesystem::path& path, std::size_t bytes_max = kJsonBytesMax);
 
-// Parses and demands an object at the top. `where` begins the error messages (the file's name).
+// Parses `text`, whose top must be an object. `where` is the file's name.
 absl::StatusOr<Json> parse_json_object(std::string_view text, std::string_view where);
 
-// A member, or null when it is missing, null, or `object` is no object.
+// Returns a member, or null when it is missing or null, or `object` is not an object.
 const Json* find_member(const Json& object, std::string_view key);
 
-// A member of a known type; `fallback` (or nothing) when missing or null; an error when it has another type.
+// Each returns a member of one type, or `fallback` (or nullopt) when it is missing or null.
+// ERRORS: a member of another type.
 absl::StatusOr<bool> bool_field(const Json& object, std::string_view key, bool fallback, std::string_view where);
 absl::StatusOr<std::optional<bool>> optional_bool_field(const Json& object, std::string_view key,
                                                         std::string_view where);
@@ -42,12 +46,14 @@ absl::StatusOr<std::string> string_field(const Json& object, std::string_view ke
                                          std::string_view where);
 absl::StatusOr<std::int64_t> integer_field(const Json& object, std::string_view key, std::int64_t fallback,
                                            std::string_view where);
-// The member "type" of a component; an error when missing.
+// Returns the member "type" of a component.
+// ERRORS: also when it is missing.
 absl::StatusOr<std::string> type_field(const Json& object, std::string_view where);
-// An array member; an error when missing or another type.
+// Returns an array member.
+// ERRORS: also when it is missing.
 absl::StatusOr<const Json*> array_field(const Json& object, std::string_view key, std::string_view where);
 
-// A token id within 0 .. kVocabularyMax - 1.
+// Returns a token id in [0, kVocabularyMax).
 absl::StatusOr<std::int32_t> token_id_value(const Json& value, std::string_view where);
 
 }  // namespace coppice::text

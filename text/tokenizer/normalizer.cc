@@ -1,4 +1,4 @@
-// Unicode normalization forms come from utf8proc; text below U+0300 is in NFC already and skips it.
+// Unicode normalization by utf8proc. Text below U+0300 is already in NFC and skips it.
 #include "text/tokenizer/normalizer.h"
 
 #include <utf8proc.h>
@@ -16,9 +16,9 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::size_t kStepsMax = 32;  // of a sequence of normalizers: bounds the work
+constexpr std::size_t kStepsMax = 32;  // normalizers in a Sequence; each walks the text once
 
-// U+0300 is the first character that NFC may touch; its lead byte is 0xCC.
+// Lead byte of U+0300, the first character that NFC may change.
 bool is_surely_nfc(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char byte) { return static_cast<std::uint8_t>(byte) < 0xCC; });
 }
@@ -52,7 +52,7 @@ absl::StatusOr<std::string> normalize_range(std::string_view text, Normalizer::U
   if (needed < 0) {
     return absl::InvalidArgumentError(fmt::format("Unicode normalization failed: {}", utf8proc_errmsg(needed)));
   }
-  // reencode works in place and wants one byte more than the code points take.
+  // utf8proc_reencode() works in place and needs one byte more than the code points.
   std::vector<utf8proc_int32_t> buffer(static_cast<std::size_t>(needed) + 1);
   utf8proc_decompose(source, size, buffer.data(), needed, options);
   const utf8proc_ssize_t bytes = utf8proc_reencode(buffer.data(), needed, options);
@@ -63,7 +63,8 @@ absl::StatusOr<std::string> normalize_range(std::string_view text, Normalizer::U
                      static_cast<std::size_t>(bytes));
 }
 
-// A character that is left alone neither moves nor joins another: what is before and behind it does not meet.
+// Normalises around characters that the form leaves alone: these neither move nor compose, so the text on each side is
+// normalised apart.
 absl::StatusOr<std::string> unicode_normalize(std::string_view text, Normalizer::UnicodeForm form) {
   if (form == Normalizer::UnicodeForm::kNfc && is_surely_nfc(text)) {
     return std::string(text);

@@ -1,4 +1,4 @@
-// The "normalizer" of a tokenizer.json: what happens to the characters of a text before it is cut into pieces.
+// The "normalizer" of a tokenizer.json: rewrites a text before it is cut into pieces.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 
 namespace coppice::text {
 
-// A sequence of text rewrites, maybe empty. Immutable after create; any thread may call normalize.
+// A sequence of text rewrites, possibly empty. Thread: immutable; any may call normalize().
 class Normalizer {
  public:
   enum class UnicodeForm { kNfc, kNfd, kNfkc, kNfkd };
@@ -28,13 +28,15 @@ class Normalizer {
   Normalizer() = default;
   explicit Normalizer(std::vector<Step> steps) : steps_(std::move(steps)) {}
 
-  // From the member "normalizer"; null gives the empty one. Knows NFC, NFD, NFKC, NFKD, Prepend, Replace, Sequence.
+  // Reads the member "normalizer"; null means no rewrites. Supports NFC, NFD, NFKC, NFKD, Prepend, Replace, Sequence.
   // ERRORS: InvalidArgument naming what is not supported.
   static absl::StatusOr<Normalizer> from_json(const Json* json, std::string_view where);
 
   bool empty() const { return steps_.empty(); }
 
-  // REQUIRES: valid UTF-8. ERRORS: ResourceExhausted from a pattern.
+  // Returns the rewritten text.
+  // REQUIRES: valid UTF-8.
+  // ERRORS: ResourceExhausted from a pattern.
   absl::StatusOr<std::string> normalize(std::string_view text) const;
 
  private:

@@ -1,5 +1,5 @@
-// PCRE2 with its traps avoided: the text is checked once by the caller (PCRE2_NO_UTF_CHECK), matching goes on from an
-// offset in one subject, match data and JIT stacks are pooled, never shared by two threads at once.
+// PCRE2: the caller has checked the text (PCRE2_NO_UTF_CHECK), matching continues at an offset in one subject, and
+// match data and JIT stacks are pooled, each used by one thread at a time.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/tokenizer/pattern.h"
 
@@ -15,8 +15,8 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::size_t kPatternBytesMax = 16 << 10;  // of an expression: bounds what is compiled
-// Per match attempt. Real patterns take a few steps per character.
+constexpr std::size_t kPatternBytesMax = 16 << 10;  // of one pattern; bounds compile time and memory
+// Steps of one match attempt. Real patterns take a few per character.
 constexpr std::uint32_t kMatchStepsMax = 20'000'000;
 constexpr std::size_t kJitStackBytesMin = 32 << 10;
 constexpr std::size_t kJitStackBytesMax = 8 << 20;
@@ -37,7 +37,7 @@ struct FreeJitStack {
   void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
 };
 
-// What one thread needs while it matches.
+// Working memory of one thread while it matches.
 struct Workspace {
   std::unique_ptr<pcre2_match_context, FreeMatchContext> context;
   std::unique_ptr<pcre2_match_data, FreeMatchData> data;
@@ -63,7 +63,7 @@ PCRE2_SPTR units(std::string_view text) {
 
 }  // namespace
 
-// Immutable except for the pool, which is guarded by its mutex.
+// Thread: immutable except for the pool, which mutex_ guards.
 class Pattern::Compiled {
  public:
   Compiled(pcre2_code* code, bool jit) : code_(code), jit_(jit) {}
@@ -91,7 +91,7 @@ class Pattern::Compiled {
     pool_.push_back(std::move(workspace));
   }
 
-  // PCRE2's result for the next match at or behind `at`.
+  // Returns PCRE2's result for the next match at or after `at`.
   int match(std::string_view subject, std::size_t at, Workspace& workspace) const {
     if (jit_) {
       return pcre2_jit_match(code_.get(), units(subject), subject.size(), at, PCRE2_NO_UTF_CHECK, workspace.data.get(),

@@ -1,6 +1,6 @@
-// The patterns of tokenizer files (Oniguruma's Ruby syntax, Unicode 16) run through PCRE2's JIT compiler.
-// Constructs that mean something else in PCRE2 are rewritten, or refused by name: a pattern is never run with another
-// meaning than in Hugging Face `tokenizers`.
+// Runs the patterns of tokenizer files (Oniguruma's Ruby syntax, Unicode 16) with PCRE2's JIT compiler.
+// Constructs with another meaning in PCRE2 are rewritten or refused by name, so that every pattern matches as in
+// Hugging Face `tokenizers`.
 #pragma once
 
 #include <cstddef>
@@ -19,26 +19,25 @@ struct Span {
   std::size_t end = 0;
 };
 
-// Rewrites an Oniguruma pattern to PCRE2 syntax. ERRORS: InvalidArgument naming the construct.
+// Returns an Oniguruma pattern in PCRE2 syntax.
+// ERRORS: InvalidArgument naming a construct that is not supported.
 absl::StatusOr<std::string> translate_pattern(std::string_view oniguruma);
 
-// A compiled pattern. Immutable; find_all may be called from any thread at once (working memory comes from a pool
-// inside).
+// A compiled pattern. Thread: immutable; any number may call find_all() at once (working memory comes from a pool).
 class Pattern {
  public:
-  // ERRORS: InvalidArgument for what translate_pattern refuses and for malformed patterns.
+  // ERRORS: InvalidArgument for a malformed pattern and for what translate_pattern() refuses.
   static absl::StatusOr<Pattern> compile(std::string_view oniguruma);
-  // A pattern that matches exactly `literal`.
+  // Returns a pattern that matches exactly `literal`.
   static absl::StatusOr<Pattern> compile_literal(std::string_view literal);
 
   Pattern(Pattern&&) noexcept;
   Pattern& operator=(Pattern&&) noexcept;
   ~Pattern();
 
-  // All matches in text[range], left to right, not overlapping; look-around sees only the range. Empty matches are
-  // given as Oniguruma's find_iter does: never right behind the match before.
-  // REQUIRES: `text` valid UTF-8, the range on character boundaries.
-  // ERRORS: ResourceExhausted when matching takes too many steps.
+  // Sets `matches` to the matches in text[range], left to right, not overlapping. Look-around sees only the range. As
+  // in Oniguruma's find_iter, no empty match directly follows another match. REQUIRES: valid UTF-8, the range on
+  // character boundaries. ERRORS: ResourceExhausted beyond PCRE2's match limit.
   absl::Status find_all(std::string_view text, Span range, std::vector<Span>& matches) const;
 
  private:

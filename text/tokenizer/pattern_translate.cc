@@ -1,5 +1,5 @@
-// Oniguruma (Ruby syntax) to PCRE2. Works by allow-list: every construct is one whose meaning is known in both, is
-// rewritten to one that means the same, or is refused. The differences that matter:
+// Translates Oniguruma (Ruby syntax) to PCRE2 by allow-list: each construct is copied if it means the same in both,
+// rewritten to one that does, or refused. The differences that matter:
 //   \s        PCRE2's includes U+180E                          written out
 //   \p{..}    PCRE2 10.42 is two Unicode versions behind        additions written out
 //   {,n}      a literal in PCRE2                               {0,n}
@@ -18,7 +18,7 @@ namespace coppice::text {
 namespace {
 
 constexpr std::int32_t kRepeatMax = 1000;   // RE2's limit of a counted repetition
-constexpr std::size_t kGroupDepthMax = 32;  // bounds the recursion
+constexpr std::size_t kGroupDepthMax = 32;  // nested groups; bounds the recursion
 constexpr std::string_view kSpaceSet =
     R"(\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr std::string_view kNotSpaceSet =
@@ -39,12 +39,12 @@ std::string escaped(char32_t c) {
                               : fmt::format("\\x{{{:X}}}", static_cast<std::uint32_t>(c));
 }
 
-// What an escape stands for: one character, or a set given as the inside of a class.
+// The meaning of an escape: one character, or a set written as the inside of a class.
 struct Escape {
   std::optional<char32_t> character;
   std::string set;
   bool negated = false;    // the set's complement; only outside a class
-  bool is_anchor = false;  // `set` is to be written as it is
+  bool is_anchor = false;  // `set` is written unchanged
 };
 
 class Translator {
@@ -242,7 +242,7 @@ class Translator {
     return absl::OkStatus();
   }
 
-  // "n}", "n,}", "n,m}" or ",m}" behind the opening brace.
+  // "n}", "n,}", "n,m}" or ",m}", after the opening brace.
   absl::Status interval() {
     const std::optional<std::int32_t> least = number();
     const bool comma = take(",");

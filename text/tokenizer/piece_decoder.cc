@@ -14,7 +14,7 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::size_t kStepsMax = 32;  // of a sequence of decoders: bounds the work
+constexpr std::size_t kStepsMax = 32;  // decoders in a Sequence; each runs over every piece of the vocabulary
 
 std::optional<unsigned> hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -76,7 +76,7 @@ void restore_spaces(const PieceDecoder::Metaspace& metaspace, bool is_first, std
 
 }  // namespace
 
-// Reads the steps one after the other and refuses orders whose meaning we would have to guess.
+// Reads the steps in order and refuses orders whose meaning is not known.
 class PieceDecoder::Reader {
  public:
   absl::Status add(const Json& json, const std::string& where, std::size_t depth) {
@@ -143,7 +143,7 @@ class PieceDecoder::Reader {
     return absl::OkStatus();
   }
 
-  // Behind Fuse there is one token, the whole text; before it, every token is stripped.
+  // After Fuse, Strip applies to the whole text; before it, to every token.
   absl::Status add_strip(const Json& json, const std::string& where) {
     COPPICE_ASSIGN_OR_RETURN(std::string unit, string_field(json, "content", " ", where));
     COPPICE_ASSIGN_OR_RETURN(const std::int64_t start, integer_field(json, "start", 0, where));

@@ -1,4 +1,4 @@
-// The "decoder" of a tokenizer.json: what one piece of the vocabulary is as text, and the rules that look across
+// The "decoder" of a tokenizer.json: turns one piece of the vocabulary into bytes, and holds the rules that span
 // tokens.
 #pragma once
 
@@ -14,14 +14,15 @@
 
 namespace coppice::text {
 
-// A sequence of decoding steps. Immutable after from_json. Used once per piece, when a tokenizer is loaded.
+// A sequence of decoding steps. Decodes each piece once, when a tokenizer is loaded. Thread: immutable after
+// from_json().
 class PieceDecoder {
  public:
   struct Replace {
     Pattern pattern;
     std::string content;
   };
-  struct StripEach {  // of every token
+  struct StripEach {  // from every token
     std::string unit;
     std::int64_t start;
     std::int64_t stop;
@@ -39,14 +40,16 @@ class PieceDecoder {
     std::string bytes;
   };
 
-  // From the member "decoder". Knows ByteLevel, Replace, Metaspace, ByteFallback, Fuse, Strip, Sequence, in the orders
-  // in which they make sense. ERRORS: InvalidArgument naming what is not supported.
+  // Reads the member "decoder". Supports ByteLevel, Replace, Metaspace, ByteFallback, Fuse, Strip, Sequence, in orders
+  // whose meaning is known.
+  // ERRORS: InvalidArgument naming what is not supported.
   static absl::StatusOr<PieceDecoder> from_json(const Json* json, std::string_view where);
 
+  // Returns the bytes of `piece`, as the first token of a text or as a later one.
   // ERRORS: ResourceExhausted from a pattern.
   absl::StatusOr<Decoded> decode(std::string_view piece, bool is_first) const;
 
-  // Whether decode() depends on is_first.
+  // Returns whether decode() depends on is_first.
   bool first_differs() const;
 
   const DecodeRules& rules() const { return rules_; }

@@ -17,7 +17,7 @@ constexpr std::string_view kGpt2Pattern =
 
 namespace {
 
-constexpr std::size_t kStepsMax = 32;  // of a sequence of pre-tokenizers: bounds the work
+constexpr std::size_t kStepsMax = 32;  // pre-tokenizers in a Sequence; each walks the text once
 
 struct Part {
   Span span;
@@ -40,7 +40,7 @@ void list_parts(Span range, const std::vector<Span>& matches, bool invert, std::
   }
 }
 
-// Joins a match with its neighbour: HF NormalizedString::split. Going backwards gives MergedWithNext.
+// Joins a match with its neighbour, as HF NormalizedString::split does. Walking backwards gives MergedWithNext.
 void append_merged(const std::vector<Part>& parts, SplitBehavior behavior, std::vector<Span>& pieces) {
   const std::size_t first_piece = pieces.size();
   bool previous_match = false;
@@ -147,7 +147,7 @@ absl::StatusOr<SplitBehavior> split_behavior(const Json& json, const std::string
   return invalid_field(where, fmt::format("behavior \"{}\" is not supported", name));
 }
 
-// Reads the steps one after the other.
+// Reads the steps in order.
 class Reader {
  public:
   absl::Status add(const Json& json, const std::string& where, std::size_t depth) {

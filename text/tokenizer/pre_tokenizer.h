@@ -1,4 +1,4 @@
-// The "pre_tokenizer" of a tokenizer.json: cuts a text into the pieces that BPE works on, one by one.
+// The "pre_tokenizer" of a tokenizer.json: cuts a text into the pieces that BPE encodes one by one.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +15,14 @@
 
 namespace coppice::text {
 
-// A text and its pieces: ascending, not empty, not overlapping ranges of it.
+// A text and its pieces: ascending ranges of it that are not empty and do not overlap.
 struct CutText {
   std::string text;
   std::vector<Span> pieces;
-  bool at_start = true;  // the text begins where the user's text begins (not behind a special token)
+  bool at_start = true;  // the text begins where the user's text begins, not after an added token
 };
 
-// What a Split does with the matches of its pattern.
+// What a Split makes of a match of its pattern.
 enum class SplitBehavior : std::uint8_t {
   kRemoved,
   kIsolated,
@@ -31,7 +31,7 @@ enum class SplitBehavior : std::uint8_t {
   kContiguous,
 };
 
-// A sequence of cutting steps, maybe empty. Immutable after creation; any thread may call cut.
+// A sequence of cutting steps, possibly empty. Thread: immutable; any may call cut().
 class PreTokenizer {
  public:
   struct Split {
@@ -39,7 +39,7 @@ class PreTokenizer {
     SplitBehavior behavior = SplitBehavior::kIsolated;
     bool invert = false;
   };
-  // Spaces become `replacement`; one is put in front of the text.
+  // Replaces spaces by `replacement` and, by `prepend`, puts one before the text.
   enum class PrependScheme : std::uint8_t { kAlways, kFirst, kNever };
   struct Metaspace {
     std::string replacement;
@@ -47,23 +47,24 @@ class PreTokenizer {
     Pattern splitter;  // of `replacement`
     bool split = true;
   };
-  // Byte-level models: a space in front of pieces that begin otherwise. (Turning bytes into the byte alphabet is left
-  // out: BpeModel takes raw bytes.)
+  // For byte-level models: puts a space before each piece that does not begin with one. Bytes are not turned into the
+  // byte alphabet, because BpeModel takes raw bytes.
   struct PrefixSpace {};
   using Step = std::variant<Split, Metaspace, PrefixSpace>;
 
   PreTokenizer() = default;
   PreTokenizer(std::vector<Step> steps, bool byte_level) : steps_(std::move(steps)), byte_level_(byte_level) {}
 
-  // From the member "pre_tokenizer"; null gives the empty one. Knows ByteLevel, Split, Digits, Metaspace, Sequence.
+  // Reads the member "pre_tokenizer"; null means one piece. Supports ByteLevel, Split, Digits, Metaspace, Sequence.
   // ERRORS: InvalidArgument naming what is not supported.
   static absl::StatusOr<PreTokenizer> from_json(const Json* json, std::string_view where);
 
-  // Whether the pieces go to a byte-level vocabulary.
+  // Returns whether the pieces are encoded by a byte-level vocabulary.
   bool byte_level() const { return byte_level_; }
 
-  // Cuts cut.text, which is rewritten where a step says so; cut.pieces is replaced.
-  // REQUIRES: valid UTF-8. ERRORS: ResourceExhausted from a pattern.
+  // Rewrites cut.text as the steps say and replaces cut.pieces by its pieces.
+  // REQUIRES: valid UTF-8.
+  // ERRORS: ResourceExhausted from a pattern.
   absl::Status cut(CutText& cut) const;
 
  private:

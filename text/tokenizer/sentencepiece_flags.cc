@@ -1,4 +1,4 @@
-// A reader of protocol buffers' wire format, of just enough fields.
+// A reader of the protocol buffers wire format, for the few fields needed.
 #include "text/tokenizer/sentencepiece_flags.h"
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 namespace coppice::text {
 namespace {
 
-// Numbers of sentencepiece_model.proto.
+// Field numbers in sentencepiece_model.proto.
 constexpr std::uint64_t kTrainerSpec = 2;
 constexpr std::uint64_t kNormalizerSpec = 3;
 constexpr std::uint64_t kDenormalizerSpec = 5;
@@ -23,12 +23,12 @@ struct Field {
   std::string_view bytes;   // of a length-delimited field
 };
 
-// Goes through the fields of one message. Owned by the caller; one thread.
+// Walks the fields of one message. Owner: the caller. Thread: one.
 class FieldReader {
  public:
   explicit FieldReader(std::string_view message) : rest_(message) {}
 
-  // The next field; nothing at the end or when malformed (then failed()).
+  // Returns the next field, or nullopt at the end and when the message is malformed (then failed() is true).
   std::optional<Field> next() {
     if (rest_.empty()) {
       return std::nullopt;

@@ -1,4 +1,4 @@
-// The settings of a `tokenizer.model` that the sentencepiece library does not tell: read from the file's bytes
+// Reads the settings of a `tokenizer.model` that the sentencepiece library does not expose, from the file's bytes
 // (protocol buffers wire format; messages ModelProto, NormalizerSpec and TrainerSpec of sentencepiece_model.proto).
 #pragma once
 
@@ -15,10 +15,10 @@ struct SentencePieceFlags {
   bool has_denormalizer = false;
 };
 
-// Nothing when the bytes are no protocol buffer message.
+// Returns the settings, or nullopt when the bytes are not a protocol buffer message.
 std::optional<SentencePieceFlags> read_sentencepiece_flags(std::string_view serialized);
 
-// Bytes that, put behind a serialized model, switch its dummy prefix off: messages that follow one another merge.
+// Appended to a serialized model, these bytes switch its dummy prefix off: concatenated messages merge.
 inline constexpr std::string_view kNoDummyPrefix("\x1A\x02\x18\x00", 4);
 
 }  // namespace coppice::text

@@ -1,4 +1,4 @@
-// The only file that sees sentencepiece.
+// The only file that includes sentencepiece.
 #include "text/tokenizer/sentencepiece_model.h"
 
 #include <sentencepiece_processor.h>

@@ -1,4 +1,4 @@
-// Added tokens are cut out, the text between them go to the library one by one.
+// Cuts added tokens out of a text and encodes each part between them with the library.
 #include "text/tokenizer/sentencepiece_tokenizer.h"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ std::string with_spaces(std::string_view piece) {
   return out;
 }
 
-// "<0x0A>" → the byte.
+// Returns the byte of a byte piece: "<0x0A>" → 10.
 std::string byte_of_piece(std::string_view piece) {
   unsigned value = 0;
   if (piece.size() == 6) {
@@ -134,7 +134,7 @@ absl::Status SentencePieceTokenizer::add_tokens(const TokenizerConfig& config) {
   return absl::OkStatus();
 }
 
-// A token with a role, or a control piece of the model: special, recognised in text on demand.
+// Adds a token with a role, or a control piece of the model: special, recognised in text only when asked for.
 void SentencePieceTokenizer::add_role(const std::string& content) {
   const std::optional<TokenId> id = token_to_id(content);
   if (!id.has_value() || content.empty()) {
@@ -146,7 +146,7 @@ void SentencePieceTokenizer::add_role(const std::string& content) {
   token.content = content;
   token.id = *id;
   token.special = true;
-  matcher_.add(content, token);  // does nothing when an added token has this content
+  matcher_.add(content, token);  // no effect if an added token has this content
 }
 
 absl::Status SentencePieceTokenizer::set_roles(const TokenizerConfig& config) {
@@ -177,7 +177,7 @@ absl::Status SentencePieceTokenizer::set_roles(const TokenizerConfig& config) {
     if (tokens_[id].is_special) {
       add_role(tokens_[id].piece);
     }
-    // The library finds user-defined pieces in any text; a special one must not come from a user's text.
+    // The library recognises user-defined pieces in any text; a user's text must not produce a special one.
     if (tokens_[id].is_special && model_->piece_kind(id) == SentencePieceKind::kNormal) {
       AddedToken hidden;
       hidden.id = id;
@@ -221,7 +221,7 @@ absl::StatusOr<std::vector<TokenId>> SentencePieceTokenizer::encode(std::string_
   return ids;
 }
 
-// A special piece in the text is cut behind its first character, so that the library does not see it whole.
+// Cuts a special piece in the text after its first character, so that the library does not recognise it.
 absl::Status SentencePieceTokenizer::encode_text(std::string_view text, bool at_start,
                                                  std::vector<TokenId>& ids) const {
   bool with_prefix = legacy_ || at_start;

@@ -1,5 +1,5 @@
-// A tokenizer over a `tokenizer.model`: the sentencepiece library for text, added tokens and roles around it as
-// transformers' LlamaTokenizer (the one that is not "fast") has them.
+// A tokenizer over a `tokenizer.model`: the sentencepiece library encodes text; added tokens and roles follow
+// transformers' LlamaTokenizer (not the "fast" one).
 #pragma once
 
 #include <memory>
@@ -15,10 +15,11 @@
 
 namespace coppice::text {
 
-// Immutable; see Tokenizer.
+// Thread: immutable, as every Tokenizer.
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  // `serialized`: the content of tokenizer.model. ERRORS: InvalidArgument beginning with "tokenizer.model: ".
+  // `serialized`: the content of tokenizer.model.
+  // ERRORS: InvalidArgument beginning with "tokenizer.model: ".
   static absl::StatusOr<std::unique_ptr<Tokenizer>> create(std::string_view serialized, const TokenizerConfig& config);
 
   absl::StatusOr<std::vector<TokenId>> encode(std::string_view utf8, EncodeOptions options) const override;
@@ -37,8 +38,8 @@ class SentencePieceTokenizer final : public Tokenizer {
     std::string bytes;
     TokenForm form = TokenForm::kAbsent;
     bool is_special = false;
-    bool is_cut_out = false;         // an added token: the text behind it is encoded apart
-    bool drops_space_first = false;  // begins with the space that is dropped at the start of a text
+    bool is_cut_out = false;         // an added token: the text after it is encoded separately
+    bool drops_space_first = false;  // begins with a space that is dropped at the start of a text
   };
 
   SentencePieceTokenizer() = default;
@@ -55,9 +56,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::unique_ptr<SentencePieceModel> model_;
   std::unique_ptr<SentencePieceModel> model_without_prefix_;
   SentencePieceFlags flags_;
-  bool legacy_ = true;  // every text between added tokens gets the dummy prefix, not only the first
+  bool legacy_ = true;  // each text between added tokens gets the dummy prefix, not only the first
   AddedTokenMatcher matcher_;
-  AddedTokenMatcher hidden_matcher_;  // special tokens that the library itself would find in a text
+  AddedTokenMatcher hidden_matcher_;  // special tokens that the library itself would recognise in a text
   std::vector<Token> tokens_;
   TokenTable ids_;
   SpecialTokens special_;

@@ -1,5 +1,5 @@
-// See special_tokens.h. Sources: transformers tokenization_utils_fast.py (__init__),
-// models/llama/tokenization_llama_fast.py.
+// Added tokens, roles and the tokens around a text, by the rules of transformers: tokenization_utils_fast.py
+// (__init__), models/llama/tokenization_llama_fast.py.
 #include "text/tokenizer/special_tokens.h"
 
 #include <algorithm>
@@ -28,8 +28,8 @@ TokenId find_id(const IdByPiece& ids, const std::string& piece) {
   return found == ids.end() ? -1 : found->second;
 }
 
-// The config's added tokens: new ones are appended, known ones take over its flags. `normalized` of a special token
-// stays as tokenizer.json has it: there it has decided already where the token is looked for.
+// Merges the config's added tokens: appends new ones and sets the flags of known ones, except `normalized` of a special
+// token, which tokenizer.json has already used to choose where the token is looked for.
 absl::Status merge_added_tokens(const TokenizerConfig& config, BpeTokenizerParts& parts) {
   std::unordered_map<TokenId, std::size_t> known;
   for (std::size_t index = 0; index < parts.added_tokens.size(); ++index) {
@@ -53,7 +53,7 @@ absl::Status merge_added_tokens(const TokenizerConfig& config, BpeTokenizerParts
   return absl::OkStatus();
 }
 
-// A token with a role is special even if no list of added tokens has it.
+// Marks a token with a role as special, even if no list of added tokens has it.
 void add_role_token(const std::string& piece, const IdByPiece& ids, BpeTokenizerParts& parts) {
   const TokenId id = find_id(ids, piece);
   const bool is_added = std::any_of(parts.added_tokens.begin(), parts.added_tokens.end(),
@@ -69,7 +69,7 @@ void add_role_token(const std::string& piece, const IdByPiece& ids, BpeTokenizer
   parts.added_tokens.push_back(std::move(token));
 }
 
-// What the flag says is put there, in place of what the post-processor says.
+// Lets the config's flag replace what the post-processor adds.
 absl::Status apply_flag(std::optional<bool> flag, TokenId id, std::string_view name, std::vector<TokenId>& around) {
   if (!flag.has_value()) {
     return absl::OkStatus();
@@ -115,7 +115,7 @@ absl::Status apply_config(const TokenizerConfig& config, BpeTokenizerParts& part
   const std::optional<bool> add_eos = is_llama ? config.add_eos_token.value_or(false) : config.add_eos_token;
   COPPICE_RETURN_IF_ERROR(apply_flag(add_bos, special.bos, "bos", parts.prefix));
   COPPICE_RETURN_IF_ERROR(apply_flag(add_eos, special.eos, "eos", parts.suffix));
-  // Without a config the post-processor is the only one to know.
+  // Without a config only the post-processor says what is added.
   if (special.bos < 0 && parts.prefix.size() == 1) {
     special.bos = parts.prefix[0];
   }

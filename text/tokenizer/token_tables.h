@@ -1,5 +1,5 @@
-// Two immutable hash tables that carry the tokenizer's speed: byte strings to token ids, and merge pairs to (rank, id).
-// Open addressing in flat arrays, at most half full; built once, then read by any thread.
+// Two hash tables: byte strings to token ids, and merge pairs to (rank, id). Open addressing in flat arrays, at most
+// half full. Built once, then read by any thread.
 #pragma once
 
 #include <cstddef>
@@ -12,10 +12,10 @@
 
 namespace coppice::text {
 
-// Maps byte strings to token ids. Immutable after the last insert(); the last id inserted for a string wins.
+// Maps byte strings to token ids. The last id inserted for a string stays. Thread: immutable after the last insert().
 class TokenTable {
  public:
-  // `count_max` strings at most will be inserted.
+  // REQUIRES: at most `count_max` inserts of different strings.
   explicit TokenTable(std::size_t count_max = 0) {
     std::size_t capacity = 16;
     while (capacity < 2 * count_max) {
@@ -39,7 +39,7 @@ class TokenTable {
     slots_[at].id = id;
   }
 
-  // The id, or -1.
+  // Returns the id, or -1.
   TokenId find(std::string_view key) const {
     if (key.size() > length_max_) {
       return -1;
@@ -107,7 +107,8 @@ struct Merge {
   TokenId id = -1;
 };
 
-// Maps a pair of neighbouring tokens to their merge. Immutable after the last insert(); the last merge of a pair wins.
+// Maps a pair of adjacent tokens to their merge. The last merge inserted for a pair stays. Thread: immutable after the
+// last insert().
 class MergeTable {
  public:
   explicit MergeTable(std::size_t count_max = 0) {

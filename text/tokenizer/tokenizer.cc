@@ -1,4 +1,4 @@
-// Choosing the tokenizer of a folder, and what all tokenizers share.
+// Chooses the tokenizer of a folder, and decodes for all kinds.
 #include "text/tokenizer/tokenizer.h"
 
 #include <system_error>

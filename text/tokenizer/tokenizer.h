@@ -1,8 +1,7 @@
-// Text to token ids and back, exactly as the model's own Hugging Face tokenizer does it.
+// Converts text to token ids and back, with the same result as the model's own Hugging Face tokenizer.
 //
-// `load_tokenizer` reads a model folder and hides the kind of file behind `Tokenizer`. Strings are
-// UTF-8; ids are indices into the model's vocabulary. For text that arrives token by token use
-// `Detokenizer` (text/tokenizer/detokenizer.h).
+// `load_tokenizer` reads a model folder of any supported layout. Strings are UTF-8; ids are indices into the model's
+// vocabulary. To decode token by token, use `Detokenizer` (text/tokenizer/detokenizer.h).
 #pragma once
 
 #include <cstdint>
@@ -21,7 +20,7 @@ namespace coppice::text {
 
 struct TokenizerConfig;
 
-// The tokens with a meaning outside the text; -1 where the model has none.
+// The tokens with a role; -1 where the model has none.
 struct SpecialTokens {
   TokenId bos = -1;
   TokenId eos = -1;
@@ -32,16 +31,15 @@ struct SpecialTokens {
 };
 
 struct EncodeOptions {
-  // Add what the model's post-processor adds around a text (mostly BOS). Off for rendered chat
-  // templates, which write their own BOS.
+  // Adds the tokens that the model's post-processor puts around a text (mostly BOS). Off for rendered chat templates,
+  // which write their own BOS.
   bool add_special = true;
-  // Special tokens written in the text become their ids. Off for anything a user wrote: then
-  // "<|im_end|>" is text. Added tokens that the model does not mark as special ("<think>") are
-  // always recognised, as in Hugging Face.
+  // Encodes special tokens written in the text as their ids. Off for text of a user, where "<|im_end|>" is plain text.
+  // Added tokens that the model does not mark as special ("<think>") are always recognised, as in Hugging Face.
   bool parse_special = false;
 };
 
-// How one token takes part in decoding; see DecodeRules. For Detokenizer.
+// How one token takes part in decoding; see DecodeRules.
 enum class TokenForm : std::uint8_t {
   kAbsent,  // no such id, or a token that never has text (a sentencepiece control piece)
   kText,    // `bytes` is added to the text
@@ -50,30 +48,29 @@ enum class TokenForm : std::uint8_t {
 
 struct TokenText {
   TokenForm form = TokenForm::kAbsent;
-  bool is_special = false;     // left out when special tokens are skipped
-  bool next_is_first = false;  // when shown: the token behind it is decoded as a first one (DecodeRules)
+  bool is_special = false;     // omitted when special tokens are skipped
+  bool next_is_first = false;  // if not omitted, the token after it is decoded as a first one (DecodeRules)
   std::string_view bytes;      // owned by the tokenizer
 };
 
-// What becomes of bytes that are not UTF-8. All three replace by U+FFFD; they differ in how many.
+// How bytes that are not UTF-8 are replaced by U+FFFD.
 enum class InvalidBytes : std::uint8_t {
-  kMaximalSubpart,  // byte-level BPE: one for each maximal subpart (Unicode 3.9; Rust from_utf8_lossy)
-  kWholeRun,        // HF ByteFallback: an invalid run of byte tokens becomes one per byte, also its valid parts
-  kEachByte,        // sentencepiece: valid characters of a run stay, every other byte becomes one
+  kMaximalSubpart,  // byte-level BPE: one per maximal subpart (Unicode 3.9; Rust from_utf8_lossy)
+  kWholeRun,        // HF ByteFallback: one per byte of a run of byte tokens that is not valid as a whole
+  kEachByte,        // sentencepiece: one per invalid byte; valid characters of a run stay
 };
 
-// The part of decoding that looks across tokens. The text is the concatenation of the tokens' bytes, under these rules.
+// The rules of decoding that span tokens. The text is the concatenation of the tokens' bytes, changed by these rules.
 struct DecodeRules {
   InvalidBytes invalid_bytes = InvalidBytes::kMaximalSubpart;
-  std::string strip_unit;  // what is stripped from the start of the whole text, at most strip_count times
+  std::string strip_unit;  // removed from the start of the whole text up to strip_count times
   std::int32_t strip_count = 0;
-  // token_text(id, true) is asked for the first token, and for those behind it until there is text. Metaspace and
-  // sentencepiece drop the leading space there.
+  // Every token until the first text is decoded as a first token (token_text(id, true)), not only token 0. Metaspace
+  // and sentencepiece drop the leading space of a first token.
   bool first_until_text = false;
 };
 
-// A loaded tokenizer. Immutable after load_tokenizer; every method may be called from any thread at
-// once.
+// A loaded tokenizer. Thread: immutable; any number may call any method at once.
 class Tokenizer {
  public:
   Tokenizer() = default;
@@ -81,50 +78,47 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
   virtual ~Tokenizer();
 
-  // Ids of `utf8`. Bytes that are not UTF-8 are taken as U+FFFD, one for each maximal subpart,
-  // before anything else. ERRORS: InvalidArgument when the text is longer than kEncodeBytesMax;
-  // ResourceExhausted when the model's pre-tokenizer pattern gives up on it.
+  // Returns the ids of `utf8`, in which each maximal subpart that is not UTF-8 is first replaced by U+FFFD.
+  // ERRORS: InvalidArgument for a text longer than kEncodeBytesMax; ResourceExhausted when the model's pre-tokenizer
+  // pattern passes its match limit.
   virtual absl::StatusOr<std::vector<TokenId>> encode(std::string_view utf8, EncodeOptions options) const = 0;
 
-  // The text of `ids`, always valid UTF-8. Ids outside the vocabulary are skipped. Equal to pushing
-  // the ids through a Detokenizer.
+  // Returns the text of `ids`, always valid UTF-8 and equal to what a Detokenizer returns for them. Skips ids outside
+  // the vocabulary.
   std::string decode(std::span<const TokenId> ids, bool skip_special) const;
 
-  // One more than the largest id. There may be holes, whose piece is empty.
+  // Returns the largest id plus one. Ids without a token have an empty piece.
   virtual std::int32_t vocab_size() const = 0;
 
-  // The token as it stands in the model's file ("Ġthe", "▁the", "<0x0A>"); empty outside the
-  // vocabulary.
+  // Returns the token as the model's file writes it ("Ġthe", "▁the", "<0x0A>"); empty outside the vocabulary.
   virtual std::string piece(TokenId id) const = 0;
 
-  // The bytes the token adds in the middle of a text (" the"); maybe a part of a character. Empty
-  // outside the vocabulary.
+  // Returns the bytes that the token adds in the middle of a text (" the"), possibly part of a character; empty outside
+  // the vocabulary.
   std::string token_bytes(TokenId id) const;
 
   virtual bool is_special(TokenId id) const = 0;
   virtual std::optional<TokenId> token_to_id(std::string_view piece) const = 0;
   virtual const SpecialTokens& special() const = 0;
 
-  // "bpe" or "sentencepiece", for people.
+  // Returns "bpe" or "sentencepiece", for messages.
   virtual std::string_view kind() const = 0;
 
-  // What Detokenizer works from. `is_first`: no token came before it (DecodeRules).
+  // For Detokenizer: returns how the token decodes, as a first token (see DecodeRules) or a later one.
   virtual TokenText token_text(TokenId id, bool is_first) const = 0;
   virtual const DecodeRules& decode_rules() const = 0;
 };
 
-// The longest text encode() takes: far beyond any context length, small enough that no request can
-// hold a thread long.
+// Bytes of the longest text encode() takes: far beyond any context length; bounds the work of a call.
 inline constexpr std::size_t kEncodeBytesMax = std::size_t{64} << 20;
 
-// Loads the tokenizer of a model folder in Hugging Face layout: `tokenizer.json` if it is there,
-// else `tokenizer.model`, else `vocab.json` + `merges.txt` (GPT-2 and Qwen2, told apart by
-// `tokenizer_class`); `tokenizer_config.json` beside them names special tokens. The caller owns the
-// result. ERRORS: NotFound without any of these files; InvalidArgument, naming file and component,
-// for anything malformed or not supported (nothing is ever silently ignored).
+// Loads the tokenizer of a model folder in Hugging Face layout: `tokenizer.json` if present, else `tokenizer.model`,
+// else `vocab.json` and `merges.txt` (GPT-2 or Qwen2, by `tokenizer_class`). `tokenizer_config.json` names special
+// tokens. ERRORS: NotFound without any of these files; InvalidArgument, naming file and component, for anything
+// malformed or not supported.
 absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& model_folder);
 
-// The same with the folder's tokenizer_config.json already read.
+// As above, with the folder's tokenizer_config.json already read.
 absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem::path& model_folder,
                                                           const TokenizerConfig& config);
 

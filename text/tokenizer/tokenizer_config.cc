@@ -15,9 +15,9 @@ namespace coppice::text {
 namespace {
 
 constexpr std::string_view kFile = "tokenizer_config.json";
-// Of a chat template: bounds the memory.
+// Bytes of a file with chat templates; bounds memory. The largest in use have tens of KB.
 constexpr std::size_t kTemplateBytesMax = std::size_t{4} << 20;
-constexpr std::size_t kTemplatesMax = 64;  // named templates of a file: bounds the memory
+constexpr std::size_t kTemplatesMax = 64;  // named templates of a folder; bounds memory, models have up to 3
 constexpr std::string_view kJinjaSuffix = ".jinja";
 
 // A token is written as its text, or as an object with "content".
@@ -144,7 +144,7 @@ absl::Status read_flags(const Json& json, TokenizerConfig& config) {
   return absl::OkStatus();
 }
 
-// The file's object, or null when there is no such file.
+// Returns the file's object, or null when there is no such file.
 absl::StatusOr<Json> read_optional(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {

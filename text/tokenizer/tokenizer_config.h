@@ -1,5 +1,4 @@
-// What `tokenizer_config.json` (and the files beside it) says about a model's text: special tokens,
-// added tokens, the chat templates. Read by load_tokenizer and by renderers of chats.
+// Reads `tokenizer_config.json` and the files beside it: special tokens, added tokens, chat templates.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +17,11 @@ namespace coppice::text {
 struct AddedToken {
   std::string content;
   TokenId id = -1;
-  bool special = false;      // skipped by decode(skip_special), recognised in text only when asked for
+  bool special = false;      // skipped by decode(skip_special), recognised in text only with parse_special
   bool single_word = false;  // only between non-word characters
-  bool lstrip = false;       // takes the white space on its left
-  bool rstrip = false;       // takes the white space on its right
-  bool normalized = true;    // looked for in the normalised text, not in the text as written
+  bool lstrip = false;       // removes the white space on its left
+  bool rstrip = false;       // removes the white space on its right
+  bool normalized = true;    // found in the normalised text, not in the text as written
 };
 
 struct NamedTemplate {
@@ -30,10 +29,10 @@ struct NamedTemplate {
   std::string source;  // Jinja
 };
 
-// A value; immutable once loaded.
+// A plain value.
 struct TokenizerConfig {
   std::string tokenizer_class;  // "LlamaTokenizer"; empty if not given
-  // The tokens as written; empty if none. Templates see them as bos_token, eos_token, ...
+  // As written in the file; empty if absent. Chat templates see them as bos_token, eos_token, ...
   std::string bos_token;
   std::string eos_token;
   std::string unk_token;
@@ -45,19 +44,19 @@ struct TokenizerConfig {
   std::int64_t model_max_length = 0;     // 0: not given
   std::vector<AddedToken> added_tokens;  // added_tokens_decoder, ascending ids
   std::vector<std::string> additional_special_tokens;
-  std::vector<NamedTemplate> chat_templates;  // `chat_template.jinja` wins over an entry "default" of the JSON
+  std::vector<NamedTemplate> chat_templates;  // `chat_template.jinja` replaces an entry "default" of the JSON
 
-  // The template of that name, or nothing. The view lives as long as the config.
+  // Returns the template of that name, if any. The view lives as long as the config.
   std::optional<std::string_view> chat_template(std::string_view name = "default") const;
 };
 
-// Reads `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` (older files;
-// the first wins), and `chat_template.jinja` / `chat_template.json` from the folder. Each may be
-// missing: fields stay empty. ERRORS: InvalidArgument naming the file and the field when one is
-// malformed or too large.
+// Reads from the folder `tokenizer_config.json`, then `special_tokens_map.json` and `added_tokens.json` (older files,
+// for what the first leaves out), and `chat_template.jinja` or `chat_template.json`. A missing file leaves its fields
+// empty. ERRORS: InvalidArgument, naming file and field, for what is malformed or too large.
 absl::StatusOr<TokenizerConfig> load_tokenizer_config(const std::filesystem::path& model_folder);
 
-// The content of a `tokenizer_config.json` alone. ERRORS: as above.
+// Reads the content of a `tokenizer_config.json` alone.
+// ERRORS: as above.
 absl::StatusOr<TokenizerConfig> tokenizer_config_from_json(std::string_view text);
 
 }  // namespace coppice::text

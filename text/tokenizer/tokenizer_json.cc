@@ -1,4 +1,4 @@
-// The members of tokenizer.json, one function each.
+// Reads the members of tokenizer.json, one function each.
 #include "text/tokenizer/tokenizer_json.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace coppice::text {
 namespace {
 
 constexpr std::size_t kTemplateTokensMax =
-    16;  // special tokens of a post-processor's template: bounds what is added to each prompt
+    16;  // special tokens in a post-processor's template; bounds what each prompt gets
 
 absl::Status refuse_unknown_members(const Json& object, const std::set<std::string>& known, std::string_view where) {
   for (const auto& [key, value] : object.items()) {
@@ -41,7 +41,8 @@ absl::Status read_vocabulary(const Json& json, std::string_view where, BpeDescri
   return absl::OkStatus();
 }
 
-// "a b" → (a, b); exactly one space.
+// Splits "a b" into (a, b).
+// ERRORS: not exactly one space.
 bool split_merge(std::string_view line, BpeDescription& bpe) {
   const std::size_t space = line.find(' ');
   if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
@@ -72,7 +73,7 @@ absl::Status read_merges(const Json& json, BpeDescription& bpe) {
   return absl::OkStatus();
 }
 
-// Settings that change the algorithm in ways no model we serve uses.
+// Refuses settings that change the algorithm and that no served model uses.
 absl::Status refuse_model_options(const Json& model) {
   const Json* dropout = find_member(model, "dropout");
   if (dropout != nullptr && !(dropout->is_number() && dropout->get<double>() == 0.0)) {
@@ -140,7 +141,7 @@ absl::StatusOr<std::vector<AddedToken>> read_added_tokens(const Json& json) {
   return tokens;
 }
 
-// The ids a template names for one of its special tokens.
+// Returns the ids that a template names for one of its special tokens.
 absl::Status append_template_token(const Json& special, const Json& definitions, std::vector<TokenId>& ids,
                                    const std::string& where) {
   COPPICE_ASSIGN_OR_RETURN(const std::string name, string_field(special, "id", "", where));
@@ -217,7 +218,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> read_tokenizer(const Json& json, cons
   return BpeTokenizer::create(std::move(parts));
 }
 
-// The components that transformers builds for a class of tokenizer that has no tokenizer.json.
+// Returns the components that transformers builds for a tokenizer class without a tokenizer.json.
 absl::StatusOr<Json> components_of_class(const TokenizerConfig& config) {
   const std::string_view name = config.tokenizer_class;
   if (name == "GPT2Tokenizer" || name == "GPT2TokenizerFast") {

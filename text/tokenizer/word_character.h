@@ -1,5 +1,5 @@
-// Which characters `\w` means to the pattern library that Hugging Face uses for added tokens (Rust regex, Unicode):
-// letters, marks, decimal digits, letter numbers, connectors, joiners, enclosed letters. Only single_word asks.
+// The characters of `\w` in the pattern library that Hugging Face uses for added tokens (Rust regex, Unicode): letters,
+// marks, decimal digits, letter numbers, connectors, joiners, enclosed letters. Used for AddedToken::single_word.
 #pragma once
 
 namespace coppice::text {
