@@ -1,6 +1,5 @@
-// What one chat template may cost, and the account of one rendering: steps, bytes and nesting, each refused beyond its
-// limit. A template is untrusted input; the interpreter charges everything it does here, so that none can hang the
-// server, exhaust its memory or overflow its stack.
+// What one chat template may cost, and the account of one rendering: steps, bytes and nesting. A template is untrusted:
+// what passes a limit is refused, so that none can hang the server, exhaust its memory or overflow its stack.
 #pragma once
 
 #include <cstddef>

@@ -112,6 +112,9 @@ Value raise_function(Heap& heap, const Value&, const Bound& arguments) {
 
 Value time_function(Heap& heap, std::string_view text, const std::tm& now) {
   constexpr std::size_t kTimeBytesMax = 4096;  // of a format and of its result; dates take tens
+  if (!heap.budget().charge(static_cast<std::int64_t>(text.size()))) {  // each byte may be a conversion
+    return Value();
+  }
   for (std::size_t at = text.find('%'); at != std::string_view::npos; at = text.find('%', at + 2)) {
     if (at + 1 < text.size() && std::string_view("fzZ").find(text[at + 1]) != std::string_view::npos) {
       return heap.fail("%f, %z and %Z of strftime_now() are not supported in chat templates");

@@ -312,7 +312,7 @@ ExpressionPointer parse_concatenation(ParserState* state) {
   });
 }
 
-// The comparison at hand, which is taken; nothing when there is none.
+// Takes the comparison at hand, if there is one.
 std::optional<Comparison> take_comparison(ParserState* state) {
   static constexpr std::array<std::string_view, 7> kNames = {"==", "!=", "<", "<=", ">", ">=", "in"};  // in enum order
   for (std::size_t i = 0; i < kNames.size(); ++i) {

@@ -235,8 +235,8 @@ TextBuilder& TextBuilder::append(std::string_view text) {
 }
 
 Value TextBuilder::finish(bool markup) {
-  heap_.budget().release(std::exchange(held_, 0));
   Budget& budget = heap_.budget();
+  budget.release(std::exchange(held_, 0));
   if (!budget.reserve(StringData::footprint(text_.capacity()))) {
     return Value();
   }

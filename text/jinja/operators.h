@@ -28,8 +28,7 @@ Iterator::Next iterate(Heap& heap, const Value& value);
 // Returns the items of `value` as a sequence: `value` itself, or a list of what it iterates over.
 Value collected(Heap& heap, const Value& value);
 
-// The `loop` variable of a for: its position, its neighbours and cycle().
-// Wraps the iteration, looking ahead only when asked to, as jinja2's LoopContext does. Owner: the heap.
+// The `loop` variable of a for. Looks ahead only when asked to, as jinja2's LoopContext does. Owner: the heap.
 class LoopState : public Object {
  public:
   explicit LoopState(Iterator::Next next) : Object(ObjectKind::kLoop), next_(std::move(next)) {}

@@ -19,10 +19,11 @@ constexpr std::size_t kVariableBytes = 2 * sizeof(std::pair<SymbolId, Value>);
 
 }  // namespace
 
-Value* Scope::find(SymbolId symbol) {
-  const auto found = std::find_if(variables.begin(), variables.end(),
+Value* Rendering::find(Scope& scope, SymbolId symbol) {
+  const auto found = std::find_if(scope.variables.begin(), scope.variables.end(),
                                   [symbol](const auto& variable) { return variable.first == symbol; });
-  return found == variables.end() ? nullptr : &found->second;
+  const bool charged = heap_.budget().charge(static_cast<std::int64_t>(scope.variables.size() / kVariablesPerStep));
+  return found == scope.variables.end() || !charged ? nullptr : &found->second;
 }
 
 absl::StatusOr<std::string> Rendering::run(const nlohmann::ordered_json& context, const std::tm& now) {
@@ -116,9 +117,7 @@ Value Rendering::capture(const Block& block, Flow* flow) {
 
 Value Rendering::lookup(SymbolId symbol) {
   for (Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
-    const auto steps = static_cast<std::int64_t>(scope->variables.size() / kVariablesPerStep);
-    const Value* const value = heap_.budget().charge(steps) ? scope->find(symbol) : nullptr;
-    if (value != nullptr) {
+    if (const Value* const value = find(*scope, symbol)) {
       return *value;
     }
   }
@@ -131,9 +130,7 @@ void Rendering::set(SymbolId symbol, Value value) {
     top_level_[static_cast<std::size_t>(symbol)] = std::move(value);
     return;
   }
-  const auto steps = static_cast<std::int64_t>(scope_->variables.size() / kVariablesPerStep);
-  Value* const found = heap_.budget().charge(steps) ? scope_->find(symbol) : nullptr;
-  if (found != nullptr) {
+  if (Value* const found = find(*scope_, symbol)) {
     *found = std::move(value);
   } else if (heap_.budget().reserve(kVariableBytes)) {
     scope_->variables.emplace_back(symbol, std::move(value));
@@ -205,11 +202,12 @@ Value Rendering::call_macro(const Macro& macro, Scope* closure, Arguments& argum
 
 // Positions, then names, then defaults (which may use the parameters before them), then undefined.
 void Rendering::bind_macro(const Macro& macro, Arguments& arguments) {
-  const auto take_keyword = [&arguments](std::string_view name) {
+  const auto take_keyword = [this, &arguments](std::string_view name) {
     const auto found = std::find_if(arguments.keywords.begin(), arguments.keywords.end(),
                                     [name](const auto& keyword) { return keyword.first->text == name; });
+    const auto steps = static_cast<std::int64_t>(arguments.keywords.size() / kVariablesPerStep);
     std::optional<Value> value;
-    if (found != arguments.keywords.end()) {
+    if (heap_.budget().charge(steps) && found != arguments.keywords.end()) {
       value = std::move(found->second);
       arguments.keywords.erase(found);
     }

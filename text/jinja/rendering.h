@@ -22,9 +22,6 @@ struct Scope {
   Scope* parent = nullptr;  // null: the top level
   std::vector<std::pair<SymbolId, Value>> variables;
   bool captured = false;  // a macro refers to it: it must not be used again for another iteration
-
-  // Returns the variable's place, or null.
-  Value* find(SymbolId symbol);
 };
 
 // Owner: the caller of render(). Thread: one. The Program outlives it.
@@ -70,6 +67,8 @@ class Rendering {
   Value captured;
 
  private:
+  // Returns the variable's place in the scope, or null. Spends what the search costs.
+  Value* find(Scope& scope, SymbolId symbol);
   void define_variables(const nlohmann::ordered_json& context, const std::tm& now);
   Value call_macro(const Macro& macro, Scope* closure, Arguments& arguments);
   void bind_macro(const Macro& macro, Arguments& arguments);

@@ -78,8 +78,11 @@ Value round_filter(Heap& heap, const Value& input, const Bound& arguments) {
   if (input.is_integral()) {
     return Value(input.integer());
   }
-  return std::isfinite(input.as_real()) ? Value(*parse_real(fmt::format("{:.{}f}", input.as_real(), precision)))
-                                        : input;
+  constexpr std::int64_t kRoundSteps = 200;  // hundreds of digits are written and read: some 20 us
+  const double value = input.as_real();
+  return heap.budget().charge(kRoundSteps) && std::isfinite(value)
+             ? Value(*parse_real(fmt::format("{:.{}f}", value, precision)))
+             : input;
 }
 
 Value absolute_filter(Heap& heap, const Value& input, const Bound&) {
