@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "base/types.h"
-#include "kernels/kv_slot.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::engine {
 

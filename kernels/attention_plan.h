@@ -3,13 +3,14 @@
 // the tree), a split KV is a shorter key range (Flash-Decoding), a prompt chunk an item with a causal mask, a drafted
 // path an item with its own key slots.
 //
-// Exactness. For a row at position p, let s_0 < s_1 < … be the splits (kv_split.h) that its keys touch. The result is
-// merge(…merge(merge(P(s_0), P(s_1)), P(s_2))…) with P(s) = the unnormalised partial (m, l, o) of one split, then o /
-// l. An item that folds walks its splits in that order, starting from nothing or from the state that the item `after`
+// Exactness. For a row at position p, let s_0 < s_1 < … be the splits (key_positions.h) that its keys touch. The result
+// is merge(…merge(merge(P(s_0), P(s_1)), P(s_2))…) with P(s) = the unnormalised partial (m, l, o) of one split, then o
+// / l. An item that folds walks its splits in that order, starting from nothing or from the state that the item `after`
 // which it runs left for the same rows; any other item leaves one partial a split, for the merge. So every item
 // reproduces a prefix or single terms of the same left fold, whatever the grouping.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -20,7 +21,7 @@
 namespace coppice::kernels {
 
 // One item: token rows [row_begin, row_begin + row_count) attend to keys [key_begin, key_end), for every KV head.
-// A row attends only to the keys that it sees (visible_keys.h), so a causal chunk needs no other mask.
+// A row attends only to the keys that it sees (key_positions.h), so a causal chunk needs no other mask.
 struct AttentionItem {
   std::int32_t row_begin = 0;
   std::int32_t row_count = 0;
@@ -66,8 +67,8 @@ struct PlanSequence {
   std::int32_t row_begin = 0;
   std::int32_t row_count = 0;
   std::int32_t position_begin = 0;
-  std::span<const std::int32_t>
-      draft_parents;               // per draft node: parent's draft index, or -1 = the last linear row; parents first
+  // Per draft node: its parent's draft index, or -1: the last linear row. Parents come first.
+  std::span<const std::int32_t> draft_parents = {};
   std::int32_t shared_pages = -1;  // leading pages in common with the previous sequence of the list; -1: compare
   // Not 0: a promise that the page table of two sequences with this identity in two successive plans is the same except
   // for pages appended at its end. Lets the planner update instead of planning anew.
@@ -87,7 +88,10 @@ struct PlanOptions {
   bool operator==(const PlanOptions&) const = default;
 };
 
-class PlanBuilder;
+// Idle page entries that updates of a plan may leave in its page lists before the lists are written anew: few beside
+// the lists of a full step, enough that growing sequences rarely cause it. Device buffers of plans have room for as
+// many. Chosen, not measured.
+inline constexpr std::size_t kSparePages = 4096;
 
 // Makes plans. One owner (the runner), one thread; keeps its arrays between steps so that a steady step allocates
 // nothing.
@@ -102,9 +106,12 @@ class AttentionPlanner {
   // last one a few tokens further, the last plan is updated in place (O(sequences)); otherwise it is made anew.
   // REQUIRES: sequences' rows tile [0, total rows) in order; page_size divides 128 and is a multiple of 16.
   const AttentionPlan& plan(std::span<const PlanSequence> sequences, const PlanOptions& options);
+  // Whether the last plan() updated the plan before it.
+  bool is_updated() const;
 
  private:
-  std::unique_ptr<PlanBuilder> builder_;
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace coppice::kernels

@@ -14,7 +14,7 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
-#include "kernels/kv_split.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels {
 namespace {

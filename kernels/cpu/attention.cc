@@ -14,7 +14,7 @@
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/host/parallel.h"
-#include "kernels/kv_split.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cpu {
 namespace {

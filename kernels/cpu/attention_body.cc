@@ -6,7 +6,7 @@
 
 #include "kernels/cpu/attention_softmax.h"
 #include "kernels/cpu/attention_tile.h"
-#include "kernels/visible_keys.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 namespace {

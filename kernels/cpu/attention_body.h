@@ -9,7 +9,7 @@
 
 namespace coppice::kernels::cpu {
 
-// The longest split (kv_split.h) in blocks of keys.
+// The longest split (key_positions.h) in blocks of keys.
 inline constexpr std::int32_t kSplitBlocksMax = 32;
 inline constexpr std::int32_t kSplitKeysMax = kSplitBlocksMax * kBlockKeys;
 

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "kernels/cpu/attention_tile.h"
+#include "kernels/key_positions.h"
 #include "kernels/online_softmax.h"
-#include "kernels/visible_keys.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 namespace {

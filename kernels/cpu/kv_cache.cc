@@ -8,7 +8,7 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/kv_split.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cpu {
 namespace {

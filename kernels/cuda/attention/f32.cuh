@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/attention/f32_split.cuh"
 #include "kernels/cuda/attention/loop.cuh"
-#include "kernels/visible_keys.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cuda {
 

@@ -9,7 +9,7 @@
 
 #include "kernels/cuda/attention/params.cuh"
 #include "kernels/cuda/attention/tile.cuh"
-#include "kernels/kv_split.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cuda {
 
@@ -66,7 +66,7 @@ struct AttentionF32Split {
         slot = params.plan[item.places + from_begin];
       } else {
         const std::int32_t page = params.plan[item.places + from_begin / params.layout.page_size];
-        slot = page * params.layout.page_size + key % params.layout.page_size;
+        slot = kv_slot(page, params.layout.page_size, key);
       }
       step_slots()[lane_index()] = slot;
     }

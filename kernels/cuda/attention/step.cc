@@ -8,8 +8,7 @@
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/attention/device_plan.h"
 #include "kernels/cuda/device_memory.h"
-#include "kernels/kv_split.h"
-#include "kernels/plan_builder.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cuda {
 

@@ -9,7 +9,7 @@
 
 #include "kernels/cuda/attention/params.cuh"
 #include "kernels/cuda/attention/tile.cuh"
-#include "kernels/kv_split.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cuda {
 

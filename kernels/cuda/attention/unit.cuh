@@ -6,7 +6,7 @@
 #include "kernels/cuda/attention/params.cuh"
 #include "kernels/cuda/attention/stream.cuh"
 #include "kernels/cuda/attention/tile.cuh"
-#include "kernels/visible_keys.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cuda {
 

@@ -4,7 +4,7 @@
 #include "absl/status/status.h"
 #include "base/status_macros.h"
 #include "kernels/cuda/attention/attention.h"
-#include "kernels/kv_split.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels::cuda {
 

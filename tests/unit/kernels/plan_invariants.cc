@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/kv_split.h"
+#include "kernels/key_positions.h"
 
 namespace coppice::kernels {
 namespace {

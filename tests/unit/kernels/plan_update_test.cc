@@ -6,7 +6,6 @@
 #include <tuple>
 #include <vector>
 
-#include "kernels/plan_builder.h"
 #include "tests/unit/kernels/plan_invariants.h"
 
 namespace coppice::kernels {
@@ -82,15 +81,11 @@ TEST_CASE("updated plans equal plans from scratch over random histories", "[plan
     options.group_size = draw(1, 8);
     options.key_heads = draw(1, 8);
     options.workers = draw(0, 1) == 0 ? 2 : draw(1, 32);
-    PlanBuilder planner;
+    AttentionPlanner planner;
     for (int i = 0; i < 120; ++i) {
       const auto sequences = step.plan_sequences();
-      if (planner.update(sequences, options)) {
-        ++updates;
-      } else {
-        planner.build(sequences, options);
-      }
-      const AttentionPlan& plan = planner.plan();
+      const AttentionPlan& plan = planner.plan(sequences, options);
+      updates += planner.is_updated() ? 1 : 0;
       ++steps;
       AttentionPlanner fresh;
       INFO("history " << history << " step " << i);
