@@ -115,7 +115,8 @@ void ItemWriter::write_unit(std::int32_t index) {
   }
   const std::int32_t parent_index = ancestor_with_items(unit.parent);
   const bool has_parent = parent_index >= 0;
-  const Written parent = has_parent ? written_[static_cast<std::size_t>(parent_index)] : Written{};
+  const Written none;
+  const Written& parent = has_parent ? written_[static_cast<std::size_t>(parent_index)] : none;
   Written& written = written_[static_cast<std::size_t>(index)];
   written.item = static_cast<std::int32_t>(plan_->items.size());
   written.depth = parent.depth + unit.pieces;
@@ -129,7 +130,7 @@ void ItemWriter::write_unit(std::int32_t index) {
   const std::int32_t first_split = kv_split_index(unit.key_begin);
   const std::int32_t splits = split_count(unit.key_begin, unit.key_end);
   for (std::int32_t piece = 0; piece < unit.pieces; ++piece) {
-    AttentionItem item;
+    AttentionItem& item = plan_->items.emplace_back();
     item.row_begin = unit.row_begin;
     item.row_count = unit.row_count;
     item.key_begin = kv_split_position(first_split + splits * piece / unit.pieces);
@@ -139,8 +140,8 @@ void ItemWriter::write_unit(std::int32_t index) {
   }
 }
 
-// after: the parent's item, -1: none.
-void ItemWriter::write_piece(const PlanUnit& unit, const Written& written, std::int32_t after, AttentionItem item) {
+// Fills in where the item's results and keys are. after: the parent's item, -1: none.
+void ItemWriter::write_piece(const PlanUnit& unit, const Written& written, std::int32_t after, AttentionItem& item) {
   if (item.folds) {
     item.after = after;
     item.writes_output = unit.last && !written.broken_after;
@@ -158,7 +159,6 @@ void ItemWriter::write_piece(const PlanUnit& unit, const Written& written, std::
     write_pages(unit, item);
   }
   plan_->shared_items += unit.kind == UnitKind::kShared ? 1 : 0;
-  plan_->items.push_back(item);
 }
 
 void ItemWriter::write_pages(const PlanUnit& unit, AttentionItem& item) {

@@ -56,7 +56,7 @@ class ItemWriter {
 
   std::int32_t ancestor_with_items(std::int32_t unit) const;
   void write_unit(std::int32_t index);
-  void write_piece(const PlanUnit& unit, const Written& written, std::int32_t after, AttentionItem item);
+  void write_piece(const PlanUnit& unit, const Written& written, std::int32_t after, AttentionItem& item);
   void write_pages(const PlanUnit& unit, AttentionItem& item);
   void write_path_slots(const PlanUnit& unit, AttentionItem& item);
   void end_rows(std::span<const EndedRows> ended);

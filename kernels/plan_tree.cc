@@ -55,7 +55,7 @@ void find_shapes(PlanInput& input, std::vector<std::int32_t>& row_positions) {
   row_positions.clear();
   for (const PlanSequence& sequence : input.sequences) {
     COPPICE_CHECK(sequence.row_begin == static_cast<std::int32_t>(row_positions.size()), "rows must tile");
-    const SequenceShape shape = shape_of(sequence, input.options.page_size);
+    const SequenceShape& shape = input.shapes.emplace_back(shape_of(sequence, input.options.page_size));
     for (std::int32_t i = 0; i < shape.linear_count; ++i) {
       row_positions.push_back(sequence.position_begin + i);
     }
@@ -66,7 +66,6 @@ void find_shapes(PlanInput& input, std::vector<std::int32_t>& row_positions) {
       row_positions.push_back(parent < 0 ? shape.draft_position
                                          : row_positions[first_draft + static_cast<std::size_t>(parent)] + 1);
     }
-    input.shapes.push_back(shape);
   }
 }
 
@@ -137,29 +136,30 @@ void PlanTree::close_nodes(std::int32_t boundary) {
       open_node(closed, splits);
     }
     open_.back().cover(closed.first_position, closed.key_end);
-    units_[static_cast<std::size_t>(closed.unit)] = node_unit(closed, open_.back(), boundary);
+    PlanUnit& unit = units_[static_cast<std::size_t>(closed.unit)];
+    unit = node_unit(closed, open_.back(), boundary);
+    clip(unit);
   }
 }
 
 PlanUnit PlanTree::node_unit(const OpenNode& node, const OpenNode& parent, std::int32_t boundary) const {
   const PlanSequence& first = input_->sequences[static_cast<std::size_t>(node.sequence_begin)];
   const PlanSequence& last = input_->sequences[static_cast<std::size_t>(boundary - 1)];
-  return clipped({.kind = UnitKind::kShared,
-                  .row_begin = first.row_begin,
-                  .row_count = last.row_begin + last.row_count - first.row_begin,
-                  .key_begin = kv_split_position(parent.splits),
-                  .key_end = std::min(kv_split_position(node.splits), node.key_end),
-                  .parent = parent.unit,
-                  .sequence_begin = node.sequence_begin,
-                  .sequence_end = boundary,
-                  .first_position = node.first_position});
+  return {.kind = UnitKind::kShared,
+          .row_begin = first.row_begin,
+          .row_count = last.row_begin + last.row_count - first.row_begin,
+          .key_begin = kv_split_position(parent.splits),
+          .key_end = std::min(kv_split_position(node.splits), node.key_end),
+          .parent = parent.unit,
+          .sequence_begin = node.sequence_begin,
+          .sequence_end = boundary,
+          .first_position = node.first_position};
 }
 
 // Drops the keys below all rows' windows. A unit left without keys hands its rows to its parent when items are made.
-PlanUnit PlanTree::clipped(PlanUnit unit) const {
+void PlanTree::clip(PlanUnit& unit) const {
   const std::int32_t first_key = std::max(0, visible_begin(unit.first_position, input_->options.window));
   unit.key_begin = std::min(std::max(unit.key_begin, kv_split_begin(first_key)), unit.key_end);
-  return unit;
 }
 
 // What a sequence does not share: its own keys, and its drafted paths.
@@ -175,23 +175,25 @@ void PlanTree::add_leaf(std::int32_t sequence) {
   }
 }
 
-PlanUnit PlanTree::leaf_unit(const Leaf& leaf) const {
-  return {.key_begin = leaf.key_begin,
-          .parent = leaf.parent,
-          .sequence_begin = leaf.sequence,
-          .sequence_end = leaf.sequence + 1};
+PlanUnit& PlanTree::add_unit(const Leaf& leaf) {
+  PlanUnit& unit = units_.emplace_back();
+  unit.key_begin = leaf.key_begin;
+  unit.parent = leaf.parent;
+  unit.sequence_begin = leaf.sequence;
+  unit.sequence_end = leaf.sequence + 1;
+  return unit;
 }
 
 // The keys that all rows of a sequence with a draft tree read through its page table. Returns the leaf below them.
 PlanTree::Leaf PlanTree::add_common_rows(const Leaf& leaf) {
   const PlanSequence& source = input_->sequences[static_cast<std::size_t>(leaf.sequence)];
-  PlanUnit unit = leaf_unit(leaf);
+  PlanUnit& unit = add_unit(leaf);
   unit.row_begin = source.row_begin;
   unit.row_count = source.row_count;
   unit.key_end = input_->shapes[static_cast<std::size_t>(leaf.sequence)].common_end;
   unit.first_position = source.position_begin;
-  const Leaf below{leaf.sequence, static_cast<std::int32_t>(units_.size()), unit.key_end};
-  units_.push_back(clipped(unit));
+  const Leaf below{leaf.sequence, static_cast<std::int32_t>(units_.size()) - 1, unit.key_end};
+  clip(unit);
   return below;
 }
 
@@ -202,13 +204,13 @@ void PlanTree::add_linear_rows(const Leaf& leaf) {
   const std::int32_t covered = std::clamp(leaf.key_begin - source.position_begin, 0, linear_count);
   for (std::int32_t begin = covered; begin < linear_count; begin += row_block_) {
     const std::int32_t end = std::min(begin + row_block_, linear_count);
-    PlanUnit unit = leaf_unit(leaf);
+    PlanUnit& unit = add_unit(leaf);
     unit.row_begin = source.row_begin + begin;
     unit.row_count = end - begin;
     unit.key_end = source.position_begin + end;
     unit.first_position = source.position_begin + begin;
     unit.last = true;
-    units_.push_back(clipped(unit));
+    clip(unit);
   }
   if (covered > 0) {
     ended_.push_back({source.row_begin, covered, leaf.parent});
@@ -221,7 +223,7 @@ void PlanTree::add_draft_rows(const Leaf& leaf) {
   const PlanSequence& source = input_->sequences[static_cast<std::size_t>(leaf.sequence)];
   const SequenceShape& shape = input_->shapes[static_cast<std::size_t>(leaf.sequence)];
   for (std::int32_t i = shape.linear_count; i < source.row_count; ++i) {
-    PlanUnit unit = leaf_unit(leaf);
+    PlanUnit& unit = add_unit(leaf);
     unit.kind = UnitKind::kPath;
     unit.row_begin = source.row_begin + i;
     unit.row_count = 1;
@@ -230,7 +232,7 @@ void PlanTree::add_draft_rows(const Leaf& leaf) {
     unit.key_end = unit.first_position + 1;
     unit.draft = i - shape.linear_count;
     unit.last = true;
-    units_.push_back(clipped(unit));
+    clip(unit);
   }
 }
 

@@ -106,8 +106,8 @@ class PlanTree {
   Leaf add_common_rows(const Leaf& leaf);
   void add_linear_rows(const Leaf& leaf);
   void add_draft_rows(const Leaf& leaf);
-  PlanUnit leaf_unit(const Leaf& leaf) const;
-  PlanUnit clipped(PlanUnit unit) const;
+  PlanUnit& add_unit(const Leaf& leaf);
+  void clip(PlanUnit& unit) const;
 
   const PlanInput* input_ = nullptr;  // during build()
   std::span<const std::int32_t> row_positions_;
