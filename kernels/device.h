@@ -1,6 +1,6 @@
 // Device: a device's memory and what lives in it: buffers, packed weights, KV caches. One of the three interfaces of a
-// Backend (backend.h). The public functions check every contract once; a device implements the private virtual ones and
-// may trust its inputs.
+// Backend (backend.h). The public functions check every contract once; a device implements the private virtual
+// functions and trusts its inputs.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ class LinearWeight {
   virtual ~LinearWeight() = default;
   std::int64_t out_features() const { return out_features_; }
   std::int64_t in_features() const { return in_features_; }
-  // Bytes read from memory when the whole matrix is used once: for the roofline.
+  // Returns the bytes that one product reads: for the roofline.
   virtual std::size_t bytes() const = 0;
 
  protected:
@@ -34,7 +34,7 @@ class LinearWeight {
   std::int64_t in_features_;
 };
 
-// Moves one token's K and V, in every layer, from one slot to another.
+// One token's K and V, moved from one slot to another in every layer.
 struct SlotMove {
   KvSlot from = 0;
   KvSlot to = 0;
@@ -46,7 +46,7 @@ struct KvGeometry {
   std::int32_t head_dim = 0;
   std::int32_t page_size = 16;
   std::int32_t pages = 0;
-  KvFormat format;
+  KvFormat format = {};
 
   // K and V in all layers.
   std::size_t bytes_per_token() const { return 2 * format.bytes(std::int64_t{layers} * key_heads, head_dim); }
@@ -72,7 +72,8 @@ class KvCache {
 // How a device computes with a combination of formats: not at all, correctly but slowly, or at full speed.
 enum class Support : std::uint8_t { kNone, kSlow, kFull };
 
-// Owner: the Backend. Thread: one caller at a time. Work is done in the order of the calls, on a GPU after they return.
+// Owner: the Backend. Thread: one caller at a time. Work runs in the order of the calls; on a GPU a call may return
+// before its work is done.
 class Device {
  public:
   virtual ~Device() = default;
@@ -81,18 +82,18 @@ class Device {
 
   virtual std::string name() const = 0;         // "cpu", "cuda"
   virtual std::string description() const = 0;  // chip, instruction set, cores
-  // Which pairs of formats the device has. Every device has f32 and bf16 by themselves (dense_packing, kv_format_of).
-  // A number beyond the range of f16 becomes infinite: a model that has some must run in bf16.
+  // Returns how the device computes with a pair of formats. Every device supports f32 and bf16 alone (dense_packing,
+  // kv_format_of). A number beyond the range of f16 becomes infinite: a model that has such numbers must run in bf16.
   virtual Support supports(const PackingOptions& packing) const = 0;   // products with weights packed so
   virtual Support supports(ComputeType query, KvFormat kv) const = 0;  // attention to a KV cache in a format
-  // Whether a model can run in these formats. ERRORS: Unimplemented, naming the pair that the device lacks.
+  // Checks that a model can run in these formats. ERRORS: Unimplemented, naming the pair that the device lacks.
   absl::Status check_formats(const ModelFormats& formats) const;
   virtual std::int64_t available_bytes() const = 0;  // device memory that allocate() could still give
 
   virtual absl::StatusOr<Buffer> allocate(std::size_t bytes) = 0;  // zeroed. ERRORS: ResourceExhausted
-  // `host` may be reused when this returns.
+  // Copies to the device. `host` may be reused when this returns.
   virtual void upload(const void* host, void* device, std::size_t bytes) = 0;
-  // Waits for the copy and all work before it.
+  // Copies to the host. Waits for the copy and all work before it.
   virtual void download(const void* device, void* host, std::size_t bytes) = 0;
   virtual void synchronize() = 0;  // waits for all work
 
@@ -107,8 +108,8 @@ class Device {
 
   // Copies one page in every layer (copy on write).
   void copy_page(KvCache& cache, PageId from, PageId to);
-  // Copies single slots in every layer, in the order of the list: a later move may read what an earlier one wrote.
-  // This brings the accepted path of a draft tree to consecutive positions.
+  // Copies single slots in every layer, in the order of the list: a later move may read what an earlier one wrote. Used
+  // to bring the accepted path of a draft tree to consecutive positions.
   void move_slots(KvCache& cache, std::span<const SlotMove> moves);
 
  protected:

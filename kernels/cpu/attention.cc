@@ -1,4 +1,4 @@
-// The driver of attention on the CPU: workspace, hand-out of tasks, order between items, merge of partials.
+// The driver of attention on the CPU: workspace, order of tasks, waiting between items, merge of partials.
 #include "kernels/cpu/attention.h"
 
 #include <omp.h>
@@ -20,20 +20,20 @@ namespace coppice::kernels::cpu {
 namespace {
 
 constexpr std::size_t kAlignFloats = 16;  // 64 bytes
-// Tasks a thread that are left when threads stop taking their next task ahead: the last ones go to the first free
-// thread.
+// Tasks per thread: when fewer are left, threads stop taking their next task ahead, so that the last ones go to the
+// first free thread. Chosen, not measured.
 constexpr std::int64_t kTasksLeft = 8;
-constexpr std::int64_t kFreeTasksLeast = 2;  // at the beginning of a round, for each thread
-constexpr int kSpins = 256;                  // looks at an item that must come first, before the core is given away
+constexpr std::int64_t kFreeTasksLeast = 2;  // per thread, at the beginning of a round; chosen, not measured
+constexpr int kSpins = 256;  // loads of the flag of an awaited task before yielding the core; chosen, not measured
 
 std::size_t aligned(std::size_t floats) {
   return (floats + kAlignFloats - 1) / kAlignFloats * kAlignFloats;
 }
 
-// Memory that grows and is never read before it is written.
+// Memory that grows. Its contents are lost when it does.
 class Workspace {
  public:
-  // At least `count` floats, 64-byte aligned; the contents are lost.
+  // Returns at least `count` floats, 64-byte aligned, with unspecified contents.
   float* floats(std::size_t count) {
     if (count * sizeof(float) > buffer_.bytes()) {
       buffer_ = Buffer();
@@ -81,6 +81,49 @@ void find_bounds(const AttentionItem& item, std::vector<std::int32_t>& bounds) {
 
 }  // namespace
 
+// A task of this round's heads: `number` counts them for items from `item_begin` on, item by item.
+std::int64_t TaskOrder::task(std::int64_t round, std::int64_t item_begin, std::int64_t number) const {
+  return (item_begin + number / round_heads) * key_heads + round * round_heads + number % round_heads;
+}
+
+std::int64_t TaskOrder::at(std::int64_t place) const {
+  if (rounds == 1) {
+    return place;
+  }
+  const std::int64_t first_tasks = parents * round_heads;
+  const std::int64_t round_tasks = items * round_heads;
+  // Round 0 begins behind the second tasks that it lacks, so every round has the same length.
+  const std::int64_t shifted = place + round_tasks - first_tasks;
+  const std::int64_t round = shifted / round_tasks;
+  const std::int64_t index = shifted % round_tasks;
+  if (round == 0) {
+    return task(0, 0, index - (round_tasks - first_tasks));
+  }
+  if (round == rounds) {
+    return task(round - 1, parents, index);
+  }
+  // Spread evenly, rounded up: a first task stands at the front.
+  const std::int64_t firsts_before = (index * first_tasks + round_tasks - 1) / round_tasks;
+  const std::int64_t firsts_after = ((index + 1) * first_tasks + round_tasks - 1) / round_tasks;
+  return firsts_after > firsts_before ? task(round, 0, firsts_before) : task(round - 1, parents, index - firsts_before);
+}
+
+TaskOrder order_tasks(const AttentionPlan& plan, std::int32_t key_heads, int threads) {
+  std::int64_t free_items = 0;  // that run after no other, at the plan's beginning
+  std::int64_t last_parent = -1;
+  for (const AttentionItem& item : plan.items) {
+    last_parent = std::max<std::int64_t>(last_parent, item.after);
+    free_items += item.after < 0 && last_parent < 0 ? 1 : 0;
+  }
+  TaskOrder order{.items = std::ssize(plan.items), .parents = last_parent + 1, .key_heads = key_heads};
+  while (order.round_heads < key_heads &&
+         (key_heads % order.round_heads != 0 || free_items * order.round_heads < kFreeTasksLeast * threads)) {
+    ++order.round_heads;
+  }
+  order.rounds = last_parent < 0 ? 1 : key_heads / order.round_heads;
+  return order;
+}
+
 struct CpuAttention::State {
   explicit State(const CpuContext& given) : context(given), body(COPPICE_SELECT_BODY(given.isa, attention_body)) {
     threads.resize(static_cast<std::size_t>(given.threads));
@@ -93,13 +136,6 @@ struct CpuAttention::State {
     std::int32_t bounds_item = -1;
   };
 
-  // The order in which the tasks of a call are handed out (order_tasks).
-  struct Order {
-    std::int64_t first_items = 0;  // the plan's items [first_items, …) have none that run after them
-    std::int64_t heads = 0;        // key heads in a round
-    std::int64_t rounds = 0;
-  };
-
   // One call.
   struct Run {
     const AttentionPlan* plan = nullptr;
@@ -108,11 +144,9 @@ struct CpuAttention::State {
     std::int32_t layer = 0;
     std::int32_t key_heads = 0;
     std::uint32_t epoch = 0;
-    Order order;
+    TaskOrder order;
   };
 
-  void order_tasks(Run& run) const;
-  static std::int64_t task_at(const Run& run, std::int64_t place);
   void work(const Run& run, Thread& thread);
   void run_task(const Run& run, Thread& thread, std::int64_t index, std::int64_t next);
   static void foresee(const Run& run, std::int64_t next, AttentionTask& task);
@@ -154,7 +188,7 @@ void CpuAttention::State::wait_for(std::int64_t index, std::uint32_t wanted) con
   }
 }
 
-// Gives a task the place of the next one's first keys, to fetch them early.
+// Sets in a task where the next task's first keys are, so that it can prefetch them.
 void CpuAttention::State::foresee(const Run& run, std::int64_t next, AttentionTask& task) {
   const AttentionItem& item = run.plan->items[static_cast<std::size_t>(next / run.key_heads)];
   if (item.slot_begin < 0) {
@@ -164,7 +198,7 @@ void CpuAttention::State::foresee(const Run& run, std::int64_t next, AttentionTa
   }
 }
 
-// next: the task that this thread will run after this one, -1: not known.
+// next: the task that this thread runs after this one; -1: unknown.
 void CpuAttention::State::run_task(const Run& run, Thread& thread, std::int64_t index, std::int64_t next) {
   const auto item_index = static_cast<std::int32_t>(index / run.key_heads);
   const AttentionItem& item = run.plan->items[static_cast<std::size_t>(item_index)];
@@ -200,55 +234,8 @@ void CpuAttention::State::run_task(const Run& run, Thread& thread, std::int64_t 
   done[static_cast<std::size_t>(index)].store(run.epoch, std::memory_order_release);
 }
 
-// Items that others run after (prefixes of many rows) compute much for each key they read; the last ones of all (what a
-// sequence has for itself) wait for memory. One kind after the other would leave first the memory, then the arithmetic
-// idle. So tasks are handed out in rounds of a few key heads (a divisor of their number): the first kind for this
-// round's heads, mixed evenly with the second kind for the heads of the round before. A round begins with enough tasks
-// that wait for no other; with too few heads for that there is one round, and the order is the plan's.
-void CpuAttention::State::order_tasks(Run& run) const {
-  std::int64_t free_items = 0;  // that run after no other, at the plan's beginning
-  std::int64_t last_parent = -1;
-  for (const AttentionItem& item : run.plan->items) {
-    last_parent = std::max<std::int64_t>(last_parent, item.after);
-    free_items += item.after < 0 && last_parent < 0 ? 1 : 0;
-  }
-  Order& order = run.order;
-  order.first_items = last_parent + 1;
-  order.heads = 1;
-  while (order.heads < run.key_heads &&
-         (run.key_heads % order.heads != 0 || free_items * order.heads < kFreeTasksLeast * context.threads)) {
-    ++order.heads;
-  }
-  order.rounds = last_parent < 0 ? 1 : run.key_heads / order.heads;
-}
-
-// Task number (item * key_heads + head) at a place of the order.
-std::int64_t CpuAttention::State::task_at(const Run& run, std::int64_t place) {
-  const Order& order = run.order;
-  if (order.rounds == 1) {
-    return place;
-  }
-  const auto items = static_cast<std::int64_t>(run.plan->items.size());
-  const std::int64_t firsts = order.first_items;
-  const std::int64_t seconds = items - firsts;
-  const auto task = [&](std::int64_t round, std::int64_t number, std::int64_t begin) {
-    return (begin + number / order.heads) * run.key_heads + round * order.heads + number % order.heads;
-  };
-  const std::int64_t round =
-      place < firsts * order.heads ? 0 : 1 + (place - firsts * order.heads) / (items * order.heads);
-  if (round > 0) {
-    place -= firsts * order.heads + (round - 1) * items * order.heads;
-  }
-  const std::int64_t first_count = round < order.rounds ? firsts * order.heads : 0;
-  const std::int64_t second_count = round > 0 ? seconds * order.heads : 0;
-  const std::int64_t count = first_count + second_count;
-  const std::int64_t firsts_before = (place * first_count + count - 1) / count;  // rounded up: one stands at the front
-  const std::int64_t firsts_after = ((place + 1) * first_count + count - 1) / count;
-  return firsts_after > firsts_before ? task(round, firsts_before, 0) : task(round - 1, place - firsts_before, firsts);
-}
-
-// Tasks are taken in this order, which puts a task behind those it runs after, and every thread keeps to it. So of the
-// tasks not done, the first is being run, not waited for behind another: there is no deadlock.
+// Every thread takes tasks in the order of TaskOrder, in which a task comes after those it waits for. So the first task
+// that is not done is being run, never waiting: there is no deadlock.
 void CpuAttention::State::work(const Run& run, Thread& thread) {
   thread.bounds_item = -1;
   const auto tasks = static_cast<std::int64_t>(run.plan->items.size()) * run.key_heads;
@@ -257,7 +244,7 @@ void CpuAttention::State::work(const Run& run, Thread& thread) {
   while (index < tasks) {
     std::int64_t next = index < foreseen_end ? next_task.fetch_add(1, std::memory_order_relaxed) : -1;
     next = next < tasks ? next : -1;
-    run_task(run, thread, task_at(run, index), next >= 0 ? task_at(run, next) : -1);
+    run_task(run, thread, run.order.at(index), next >= 0 ? run.order.at(next) : -1);
     index = next >= 0 ? next : next_task.fetch_add(1, std::memory_order_relaxed);
   }
 }
@@ -288,7 +275,7 @@ void CpuAttention::run(const AttentionPlan& plan, const AttentionParameters& par
   run.layer = layer;
   run.key_heads = parameters.key_heads;
   run.epoch = ++state.epoch;
-  state.order_tasks(run);
+  run.order = order_tasks(plan, parameters.key_heads, state.context.threads);
   AttentionCall& call = run.call;
   call.layout = run.cache->layout();
   call.query_heads = parameters.query_heads;
@@ -302,7 +289,7 @@ void CpuAttention::run(const AttentionPlan& plan, const AttentionParameters& par
   call.query_head_bytes = query.offset(0, parameters.head_dim);
   call.out = static_cast<std::uint8_t*>(out.data);
   call.out_stride = out.offset(1);
-  call.out_is_f32 = out.dtype == ComputeType::kF32;
+  call.out_type = out.dtype;
   call.partial_ml = state.partial_ml.floats(0);
   call.partial_o = state.partial_o.floats(0);
   state.next_task.store(0, std::memory_order_relaxed);

@@ -1,15 +1,93 @@
 // Attention of one item for one key head. For each split of keys and each tile of a few matrix rows: scores, the
-// softmax of the split, the weighted sum of values, and its merge into the rows' results. What a row gets does not
-// depend on the rows beside it nor on keys beyond its limits: every row's sums run in the same order in every tile, and
-// a key that a row may not see has weight exactly 0 (values are finite, kv_cache.h).
+// softmax of the split, the weighted sum of values, and its merge into the rows' results. A row's result does not
+// depend on the other rows of its tile nor on keys that it does not see: a row's sums run in the same order in every
+// tile, and an unseen key has weight exactly 0 (values are finite, kv_cache.h).
 #include "kernels/cpu/attention_body.h"
 
-#include "kernels/cpu/attention_softmax.h"
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/key_positions.h"
+#include "kernels/online_softmax.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 namespace {
+
+// --- the softmax of a tile's rows over one split, and how it enters the rows' results ---
+
+// m is in the scores' unit, log2 e times theirs: weights are 2^(score - m).
+struct SplitSums {
+  float m;
+  float l;
+};
+
+// Sets scores outside [limit_begin, limit_end) of the split to -infinity.
+COPPICE_INLINE void mask_scores(const Tile& tile, std::int32_t limit_begin, std::int32_t limit_end, float* scores) {
+  for (std::int32_t block = tile.block_begin; block < tile.block_end; ++block) {
+    const std::int32_t key = block * kBlockKeys;
+    if (limit_begin > key || limit_end < key + kBlockKeys) {
+      const std::int32_t begin = limit_begin - key;
+      const std::int32_t end = limit_end - key;
+      float* place = scores + block * kLanes;
+      store(place, keep_lanes(load(place), begin < 0 ? 0 : begin > 16 ? 16 : begin, end < 0 ? 0 : end > 16 ? 16 : end));
+    }
+  }
+}
+
+// Turns scores into weights. Keys outside [limit_begin, limit_end) of the split get weight 0. unit: factor of the
+// scores, scale * log2 e. REQUIRES: unit >= 0.
+template <typename Element>
+SplitSums softmax_split(const Tile& tile, float unit, std::int32_t limit_begin, std::int32_t limit_end, float* scores,
+                        std::uint32_t* weights) {
+  if (limit_begin > tile.block_begin * kBlockKeys || limit_end < tile.block_end * kBlockKeys) {
+    mask_scores(tile, limit_begin, limit_end, scores);
+  }
+  F32x16 highest = broadcast(-__builtin_inff());
+  for (std::int32_t block = tile.block_begin; block < tile.block_end; ++block) {
+    highest = maximum(highest, load(scores + block * kLanes));
+  }
+  const float m = largest(highest) * unit;
+  const F32x16 shift = broadcast(m == -__builtin_inff() ? 0.0F : -m);
+  const F32x16 units = broadcast(unit);
+  F32x16 sums = zero();
+  for (std::int32_t block = tile.block_begin; block < tile.block_end; block += 2) {
+    const F32x16 first = power_of_two(multiply_add(load(scores + block * kLanes), units, shift));
+    const F32x16 second = block + 1 < tile.block_end
+                              ? power_of_two(multiply_add(load(scores + (block + 1) * kLanes), units, shift))
+                              : zero();
+    sums = Element::pack(sums, first, second, weights + block * (kBlockKeys / Element::kPerWord * Element::kParts));
+  }
+  return {m, sum(sums)};
+}
+
+// Computes the softmax of the tile's rows and how their sums enter the rows' results.
+template <typename Element>
+void softmax_rows(const AttentionCall& call, Resident& resident, Tile& tile, float* scores, std::uint32_t* weights) {
+  constexpr float kLog2E = 1.44269504088896341F;  // log2(e): scores are kept for exponentials of base 2
+  const float unit = call.scale * kLog2E;
+  for (std::int32_t i = 0; i < tile.count; ++i) {
+    const std::int32_t row = tile.row + i;
+    const std::int32_t position = resident.position[row];
+    const std::int32_t end = visible_end(position) < tile.split_end ? visible_end(position) : tile.split_end;
+    const std::int32_t lowest = visible_begin(position, call.window);
+    const std::int32_t begin = lowest > tile.split_begin ? lowest : tile.split_begin;
+    const SplitSums split = softmax_split<Element>(tile, unit, begin - tile.split_begin, end - tile.split_begin,
+                                                   scores + i * kSplitKeysMax, weights + i * kSplitKeysMax);
+    if (split.m == -__builtin_inff()) {
+      tile.mode[i] = Mode::kSkip;
+    } else if (resident.m[row] == -__builtin_inff()) {
+      tile.mode[i] = Mode::kReplace;
+      resident.m[row] = split.m;
+      resident.l[row] = split.l;
+    } else {
+      const SoftmaxMerge merge =
+          softmax_merge(resident.m[row], split.m, [](float x) { return scalar_power_of_two(x); });
+      tile.mode[i] = Mode::kBlend;
+      tile.kept[i] = merge.kept;
+      tile.added[i] = merge.added;
+      resident.m[row] = merge.m;
+      resident.l[row] = __builtin_fmaf(resident.l[row], merge.kept, split.l * merge.added);
+    }
+  }
+}
 
 // --- one split for all resident rows ---
 
@@ -21,8 +99,8 @@ void run_tile(const AttentionCall& call, const AttentionTask& task, Resident& re
   mix_rows<Element, kRows>(call, resident, tile, blocks, task.weights);
 }
 
-// Blocks of the split that some row of the tile sees. The first is even, because weights are packed two blocks at a
-// time.
+// Sets the blocks of the split that some row of the tile sees. The first is even, because weights are packed two blocks
+// at a time.
 COPPICE_INLINE void limit_blocks(const AttentionCall& call, const Resident& resident, Tile& tile) {
   std::int32_t first = resident.position[tile.row];
   std::int32_t last = first;
@@ -83,7 +161,7 @@ void run_split(const AttentionCall& call, const AttentionTask& task, Resident& r
 
 // --- where the keys are ---
 
-// Copies the keys of a drafted path, which lie in single slots, to a block of their own.
+// Copies keys and values of a drafted path, which are in single slots, to a block of their own.
 template <typename Element>
 void gather_block(const KvLayout& layout, const AttentionTask& task, const std::int32_t* slots, std::int32_t count,
                   std::uint32_t* keys, std::uint32_t* values) {
@@ -143,8 +221,8 @@ COPPICE_INLINE void find_page_blocks(const AttentionCall& call, const AttentionT
   }
 }
 
-// Keys that follow are fetched ahead: those of the next split, or of the first one when the next rows begin with it
-// again, or of the next task; where none follow, something that is there already.
+// Sets the keys to prefetch: those of the next split; of the first split if more rows follow; of the next task;
+// otherwise keys that are in the cache already.
 COPPICE_INLINE void find_next_keys(const AttentionCall& call, const AttentionTask& task, std::int32_t split,
                                    bool last_rows, Blocks& blocks) {
   const std::int32_t count = (task.bounds[split + 1] - task.bounds[split] + kBlockKeys - 1) / kBlockKeys;
@@ -185,13 +263,8 @@ void write_output(const AttentionCall& call, std::int32_t row, std::int32_t head
   for (std::int64_t dim = 0; dim < call.layout.head_dim; dim += kLanes) {
     const std::int64_t left = call.layout.head_dim - dim;
     const std::int64_t count = left < kLanes ? left : kLanes;
-    // + 0: a zero has one sign, whatever keys of weight 0 stood beside.
-    const F32x16 value = add(multiply(load(o + dim), inverse), zero());
-    if (call.out_is_f32) {
-      store_first(reinterpret_cast<float*>(out) + first + dim, value, count);
-    } else {
-      store_bf16_first(reinterpret_cast<std::uint16_t*>(out) + first + dim, value, count);
-    }
+    // + 0: zeros have one sign, whatever keys of weight 0 were summed.
+    store_any(out, call.out_type, first + dim, count, add(multiply(load(o + dim), inverse), zero()));
   }
 }
 
@@ -199,26 +272,16 @@ COPPICE_INLINE std::int64_t partial_index(const AttentionCall& call, std::int64_
   return slot * call.query_heads + head;
 }
 
-// Sixteen numbers (or the first `count`) of a query of f32 or bf16, from dimension `dim`.
-COPPICE_INLINE F32x16 load_query(const std::uint8_t* query, ComputeType type, std::int64_t dim, std::int64_t count) {
-  if (type == ComputeType::kF32) {
-    const float* floats = reinterpret_cast<const float*>(query) + dim;
-    return count >= kLanes ? load(floats) : load_first(floats, count);
-  }
-  const std::uint16_t* halves = reinterpret_cast<const std::uint16_t*>(query) + dim;
-  return count >= kLanes ? load_bf16(halves) : load_bf16_first(halves, count);
-}
-
 // A query's numbers as units of a row (attention_words.h).
 template <typename Element>
 void write_units(const std::uint8_t* query, ComputeType type, std::int32_t dims, std::uint32_t* units) {
   for (std::int64_t dim = 0; dim < dims; dim += kLanes) {
-    Element::store_units(units, dim, load_query(query, type, dim, dims - dim));
+    Element::store_units(units, dim, load_any(query, type, dim, dims - dim));
   }
 }
 
-// Makes matrix rows [begin, begin + count) of the task resident. Their results stand in scratch, or in the partial slot
-// that they are continued from or left in.
+// Makes matrix rows [begin, begin + count) of the task resident. Their results are kept in scratch or, where a state is
+// continued or left, in its partial slot.
 template <typename Element>
 void admit_rows(const AttentionCall& call, const AttentionTask& task, std::int32_t begin, Resident& resident) {
   resident.first_position = 0x7FFFFFFF;
@@ -256,7 +319,7 @@ void admit_rows(const AttentionCall& call, const AttentionTask& task, std::int32
   }
 }
 
-// For an item that does not fold: the rows start from nothing in the slots of this split.
+// For an item that does not fold: starts the rows empty, in the slots of this split.
 void begin_split(const AttentionCall& call, const AttentionTask& task, std::int32_t begin, std::int32_t split,
                  Resident& resident) {
   for (std::int32_t i = 0; i < resident.count; ++i) {
@@ -268,7 +331,7 @@ void begin_split(const AttentionCall& call, const AttentionTask& task, std::int3
   }
 }
 
-// Leaves (m, l) beside o in the slots, or writes the output.
+// Writes (m, l) to the slots that hold o, or the output.
 void finish_rows(const AttentionCall& call, const AttentionTask& task, std::int32_t begin, const Resident& resident) {
   for (std::int32_t i = 0; i < resident.count; ++i) {
     const std::int32_t row = task.row_begin + (begin + i) / call.group;

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/isa.h"
 #include "kernels/cpu/kv_layout.h"
+#include "kernels/host/isa.h"
 
 namespace coppice::kernels::cpu {
 
@@ -13,7 +13,7 @@ namespace coppice::kernels::cpu {
 inline constexpr std::int32_t kSplitBlocksMax = 32;
 inline constexpr std::int32_t kSplitKeysMax = kSplitBlocksMax * kBlockKeys;
 
-// What is the same for all tasks of a call. Rows of matrices are token rows; (m, l) and o of a partial slot are
+// The arguments that all tasks of a call share. Rows of matrices are token rows; (m, l) and o of a partial slot are
 // [slot][query_heads][2] and [slot][query_heads][dim_lanes].
 struct AttentionCall {
   KvLayout layout;
@@ -27,8 +27,8 @@ struct AttentionCall {
   std::int64_t query_stride = 0;      // bytes
   std::int64_t query_head_bytes = 0;  // of one row and head
   std::uint8_t* out = nullptr;
-  std::int64_t out_stride = 0;  // bytes
-  bool out_is_f32 = true;
+  std::int64_t out_stride = 0;               // bytes
+  ComputeType out_type = ComputeType::kF32;  // f32 or bf16
   float* partial_ml = nullptr;
   float* partial_o = nullptr;
 };
@@ -47,11 +47,11 @@ struct AttentionTask {
   bool writes_output = true;
   std::int32_t key_head = 0;
   const std::uint32_t* words = nullptr;  // the head's pages in this layer
-  // What this thread will do next, if it is known: its first keys are fetched at the end of this task.
+  // The first keys of the thread's next task, if it is known: prefetched at the end of this task.
   const std::uint32_t* next_words = nullptr;
   const std::int32_t* next_pages = nullptr;
   std::int32_t next_keys = 0;
-  // One thread's, each 64-byte aligned.
+  // Scratch of one thread, each part 64-byte aligned.
   float* resident_o = nullptr;              // [kResidentRows][dim_lanes]
   std::uint32_t* resident_query = nullptr;  // [kResidentRows][dim_lanes], units of queries that are not such
   float* scores = nullptr;                  // [kTileRowsMax][kSplitKeysMax]
@@ -62,15 +62,16 @@ struct AttentionTask {
 // A table of functions; immutable.
 struct AttentionBody {
   void (*run)(const AttentionCall& call, const AttentionTask& task);
-  // Merges `count` partial slots of one token row, in that order, and writes the row's output for all query heads in
-  // [head_begin, head_end). scratch: dim_lanes floats.
+  // Merges `count` partial slots of one token row, in the order of the list, and writes the row's output for query
+  // heads [head_begin, head_end). scratch: dim_lanes floats.
   void (*merge)(const AttentionCall& call, std::int32_t row, const std::int32_t* slots, std::int32_t count,
                 std::int32_t head_begin, std::int32_t head_end, float* scratch);
 };
 
 COPPICE_DECLARE_BODY(AttentionBody, attention_body)
 
-// Matrix rows whose results are kept at once, so that they stay in a core's cache beside a split's keys.
+// Matrix rows whose results are kept at once: few enough to stay in a core's cache beside a split's keys. Chosen, not
+// measured.
 inline constexpr std::int32_t kResidentRows = 96;
 inline constexpr std::int32_t kTileRowsMax = 8;
 

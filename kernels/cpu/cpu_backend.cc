@@ -1,4 +1,4 @@
-// The three interfaces of a Backend on the CPU: each hands its checked calls to the part of kernels/cpu that does them.
+// The three interfaces of a Backend on the CPU. Each forwards its checked calls to kernels/cpu.
 #include "kernels/cpu/cpu_backend.h"
 
 #include <cstring>
@@ -14,7 +14,6 @@
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/cpu/rope.h"
 #include "kernels/cpu/sample.h"
 
 namespace coppice::kernels::cpu {
@@ -65,8 +64,8 @@ class CpuDevice final : public Device {
   CpuLinear& linear_;
 };
 
-// Steps are neither padded nor recorded; operations read the caller's plan. A step's forward pass is computed in run(),
-// its draws in finish(), where the caller expects to wait.
+// Steps are neither padded nor recorded; operations read the caller's plan. run() computes the forward pass; finish()
+// computes the draws, because callers expect it to wait.
 class CpuStepRunner final : public StepRunner {
  public:
   explicit CpuStepRunner(const CpuContext& context) : sampler_(context) {}
@@ -109,7 +108,16 @@ class CpuOperations final : public Operations {
       : context_(context), linear_(linear), attention_(context), rope_(context) {}
 
  private:
-  bool computes_in(ComputeType type) const override { return type != ComputeType::kF16; }
+  bool computes_in(ComputeType type) const override {
+    switch (type) {
+      case ComputeType::kF32:
+      case ComputeType::kBF16:
+        return true;
+      case ComputeType::kF16:
+        return false;
+    }
+    return false;
+  }
   bool attends(ComputeType query, KvFormat kv) const override { return cpu::attends(query, kv); }
   void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
     cpu::embed(context_, tokens, table, out);

@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/host/isa.h"
 
 namespace coppice::kernels::cpu {
 
@@ -14,7 +14,7 @@ struct CpuOptions {
   Isa isa = best_isa();  // for tests: a lower one than the machine has
 };
 
-// What the options come to on this machine. ERRORS: InvalidArgument (threads out of range, an instruction set that the
+// Resolves the options on this machine. ERRORS: InvalidArgument (threads out of range, an instruction set that the
 // machine lacks).
 absl::StatusOr<CpuContext> make_cpu_context(const CpuOptions& options);
 

@@ -1,87 +1,16 @@
 // Inner loops of the row-wise operations. Compiled once per instruction set (isa.h).
 #include "kernels/cpu/elementwise_body.h"
 
-#include "kernels/cpu/simd.h"
-#include "kernels/cpu/simd_half.h"
+#include "kernels/host/simd.h"
+#include "kernels/host/simd_half.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 
 namespace {
 
-// Calls step(i, count) for the row's vectors of sixteen numbers, then for the rest. Two calls, so that the compiler
-// builds the common one without the tail's detours.
-template <typename Step>
-COPPICE_INLINE void for_vectors(std::int64_t total, const Step& step) {
-  std::int64_t i = 0;
-  for (; i + kLanes <= total; i += kLanes) {
-    step(i, kLanes);
-  }
-  if (i < total) {
-    step(i, total - i);
-  }
-}
+// --- RMSNorm ---
 
-// Sixteen numbers (or the first `count`) of a row of any type, from element `i`.
-COPPICE_INLINE F32x16 load_any(const void* row, ComputeType type, std::int64_t i, std::int64_t count) {
-  if (type == ComputeType::kF32) {
-    const float* p = static_cast<const float*>(row) + i;
-    return count >= kLanes ? load(p) : load_first(p, count);
-  }
-  const std::uint16_t* p = static_cast<const std::uint16_t*>(row) + i;
-  if (type == ComputeType::kBF16) {
-    return count >= kLanes ? load_bf16(p) : load_bf16_first(p, count);
-  }
-  return count >= kLanes ? load_f16(p) : load_f16_first(p, count);
-}
-
-COPPICE_INLINE void store_any(void* row, ComputeType type, std::int64_t i, std::int64_t count, F32x16 value) {
-  if (type == ComputeType::kF32) {
-    float* p = static_cast<float*>(row) + i;
-    count >= kLanes ? store(p, value) : store_first(p, value, count);
-    return;
-  }
-  std::uint16_t* p = static_cast<std::uint16_t*>(row) + i;
-  count >= kLanes ? store_bf16(p, value) : store_bf16_first(p, value, count);
-}
-
-template <ComputeType kType>
-void to_f32_row(const void* row, std::int64_t count, float* out) {
-  for_vectors(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
-    store_any(out, ComputeType::kF32, i, lanes, load_any(row, kType, i, lanes));
-  });
-}
-
-template <ComputeType kType>
-void to_bf16_row(const void* row, std::int64_t count, std::uint16_t* out) {
-  for_vectors(count, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
-    store_any(out, ComputeType::kBF16, i, lanes, load_any(row, kType, i, lanes));
-  });
-}
-
-void to_f32(const void* row, WeightFormat format, std::int64_t count, float* out) {
-  switch (format.kind) {
-    case WeightKind::kF32:
-      return to_f32_row<ComputeType::kF32>(row, count, out);
-    case WeightKind::kBF16:
-      return to_f32_row<ComputeType::kBF16>(row, count, out);
-    case WeightKind::kF16:
-      return to_f32_row<ComputeType::kF16>(row, count, out);
-  }
-}
-
-void to_bf16(const void* row, WeightFormat format, std::int64_t count, std::uint16_t* out) {
-  switch (format.kind) {
-    case WeightKind::kF32:
-      return to_bf16_row<ComputeType::kF32>(row, count, out);
-    case WeightKind::kBF16:  // bits unchanged, NaN payloads too
-      std::memcpy(out, row, static_cast<std::size_t>(count) * sizeof(std::uint16_t));
-      return;
-    case WeightKind::kF16:
-      return to_bf16_row<ComputeType::kF16>(row, count, out);
-  }
-}
-
-// Four accumulators hide the latency of the multiply-add; they are summed in a fixed tree.
+// Four accumulators hide the latency of the multiply-add; their sum is a fixed tree.
 float sum_of_squares(const float* x, std::int64_t count) {
   F32x16 sums[4] = {zero(), zero(), zero(), zero()};
   std::int64_t i = 0;
@@ -98,14 +27,28 @@ float sum_of_squares(const float* x, std::int64_t count) {
   return sum(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
 }
 
-void rms_norm(const float* x, const float* weight, float epsilon, std::int64_t hidden, void* out, ComputeType type) {
+template <ComputeType kOut>
+void rms_norm_row(const float* x, const float* weight, float epsilon, std::int64_t hidden, void* out) {
   const float mean = sum_of_squares(x, hidden) / static_cast<float>(hidden);
   const F32x16 scale = broadcast(1.0F / __builtin_sqrtf(mean + epsilon));
   for_vectors(hidden, [&](std::int64_t i, std::int64_t lanes) COPPICE_INLINE_LAMBDA {
     const F32x16 normal = multiply(load_any(x, ComputeType::kF32, i, lanes), scale);
-    store_any(out, type, i, lanes, multiply(normal, load_any(weight, ComputeType::kF32, i, lanes)));
+    store_any(out, kOut, i, lanes, multiply(normal, load_any(weight, ComputeType::kF32, i, lanes)));
   });
 }
+
+void rms_norm(const float* x, const float* weight, float epsilon, std::int64_t hidden, void* out, ComputeType type) {
+  switch (type) {
+    case ComputeType::kF32:
+      return rms_norm_row<ComputeType::kF32>(x, weight, epsilon, hidden, out);
+    case ComputeType::kBF16:
+      return rms_norm_row<ComputeType::kBF16>(x, weight, epsilon, hidden, out);
+    case ComputeType::kF16:
+      __builtin_trap();  // the CPU does not compute in f16
+  }
+}
+
+// --- SwiGLU ---
 
 template <ComputeType kIn, ComputeType kOut>
 void swiglu_row(const void* gate, const void* up, std::int64_t count, void* out) {
@@ -117,20 +60,73 @@ void swiglu_row(const void* gate, const void* up, std::int64_t count, void* out)
   });
 }
 
+template <ComputeType kIn>
+void swiglu_from(const void* gate, const void* up, std::int64_t count, void* out, ComputeType out_type) {
+  switch (out_type) {
+    case ComputeType::kF32:
+      return swiglu_row<kIn, ComputeType::kF32>(gate, up, count, out);
+    case ComputeType::kBF16:
+      return swiglu_row<kIn, ComputeType::kBF16>(gate, up, count, out);
+    case ComputeType::kF16:
+      __builtin_trap();  // the CPU does not compute in f16
+  }
+}
+
 void swiglu(const void* gate, const void* up, ComputeType in_type, std::int64_t count, void* out,
             ComputeType out_type) {
-  if (in_type == ComputeType::kF32) {
-    return out_type == ComputeType::kF32 ? swiglu_row<ComputeType::kF32, ComputeType::kF32>(gate, up, count, out)
-                                         : swiglu_row<ComputeType::kF32, ComputeType::kBF16>(gate, up, count, out);
+  switch (in_type) {
+    case ComputeType::kF32:
+      return swiglu_from<ComputeType::kF32>(gate, up, count, out, out_type);
+    case ComputeType::kBF16:
+      return swiglu_from<ComputeType::kBF16>(gate, up, count, out, out_type);
+    case ComputeType::kF16:
+      __builtin_trap();  // the CPU does not compute in f16
   }
-  return out_type == ComputeType::kF32 ? swiglu_row<ComputeType::kBF16, ComputeType::kF32>(gate, up, count, out)
-                                       : swiglu_row<ComputeType::kBF16, ComputeType::kBF16>(gate, up, count, out);
+}
+
+// --- rotation of one head of one token ---
+
+COPPICE_INLINE std::int64_t lanes_left(std::int64_t end, std::int64_t i) {
+  return end - i < kLanes ? end - i : kLanes;
+}
+
+void norm(const float* x, const float* weight, float epsilon, std::int64_t head_dim, float* out) {
+  F32x16 squares = zero();
+  for (std::int64_t i = 0; i < head_dim; i += kLanes) {
+    const F32x16 value = load_first(x + i, lanes_left(head_dim, i));
+    squares = multiply_add(value, value, squares);
+  }
+  const float mean = sum(squares) / static_cast<float>(head_dim);
+  const F32x16 scale = broadcast(1.0F / __builtin_sqrtf(mean + epsilon));
+  for (std::int64_t i = 0; i < head_dim; i += kLanes) {
+    const std::int64_t count = lanes_left(head_dim, i);
+    store_first(out + i, multiply(multiply(load_first(x + i, count), scale), load_first(weight + i, count)), count);
+  }
+}
+
+void rotate(const float* x, const float* weight, float epsilon, const float* cosine_sine, std::int32_t rotary_dim,
+            std::int32_t head_dim, float* out) {
+  if (weight != nullptr) {
+    norm(x, weight, epsilon, head_dim, out);
+  } else {
+    std::memcpy(out, x, static_cast<std::size_t>(head_dim) * sizeof *out);
+  }
+  const std::int64_t half = rotary_dim / 2;
+  for (std::int64_t i = 0; i < half; i += kLanes) {
+    const std::int64_t count = lanes_left(half, i);
+    const F32x16 cosine = load_first(cosine_sine + i, count);
+    const F32x16 sine = load_first(cosine_sine + half + i, count);
+    const F32x16 first = load_first(out + i, count);
+    const F32x16 second = load_first(out + half + i, count);
+    store_first(out + i, subtract(multiply(first, cosine), multiply(second, sine)), count);
+    store_first(out + half + i, add(multiply(second, cosine), multiply(first, sine)), count);
+  }
 }
 
 }  // namespace
 
 const ElementwiseBody& elementwise_body() {
-  static constexpr ElementwiseBody kBody = {to_f32, to_bf16, rms_norm, swiglu};
+  static constexpr ElementwiseBody kBody = {rms_norm, swiglu, rotate};
   return kBody;
 }
 

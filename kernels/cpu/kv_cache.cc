@@ -1,4 +1,4 @@
-// The KV pages of all layers in host memory, and the copies that the pool asks for.
+// Making KV caches, and copies within them.
 #include "kernels/cpu/kv_cache.h"
 
 #include <cstring>
@@ -20,7 +20,7 @@ CpuKvCache& as_cpu(KvCache& cache) {
   return static_cast<CpuKvCache&>(cache);
 }
 
-// One key's words in its K block, and its numbers in its V block.
+// Copies one key's words in its K block and its numbers in its V block.
 void move_key(const KvLayout& layout, std::uint32_t* head, KvSlot from, KvSlot to) {
   const SlotPlace source = layout.place(from);
   const SlotPlace target = layout.place(to);
@@ -49,7 +49,14 @@ bool keeps(KvFormat format) {
 }
 
 bool attends(ComputeType query, KvFormat kv) {
-  return keeps(kv) && query != ComputeType::kF16;
+  switch (query) {
+    case ComputeType::kF32:
+    case ComputeType::kBF16:
+      return keeps(kv);
+    case ComputeType::kF16:
+      return false;
+  }
+  return false;
 }
 
 KvLayout kv_layout_of(const KvGeometry& geometry) {

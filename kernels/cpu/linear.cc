@@ -1,4 +1,4 @@
-// Which product serves which weights, and oneDNN's matmul behind it. oneDNN's exceptions end here.
+// Matrix products: the choice between oneDNN and our own product, and both. oneDNN's exceptions end here.
 //
 // The promise "a row's result is the same in every batch and with any number of threads" decides. oneDNN 2.6's
 // brgemm kernels for AVX-512 keep it for every shape tried (tests/unit/kernels/linear_test.cc); its gemm:jit, which it
@@ -11,7 +11,9 @@
 #endif
 #include <omp.h>
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
 #include <list>
 #include <optional>
@@ -25,11 +27,11 @@
 #include "base/status_macros.h"
 #include "dnnl.hpp"
 #include "fmt/format.h"
-#include "kernels/cpu/elementwise_body.h"
-#include "kernels/cpu/matmul.h"
-#include "kernels/cpu/matmul_body.h"
+#include "kernels/cpu/linear_body.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/packed_weight.h"
+#include "kernels/host/convert_body.h"
+#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
 
@@ -37,7 +39,7 @@ namespace {
 
 // The row count for which the packed layout is asked; kernels for every other count take the same layout (tested).
 constexpr std::int64_t kLayoutRows = 512;
-// Of the bf16 product that is asked about when the device is opened: as of a small model.
+// Features of the bf16 product that is probed when the device is opened: those of a small model.
 constexpr std::int64_t kProbeFeatures = 1024;
 // Primitives kept: a model has about five shapes, a step up to a few thousand row counts. One is a few kilobytes; the
 // generated code is shared inside oneDNN.
@@ -69,7 +71,7 @@ dnnl::memory::data_type dnnl_type(ComputeType type) {
   return dnnl::memory::data_type::undef;
 }
 
-// Whether the machine has brgemm kernels for a type.
+// Returns whether oneDNN has brgemm kernels for a type on this machine.
 bool has_kernels(Isa isa, ComputeType type) {
   switch (type) {
     case ComputeType::kF32:
@@ -82,9 +84,17 @@ bool has_kernels(Isa isa, ComputeType type) {
   return false;
 }
 
-// oneDNN's name for panels of `width`; PanelLayout is laid out like it.
+// Returns oneDNN's name for panels of the tiling's width; PanelLayout has the same layout.
 Tag tag_of(const Tiling& tiling, ComputeType type) {
-  return type == ComputeType::kF32 ? tiling.f32 : tiling.bf16;
+  switch (type) {
+    case ComputeType::kF32:
+      return tiling.f32;
+    case ComputeType::kBF16:
+      return tiling.bf16;
+    case ComputeType::kF16:
+      return Tag::undef;
+  }
+  return Tag::undef;
 }
 
 class CpuLinearWeight : public LinearWeight {
@@ -100,7 +110,7 @@ class CpuLinearWeight : public LinearWeight {
   Buffer bias;  // f32 [out_features], or empty
 };
 
-// Everything that a primitive is made for.
+// The parameters of a primitive.
 struct Key {
   std::int64_t rows = 0;
   std::int64_t in_features = 0;
@@ -171,7 +181,7 @@ bool keeps_promise(const dnnl::matmul::primitive_desc& descriptor) {
   return name == "brg:avx512_core" || name == "brg:avx512_core_bf16";
 }
 
-// oneDNN takes this only before its first other call; a second backend of the same program finds it done.
+// oneDNN accepts this only before its first other call; for a second backend of the same program it is done already.
 void switch_amx_off() {
 #if defined(__x86_64__)
   constexpr unsigned kAmxBf16 = 1U << 22;  // CPUID leaf 7, EDX bit 22 (Intel SDM, volume 2)
@@ -190,13 +200,94 @@ dnnl::engine make_engine() {
   return {dnnl::engine::kind::cpu, 0};
 }
 
+// --- our own product ---
+
+// A block's rows by kStepBlock words of input (48 KiB) and a panel by as many words (64 KiB) stay in a second-level
+// cache while every row meets every word; the sums (12 KiB) are in the first.
+constexpr std::int64_t kBlockRows = 48;
+constexpr std::int64_t kStepBlock = 256;
+// Multiply-adds per thread, at least: fewer are not worth waking it. Chosen, not measured.
+constexpr std::int64_t kGrain = 64 * 1024;
+
+// Owner: CpuLinear. Thread: its caller; one call at a time.
+class PanelMatmul {
+ public:
+  explicit PanelMatmul(const CpuContext& context) : context_(context) {}
+
+  // out = in · weightᵀ + bias, or out += it. words: packed by pack_panels with width kPanel. bias: f32 [out_features]
+  // or null. Products and sums are f32, one multiply-add per feature in rising order.
+  void run(const Matrix& in, const PanelLayout& layout, const void* words, const float* bias, LinearEpilogue epilogue,
+           const Matrix& out);
+
+ private:
+  CpuContext context_;
+  std::vector<float> in_f32_;  // bf16 rows as f32, padded to whole words
+};
+
+// The loop over panels of a type. REQUIRES: not f16, which no weight is packed in.
+auto panel_of(const LinearBody& body, ComputeType type) {
+  switch (type) {
+    case ComputeType::kF32:
+      return body.panel_f32;
+    case ComputeType::kBF16:
+      return body.panel_bf16;
+    case ComputeType::kF16:
+      break;
+  }
+  COPPICE_CHECK(false, "linear: no panels in f16");
+  return body.panel_f32;
+}
+
+void PanelMatmul::run(const Matrix& in, const PanelLayout& layout, const void* words, const float* bias,
+                      LinearEpilogue epilogue, const Matrix& out) {
+  const LinearBody& body = COPPICE_SELECT_BODY(context_.isa, linear_body);
+  PanelTask whole{.in = static_cast<const float*>(in.data), .in_stride = in.stride};
+  if (in.dtype != ComputeType::kF32) {
+    whole.in_stride = layout.steps() * layout.per_word();
+    in_f32_.assign(static_cast<std::size_t>(in.rows * whole.in_stride), 0.0F);
+    whole.in = in_f32_.data();
+    const ConvertBody& convert = COPPICE_SELECT_BODY(context_.isa, convert_body);
+    for (std::int64_t row = 0; row < in.rows; ++row) {
+      convert.to_f32(static_cast<const std::uint16_t*>(in.data) + row * in.stride, dense_format(in.dtype), in.columns,
+                     in_f32_.data() + row * whole.in_stride);
+    }
+  }
+  const auto run_panel = panel_of(body, layout.type);
+  const std::int64_t blocks = (in.rows + kBlockRows - 1) / kBlockRows;
+  const std::int64_t task_cost = std::min(in.rows, kBlockRows) * layout.in_features * layout.width;
+  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, task_cost));
+  parallel_for(context_.threads, layout.panels() * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t index = begin; index < end; ++index) {
+      const std::int64_t panel = index / blocks;
+      const std::int64_t row_begin = index % blocks * kBlockRows;
+      std::array<float, kBlockRows* kPanel> sums = {};
+      PanelTask task = whole;
+      task.in += row_begin * task.in_stride;
+      task.rows = std::min(kBlockRows, in.rows - row_begin);
+      task.words = static_cast<const std::uint32_t*>(words) + panel * layout.panel_words();
+      task.out = sums.data();
+      for (std::int64_t step = 0; step < layout.steps(); step += kStepBlock) {
+        task.step_begin = step;
+        task.step_end = std::min(layout.steps(), step + kStepBlock);
+        run_panel(task);
+      }
+      const std::int64_t column = panel * kPanel;
+      for (std::int64_t row = 0; row < task.rows; ++row) {
+        std::byte* target = static_cast<std::byte*>(out.data) + out.offset(row_begin + row, column);
+        body.finish(sums.data() + row * kPanel, bias == nullptr ? nullptr : bias + column,
+                    epilogue == LinearEpilogue::kAdd, std::min(kPanel, out.columns - column), target, out.dtype);
+      }
+    }
+  });
+}
+
 }  // namespace
 
 struct CpuLinear::State {
   explicit State(const CpuContext& context_in)
       : context(context_in), engine(make_engine()), stream(engine), panels(context_in) {}
 
-  // oneDNN's layout for these weights, when one of its kernels keeps the promise; sets layout.width.
+  // Returns oneDNN's layout for these weights if one of its kernels keeps the promise; sets layout.width.
   std::optional<Desc> choose(PanelLayout& layout) const;
   const dnnl::matmul& primitive(const Key& key, const Desc& weights);
   // REQUIRES: in and out are dense.
@@ -235,7 +326,7 @@ std::optional<Desc> CpuLinear::State::choose(PanelLayout& layout) const {
       }
     }
   } catch (const dnnl::error&) {
-    // oneDNN has nothing for this shape or machine; ours has.
+    // oneDNN does not support this shape or machine; our product does.
   }
   layout.width = kPanel;
   return std::nullopt;
@@ -293,7 +384,7 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const Ho
   if (!biases.empty()) {
     const std::size_t bytes = static_cast<std::size_t>(layout.out_features) * sizeof(float);
     COPPICE_ASSIGN_OR_RETURN(weight->bias, allocate_zeroed(bytes));
-    const ElementwiseBody& body = COPPICE_SELECT_BODY(state_->context.isa, elementwise_body);
+    const ConvertBody& body = COPPICE_SELECT_BODY(state_->context.isa, convert_body);
     auto* target = static_cast<float*>(weight->bias.data());
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (!biases[i].empty()) {
@@ -341,7 +432,7 @@ void CpuLinear::run(const Matrix& in, const LinearWeight& weight_in, LinearEpilo
     state_->run_dnnl(in, weight, epilogue, out);
     return;
   }
-  // oneDNN answers rows with gaps between them by its reference loop; a copy is cheaper by far.
+  // oneDNN multiplies rows with gaps between them by its slow reference loop; copy instead.
   const Matrix dense_in = dense_view(in, state_->in_copy);
   const Matrix dense_out = dense_view(out, state_->out_copy);
   copy_rows(in, dense_in);

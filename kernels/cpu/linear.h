@@ -1,5 +1,6 @@
-// Matrix products on the CPU through oneDNN: weights packed once into the layout that its kernels want, one primitive
-// per (shape, types, row count) kept in a bounded cache.
+// Matrix products on the CPU: oneDNN where it keeps the promise that a row's result depends on that row alone, our own
+// product elsewhere. Weights are packed once into oneDNN's layout; a bounded cache keeps one primitive per (shape,
+// types, row count).
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/host/isa.h"
 #include "kernels/operations.h"
 
 namespace coppice::kernels::cpu {
@@ -20,7 +21,7 @@ class CpuLinear {
   CpuLinear(const CpuLinear&) = delete;
   CpuLinear& operator=(const CpuLinear&) = delete;
 
-  // Weights are stored in the type that is computed in. At full speed: f32 always, bf16 with AVX-512-BF16; f16 never.
+  // Weights are stored in the compute type. Full speed: f32 always, bf16 with AVX-512-BF16. f16 is not supported.
   Support supports(const PackingOptions& packing) const;
 
   // Arguments as Device::pack_linear, checked there.

@@ -1,7 +1,7 @@
 // Inner loops of machine measurement. Compiled once per instruction set (isa.h).
 #include "kernels/cpu/machine_body.h"
 
-#include "kernels/cpu/simd.h"
+#include "kernels/host/simd.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 

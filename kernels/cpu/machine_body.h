@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/isa.h"
+#include "kernels/host/isa.h"
 
 namespace coppice::kernels::cpu {
 

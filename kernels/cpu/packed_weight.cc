@@ -7,22 +7,23 @@
 #include <cstddef>
 #include <cstring>
 
-#include "kernels/cpu/elementwise_body.h"
-#include "kernels/cpu/matmul_body.h"
+#include "base/check.h"
+#include "kernels/cpu/linear_body.h"
 #include "kernels/cpu/memory.h"
+#include "kernels/host/convert_body.h"
 #include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
 
 namespace {
 
-constexpr std::int64_t kGroup = 16;  // output features that matmul_body interleaves at once: the lanes of a vector
-// Words of a row handled at once: sixteen such runs are 16 KiB, half an L1 cache.
+constexpr std::int64_t kGroup = 16;  // output features that linear_body interleaves at once: the lanes of a vector
+// Words of a row that are packed at once: sixteen such runs are 16 KiB, half an L1 cache.
 constexpr std::int64_t kRunWords = 256;
 
 using Runs = std::array<std::array<std::uint32_t, kRunWords>, kGroup>;
 
-// Weights of one output feature; empty beyond the last one.
+// Returns the weights of one output feature; empty beyond the last one.
 HostWeight source_row(std::span<const HostWeight> parts, std::int64_t row) {
   for (const HostWeight& part : parts) {
     if (row < part.rows) {
@@ -36,11 +37,11 @@ HostWeight source_row(std::span<const HostWeight> parts, std::int64_t row) {
 class Packer {
  public:
   Packer(const CpuContext& context, const PanelLayout& layout)
-      : convert_(COPPICE_SELECT_BODY(context.isa, elementwise_body)),
-        matmul_(COPPICE_SELECT_BODY(context.isa, matmul_body)),
+      : convert_(COPPICE_SELECT_BODY(context.isa, convert_body)),
+        linear_(COPPICE_SELECT_BODY(context.isa, linear_body)),
         layout_(layout) {}
 
-  // Words [step_begin, step_begin + count) of sixteen rows, to out[step * width + row].
+  // Writes words [step_begin, step_begin + count) of sixteen rows to out[step * width + row].
   void pack(const std::array<HostWeight, kGroup>& rows, std::int64_t step_begin, std::int64_t count,
             std::uint32_t* out) const {
     Runs runs;
@@ -48,11 +49,11 @@ class Packer {
     for (std::size_t i = 0; i < kGroup; ++i) {
       words[i] = rows[i].empty() ? nullptr : run_of(rows[i], step_begin, count, runs[i].data());
     }
-    matmul_.interleave(words.data(), count, layout_.width, out);
+    linear_.interleave(words.data(), count, layout_.width, out);
   }
 
  private:
-  // A row's words as they are in the source, or converted into `buffer` with the padding zero.
+  // Returns a row's words, in the source where they need no conversion, else in `buffer` with zero padding.
   const std::uint32_t* run_of(const HostWeight& row, std::int64_t step_begin, std::int64_t count,
                               std::uint32_t* buffer) const {
     const std::int64_t begin = step_begin * layout_.per_word();
@@ -66,16 +67,21 @@ class Packer {
     if (!whole) {
       std::fill_n(buffer, count, 0U);
     }
-    if (layout_.type == ComputeType::kF32) {
-      convert_.to_f32(source, row.format, numbers, reinterpret_cast<float*>(buffer));
-    } else {
-      convert_.to_bf16(source, row.format, numbers, reinterpret_cast<std::uint16_t*>(buffer));
+    switch (layout_.type) {
+      case ComputeType::kF32:
+        convert_.to_f32(source, row.format, numbers, reinterpret_cast<float*>(buffer));
+        break;
+      case ComputeType::kBF16:
+        convert_.to_bf16(source, row.format, numbers, reinterpret_cast<std::uint16_t*>(buffer));
+        break;
+      case ComputeType::kF16:
+        COPPICE_CHECK(false, "no weight is packed in f16");
     }
     return buffer;
   }
 
-  const ElementwiseBody& convert_;
-  const MatmulBody& matmul_;
+  const ConvertBody& convert_;
+  const LinearBody& linear_;
   const PanelLayout& layout_;
 };
 

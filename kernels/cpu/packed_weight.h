@@ -1,14 +1,14 @@
-// Weights in the order in which a matrix product reads them: panels of `width` output features, each panel
-// [steps][width] words, the panels one after the other. A word is one f32 (steps = in_features) or two bf16 that one
-// instruction multiplies (features 2s and 2s + 1). This is oneDNN's layout BA16a<width>b (f32) or BA16a<width>b2a
-// (bf16): steps are padded with zeros to a multiple of 16, the last panel to its width.
+// Weights in the order in which matrix products read them: panels of `width` output features, each panel [steps][width]
+// words, the panels one after the other. A word is one f32 (steps = in_features) or two bf16 that one instruction
+// multiplies (features 2s and 2s + 1). This is oneDNN's layout BA16a<width>b (f32) or BA16a<width>b2a (bf16): steps are
+// padded with zeros to a multiple of 16, the last panel to its width.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/host/isa.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cpu {
@@ -21,7 +21,7 @@ struct PanelLayout {
   std::int64_t width = 64;  // 16, 32, 48 or 64
 
   std::int64_t per_word() const { return static_cast<std::int64_t>(sizeof(std::uint32_t) / element_bytes(type)); }
-  // Words that hold features, and with the padding.
+  // Words per output feature that hold input features; with the padding.
   std::int64_t steps() const { return (in_features + per_word() - 1) / per_word(); }
   std::int64_t padded_steps() const { return (steps() + 15) / 16 * 16; }
   std::int64_t panels() const { return (out_features + width - 1) / width; }
@@ -29,9 +29,8 @@ struct PanelLayout {
   std::size_t bytes() const { return static_cast<std::size_t>(panels() * panel_words()) * sizeof(std::uint32_t); }
 };
 
-// Stacks `parts` on their rows, converts them to the layout's type and packs them with all threads. Reads each source
-// once and writes each word once. REQUIRES: the parts' columns are layout.in_features, their rows add up to
-// layout.out_features. ERRORS: ResourceExhausted.
+// Stacks `parts` by rows, converts them to the layout's type and packs them with all threads. REQUIRES: each part has
+// layout.in_features columns; their rows add up to layout.out_features. ERRORS: ResourceExhausted.
 absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const HostWeight> parts,
                                    const PanelLayout& layout);
 

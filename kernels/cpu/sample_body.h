@@ -4,11 +4,11 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/isa.h"
+#include "kernels/host/isa.h"
 
 namespace coppice::kernels::cpu {
 
-// What one race (see SampleBody::race) draws with.
+// The numbers that one race (SampleBody::race) draws with.
 struct RaceDraw {
   std::uint64_t seed = 0;
   std::uint64_t position = 0;
@@ -17,20 +17,20 @@ struct RaceDraw {
 
 // A table of functions; immutable.
 struct SampleBody {
-  // The largest finite number, or -infinity when there is none.
+  // Returns the largest finite number; -infinity if there is none.
   float (*largest_finite)(const float* x, std::int64_t vocab);
-  // The first index of `value`, or -1.
+  // Returns the first index of `value`, or -1.
   std::int64_t (*find)(const float* x, std::int64_t vocab, float value);
-  // Sum of e^(x - largest), in a fixed order.
+  // Returns the sum of e^(x - largest), in a fixed order.
   float (*sum_exponentials)(const float* x, std::int64_t vocab, float largest);
   // weights = e^((x - largest) / temperature): 1 for the largest.
   void (*weights)(const float* x, std::int64_t vocab, float largest, float temperature, float* weights);
-  // Sum of the weights as whole numbers of 2^-40: the same in any order of summation.
+  // Returns the sum of the weights as whole numbers of 2^-40: the same in any order of summation.
   std::uint64_t (*total_mass)(const float* weights, std::int64_t vocab);
   // x = -infinity where the bit of the token is 0; `words` words of 32 bits, tokens beyond them count as 0.
   void (*keep_allowed)(float* x, std::int64_t vocab, const std::uint32_t* allowed, std::int64_t words);
-  // The draw: the token with the largest weight / E, E exponentially distributed (Gumbel-max in its exponential form);
-  // the lowest among equals; -1 when no weight is above zero.
+  // Returns the token with the largest weight / E, E exponentially distributed (Gumbel-max in its exponential form);
+  // the lowest among equals; -1 if no weight is above zero.
   std::int64_t (*race)(const float* weights, std::int64_t vocab, const RaceDraw& draw);
 };
 

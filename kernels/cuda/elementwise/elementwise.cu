@@ -64,6 +64,19 @@ int swiglu(const Matrix& gate_up, const Matrix& out, LaunchStream stream) {
   return launch<SwigluKernel<In, Out>>(shape_of(out, true), params, stream);
 }
 
+// Out: a half type. REQUIRES: gate_up is f32 or of the same type.
+template <typename Out>
+int swiglu_to(const Matrix& gate_up, const Matrix& out, LaunchStream stream) {
+  switch (gate_up.dtype) {
+    case ComputeType::kF32:
+      return swiglu<float, Out>(gate_up, out, stream);
+    case ComputeType::kBF16:
+    case ComputeType::kF16:
+      return swiglu<Out, Out>(gate_up, out, stream);
+  }
+  return 1;
+}
+
 }  // namespace
 
 int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, LaunchStream stream) {
@@ -102,14 +115,13 @@ int launch_rms_norm(const Matrix& x, const float* weight, float epsilon, const M
 }
 
 int launch_swiglu(const Matrix& gate_up, const Matrix& out, LaunchStream stream) {
-  const bool is_wide = gate_up.dtype == ComputeType::kF32;
   switch (out.dtype) {
     case ComputeType::kF32:
       return swiglu<float, float>(gate_up, out, stream);
     case ComputeType::kBF16:
-      return is_wide ? swiglu<float, Bf16>(gate_up, out, stream) : swiglu<Bf16, Bf16>(gate_up, out, stream);
+      return swiglu_to<Bf16>(gate_up, out, stream);
     case ComputeType::kF16:
-      return is_wide ? swiglu<float, F16>(gate_up, out, stream) : swiglu<F16, F16>(gate_up, out, stream);
+      return swiglu_to<F16>(gate_up, out, stream);
   }
   return 1;
 }

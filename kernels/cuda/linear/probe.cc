@@ -19,7 +19,7 @@ constexpr std::int32_t kRows = 128;  // rows of `in`: one tile of both kernels o
 constexpr std::int32_t kOut = 256;   // out_features: one tile of the wider kernel
 constexpr std::int32_t kIn = 256;    // in_features: sixteen steps of sixteen products
 
-// Kinds of numbers in which ways to sum sixteen products differ.
+// Kinds of numbers for which different ways to sum sixteen products differ.
 enum class Numbers { kOrdinary, kWide, kCancelling, kTiny, kFullMantissas };
 constexpr Numbers kAllNumbers[] = {Numbers::kOrdinary, Numbers::kWide, Numbers::kCancelling, Numbers::kTiny,
                                    Numbers::kFullMantissas};
@@ -40,14 +40,32 @@ const char* name_of(Numbers numbers) {
   return "";
 }
 
+// Of a 16-bit type. `widest`: the exponents of drawn numbers are at most this far from 2^0.
+struct Half {
+  int mantissa_bits;
+  int bias;
+  int widest;
+};
+
+Half half_of(ComputeType type) {
+  switch (type) {
+    case ComputeType::kBF16:
+      return {.mantissa_bits = 7, .bias = 127, .widest = 30};
+    case ComputeType::kF16:
+      return {.mantissa_bits = 10, .bias = 15, .widest = 10};
+    case ComputeType::kF32:
+      break;
+  }
+  COPPICE_CHECK(false, "only halves are probed");
+  return {};
+}
+
 // Bits of one number: `exponent` above the type's 2^0, zero or less than its least for a denormal.
 std::uint16_t number_of(ComputeType type, bool negative, int exponent, std::uint32_t mantissa) {
-  const bool is_bf16 = type == ComputeType::kBF16;
-  const int mantissa_bits = is_bf16 ? 7 : 10;
-  const int bias = is_bf16 ? 127 : 15;
-  const auto field = static_cast<std::uint32_t>(std::clamp(exponent + bias, 0, 2 * bias));
-  return static_cast<std::uint16_t>((negative ? 0x8000U : 0U) | field << mantissa_bits |
-                                    (mantissa & ((1U << mantissa_bits) - 1)));
+  const Half half = half_of(type);
+  const auto field = static_cast<std::uint32_t>(std::clamp(exponent + half.bias, 0, 2 * half.bias));
+  return static_cast<std::uint16_t>((negative ? 0x8000U : 0U) | field << half.mantissa_bits |
+                                    (mantissa & ((1U << half.mantissa_bits) - 1)));
 }
 
 // [rows][kIn]. Of cancelling numbers, every second is its neighbour negated and a little off in `in`, equal in the
@@ -55,7 +73,7 @@ std::uint16_t number_of(ComputeType type, bool negative, int exponent, std::uint
 std::vector<std::uint16_t> matrix_of(ComputeType type, Numbers numbers, std::int32_t rows, bool is_in,
                                      std::mt19937& generator) {
   std::vector<std::uint16_t> matrix(static_cast<std::size_t>(rows * kIn));
-  const int widest = type == ComputeType::kBF16 ? 30 : 10;
+  const int widest = half_of(type).widest;
   for (std::size_t i = 0; i < matrix.size(); ++i) {
     const auto word = static_cast<std::uint32_t>(generator());
     const bool negative = (word & 1U) != 0;

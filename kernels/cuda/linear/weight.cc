@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "kernels/cpu/elementwise_body.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear/linear.h"
 #include "kernels/float16.h"
+#include "kernels/host/convert_body.h"
 #include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cuda {
@@ -21,8 +21,8 @@ std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-// One row, dense in `type`.
-void convert_row(const cpu::ElementwiseBody& body, const void* in, WeightFormat format, std::int64_t count,
+// Writes one row, dense in `type`.
+void convert_row(const cpu::ConvertBody& body, const void* in, WeightFormat format, std::int64_t count,
                  ComputeType type, void* out) {
   if (format == dense_format(type)) {
     std::memcpy(out, in, format.bytes(1, count));
@@ -41,7 +41,7 @@ void convert_row(const cpu::ElementwiseBody& body, const void* in, WeightFormat 
   std::ranges::transform(wide, static_cast<std::uint16_t*>(out), float_to_f16);
 }
 
-// A weight in device memory that rows are written to, at most kUnpackedRowsBytes at a time.
+// A weight in device memory, to which rows are written, at most kUnpackedRowsBytes at a time.
 struct Target {
   std::byte* matrix;
   PackingOptions packing;
@@ -55,7 +55,7 @@ struct Target {
     COPPICE_CHECK(row_bytes() <= kUnpackedRowsBytes, "a weight's row is longer than the memory it passes through");
     return static_cast<std::int64_t>(kUnpackedRowsBytes / row_bytes());
   }
-  // f32 stays row by row. 16-bit elements lie in tiles; the GPU moves the rows there.
+  // f32 is row-major. 16-bit elements are in tiles; the GPU moves the rows there.
   void write(const void* rows, std::int64_t row_begin, std::int64_t count) const {
     const std::size_t bytes = static_cast<std::size_t>(count) * row_bytes();
     if (packing.storage.kind == WeightKind::kF32) {
@@ -68,7 +68,7 @@ struct Target {
   }
 };
 
-// Rows of `part`, from row `row_begin` of the weight on.
+// Uploads the rows of `part` to rows [row_begin, …) of the weight.
 void upload_plain(const HostWeight& part, const Target& target, std::int64_t row_begin) {
   for (std::int64_t begin = 0; begin < part.rows; begin += target.rows_at_once()) {
     const std::int64_t count = std::min(target.rows_at_once(), part.rows - begin);
@@ -76,9 +76,9 @@ void upload_plain(const HostWeight& part, const Target& target, std::int64_t row
   }
 }
 
-// The same in the device's type, with zeros up to padded_k.
+// The same, converted to the device's type, with zeros up to padded_k.
 void upload_converted(const HostWeight& part, const Target& target, std::int64_t row_begin, int threads) {
-  const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(cpu::best_isa(), elementwise_body);
+  const cpu::ConvertBody& body = COPPICE_SELECT_BODY(cpu::best_isa(), convert_body);
   const std::size_t out_row = target.row_bytes();
   const std::size_t in_row = part.format.bytes(1, part.columns);
   const std::int64_t step = target.rows_at_once();
@@ -98,10 +98,10 @@ void upload_converted(const HostWeight& part, const Target& target, std::int64_t
   }
 }
 
-// One float a row of the stacked parts, zeros where a part has no bias; no buffer when none has.
+// Uploads one float per row of the stacked parts, zeros where a part has no bias. Returns an empty buffer if none has.
 absl::StatusOr<Buffer> upload_biases(std::span<const HostWeight> parts, std::span<const HostWeight> biases,
                                      Staging& staging, cudaStream_t stream) {
-  const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(cpu::best_isa(), elementwise_body);
+  const cpu::ConvertBody& body = COPPICE_SELECT_BODY(cpu::best_isa(), convert_body);
   const bool has_any = std::ranges::any_of(biases, [](const HostWeight& bias) { return !bias.empty(); });
   if (!has_any) {
     return Buffer();

@@ -11,7 +11,7 @@
 
 #include "kernels/attention_plan.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/host/isa.h"
 
 namespace coppice::kernels {
 

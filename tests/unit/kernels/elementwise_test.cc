@@ -3,6 +3,7 @@
 
 #include "kernel_support.h"
 #include "kernels/cpu/elementwise_body.h"
+#include "kernels/host/convert_body.h"
 
 namespace coppice::kernels::test {
 namespace {
@@ -42,7 +43,7 @@ TEST_CASE("every half and every bf16 converts exactly; f32 rounds to the nearest
     all[i] = static_cast<std::uint16_t>(i);
   }
   for (const cpu::Isa isa : runnable_isas()) {
-    const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(isa, elementwise_body);
+    const cpu::ConvertBody& body = COPPICE_SELECT_BODY(isa, convert_body);
     std::vector<float> out(all.size());
     for (const ComputeType dtype : {ComputeType::kF16, ComputeType::kBF16}) {
       body.to_f32(all.data(), dense_format(dtype), 65536, out.data());

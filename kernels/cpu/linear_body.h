@@ -1,11 +1,12 @@
-// Our own matrix product, for machines and shapes where oneDNN's kernels do not promise that a row's result is the same
-// for every number of rows (linear.cc says which). Every output number is one chain of multiply-adds in rising order of
-// the input feature, so nothing about the batch, the blocking or the threads can enter.
+// The inner loops of our own matrix product, one table per instruction set: for machines and shapes where oneDNN's
+// kernels do not promise that a row's result is the same for every number of rows (linear.cc says which). Every output
+// number is one chain of multiply-adds in ascending order of the input feature, so it depends neither on the batch nor
+// on blocking nor on threads.
 #pragma once
 
 #include <cstdint>
 
-#include "kernels/cpu/isa.h"
+#include "kernels/host/isa.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cpu {
@@ -14,7 +15,7 @@ namespace coppice::kernels::cpu {
 inline constexpr std::int64_t kPanel = 64;
 
 // Rows times one panel. in: f32 [rows, in_stride], zero-padded to whole words. out: f32 [rows, kPanel], contiguous,
-// holds the sums so far: a product over all features is several calls with rising step_begin, the first on zeros.
+// holds the sums so far. A product over all features is several calls with ascending step_begin, the first on zeros.
 struct PanelTask {
   const float* in = nullptr;
   std::int64_t in_stride = 0;
@@ -26,15 +27,15 @@ struct PanelTask {
 };
 
 // A table of functions; immutable.
-struct MatmulBody {
+struct LinearBody {
   void (*panel_f32)(const PanelTask& task);
   void (*panel_bf16)(const PanelTask& task);
-  // One row of a panel into its place: out = sums + bias (null: none), and + out where `adds` (f32 only).
+  // Writes one row of a panel: out = sums + bias (null: none), and + out if `adds` (f32 only).
   void (*finish)(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, ComputeType type);
   // out[step * width + row] = word `step` of source row `row`, for 16 rows; rows[i] null: zeros.
   void (*interleave)(const std::uint32_t* const* rows, std::int64_t steps, std::int64_t width, std::uint32_t* out);
 };
 
-COPPICE_DECLARE_BODY(MatmulBody, matmul_body)
+COPPICE_DECLARE_BODY(LinearBody, linear_body)
 
 }  // namespace coppice::kernels::cpu

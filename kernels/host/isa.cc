@@ -1,6 +1,6 @@
 // Which instruction set this machine offers. __builtin_cpu_supports also asks the operating system (XGETBV) whether it
 // saves the wide registers.
-#include "kernels/cpu/isa.h"
+#include "kernels/host/isa.h"
 
 namespace coppice::kernels::cpu {
 

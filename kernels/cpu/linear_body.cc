@@ -1,8 +1,8 @@
 // Inner loops of our own matrix product. Compiled once per instruction set (isa.h).
-#include "kernels/cpu/matmul_body.h"
+#include "kernels/cpu/linear_body.h"
 
-#include "kernels/cpu/simd.h"
-#include "kernels/cpu/simd_half.h"
+#include "kernels/host/simd.h"
+#include "kernels/host/simd_half.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 
@@ -150,20 +150,29 @@ void panel_bf16(const PanelTask& task) {
   panel<Word::kBF16>(task);
 }
 
-void finish(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, ComputeType type) {
+template <ComputeType kType>
+void finish_row(const float* sums, const float* bias, bool adds, std::int64_t count, void* out) {
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const std::int64_t left = count - i < kLanes ? count - i : kLanes;
     F32x16 value = load(sums + i);  // sums always hold a whole panel
     if (bias != nullptr) {
       value = add(value, load_first(bias + i, left));
     }
-    if (type == ComputeType::kF32) {
-      float* target = static_cast<float*>(out) + i;
-      value = adds ? add(value, load_first(target, left)) : value;
-      store_first(target, value, left);
-    } else {
-      store_bf16_first(static_cast<std::uint16_t*>(out) + i, value, left);
+    if constexpr (kType == ComputeType::kF32) {
+      value = adds ? add(value, load_first(static_cast<const float*>(out) + i, left)) : value;
     }
+    store_any(out, kType, i, left, value);
+  }
+}
+
+void finish(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, ComputeType type) {
+  switch (type) {
+    case ComputeType::kF32:
+      return finish_row<ComputeType::kF32>(sums, bias, adds, count, out);
+    case ComputeType::kBF16:
+      return finish_row<ComputeType::kBF16>(sums, bias, adds, count, out);
+    case ComputeType::kF16:
+      __builtin_trap();  // the CPU does not compute in f16
   }
 }
 
@@ -177,8 +186,8 @@ void interleave(const std::uint32_t* const* rows, std::int64_t steps, std::int64
 
 }  // namespace
 
-const MatmulBody& matmul_body() {
-  static constexpr MatmulBody kBody = {panel_f32, panel_bf16, finish, interleave};
+const LinearBody& linear_body() {
+  static constexpr LinearBody kBody = {panel_f32, panel_bf16, finish, interleave};
   return kBody;
 }
 

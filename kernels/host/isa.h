@@ -1,7 +1,7 @@
-// One body, several instruction sets. A file *_body.cc holds inner loops; CMake (coppice_isa_sources) compiles it once
-// per instruction set with COPPICE_ISA = generic | avx2 | avx512 | avx512_bf16, and everything in it lives in namespace
-// coppice::kernels::cpu::COPPICE_ISA. It exports one function that returns its table of function pointers; the table is
-// chosen once, when the backend is made:
+// Code for the host's processor (namespace cpu): one body, several instruction sets. A file *_body.cc holds inner
+// loops; CMake (coppice_isa_sources) compiles it once per instruction set with COPPICE_ISA = generic | avx2 | avx512 |
+// avx512_bf16, and everything in it lives in namespace coppice::kernels::cpu::COPPICE_ISA. It exports one function that
+// returns its table of function pointers; the table is chosen once, when the backend is made:
 //
 //   thing_body.h   struct ThingBody { void (*run)(const float* x, float* out, std::int64_t n); };
 //                  COPPICE_DECLARE_BODY(ThingBody, thing_body)          // in namespace coppice::kernels::cpu
@@ -23,13 +23,13 @@ namespace coppice::kernels::cpu {
 // Ascending: each includes the ones before it.
 enum class Isa : std::uint8_t { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
 
-// The most that this machine and its operating system offer.
+// Returns the highest that this machine and its operating system support.
 Isa best_isa();
 
 // "generic", "avx2", "avx512", "avx512_bf16".
 const char* isa_name(Isa isa);
 
-// What every CPU operation needs to know. A value; immutable.
+// Parameters of every CPU operation. A value; immutable.
 struct CpuContext {
   int threads = 1;  // size of the OpenMP team
   Isa isa = Isa::kGeneric;

@@ -2,7 +2,8 @@
 // only. Rounding is to nearest, ties to even, on every instruction set; a NaN stays a NaN.
 #pragma once
 
-#include "kernels/cpu/simd.h"
+#include "kernels/formats.h"
+#include "kernels/host/simd.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 
@@ -43,7 +44,7 @@ COPPICE_INLINE F32x16 load_bf16_first(const std::uint16_t* p, std::int64_t count
 }
 
 #if defined(__AVX2__) && !defined(__AVX512F__)
-// The rounded bf16 number in the upper half of every word; the lower half is anything.
+// Returns the rounded bf16 number in the upper half of every word; the lower half is unspecified.
 COPPICE_INLINE __m256i bf16_in_upper_half(__m256 a) {
   const __m256i bits = _mm256_castps_si256(a);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -66,7 +67,7 @@ COPPICE_INLINE void store_bf16(std::uint16_t* p, F32x16 a) {
 #elif defined(__AVX2__)
   const __m256i low = _mm256_srli_epi32(bf16_in_upper_half(a.low), 16);
   const __m256i high = _mm256_srli_epi32(bf16_in_upper_half(a.high), 16);
-  // Packing goes by halves of a register: the two middle quarters change places.
+  // Packing works on register halves: the two middle quarters must be swapped.
   const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xD8);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), packed);
 #else
@@ -114,6 +115,50 @@ COPPICE_INLINE F32x16 load_f16_first(const std::uint16_t* p, std::int64_t count)
   std::uint16_t lanes[16] = {};
   std::memcpy(lanes, p, static_cast<std::size_t>(count) * sizeof(std::uint16_t));
   return load_f16(lanes);
+}
+
+// --- rows of any compute type ---
+
+// Calls step(i, count) for the row's vectors of sixteen numbers, then for the rest. Two calls, so that the compiler
+// builds the common one without the tail's detours.
+template <typename Step>
+COPPICE_INLINE void for_vectors(std::int64_t total, const Step& step) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= total; i += kLanes) {
+    step(i, kLanes);
+  }
+  if (i < total) {
+    step(i, total - i);
+  }
+}
+
+// Numbers [i, i + count) of a row, count at most kLanes; the other lanes are zero.
+COPPICE_INLINE F32x16 load_any(const void* row, ComputeType type, std::int64_t i, std::int64_t count) {
+  const auto* floats = static_cast<const float*>(row) + i;
+  const auto* halves = static_cast<const std::uint16_t*>(row) + i;
+  switch (type) {
+    case ComputeType::kF32:
+      return count >= kLanes ? load(floats) : load_first(floats, count);
+    case ComputeType::kBF16:
+      return count >= kLanes ? load_bf16(halves) : load_bf16_first(halves, count);
+    case ComputeType::kF16:
+      return count >= kLanes ? load_f16(halves) : load_f16_first(halves, count);
+  }
+  __builtin_unreachable();
+}
+
+// Writes numbers [i, i + count) of a row, count at most kLanes. REQUIRES: not f16, which the CPU does not compute in.
+COPPICE_INLINE void store_any(void* row, ComputeType type, std::int64_t i, std::int64_t count, F32x16 value) {
+  auto* floats = static_cast<float*>(row) + i;
+  auto* halves = static_cast<std::uint16_t*>(row) + i;
+  switch (type) {
+    case ComputeType::kF32:
+      return count >= kLanes ? store(floats, value) : store_first(floats, value, count);
+    case ComputeType::kBF16:
+      return count >= kLanes ? store_bf16(halves, value) : store_bf16_first(halves, value, count);
+    case ComputeType::kF16:
+      __builtin_trap();
+  }
 }
 
 }  // namespace coppice::kernels::cpu::COPPICE_ISA

@@ -1,6 +1,6 @@
-// Sixteen float lanes, the same on every instruction set: one 512-bit register, two 256-bit registers, or an array. For
-// bodies only (isa.h): everything is forced inline and lives in the body's namespace. The order of every reduction is
-// fixed, so a result depends on the numbers alone, never on alignment, the thread or the row.
+// Sixteen float lanes with the same operations on every instruction set: one 512-bit register, two 256-bit registers,
+// or an array. For bodies only (isa.h): everything is forced inline and lives in the body's namespace. The order of
+// every reduction is fixed, so a result depends on the numbers alone, never on alignment, the thread or the row.
 #pragma once
 
 #include <cstdint>
@@ -105,7 +105,7 @@ COPPICE_INLINE void store(float* p, F32x16 a) {
 #endif
 }
 
-// The first `count` (0 … 16) lanes; the others are zero.
+// Loads the first `count` (0 … 16) lanes; the others are zero.
 COPPICE_INLINE F32x16 load_first(const float* p, std::int64_t count) {
 #if defined(__AVX512F__)
   return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << count) - 1U), p)};
@@ -145,7 +145,7 @@ COPPICE_INLINE F32x16 multiply_add(F32x16 a, F32x16 b, F32x16 c) {
 #define COPPICE_HIGH_HALF(a) (a).high
 #endif
 
-// Sum of the lanes: ((i + (i+8)) + (i+4) …) by halves, the same tree on every instruction set.
+// Returns the sum of the lanes: ((i + (i+8)) + (i+4) …) by halves, the same tree on every instruction set.
 COPPICE_INLINE float sum(F32x16 a) {
 #if defined(__AVX2__)
   const __m256 eight = _mm256_add_ps(COPPICE_LOW_HALF(a), COPPICE_HIGH_HALF(a));
@@ -162,7 +162,7 @@ COPPICE_INLINE float sum(F32x16 a) {
 #endif
 }
 
-// The largest lane, found in the order of sum(): of a pair with a NaN, the second.
+// Returns the largest lane, compared in the order of sum(): of a pair with a NaN, the second.
 COPPICE_INLINE float largest(F32x16 a) {
 #if defined(__AVX2__)
   const __m256 eight = _mm256_max_ps(COPPICE_LOW_HALF(a), COPPICE_HIGH_HALF(a));
@@ -184,7 +184,7 @@ COPPICE_INLINE F32x16 scale_by_power(F32x16 a, F32x16 n) {
 #if defined(__AVX512F__)
   return {_mm512_scalef_ps(a.v, n.v)};
 #elif defined(__AVX2__)
-  // In two factors, so that denormal results and infinity come out right.
+  // Two factors, so that denormal results and infinity are right.
   const auto scaled = [](__m256 x, __m256 power) COPPICE_INLINE_LAMBDA {
     const __m256i whole = _mm256_cvtps_epi32(power);
     const __m256i half = _mm256_srai_epi32(whole, 1);
@@ -222,8 +222,9 @@ COPPICE_INLINE F32x16 round_to_whole(F32x16 a) {
 #endif
 }
 
-// e^a, at most 2 units in the last place off (tested); e^-inf = 0, e^inf = inf; a NaN gives a NaN on AVX-512 and
-// nothing certain elsewhere: callers keep NaN out. Cephes expf: a = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial in r.
+// e^a, with an error of at most 2 units in the last place (tested); e^-inf = 0, e^inf = inf. REQUIRES: no lane is NaN
+// (AVX-512 returns a NaN, other instruction sets an unspecified number). Cephes expf: a = n ln 2 + r, |r| <= ln 2 / 2,
+// and a polynomial in r.
 COPPICE_INLINE F32x16 exponential(F32x16 a) {
   a = minimum(broadcast(90.0F), maximum(broadcast(-105.0F), a));
   const F32x16 n = round_to_whole(multiply(a, broadcast(1.44269504088896341F)));
