@@ -1,13 +1,13 @@
-// AttentionPlan: one description of a step's attention that every backend executes. A flat list of work items
-// (rows × key range × mask): a shared prefix is an item with more rows (Hydragen, arXiv 2402.05099, at every level of
-// the tree), a split KV is a shorter key range (Flash-Decoding), a prompt chunk an item with a causal mask, a drafted
-// path an item with its own key slots.
+// AttentionPlan: the attention of one step as a flat list of work items (rows × key range × mask) that every backend
+// executes. A shared prefix is an item with more rows (Hydragen, arXiv 2402.05099, at every level of the tree), a split
+// KV cache an item with a shorter key range (Flash-Decoding), a prompt chunk an item with a causal mask, a drafted path
+// an item with its own key slots.
 //
 // Exactness. For a row at position p, let s_0 < s_1 < … be the splits (key_positions.h) that its keys touch. The result
 // is merge(…merge(merge(P(s_0), P(s_1)), P(s_2))…) with P(s) = the unnormalised partial (m, l, o) of one split, then o
-// / l. An item that folds walks its splits in that order, starting from nothing or from the state that the item `after`
-// which it runs left for the same rows; any other item leaves one partial a split, for the merge. So every item
-// reproduces a prefix or single terms of the same left fold, whatever the grouping.
+// / l. An item that folds walks its splits in that order. It starts empty, or from the state that the item named by
+// `after` left for the same rows. An item that does not fold leaves one partial per split for the merge. So every item
+// computes a prefix or single terms of the same left fold, whatever the grouping.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@
 
 namespace coppice::kernels {
 
-// One item: token rows [row_begin, row_begin + row_count) attend to keys [key_begin, key_end), for every KV head.
-// A row attends only to the keys that it sees (key_positions.h), so a causal chunk needs no other mask.
+// One item: token rows [row_begin, row_begin + row_count) attend to keys [key_begin, key_end), for every KV head. Rows
+// mask keys by visibility (key_positions.h), so a causal chunk needs no other mask.
 struct AttentionItem {
   std::int32_t row_begin = 0;
   std::int32_t row_count = 0;
@@ -30,15 +30,15 @@ struct AttentionItem {
   std::int32_t page_begin = 0;  // plan.pages[page_begin + (k - key_begin) / page_size] holds key k; not for a path item
   std::int32_t slot_begin = -1;  // >= 0: a path item; plan.slots[slot_begin + (k - key_begin)] is key k's KV slot
   std::int32_t after = -1;       // >= 0: an earlier item, which left its rows' states in the same partial slots
-  // First partial slot, -1: none. If the item folds, row i's state is in slot partial_begin + i, before (when `after`
-  // is set) and afterwards (unless it writes the output); else split s of row i is slot partial_begin + s * row_count +
-  // i.
+  // First partial slot; -1: none. An item that folds keeps row i's state in slot partial_begin + i: it reads the state
+  // if `after` is set and writes it unless it writes the output. An item that does not fold writes split s of row i to
+  // slot partial_begin + s * row_count + i.
   std::int32_t partial_begin = -1;
   bool folds = true;           // one state for the whole range; else one partial a split
   bool writes_output = false;  // no other item follows for its rows: it divides and writes the output itself
 };
 
-// The plan of one step. Immutable once made; valid for all layers of the step. Owned by the planner that made it.
+// The plan of one step. Immutable; valid for all layers of the step. Owner: the planner that made it.
 struct AttentionPlan {
   std::int32_t row_count = 0;
   std::int32_t page_size = 0;
@@ -59,9 +59,9 @@ struct AttentionPlan {
 
 // One sequence of the step, in depth-first order of the radix tree (sequences that share pages stand side by side).
 // Rows [row_begin, row_begin + row_count): first the linear rows at positions position_begin, position_begin + 1, …;
-// then one row per draft node. Draft node i has KV slot of table position position_begin + linear_count + i, but
-// attends as if its ancestors were the positions before it: the root's children stand at position_begin + linear_count,
-// their children one further, and so on.
+// then one row per draft node. Draft node i is stored in the KV slot of table position position_begin + linear_count +
+// i. It attends as if its ancestors were the positions before it: the root's children have position position_begin +
+// linear_count, their children one more, and so on.
 struct PlanSequence {
   std::span<const PageId> pages;  // page table; covers every position the rows attend to, drafts included
   std::int32_t row_begin = 0;
@@ -70,8 +70,8 @@ struct PlanSequence {
   // Per draft node: its parent's draft index, or -1: the last linear row. Parents come first.
   std::span<const std::int32_t> draft_parents = {};
   std::int32_t shared_pages = -1;  // leading pages in common with the previous sequence of the list; -1: compare
-  // Not 0: a promise that the page table of two sequences with this identity in two successive plans is the same except
-  // for pages appended at its end. Lets the planner update instead of planning anew.
+  // Not 0: the planner may update the last plan instead of planning anew. REQUIRES: in two successive plans, the page
+  // tables of a sequence with this identity differ only by pages appended at the end.
   std::uint64_t identity = 0;
 };
 
@@ -93,7 +93,7 @@ struct PlanOptions {
 // many. Chosen, not measured.
 inline constexpr std::size_t kSparePages = 4096;
 
-// Makes plans. One owner (the runner), one thread; keeps its arrays between steps so that a steady step allocates
+// Makes plans. Owner: the runner. Thread: its caller. Keeps its arrays between steps, so a steady step allocates
 // nothing.
 class AttentionPlanner {
  public:
@@ -102,8 +102,8 @@ class AttentionPlanner {
   AttentionPlanner(AttentionPlanner&&) noexcept;
   AttentionPlanner& operator=(AttentionPlanner&&) noexcept;
 
-  // The plan is valid until the next call. When every sequence has an identity and decodes one row, and the list is the
-  // last one a few tokens further, the last plan is updated in place (O(sequences)); otherwise it is made anew.
+  // Returns the plan; valid until the next call. Updates the last plan in place, in O(sequences), if every sequence has
+  // an identity and decodes one row and the list is the last one some tokens further; otherwise makes a new one.
   // REQUIRES: sequences' rows tile [0, total rows) in order; page_size divides 128 and is a multiple of 16.
   const AttentionPlan& plan(std::span<const PlanSequence> sequences, const PlanOptions& options);
   // Whether the last plan() updated the plan before it.

@@ -8,8 +8,8 @@
 
 namespace coppice::kernels {
 
-// Owner: the program's main object. Outlives everything it made. Thread: one caller at a time for all three interfaces
-// together (a loader's, then the engine's).
+// Owner: the program's main object. REQUIRES: it outlives everything it made; one caller at a time for all three
+// interfaces together (a loader's thread, then the engine's).
 class Backend {
  public:
   virtual ~Backend() = default;

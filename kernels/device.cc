@@ -10,10 +10,10 @@ namespace coppice::kernels {
 
 namespace {
 
-// Largest rows or columns of a weight: beyond is a damaged file, not a model. Products of two still fit 63 bits.
+// Most rows or columns of a weight. More means a damaged file, not a model; and products of two still fit 63 bits.
 constexpr std::int64_t kDimensionMax = std::int64_t{1} << 28;
 
-// Whether a weight's spans are as long as its format says.
+// Checks that a weight's spans are as long as its format says. ERRORS: InvalidArgument.
 absl::Status check_sizes(const HostWeight& weight) {
   const std::size_t bytes = weight.format.bytes(weight.rows, weight.columns);
   const std::int64_t scales = weight.format.scale_count(weight.rows, weight.columns);

@@ -99,8 +99,8 @@ constexpr WeightFormat dense_format(ComputeType type) {
   return {};
 }
 
-// The narrowest compute type that holds every weight of the format exactly or, where none is as narrow as the format,
-// the one that it is meant to be multiplied in.
+// Returns the narrowest compute type that holds every weight of the format exactly or, for a format narrower than all
+// compute types, the one that it is meant to be multiplied in.
 constexpr ComputeType natural_compute(WeightFormat format) {
   switch (format.kind) {
     case WeightKind::kF32:
@@ -174,7 +174,7 @@ constexpr const char* format_name(KvFormat format) {
   return "";
 }
 
-// How a weight is packed: what products with it read and write, and how the device stores it.
+// How a weight is packed: the compute type of products with it, and its format on the device.
 struct PackingOptions {
   ComputeType compute = ComputeType::kF32;
   WeightFormat storage;
@@ -187,7 +187,7 @@ constexpr PackingOptions dense_packing(ComputeType type) {
   return {type, dense_format(type)};
 }
 
-// What one model runs in.
+// The formats that one model runs in.
 struct ModelFormats {
   ComputeType compute = ComputeType::kF32;
   WeightFormat storage;  // of packed matrices
@@ -201,7 +201,7 @@ constexpr ModelFormats formats_of(ComputeType type) {
   return {type, dense_format(type), kv_format_of(type)};
 }
 
-// A weight in host memory, as a file holds it. Not owning. A vector has rows = 1; without bytes it stands for none.
+// A weight in host memory, as a file holds it. Not owning. A vector has rows = 1; a weight without bytes means none.
 struct HostWeight {
   std::span<const std::byte> bytes;  // format.bytes(rows, columns) of them, aligned for a block
   WeightFormat format;
@@ -210,7 +210,7 @@ struct HostWeight {
   std::span<const float> scales;  // format.scale_count(rows, columns) of them
 
   bool empty() const { return bytes.empty(); }
-  // `count` rows from row `begin` on. REQUIRES: both are multiples of the block's rows; the scales are row by row.
+  // Returns `count` rows from row `begin` on. REQUIRES: both are multiples of the block's rows; scales are per row.
   HostWeight rows_from(std::int64_t begin, std::int64_t count) const;
 };
 

@@ -1,4 +1,4 @@
-// What a device can do at best, as measured just now: what benchmarks compare themselves with.
+// The best rates of a device, measured at run time: the bounds that benchmarks compare themselves with.
 #pragma once
 
 #include <string>

@@ -22,7 +22,7 @@ std::int64_t size_of(std::size_t count) {
   return static_cast<std::int64_t>(count);
 }
 
-// Adds the time of its own life to a sum.
+// Adds its lifetime to a sum.
 class ScopedTimer {
  public:
   explicit ScopedTimer(std::uint64_t& sum_ns) : sum_ns_(sum_ns) {}

@@ -1,6 +1,6 @@
 // Operations: what a forward pass calls, in seven fused operations. One of the three interfaces of a Backend
-// (backend.h). The public functions check every contract once; a device implements the private virtual ones and may
-// trust its inputs.
+// (backend.h). The public functions check every contract once; a device implements the private virtual functions and
+// trusts its inputs.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +37,8 @@ struct OperationTimes {
   std::uint64_t forward_ns() const { return linear_ns + attention_ns + other_ns; }
 };
 
-// Owner: the Backend. Thread: one caller at a time. Operations run in the order of the calls, on a GPU after they
-// return. All matrices and spans are device memory, except where a struct says otherwise.
+// Owner: the Backend. Thread: one caller at a time. Operations run in the order of the calls; on a GPU a call may
+// return before its work is done. Matrices and spans are device memory unless a struct says otherwise.
 class Operations {
  public:
   virtual ~Operations() = default;
@@ -53,7 +53,7 @@ class Operations {
   // compute type.
   void rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out);
   // out = in · weightᵀ + bias. in: the weight's compute type [rows, in_features]; out: f32 or the same type [rows,
-  // out_features]; kAdd needs f32. A row of out depends on its row of in alone, to the bit.
+  // out_features]; f32 for kAdd. ENSURES: a row of out depends on its row of in alone, to the bit.
   void linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out);
   // qkv: f32 [tokens, (query_heads + 2 * key_heads) * head_dim]. Normalises and rotates Q and K; writes K, V to their
   // slots in `layer` (kNoSlot: nowhere) and Q to `query_out` [tokens, query_heads * head_dim]. positions, slots: one
@@ -61,9 +61,8 @@ class Operations {
   void rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
                       const RopeParameters& parameters, KvCache& cache, std::int32_t layer, const Matrix& query_out);
   // query: [tokens, query_heads * head_dim], a type that the device supports beside the cache's format; out: the same
-  // type or f32, the same shape. Rows
-  // behind the plan's row_count (padding) are left as they are. REQUIRES: `attention` came from this backend's
-  // StepRunner and is still valid.
+  // type or f32, the same shape. Leaves rows from the plan's row_count on (padding) unchanged. REQUIRES: `attention`
+  // came from this backend's StepRunner and is still valid.
   void attention(const LoadedAttention& attention, const Matrix& query, const KvCache& cache, std::int32_t layer,
                  const Matrix& out);
   // out[i, j] = silu(gate_up[i, j]) * gate_up[i, intermediate + j]. gate_up: f32 or out's dtype [rows, 2 *
@@ -76,9 +75,9 @@ class Operations {
   Operations() = default;
 
  private:
-  // Whether activations may be in this type.
+  // Returns whether activations may be in this type.
   virtual bool computes_in(ComputeType type) const = 0;
-  // Whether queries of this type meet keys and values in this format.
+  // Returns whether queries of this type can attend to keys and values in this format.
   virtual bool attends(ComputeType query, KvFormat kv) const = 0;
   virtual void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) = 0;
   virtual void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) = 0;

@@ -1,4 +1,4 @@
-// What sampling one row of logits needs, as plain data every backend understands, and the answer. The draw is a
+// Sampling of one row of logits: the request and its result, as plain data for every backend. The random draw is a
 // function of (seed, position) alone (base/random.h), so a token does not depend on the batch or on speculation.
 #pragma once
 
@@ -21,7 +21,7 @@ struct TokenBias {
   float bias = 0;
 };
 
-// What one token is drawn with: the numbers of base/sampling.h, and which draw it is. A value.
+// The numbers that one token is drawn with (base/sampling.h), and which draw it is. A value.
 struct DrawNumbers : base::SamplingNumbers {
   std::uint64_t seed = 0;
   std::uint64_t position = 0;      // of the token to be drawn, in the sequence

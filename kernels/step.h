@@ -1,6 +1,6 @@
-// What changes from one step to the next, as plain data: arrays of one entry a row, the attention plan, and how large
-// they may get. Everything else about a step (weights, shapes, addresses of activations) is the same every time, so a
-// device may record a step once and play it again over new data.
+// What changes from one step to the next, as plain data: arrays with one entry per row, the attention plan, and their
+// largest sizes. Everything else about a step (weights, shapes, addresses of activations) stays the same, so a device
+// may record a step once and replay it over new data.
 #pragma once
 
 #include <cstdint>
@@ -21,15 +21,15 @@ struct AttentionParameters {
   float scale = 1.0F;  // usually 1 / sqrt(head_dim)
 };
 
-// A step's arrays in host memory, without its tokens, which may be known later, and its positions, which the attention
-// plan has.
+// A step's arrays in host memory. Tokens are missing, since they may become known later; positions are in the attention
+// plan.
 struct StepArrays {
   std::span<const KvSlot> slots;              // where each token row's K and V go
   std::span<const std::int32_t> logits_rows;  // rows whose logits are computed, ascending
 };
 
-// A step's arrays where operations can read them. One entry per token row except logits_rows. They may be longer than
-// the caller's: padded rows have token 0, position 0, kNoSlot and stand behind the real ones; padded logits rows name
+// A step's arrays where operations can read them. One entry per token row except in logits_rows. They may be longer
+// than the caller's: padded rows follow the real ones, with token 0, position 0 and kNoSlot; padded logits rows name
 // row 0.
 struct StepInputs {
   std::span<const TokenId> tokens;
@@ -51,7 +51,7 @@ struct LoadedStep {
   LoadedAttention attention;
 };
 
-// The largest steps that a caller will run: memory for them is taken at once.
+// The largest step that a caller will run. Memory for it is allocated at once.
 struct StepLimits {
   std::int32_t tokens = 0;           // token rows of a step
   std::int32_t logits = 0;           // logits rows of a step
@@ -65,19 +65,19 @@ struct StepLimits {
   int workers = 1;  // KvCache::workers() of the steps' cache
 };
 
-// Names the caller of StepRunner: what was recorded for one is never played for another. kNone: nothing was reserved,
-// so steps are neither padded nor recorded.
+// Names a caller of StepRunner: a recording for one is never played for another. kNone: nothing was reserved, so steps
+// are neither padded nor recorded.
 enum class StepProgram : std::uint32_t { kNone = 0 };
 
-// What a step brought back. `draws` stay until the next finish().
+// The results of a step. `draws` is valid until the next finish().
 struct StepResults {
   std::span<const SamplingResult> draws;  // one a row given to sample()
-  // From when the step's inputs have reached the device to the end of its last operation; 0 where the caller's thread
-  // itself does the work.
+  // Nanoseconds from the arrival of the step's inputs on the device to the end of its last operation; 0 where the
+  // caller's thread does the work.
   std::uint64_t device_ns = 0;
 };
 
-// What became of steps so far: for tests, benchmarks and the log.
+// Counts of steps since the start: for tests, benchmarks and the log.
 struct StepCounts {
   std::uint64_t direct = 0;    // operations enqueued one by one
   std::uint64_t recorded = 0;  // recordings made

@@ -1,7 +1,7 @@
-// StepRunner: how a step gets onto a device and its draws come back: prepare, run, sample, finish. One of the three
-// interfaces of a Backend (backend.h). A step may be prepared while the one before it runs, before its tokens are
-// known; a device may pad steps and play recordings of them. The public functions check every contract once; a device
-// implements the private virtual ones and may trust its inputs.
+// StepRunner: takes a step to a device and its draws back, by prepare, run, sample, finish. One of the three interfaces
+// of a Backend (backend.h). A step may be prepared while the step before it runs, before its tokens are known; a device
+// may pad steps and replay recordings of them. The public functions check every contract once; a device implements the
+// private virtual functions and trusts its inputs.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@
 
 namespace coppice::kernels {
 
-// A step that prepare() has packed: the right to run it, once. Move-only. The next prepare() of the same StepRunner
-// ends its life. Empty when default-made or moved from.
+// The right to run, once, the step that prepare() packed. Move-only; empty when default-constructed or moved from.
+// Invalid after the next prepare() of the same StepRunner.
 class PreparedStep {
  public:
   PreparedStep() = default;
@@ -45,28 +45,28 @@ class StepRunner {
   StepRunner(const StepRunner&) = delete;
   StepRunner& operator=(const StepRunner&) = delete;
 
-  // Takes memory for steps within `limits`, so that none of them allocates, and names the caller. A larger step is not
-  // refused: it allocates. ERRORS: ResourceExhausted.
+  // Allocates memory for steps within `limits`, so that none of them allocates, and names the caller. A larger step is
+  // not refused; it allocates. ERRORS: ResourceExhausted.
   absl::StatusOr<StepProgram> reserve(const StepLimits& limits);
 
-  // Packs all of a step but its tokens; may be called while an earlier step runs. The arrays may be reused when this
-  // returns. REQUIRES: one slot per row of the plan; the plan stays as it is until run() returns.
+  // Packs a step without its tokens; may be called while an earlier step runs. The arrays may be reused when this
+  // returns. REQUIRES: one slot per row of the plan; the plan is unchanged until run() returns.
   PreparedStep prepare(StepProgram program, const StepArrays& arrays, const AttentionPlan& plan,
                        const AttentionParameters& parameters);
-  // Brings the step to the device, then enqueues the operations that `enqueue` calls, or plays a recording of them
+  // Copies the step to the device, then enqueues the operations that `enqueue` calls, or replays a recording of them
   // without calling it. REQUIRES: `step` came from the last prepare(); one token per row; for equal (padded) numbers of
   // rows one program enqueues the same operations on the same memory, and nothing that waits, allocates or copies from
   // the host.
   void run(PreparedStep&& step, std::span<const TokenId> tokens, absl::FunctionRef<void(const LoadedStep&)> enqueue);
   // Enqueues the step's draws and ends the step: one row of `rows` per row of logits (f32 [logits_rows, vocab]; may be
-  // overwritten). REQUIRES: the rows stay as they are until finish(); what their spans name stays until finish() too,
-  // on an asynchronous device only until this returns.
+  // overwritten). REQUIRES: `rows` is unchanged until finish(); memory that its spans point to is unchanged until
+  // finish() or, on an asynchronous device, until this returns.
   void sample(const Matrix& logits, std::span<const SamplingRow> rows);
-  // Waits for the step that sample() ended.
+  // Waits for the step that sample() ended and returns its results.
   StepResults finish();
 
-  // A plan without a step around it: for benchmarks and tests. It is valid until the next prepare(); the plan stays as
-  // long.
+  // Loads a plan without a step: for benchmarks and tests. Valid until the next prepare(). REQUIRES: the plan is
+  // unchanged as long.
   LoadedAttention load_attention(const AttentionPlan& plan, const AttentionParameters& parameters);
 
   virtual bool is_asynchronous() const = 0;          // the caller's thread is free between sample() and finish()
@@ -80,7 +80,7 @@ class StepRunner {
   virtual absl::Status do_reserve(StepProgram program, const StepLimits& limits) = 0;
   virtual void do_prepare(StepProgram program, const StepArrays& arrays, const AttentionPlan& plan,
                           const AttentionParameters& parameters) = 0;
-  // What do_prepare() was given last, with its tokens (none for a plan alone).
+  // Loads what do_prepare() packed last, with its tokens (none for a plan alone).
   virtual LoadedStep do_load(std::span<const TokenId> tokens, const LoadedAttention& attention) = 0;
   virtual void do_run(StepProgram program, const LoadedStep& step,
                       absl::FunctionRef<void(const LoadedStep&)> enqueue) = 0;

@@ -25,7 +25,7 @@ struct Matrix {
   }
 };
 
-// Owning device memory; freed by the backend that made it. Move-only. The backend outlives its buffers.
+// Owns device memory of one backend. Move-only. REQUIRES: the backend outlives it.
 class Buffer {
  public:
   Buffer() = default;

@@ -8,20 +8,20 @@
 namespace coppice::kernels::cpu::COPPICE_ISA {
 namespace {
 
-// Rows of a tile, and how many vectors (blocks of keys, or of sixteen dimensions) stand beside each other: as many sums
-// as registers hold, at least as many as hide the latency of a multiply-add.
+// Rows of a tile, and the vectors (blocks of keys, or of sixteen dimensions) beside each other: as many sums as
+// registers hold, at least as many as hide the latency of a multiply-add. Derived from register counts, not measured.
 #if defined(__AVX512F__)
-constexpr int kTileRows = 6;  // matrix rows of a tile: their sums, the keys and a weight fill the vector registers
+constexpr int kTileRows = 6;  // matrix rows: sums, keys and a weight fill the registers
 constexpr int columns_of(int rows) {
   return rows <= 3 ? 8 : 4;
 }
 #elif defined(__AVX2__)
-constexpr int kTileRows = 6;  // matrix rows of a tile: their sums, the keys and a weight fill the vector registers
+constexpr int kTileRows = 6;  // matrix rows: sums, keys and a weight fill the registers
 constexpr int columns_of(int rows) {
   return rows == 1 ? 4 : rows <= 3 ? 2 : 1;
 }
 #else
-constexpr int kTileRows = 2;  // matrix rows of a tile: their sums, the keys and a weight fill the vector registers
+constexpr int kTileRows = 2;  // matrix rows: sums, keys and a weight fill the registers
 constexpr int columns_of(int rows) {
   return rows == 1 ? 2 : 1;
 }
@@ -30,7 +30,7 @@ static_assert(kTileRows <= kTileRowsMax);
 
 enum class Mode : std::uint8_t { kSkip, kReplace, kBlend };  // what a split does to a row's result
 
-// Rows resident during an item: where their results are, and how far they see.
+// Rows resident during an item: where their results are, and which keys they see.
 struct Resident {
   const std::uint32_t* query[kResidentRows];  // units (attention_words.h)
   float* o[kResidentRows];
@@ -55,9 +55,9 @@ struct Tile {
   float added[kTileRowsMax];
 };
 
-// Where the blocks of a split are, and what to fetch meanwhile: its values while scores are computed, the keys of the
-// next split while values are mixed, line by line, so that memory and arithmetic overlap. Measured: on Zen 4 (AVX2) a
-// single row reads 2.1 times as fast; on Zen 5 (AVX-512) 4 to 8 rows gain 15-20 %, but a single row lost 8 %.
+// Where the blocks of a split are, and what to prefetch line by line: its values while scores are computed, the keys of
+// the next split while values are summed, so that memory and arithmetic overlap. Measured: on Zen 4 (AVX2) a single row
+// reads 2.1 times as fast; on Zen 5 (AVX-512) 4 to 8 rows gain 15-20 %, but a single row lost 8 %.
 struct Blocks {
   const std::uint32_t* keys[kSplitBlocksMax];
   const std::uint32_t* values[kSplitBlocksMax];
@@ -65,9 +65,9 @@ struct Blocks {
 };
 
 #if defined(__AVX512F__)
-constexpr int kFetchRowsLeast = 2;  // matrix rows from which a prefetch of the next keys pays
+constexpr int kFetchRowsLeast = 2;  // matrix rows from which to prefetch: see Blocks
 #else
-constexpr int kFetchRowsLeast = 1;  // matrix rows from which a prefetch of the next keys pays
+constexpr int kFetchRowsLeast = 1;  // matrix rows from which to prefetch: see Blocks
 #endif
 
 template <int kRows>
@@ -79,7 +79,7 @@ COPPICE_INLINE void fetch(const std::uint32_t* line) {
 
 // --- scores: rows × blocks of sixteen keys ---
 
-// One part of a word's products, for all rows and blocks.
+// Adds one part of a word's products, for all rows and blocks.
 template <typename Element, int kPart, int kRows, int kColumns>
 COPPICE_INLINE void accumulate_part(F32x16 (&acc)[kRows][kColumns], const std::uint32_t* const* units,
                                     const std::uint32_t* const* words) {
@@ -126,7 +126,7 @@ COPPICE_INLINE void score_blocks(const std::uint32_t* const* query, const std::u
   }
 }
 
-// Blocks [block, tile.block_end), kWidth at a time, and what is left at half the width.
+// Scores blocks [block, tile.block_end), kWidth at a time, the remainder at half the width.
 template <typename Element, int kRows, int kWidth>
 COPPICE_INLINE void score_from(std::int32_t block, const AttentionCall& call, const std::uint32_t* const* query,
                                const Tile& tile, const Blocks& blocks, float* scores) {

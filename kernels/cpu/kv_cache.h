@@ -1,4 +1,4 @@
-// The KV pages of all layers in host memory, in the layout of kv_layout.h, and what the pool asks of it.
+// The KV pages of all layers in host memory, in the layout of kv_layout.h, and the pool's operations on them.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,16 @@
 
 namespace coppice::kernels::cpu {
 
-// Whether the CPU has a cache in this format, and for queries of this type.
+// Return whether the CPU has a cache in this format, and attends to it with queries of this type.
 bool keeps(KvFormat format);
 bool attends(ComputeType query, KvFormat kv);
 
-// The layout that a geometry asks for. REQUIRES: the geometry is valid (make_cpu_kv_cache checks it).
+// Returns the layout of a geometry. REQUIRES: the geometry is valid (make_cpu_kv_cache checks it).
 KvLayout kv_layout_of(const KvGeometry& geometry);
 
-// Owner: the engine's pool. Thread: the engine's; its workers write distinct slots. Values (not keys) are stored
-// finite: rope_and_store replaces an infinity or NaN by the largest number, so that a masked key (weight 0) can never
-// poison another row; the NaN of a broken row still shows in its key.
+// Owner: the engine's pool. Thread: the engine's; its workers write distinct slots. Values (not keys) are finite:
+// rope_and_store replaces an infinity or NaN by the largest number, so that a masked key (weight 0) cannot reach
+// another row. The NaN of a broken row still shows in its key.
 class CpuKvCache : public KvCache {
  public:
   CpuKvCache(const KvGeometry& geometry, int workers, Buffer memory);
@@ -41,8 +41,8 @@ class CpuKvCache : public KvCache {
   Buffer memory_;
 };
 
-// Zeroed pages. ERRORS: InvalidArgument (a geometry this device cannot serve: head_dim not a multiple of 8 in 8 … 256,
-// page_size not 16, 32, 64 or 128, a format that it does not keep), ResourceExhausted.
+// Allocates zeroed pages. ERRORS: InvalidArgument (a geometry this device cannot serve: head_dim not a multiple of 8 in
+// 8 … 256, page_size not 16, 32, 64 or 128, a format that it does not keep), ResourceExhausted.
 absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geometry, int workers);
 
 // Copies one page in every layer and head. REQUIRES: `cache` was made by make_cpu_kv_cache.

@@ -1,12 +1,12 @@
-// Where a key or a value stands in the CPU's KV cache. The unit is a 32-bit word: two bf16 numbers that are multiplied
-// in one step, or one f32. Keys stand sixteen side by side, so that scores of sixteen keys fill one vector; values
-// stand with their dimensions side by side, so that an output row fills vectors:
+// Where a key or a value is in the CPU's KV cache. The unit is a 32-bit word: two bf16 numbers that one step
+// multiplies, or one f32. Sixteen keys are side by side, so that their scores fill one vector; a value's dimensions are
+// side by side, so that an output row fills vectors:
 //
 //   K block of 16 keys   [steps][16]                  word (s, k) = dimensions (2s, 2s + 1) of key k; f32: dimension s
 //   V block of 16 keys   [16 / per_word][dim_lanes]   word (t, d) = keys (2t, 2t + 1) at dimension d; f32: key t
 //   one page of one head = its K blocks, then its V blocks; the cache is [layer][key_head][page]
 //
-// So both products of attention run the same inner loop: broadcast a word of the row, multiply with a vector of words.
+// So both products of attention have the same inner loop: broadcast a word of the row, multiply by a vector of words.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ namespace coppice::kernels::cpu {
 inline constexpr std::int32_t kBlockKeys = 16;  // keys side by side: the lanes of a vector of words
 inline constexpr std::int32_t kWordBytes = 4;   // of the 32-bit words that the cache is made of
 
-// Where one key of one head stands, in words from the head's first page.
+// Where one key of one head is, in words from the head's first page.
 struct SlotPlace {
   std::int64_t key = 0;         // step 0; step s is kBlockKeys * s words on
   std::int64_t value = 0;       // dimension 0; dimension d is d words on

@@ -1,4 +1,4 @@
-// Aligned memory with huge pages asked for; large zeroed pieces come as the system's zero pages, taken when first used.
+// Aligned memory on huge pages. Large zeroed pieces are the system's zero pages, allocated at first use.
 #include "kernels/cpu/memory.h"
 
 #include <sys/mman.h>
@@ -25,7 +25,7 @@ std::size_t round_up(std::size_t value, std::size_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-// Where a mapping begins and how long it is; kept in front of the data handed out.
+// The begin and length of a mapping; stored before the data.
 struct Mapping {
   void* base;
   std::size_t bytes;
@@ -47,7 +47,7 @@ absl::StatusOr<Buffer> allocate_uninitialized(std::size_t bytes) {
   if (bytes > SIZE_MAX - alignment) {
     return exhausted(bytes, 0);
   }
-  // Small pieces are not worth reading /proc for.
+  // Reading /proc costs more than a small piece.
   if (bytes >= kHugePageFrom) {
     const std::int64_t available = base::available_memory_bytes();
     if (available >= 0 && bytes > static_cast<std::uint64_t>(available)) {
@@ -59,7 +59,7 @@ absl::StatusOr<Buffer> allocate_uninitialized(std::size_t bytes) {
     return exhausted(bytes, 0);
   }
   if (alignment == kHugePage) {
-    // Advice: without it the memory is merely slower.
+    // Only advice: without huge pages the memory is slower.
     static_cast<void>(madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE));
   }
   return Buffer(data, bytes, [](void* memory) { std::free(memory); });
@@ -77,7 +77,7 @@ absl::StatusOr<Buffer> allocate_zeroed(std::size_t bytes) {
   if (bytes > SIZE_MAX / 2 || (available >= 0 && bytes > static_cast<std::uint64_t>(available))) {
     return exhausted(bytes, available);
   }
-  // Room to align to a huge page, with the mapping's own place and size noted just before the data.
+  // Room to align to a huge page; the Mapping stands just before the data.
   const std::size_t mapped_bytes = bytes + 2 * kHugePage;
   void* base = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {

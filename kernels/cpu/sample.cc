@@ -26,7 +26,7 @@ struct Row {
   const SampleBody& body;
 };
 
-// The first tokens in falling order of key: every larger key, and the first `ties` tokens of this key.
+// The first tokens in descending order of key: every larger key, and the first `ties` tokens of this key.
 struct Cut {
   std::uint32_t key = 0;
   std::uint64_t ties = std::numeric_limits<std::uint64_t>::max();
@@ -43,8 +43,8 @@ std::uint64_t mass_of_key(std::uint32_t key) {
   return static_cast<std::uint64_t>(std::bit_cast<float>(key) * kMassUnit);
 }
 
-// The shortest prefix of the candidates, in falling order of key, whose measures add up to `target` or more (all of
-// them when they never do). Radix selection: three counts over 11, 11 and 10 bits of the key, no sort.
+// Returns the shortest prefix of the candidates, in descending order of key, whose measures add up to `target` or more
+// (all of them if they never do). Radix selection: three counts over 11, 11 and 10 bits of the key, no sort.
 template <typename Measure>
 Cut cut_prefix(SampleScratch& scratch, std::uint64_t target, const Measure& measure) {
   struct Digit {
@@ -91,7 +91,7 @@ bool has_edits(const SamplingRow& request) {
   return !request.biases.empty() || !request.counts.empty() || !request.forbidden.empty() || !request.allowed.empty();
 }
 
-// Bias, penalties, forbidden tokens, allowed mask.
+// Applies bias, penalties, forbidden tokens and the mask.
 void edit(const SamplingRow& request, const Row& row) {
   const std::span<float> logits = row.logits;
   for (const TokenBias& bias : request.biases) {
@@ -157,7 +157,7 @@ float keep_top_p(const SamplingRow& request, const Row& row, SampleScratch& scra
   const std::uint64_t total = row.body.total_mass(weights.data(), std::ssize(weights));
   const double wanted = std::ceil(static_cast<double>(std::max(0.0F, request.top_p)) * static_cast<double>(total));
   const std::uint64_t target = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(wanted), 1, total);
-  // Tokens lighter than this hold together no more than what may be dropped, so none of them is in the prefix.
+  // Together, tokens lighter than this weigh no more than what may be dropped, so none of them is in the prefix.
   const std::uint64_t light = std::max<std::uint64_t>(1, (total - target) / weights.size());
   const float weight_light = static_cast<float>(light) / kMassUnit * (1.0F - 0x1.0p-20F);
   scratch.candidates.clear();
@@ -213,7 +213,7 @@ float logprob_of(float logit, float largest, float sum) {
   return static_cast<float>(std::max<double>(logprob, kLogprobMin));
 }
 
-// The `count` most likely tokens of raw logits, with the logits in place of logprobs.
+// Returns the `count` most likely tokens of raw logits, with logits in place of logprobs.
 std::vector<TokenLogprob> most_likely(std::span<const float> logits, std::size_t count) {
   const auto before = [](const TokenLogprob& a, const TokenLogprob& b) {
     return a.logprob != b.logprob ? a.logprob > b.logprob : a.token < b.token;

@@ -1,4 +1,4 @@
-// Sums and maxima over warps and blocks, built from primitives. The order of a sum is fixed by the number of threads
+// Sums and maxima over warps and blocks, built from primitives. The order of a sum depends on the number of threads
 // alone, and every thread gets the same bits.
 #pragma once
 

@@ -11,7 +11,7 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-constexpr int kReadersMax = 16;        // threads that bring weights to the GPU; more read the page cache no faster
+constexpr int kReadersMax = 16;        // threads that read weights for the GPU; chosen, not measured
 constexpr int kHopperCapability = 90;  // wgmma is in no other; launches can overlap from it on
 
 }  // namespace

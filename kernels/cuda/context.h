@@ -1,4 +1,4 @@
-// One GPU as the three interfaces of its Backend share it: its stream, the way for copies to it, what it is.
+// The state of one GPU that the three interfaces of its Backend share: its stream, its staging memory, its properties.
 #pragma once
 
 #include <memory>
@@ -20,7 +20,7 @@ struct CudaContext {
   // ResourceExhausted.
   static absl::StatusOr<std::unique_ptr<CudaContext>> open(const CudaOptions& options);
 
-  // Makes the GPU the calling thread's: a model is loaded on one thread, the engine steps on another.
+  // Makes this GPU current for the calling thread: one thread loads a model, another runs the engine.
   void use() const { COPPICE_CUDA_CHECK(cudaSetDevice(gpu.device)); }
   cudaStream_t on() const { return stream.get(); }
   LaunchStream launches() const { return {.stream = stream.get(), .overlap = overlap}; }
@@ -29,9 +29,9 @@ struct CudaContext {
   GpuFacts gpu;
   CudaStream stream;
   bool overlap = false;  // kernels of a step begin while the one before them still runs
-  int threads = 1;       // that bring weights to the GPU
+  int threads = 1;       // that read weights for the GPU
   Staging staging;
-  HopperVerdict hopper;  // nothing compared: products by wgmma were not asked for
+  HopperVerdict hopper;  // without products: wgmma was not requested
   LaunchErrors errors;
 };
 

@@ -13,7 +13,7 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-// Room for a list of 8,192 moves. More than the drafts of a step; a longer list makes the buffer grow.
+// Bytes of a list of 8,192 moves: more than the drafts of a usual step. A longer list makes the buffer grow.
 constexpr std::size_t kMovesBytes = std::size_t{64} << 10;
 
 }  // namespace

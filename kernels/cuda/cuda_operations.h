@@ -1,4 +1,4 @@
-// Operations on a GPU: every operation is one launch, two for a product whose slices are added up by another kernel.
+// Operations on a GPU: one launch per operation.
 #pragma once
 
 #include <memory>
@@ -15,11 +15,11 @@ namespace coppice::kernels::cuda {
 // Owner: the CUDA backend. Thread: one caller at a time.
 class CudaOperations final : public Operations {
  public:
-  // `context` and `attention`, the memory of a step's attention, outlive it. ERRORS: ResourceExhausted.
+  // REQUIRES: `context` and `attention` (the memory of a step's attention) outlive it. ERRORS: ResourceExhausted.
   static absl::StatusOr<std::unique_ptr<CudaOperations>> create(CudaContext& context, const AttentionStep& attention);
 
  private:
-  // Inverse frequencies of a model on the device, kept with what they were copied from. A value.
+  // Inverse frequencies on the device, and the host array that they are a copy of. A value.
   struct Frequencies {
     std::vector<float> host;
     Buffer device;

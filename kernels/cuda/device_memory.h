@@ -1,4 +1,4 @@
-// Memory of a step: taken at the start (make_room); grown, by doubling, when a step needs more than was foreseen.
+// Memory of a step: allocated at the start (make_room); grown, by doubling, if a step needs more.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +9,9 @@
 
 namespace coppice::kernels::cuda {
 
-// Makes `buffer` hold `bytes`; zeros where it had to grow (then true), else what was there. Freeing the old memory
-// waits for the kernels that use it. A GPU without memory left ends the program: the engine's memory was all taken at
-// the start.
+// Makes `buffer` hold at least `bytes`. Returns true if it had to grow: its address is new and its contents are zeros.
+// Freeing the old memory waits for the kernels that use it. Ends the program if the GPU has no memory left: the engine
+// allocates everything at the start.
 inline bool reserve_device(Buffer& buffer, std::size_t bytes, cudaStream_t stream) {
   if (buffer.bytes() >= bytes) {
     return false;
@@ -22,7 +22,7 @@ inline bool reserve_device(Buffer& buffer, std::size_t bytes, cudaStream_t strea
   return true;
 }
 
-// The same at the start, where there may be no memory. ERRORS: ResourceExhausted.
+// The same at the start, where memory may be refused. ERRORS: ResourceExhausted.
 inline absl::Status make_room(Buffer& buffer, std::size_t bytes, cudaStream_t stream) {
   if (buffer.bytes() >= bytes) {
     return absl::OkStatus();

@@ -1,7 +1,7 @@
-// The entry of libcoppice_cuda.so: one exported function that hands out a table. C++ objects pass through it (tables of
-// virtual functions, absl::Status, std::string), which is safe only between two halves of one build: the same compiler,
-// the same headers, the same heap. So the caller says what it was built as, and the library refuses any other build
-// before an object is touched.
+// The entry of libcoppice_cuda.so: one exported function that returns a table. C++ objects pass through it (virtual
+// tables, absl::Status, std::string), which is safe only within one build: the same compiler, the same headers, the
+// same heap. So the caller passes its build's identity, and the library refuses any other build before it touches an
+// object.
 #pragma once
 
 #include <memory>
@@ -37,8 +37,8 @@ struct CudaEntry {
   FiguresResult (*measure)(const CudaOptions& options) = nullptr;  // machine/machine.h
 };
 
-// coppice_cuda_entry: fills `entry` and returns null, or, when `identity` is not the library's own, touches nothing and
-// returns the library's.
+// coppice_cuda_entry: fills `entry` and returns null; if `identity` is not the library's, changes nothing and returns
+// the library's.
 using OpenEntry = const char*(const char* identity, CudaEntry* entry);
 
 }  // namespace coppice::kernels::cuda

@@ -1,5 +1,5 @@
-// Starting kernels, seen from ordinary C++: every function enqueues one kernel on `stream` and returns 0 or the
-// cudaError_t of the launch. Arguments are as in kernels/operations.h, already checked; memory is device memory.
+// Launches of kernels, for ordinary C++: every function enqueues one kernel on `stream` and returns 0 or the
+// cudaError_t of the launch. Arguments are as in kernels/operations.h and already checked; memory is device memory.
 #pragma once
 
 #include <cstddef>
@@ -41,10 +41,10 @@ int launch_copy_page(void* cache, const KvLayout& layout, KvFormat kv, PageId fr
 
 // Once per device, before the first launch_linear.
 int prepare_linear();
-// On Hopper besides.
+// On Hopper also this.
 int prepare_linear_hopper();
-// Rows [row_begin, row_begin + row_count) of a weight of 16-bit elements to their places (linear.h). `rows`: row-major,
-// padded_k columns.
+// Writes rows [row_begin, row_begin + row_count) of a weight of 16-bit elements to their tiles (linear.h). `rows`:
+// row-major, padded_k columns.
 int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
                        void* weight, LaunchStream stream);
 // storage: the weight's; `in` is in its compute type. `tile` (choose_linear_tile) changes the speed, not a bit of the
@@ -53,7 +53,7 @@ int launch_linear(const LinearArguments& arguments, WeightFormat storage, Linear
 // launch_linear() for the tiles of Hopper: bf16 and f16, linear_hopper_takes(arguments).
 int launch_linear_hopper(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream);
 
-// Reads `bytes` (a multiple of 16) front to back and leaves one word a block in `sums`; `blocks` of them.
+// Reads `bytes` (a multiple of 16) front to back with `blocks` blocks, which each write one word to `sums`.
 int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, LaunchStream stream);
 
 struct SampleCall {

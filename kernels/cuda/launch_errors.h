@@ -1,5 +1,5 @@
-// What becomes of launches that fail. While a step is recorded the first error is kept, for the recording to be given
-// up; otherwise only a bug or a broken GPU is the cause, and the program ends.
+// Errors of launches. While a step is recorded, the first error is kept and the recording is given up. Otherwise only a
+// bug or a broken GPU causes an error, and the program ends.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,4 +1,4 @@
-// Where a kernel is enqueued, and how.
+// The stream that a kernel is enqueued on, and whether it may overlap.
 #pragma once
 
 namespace coppice::kernels::cuda {

@@ -15,7 +15,7 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-// "" when there is none.
+// Returns the library's path; "" if there is none.
 std::string find_library() {
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -31,7 +31,7 @@ std::string find_library() {
   return "";
 }
 
-// The linker's last complaint, in one line.
+// Returns the linker's last error, in one line.
 std::string linker_error() {
   const char* message = dlerror();
   return message == nullptr ? "unknown error" : message;

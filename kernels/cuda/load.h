@@ -1,5 +1,5 @@
-// How a program comes by the CUDA device: the shared object libcoppice_cuda.so is opened at run time, so that the same
-// program starts on a machine without CUDA. This part needs no CUDA header and is always built.
+// Loads the CUDA device: opens the shared object libcoppice_cuda.so at run time, so that the same program starts on a
+// machine without CUDA. Needs no CUDA header and is always built.
 //
 // `library` is a path; "" looks for libcoppice_cuda.so beside the running program, then in ../lib. The library stays
 // open until the program ends. ERRORS: Unimplemented (no library: the program was built without CUDA),
@@ -19,7 +19,7 @@ namespace coppice::kernels::cuda {
 
 absl::StatusOr<std::unique_ptr<Backend>> load_cuda_backend(const CudaOptions& options, const std::string& library = "");
 
-// For benchmarks: what the GPU can do at best, measured now, in a second or two.
+// For benchmarks: measures the GPU's best rates, in a second or two.
 absl::StatusOr<MachineFigures> measure_cuda_machine(const CudaOptions& options, const std::string& library = "");
 
 }  // namespace coppice::kernels::cuda

@@ -13,7 +13,7 @@ std::string version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
-// Why no GPU can be used, in words that say what to do.
+// Returns why no GPU can be used and what to do about it.
 absl::Status unusable(cudaError_t error, int runtime_version, int driver_version) {
   if (driver_version == 0) {
     return absl::FailedPreconditionError("no usable GPU: this machine has no NVIDIA driver");

@@ -1,5 +1,5 @@
-// The CUDA runtime as the rest of kernels/cuda uses it: errors as absl::Status, streams, events and memory as owning
-// objects. Compiled by the ordinary compiler; launches stand in *.cu files.
+// The CUDA runtime for the rest of kernels/cuda: errors as absl::Status; streams, events and memory as owning objects.
+// Compiled by the ordinary compiler; launches are in *.cu files.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -16,10 +16,11 @@
 
 namespace coppice::kernels::cuda {
 
-// OK, or ResourceExhausted (memory), FailedPrecondition (no device, old driver), Internal: "what: CUDA's own words".
+// Returns OK, ResourceExhausted (memory), FailedPrecondition (no device, old driver) or Internal, with the message
+// "what: CUDA's own words".
 absl::Status to_status(cudaError_t error, const std::string& what);
 
-// For calls that fail only by a bug of ours or a broken GPU, inside operations that return nothing.
+// For calls that fail only because of a bug or a broken GPU, inside operations that return nothing.
 #define COPPICE_CUDA_CHECK(call)                                                              \
   do {                                                                                        \
     const cudaError_t coppice_cuda_error = (call);                                            \
@@ -53,10 +54,10 @@ class CudaEvent {
   std::unique_ptr<CUevent_st, Destroy> event_;
 };
 
-// Device memory, zeroed on `stream`. ERRORS: ResourceExhausted, saying how much is free.
+// Allocates device memory, zeroed on `stream`. ERRORS: ResourceExhausted, with the free memory in the message.
 absl::StatusOr<Buffer> allocate_device(std::size_t bytes, cudaStream_t stream);
 
-// Page-locked host memory that the GPU copies from and to by itself. ERRORS: ResourceExhausted.
+// Allocates page-locked host memory, which the GPU copies from and to by itself. ERRORS: ResourceExhausted.
 absl::StatusOr<Buffer> allocate_pinned(std::size_t bytes);
 
 // A GPU that this backend can use. A value.

@@ -1,10 +1,10 @@
 // Fork and join of host threads, for the CPU device and for the host side of others, on the OpenMP team that oneDNN
 // uses too (libgomp keeps one team per calling thread).
 //
-// A region runs on the whole team or on the caller alone, never on part of the team: libgomp ends the threads that a
-// smaller team does not need and starts them anew for the next large one. Between regions the team spins for some
-// milliseconds (libgomp's default, GOMP_SPINCOUNT 300,000) and then sleeps: awake between the operations of a step,
-// asleep while the server is idle. So no environment variable is needed.
+// A region runs on the whole team or on the caller alone, never on part of the team: for a smaller team libgomp ends
+// the surplus threads and starts new ones for the next large team. Between regions the team spins for some milliseconds
+// (libgomp's default, GOMP_SPINCOUNT 300,000) and then sleeps: awake between the operations of a step, asleep while the
+// server is idle. So no environment variable is needed.
 #pragma once
 
 #include <omp.h>
@@ -14,11 +14,11 @@
 
 namespace coppice::kernels {
 
-// Bytes of work (read or written in cache) from which a fork and join, about 1-2 us with an awake team, pays.
+// Bytes of work (read or written in cache) from which a fork and join pays: about 1-2 us with an awake team.
 inline constexpr std::int64_t kParallelBytes = 64 * 1024;
 
-// Calls body(begin, end) on disjoint ranges that cover [0, count), one range a thread. With fewer than `grain` units of
-// work a thread the caller does it alone. The body must not throw.
+// Calls body(begin, end) on disjoint ranges that cover [0, count), one range per thread; on the caller alone if count <
+// 2 * grain. REQUIRES: the body does not throw.
 template <typename Body>
 void parallel_for(int threads, std::int64_t count, std::int64_t grain, const Body& body) {
   if (threads <= 1 || count < 2 * grain || count < 2) {
@@ -29,7 +29,7 @@ void parallel_for(int threads, std::int64_t count, std::int64_t grain, const Bod
   }
 #pragma omp parallel num_threads(threads)
   {
-    // The team may come out smaller than asked for (a limit of the system).
+    // The team may be smaller than requested (a system limit).
     const std::int64_t workers = omp_get_num_threads();
     const std::int64_t worker = omp_get_thread_num();
     const std::int64_t begin = count / workers * worker + std::min(worker, count % workers);

@@ -1,6 +1,6 @@
-// Attention on the GPU, host side: an AttentionPlan packed for the device, and one launch a layer that executes it
-// (attention_loop.cuh says how). Nothing here allocates or waits; all buffers are the caller's, of fixed address, so
-// that a captured graph serves every plan that fits.
+// Attention on the GPU, host side: packs an AttentionPlan for the device and launches one kernel per layer that
+// executes it (loop.cuh says how). Nothing here allocates or waits. All buffers are the caller's and keep their
+// address, so that a captured graph serves every plan that fits.
 #pragma once
 
 #include <cstddef>
@@ -16,23 +16,23 @@ namespace coppice::kernels::cuda {
 
 // --- the plan on the device ---
 
-// Bytes that pack_attention_plan() will write for this plan. `group`: query heads per key head.
+// Returns the bytes that pack_attention_plan() writes for this plan. `group`: query heads per key head.
 std::size_t attention_plan_bytes(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim);
 
-// Writes the plan as the kernel reads it, to host memory that the caller copies to the device (16-byte aligned on both
-// sides). The rows' positions are not part of it: the caller has them on the device, row_positions words from the
-// plan's beginning. Returns the bytes written. REQUIRES: staging.size() >= attention_plan_bytes(same arguments).
+// Writes the plan in the kernel's format to host memory, which the caller copies to the device (16-byte aligned on both
+// sides). Returns the bytes written. Row positions are not included: on the device they are row_positions words from
+// the plan's beginning. REQUIRES: staging.size() >= attention_plan_bytes(same arguments).
 std::size_t pack_attention_plan(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim,
                                 std::int32_t row_positions, std::span<std::byte> staging);
 
-// Floats of AttentionCall::partials that a plan of `partial_count` slots needs.
+// Returns the floats of AttentionCall::partials for a plan of `partial_count` slots.
 constexpr std::size_t attention_partial_floats(std::int32_t partial_count, std::int32_t query_heads,
                                                std::int32_t head_dim) {
   return static_cast<std::size_t>(partial_count) * static_cast<std::size_t>(query_heads) *
          (static_cast<std::size_t>(head_dim) + 2);
 }
 
-// Words of AttentionCall::progress that a plan needs.
+// Returns the words of AttentionCall::progress for a plan.
 constexpr std::size_t attention_progress_words(std::size_t items, std::int32_t key_heads) {
   return 4 + items * static_cast<std::size_t>(key_heads);
 }
@@ -68,14 +68,15 @@ constexpr std::int32_t attention_stages_max(std::int32_t head_dim) {
   return head_dim <= 64 ? 4 : 3;
 }
 
-// Before the first launch and before the next function, for the current device: 0, or a cudaError_t.
+// Prepares the kernel on the current device. Returns 0 or a cudaError_t. REQUIRES: called before the next two
+// functions.
 int prepare_attention(std::int32_t head_dim, KvFormat kv);
 
-// How many blocks a multiprocessor holds at once (0: none fit): the grid of a launch is at most this times the number
-// of multiprocessors, because blocks wait for one another. Also PlanOptions::workers.
+// Returns how many blocks a multiprocessor holds at once; 0: none fits. Blocks wait for one another, so a launch has at
+// most this times the number of multiprocessors; PlanOptions::workers is the same number.
 std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, KvFormat kv);
 
-// Enqueues attention on `stream`. Returns 0, or the cudaError_t of the launch.
+// Enqueues attention on `stream`. Returns 0 or the cudaError_t of the launch.
 int launch_attention(const AttentionCall& call, std::int32_t blocks, LaunchStream stream);
 
 }  // namespace coppice::kernels::cuda

@@ -1,13 +1,13 @@
-// An AttentionPlan as the kernel reads it: one array of words in device memory, the header first. Everything that
-// changes from step to step is in here and nothing in launch parameters, so that one captured graph serves every plan.
+// An AttentionPlan in the kernel's format: one array of words in device memory, the header first. It holds everything
+// that changes from step to step; launch parameters do not change, so one captured graph serves every plan.
 #pragma once
 
 #include <cstdint>
 
 namespace coppice::kernels::cuda {
 
-// Matrix rows (token rows x query heads of one key head) that a block takes at once: four warps, or two where a head is
-// so wide that more would not fit into registers; sixteen rows each. `padded_dim`: attention_padded_dim().
+// Matrix rows (token rows x query heads of one key head) of a block: sixteen for each of its four warps, or of two
+// where more would not fit into registers. `padded_dim`: attention_padded_dim().
 constexpr std::int32_t attention_warps(std::int32_t padded_dim) {
   return padded_dim <= 128 ? 4 : 2;
 }
@@ -15,7 +15,7 @@ constexpr std::int32_t attention_block_rows(std::int32_t padded_dim) {
   return 16 * attention_warps(padded_dim);
 }
 
-// The kernel that serves a head dimension.
+// Returns the head dimension of the kernel that serves `head_dim`.
 constexpr std::int32_t attention_padded_dim(std::int32_t head_dim) {
   return head_dim <= 64 ? 64 : head_dim <= 80 ? 80 : head_dim <= 96 ? 96 : head_dim <= 128 ? 128 : 256;
 }
@@ -35,7 +35,7 @@ struct DevicePlanHeader {
   std::int32_t reserved[2];  // what follows is aligned to 16 bytes
 };
 
-// AttentionItem (attention_plan.h), narrowed to what the kernel asks.
+// The fields of AttentionItem (attention_plan.h) that the kernel reads.
 struct DeviceItem {
   std::int32_t row_begin;
   std::int32_t row_count;

@@ -1,6 +1,5 @@
-// Attention in float32: for models that are kept in float32, and for comparing with other devices. A row (a token and a
-// query head) is one warp's alone, from its first key to its last, so nothing that it shares a block with can touch its
-// bits.
+// Attention in float32: for float32 models, and for comparison with other devices. One warp computes a row (a token and
+// a query head) from its first key to its last, so the rest of its block cannot change its bits.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -24,12 +23,13 @@ struct AttentionF32Kernel : AttentionF32Split<dim> {
   using typename Split::Params;
   using typename Split::Row;
   using typename Split::State;
-  static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;              // of a block
-  static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 4 : 3;  // what registers allow
-  static constexpr std::int32_t kStagesMax = 2;                                 // nothing is copied ahead
+  static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;  // of a block
+  // Limited by registers; compiled for, not measured.
+  static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 4 : 3;
+  static constexpr std::int32_t kStagesMax = 2;  // nothing is copied ahead
   static constexpr std::int32_t shared_bytes(std::int32_t) { return Split::kSharedBytesMax; }
 
-  // Calls visit(piece, column) for this lane's columns.
+  // Calls visit(piece, column) for each of this lane's columns.
   template <typename Visit>
   static COPPICE_DEVICE void for_each_column(const Params& params, const Visit& visit) {
 #pragma unroll

@@ -1,8 +1,8 @@
-// What one row gives with the keys of one split, in float32 by one warp, without tensor cores.
+// One row against the keys of one split, in float32 by one warp, without tensor cores.
 //
-// A split is walked in steps of sixteen keys from its beginning. For scores, eight lanes take one key and each four
-// neighbouring dimensions at a time; for results every lane has columns of its own and takes the step's keys in order.
-// The reference of the exponent is the largest score so far.
+// A split is walked in steps of sixteen keys from its beginning. For scores, eight lanes share a key, each with four
+// neighbouring dimensions at a time; for results, each lane has columns of its own and sums the step's keys in order.
+// The exponent's reference is the largest score so far.
 #pragma once
 
 #include <device/primitives.cuh>

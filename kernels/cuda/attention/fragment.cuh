@@ -1,4 +1,4 @@
-// Sizes of the attention kernel of one head dimension, and where queries and results of a warp's sixteen rows are kept.
+// Sizes of the attention kernel for one head dimension; storage for queries and results of a warp's sixteen rows.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -18,7 +18,7 @@ struct AttentionShape {
   static constexpr std::int32_t kWarps = attention_warps(dim);  // of a block: each has a tile of rows
   static constexpr std::int32_t kColumnTiles = dim / 8;         // of an output row
   static constexpr std::int32_t kDepthSteps = dim / 16;         // of a score
-  // One more group of banks than a row has, an odd number: eight rows of a matrix then lie in eight groups.
+  // A row of a tile takes an odd number of bank groups, so eight rows of a matrix lie in eight groups.
   static constexpr std::int32_t kRowStride = dim + 8;
   static constexpr std::int32_t kChunk = 16 / sizeof(Number);  // elements that one asynchronous copy brings
   static constexpr std::int32_t kTileElements = kStepKeys * kRowStride;

@@ -1,4 +1,4 @@
-// The attention kernel of bf16 and f16: what a block does with a unit, on tensor cores.
+// The attention kernel for bf16 and f16: one block computes one unit on tensor cores.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -17,17 +17,17 @@ struct AttentionKernel {
   using Unit = AttentionUnit<Shape>;
   static constexpr std::int32_t kWarps = Shape::kWarps;             // of a block
   static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;  // of a block
-  // What registers and shared memory allow.
+  // Limited by registers and shared memory; compiled for, not measured.
   static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 2 : 1;
   static constexpr std::int32_t kStagesMax = attention_stages_max(dim);  // of the ring that keys are copied through
 
-  // Shared memory: control, then where registers are too few totals and queries, then the stages.
+  // Shared memory: control, then totals and queries that do not fit in registers, then the stages.
   static constexpr std::int32_t kQueryBegin = kControlBytes + Shape::kTotalBytes;
   static constexpr std::int32_t kStagesBegin = kQueryBegin + Shape::kQueryBytes;
   static constexpr std::int32_t shared_bytes(std::int32_t stages) { return kStagesBegin + stages * Shape::kStageBytes; }
   static constexpr std::int32_t kSharedBytesMax = kStagesBegin + kStagesMax * Shape::kStageBytes;  // of a block
 
-  // Results of one warp's rows, over all splits so far.
+  // Returns storage for the results of one warp's rows over all splits so far.
   static COPPICE_DEVICE auto make_total() {
     if constexpr (Shape::kFitsRegisters) {
       return RegisterFragment<Shape>{};
@@ -69,8 +69,8 @@ struct AttentionKernel {
     }
   }
 
-  // Ends a round of an item that folds: the splits' results join the total in ascending order. All threads. `free` is a
-  // stage that no copy goes to.
+  // Ends a round of an item that folds: merges the splits' results into the total in ascending order. All threads call
+  // it. `free`: a stage that no copy writes to.
   template <typename Total>
   static COPPICE_DEVICE void fold_round(const Unit& unit, Shared<Element> free, RowSums& sums,
                                         RegisterFragment<Shape>& o, RowSums& total_sums, Total& total) {

@@ -1,5 +1,5 @@
-// What the launches of all attention kernels have in common. A source that includes this defines
-// AttentionKernels<Element> and instantiates AttentionLaunch<Element>.
+// Launches of all attention kernels. A source that includes this defines AttentionKernels<Element> and instantiates
+// AttentionLaunch<Element>.
 #pragma once
 
 #include <device/launch.cuh>
@@ -13,7 +13,7 @@ namespace coppice::kernels::cuda {
 template <typename Element>
 struct AttentionKernels;
 
-// As many stages as the kernel likes and as let kBlocksPerMultiprocessor blocks run together; at least two.
+// Returns the most stages with which kBlocksPerMultiprocessor blocks run together: at most kStagesMax, at least two.
 template <typename Kernel>
 std::int32_t stages_of() {
   for (std::int32_t stages = Kernel::kStagesMax; stages > 2; --stages) {

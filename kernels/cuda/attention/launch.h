@@ -1,5 +1,5 @@
-// Launches of attention of one element type. Each type is a source of its own (attention_bf16.cu, …), so that they
-// compile side by side: tensor-core kernels of five head dimensions take the compiler a while.
+// Launches of attention for one element type. Each type has its own source (bf16.cu, …), so that they compile in
+// parallel: five tensor-core kernels each.
 #pragma once
 
 #include "kernels/cuda/attention/attention.h"

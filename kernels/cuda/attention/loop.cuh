@@ -1,9 +1,9 @@
-// What all attention kernels do: blocks that stay until all work of a layer is done.
+// The main loop of all attention kernels: blocks stay until all work of a layer is done.
 //
-// Pieces of work are numbered: first (unit, key head) in the plan's order, then bundles of rows whose partials are to
-// be merged. Blocks claim them in order from one counter. Two waits are possible, and both end: an item that continues
-// another's states waits for that item's units, which were claimed earlier, by blocks that wait only for still earlier
-// ones; a merge waits for all units, which have all been claimed. The last block to leave sets the counters back.
+// Pieces of work are numbered: first (unit, key head) in the plan's order, then bundles of rows whose partials must be
+// merged. Blocks claim them in order from one counter. There are two waits, and both end: an item that continues
+// another's states waits for that item's units, which earlier claims run and which wait only for still earlier ones; a
+// merge waits for all units, which have all been claimed. The last block to leave resets the counters to zero.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -13,12 +13,12 @@
 
 namespace coppice::kernels::cuda {
 
-// Kernel has Number, Params, kWarps and run_unit(params, header, work), which all threads of a block call.
+// REQUIRES: Kernel has Number, Params, kWarps and run_unit(params, header, work), which all threads of a block call.
 template <typename Kernel>
 struct AttentionLoop {
   using Params = typename Kernel::Params;
 
-  // Read anew wherever it is needed: kept, its fields would take registers from the units.
+  // Read again at each use: kept, its fields would take registers from the units.
   static COPPICE_DEVICE DevicePlanHeader plan_header(const Params& params) {
     return pointer_as<const DevicePlanHeader>(params.plan)[0];
   }
@@ -39,11 +39,11 @@ struct AttentionLoop {
     }
   }
 
-  // The next piece of work, in thread 0: asked for before the one under way begins, needed when that is done.
+  // Claims the next piece of work, in thread 0: before the current one begins, to hide the latency.
   static COPPICE_DEVICE std::uint32_t ask(const Params& params) {
     return thread_index() == 0 ? atomic_add(params.progress + kProgressClaims, 1U) : 0U;
   }
-  // It becomes the block's work. All threads.
+  // Returns the claimed piece to all threads. All threads call it.
   static COPPICE_DEVICE std::int32_t begin(Shared<std::uint32_t> control, std::uint32_t next) {
     if (thread_index() == 0) {
       control[0] = next;

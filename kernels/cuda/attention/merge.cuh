@@ -8,10 +8,11 @@
 
 namespace coppice::kernels::cuda {
 
-inline constexpr std::int32_t kMergesPerWarpMax = 16;  // (row, query head) pairs of a piece of work
-inline constexpr std::int32_t kMergeAhead = 8;         // partials that are read together
+// (row, query head) pairs of a piece of work; chosen, not measured.
+inline constexpr std::int32_t kMergesPerWarpMax = 16;
+inline constexpr std::int32_t kMergeAhead = 8;  // partials that are read together; chosen, not measured
 
-// How the pairs are bundled: few for every warp when there are few, so that all blocks help; the bits are the same.
+// How the pairs are bundled: if there are few, each warp takes few, so that all blocks help. The bits are the same.
 struct MergeBundles {
   std::int32_t pairs;
   std::int32_t per_warp;
@@ -21,7 +22,8 @@ struct MergeBundles {
 template <typename Kernel>
 COPPICE_DEVICE MergeBundles merge_bundles(const AttentionParams<typename Kernel::Number>& params,
                                           const DevicePlanHeader& header) {
-  constexpr std::int32_t kClaimsPerBlock = 4;  // bundles that a warp takes on average: late warps take fewer
+  // Bundles per warp on average, so that late warps take fewer; chosen, not measured.
+  constexpr std::int32_t kClaimsPerBlock = 4;
   MergeBundles bundles;
   bundles.pairs = header.merge_row_count * params.query_heads;
   const std::int32_t per_warp = bundles.pairs / (block_count() * Kernel::kWarps * kClaimsPerBlock) + 1;
@@ -31,8 +33,8 @@ COPPICE_DEVICE MergeBundles merge_bundles(const AttentionParams<typename Kernel:
   return bundles;
 }
 
-// One row and query head, by one warp, four columns a lane: partials in ascending order of their keys. An empty one
-// changes nothing, so the last batch is filled up with such.
+// Merges one row and query head, by one warp with four columns per lane: partials in ascending order of their keys. An
+// empty partial changes nothing, so the last batch is filled up with empty ones.
 template <typename Element>
 COPPICE_DEVICE void merge_row(const AttentionParams<Element>& params, const DevicePlanHeader& header, std::int32_t row,
                               std::int32_t head) {

@@ -1,4 +1,4 @@
-// What an attention launch is given, where a block keeps what all its threads need, and where results go.
+// Parameters of an attention launch, a block's shared control data, and the writing of results.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -10,7 +10,7 @@ namespace coppice::kernels::cuda {
 
 template <typename Element>
 struct AttentionParams {
-  Global<const std::int32_t> plan;  // attention_device_plan.h
+  Global<const std::int32_t> plan;  // attention/device_plan.h
   Global<float> partial_sums;       // [slot][query head] (m, l)
   Global<float> partial_o;          // [slot][query head][head_dim]
   Global<std::uint32_t> progress;
@@ -27,12 +27,12 @@ struct AttentionParams {
   float scale;          // times log2(e)
 };
 
-// Two neighbouring numbers of the output of one row and head.
+// Writes two neighbouring numbers of the output of one row and head.
 template <typename Element>
 COPPICE_DEVICE void write_output(const AttentionParams<Element>& params, std::int32_t row, std::int32_t head,
                                  std::int32_t column, float first, float second) {
   const std::int64_t place = row * params.out_stride + std::int64_t{head} * params.layout.head_dim + column;
-  // + 0: a zero has one sign, whatever keys of weight 0 stood beside.
+  // + 0: zeros have one sign, whatever keys of weight 0 were summed.
   if constexpr (kIsHalf<Element>) {
     if (!params.out_f32) {
       store_as(params.out + place, pack_halves<Element>(first + 0.0F, second + 0.0F));
@@ -48,7 +48,8 @@ COPPICE_DEVICE std::int64_t partial_index(const AttentionParams<Element>& params
   return std::int64_t{slot} * params.query_heads + head;
 }
 
-// All threads: returns when thread 0 has seen `count` there; what was written before the count is visible to all.
+// Waits until thread 0 reads `count`. All threads call it. ENSURES: what was written before the count is visible to
+// all.
 COPPICE_DEVICE void wait_for(Global<const std::uint32_t> counter, std::uint32_t count) {
   if (thread_index() == 0) {
     while (load_acquire(counter) != count) {
@@ -63,12 +64,13 @@ inline constexpr std::int32_t kControlClaim = 0;
 inline constexpr std::int32_t kControlItem = 16;
 static_assert(kControlItem + sizeof(DeviceItem) <= kControlBytes);
 
-// On the GPU only the fields that are asked for are read.
+// On the GPU only the fields that the caller uses are read.
 COPPICE_DEVICE DeviceItem unit_item() {
   return shared_array<const DeviceItem>(kControlItem)[0];
 }
 
-// Brings the item of a piece of work to where unit_item() reads it. All threads. REQUIRES: no thread reads it any more.
+// Copies the item of a piece of work to where unit_item() reads it. All threads call it. REQUIRES: no thread still
+// reads the item before it.
 template <typename Element>
 COPPICE_DEVICE DeviceUnit load_unit(const AttentionParams<Element>& params, const DevicePlanHeader& header,
                                     std::int32_t work) {

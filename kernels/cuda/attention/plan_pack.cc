@@ -14,7 +14,7 @@ std::int32_t blocks_of(const AttentionItem& item, std::int32_t group, std::int32
   return (item.row_count * group + block_rows - 1) / block_rows;
 }
 
-// Writes word after word; without memory it only counts, so that size and use cannot drift apart.
+// Writes word after word. Without memory it only counts, so the size always matches what is written.
 class Words {
  public:
   explicit Words(std::span<std::byte> memory) : memory_(memory.data()), words_most_(memory.size() / kWord) {}

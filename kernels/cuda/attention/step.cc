@@ -14,14 +14,16 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-// Partial results are bounded by rows x splits, but plans that cut everything in single splits do not come about.
+// Bytes of partial results reserved at most. Their bound is rows x splits, but no plan cuts everything into single
+// splits. Chosen, not measured; a larger plan makes the memory grow.
 constexpr std::size_t kPartialBytesMost = std::size_t{256} << 20;
 
 std::size_t splits_most(const StepLimits& limits) {
   return static_cast<std::size_t>(kv_split_index(limits.sequence_tokens - 1)) + 1;
 }
 
-// Leaves and shared nodes of the tree of sequences, drafted paths, and pieces that keep all blocks busy.
+// Returns the usual bound on items: leaves and shared nodes of the tree of sequences, drafted paths, and pieces that
+// keep all blocks busy.
 std::size_t items_most(const StepLimits& limits) {
   return 4 * static_cast<std::size_t>(limits.sequences) + 2 * static_cast<std::size_t>(limits.logits) +
          8 * static_cast<std::size_t>(limits.workers);

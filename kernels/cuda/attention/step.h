@@ -1,5 +1,5 @@
-// What attention needs beside its kernel (attention.h) and the plan (step_block.h): scratch for partial results,
-// counters, the shape of the launch.
+// The memory and the launch of a step's attention: scratch for partial results and counters. The plan is in the step
+// block (step/block.h).
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@
 
 namespace coppice::kernels::cuda {
 
-// Bytes of a packed plan that steps within `limits` stay below, unless a plan is cut in unusually many pieces.
+// Returns a bound on the bytes of packed plans of steps within `limits`; only a plan cut in unusually many pieces
+// exceeds it.
 std::size_t attention_plan_bytes_most(const StepLimits& limits);
 
 // Owner: the backend. Thread: its caller.
@@ -21,9 +22,9 @@ class AttentionStep {
  public:
   // ERRORS: ResourceExhausted.
   absl::Status reserve(const StepLimits& limits, cudaStream_t stream);
-  // Room for what the plan needs. True: memory had to move.
+  // Allocates what the plan needs. Returns true if memory had to move.
   bool prepare(const AttentionPlan& plan, const AttentionParameters& parameters, cudaStream_t stream);
-  // Enqueues one layer of the plan that was prepared. Returns the cudaError_t of the launch.
+  // Enqueues one layer of the prepared plan. Returns the cudaError_t of the launch.
   int run(const LoadedAttention& attention, const Matrix& query, const CudaKvCache& cache, std::int32_t layer,
           const Matrix& out, LaunchStream stream) const;
 

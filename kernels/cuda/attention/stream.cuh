@@ -1,7 +1,7 @@
-// The stream of keys and values of a unit: which keys each warp has when, and their asynchronous copies.
+// The stream of keys and values of a unit: which keys each warp has at which stage, and their asynchronous copies.
 //
-// A block works in rounds. With one tile of sixteen rows every warp takes a split of its own (four splits a round),
-// with two tiles two splits, with more one split: so a few rows keep all warps as busy as many do. A stage holds
+// A block works in rounds. With one tile of sixteen rows each warp takes a split of its own (four splits per round),
+// with two tiles two splits, with more one split: few rows keep all warps as busy as many rows do. A stage holds
 // sixteen keys for every warp, each copied by one warp from one page (or slot by slot, for a drafted path).
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace coppice::kernels::cuda {
 
-// How a block's warps are dealt over tiles of rows and splits. Everything is a power of two.
+// How a block's warps are distributed over tiles of rows and splits. All counts are powers of two.
 struct WarpDeal {
   std::int32_t warps_log2;
   std::int32_t splits_log2;
@@ -35,7 +35,7 @@ COPPICE_DEVICE WarpDeal deal_warps(std::int32_t rows) {
   return {kLog2, rows <= kTileRows ? kLog2 : rows <= 2 * kTileRows ? kLog2 - 1 : 0};
 }
 
-// Keys that the rows of a unit see of its item, and the splits that it must walk through.
+// The keys of its item that a unit's rows see, and the splits that it must walk through.
 struct KeyRange {
   std::int32_t begin;  // a multiple of sixteen
   std::int32_t end;
@@ -83,8 +83,8 @@ struct StageCursor {
   }
 };
 
-// The copying half, one a thread. Places (pages, slots) are read one stage ahead of their copies. The item is read from
-// shared memory each time: registers are scarce.
+// The copying half; each thread has one. Places (pages, slots) are read one stage ahead of their copies. The item is
+// read from shared memory each time, to save registers.
 template <typename Shape>
 struct KeyStream {
   using Number = typename Shape::Number;
@@ -127,7 +127,7 @@ struct KeyStream {
     }
   }
 
-  // Starts the copies of the cursor's stage to `stage`, ends their group, and moves on. All lanes of the warp.
+  // Starts the copies of the cursor's stage to `stage`, ends their group, and advances. All lanes of the warp call it.
   COPPICE_DEVICE void copy(const Params& params, Shared<Number> stage) {
     if (next_key >= 0) {
       const Shared<Number> keys = stage + warp_index() * Shape::kTileElements;
@@ -147,7 +147,7 @@ struct KeyStream {
     }
   }
 
-  // Sixteen rows that lie one behind the other.
+  // Copies sixteen contiguous rows.
   COPPICE_DEVICE void copy_rows(const Params& params, Shared<Number> to, std::int64_t from) const {
 #pragma unroll
     for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {

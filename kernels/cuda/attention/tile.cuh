@@ -1,10 +1,10 @@
 // The arithmetic of attention: sixteen rows of one warp against sixteen keys at a time.
 //
-// What a row's split gives is a function of the row and the split alone: keys in steps of sixteen from the split's
-// beginning, products summed by the tensor core in a fixed order, and a reference for the exponent that moves by the
-// row's own scores (only when they exceed it by 2^kSlack, so that sums are seldom rescaled; FlashAttention-4 has the
-// idea). Rows beside it, and other readers of the keys, change nothing: a masked key has weight exactly 0, and a row
-// whose reference stays is multiplied by exactly 1.
+// A row's result for a split is a function of the row and the split alone: keys in steps of sixteen from the split's
+// beginning, products summed by the tensor core in a fixed order, and an exponent's reference that depends on the row's
+// own scores (raised only when they exceed it by kSlack, so that sums are seldom rescaled; the idea is
+// FlashAttention-4's). Other rows of the tile and other readers of the keys change nothing: a masked key has weight
+// exactly 0, and a row whose reference stays is multiplied by exactly 1.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -17,7 +17,7 @@ namespace coppice::kernels::cuda {
 inline constexpr float kSlack = 8.0F;                 // weights are at most 2^8: far inside the range of f16
 inline constexpr float kNoScore = -__builtin_inff();  // of a masked key: its weight is exactly 0
 
-// Where a lane's two rows stand: rows lane / 4 and lane / 4 + 8 of the warp's sixteen.
+// Which keys a lane's two rows see: rows lane / 4 and lane / 4 + 8 of the warp's sixteen.
 struct RowLimits {
   std::int32_t end[2];     // keys below it are visible
   std::int32_t lowest[2];  // and from it on (sliding window)

@@ -22,7 +22,7 @@ struct AttentionUnit {
   KeyRange range;
   RowLimits limits;
 
-  // All threads. REQUIRES: no thread reads unit_item() any more.
+  // All threads call it. REQUIRES: no thread still reads the unit_item() before it.
   COPPICE_DEVICE AttentionUnit(const Params& params, const DevicePlanHeader& header, std::int32_t work)
       : key_head(work % params.layout.key_heads) {
     const DeviceUnit unit = load_unit(params, header, work);
@@ -35,7 +35,7 @@ struct AttentionUnit {
     find_limits(params, header);
   }
 
-  // This lane's row `half` (0, 1) of its warp's sixteen.
+  // One of this lane's two rows (`half` 0 or 1) of its warp's sixteen.
   struct Row {
     std::int32_t token;  // token row in the item; -1: padding
     std::int32_t head;   // query head
@@ -46,7 +46,7 @@ struct AttentionUnit {
             key_head * params.group + (row_begin + place) % params.group};
   }
 
-  // The keys that the block's rows see at all.
+  // Finds the keys that some row of the block sees.
   COPPICE_DEVICE void find_range(const Params& params, const DevicePlanHeader& header) {
     const DeviceItem item = unit_item();
     const Global<const std::int32_t> positions = params.plan + header.row_positions + item.row_begin;
@@ -103,11 +103,11 @@ struct AttentionUnit {
     }
   }
 
-  // Does this warp have rows at all?
+  // Returns whether this warp has rows.
   COPPICE_DEVICE bool computes() const {
     return deal.tile() * kTileRows < rows;
   }
-  // Is it the one that holds its rows' results?
+  // Returns whether this warp holds its rows' results.
   COPPICE_DEVICE bool holds_total() const {
     return deal.split() == 0 && computes();
   }
@@ -132,7 +132,7 @@ struct AttentionUnit {
     }
   }
 
-  // The state of the rows in partial slots [slot_begin + token row].
+  // Loads the rows' states from the item's partial slots.
   template <typename Fragment>
   COPPICE_DEVICE void load_state(const Params& params, RowSums& sums, Fragment& o) const {
     std::int64_t index[2];

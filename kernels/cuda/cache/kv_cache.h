@@ -26,8 +26,9 @@ class CudaKvCache : public KvCache {
   Buffer memory_;
 };
 
-// Zeroed pages; their workers are the blocks of attention that the GPU holds at once. ERRORS: InvalidArgument (a head
-// size or page size without a kernel), ResourceExhausted, Internal (the kernel does not fit the GPU).
+// Allocates zeroed pages; workers() is the number of attention blocks that the GPU holds at once. ERRORS:
+// InvalidArgument (a head size or page size without a kernel), ResourceExhausted, Internal (the kernel does not fit the
+// GPU).
 absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, const GpuFacts& gpu,
                                                                 cudaStream_t stream);
 

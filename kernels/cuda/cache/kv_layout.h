@@ -1,7 +1,6 @@
-// Where a token's K and V lie on the GPU: [layer][page][key head][K, V][place in page][head_dim]. Sixteen keys of a
-// page are one contiguous piece of memory, so that a warp copies them in whole lines; K and V of a head lie side by
-// side; and one layer's pages lie together, so that a layer's attention walks through few of the memory's translation
-// entries.
+// Where a token's K and V are on the GPU: [layer][page][key head][K, V][place in page][head_dim]. Sixteen keys of a
+// page are contiguous, so that a warp copies whole lines; K and V of a head are side by side; the pages of a layer are
+// together, so that a layer's attention touches few TLB entries.
 #pragma once
 
 #include <cstdint>

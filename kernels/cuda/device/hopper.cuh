@@ -1,6 +1,6 @@
-// What only Hopper (sm_90a) has: barriers in shared memory that count arrivals and bytes, copies of whole pieces by the
-// copy engine, and matrix products that a warpgroup (four warps, the first a multiple of four) leaves to run while it
-// goes on. Compiled for other chips every one of them traps: the host starts such a kernel on Hopper alone.
+// Primitives of Hopper (sm_90a) alone: barriers in shared memory that count arrivals and bytes, bulk copies by the copy
+// engine, and asynchronous matrix products of a warpgroup (four warps, the first a multiple of four). Compiled for
+// other chips they trap: the host starts such kernels on Hopper only.
 //
 // Two proxies. Products and bulk copies see shared memory through the async proxy, everything else (copy_async_16
 // included) through the generic one: a thread whose ordinary writes a product is to read calls fence_async_proxy()
@@ -25,7 +25,7 @@ namespace coppice::kernels::cuda {
 // A phase ends when `count` arrivals have come and all bytes that were announced for it. Phases are numbered from 0;
 // a wait names the lowest bit of the phase whose end it waits for, and the phase before the first counts as over.
 
-// One thread, once; then barrier_publish() by the same thread and a sync_block() before anybody else uses it.
+// One thread calls it once, then barrier_publish(). REQUIRES: a sync_block() before other threads use the barrier.
 COPPICE_DEVICE void barrier_initialise(std::uint64_t* barrier, std::uint32_t count) {
   COPPICE_HOPPER_ONLY(asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count)
                                    : "memory"));

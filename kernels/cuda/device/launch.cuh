@@ -23,8 +23,9 @@ __global__ void __launch_bounds__(Kernel::kThreadsMax, Kernel::kBlocksPerMultipr
   run_kernel<Kernel>(params);
 }
 
-// Lets the kernel use its kSharedBytesMax of dynamic shared memory, or what the current device has. Once per kernel and
-// device, before the first launch and before resident_blocks(); unnecessary up to 48 KiB. 0, or a cudaError_t.
+// Lets the kernel use kSharedBytesMax of dynamic shared memory, or as much as the current device has. Returns 0 or a
+// cudaError_t. REQUIRES: called once per kernel and device before the first launch and before resident_blocks(), unless
+// 48 KiB suffice.
 template <typename Kernel>
 int prepare_kernel() {
   int device = 0;
@@ -40,7 +41,7 @@ int prepare_kernel() {
   return static_cast<int>(error);
 }
 
-// How many blocks of this shape a multiprocessor holds at once; 0: none, or an error.
+// Returns how many blocks of this shape a multiprocessor holds at once; 0: none, or an error.
 template <typename Kernel>
 std::int32_t resident_blocks(std::int32_t threads, std::int32_t shared_bytes) {
   int blocks = 0;
@@ -51,7 +52,7 @@ std::int32_t resident_blocks(std::int32_t threads, std::int32_t shared_bytes) {
   return blocks;
 }
 
-// Enqueues the kernel. 0, or the cudaError_t of the launch.
+// Enqueues the kernel. Returns 0 or the cudaError_t of the launch.
 template <typename Kernel>
 int launch(const LaunchShape& shape, const typename Kernel::Params& params, LaunchStream stream) {
   cudaLaunchAttribute overlap = {};

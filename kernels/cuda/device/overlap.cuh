@@ -8,20 +8,20 @@
 
 namespace coppice::kernels::cuda {
 
-// Everything that earlier kernels of the stream wrote is there, and none of them reads any more.
+// Waits for the earlier kernels of the stream. ENSURES: their writes are visible, and none of them still reads.
 COPPICE_DEVICE void wait_for_earlier() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
-// The next kernel's blocks may be started once every block of this one has called it or is done.
+// Allows the next kernel's blocks to start once every block of this kernel has called it or is done.
 COPPICE_DEVICE void admit_next() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 
-// Does the kernel call wait_for_earlier() itself, after some work of its own? Says so with kBeginsEarly.
+// Whether the kernel calls wait_for_earlier() itself, after some work of its own: it then has kBeginsEarly.
 template <typename Kernel>
 concept BeginsEarly = Kernel::kBeginsEarly;
 

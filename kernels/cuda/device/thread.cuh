@@ -1,6 +1,6 @@
-// Which thread this is, and how threads meet. Blocks have one dimension and a multiple of 32 threads; grids have two.
-// Every primitive of a warp is for all 32 lanes: no lane may be missing. Every thread of a block meets at each
-// sync_block(), in the same place of the source.
+// Thread indices, barriers and shuffles. Blocks have one dimension and a multiple of 32 threads; grids have two. Every
+// primitive of a warp is for all 32 lanes: no lane may be missing. Every thread of a block meets at each sync_block(),
+// in the same place of the source.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +34,11 @@ COPPICE_DEVICE std::int32_t block_count() {
   return static_cast<std::int32_t>(gridDim.x);
 }
 
-// All threads of the block; orders their accesses to memory.
+// Waits for all threads of the block; orders their accesses to memory.
 COPPICE_DEVICE void sync_block() {
   __syncthreads();
 }
-// All lanes of the warp; orders their accesses to memory. (Shuffles and matrix primitives do not.)
+// Waits for all lanes of the warp; orders their accesses to memory. (Shuffles and matrix primitives do not.)
 COPPICE_DEVICE void sync_warp() {
   __syncwarp();
 }

@@ -52,9 +52,10 @@ COPPICE_DEVICE void store_four(Global<Element> row, std::int32_t column, std::in
 
 // What every row-wise kernel has in common. Blocks: one a row; blocks_y: spans of kRowSpan columns.
 struct RowKernel {
-  static constexpr std::int32_t kThreadsMax = kRowThreads;     // of a block
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;  // 1,024 threads: enough loads in flight
-  static constexpr std::int32_t kSharedBytesMax = 0;           // of a block; RMSNorm: a float for each warp
+  static constexpr std::int32_t kThreadsMax = kRowThreads;  // of a block
+  // 1,024 threads, for loads in flight; chosen, not measured.
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;
+  static constexpr std::int32_t kSharedBytesMax = 0;  // of a block; RMSNorm: a float for each warp
 };
 
 // out[i, :] = table[tokens[i], :].

@@ -12,8 +12,8 @@ namespace coppice::kernels::cuda {
 inline constexpr std::int32_t kRopeThreads = 256;     // of a block: 8 warps
 inline constexpr std::int32_t kRopeHeadDimMax = 256;  // the largest head dimension that attention supports
 
-// The nearest finite number: a masked value must stay harmless when it is multiplied by zero. Keys are left as they
-// are, so that a broken row still shows.
+// Returns the nearest finite number: a masked value times zero must be zero. Keys are left unchanged, so that a broken
+// row still shows.
 template <typename Element>
 COPPICE_DEVICE Element finite_element(Element value) {
   if constexpr (kIsHalf<Element>) {
@@ -32,7 +32,7 @@ COPPICE_DEVICE Element finite_element(Element value) {
 template <typename Element>
 struct RopeKernel {
   static constexpr std::int32_t kThreadsMax = kRopeThreads;             // of a block
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;           // enough loads in flight
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;           // for loads in flight; chosen, not measured
   static constexpr std::int32_t kSharedBytesMax = kRopeHeadDimMax * 4;  // cosines, then sines
 
   struct Params {
@@ -56,7 +56,7 @@ struct RopeKernel {
     bool has_key_norm;
   };
 
-  // 1 / rms of a head's numbers; every lane of the warp gets it.
+  // Returns 1 / rms of a head's numbers to every lane of the warp.
   static COPPICE_DEVICE float norm_scale(Global<const float> x, std::int32_t head_dim, float epsilon) {
     float squares = 0.0F;
     for (std::int32_t i = lane_index(); i < head_dim; i += kWarpLanes) {
@@ -131,7 +131,7 @@ struct RopeKernel {
 // one wrote. One block a layer and key head; a thread moves the same dimensions in every move, so no barrier is needed.
 struct MoveSlotsKernel {
   static constexpr std::int32_t kThreadsMax = 128;             // of a block
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;  // enough loads in flight
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;  // for loads in flight; chosen, not measured
   static constexpr std::int32_t kSharedBytesMax = 0;           // of a block: none
   using Word = Vector<std::uint32_t, 4>;  // sixteen bytes of a head's numbers: head_dim is a multiple of 8
 
@@ -163,7 +163,7 @@ struct MoveSlotsKernel {
 // spans of a page.
 struct CopyPageKernel {
   static constexpr std::int32_t kThreadsMax = 256;                 // of a block
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;      // enough loads in flight
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;      // for loads in flight; chosen, not measured
   static constexpr std::int32_t kSharedBytesMax = 0;               // of a block: none
   static constexpr std::int32_t kWordsEach = 4;                    // of a thread
   static constexpr std::int32_t kSpan = kWordsEach * kThreadsMax;  // words of a page that a block copies

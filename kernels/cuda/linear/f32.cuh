@@ -1,5 +1,5 @@
-// Matrix products in float32 without tensor cores: for tests and for models that are kept in float32. Every element is
-// one sum over ascending K by fused multiply-adds, so a row's result is the same for every number of rows.
+// Matrix products in float32 without tensor cores: for tests and float32 models. Every element is one sum over
+// ascending K by fused multiply-adds, so a row's result is the same for every number of rows.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -13,7 +13,7 @@ struct LinearF32Kernel {
   static constexpr std::int32_t kTile = 64;                    // rows and columns of a block's output tile
   static constexpr std::int32_t kDepth = 16;                   // columns of K in shared memory at a time
   static constexpr std::int32_t kThreadsMax = 256;             // of a block: 4 x 4 outputs each
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 2;  // what registers allow
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 2;  // limited by registers; compiled for, not measured
   static constexpr std::int32_t kRowFloats = kTile + 4;        // of [kDepth][tile]; rows stay aligned to 16 bytes
   static constexpr std::int32_t kPartBytes = kDepth * kRowFloats * 4;  // of shared memory for one operand
   static constexpr std::int32_t kSharedBytesMax = 2 * kPartBytes;      // of a block: both operands

@@ -1,9 +1,9 @@
-// The large matrix product on Hopper: what LinearRows128 computes, bit for bit where the chip sums sixteen products of
-// a wgmma as it sums those of an mma (linear_probe.h asks it), with products that run while the next stages arrive.
+// The large matrix product on Hopper: the same function as LinearRows128, to the bit if the chip sums sixteen products
+// of a wgmma as it sums those of an mma (probe.h checks). Products run while the next stages arrive.
 //
-// A block has three warpgroups. Two multiply: each has 64 rows of the tile and all of its columns. The third brings
-// stages (linear_hopper_ring.cuh). A block goes on to its next tile without a pause for its first copies: the grid is
-// as large as the chip.
+// A block has three warpgroups. Two multiply: each has 64 rows of the tile and all of its columns. The third loads
+// stages (hopper_ring.cuh). The grid is as large as the chip, and a block continues with its next tile without a pause
+// for the first copies.
 #pragma once
 
 #include "kernels/cuda/linear/hopper_ring.cuh"
@@ -26,7 +26,7 @@ struct LinearHopperKernel : LinearHopperRing<Number, kColumns> {
   static constexpr std::int32_t kBlocksPerMultiprocessor = 1;  // a block takes most of the shared memory
   static constexpr std::int32_t kSums = kColumns / 2;          // of a thread
 
-  // The stage's products, 16 columns of K at a time, ascending; they run on when this returns.
+  // Starts the stage's products, 16 columns of K at a time, ascending; they are still running when this returns.
   static COPPICE_DEVICE void multiply_stage(std::int32_t group, std::int32_t slot, float (&sums)[kSums]) {
     const Shared<const Element> in = Ring::stage_in(slot) + group * 64 * kRowElements;
     const Shared<const Element> weight = Ring::stage_weight(slot);

@@ -59,11 +59,11 @@ struct LinearHopperRing {
     }
   };
 
-  // A stage's bytes have come.
+  // Barrier: a stage's bytes have arrived.
   static COPPICE_DEVICE Shared<std::uint64_t> full(std::int32_t slot) {
     return shared_array<std::uint64_t>(kBarrierOffset) + slot;
   }
-  // Its products are done.
+  // Barrier: the stage's products are done.
   static COPPICE_DEVICE Shared<std::uint64_t> empty(std::int32_t slot) { return full(kStages + slot); }
   static COPPICE_DEVICE Shared<Element> stage_in(std::int32_t slot) {
     return shared_array<Element>(slot * kStageBytes);
@@ -72,7 +72,7 @@ struct LinearHopperRing {
 
   // --- tiles ---
 
-  // Blocks that read the same piece of the weight stand side by side, so that the cache serves all but one.
+  // Blocks that read the same piece of the weight are neighbours, so that the cache serves all but one.
   static COPPICE_DEVICE LinearPlace place_of(const Params& params, std::int32_t tile) {
     const std::int32_t group_tiles = kGroupM * params.linear.column_tiles;
     const std::int32_t first = tile / group_tiles * kGroupM;
@@ -92,7 +92,8 @@ struct LinearHopperRing {
 
   // --- bringing stages ---
 
-  // One thread: the weight's piece. Beyond the last tile of the weight, that one again; its results go nowhere.
+  // One thread: copies the weight's piece. Beyond the last tile of the weight it copies that tile again; those results
+  // are dropped.
   static COPPICE_DEVICE void bring_weight(const Params& params, const LinearPlace& place, std::int32_t block_k,
                                           std::int32_t slot) {
     constexpr std::int32_t kTileElements = kLinearTileRows * kRowElements;  // of a packed weight tile

@@ -12,11 +12,12 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
   using Work = LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>;
   using typename Work::Params;
   using typename Work::Sums;
-  static constexpr std::int32_t kBlocksPerMultiprocessor = kWhole ? 1 : 2;  // what shared memory allows
-  static constexpr bool kBeginsEarly = true;                                // with the weight
-  static constexpr std::int32_t kGroupM = 16;                               // row tiles that share a range of columns
+  // Limited by shared memory; compiled for, not measured.
+  static constexpr std::int32_t kBlocksPerMultiprocessor = kWhole ? 1 : 2;
+  static constexpr bool kBeginsEarly = true;   // with the weight
+  static constexpr std::int32_t kGroupM = 16;  // row tiles that share a range of columns
 
-  // Blocks that read the same piece of the weight stand side by side, so that the cache serves all but one.
+  // Blocks that read the same piece of the weight are neighbours, so that the cache serves all but one.
   static COPPICE_DEVICE LinearPlace place_of(const Params& params) {
     const std::int32_t index = block_index();
     if constexpr (kWhole) {
@@ -54,7 +55,8 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
            4 * thread_index();
   }
 
-  // Leaves this slice's sums in the workspace; true for the block that came last and shall add them up.
+  // Writes this slice's sums to the workspace. Returns true for the last block of the tile, which must add the slices
+  // up.
   static COPPICE_DEVICE bool leave_slice(const Params& params, const LinearPlace& place, const Sums& sums) {
     Work::for_each_sum([&](std::int32_t m, std::int32_t n) {
       const Vector<float, 4> four = {{sums.at[m][n][0], sums.at[m][n][1], sums.at[m][n][2], sums.at[m][n][3]}};

@@ -1,12 +1,12 @@
-// The matrix products of the CUDA device, as plain data: what a launch needs, and how a product is cut. No CUDA header
-// is needed here, so that the tests which run kernels on the CPU cut in the same way.
+// The matrix products of the CUDA device as plain data: the arguments of a launch, and how a product is cut. Needs no
+// CUDA header, so that tests that run kernels on the CPU cut in the same way.
 //
 // Bits. An element of the result is a fold over the K dimension whose order is fixed by (out_features, in_features)
 // alone: K is cut in `slices` runs of whole 64-wide blocks; within a slice one accumulator takes the products of 16
 // columns at a time in ascending order (one mma or wgmma instruction each); the slices' sums are added in ascending
 // order. Every kernel below follows that order, whatever its tile and whether slices are done by one block or by
-// several, so a row's result is the same for every number of rows. That is why cuBLASLt is not used: its kernels
-// promise no order of summation, and which one runs depends on the number of rows.
+// several, so a row's result is the same for every number of rows. cuBLASLt is not used, because its kernels promise no
+// order of summation, and the choice of kernel depends on the number of rows.
 #pragma once
 
 #include <cstddef>
@@ -14,15 +14,16 @@
 
 namespace coppice::kernels::cuda {
 
-inline constexpr int kLinearBlockK = 64;         // columns of K in one stage of shared memory; K is padded to it
-inline constexpr int kLinearPadN = 128;          // rows of the weight matrix are padded to it
-inline constexpr int kLinearBlocksWanted = 264;  // blocks that keep a large GPU reading: two on each of 132 processors
-inline constexpr int kLinearSlicesMax = 16;      // of k: more cost more to add up than they gain
-inline constexpr int kLinearSliceBlocksMin = 4;  // 64-wide blocks in a slice, at least
+inline constexpr int kLinearBlockK = 64;  // columns of K in one stage of shared memory; K is padded to it
+inline constexpr int kLinearPadN = 128;   // rows of the weight matrix are padded to it
+// Blocks to aim for: two on each of 132 multiprocessors (H100); not measured.
+inline constexpr int kLinearBlocksWanted = 264;
+inline constexpr int kLinearSlicesMax = 16;      // slices of K at most: bounds the cost of adding them up; not measured
+inline constexpr int kLinearSliceBlocksMin = 4;  // 64-wide blocks in a slice, at least; chosen, not measured
 inline constexpr std::int64_t kLinearWorkspaceBytes = std::int64_t{64} << 20;  // for the slices' partial sums
 inline constexpr int kLinearTilesMax = 1 << 16;  // counters of tiles whose slices are done by several blocks
 
-// How many runs K is cut in: a function of the weight's shape alone.
+// Returns the number of slices of K: a function of the weight's shape alone.
 constexpr int linear_slices(std::int64_t out_features, std::int64_t in_features) {
   const std::int64_t tiles = (out_features + 63) / 64;
   const std::int64_t k_blocks = (in_features + kLinearBlockK - 1) / kLinearBlockK;
@@ -32,12 +33,12 @@ constexpr int linear_slices(std::int64_t out_features, std::int64_t in_features)
   return static_cast<int>(slices > 1 ? slices : 1);
 }
 
-// A weight of 16-bit elements lies in tiles of 64 rows x 64 columns: a row of tiles after the other, in it along K. So
-// what a block of any kernel reads of it is one run of memory, and a tile is laid out as in shared memory: rows of
-// 128 bytes whose eight pieces of 16 bytes are permuted by the row's number (ldmatrix and wgmma then meet no bank
-// twice), which is what lets the copy engine bring it whole. Weights in float32 are row-major.
+// A weight of 16-bit elements is stored in tiles of 64 rows x 64 columns, row after row of tiles, each row along K. So
+// a block of any kernel reads one run of memory. A tile has the layout of shared memory: rows of 128 bytes whose eight
+// pieces of 16 bytes are permuted by the row's number, so that ldmatrix and wgmma have no bank conflicts and the copy
+// engine can copy it whole. Weights in float32 are row-major.
 inline constexpr int kLinearTileRows = 64;
-// Where element (row, k) of such a weight is.
+// Returns the index of element (row, k) of such a weight.
 constexpr std::int64_t linear_weight_place(std::int64_t row, std::int64_t k, std::int64_t padded_k) {
   const std::int64_t tile = row / kLinearTileRows * (padded_k / kLinearBlockK) + k / kLinearBlockK;
   const std::int64_t piece = (k % kLinearBlockK / 8) ^ (row % 8);
@@ -49,9 +50,9 @@ constexpr int linear_slice_begin(int slice, int slices, int k_blocks) {
   return static_cast<int>(static_cast<std::int64_t>(k_blocks) * slice / slices);
 }
 
-// Which kernel runs: the tile of the result that one block makes, and whether a block does all slices of its tile (in
-// registers) or one of them (the last one to arrive adds them up). Those named Hopper (linear_hopper.cuh) run on that
-// chip alone, and k128x256Hopper where K is not cut.
+// The kernels, by the tile of the result that one block computes: Whole computes all slices of its tile in registers;
+// Split computes one slice, and the last block of a tile adds the slices up. Hopper (hopper.cuh) runs on that chip
+// alone; k128x256Hopper requires that K is not cut.
 enum class LinearTile : std::uint8_t { k16x64Split, k64x64Split, k128x128Whole, k128x128Hopper, k128x256Hopper };
 
 constexpr int linear_tile_rows(LinearTile tile) {
@@ -67,8 +68,8 @@ constexpr bool linear_tile_is_whole(LinearTile tile) {
   return tile != LinearTile::k16x64Split && tile != LinearTile::k64x64Split;
 }
 
-// The kernel for `rows` rows: what is fastest may depend on the number of rows, the bits do not. hopper: its kernels
-// have been found to sum as the others do (linear_probe.h), and take this product (linear_hopper_takes).
+// Returns the kernel for `rows` rows. The choice may depend on the number of rows; the bits do not. hopper: Hopper's
+// kernels sum as the others do (probe.h) and take this product (linear_hopper_takes).
 constexpr LinearTile choose_linear_tile(std::int64_t rows, std::int64_t out_features, int slices, bool hopper = false) {
   const LinearTile split = rows <= 16 ? LinearTile::k16x64Split : LinearTile::k64x64Split;
   const std::int64_t whole_tiles = (rows + 127) / 128 * ((out_features + 127) / 128);

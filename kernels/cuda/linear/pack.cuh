@@ -16,9 +16,10 @@ struct LinearPackKernel {
     std::int64_t pieces;
     std::int64_t padded_k;
   };
-  static constexpr std::int32_t kThreadsMax = 256;             // of a block
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;  // 1,024 threads: enough loads in flight
-  static constexpr std::int32_t kSharedBytesMax = 0;           // of a block: none
+  static constexpr std::int32_t kThreadsMax = 256;  // of a block
+  // 1,024 threads, for loads in flight; chosen, not measured.
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 4;
+  static constexpr std::int32_t kSharedBytesMax = 0;  // of a block: none
 
   static COPPICE_DEVICE void run(const Params& params) {
     const std::int64_t row_pieces = params.padded_k / 8;

@@ -1,6 +1,6 @@
-// Whether this GPU's wgmma sums sixteen products as its mma does. No manual says how either rounds inside such a step,
-// and a row's bits must not depend on the number of rows, so Hopper's products (linear_hopper.cuh) are used beside the
-// others only where a few products of each kind of numbers agree in every bit.
+// Checks whether this GPU's wgmma sums sixteen products as its mma does. No manual says how either rounds within such a
+// step, and a row's bits must not depend on the number of rows. So Hopper's kernels (hopper.cuh) are used beside the
+// others only if a few products of each kind of numbers agree in every bit.
 #pragma once
 
 #include <string>
@@ -21,8 +21,8 @@ struct HopperVerdict {
   std::string words() const;  // in one line; empty when nothing was compared
 };
 
-// On a GPU of compute capability 9.0, after prepare_linear(). Takes about a millisecond. ERRORS: ResourceExhausted,
-// Internal (a kernel failed).
+// Compares the products. Takes about a millisecond. REQUIRES: a GPU of compute capability 9.0; prepare_linear() was
+// called. ERRORS: ResourceExhausted, Internal (a kernel failed).
 absl::StatusOr<HopperVerdict> probe_hopper_products(Staging& staging, cudaStream_t stream);
 
 }  // namespace coppice::kernels::cuda

@@ -12,8 +12,8 @@
 
 namespace coppice::kernels::cuda {
 
-// Bytes of the device memory that rows pass through on their way to their tiles, shared by all weights: 512 rows of
-// 8192 bf16 numbers, enough to fill a GPU with copies.
+// Bytes of the device memory through which rows pass on their way to their tiles, shared by all weights: 512 rows of
+// 8192 bf16 numbers. Chosen, not measured.
 inline constexpr std::size_t kUnpackedRowsBytes = std::size_t{8} << 20;
 
 // [rows padded to kLinearPadN][columns padded to kLinearBlockK], as linear.h lays it out. Immutable.

@@ -29,7 +29,7 @@ struct TimedEvent {
   cudaEvent_t event = nullptr;
 };
 
-// Seconds of the fastest of several runs, after as many as bring an idle GPU to its clock.
+// Returns the seconds of the fastest of several runs, after warm-up runs that raise an idle GPU's clock.
 absl::StatusOr<double> fastest(const std::function<absl::Status()>& work, cudaStream_t stream) {
   constexpr std::chrono::milliseconds kWarmUp(50);
   const auto warm = std::chrono::steady_clock::now() + kWarmUp;

@@ -1,4 +1,4 @@
-// What this GPU can do at best, measured now (`coppice bench machine --device cuda`).
+// Measures the best rates of this GPU (`coppice bench machine --device cuda`).
 #pragma once
 
 #include <cstdint>

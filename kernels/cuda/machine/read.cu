@@ -8,7 +8,7 @@ namespace coppice::kernels::cuda {
 
 struct ReadKernel {
   static constexpr std::int32_t kThreadsMax = 512;             // of a block
-  static constexpr std::int32_t kBlocksPerMultiprocessor = 2;  // 1,024 threads: enough loads in flight
+  static constexpr std::int32_t kBlocksPerMultiprocessor = 2;  // 1,024 threads; chosen, not measured
   static constexpr std::int32_t kSharedBytesMax = 0;           // of a block: none
   static constexpr std::int32_t kAtOnce = 8;                   // loads that a thread has under way
   using Words = Vector<std::uint32_t, 4>;

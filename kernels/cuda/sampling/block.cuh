@@ -1,5 +1,5 @@
-// What a block does together while it samples a row: exact maxima and sums, and the selection of a prefix of the tokens
-// in falling order of a 32-bit key. Nothing depends on the number of threads but the last bits of float sums.
+// A block's joint operations while it samples a row: exact maxima and sums, and the selection of a prefix of the tokens
+// in descending order of a 32-bit key. Only the last bits of float sums depend on the number of threads.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -47,7 +47,7 @@ COPPICE_DEVICE Count sample_block_max(Count value) {
   return part;
 }
 
-// Every thread gets the sum of all; `before` becomes the sum of the threads below.
+// Returns the sum of all threads' values to every thread; sets `before` to the sum of the threads below.
 COPPICE_DEVICE Count sample_block_scan(Count value, Count& before) {
   Count inclusive = value;
   for (std::int32_t distance = 1; distance < kWarpLanes; distance *= 2) {

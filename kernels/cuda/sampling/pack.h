@@ -1,5 +1,5 @@
-// Sampling requests as the plain arrays that the kernel reads (sample_rows.h), and its answers as results. No CUDA
-// header is needed here, so that tests run the kernel on a CPU with the same packing.
+// Packs sampling requests into the plain arrays that the kernel reads (rows.h), and unpacks its answers. Needs no CUDA
+// header, so that tests run the kernel on a CPU with the same packing.
 #pragma once
 
 #include <span>

@@ -1,4 +1,4 @@
-// What the sampling kernel reads and leaves, as plain data that the host packs (sampler.h) and unpacks.
+// The inputs and outputs of the sampling kernel, as plain data that the host packs and unpacks (pack.h).
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// Sampling on the GPU: one block a row. The steps and what they mean are those of kernels/cpu/sample.h; edits of logits
-// (bias, penalties, forbidden tokens) are made in place and taken back, the mask of allowed tokens is applied on
-// reading, filters are kept as the keys at which they cut.
+// Sampling on the GPU: one block per row. The steps and their meaning are those of kernels/cpu/sample.h. Edits of
+// logits (bias, penalties, forbidden tokens) are made in place and undone; the mask of allowed tokens is applied on
+// reading; filters are kept as the keys at which they cut.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -75,7 +75,7 @@ struct SampleKernel {
     return sample_cut_prefix(weights.row.vocab, target, key_of, [](std::uint32_t key) { return mass_of_key(key); });
   }
 
-  // The token with the largest weight / E; -1 when none weighs anything.
+  // Returns the token with the largest weight / E; -1 if no weight is above zero.
   static COPPICE_DEVICE std::int32_t race(const SampleRow& request, const Weights& weights, float weight_min) {
     Count best = 0;
     float best_score = 0.0F;
@@ -109,8 +109,8 @@ struct SampleKernel {
     return best == 0 ? -1 : token_of(best);
   }
 
-  // The lowest token that the mask allows and nothing else forbids, 0 without one: what a broken model's row is
-  // answered with.
+  // Returns the lowest token that the mask allows and no list forbids, 0 if there is none: the result for a row of a
+  // broken model.
   static COPPICE_DEVICE TokenId last_resort(const Params& params, const SampleRow& request, const Row& row) {
     Count best = 0;
     for (std::int32_t token = thread_index(); token < row.vocab; token += thread_count()) {

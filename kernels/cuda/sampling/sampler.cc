@@ -12,7 +12,7 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-constexpr std::size_t kEditsUsual = 256;  // of a row, for which room is taken at the start
+constexpr std::size_t kEditsUsual = 256;  // edits per row that memory is reserved for; chosen, not measured
 
 // Parts that follow one another are aligned.
 static_assert(sizeof(SampleRow) % alignof(SampleEdit) == 0 && sizeof(SampleEdit) % alignof(std::uint32_t) == 0);

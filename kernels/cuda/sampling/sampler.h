@@ -17,7 +17,8 @@ namespace coppice::kernels::cuda {
 // Owner: the backend. Thread: its caller.
 class CudaSampler {
  public:
-  // Memory for the largest step, with penalties of some hundred tokens and a mask each. ERRORS: ResourceExhausted.
+  // Allocates memory for the largest step, with penalties of some hundred tokens and a mask per row. ERRORS:
+  // ResourceExhausted.
   absl::Status reserve(const StepLimits& limits, cudaStream_t stream);
 
   // Enqueues the draws and the copy of their answers to page-locked memory. Returns whether memory had to grow.

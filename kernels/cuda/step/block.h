@@ -1,11 +1,11 @@
-// A step's inputs and attention plan in one piece of GPU memory, brought there by one copy. Where an array begins
-// depends on the padded numbers of rows alone, and what lies behind the inputs is found by offsets in the data, so that
-// a recorded step finds everything where it was when it was recorded.
+// A step's inputs and attention plan in one block of GPU memory, written by one copy. Where an array begins depends on
+// the padded numbers of rows alone, and data behind the inputs is found by offsets in the data, so a recorded step
+// finds everything at the addresses of its recording.
 //
 //   tokens, positions, slots [tokens each] | logits_rows [logits] | attention plan (attention/device_plan.h)
 //
-// The host packs a step in page-locked memory. There are two such pieces: one may be on its way to the GPU while the
-// next step is packed in the other.
+// The host packs a step in page-locked memory. There are two pieces: one may be copied to the GPU while the next step
+// is packed in the other.
 #pragma once
 
 #include <algorithm>
@@ -29,17 +29,17 @@ struct StepShape {
   bool operator==(const StepShape&) const = default;
 };
 
-// Steps of more rows are neither padded nor recorded: they compute for milliseconds, beside which the launches of a
-// step (some 300, a few microseconds each) do not count.
+// Rows. Larger steps are neither padded nor recorded: they compute for milliseconds, against which a step's launches
+// (some 300, a few microseconds each) do not count. An estimate, not measured.
 inline constexpr std::int32_t kRecordedRowsMax = 512;
 
-// Products take rows by 16 up to this many, then by this many.
+// Rows. Products take rows by 16 up to this number, then by this number.
 inline constexpr std::int32_t kRecordedRowsStep = 64;
 
-// The rows that a recording for `rows` rows has, at most `most`: few different numbers, so that steps find a recording,
-// but few rows that are computed in vain.
+// Returns the rows of a recording that serves `rows` rows, at most `most`: few different numbers, so that steps find a
+// recording, but little padding.
 constexpr std::int32_t recorded_rows(std::int32_t rows, std::int32_t most) {
-  // At most the double of what is asked for.
+  // At most twice `rows`.
   constexpr std::int32_t kFew[] = {0, 1, 2, 4, 8, 12, 16, 24, 32, 48, kRecordedRowsStep};
   if (rows > kRecordedRowsMax || rows > most) {
     return rows;
@@ -55,17 +55,17 @@ constexpr std::int32_t recorded_rows(std::int32_t rows, std::int32_t most) {
 // Owner: the step runner. Thread: its caller.
 class StepBlock {
  public:
-  // Without memory yet. ERRORS: Internal.
+  // Makes a block without memory. ERRORS: Internal.
   static absl::StatusOr<StepBlock> create();
 
-  // Memory for plans of at most `plan_bytes`. ERRORS: ResourceExhausted.
+  // Allocates memory for plans of at most `plan_bytes`. ERRORS: ResourceExhausted.
   absl::Status reserve(StepShape largest, std::size_t plan_bytes, cudaStream_t stream);
-  // Puts a step without its tokens together in page-locked memory, while the step before may still be on its way.
-  // `padded` has room for it.
+  // Packs a step without its tokens in page-locked memory; the step before may still be being copied. REQUIRES:
+  // `padded` is at least the step's shape.
   void pack(const StepArrays& arrays, StepShape padded, const AttentionPlan& plan,
             const AttentionParameters& parameters);
-  // Brings what was packed last to the GPU, with these tokens. Returns whether the memory there had to move. REQUIRES:
-  // pack() since the last send().
+  // Enqueues the copy of the packed step, with these tokens, to the GPU. Returns whether the memory there had to move.
+  // REQUIRES: pack() since the last send().
   bool send(std::span<const TokenId> tokens, cudaStream_t stream);
 
   StepInputs inputs() const { return inputs_; }                     // of the last send()
@@ -80,7 +80,7 @@ class StepBlock {
   };
 
   std::byte* memory() const { return static_cast<std::byte*>(memory_.data()); }
-  // The piece that is not on its way, once it is free, with room for `bytes`.
+  // Returns the piece that is not being copied, with room for `bytes`; waits until it is free.
   std::byte* claim(std::size_t bytes);
 
   Buffer memory_;  // the block on the GPU

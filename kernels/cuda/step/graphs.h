@@ -1,5 +1,5 @@
-// Recordings of steps (CUDA graphs): the launches of a step, made once one by one while the stream is captured, are one
-// launch from then on. What changes from step to step is data that the kernels find at fixed places (step_block.h).
+// Recordings of steps (CUDA graphs): the launches of a step are captured once and replayed as one launch. What changes
+// from step to step is data that kernels find at fixed addresses (block.h).
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -16,7 +16,7 @@
 
 namespace coppice::kernels::cuda {
 
-// Owner: the backend. Thread: its caller; the stream's other users do nothing while run() runs.
+// Owner: the backend. Thread: its caller. REQUIRES: nothing else uses the stream during run().
 class StepGraphs {
  public:
   struct Key {
@@ -26,21 +26,22 @@ class StepGraphs {
     bool operator==(const Key&) const = default;
   };
 
-  // capacity: recordings kept, the least recently used goes; 0: nothing is recorded. errors: of the launches; outlives
-  // this.
+  // capacity: recordings that are kept; the least recently used is dropped; 0: nothing is recorded. errors: of the
+  // launches. REQUIRES: `errors` outlives this object.
   StepGraphs(std::size_t capacity, LaunchErrors& errors) : capacity_(capacity), errors_(errors) {}
 
-  // Whether steps are recorded at all: so are padded for it.
+  // Returns whether steps are recorded, and so must be padded.
   bool active() const { return capacity_ > 0; }
 
-  // The first time that a key comes `enqueue` is called, so that what is done once is done; the second time it is
-  // called while the stream is captured; from then on not at all. A recording that cannot be made ends recording for
-  // good (counts().trouble says why), not the step.
+  // Runs the step of a key. The first call for a key calls `enqueue` directly, so that one-time work is done; the
+  // second calls it while the stream is captured; later ones replay the recording. If a recording fails, the step still
+  // runs and recording ends for good (counts().trouble says why).
   void run(const Key& key, cudaStream_t stream, absl::FunctionRef<void()> enqueue);
 
   void run_directly(absl::FunctionRef<void()> enqueue);
 
-  // Forgets everything recorded: memory that it names has moved. What is being played is freed when it is done.
+  // Drops all recordings, because memory that they use has moved. A recording that is being replayed is freed when it
+  // is done.
   void drop();
 
   const StepCounts& counts() const { return counts_; }
@@ -58,7 +59,7 @@ class StepGraphs {
     std::uint64_t last_used = 0;
   };
 
-  // Null and nothing was enqueued, if it cannot be had.
+  // Returns null, with nothing enqueued, if the step cannot be recorded.
   Graph record(cudaStream_t stream, absl::FunctionRef<void()> enqueue);
   void add(const Key& key);
   void give_up(cudaError_t error);

@@ -12,10 +12,11 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-constexpr std::size_t kSegmentBytes = std::size_t{8} << 20;   // a copy of 8 MiB takes the bus far longer than its start
-constexpr std::size_t kSegments = 4;                          // one is filled, others are on their way
-constexpr std::size_t kAlignment = 256;                       // bytes: what the copy engine likes best
-constexpr std::int64_t kReadGrain = std::int64_t{256} << 10;  // bytes that are worth a thread
+// 8 MiB: copying takes far longer than starting a copy; not measured.
+constexpr std::size_t kSegmentBytes = std::size_t{8} << 20;
+constexpr std::size_t kSegments = 4;     // one is filled while others are copied; chosen, not measured
+constexpr std::size_t kAlignment = 256;  // bytes: the alignment of CUDA's own allocations
+constexpr std::int64_t kReadGrain = std::int64_t{256} << 10;  // bytes per thread, at least; chosen, not measured
 
 }  // namespace
 

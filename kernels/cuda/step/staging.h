@@ -1,6 +1,6 @@
-// Copies from host to device through page-locked memory, so that the caller's memory is free again at once and the GPU
-// copies while the next piece is read. Small pieces (a step's arrays) are appended to a ring; large ones (weights) go
-// through it in parts that several threads read side by side, which is what makes loading from the page cache fast.
+// Copies from host to device through page-locked memory: the caller may reuse its memory at once, and the GPU copies
+// one piece while the next is read. Small pieces (a step's arrays) are appended to a ring; large ones (weights) pass
+// through it in parts that several threads read in parallel.
 #pragma once
 
 #include <cstddef>
@@ -18,13 +18,12 @@ class Staging {
   // threads: readers of large pieces. ERRORS: ResourceExhausted.
   static absl::StatusOr<Staging> create(cudaStream_t stream, int threads);
 
-  // Enqueues a copy of `bytes`; `host` may be reused when this returns. Blocks only when more than the ring holds waits
-  // to be copied.
+  // Enqueues a copy of `bytes`; `host` may be reused when this returns. Blocks only if the ring is full.
   void upload(const void* host, void* device, std::size_t bytes);
 
-  // Page-locked memory for the caller to fill, whose copy send() then enqueues: an upload that need not be put together
-  // elsewhere first. (More than a part of the ring holds is ordinary memory, copied part by part.) Any other call
-  // between the two takes the memory back.
+  // claim() returns page-locked memory for the caller to fill; send() enqueues its copy. This saves a copy on the host.
+  // (If `bytes` exceeds a part of the ring, the memory is ordinary and copied part by part.) REQUIRES: no other call
+  // between the two.
   std::span<std::byte> claim(std::size_t bytes);
   void send(void* device);
 
@@ -37,7 +36,7 @@ class Staging {
 
   void copy_through(const void* host, void* device, std::size_t bytes);
   void next_segment();
-  // A place of `bytes`, at most a segment's.
+  // Returns room for `bytes`, at most a segment.
   std::byte* place_for(std::size_t bytes);
   void copy_placed(const std::byte* staged, std::size_t bytes, void* device);
   std::byte* segment_data(std::size_t index) const;
@@ -48,7 +47,7 @@ class Staging {
   std::vector<Segment> segments_;
   std::size_t current_ = 0;
   std::span<std::byte> claimed_;
-  std::vector<std::byte> large_;  // what was claimed, where the ring is too small
+  std::vector<std::byte> large_;  // claimed memory, where the ring is too small
 };
 
 }  // namespace coppice::kernels::cuda

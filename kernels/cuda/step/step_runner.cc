@@ -46,7 +46,7 @@ StepShape CudaStepRunner::padded_shape(StepProgram program, StepShape shape) con
   }
   const StepShape& largest = programs_[static_cast<std::size_t>(program) - 1];
   const std::int32_t tokens = recorded_rows(shape.tokens, largest.tokens);
-  // A step that is too large to be recorded need not be padded at all.
+  // A step that is too large to be recorded is not padded.
   return {tokens, tokens > kRecordedRowsMax ? shape.logits : recorded_rows(shape.logits, largest.logits)};
 }
 
@@ -64,7 +64,7 @@ LoadedStep CudaStepRunner::do_load(std::span<const TokenId> tokens, const Loaded
     graphs_.drop();
     graphs_.count_growth();
   }
-  // Behind the copy: an idle GPU would pass it at once, and the packing of the plan would count as its work.
+  // After the copy: an idle GPU would pass an earlier event at once, and packing the plan would count as its work.
   COPPICE_CUDA_CHECK(cudaEventRecord(events_.begin.get(), context_.on()));
   LoadedStep step{.inputs = block_.inputs(), .attention = attention};
   step.attention.packed = block_.plan();

@@ -18,8 +18,8 @@ namespace coppice::kernels::cuda {
 // Owner: the CUDA backend. Thread: one caller at a time.
 class CudaStepRunner final : public StepRunner {
  public:
-  // `context` and `attention`, the memory of a step's attention, outlive it. recordings: that are kept at once; 0: none
-  // are made. ERRORS: ResourceExhausted.
+  // recordings: number that is kept; 0: steps are not recorded. REQUIRES: `context` and `attention` (the memory of a
+  // step's attention) outlive it. ERRORS: ResourceExhausted.
   static absl::StatusOr<std::unique_ptr<CudaStepRunner>> create(CudaContext& context, AttentionStep& attention,
                                                                 std::size_t recordings);
 
