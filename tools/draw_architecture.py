@@ -40,11 +40,11 @@ PATH = [
 ]
 
 # Pixels. A label of 13 px bold letters needs about 8.4 px a letter; boxes are sized by it.
-WIDTH = 1270
+WIDTH = 1350
 BAND_HEIGHT = 92
 BAND_GAP = 10
 BAND_TOP = 56
-BAND_WIDTH = 850
+BAND_WIDTH = 930
 FLOOR_LABEL_WIDTH = 132
 BOX_HEIGHT = 44
 BOX_GAP = 10
