@@ -1,6 +1,8 @@
 // The refusals of the API, one constructor each, and their envelope.
 #include "proto/openai/api_error.h"
 
+#include <string_view>
+
 #include "proto/openai/json_writer.h"
 
 namespace coppice::openai {
@@ -12,11 +14,26 @@ ApiError make_error(int status, std::string type, std::string param, std::string
   error.type = std::move(type);
   error.param = std::move(param);
   error.code = std::move(code);
-  error.message = std::move(message);
+  error.message = bounded_message(std::move(message));
   return error;
 }
 
+constexpr std::string_view kCutMark = "...";
+
 }  // namespace
+
+std::string bounded_message(std::string text) {
+  if (text.size() <= kMessageBytesMax) {
+    return text;
+  }
+  std::size_t cut = kMessageBytesMax - kCutMark.size();
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80U) {
+    --cut;
+  }
+  text.resize(cut);
+  text += kCutMark;
+  return text;
+}
 
 ApiError bad_value(std::string param, std::string message) {
   return make_error(400, "invalid_request_error", std::move(param), "invalid_value", std::move(message));
@@ -46,6 +63,10 @@ ApiError too_large(std::string message) {
   return make_error(413, "invalid_request_error", "", "request_too_large", std::move(message));
 }
 
+ApiError cancelled() {
+  return make_error(kClientLeftStatus, "cancelled", "", "cancelled", "the client has left");
+}
+
 ApiError overloaded(std::string message, int retry_after_s) {
   ApiError error = make_error(kOverloadedStatus, "rate_limit_error", "", "queue_full", std::move(message));
   error.retry_after_s = retry_after_s;
@@ -65,7 +86,7 @@ ApiError internal_error(std::string message) {
 std::string write_error(const ApiError& error) {
   JsonWriter out;
   out.begin_object().key("error").begin_object();
-  out.key("message").string(error.message);
+  out.key("message").string(bounded_message(error.message));
   out.key("type").string(error.type);
   out.key("param").string_or_null(error.param);
   out.key("code").string_or_null(error.code);

@@ -2,6 +2,7 @@
 // status with the same words. Result<T> carries either a value or one of these.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,17 +13,24 @@ namespace coppice::openai {
 // HTTP statuses that code compares with.
 inline constexpr int kTimeoutStatus = 408;      // RFC 9110, 15.5.9
 inline constexpr int kOverloadedStatus = 429;   // RFC 6585, 4
+inline constexpr int kClientLeftStatus = 499;   // as nginx; in metrics and logs, never sent
 inline constexpr int kUnavailableStatus = 503;  // RFC 9110, 15.6.4
 
 // A value type. `status` is the HTTP status; other APIs map it.
 struct ApiError {
   int status = 400;
   std::string type = "invalid_request_error";
-  std::string param;  // the field at fault; empty = none
-  std::string code;   // for machines; empty = none
-  std::string message;
+  std::string param;      // the field at fault; empty = none
+  std::string code;       // for machines; empty = none
+  std::string message;    // at most kMessageBytesMax when made by the functions below
   int retry_after_s = 0;  // > 0: the client may try again after this many seconds
 };
+
+// Bytes of an error's message. Messages repeat what came; some lines of it are enough.
+inline constexpr std::size_t kMessageBytesMax = 1024;
+
+// `text`, cut between two UTF-8 characters and marked when it is longer than kMessageBytesMax.
+std::string bounded_message(std::string text);
 
 using MaybeError = std::optional<ApiError>;
 
@@ -52,6 +60,7 @@ ApiError unauthorized(std::string message);                                     
 ApiError not_found(std::string param, std::string code, std::string message);    // 404
 ApiError deadline_exceeded(std::string message);                                 // 408
 ApiError too_large(std::string message);                                         // 413
+ApiError cancelled();                                                            // 499, never sent: the client left
 ApiError overloaded(std::string message, int retry_after_s);                     // 429
 ApiError unavailable(std::string code, std::string message, int retry_after_s);  // 503
 ApiError internal_error(std::string message);                                    // 500: our bug

@@ -15,6 +15,13 @@ namespace {
 // Objects with more keys than this look for duplicates by hash.
 constexpr std::size_t kLinearKeysMax = 16;
 
+// Memory of a tree's parts, in bytes, with what the allocator adds: a value in its container, which has room for up to
+// twice as many; a string's and a container's own block; a member's key.
+constexpr std::size_t kValueBytes = 32;
+constexpr std::size_t kStringBytes = 64;
+constexpr std::size_t kContainerBytes = 64;
+constexpr std::size_t kMemberBytes = 64;
+
 // What nlohmann::sax_parse calls. Local to one parse.
 class TreeBuilder {
  public:
@@ -31,7 +38,9 @@ class TreeBuilder {
   bool number_integer(number_integer_t value) { return add(Json(value)) != nullptr; }
   bool number_unsigned(number_unsigned_t value) { return add(Json(value)) != nullptr; }
   bool number_float(number_float_t value, const string_t& /*text*/) { return add(Json(value)) != nullptr; }
-  bool string(string_t& value) { return add(Json(std::move(value))) != nullptr; }
+  bool string(string_t& value) {
+    return count_bytes(kStringBytes + value.size()) && add(Json(std::move(value))) != nullptr;
+  }
   bool binary(binary_t& /*value*/) { return refuse("binary values are not JSON"); }
   bool start_object(std::size_t /*size*/) { return open(Json::object()); }
   bool start_array(std::size_t /*size*/) { return open(Json::array()); }
@@ -41,6 +50,15 @@ class TreeBuilder {
   bool key(string_t& name) {
     Level& level = levels_.back();
     auto& members = level.value->get_ref<Json::object_t&>();
+    if (members.size() >= limits_.object_keys_max) {
+      return refuse(fmt::format("an object of more than {} keys", limits_.object_keys_max));
+    }
+    if (name.size() > limits_.key_bytes_max) {
+      return refuse(fmt::format("a key of {} bytes; at most {} are allowed", name.size(), limits_.key_bytes_max));
+    }
+    if (!count_bytes(kMemberBytes + name.size())) {
+      return false;
+    }
     if (is_duplicate(level, members, name)) {
       return refuse(fmt::format("the key \"{}\" comes twice in one object", shorten(name)));
     }
@@ -91,7 +109,16 @@ class TreeBuilder {
     return false;
   }
 
+  bool count_bytes(std::size_t bytes) {
+    tree_bytes_ += bytes;
+    return tree_bytes_ <= limits_.json_tree_bytes_max ||
+           refuse(fmt::format("as JSON it needs more than {} bytes of memory", limits_.json_tree_bytes_max));
+  }
+
   Json* add(Json&& value) {
+    if (!count_bytes(kValueBytes)) {
+      return nullptr;
+    }
     if (++values_ > limits_.json_values_max) {
       refuse(fmt::format("more than {} JSON values", limits_.json_values_max));
       return nullptr;
@@ -115,7 +142,7 @@ class TreeBuilder {
     if (levels_.size() >= limits_.json_depth_max) {
       return refuse(fmt::format("JSON nested deeper than {} levels", limits_.json_depth_max));
     }
-    Json* const added = add(std::move(empty));
+    Json* const added = count_bytes(kContainerBytes) ? add(std::move(empty)) : nullptr;
     if (added == nullptr) {
       return false;
     }
@@ -132,6 +159,7 @@ class TreeBuilder {
   Json root_;
   std::vector<Level> levels_;  // pointers stay valid: a container grows only while it is the innermost
   std::size_t values_ = 0;
+  std::size_t tree_bytes_ = 0;
   std::string message_;
 };
 
@@ -140,6 +168,11 @@ class TreeBuilder {
 Result<Json> parse_json(std::string_view text, const RequestLimits& limits) {
   if (text.size() > limits.body_bytes_max) {
     return too_large(fmt::format("request body of {} bytes is larger than {}", text.size(), limits.body_bytes_max));
+  }
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {  // for the lexer it would be the end
+    ApiError error = bad_value("", fmt::format("request body is not valid JSON: byte {}: a zero byte", zero + 1));
+    error.code = "invalid_json";
+    return error;
   }
   TreeBuilder builder(limits);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {

@@ -105,6 +105,7 @@ void take_tools(Json& object, FieldReader& reader, const RequestLimits& limits, 
   }
   if (uses_tools) {
     chat.tools = take(*tools);
+    chat.has_tools = true;
   }
 }
 
@@ -125,7 +126,7 @@ void take_messages(Json& object, FieldReader& reader, const RequestLimits& limit
   chat.messages = take(*messages);
 }
 
-void take_template_options(Json& object, FieldReader& reader, ChatFields& chat) {
+void take_template_options(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
   reader.read("add_generation_prompt", chat.add_generation_prompt);
   reader.read("continue_final_message", chat.continue_final_message);
   // The default of add_generation_prompt gives way to continue_final_message; saying both is a contradiction.
@@ -144,6 +145,12 @@ void take_template_options(Json& object, FieldReader& reader, ChatFields& chat) 
   }
   if (!kwargs->is_object()) {
     reader.fail_type("chat_template_kwargs", "an object", *kwargs);
+    return;
+  }
+  if (kwargs->size() > static_cast<std::size_t>(limits.template_kwargs_max)) {
+    reader.fail(
+        bad_value("chat_template_kwargs", fmt::format("'chat_template_kwargs' must have at most {} names; got {}",
+                                                      limits.template_kwargs_max, kwargs->size())));
     return;
   }
   chat.template_kwargs = take(*kwargs);
@@ -184,7 +191,7 @@ std::optional<std::string> read_content(const Json& content, const std::string& 
 void take_chat_fields(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
   take_messages(object, reader, limits, chat);
   take_tools(object, reader, limits, chat);
-  take_template_options(object, reader, chat);
+  take_template_options(object, reader, limits, chat);
 }
 
 }  // namespace coppice::openai

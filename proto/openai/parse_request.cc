@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -87,7 +88,8 @@ void read_logit_bias(FieldReader& reader, SamplingFields& sampling) {
   for (const auto& [key, bias] : object->items()) {
     std::int64_t token = 0;
     const auto [end, problem] = std::from_chars(key.data(), key.data() + key.size(), token);
-    if (problem != std::errc() || end != key.data() + key.size()) {
+    // One spelling only: "1" and "01" would be two biases of one token.
+    if (problem != std::errc() || end != key.data() + key.size() || key != fmt::to_string(token)) {
       reader.fail(
           bad_value("logit_bias", fmt::format("'logit_bias' keys must be token ids; got \"{}\"", key.substr(0, 40))));
       return;
@@ -100,13 +102,21 @@ void read_logit_bias(FieldReader& reader, SamplingFields& sampling) {
   }
 }
 
-void read_stop_tokens(FieldReader& reader, SamplingFields& sampling) {
+ApiError too_many(const char* name, std::int64_t most, const char* what, std::size_t got) {
+  return bad_value(name, fmt::format("'{}' must have at most {} {}; got {}", name, most, what, got));
+}
+
+void read_stop_tokens(FieldReader& reader, const RequestLimits& limits, SamplingFields& sampling) {
   const Json* const tokens = reader.find("stop_token_ids");
   if (tokens == nullptr) {
     return;
   }
   if (!tokens->is_array()) {
     reader.fail_type("stop_token_ids", "an array of token ids", *tokens);
+    return;
+  }
+  if (tokens->size() > static_cast<std::size_t>(limits.stop_tokens_max)) {
+    reader.fail(too_many("stop_token_ids", limits.stop_tokens_max, "tokens", tokens->size()));
     return;
   }
   for (const Json& token : *tokens) {
@@ -119,7 +129,7 @@ void read_stop_tokens(FieldReader& reader, SamplingFields& sampling) {
   }
 }
 
-void read_stop(FieldReader& reader, GenerationRequest& request) {
+void read_stop(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
   const Json* const stop = reader.find("stop");
   if (stop == nullptr) {
     return;
@@ -130,6 +140,10 @@ void read_stop(FieldReader& reader, GenerationRequest& request) {
   }
   if (!stop->is_array()) {
     reader.fail_type("stop", "a string or an array of strings", *stop);
+    return;
+  }
+  if (stop->size() > static_cast<std::size_t>(limits.stop_max)) {
+    reader.fail(too_many("stop", limits.stop_max, "strings", stop->size()));
     return;
   }
   for (const Json& item : *stop) {
@@ -172,10 +186,15 @@ void read_prediction(FieldReader& reader, GenerationRequest& request) {
     reader.fail_type("prediction", "an object with 'type' \"content\" and a 'content'", *prediction);
     return;
   }
+  if (const auto type = prediction->find("type"); type != prediction->end() && !type->is_null() && *type != "content") {
+    reader.fail(
+        bad_value("prediction.type", fmt::format("'prediction.type' must be \"content\"; got {}", describe(*type))));
+    return;
+  }
   request.prediction = read_content(*content, "prediction.content", reader);
 }
 
-void read_common(FieldReader& reader, GenerationRequest& request) {
+void read_common(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
   reader.read("model", request.model);
   refuse_unsupported(reader);
   base::for_each_sampling_knob([&](const base::SamplingKnob& knob, auto& value) { reader.read(knob.name, value); },
@@ -183,8 +202,8 @@ void read_common(FieldReader& reader, GenerationRequest& request) {
   for_each_request_field(request, [&](const RequestField& field, auto& value) { reader.read(field.name, value); });
   read_seed(reader, request.sampling);
   read_logit_bias(reader, request.sampling);
-  read_stop_tokens(reader, request.sampling);
-  read_stop(reader, request);
+  read_stop_tokens(reader, limits, request.sampling);
+  read_stop(reader, limits, request);
   reader.read("add_special_tokens", request.add_special_tokens);
   read_stream(reader, request);
   reader.read("return_token_ids", request.return_token_ids);
@@ -291,7 +310,7 @@ Result<GenerationRequest> read_completion_request(Json body, const RequestLimits
   return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kCompletion;
     take_prompts(fields, reader, limits, request);
-    read_common(reader, request);
+    read_common(reader, limits, request);
     reader.read("best_of", request.best_of);
     reader.read("echo", request.echo);
     reader.read("logprobs", request.top_logprobs);
@@ -303,7 +322,7 @@ Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limi
   return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kChat;
     take_chat_fields(fields, reader, limits, request.chat);
-    read_common(reader, request);
+    read_common(reader, limits, request);
     std::optional<std::int64_t> completion_tokens;
     reader.read("max_completion_tokens", completion_tokens);
     if (completion_tokens.has_value()) {
@@ -343,6 +362,10 @@ Result<TokenizeRequest> parse_tokenize_request(std::string_view body, const Requ
   if (reader.failed()) {
     return *reader.error();
   }
+  if (MaybeError error = check_text_bytes(request.is_chat ? "messages" : "prompt",
+                                          request.prompt.size() + text_bytes(request.chat), limits)) {
+    return std::move(*error);
+  }
   return request;
 }
 
@@ -359,6 +382,10 @@ Result<DetokenizeRequest> parse_detokenize_request(std::string_view body, const 
   if (tokens == nullptr || !tokens->is_array()) {
     reader.fail(bad_value("tokens", "'tokens' must be an array of token ids"));
     return *reader.error();
+  }
+  const std::int64_t count_max = std::max(limits.detokenize_tokens_max, limits.model_tokens_max);
+  if (tokens->size() > static_cast<std::size_t>(count_max)) {
+    return bad_value("tokens", fmt::format("'tokens' must have at most {} ids; got {}", count_max, tokens->size()));
   }
   for (const Json& token : *tokens) {
     const std::optional<std::int64_t> id = as_integer(token);

@@ -41,6 +41,7 @@ struct ChatFields {
   std::shared_ptr<const Json> messages;
   std::shared_ptr<const Json> tools;            // null pointer: none
   std::shared_ptr<const Json> template_kwargs;  // chat_template_kwargs; null pointer: none
+  bool has_tools = false;                       // stays when `tools` is dropped after rendering
   bool add_generation_prompt = true;
   bool continue_final_message = false;
 };
@@ -80,5 +81,11 @@ MaybeError validate(const base::SamplingChoices& sampling, const RequestLimits& 
 
 // Refuses text that no tokenizer could make fit the model, before any work is spent on it. ERRORS: 400.
 MaybeError check_prompt_bytes(const char* name, std::size_t bytes, const RequestLimits& limits);
+
+// Refuses more text than one request may bring, in all its fields together. ERRORS: 413 naming `name`.
+MaybeError check_text_bytes(const char* name, std::size_t bytes, const RequestLimits& limits);
+
+// The bytes of text in a conversation with its tools and template arguments: what rendering it has to read.
+std::size_t text_bytes(const ChatFields& chat);
 
 }  // namespace coppice::openai

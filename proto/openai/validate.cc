@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <type_traits>
 
 #include "proto/openai/request.h"
@@ -119,10 +120,13 @@ void check_choices(const GenerationRequest& request, const RequestLimits& limits
 
 void check_stops(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
   check.size("stop", request.stop.size(), limits.stop_max, "strings");
+  std::size_t total = 0;
   for (const std::string& stop : request.stop) {
     check.require(!stop.empty(), "stop", "'stop' must not hold an empty string");
     check.size("stop", stop.size(), limits.stop_bytes_max, "bytes in each string");
+    total += stop.size();
   }
+  check.size("stop", total, limits.stop_bytes_total_max, "bytes in all strings");
 }
 
 void check_logprobs(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
@@ -155,6 +159,42 @@ void check_prompts(const GenerationRequest& request, const RequestLimits& limits
   }
 }
 
+// Depth is bounded by the parser.
+std::size_t text_bytes(const Json& value) {
+  constexpr std::size_t kNumberBytes = 8;  // characters of an ordinary number or of a bracket and a comma
+  if (value.is_string()) {
+    return value.get_ref<const std::string&>().size();
+  }
+  std::size_t bytes = kNumberBytes;
+  if (value.is_array()) {
+    for (const Json& item : value) {
+      bytes += text_bytes(item);
+    }
+  } else if (value.is_object()) {
+    for (const auto& [name, item] : value.items()) {
+      bytes += name.size() + text_bytes(item);
+    }
+  }
+  return bytes;
+}
+
+// The prediction cannot be longer than an answer; all texts together have a bound of their own.
+MaybeError check_texts(const GenerationRequest& request, const RequestLimits& limits) {
+  std::size_t bytes = text_bytes(request.chat);
+  for (const Prompt& prompt : request.prompts) {
+    if (const auto* const text = std::get_if<std::string>(&prompt)) {
+      bytes += text->size();
+    }
+  }
+  if (request.prediction) {
+    if (MaybeError error = check_prompt_bytes("prediction", request.prediction->size(), limits)) {
+      return error;
+    }
+    bytes += request.prediction->size();
+  }
+  return check_text_bytes(request.kind == RequestKind::kChat ? "messages" : "prompt", bytes, limits);
+}
+
 }  // namespace
 
 MaybeError validate(const GenerationRequest& request, const RequestLimits& limits) {
@@ -170,7 +210,7 @@ MaybeError validate(const GenerationRequest& request, const RequestLimits& limit
   check_token_lists(request.sampling, limits, check);
   check_stops(request, limits, check);
   check_logprobs(request, limits, check);
-  return check.take();
+  return check.failed() ? check.take() : check_texts(request, limits);
 }
 
 MaybeError validate(const base::SamplingChoices& sampling, const RequestLimits& limits) {
@@ -189,6 +229,24 @@ MaybeError check_prompt_bytes(const char* name, std::size_t bytes, const Request
   }
   return context_too_long(name, fmt::format("'{}' of {} bytes cannot fit this model's context of {} tokens", name,
                                             bytes, limits.model_tokens_max));
+}
+
+MaybeError check_text_bytes(const char* name, std::size_t bytes, const RequestLimits& limits) {
+  if (limits.text_bytes_max == 0 || bytes <= static_cast<std::size_t>(limits.text_bytes_max)) {
+    return std::nullopt;
+  }
+  ApiError error = too_large(fmt::format("the request has {} bytes of text; this server takes {} in one request", bytes,
+                                         limits.text_bytes_max));
+  error.param = name;
+  return error;
+}
+
+std::size_t text_bytes(const ChatFields& chat) {
+  std::size_t bytes = 0;
+  for (const std::shared_ptr<const Json>& part : {chat.messages, chat.tools, chat.template_kwargs}) {
+    bytes += part == nullptr ? 0 : text_bytes(*part);
+  }
+  return bytes;
 }
 
 }  // namespace coppice::openai
