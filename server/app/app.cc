@@ -14,8 +14,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/status_macros.h"
 #include "engine/engine_thread.h"
@@ -67,11 +69,51 @@ HttpOptions http_options(const ServeOptions& options) {
   http.tls_cert = options.tls_cert;
   http.tls_key = options.tls_key;
   http.connections_max = options.connections_max;
-  http.body_bytes_max = options.body_bytes_max;
-  http.bodies_bytes_max = options.bodies_bytes_max;
+  http.parser.body_bytes_max = options.body_bytes_max;
   http.header_timeout = to_milliseconds(options.header_timeout_s);
   http.idle_timeout = to_milliseconds(options.idle_timeout_s);
   return http;
+}
+
+// Administration is for those who are on the machine: loopback, one thread, no TLS.
+HttpOptions admin_http_options(const ServeOptions& options) {
+  HttpOptions http = http_options(options);
+  http.host = "127.0.0.1";
+  http.port = options.admin_port;
+  http.threads = 1;
+  http.tls_cert.clear();
+  http.tls_key.clear();
+  return http;
+}
+
+std::vector<std::string> split_list(std::string_view text) {
+  std::vector<std::string> items;
+  while (!text.empty()) {
+    const std::string_view item = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(text.size(), item.size() + 1));
+    const std::size_t first = item.find_first_not_of(' ');
+    if (first != std::string_view::npos) {
+      items.emplace_back(item.substr(first, item.find_last_not_of(' ') + 1 - first));
+    }
+  }
+  return items;
+}
+
+RouterOptions router_options(const ServeOptions& options, RouteSet routes) {
+  RouterOptions router;
+  router.routes = routes;
+  router.browsers.allowed_hosts = split_list(options.allowed_hosts);
+  router.browsers.cors_origins = split_list(options.cors_origins);
+  const bool is_loopback = routes == RouteSet::kAdministration || is_loopback_host(options.host);
+  router.browsers.checks_host = (options.api_key_file.empty() && is_loopback) || !router.browsers.allowed_hosts.empty();
+  return router;
+}
+
+WorkPoolOptions work_options(const ServeOptions& options) {
+  WorkPoolOptions work;
+  const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
+  work.threads = options.work_threads > 0 ? options.work_threads : std::clamp(cores / 4, 2, 8);
+  return work;
 }
 
 absl::StatusOr<std::string> read_pem(const char* flag, const std::string& path) {
@@ -97,8 +139,9 @@ class App {
       : options_(options),
         package_(package),
         name_(options.served_model_name.empty() ? package.name() : options.served_model_name),
-        state_(name_, std::move(keys)),
-        router_(state_) {}
+        state_(name_, std::move(keys), options.memory),
+        router_(state_, router_options(options, options.admin_port < 0 ? RouteSet::kAll : RouteSet::kInference)),
+        admin_router_(state_, router_options(options, RouteSet::kAdministration)) {}
 
   absl::Status start();
   void serve(SignalWatch& signals);
@@ -116,9 +159,11 @@ class App {
   const std::string name_;  // of the model, as clients know it
   ServerState state_;
   Router router_;
+  Router admin_router_;
   LoadedModel model_;
   ModelHost host_;
   std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<HttpServer> admin_http_;  // null: without --admin-port
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<LearnedKeeper> learned_;  // null: nothing is kept
   std::unique_ptr<engine::EngineThread> engine_thread_;
@@ -127,7 +172,13 @@ class App {
 };
 
 absl::Status App::start() {
-  COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_), router_));
+  state_.work = std::make_unique<WorkPool>(work_options(options_));
+  COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_), router_, state_.memory));
+  if (options_.admin_port >= 0) {
+    COPPICE_ASSIGN_OR_RETURN(admin_http_,
+                             HttpServer::start(admin_http_options(options_), admin_router_, state_.memory));
+    spdlog::info("administration: http://127.0.0.1:{}", admin_http_->port());
+  }
   COPPICE_RETURN_IF_ERROR(load_text(package_, host_));
   {
     ProgressBar bar("loading " + name_);
@@ -147,6 +198,7 @@ absl::Status App::start() {
   host_.metrics = &state_.metrics;
   host_.request_timeout = to_milliseconds(options_.request_timeout_s);
   derive_request_limits(options_.body_bytes_max, model_.config, host_);
+  host_.request_limits.prompt_answer_bytes_max = options_.prompt_answer_bytes_max;
   COPPICE_RETURN_IF_ERROR(open_corpora());
   COPPICE_RETURN_IF_ERROR(open_learned());
   if (!options_.pin_file.empty()) {
@@ -237,6 +289,7 @@ void App::watch_engine() {
   }
   state_.engine_is_stuck = is_stuck;
   state_.http_connections = http_->connections();
+  state_.memory.trim();
 }
 
 // What a device that records steps made of it.
@@ -280,6 +333,8 @@ void App::drain() {
   engine_thread_.reset();
   log_steps(*model_.backend);
   grpc_.reset();
+  state_.work->close();  // its jobs post to connections
+  admin_http_.reset();
   http_.reset();
 }
 
@@ -292,9 +347,10 @@ absl::Status run_server(const ServeOptions& options, const ModelPackage& package
   if (options.tls_cert.empty() != options.tls_key.empty()) {
     return absl::InvalidArgumentError("--tls-cert and --tls-key go together; one of them is missing");
   }
-  if (options.bodies_bytes_max < options.body_bytes_max) {
-    return absl::InvalidArgumentError(fmt::format("--max-bodies {} is less than one body may have (--max-body {})",
-                                                  options.bodies_bytes_max, options.body_bytes_max));
+  if (options.memory.request_bytes < options.body_bytes_max) {
+    return absl::InvalidArgumentError(
+        fmt::format("--memory-per-request {} is less than its body may have (--max-body {})",
+                    options.memory.request_bytes, options.body_bytes_max));
   }
   ApiKeys keys;
   if (!options.api_key_file.empty()) {

@@ -17,6 +17,11 @@ namespace {
 
 constexpr std::int64_t kTokenBytesMargin = 4;  // normalisation may shrink text before it is tokenised
 
+// Text of one request: 1 MiB, and for long contexts 32 bytes a token, eight times what prose has. A model whose longest
+// token is shorter than that needs less.
+constexpr std::int64_t kTextBytesMin = std::int64_t{1} << 20U;
+constexpr std::int64_t kTextBytesPerToken = 32;
+
 std::int64_t longest_token(const text::Tokenizer& tokenizer) {
   std::size_t longest = 1;
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
@@ -40,7 +45,8 @@ absl::Status load_text(const ModelPackage& package, ModelHost& host) {
   if (prompter.ok()) {
     host.prompter = *std::move(prompter);
   } else {
-    spdlog::warn("{}; /v1/chat/completions will refuse", std::string(prompter.status().message()));
+    host.prompter_problem = std::string(prompter.status().message());
+    spdlog::warn("{}; /v1/chat/completions will refuse", host.prompter_problem);
   }
   return absl::OkStatus();
 }
@@ -51,6 +57,9 @@ void derive_request_limits(std::size_t body_bytes_max, const models::ModelConfig
   limits.vocab = config.vocab;
   limits.model_tokens_max = host.engine_limits.model_tokens_max;
   limits.token_bytes_max = longest_token(*host.tokenizer) * kTokenBytesMargin;
+  limits.text_bytes_max =
+      std::max(kTextBytesMin, std::min(limits.token_bytes_max, kTextBytesPerToken) * limits.model_tokens_max);
+  limits.prompts_max = std::min<std::int64_t>(limits.prompts_max, host.engine_limits.queued_max);
   limits.choices_max = host.engine_limits.choices_max;
   limits.top_logprobs_max = host.engine_limits.top_logprobs_max;
   limits.logit_bias_max = host.engine_limits.logit_bias_max;

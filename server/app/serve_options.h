@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/limits.h"
+#include "server/work/memory_budget.h"
 
 namespace coppice::server {
 
@@ -40,9 +41,14 @@ struct ServeOptions {
   std::int32_t http_threads = 0;
   std::int32_t connections_max = 4096;
   std::size_t body_bytes_max = std::size_t{16} << 20U;
-  std::size_t bodies_bytes_max = std::size_t{512} << 20U;  // being received at once
-  double header_timeout_s = 15;  // for a request's header to arrive; slower clients are sent away
-  double idle_timeout_s = 75;    // for the next request on an open connection
+  std::int64_t prompt_answer_bytes_max = std::int64_t{16} << 20U;
+  MemoryLimits memory;            // --memory-per-request --memory-per-tenant --memory-of-requests
+  std::int32_t work_threads = 0;  // for parsing, rendering, tokenising; 0 = choose
+  std::int32_t admin_port = -1;   // of the routes that administer the server, on 127.0.0.1; -1 = they are on `port`
+  std::string allowed_hosts;      // names that clients may use for a keyless server on loopback; comma-separated
+  std::string cors_origins;       // sites whose pages may use the server; comma-separated
+  double header_timeout_s = 15;   // for a request's header to arrive; slower clients are sent away
+  double idle_timeout_s = 75;     // for the next request on an open connection
 };
 
 }  // namespace coppice::server

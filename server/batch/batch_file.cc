@@ -167,6 +167,7 @@ absl::Status BatchOutput::resume(const std::string& name, const openai::RequestL
   openai::RequestLimits answer_limits = limits;  // answers, with logprobs, may be larger than requests
   answer_limits.body_bytes_max = std::size_t{1} << 30U;
   answer_limits.json_values_max = std::size_t{1} << 28U;
+  answer_limits.json_tree_bytes_max = std::size_t{1} << 34U;
   std::ifstream file(name, std::ios::binary);
   std::string text;
   off_t whole = 0;

@@ -56,7 +56,20 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.add_integer("http-threads", &options.http_threads, 0, 1024, "threads for HTTP; 0 = choose");
   table.add_integer("max-connections", &options.connections_max, 1, 1 << 20, "HTTP connections at once");
   table.add_bytes("max-body", &options.body_bytes_max, "largest request body");
-  table.add_bytes("max-bodies", &options.bodies_bytes_max, "all request bodies being received at once");
+  table.add_integer("max-prompt-answer", &options.prompt_answer_bytes_max, 1, std::int64_t{1} << 40U,
+                    "bytes that an answer may say about its prompts: logprobs, echoed text");
+  table.add_bytes("memory-per-request", &options.memory.request_bytes, "memory that one request may hold");
+  table.add_bytes("memory-per-tenant", &options.memory.tenant_bytes, "memory that one API key's requests may hold");
+  table.add_bytes("memory-of-requests", &options.memory.server_bytes, "memory that all requests may hold");
+  table.add_integer("work-threads", &options.work_threads, 0, 1024,
+                    "threads that parse, render and tokenise; 0 = choose");
+  table.add_integer("admin-port", &options.admin_port, -1, 65535,
+                    "port on 127.0.0.1 for the routes that administer the server; 0 = any free one, -1 = on --port");
+  table.add_text(
+      "allowed-hosts", &options.allowed_hosts,
+      "names by which clients may call a server without keys on loopback, beside localhost; comma-separated");
+  table.add_text("cors-origin", &options.cors_origins,
+                 "sites whose pages may use the server: https://app.example; comma-separated, * for all");
   table.add_number("header-timeout", &options.header_timeout_s, 0.01, 1e6, "seconds for a request's header to arrive");
   table.add_number("idle-timeout", &options.idle_timeout_s, 0.01, 1e6, "seconds an open connection may stay silent");
   return table;

@@ -12,7 +12,6 @@
 #include <string_view>
 #include <vector>
 
-#include "server/http/body_budget.h"
 #include "server/http/exchange.h"
 #include "server/http/http_server.h"
 #include "server/http/request_parser.h"
@@ -28,7 +27,7 @@ struct ConnectionContext {
   std::atomic<std::int64_t>& connections;      // of the whole server
   std::atomic<std::int64_t>& active_requests;  // of the whole server
   std::atomic<bool>& is_closing;               // no request after the current one
-  BodyBudget& bodies;                          // of the whole server
+  MemoryBudget& memory;                        // of the whole server
 };
 
 // Owner: shared by its two coroutines (run and the reader); dies with the last. Thread: its I/O thread.
@@ -52,23 +51,29 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void begin_stream(const HttpResponse& head) override;
   void write(std::string_view bytes) override;
   void end_stream() override;
+  void add_header(std::string name, std::string value) override;
+  Poster poster() override;
 
  private:
   using Clock = std::chrono::steady_clock;
 
   boost::asio::awaitable<void> read_ahead();
-  boost::asio::awaitable<bool> read_request(RequestParser& parser, BodyBudget::Part& body);
+  boost::asio::awaitable<bool> read_request(RequestParser& parser);
+  openai::MaybeError count_body(const RequestParser& parser);
+  std::unique_ptr<RequestHandler> handle(HttpRequest request);
+  boost::asio::awaitable<bool> client_has_left();
   boost::asio::awaitable<bool> serve_one();
   boost::asio::awaitable<bool> send_answer();
   boost::asio::awaitable<bool> send(std::string_view bytes);
   boost::asio::awaitable<bool> handshake();
+  boost::asio::awaitable<void> refuse_quietly();
   boost::asio::awaitable<void> refuse(const openai::ApiError& error);
   boost::asio::awaitable<void> linger();
   boost::asio::awaitable<void> wait_until(Clock::time_point deadline);
   void start_stall_clock(std::chrono::milliseconds timeout);
   void wake() { signal_.cancel(); }
+  void count_output();
   void append_head(const HttpResponse& response, bool is_stream);
-  void begin_answer();
   void end();
 
   ConnectionContext& context_;
@@ -78,17 +83,29 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   boost::asio::steady_timer stall_;   // closes the transport when a write takes nothing for too long
 
   std::vector<char> read_buffer_;
-  std::string inbox_;  // read, not yet parsed
-  bool peer_closed_ = false;
-  bool is_over_ = false;  // run() has ended
+  std::string inbox_;         // read, not yet parsed
+  bool input_ended_ = false;  // nothing more will be read
+  bool is_paused_ = false;    // the reader waits for space
+  bool is_over_ = false;      // run() has ended
   bool is_idle_ = true;
 
-  std::string out_;  // answer bytes not yet being written
-  bool answer_done_ = false;
-  bool is_overfull_ = false;
-  bool is_chunked_ = false;
-  bool is_head_ = false;  // the request's method is HEAD: no body
-  bool is_http_1_0_ = false;
+  // Of the request being read or answered.
+  struct Answer {
+    std::shared_ptr<MemoryBudget::Lease> memory;
+    std::string headers;           // of add_header()
+    std::string out;               // bytes not yet being written
+    std::size_t writing = 0;       // bytes being written
+    std::size_t counted = 0;       // bytes of output that the lease knows of
+    Clock::time_point probe_at{};  // when to ask again whether the client is still there
+    bool is_admitted = false;      // a large body: the application has agreed to it
+    bool has_begun = false;        // its head is in `out` or written
+    bool is_done = false;
+    bool is_overfull = false;
+    bool is_chunked = false;
+    bool is_head = false;  // the request's method is HEAD: no body
+    bool is_http_1_0 = false;
+  };
+  Answer answer_;
   bool keep_alive_ = true;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "proto/openai/api_error.h"
 #include "server/sessions/session_hub.h"
+#include "server/work/memory_budget.h"
 
 namespace coppice::server {
 
@@ -19,6 +21,7 @@ struct HttpRequest {
   std::string target;                                        // as sent, begins with '/'
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
+  std::shared_ptr<MemoryBudget::Lease> memory;  // pays for what the request becomes; null in tests
 
   // The value of the first header of that (lower-case) name; "" when there is none.
   std::string_view header(std::string_view name) const;
@@ -42,6 +45,14 @@ class Exchange {
   virtual void begin_stream(const HttpResponse& head) = 0;
   virtual void write(std::string_view bytes) = 0;
   virtual void end_stream() = 0;
+
+  // A header that every answer to this request has. REQUIRES: before respond() and begin_stream().
+  virtual void add_header(std::string name, std::string value) = 0;
+
+  // Runs tasks on the connection's thread, in order. The poster may be used on any thread, and outlive the exchange: a
+  // task must know by itself whether its request is still there.
+  using Poster = std::function<void(std::function<void()>)>;
+  virtual Poster poster() = 0;
 };
 
 // Work that goes on after handle() has returned. The connection destroys it when the answer is complete or the client
@@ -60,6 +71,9 @@ class HttpApplication {
   virtual std::unique_ptr<RequestHandler> handle(HttpRequest request, Exchange& exchange, SessionHub& hub) = 0;
   // The answer to what never became a request: bad syntax, too large, too slow, too many connections.
   virtual HttpResponse refuse(const openai::ApiError& error) = 0;
+  // Asked once about a request with a large body before the body is read: why it will not be taken, or which tenant's
+  // it is.
+  virtual openai::Result<std::string> admit_body(const HttpRequest& /*head*/) { return std::string(); }
 };
 
 }  // namespace coppice::server

@@ -8,36 +8,46 @@
 #include <ctime>
 #include <utility>
 
+#include "server/http/router.h"
+
 namespace coppice::server {
 namespace {
 
-constexpr int kClientLeft = 499;  // status for metrics and log, as nginx: the client left before the answer; never sent
+// Bytes that a session holds at the end from which its answer is written by the pool: smaller ones take less than a
+// millisecond.
+constexpr std::size_t kLargeAnswer = std::size_t{256} << 10U;
 
 }  // namespace
 
-GenerationHandler::GenerationHandler(ServerState& state, const ModelHost& host, const RouteCall& call)
+GenerationHandler::Prepared::Prepared(const RouteCall& call, const ModelHost& host,
+                                      const openai::GenerationRequest& asked)
+    : writer(openai::make_answer_writer(asked,
+                                        {call.request_id, static_cast<std::int64_t>(std::time(nullptr)), host.name})) {}
+
+GenerationHandler::GenerationHandler(ServerState& state, const ModelHost& host, const CallPointer& call,
+                                     std::shared_ptr<openai::AnswerWriter> writer, bool is_stream)
     : state_(state),
       host_(host),
-      exchange_(call.exchange),
-      request_id_(call.request_id),
-      route_(call.route),
-      session_(host, call.hub, *this) {}
+      call_(call),
+      writer_(std::move(writer)),
+      is_stream_(is_stream),
+      session_(host, call->hub, *this, call->request.memory, call->arrival) {}
 
 GenerationHandler::~GenerationHandler() {
   if (!is_finished_) {
-    finish(kClientLeft);
+    finish(openai::kClientLeftStatus);
   }
 }
 
-bool GenerationHandler::start(openai::GenerationRequest request, const std::string& tenant) {
-  writer_ =
-      openai::make_answer_writer(request, {request_id_, static_cast<std::int64_t>(std::time(nullptr)), host_.name});
-  is_stream_ = request.stream;
-  if (openai::MaybeError error = session_.start(std::move(request), tenant)) {
-    on_error(std::move(*error));
-    return false;
+std::unique_ptr<RequestHandler> GenerationHandler::start(ServerState& state, const ModelHost& host,
+                                                         const CallPointer& call, Prepared prepared) {
+  auto handler = std::make_unique<GenerationHandler>(state, host, call, std::move(prepared.writer),
+                                                     prepared.request.request.stream);
+  if (openai::MaybeError error = handler->session_.start(std::move(prepared.request), call->tenant)) {
+    handler->on_error(std::move(*error));
+    return nullptr;
   }
-  return true;
+  return handler;
 }
 
 void GenerationHandler::begin_stream() {
@@ -47,8 +57,8 @@ void GenerationHandler::begin_stream() {
   has_begun_ = true;
   HttpResponse head;
   head.content_type = "text/event-stream; charset=utf-8";
-  head.headers = {{"x-request-id", request_id_}, {"cache-control", "no-cache"}, {"x-accel-buffering", "no"}};
-  exchange_.begin_stream(head);
+  head.headers = {{"x-request-id", call_->request_id}, {"cache-control", "no-cache"}, {"x-accel-buffering", "no"}};
+  call_->exchange.begin_stream(head);
 }
 
 void GenerationHandler::on_delta(openai::ChoiceDelta delta) {
@@ -61,12 +71,35 @@ void GenerationHandler::on_done(openai::Answer answer) {
     begin_stream();
     writer_->append_end(answer.usage, batch_);
     ends_stream_ = true;
-  } else {
-    HttpResponse response;
-    response.body = writer_->whole(answer);
-    response.headers = {{"x-request-id", request_id_}};
-    exchange_.respond(std::move(response));
+    finish(200);
+  } else if (session_.held_bytes() < kLargeAnswer || !write_on_pool(answer)) {
+    respond(writer_->whole(answer));
   }
+}
+
+// False: the pool is full or absent, and `answer` is as it was.
+bool GenerationHandler::write_on_pool(openai::Answer& answer) {
+  if (state_.work == nullptr) {
+    return false;
+  }
+  const auto kept = std::make_shared<openai::Answer>(std::move(answer));
+  writing_.emplace(call_->exchange.poster(), [this](const openai::ApiError& error) { on_error(error); });
+  const bool is_queued = writing_->start(*state_.work, call_->tenant, WorkPool::kLargeBytes + 1,
+                                         [this, kept, writer = writer_](const auto& /*cancelled*/) {
+                                           const auto body = std::make_shared<std::string>(writer->whole(*kept));
+                                           return [this, body] { respond(std::move(*body)); };
+                                         });
+  if (!is_queued) {
+    answer = std::move(*kept);
+  }
+  return is_queued;
+}
+
+void GenerationHandler::respond(std::string body) {
+  HttpResponse response;
+  response.body = std::move(body);
+  response.headers = {{"x-request-id", call_->request_id}};
+  call_->exchange.respond(std::move(response));
   finish(200);
 }
 
@@ -75,29 +108,30 @@ void GenerationHandler::on_error(openai::ApiError error) {
     writer_->append_error(error, batch_);
     ends_stream_ = true;
   } else {
-    exchange_.respond(error_response(error, request_id_));
+    call_->exchange.respond(error_response(error, call_->request_id));
   }
   if (error.status >= 500) {
-    spdlog::warn("request {}: {}", request_id_, error.message);
+    spdlog::warn("request {}: {}", call_->request_id, error.message);
   }
   finish(error.status);
 }
 
 void GenerationHandler::on_flush() {
   if (has_begun_ && !batch_.empty()) {
-    exchange_.write(std::exchange(batch_, {}));
+    call_->exchange.write(std::exchange(batch_, {}));
   }
   if (std::exchange(ends_stream_, false)) {
-    exchange_.end_stream();
+    call_->exchange.end_stream();
   }
 }
 
 void GenerationHandler::finish(int status) {
   is_finished_ = true;
-  state_.metrics.count_answer("http", route_, status);
-  spdlog::info("request {} {} status {} prompt {} output {} finish {} first token {:.1f} ms", request_id_, route_,
-               status, session_.prompt_tokens(), session_.completion_tokens(),
-               status == kClientLeft ? "left" : session_.finish_label(), session_.meter().first_token_s() * 1e3);
+  state_.metrics.count_answer("http", call_->route, status);
+  spdlog::info("request {} {} status {} prompt {} output {} finish {} first token {:.1f} ms", call_->request_id,
+               call_->route, status, session_.prompt_tokens(), session_.completion_tokens(),
+               status == openai::kClientLeftStatus ? "left" : session_.finish_label(),
+               session_.meter().first_token_s() * 1e3);
 }
 
 }  // namespace coppice::server

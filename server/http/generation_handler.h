@@ -3,11 +3,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "proto/openai/answer_writer.h"
 #include "proto/openai/request.h"
-#include "server/http/router.h"
+#include "server/http/pool_task.h"
+#include "server/http/route_call.h"
+#include "server/sessions/server_state.h"
 #include "server/sessions/session.h"
 
 namespace coppice::server {
@@ -16,11 +19,22 @@ namespace coppice::server {
 // left, its session cancels and the answer counts as 499.
 class GenerationHandler final : public RequestHandler, public OutputSink {
  public:
-  GenerationHandler(ServerState& state, const ModelHost& host, const RouteCall& call);
-  ~GenerationHandler() override;
+  // What the pool has made of a request.
+  struct Prepared {
+    // Before `request` becomes tokens: the writer reads from it how the answer shall look.
+    Prepared(const RouteCall& call, const ModelHost& host, const openai::GenerationRequest& request);
 
-  // False: the request was refused and the refusal sent.
-  bool start(openai::GenerationRequest request, const std::string& tenant);
+    std::shared_ptr<openai::AnswerWriter> writer;
+    PreparedRequest request;
+  };
+
+  // Null: the request was refused and the refusal sent.
+  static std::unique_ptr<RequestHandler> start(ServerState& state, const ModelHost& host, const CallPointer& call,
+                                               Prepared prepared);
+
+  GenerationHandler(ServerState& state, const ModelHost& host, const CallPointer& call,
+                    std::shared_ptr<openai::AnswerWriter> writer, bool is_stream);
+  ~GenerationHandler() override;
 
   void on_delta(openai::ChoiceDelta delta) override;
   void on_done(openai::Answer answer) override;
@@ -29,20 +43,21 @@ class GenerationHandler final : public RequestHandler, public OutputSink {
 
  private:
   void begin_stream();
+  bool write_on_pool(openai::Answer& answer);
+  void respond(std::string body);
   void finish(int status);
 
   ServerState& state_;
   const ModelHost& host_;
-  Exchange& exchange_;
-  const std::string request_id_;
-  const std::string route_;
-  std::unique_ptr<openai::AnswerWriter> writer_;  // null before start()
-  bool is_stream_ = false;
+  const CallPointer call_;
+  const std::shared_ptr<openai::AnswerWriter> writer_;
+  const bool is_stream_;
   bool has_begun_ = false;
   bool is_finished_ = false;
   bool ends_stream_ = false;  // at the next flush
   std::string batch_;         // events of this dispatch
-  Session session_;           // last: its destructor cancels while everything else still stands
+  std::optional<PoolTask> writing_;
+  Session session_;  // last: its destructor cancels while everything else still stands
 };
 
 }  // namespace coppice::server

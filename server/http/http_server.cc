@@ -1,8 +1,10 @@
 // Listening, I/O threads, shutdown.
 #include "server/http/http_server.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -30,7 +32,8 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);  // errors are returned, not thrown
-constexpr std::chrono::milliseconds kAcceptPause{100};        // when the system is out of file handles: no busy loop
+constexpr std::chrono::milliseconds kAcceptPause{10};         // when the system is out of file handles: no busy loop
+constexpr std::chrono::seconds kReportPeriod{1};              // between two log lines about that
 constexpr std::int64_t kRefusalsMax = 256;  // connections beyond the limit that get an answer; more are just closed
 constexpr std::size_t kSweepMin = 64;       // connections of a thread before its list is first swept of dead ones
 
@@ -46,13 +49,45 @@ void log_exception(const std::exception_ptr& exception) {
   }
 }
 
+// Runs until stopped. What a handler throws, out of memory at worst, costs what it was about, not the thread.
+void run_loop(asio::io_context& io) {
+  while (true) {
+    try {
+      io.run();
+      return;
+    } catch (const std::exception& error) {
+      spdlog::error("http: a handler failed: {}", error.what());
+    }
+  }
+}
+
+// A file handle in reserve: when the system gives no more, it is closed so that the client who waits can be taken and
+// sent away; else the kernel holds it in its queue, and wakes the server for it, for ever.
+class ReserveHandle {
+ public:
+  ReserveHandle() { open(); }
+  ~ReserveHandle() { close(); }
+  ReserveHandle(const ReserveHandle&) = delete;
+  ReserveHandle& operator=(const ReserveHandle&) = delete;
+
+  void open() { handle_ = handle_ >= 0 ? handle_ : ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
+  void close() {
+    if (handle_ >= 0) {
+      ::close(std::exchange(handle_, -1));
+    }
+  }
+
+ private:
+  int handle_ = -1;
+};
+
 // One I/O thread. Owner: the server.
 struct Loop {
   Loop(const HttpOptions& options, HttpApplication& application, std::atomic<std::int64_t>& connections,
-       std::atomic<std::int64_t>& active_requests, std::atomic<bool>& is_closing, BodyBudget& bodies)
+       std::atomic<std::int64_t>& active_requests, std::atomic<bool>& is_closing, MemoryBudget& memory)
       : hub([this] { asio::post(io, [this] { hub.dispatch(); }); }), context{options,     application,     hub,
                                                                              connections, active_requests, is_closing,
-                                                                             bodies} {}
+                                                                             memory} {}
 
   // `io` is declared after what its suspended coroutines use: it destroys them before these members.
   SessionHub hub;
@@ -134,26 +169,28 @@ absl::StatusOr<std::unique_ptr<asio::ssl::context>> make_tls(const HttpOptions& 
 }  // namespace
 
 struct HttpServer::Loops {
-  Loops(HttpOptions opts, HttpApplication& app)
-      : options(std::move(opts)), application(app), bodies(options.bodies_bytes_max) {
+  Loops(HttpOptions opts, HttpApplication& app, MemoryBudget& memory) : options(std::move(opts)), application(app) {
     for (std::int32_t i = 0; i < std::max(options.threads, 1); ++i) {
-      all.push_back(std::make_unique<Loop>(options, application, connections, active_requests, is_closing, bodies));
+      all.push_back(std::make_unique<Loop>(options, application, connections, active_requests, is_closing, memory));
     }
     acceptor.emplace(all.front()->io);
   }
 
   asio::awaitable<void> accept_all();
   void admit(Loop& loop, tcp::socket socket);
+  void report_refused(const boost::system::error_code& error);
 
   const HttpOptions options;
   HttpApplication& application;
   std::atomic<std::int64_t> connections{0};
   std::atomic<std::int64_t> active_requests{0};
   std::atomic<bool> is_closing{false};
-  BodyBudget bodies;
   std::unique_ptr<asio::ssl::context> tls;
   std::vector<std::unique_ptr<Loop>> all;
   std::optional<tcp::acceptor> acceptor;  // on the first loop
+  ReserveHandle reserve;
+  std::int64_t refused = 0;  // connections, since `reported`
+  std::chrono::steady_clock::time_point reported{};
   std::size_t next = 0;
   std::int32_t port = 0;
 };
@@ -168,13 +205,31 @@ asio::awaitable<void> HttpServer::Loops::accept_all() {
       co_return;
     }
     if (error) {
-      spdlog::warn("http: cannot accept a connection: {}", error.message());
+      report_refused(error);
+      reserve.close();
+      tcp::socket turned_away(loop.io);
+      boost::system::error_code ignored;
+      acceptor->non_blocking(true, ignored);
+      acceptor->accept(turned_away, ignored);  // closed again at once: its client knows
+      turned_away.close(ignored);
+      reserve.open();
       pause.expires_after(kAcceptPause);
       co_await pause.async_wait(kAwait);
       continue;
     }
     admit(loop, std::move(socket));
   }
+}
+
+// At most a line a second: a client that opens connections must not fill the log.
+void HttpServer::Loops::report_refused(const boost::system::error_code& error) {
+  ++refused;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - reported < kReportPeriod) {
+    return;
+  }
+  reported = now;
+  spdlog::warn("http: cannot accept connections: {}; {} refused", error.message(), std::exchange(refused, 0));
 }
 
 void HttpServer::Loops::admit(Loop& loop, tcp::socket socket) {
@@ -199,9 +254,9 @@ HttpServer::~HttpServer() {
   stop();
 }
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options,
-                                                              HttpApplication& application) {
-  auto loops = std::make_unique<Loops>(options, application);
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options, HttpApplication& application,
+                                                              MemoryBudget& memory) {
+  auto loops = std::make_unique<Loops>(options, application, memory);
   absl::StatusOr<std::unique_ptr<asio::ssl::context>> tls = make_tls(options);
   if (!tls.ok()) {
     return std::move(tls).status();
@@ -217,7 +272,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions&
   loops->port = loops->acceptor->local_endpoint().port();
   asio::co_spawn(loops->all.front()->io, loops->accept_all(), log_exception);
   for (const std::unique_ptr<Loop>& loop : loops->all) {
-    loop->thread = std::thread([&io = loop->io] { io.run(); });
+    loop->thread = std::thread([&io = loop->io] { run_loop(io); });
   }
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(loops)));  // NOLINT: private constructor
 }
@@ -230,10 +285,6 @@ std::int64_t HttpServer::connections() const {
 }
 std::int64_t HttpServer::active_requests() const {
   return loops_->active_requests.load();
-}
-
-std::size_t HttpServer::body_bytes() const {
-  return loops_->bodies.used();
 }
 
 void HttpServer::stop_accepting() {

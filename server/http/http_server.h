@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "proto/openai/api_error.h"
 #include "server/http/exchange.h"
+#include "server/http/request_parser.h"
 
 namespace coppice::server {
 
@@ -22,11 +23,9 @@ struct HttpOptions {
   std::string tls_cert;  // PEM files; both or neither
   std::string tls_key;
   std::int32_t connections_max = 4096;
-  std::uint32_t header_bytes_max = 32U << 10U;
-  std::size_t body_bytes_max = std::size_t{16} << 20U;
-  std::size_t bodies_bytes_max = std::size_t{512} << 20U;  // of all bodies being received (BodyBudget)
-  std::size_t output_bytes_max = std::size_t{8} << 20U;    // waiting for one slow reader; beyond it the stream is cut
-  std::chrono::milliseconds header_timeout{15'000};        // first byte of a request to the end of its header
+  ParserLimits parser;
+  std::size_t output_bytes_max = std::size_t{8} << 20U;  // waiting for one slow reader; beyond it the stream is cut
+  std::chrono::milliseconds header_timeout{15'000};      // first byte of a request to the end of its header
   std::chrono::milliseconds body_timeout{120'000};
   std::chrono::milliseconds idle_timeout{75'000};   // between requests
   std::chrono::milliseconds write_timeout{30'000};  // a client that reads nothing for this time has left
@@ -36,8 +35,10 @@ struct HttpOptions {
 class HttpServer {
  public:
   // Listens and starts the threads. ERRORS: InvalidArgument naming the flag for an address or a certificate that does
-  // not work. REQUIRES: `application` outlives the server.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> start(const HttpOptions& options, HttpApplication& application);
+  // not work. REQUIRES: `application` and `memory` outlive the server; no job of the application's posts to a
+  // connection after stop().
+  static absl::StatusOr<std::unique_ptr<HttpServer>> start(const HttpOptions& options, HttpApplication& application,
+                                                           MemoryBudget& memory);
   ~HttpServer();  // stop()
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
@@ -45,7 +46,6 @@ class HttpServer {
   std::int32_t port() const;
   std::int64_t connections() const;
   std::int64_t active_requests() const;  // answers not yet complete
-  std::size_t body_bytes() const;        // of bodies being received, beyond what is free for each
 
   // First step of a shutdown: no new connections, idle ones close, the others close after their answer.
   void stop_accepting();

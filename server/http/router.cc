@@ -8,18 +8,25 @@
 #include <random>
 #include <utility>
 
+#include "proto/openai/corpus.h"
 #include "proto/openai/json_writer.h"
 #include "proto/openai/parse_request.h"
 #include "proto/openai/write_objects.h"
 #include "server/config/version.h"
 #include "server/http/console_page.h"
 #include "server/http/generation_handler.h"
+#include "server/http/text_routes.h"
 
 namespace coppice::server {
 namespace {
 
 enum class Access : std::uint8_t { kKey, kPublic };
 enum class Match : std::uint8_t { kExact, kPrefix };
+enum class Purpose : std::uint8_t { kInference, kAdministration };
+
+// Bytes of a body that the I/O thread reads and tokenises itself: less work than handing it over, and never more than a
+// millisecond or two.
+constexpr std::size_t kHereMax = 4096;
 
 constexpr std::size_t kRequestIdMax = 128;  // bytes of a client's x-request-id: three UUIDs; it is repeated in logs
 
@@ -58,6 +65,18 @@ std::string query_value(const RouteCall& call, std::string_view name) {
   return "";
 }
 
+std::string_view path_of(std::string_view target) {
+  return target.substr(0, target.find('?'));
+}
+
+// The body has been read: what it held is gone, and no longer paid for.
+void drop_body(RouteCall& call) {
+  call.request.body = {};
+  if (call.request.memory != nullptr) {
+    (void)call.request.memory->set(MemoryPart::kBody, 0);
+  }
+}
+
 openai::ModelCard make_card(const ModelHost& host) {
   return {host.name, host.created_s, host.request_limits.model_tokens_max};
 }
@@ -70,24 +89,28 @@ struct Route {
   Match match;
   Access access;
   bool needs_model;
+  Purpose purpose;
   Router::Action action;
 };
 
 const Route Router::kRoutes[] = {
-    {"POST", "/v1/completions", Match::kExact, Access::kKey, true, &Router::completions},
-    {"POST", "/v1/chat/completions", Match::kExact, Access::kKey, true, &Router::chat_completions},
-    {"GET", "/v1/models", Match::kExact, Access::kKey, true, &Router::models},
-    {"GET", "/v1/models/", Match::kPrefix, Access::kKey, true, &Router::model},
-    {"POST", "/tokenize", Match::kExact, Access::kKey, true, &Router::tokenize},
-    {"POST", "/detokenize", Match::kExact, Access::kKey, true, &Router::detokenize},
-    {"POST", "/v1/speculation/corpora", Match::kExact, Access::kKey, true, &Router::add_corpus},
-    {"GET", "/v1/speculation/corpora", Match::kExact, Access::kKey, true, &Router::corpora},
-    {"DELETE", "/v1/speculation/corpora/", Match::kPrefix, Access::kKey, true, &Router::drop_corpus},
-    {"GET", "/health", Match::kExact, Access::kPublic, false, &Router::health},
-    {"GET", "/ready", Match::kExact, Access::kPublic, false, &Router::ready},
-    {"GET", "/version", Match::kExact, Access::kPublic, false, &Router::version},
-    {"GET", "/metrics", Match::kExact, Access::kPublic, false, &Router::metrics},
-    {"GET", "/", Match::kExact, Access::kPublic, false, &Router::front_page},
+    {"POST", "/v1/completions", Match::kExact, Access::kKey, true, Purpose::kInference, &Router::completions},
+    {"POST", "/v1/chat/completions", Match::kExact, Access::kKey, true, Purpose::kInference, &Router::chat_completions},
+    {"GET", "/v1/models", Match::kExact, Access::kKey, true, Purpose::kInference, &Router::models},
+    {"GET", "/v1/models/", Match::kPrefix, Access::kKey, true, Purpose::kInference, &Router::model},
+    {"POST", "/tokenize", Match::kExact, Access::kKey, true, Purpose::kInference, &Router::tokenize},
+    {"POST", "/detokenize", Match::kExact, Access::kKey, true, Purpose::kInference, &Router::detokenize},
+    {"POST", "/v1/speculation/corpora", Match::kExact, Access::kKey, true, Purpose::kAdministration,
+     &Router::add_corpus},
+    {"GET", "/v1/speculation/corpora", Match::kExact, Access::kKey, true, Purpose::kAdministration, &Router::corpora},
+    {"DELETE", "/v1/speculation/corpora/", Match::kPrefix, Access::kKey, true, Purpose::kAdministration,
+     &Router::drop_corpus},
+    {"GET", "/health", Match::kExact, Access::kPublic, false, Purpose::kInference, &Router::live},
+    {"GET", "/live", Match::kExact, Access::kPublic, false, Purpose::kInference, &Router::live},
+    {"GET", "/ready", Match::kExact, Access::kPublic, false, Purpose::kInference, &Router::ready},
+    {"GET", "/version", Match::kExact, Access::kPublic, false, Purpose::kInference, &Router::version},
+    {"GET", "/metrics", Match::kExact, Access::kPublic, false, Purpose::kInference, &Router::metrics},
+    {"GET", "/", Match::kExact, Access::kPublic, false, Purpose::kInference, &Router::front_page},
 };
 
 std::string choose_request_id(const HttpRequest& request) {
@@ -136,211 +159,257 @@ void Router::answer(RouteCall& call, const openai::ApiError& error) {
   call.exchange.respond(error_response(error, call.request_id));
 }
 
-openai::MaybeError Router::admit(RouteCall& call) const {
+openai::Result<std::string> Router::tenant_of_request(const HttpRequest& head) const {
   if (!state_.keys.required()) {
-    return std::nullopt;
+    return std::string();
   }
-  const std::string_view authorization = call.request.header("authorization");
+  const std::string_view authorization = head.header("authorization");
   std::optional<std::string> tenant = state_.keys.tenant_of_bearer(authorization);
   if (!tenant) {
     return openai::unauthorized(authorization.empty()
                                     ? "an API key is required: send the header 'Authorization: Bearer KEY'"
                                     : "the API key is not known here");
   }
-  call.tenant = std::move(*tenant);
-  return std::nullopt;
+  return *std::move(tenant);
+}
+
+void Router::find_route(const HttpRequest& head, Admission& found) const {
+  const std::string_view path = path_of(head.target);
+  const std::string_view method = head.method == "HEAD" ? "GET" : std::string_view(head.method);
+  for (const Route& route : kRoutes) {
+    const bool is_here = route.access == Access::kPublic || routes_ == RouteSet::kAll ||
+                         (routes_ == RouteSet::kAdministration) == (route.purpose == Purpose::kAdministration);
+    const bool matches = route.match == Match::kExact ? path == route.path : path.starts_with(route.path);
+    if (!is_here || !matches) {
+      continue;
+    }
+    if (method == route.method) {
+      found.route = &route;
+      return;
+    }
+    found.allowed = route.method;
+  }
+  found.error = openai::not_found("", "unknown_route", fmt::format("no route {} {}; see /", method, path));
+  if (!found.allowed.empty()) {
+    found.error->status = 405;
+    found.error->code = "method_not_allowed";
+    found.error->message = openai::bounded_message(fmt::format("{} takes {} only", path, found.allowed));
+  }
+}
+
+Router::Admission Router::admit(const HttpRequest& head, bool has_body) const {
+  Admission found;
+  found.error = guard_.check_host(head);
+  if (found.error) {
+    return found;
+  }
+  find_route(head, found);
+  if (found.error) {
+    return found;
+  }
+  if (found.route->access == Access::kPublic) {
+    return found;
+  }
+  found.error = guard_.check_origin(head);
+  if (found.error) {
+    return found;
+  }
+  openai::Result<std::string> tenant = tenant_of_request(head);
+  if (!tenant.ok()) {
+    found.error = std::move(tenant.error());
+    return found;
+  }
+  found.tenant = std::move(tenant.value());
+  found.error = has_body ? BrowserGuard::check_content_type(head) : std::nullopt;
+  if (!found.error && found.route->needs_model) {
+    found.error = state_.refusal();
+  }
+  return found;
+}
+
+openai::Result<std::string> Router::admit_body(const HttpRequest& head) {
+  Admission found = admit(head, /*has_body=*/true);
+  return found.error ? openai::Result<std::string>(*std::move(found.error)) : std::move(found.tenant);
 }
 
 std::unique_ptr<RequestHandler> Router::handle(HttpRequest request, Exchange& exchange, SessionHub& hub) {
-  RouteCall call{std::move(request), "", "", "none", "", exchange, hub};
-  call.request_id = choose_request_id(call.request);
-  call.path = std::string_view(call.request.target).substr(0, call.request.target.find('?'));
-  const std::string_view method = call.request.method == "HEAD" ? "GET" : std::string_view(call.request.method);
-  std::string allowed;
-  for (const Route& route : kRoutes) {
-    const bool matches = route.match == Match::kExact ? call.path == route.path : call.path.starts_with(route.path);
-    if (!matches) {
-      continue;
+  const auto call = std::make_shared<RouteCall>(RouteCall{std::move(request), "", "", "none", "", exchange, hub});
+  call->request_id = choose_request_id(call->request);
+  call->path = path_of(call->request.target);
+  guard_.add_headers(call->request, exchange);
+  Admission found = admit(call->request, !call->request.body.empty());
+  if (found.route != nullptr) {
+    call->route = found.route->path;
+    call->tenant = std::move(found.tenant);
+    if (!found.error) {
+      return (this->*found.route->action)(call);
     }
-    if (method != route.method) {
-      allowed = route.method;
-      continue;
-    }
-    call.route = route.path;
-    openai::MaybeError error = route.access == Access::kKey ? admit(call) : std::nullopt;
-    if (!error && route.needs_model) {
-      error = state_.refusal();
-    }
-    if (error) {
-      answer(call, *error);
-      return nullptr;
-    }
-    return (this->*route.action)(call);
+  } else if (std::optional<HttpResponse> response;
+             !found.allowed.empty() && (response = guard_.preflight(call->request))) {
+    exchange.respond(*std::move(response));
+    return nullptr;
   }
-  openai::ApiError error =
-      openai::not_found("", "unknown_route", fmt::format("no route {} {}; see /", method, call.path));
-  if (!allowed.empty()) {
-    error.status = 405;
-    error.code = "method_not_allowed";
-    error.message = fmt::format("{} takes {} only", call.path, allowed);
-  }
-  state_.metrics.count_answer("http", call.route, error.status);
-  HttpResponse response = error_response(error, call.request_id);
-  if (!allowed.empty()) {
-    response.headers.emplace_back("allow", allowed == "GET" ? "GET, HEAD" : allowed);
+  state_.metrics.count_answer("http", call->route, found.error->status);
+  HttpResponse response = error_response(*found.error, call->request_id);
+  if (!found.allowed.empty()) {
+    response.headers.emplace_back("allow", found.allowed == "GET" ? "GET, HEAD" : found.allowed);
   }
   exchange.respond(std::move(response));
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::generate(RouteCall& call, openai::Result<openai::GenerationRequest> parsed) {
+// On the pool.
+DeferredHandler::Finish Router::prepare_generation(const CallPointer& call, Parse parse, const JobContext& job) {
+  const ModelHost& host = *state_.host.load();
+  const auto refused = [this, call](openai::ApiError error) {
+    return [this, call, error = std::move(error)]() -> std::unique_ptr<RequestHandler> {
+      answer(*call, error);
+      return nullptr;
+    };
+  };
+  if (openai::MaybeError error = job.hold(parsing_bytes(call->request.body.size(), host.request_limits))) {
+    return refused(*std::move(error));
+  }
+  openai::Result<openai::GenerationRequest> parsed = parse(call->request.body, host.request_limits);
+  drop_body(*call);
   if (!parsed.ok()) {
-    answer(call, parsed.error());
-    return nullptr;
+    return refused(std::move(parsed.error()));
   }
-  auto handler = std::make_unique<GenerationHandler>(state_, *state_.host.load(), call);
-  if (!handler->start(std::move(parsed.value()), call.tenant)) {
-    return nullptr;
+  const auto handler = std::make_shared<GenerationHandler::Prepared>(*call, host, parsed.value());
+  openai::Result<PreparedRequest> prepared = prepare(std::move(parsed.value()), host, job);
+  if (!prepared.ok()) {
+    return refused(std::move(prepared.error()));
   }
-  return handler;
+  handler->request = std::move(prepared.value());
+  return [this, call, &host, handler] { return GenerationHandler::start(state_, host, call, std::move(*handler)); };
 }
 
-std::unique_ptr<RequestHandler> Router::completions(RouteCall& call) {
-  return generate(call, openai::parse_completion_request(call.request.body, state_.host.load()->request_limits));
+std::unique_ptr<RequestHandler> Router::generate(const CallPointer& call, std::size_t here_max, Parse parse) {
+  return DeferredHandler::start(
+      state_, call, here_max,
+      [this, call, parse](const JobContext& job) { return prepare_generation(call, parse, job); },
+      [this, call](const openai::ApiError& error) { answer(*call, error); });
 }
 
-std::unique_ptr<RequestHandler> Router::chat_completions(RouteCall& call) {
-  return generate(call, openai::parse_chat_request(call.request.body, state_.host.load()->request_limits));
+std::unique_ptr<RequestHandler> Router::defer(const CallPointer& call, Write write) {
+  const auto work = [this, call, write = std::move(write)](const JobContext& job) -> DeferredHandler::Finish {
+    const openai::RequestLimits& limits = state_.host.load()->request_limits;
+    openai::MaybeError no_memory = job.hold(parsing_bytes(call->request.body.size(), limits));
+    auto written = std::make_shared<openai::Result<std::string>>(
+        no_memory ? openai::Result<std::string>(*std::move(no_memory)) : write(*call, job));
+    drop_body(*call);
+    return [this, call, written]() -> std::unique_ptr<RequestHandler> {
+      if (written->ok()) {
+        answer(*call, std::move(written->value()));
+      } else {
+        answer(*call, written->error());
+      }
+      return nullptr;
+    };
+  };
+  return DeferredHandler::start(state_, call, kHereMax, work,
+                                [this, call](const openai::ApiError& error) { answer(*call, error); });
 }
 
-std::unique_ptr<RequestHandler> Router::models(RouteCall& call) {
+std::unique_ptr<RequestHandler> Router::completions(const CallPointer& call) {
+  return generate(call, kHereMax, openai::parse_completion_request);
+}
+
+// What a template makes of a short conversation has no bound by its length.
+std::unique_ptr<RequestHandler> Router::chat_completions(const CallPointer& call) {
+  return generate(call, 0, openai::parse_chat_request);
+}
+
+std::unique_ptr<RequestHandler> Router::models(const CallPointer& call) {
   const std::array<openai::ModelCard, 1> cards = {make_card(*state_.host.load())};
-  answer(call, openai::write_model_list(cards));
+  answer(*call, openai::write_model_list(cards));
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::model(RouteCall& call) {
+std::unique_ptr<RequestHandler> Router::model(const CallPointer& call) {
   constexpr std::string_view kPrefix = "/v1/models/";
   const ModelHost& host = *state_.host.load();
-  const std::string id = decode_path(call.path.substr(kPrefix.size()));
+  const std::string id = decode_path(call->path.substr(kPrefix.size()));
   if (id.empty()) {
-    answer(call, openai::not_found("model", "model_not_found", "the path ends without a model's name"));
+    answer(*call, openai::not_found("model", "model_not_found", "the path ends without a model's name"));
   } else if (const openai::MaybeError error = host.check_model(id)) {
-    answer(call, *error);
+    answer(*call, *error);
   } else {
-    answer(call, openai::write_model(make_card(host)));
+    answer(*call, openai::write_model(make_card(host)));
   }
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::tokenize(RouteCall& call) {
-  const ModelHost& host = *state_.host.load();
-  openai::Result<openai::TokenizeRequest> parsed =
-      openai::parse_tokenize_request(call.request.body, host.request_limits);
-  openai::MaybeError error = parsed.ok() ? host.check_model(parsed.value().model) : parsed.error();
-  if (error) {
-    answer(call, *error);
-    return nullptr;
-  }
-  const openai::Result<TokenIds> tokens = host.encoder().encode(parsed.value());
-  if (!tokens.ok()) {
-    answer(call, tokens.error());
-    return nullptr;
-  }
-  std::vector<std::string> pieces;
-  if (parsed.value().return_token_strs) {
-    for (const TokenId token : tokens.value()) {
-      pieces.push_back(host.tokenizer->piece(token));
-    }
-  }
-  answer(call, openai::write_tokenize(tokens.value(), host.request_limits.model_tokens_max,
-                                      parsed.value().return_token_strs ? &pieces : nullptr));
-  return nullptr;
+std::unique_ptr<RequestHandler> Router::tokenize(const CallPointer& call) {
+  return defer(call, [&host = *state_.host.load()](const RouteCall& asked, const JobContext& job) {
+    return write_tokens(host, asked.request.body, job);
+  });
 }
 
-std::unique_ptr<RequestHandler> Router::detokenize(RouteCall& call) {
-  const ModelHost& host = *state_.host.load();
-  const openai::Result<openai::DetokenizeRequest> parsed =
-      openai::parse_detokenize_request(call.request.body, host.request_limits);
-  if (!parsed.ok()) {
-    answer(call, parsed.error());
-  } else {
-    answer(call,
-           openai::write_detokenize(host.tokenizer->decode(parsed.value().tokens, parsed.value().skip_special_tokens)));
-  }
-  return nullptr;
+std::unique_ptr<RequestHandler> Router::detokenize(const CallPointer& call) {
+  return defer(call, [&host = *state_.host.load()](const RouteCall& asked, const JobContext& job) {
+    return write_text(host, asked.request.body, job);
+  });
 }
 
-Corpora* Router::corpora_of(RouteCall& call) {
+std::unique_ptr<RequestHandler> Router::add_corpus(const CallPointer& call) {
+  return defer(call, [&host = *state_.host.load()](const RouteCall& asked, const JobContext& /*job*/) {
+    return write_new_corpus(host, asked.tenant, asked.request.body);
+  });
+}
+
+std::unique_ptr<RequestHandler> Router::corpora(const CallPointer& call) {
   Corpora* const corpora = state_.host.load()->corpora.get();
   if (corpora == nullptr) {
-    answer(call, openai::not_found("", "speculation_off", "this server runs without speculation: it has no corpora"));
-  }
-  return corpora;
-}
-
-std::unique_ptr<RequestHandler> Router::add_corpus(RouteCall& call) {
-  if (Corpora* const corpora = corpora_of(call)) {
-    const openai::Result<openai::CorpusRequest> parsed =
-        openai::parse_corpus_request(call.request.body, state_.host.load()->request_limits);
-    const openai::Result<openai::CorpusCard> card =
-        parsed.ok() ? corpora->add(tenant_of(call.tenant, parsed.value().cache_salt), parsed.value())
-                    : openai::Result<openai::CorpusCard>(parsed.error());
-    if (card.ok()) {
-      answer(call, openai::write_corpus(card.value()));
-    } else {
-      answer(call, card.error());
-    }
+    answer(*call, no_corpora());
+  } else {
+    answer(*call, openai::write_corpus_list(corpora->list(tenant_of(call->tenant, query_value(*call, "cache_salt")))));
   }
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::corpora(RouteCall& call) {
-  if (Corpora* const corpora = corpora_of(call)) {
-    answer(call, openai::write_corpus_list(corpora->list(tenant_of(call.tenant, query_value(call, "cache_salt")))));
+std::unique_ptr<RequestHandler> Router::drop_corpus(const CallPointer& call) {
+  constexpr std::string_view kPrefix = "/v1/speculation/corpora/";
+  Corpora* const corpora = state_.host.load()->corpora.get();
+  if (corpora == nullptr) {
+    answer(*call, no_corpora());
+    return nullptr;
+  }
+  const std::string name = decode_path(call->path.substr(kPrefix.size()));
+  if (const openai::MaybeError error = corpora->drop(tenant_of(call->tenant, query_value(*call, "cache_salt")), name)) {
+    answer(*call, *error);
+  } else {
+    answer(*call, openai::write_corpus_deleted(name));
   }
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::drop_corpus(RouteCall& call) {
-  if (Corpora* const corpora = corpora_of(call)) {
-    const std::string name = decode_path(call.path.substr(call.path.rfind('/') + 1));
-    const openai::MaybeError error = corpora->drop(tenant_of(call.tenant, query_value(call, "cache_salt")), name);
-    if (error) {
-      answer(call, *error);
-    } else {
-      answer(call, openai::write_corpus_deleted(name));
-    }
-  }
+std::unique_ptr<RequestHandler> Router::live(const CallPointer& call) {
+  answer(*call, R"({"status":"ok"})");
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::health(RouteCall& call) {
-  answer(call, R"({"status":"ok"})");
-  return nullptr;
-}
-
-std::unique_ptr<RequestHandler> Router::ready(RouteCall& call) {
+std::unique_ptr<RequestHandler> Router::ready(const CallPointer& call) {
   openai::MaybeError error = state_.refusal();
   if (!error && state_.engine_is_stuck) {
     error = openai::unavailable("engine_stuck", "requests wait but the engine does not step", 1);
   }
   if (error) {
-    answer(call, *error);
+    answer(*call, *error);
   } else {
-    answer(call, R"({"status":"ready"})");
+    answer(*call, R"({"status":"ready"})");
   }
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::version(RouteCall& call) {
+std::unique_ptr<RequestHandler> Router::version(const CallPointer& call) {
   openai::JsonWriter out;
   out.begin_object().key("version").string(kVersion).end_object();
-  answer(call, out.take());
+  answer(*call, out.take());
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::metrics(RouteCall& call) {
+std::unique_ptr<RequestHandler> Router::metrics(const CallPointer& call) {
   const ModelHost* const host = state_.host.load();
   ServerGauges gauges;
   gauges.connections = state_.http_connections.load();
@@ -348,13 +417,19 @@ std::unique_ptr<RequestHandler> Router::metrics(RouteCall& call) {
   gauges.uptime_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - state_.started).count();
   gauges.page_size = host == nullptr ? 0 : host->engine_limits.page_size;
   const engine::EngineStats stats = host == nullptr ? engine::EngineStats() : host->engine->stats();
-  answer(call, state_.metrics.page(stats, gauges), "text/plain; version=0.0.4; charset=utf-8");
+  answer(*call, state_.metrics.page(stats, gauges), "text/plain; version=0.0.4; charset=utf-8");
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> Router::front_page(RouteCall& call) {
+std::unique_ptr<RequestHandler> Router::front_page(const CallPointer& call) {
   const ModelHost* const host = state_.host.load();
-  answer(call, console_page(host == nullptr ? "(loading)" : host->name, call.request.header("host")),
+  // The page needs nothing from elsewhere, and no page has a reason to frame it.
+  call->exchange.add_header("content-security-policy",
+                            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+                            "frame-ancestors 'none'");
+  call->exchange.add_header("x-frame-options", "DENY");
+  call->exchange.add_header("x-content-type-options", "nosniff");
+  answer(*call, console_page(host == nullptr ? "(loading)" : host->name, call->request.header("host")),
          "text/html; charset=utf-8");
   return nullptr;
 }

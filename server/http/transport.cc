@@ -1,6 +1,8 @@
 // Asio's sockets and TLS streams behind Transport.
 #include "server/http/transport.h"
 
+#include <poll.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -21,6 +23,15 @@ void close_socket(tcp::socket& socket) {
   socket.close(ignored);
 }
 
+// Errors are seen although bytes wait to be read, of which there may be more than the server wants to hold.
+Transport::Peer poll_peer(tcp::socket& socket) {
+  pollfd place = {socket.native_handle(), POLLRDHUP, 0};
+  if (!socket.is_open() || ::poll(&place, 1, 0) < 0 || (place.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+    return Transport::Peer::kGone;
+  }
+  return (place.revents & POLLRDHUP) != 0 ? Transport::Peer::kInputEnded : Transport::Peer::kOpen;
+}
+
 class PlainTransport final : public Transport {
  public:
   explicit PlainTransport(tcp::socket socket) : socket_(std::move(socket)) {}
@@ -36,6 +47,8 @@ class PlainTransport final : public Transport {
     const auto [error, count] = co_await asio::async_write(socket_, buffer, kAwait);
     co_return !error && count == buffer.size();
   }
+
+  Peer peer() override { return poll_peer(socket_); }
 
   void finish_writing() override {
     boost::system::error_code ignored;
@@ -66,6 +79,9 @@ class TlsTransport final : public Transport {
     const auto [error, count] = co_await asio::async_write(stream_, buffer, kAwait);
     co_return !error && count == buffer.size();
   }
+
+  // TLS ends in both directions at once.
+  Peer peer() override { return poll_peer(stream_.next_layer()) == Peer::kOpen ? Peer::kOpen : Peer::kGone; }
 
   // Answers carry their own length, so a client needs no close_notify to know that it has all of one.
   void finish_writing() override {

@@ -20,6 +20,13 @@ class Transport {
   virtual boost::asio::awaitable<std::size_t> read_some(boost::asio::mutable_buffer buffer) = 0;
   // False when the connection is broken.
   virtual boost::asio::awaitable<bool> write_all(boost::asio::const_buffer buffer) = 0;
+  // What is known of the client beside what it has sent. Does not block.
+  enum class Peer : std::uint8_t {
+    kOpen,
+    kInputEnded,  // it sends nothing more; it may still read
+    kGone,        // the connection is broken
+  };
+  virtual Peer peer() = 0;
   virtual void finish_writing() = 0;  // the client reads end of file; read_some() goes on
   virtual void close() = 0;
 };

@@ -10,11 +10,12 @@
 namespace coppice::server {
 
 ChoiceStream::ChoiceStream(const text::Tokenizer& tokenizer, const openai::GenerationRequest& request,
-                           text::Detokenizer detokenizer, std::unique_ptr<OutputParser> parser, std::int64_t offset)
+                           std::shared_ptr<const text::StopStrings> stops, text::Detokenizer detokenizer,
+                           std::unique_ptr<OutputParser> parser, std::int64_t offset)
     : tokenizer_(tokenizer),
       request_(request),
       detokenizer_(std::move(detokenizer)),
-      stops_(request.stop, request.include_stop_str_in_output),
+      stops_(std::move(stops), request.include_stop_str_in_output),
       parser_(std::move(parser)),
       characters_pushed_(offset),
       characters_ready_(offset) {}

@@ -25,9 +25,10 @@ namespace coppice::server {
 class ChoiceStream {
  public:
   // `detokenizer` has been fed the prompt, so that what follows continues it. `offset` is the number of characters of
-  // the answer's text before the first token (an echoed prompt).
+  // the answer's text before the first token (an echoed prompt). `stops` are the request's, for all its choices.
   ChoiceStream(const text::Tokenizer& tokenizer, const openai::GenerationRequest& request,
-               text::Detokenizer detokenizer, std::unique_ptr<OutputParser> parser, std::int64_t offset);
+               std::shared_ptr<const text::StopStrings> stops, text::Detokenizer detokenizer,
+               std::unique_ptr<OutputParser> parser, std::int64_t offset);
 
   // Reads an event's tokens, up to a stop string. After the engine's stop or length, or a stop string, the choice has
   // ended. An event that ends otherwise leaves it open: the session says what happened. REQUIRES: !ended().

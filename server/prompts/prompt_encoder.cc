@@ -1,6 +1,8 @@
 // Which special tokens go around which kind of prompt is decided here and nowhere else.
 #include "server/prompts/prompt_encoder.h"
 
+#include <fmt/format.h>
+
 #include <string>
 #include <utility>
 #include <variant>
@@ -27,14 +29,21 @@ openai::Result<TokenIds> PromptEncoder::encode_text(const char* param, std::stri
   return *std::move(ids);
 }
 
-openai::Result<std::vector<TokenIds>> PromptEncoder::encode(const openai::GenerationRequest& request) const {
+openai::Result<TokenIds> PromptEncoder::encode_chat(const openai::ChatFields& chat,
+                                                    const std::optional<bool>& add_special) const {
+  if (prompter_ != nullptr) {
+    return prompter_->tokenize(chat, chat_special(add_special), *limits_);
+  }
+  return openai::bad_value("messages", problem_.empty()
+                                           ? "this model has no chat template: use /v1/completions"
+                                           : fmt::format("this model's chat template cannot be used: {}", problem_));
+}
+
+openai::Result<std::vector<TokenIds>> PromptEncoder::encode(const openai::GenerationRequest& request,
+                                                            const std::atomic<bool>* cancelled) const {
   std::vector<TokenIds> prompts;
   if (request.kind == openai::RequestKind::kChat) {
-    if (prompter_ == nullptr) {
-      return openai::bad_value("messages", "this model has no chat template: use /v1/completions");
-    }
-    openai::Result<TokenIds> ids =
-        prompter_->tokenize(request.chat, chat_special(request.add_special_tokens), *limits_);
+    openai::Result<TokenIds> ids = encode_chat(request.chat, request.add_special_tokens);
     if (!ids.ok()) {
       return std::move(ids.error());
     }
@@ -42,6 +51,9 @@ openai::Result<std::vector<TokenIds>> PromptEncoder::encode(const openai::Genera
     return prompts;
   }
   for (const openai::Prompt& prompt : request.prompts) {
+    if (cancelled != nullptr && cancelled->load()) {
+      return openai::cancelled();
+    }
     if (const auto* const ids = std::get_if<TokenIds>(&prompt)) {
       prompts.push_back(*ids);
       continue;
@@ -67,10 +79,7 @@ openai::Result<TokenIds> PromptEncoder::encode(const openai::TokenizeRequest& re
         "prompt", request.prompt,
         {.add_special = text_special(request.add_special_tokens), .parse_special = request.parse_special});
   }
-  if (prompter_ == nullptr) {
-    return openai::bad_value("messages", "this model has no chat template");
-  }
-  return prompter_->tokenize(request.chat, chat_special(request.add_special_tokens), *limits_);
+  return encode_chat(request.chat, request.add_special_tokens);
 }
 
 openai::Result<TokenIds> PromptEncoder::encode_output(const char* param, std::string_view text) const {

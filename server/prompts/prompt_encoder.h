@@ -3,6 +3,8 @@
 // tokens, and a prefix computed for one is found by the others.
 #pragma once
 
+#include <atomic>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -21,14 +23,18 @@ using TokenIds = std::vector<TokenId>;
 // A view of a model's tokenizer, template and limits, which outlive it. Thread: any.
 class PromptEncoder {
  public:
-  // `prompter` is null for a model without a chat template.
-  PromptEncoder(const text::Tokenizer& tokenizer, const ChatPrompter* prompter, const openai::RequestLimits& limits)
-      : tokenizer_(&tokenizer), prompter_(prompter), limits_(&limits) {}
+  // `prompter` is null for a model without a chat template, or with one that does not compile: `problem` then says why.
+  PromptEncoder(const text::Tokenizer& tokenizer, const ChatPrompter* prompter, const openai::RequestLimits& limits,
+                std::string_view problem = "")
+      : tokenizer_(&tokenizer), prompter_(prompter), limits_(&limits), problem_(problem) {}
 
   // One list of tokens for each prompt of the request, in order; a chat is one prompt. REQUIRES: validate()d. ERRORS:
-  // 400 for text that cannot be tokenised or cannot fit the model, and for a conversation that the template refuses.
-  openai::Result<std::vector<TokenIds>> encode(const openai::GenerationRequest& request) const;
-  // The same prompt gives the same tokens as above. Text of any length is encoded: to count its tokens is a use of it.
+  // 400 for text that cannot be tokenised or cannot fit the model, and for a conversation that the template refuses;
+  // 499 when `cancelled`, looked at before each prompt, is set.
+  openai::Result<std::vector<TokenIds>> encode(const openai::GenerationRequest& request,
+                                               const std::atomic<bool>* cancelled = nullptr) const;
+  // The same prompt gives the same tokens as above. Text may be longer than the context: to
+  // count its tokens is a use of it.
   openai::Result<TokenIds> encode(const openai::TokenizeRequest& request) const;
   // Text as the model itself writes it: no tokens around it, special tokens are text. `param` is the field it came in.
   openai::Result<TokenIds> encode_output(const char* param, std::string_view text) const;
@@ -37,11 +43,13 @@ class PromptEncoder {
   text::Detokenizer decoder_after(std::span<const TokenId> prompt, bool skip_special) const;
 
  private:
+  openai::Result<TokenIds> encode_chat(const openai::ChatFields& chat, const std::optional<bool>& add_special) const;
   openai::Result<TokenIds> encode_text(const char* param, std::string_view text, text::EncodeOptions options) const;
 
   const text::Tokenizer* tokenizer_;
   const ChatPrompter* prompter_;
   const openai::RequestLimits* limits_;
+  std::string_view problem_;
 };
 
 }  // namespace coppice::server

@@ -26,7 +26,8 @@ struct ModelHost {
   std::string name;            // as clients know it
   std::int64_t created_s = 0;  // Unix time of the start
   std::unique_ptr<text::Tokenizer> tokenizer;
-  std::unique_ptr<ChatPrompter> prompter;  // null: the model has no chat template
+  std::unique_ptr<ChatPrompter> prompter;  // null: the model has no chat template that can be used
+  std::string prompter_problem;            // why a template cannot be used; empty: there is none
   engine::Engine* engine = nullptr;        // owned by the app
   std::unique_ptr<Corpora> corpora;        // null: speculation is off
   engine::Limits engine_limits;
@@ -36,7 +37,7 @@ struct ModelHost {
   std::chrono::milliseconds request_timeout{};  // 0 = none
 
   // The encoder of this model's prompts.
-  PromptEncoder encoder() const { return {*tokenizer, prompter.get(), request_limits}; }
+  PromptEncoder encoder() const { return {*tokenizer, prompter.get(), request_limits, prompter_problem}; }
 
   // 404 when `model` is neither empty nor the name of the served one.
   openai::MaybeError check_model(const std::string& model) const;

@@ -4,11 +4,14 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "server/access/api_keys.h"
 #include "server/metrics/metrics.h"
 #include "server/sessions/model_host.h"
+#include "server/work/memory_budget.h"
+#include "server/work/work_pool.h"
 
 namespace coppice::server {
 
@@ -16,7 +19,8 @@ enum class Phase : std::uint8_t { kStarting, kServing, kDraining };
 
 // Owner: the app; outlives the front ends. Thread: any.
 struct ServerState {
-  ServerState(std::string name, ApiKeys api_keys) : keys(std::move(api_keys)), metrics(std::move(name)) {}
+  ServerState(std::string name, ApiKeys api_keys, const MemoryLimits& memory_limits = {})
+      : keys(std::move(api_keys)), metrics(std::move(name)), memory(memory_limits) {}
 
   const ApiKeys keys;
   Metrics metrics;
@@ -24,6 +28,8 @@ struct ServerState {
   std::atomic<Phase> phase{Phase::kStarting};
   std::atomic<const ModelHost*> host{nullptr};  // set before kServing
   std::atomic<std::int64_t> http_connections{0};
+  MemoryBudget memory;                       // of requests, whatever front end they come by
+  std::unique_ptr<WorkPool> work;            // null, as in tests: front ends do the work where it comes up
   std::atomic<bool> engine_is_stuck{false};  // requests wait and the engine does not step; set by the app's watch
 
   // Why a request cannot be taken now: 503, or none while serving.

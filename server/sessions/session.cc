@@ -13,6 +13,30 @@ namespace {
 
 constexpr int kRetryAfterSeconds = 1;  // soon: one step of the engine may make room
 
+constexpr std::size_t kCountedAtOnce = std::size_t{64} << 10U;  // bytes of an answer between two looks at the budget
+constexpr std::size_t kEntryCopies = 3;  // of an answer's logprobs at its peak: entries, JSON, socket
+
+// The field that the engine refuses: its reasons begin with the name.
+std::string param_of(const std::string& reason) {
+  const std::size_t end = std::min(reason.find(' '), reason.size());
+  const bool is_name = std::all_of(reason.begin(), reason.begin() + static_cast<std::ptrdiff_t>(end),
+                                   [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
+  return is_name ? reason.substr(0, end) : "";
+}
+
+std::size_t memory_of(const openai::ChoiceDelta& delta) {
+  std::size_t bytes = delta.token_ids.size() * sizeof(TokenId);
+  for (const openai::OutputItem& item : delta.items) {
+    if (const auto* const text = std::get_if<openai::TextDelta>(&item)) {
+      bytes += text->text.size();
+      for (const openai::TokenEntry& entry : text->tokens) {
+        bytes += (sizeof(entry) + entry.top.size() * sizeof(entry.top[0])) * kEntryCopies;
+      }
+    }
+  }
+  return bytes;
+}
+
 // What an event that ends a choice before its time means for the client; none: it does not.
 openai::MaybeError error_of(const engine::Event& event) {
   switch (event.finish) {
@@ -22,7 +46,8 @@ openai::MaybeError error_of(const engine::Event& event) {
     case engine::FinishReason::kDeadline:
       return openai::deadline_exceeded("the answer was not complete within the server's --request-timeout");
     case engine::FinishReason::kError:
-      return event.client_error ? openai::bad_value("", event.error) : openai::internal_error(event.error);
+      return event.client_error ? openai::bad_value(param_of(event.error), event.error)
+                                : openai::internal_error(event.error);
     case engine::FinishReason::kNone:
     case engine::FinishReason::kStop:
     case engine::FinishReason::kLength:
@@ -46,8 +71,9 @@ void append_items(std::vector<openai::OutputItem>& to, std::vector<openai::Outpu
 
 }  // namespace
 
-Session::Session(const ModelHost& host, SessionHub& hub, OutputSink& sink)
-    : host_(host), hub_(hub), sink_(sink), meter_(*host.metrics) {}
+Session::Session(const ModelHost& host, SessionHub& hub, OutputSink& sink, std::shared_ptr<MemoryBudget::Lease> memory,
+                 SessionMeter::Clock::time_point arrival)
+    : host_(host), hub_(hub), sink_(sink), memory_(std::move(memory)), meter_(*host.metrics, arrival) {}
 
 Session::~Session() {
   if (!ended_) {
@@ -101,7 +127,7 @@ void Session::handle(engine::Event&& event) {
       host_.engine->cancel(run.id, event.choice);
     }
   }
-  if (is_last) {
+  if (is_last && !ended_) {
     end_choice(run, choice, event);
   }
 }
@@ -124,8 +150,21 @@ void Session::emit(PromptRun& run, std::int32_t index, openai::ChoiceDelta delta
     sink_.on_delta(std::move(delta));
     return;
   }
+  if (openai::MaybeError error = keep(choice, std::move(delta))) {
+    fail(std::move(*error));
+  }
+}
+
+// Adds `delta` to the answer that is sent at the end. ERRORS: as Lease::set.
+openai::MaybeError Session::keep(Choice& choice, openai::ChoiceDelta delta) {
+  held_bytes_ += memory_of(delta);
   append_items(choice.whole.items, std::move(delta.items));
   choice.whole.token_ids.insert(choice.whole.token_ids.end(), delta.token_ids.begin(), delta.token_ids.end());
+  if (memory_ == nullptr || held_bytes_ < counted_bytes_ + kCountedAtOnce) {
+    return std::nullopt;
+  }
+  counted_bytes_ = held_bytes_;
+  return memory_->set(MemoryPart::kWork, held_bytes_);
 }
 
 openai::TextDelta Session::echo_of(const PromptRun& run) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "proto/openai/request.h"
 #include "server/output/choice_stream.h"
 #include "server/sessions/model_host.h"
+#include "server/sessions/prepared_request.h"
 #include "server/sessions/session_hub.h"
 #include "server/sessions/session_meter.h"
 
@@ -32,14 +34,18 @@ class OutputSink {
 // Owner: the front end's request object. Thread: its hub's. The host, the hub and the sink outlive it.
 class Session {
  public:
-  // The request arrives now.
-  Session(const ModelHost& host, SessionHub& hub, OutputSink& sink);
+  // `memory` pays for what the session holds; null: nothing is counted. The request came at `arrival`.
+  Session(const ModelHost& host, SessionHub& hub, OutputSink& sink,
+          std::shared_ptr<MemoryBudget::Lease> memory = nullptr,
+          SessionMeter::Clock::time_point arrival = SessionMeter::Clock::now());
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Tokenises, checks lengths, submits. `tenant` is the API key's name or "". REQUIRES: `request` passed
-  // openai::validate(); called once. ERRORS: 400, 404 (model), 429; then the sink is not called at all.
+  // Submits. `tenant` is the API key's name or "". REQUIRES: called once. ERRORS: 429; then the sink is not called at
+  // all.
+  openai::MaybeError start(PreparedRequest prepared, const std::string& tenant);
+  // The same after prepare() on this thread. REQUIRES, ERRORS: its, too.
   openai::MaybeError start(openai::GenerationRequest request, const std::string& tenant);
 
   // From the hub.
@@ -52,6 +58,7 @@ class Session {
   std::int64_t completion_tokens() const;
   const char* finish_label() const { return finish_label_; }  // for the log: how it ended
   const SessionMeter& meter() const { return meter_; }
+  std::size_t held_bytes() const { return held_bytes_; }
 
  private:
   struct Choice {
@@ -71,14 +78,13 @@ class Session {
     bool is_submitted = false;
   };
 
-  openai::MaybeError tokenize_prompts();
-  openai::MaybeError check_lengths();
   std::int32_t tokens_max(const PromptRun& run) const;
-  engine::Request make_engine_request(const PromptRun& run) const;
-  void make_choices(PromptRun& run);
-  openai::MaybeError submit();
+  engine::Request make_engine_request(const PromptRun& run, const TokenIds& prediction) const;
+  void make_choices(PromptRun& run, const std::shared_ptr<const text::StopStrings>& stops);
+  openai::MaybeError submit(const TokenIds& prediction);
 
   void emit(PromptRun& run, std::int32_t index, openai::ChoiceDelta delta);
+  openai::MaybeError keep(Choice& choice, openai::ChoiceDelta delta);
   openai::TextDelta echo_of(const PromptRun& run) const;
   std::vector<openai::TokenEntry> prompt_entries(const PromptRun& run) const;
   void end_choice(PromptRun& run, Choice& choice, const engine::Event& event);
@@ -91,12 +97,15 @@ class Session {
   const ModelHost& host_;
   SessionHub& hub_;
   OutputSink& sink_;
+  const std::shared_ptr<MemoryBudget::Lease> memory_;
   SessionMeter meter_;
   openai::GenerationRequest request_;
   std::string tenant_;
   std::vector<PromptRun> runs_;          // in the order of the prompts; ids are consecutive
   std::int64_t choices_per_prompt_ = 1;  // best_of or n
   std::size_t choices_left_ = 0;
+  std::size_t held_bytes_ = 0;            // of memory, the answer so far included
+  std::size_t counted_bytes_ = 0;         // of them, known to the lease
   const char* finish_label_ = "refused";  // until it ends
   bool ended_ = false;
 };

@@ -1,7 +1,11 @@
 // Routing of events to sessions.
 #include "server/sessions/session_hub.h"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
+#include <exception>
 
 #include "server/sessions/session.h"
 
@@ -18,10 +22,27 @@ void SessionHub::dispatch() {
     if (touched_.empty() || touched_.back() != session) {
       touched_.push_back(session);
     }
-    session->handle(std::move(event));
+    handle(*session, std::move(event));
   }
   for (Session* const session : touched_) {
-    session->flush();
+    flush(*session);
+  }
+}
+
+// What a session throws, out of memory at worst, ends that session alone.
+void SessionHub::handle(Session& session, engine::Event&& event) {
+  try {
+    session.handle(std::move(event));
+  } catch (const std::exception& error) {
+    session.abort(openai::internal_error(fmt::format("the answer could not be made: {}", error.what())));
+  }
+}
+
+void SessionHub::flush(Session& session) {
+  try {
+    session.flush();
+  } catch (const std::exception& error) {
+    spdlog::error("an answer could not be sent: {}", error.what());
   }
 }
 
@@ -34,7 +55,7 @@ void SessionHub::abort_all(const openai::ApiError& error) {
   touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
   for (Session* const session : touched_) {
     session->abort(error);
-    session->flush();
+    flush(*session);
   }
 }
 

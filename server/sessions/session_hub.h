@@ -35,6 +35,9 @@ class SessionHub {
   void abort_all(const openai::ApiError& error);
 
  private:
+  void handle(Session& session, engine::Event&& event);
+  void flush(Session& session);
+
   std::shared_ptr<engine::EventQueue> queue_;
   absl::flat_hash_map<engine::RequestId, Session*> sessions_;
   std::vector<Session*> touched_;  // scratch of dispatch()

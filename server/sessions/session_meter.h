@@ -14,8 +14,8 @@ class SessionMeter {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // The request arrives now.
-  explicit SessionMeter(Metrics& metrics) : metrics_(metrics), arrival_(Clock::now()) {}
+  explicit SessionMeter(Metrics& metrics, Clock::time_point arrival = Clock::now())
+      : metrics_(metrics), arrival_(arrival) {}
 
   Clock::time_point arrival() const { return arrival_; }
   // From arrival to the first token of any choice; 0 before.

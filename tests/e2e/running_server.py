@@ -19,9 +19,10 @@ STOP_SECONDS = 60
 class RunningServer:
     """Owner: a fixture. `with RunningServer(binary, "demo", "--max-running", "4") as server:`"""
 
-    def __init__(self, binary, model, *flags):
+    def __init__(self, binary, model, *flags, launcher=()):
+        """`launcher`: arguments that stand between `binary`, then not the server itself, and the server's own."""
         small = [] if "--kv-memory" in flags else ["--kv-memory", "64MiB"]  # tests share their machine
-        self.command = [str(binary), "serve", str(model), "--port", "0", "--grpc-port", "0", *small, *flags]
+        self.command = [str(binary), *launcher, "serve", str(model), "--port", "0", "--grpc-port", "0", *small, *flags]
         self.log = []
         self.terminated = False
         self.ready = threading.Event()
@@ -55,7 +56,8 @@ class RunningServer:
     def request(self, method, path, body=None, headers=None, timeout=60):
         """(status, headers, body text); errors are answers too."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers or {})
+        fields = {"content-type": "application/json", **(headers or {})}
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=fields)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return answer.status, answer.headers, answer.read().decode()

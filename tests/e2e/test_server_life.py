@@ -98,12 +98,15 @@ def test_tls(binary, tmp_path):
         assert server.scheme == "https"
         context = ssl.create_default_context(cafile=str(certificate))
         body = json.dumps({"prompt": "a", "max_tokens": 4, "stream": True}).encode()
-        with urllib.request.urlopen(server.url + "/v1/completions", body, timeout=30, context=context) as answer:
+        json_type = {"content-type": "application/json"}
+        request = urllib.request.Request(server.url + "/v1/completions", body, headers=json_type)
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
             assert answer.read().endswith(b"data: [DONE]\n\n")
         # A client that leaves in mid-stream is noticed through TLS as well.
         raw = context.wrap_socket(server.connect(), server_hostname="127.0.0.1")
         long_body = json.dumps({**LONG, "stream": True}).encode()
-        raw.sendall(b"POST /v1/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(long_body) + long_body)
+        head = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        raw.sendall(head + b"content-length: %d\r\n\r\n" % len(long_body) + long_body)
         raw.recv(100)
         raw.close()
         deadline = time.monotonic() + 3

@@ -1,11 +1,13 @@
-// Finds stop strings in streamed text, across token boundaries.
+// Stop strings in streamed text, across token boundaries.
 //
-// Text that may begin a stop string is held back until it is certain. Text after a stop string is never returned. When
-// several stop strings match, the one that is complete first ends the stream; of those complete at the same byte, the
-// longest.
+// Text that may be the beginning of a stop string is held back until it is certain; nothing after a
+// stop string is ever given out. Among several, the one that begins first wins; of those, the
+// longest that is complete first.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,45 +15,80 @@
 
 namespace coppice::text {
 
-struct StopMatch {
-  std::string text;                  // certain text, to send
-  std::optional<std::size_t> index;  // of the stop string that ended the stream
+// The stop strings of a request as one automaton (Aho, Corasick, CACM 1975). Immutable: all streams of a request share
+// it. Memory: about 24 bytes for each byte of the strings.
+class StopStrings {
+ public:
+  // Empty stop strings are ignored (their index never comes).
+  explicit StopStrings(const std::vector<std::string>& stops);
+
+  // A state stands for the longest end of the stream that is a beginning of a stop string; 0 is the empty one.
+  using State = std::uint32_t;
+
+  bool empty() const { return nodes_.size() == 1; }
+  // Amortised over a stream: O(stop strings) a byte, whatever they are.
+  State next(State state, char byte) const;
+  // Bytes of the beginning that `state` stands for.
+  std::size_t depth(State state) const { return nodes_[state].depth; }
+
+  struct Match {
+    std::size_t index = 0;   // in the constructor's list
+    std::size_t length = 0;  // bytes
+  };
+  // The longest stop string that the stream ends with.
+  std::optional<Match> match(State state) const;
+
+ private:
+  static constexpr State kNone = UINT32_MAX;
+
+  struct Node {
+    State first_child = kNone;
+    State next_sibling = kNone;
+    State fallback = 0;  // the longest proper end of it that is a beginning too
+    std::uint32_t depth = 0;
+    std::uint32_t index = kNone;  // of the longest stop string that it ends with
+    char byte = 0;                // the last one
+  };
+
+  State child(State state, char byte) const;
+  void add(std::string_view text, std::uint32_t index);
+  void link();
+
+  std::vector<Node> nodes_;           // [0]: the root
+  std::vector<std::size_t> lengths_;  // [index]
 };
 
-// Matches several stop strings in one stream. Algorithm: Knuth, Morris, Pratt, SIAM J. Comput. 1977; push() costs
-// amortised O(bytes pushed x stop strings).
-// Owner: its session. Thread: one at a time.
+struct StopMatch {
+  std::string text;                  // certain text, to be sent
+  std::optional<std::size_t> index;  // which stop string ended the stream, if one did
+};
+
+// Looks for stop strings in one stream. A value: owned by its session, used by one thread at a time.
 class StopStringMatcher {
  public:
-  // Ignores empty stop strings; their index is never reported. include_stop: the matched string is part of the text.
-  explicit StopStringMatcher(const std::vector<std::string>& stops, bool include_stop = false);
+  // include_stop: the matched string is part of the text.
+  explicit StopStringMatcher(std::shared_ptr<const StopStrings> stops, bool include_stop = false)
+      : stops_(std::move(stops)), include_stop_(include_stop) {}
 
-  // Returns the text that `text` makes certain, and the match if it completes a stop string.
   // REQUIRES: no match so far.
   StopMatch push(std::string_view text);
 
-  // Returns the held-back text of a stream that ended without a stop string.
+  // What was held back: the stream ended without a stop string.
   std::string finish();
 
-  // Returns true when there is no stop string; push() then returns its argument.
-  bool empty() const { return stops_.empty(); }
+  // True when there is nothing to look for: push() then returns its argument.
+  bool empty() const { return stops_->empty(); }
 
  private:
-  struct Stop {
-    std::string text;
-    std::size_t index;                  // in the constructor's list
-    std::vector<std::size_t> fallback;  // [n]: longest proper prefix that also ends text[0, n)
-    std::size_t matched = 0;            // bytes at the start of `text` that the stream ends with
-  };
-
-  static void advance(Stop& stop, char byte);
-  // Removes and returns the first `count` held bytes.
+  // Takes the first `count` bytes of the stream's end away from it.
   std::string take(std::size_t count);
 
-  std::vector<Stop> stops_;
+  std::shared_ptr<const StopStrings> stops_;
   bool include_stop_;
-  std::string held_;            // held-back text, from held_begin_ on
-  std::size_t held_begin_ = 0;  // bytes before are taken; they are erased when they are half of held_
+  bool has_matched_ = false;
+  StopStrings::State state_ = 0;
+  std::string held_;            // the stream's end, which may be the beginning of a stop string,
+  std::size_t held_begin_ = 0;  // from here on: what was taken away is erased now and then
 };
 
 }  // namespace coppice::text

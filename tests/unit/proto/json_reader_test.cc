@@ -118,5 +118,42 @@ TEST_CASE("describe never cuts a character in two") {
   CHECK(describe(Json(text)) == "the string \"" + std::string(39, 'a') + "...\" of 61 bytes");
 }
 
+TEST_CASE("keys, their length and the memory of the tree are bounded") {
+  RequestLimits limits;
+  limits.object_keys_max = 2;
+  limits.key_bytes_max = 3;
+  CHECK(parse_json(R"({"a":1,"b":{"c":1,"d":2}})", limits).ok());
+  CHECK_THAT(refusal(R"({"a":{"a":1,"b":2,"c":3}})", limits), Catch::Contains("more than 2 keys"));
+  CHECK_THAT(refusal(R"({"abcd":1})", limits), Catch::Contains("a key of 4 bytes"));
+  limits = {};
+  limits.json_tree_bytes_max = 1000;
+  CHECK(parse_json("[1,2,3]", limits).ok());
+  CHECK_THAT(refusal("[[],[],[],[],[],[],[],[],[],[],[]]", limits), Catch::Contains("1000 bytes of memory"));
+  CHECK_THAT(refusal("\"" + std::string(1000, 'x') + "\"", limits), Catch::Contains("1000 bytes of memory"));
+}
+
+TEST_CASE("a zero byte is no end of JSON") {
+  using namespace std::string_literals;
+  for (const std::string& text : {"{}\0"s, "{}\0{}"s, "\0{}"s, "{\"a\":\"b\0\"}"s}) {
+    CHECK_THAT(refusal(text), Catch::Contains("a zero byte"));
+  }
+  CHECK(parse_json(R"({"a":"\u0000"})", {}).ok());
+}
+
+TEST_CASE("messages are cut between two characters") {
+  std::string text;
+  while (text.size() < 3000) {
+    text += "\xE2\x82\xAC";  // a euro sign: three bytes
+  }
+  for (std::size_t shift = 0; shift < 3; ++shift) {
+    const std::string cut = bounded_message(std::string(shift, 'x') + text);
+    CHECK(cut.size() <= kMessageBytesMax);
+    CHECK(cut.size() > kMessageBytesMax - 4);
+    CHECK(parse_json("\"" + cut + "\"", {}).ok());
+  }
+  CHECK(bounded_message("short") == "short");
+  CHECK(bad_value("x", text).message.size() <= kMessageBytesMax);
+}
+
 }  // namespace
 }  // namespace coppice::openai

@@ -374,5 +374,28 @@ TEST_CASE("numbers that JSON cannot spell are refused too: other front ends can"
   CHECK(error->param == "temperature");
 }
 
+TEST_CASE("all text of a request together is bounded, whatever field it comes in") {
+  RequestLimits limits = small_limits();
+  limits.text_bytes_max = 40;
+  const std::string twenty(20, 'x');
+  const auto status = [&](const auto& parsed) { return parsed.ok() ? 200 : parsed.error().status; };
+  const auto completion = [&](const std::string& body) { return status(parse_completion_request(body, limits)); };
+  CHECK(completion(R"({"prompt":")" + twenty + R"("})") == 200);
+  CHECK(completion(R"({"prompt":[")" + twenty + R"(",")" + twenty + R"("]})") == 200);
+  CHECK(completion(R"({"prompt":[")" + twenty + R"(",")" + twenty + R"(","x"]})") == 413);
+  CHECK(completion(R"({"prompt":")" + twenty + R"(","prediction":{"type":"content","content":"x)" + twenty +
+                   R"("}})") == 413);
+  limits.text_bytes_max = 200;
+  const auto chat = [&](const std::string& rest) {
+    return status(parse_chat_request(R"({"messages":[{"role":"user","content":"x"}])" + rest + "}", limits));
+  };
+  const std::string long_text(200, 'x');
+  CHECK(chat("") == 200);
+  CHECK(chat(R"(,"chat_template_kwargs":{"a":")" + long_text + R"("})") == 413);
+  CHECK(chat(R"(,"chat_template_kwargs":{"a":[1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9]})") == 413);
+  CHECK(chat(R"(,"tools":[{"type":"function","function":{"name":")" + long_text + R"("}}])") == 413);
+  CHECK(status(parse_tokenize_request(R"({"prompt":"x)" + long_text + R"("})", limits)) == 413);
+}
+
 }  // namespace
 }  // namespace coppice::openai

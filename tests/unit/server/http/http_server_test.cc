@@ -13,10 +13,9 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
-
-#include "server/http/body_budget.h"
 
 namespace coppice::server {
 namespace {
@@ -36,7 +35,20 @@ class TestApplication final : public HttpApplication {
   };
 
   std::unique_ptr<RequestHandler> handle(HttpRequest request, Exchange& exchange, SessionHub& /*hub*/) override {
-    if (request.target == "/hang") {
+    if (request.target == "/throw") {
+      throw std::bad_alloc();
+    }
+    if (request.target == "/hang" || request.target == "/later") {
+      if (request.target == "/later") {
+        std::thread([post = exchange.poster(), &exchange] {
+          std::this_thread::sleep_for(milliseconds(300));
+          post([&exchange] {
+            HttpResponse response;
+            response.body = "at last";
+            exchange.respond(std::move(response));
+          });
+        }).detach();
+      }
       return std::make_unique<Handler>(*this);
     }
     if (request.target == "/hold") {
@@ -59,6 +71,13 @@ class TestApplication final : public HttpApplication {
     response.body = request.method + " " + request.target + " " + request.body;
     exchange.respond(std::move(response));
     return nullptr;
+  }
+
+  openai::Result<std::string> admit_body(const HttpRequest& head) override {
+    if (head.header("x-key") == "wrong") {
+      return openai::unauthorized("no");
+    }
+    return std::string();
   }
 
   HttpResponse refuse(const openai::ApiError& error) override {
@@ -119,13 +138,14 @@ class Client {
     return all;
   }
   std::string receive_all() { return receive("", 1); }
+  void end_input() { ::shutdown(socket_, SHUT_WR); }
 
  private:
   int socket_;
 };
 
-bool comes_true(const std::function<bool()>& condition) {
-  for (int i = 0; i < 500; ++i) {
+bool comes_true(const std::function<bool()>& condition, int tries = 500) {
+  for (int i = 0; i < tries; ++i) {
     if (condition()) {
       return true;
     }
@@ -135,26 +155,27 @@ bool comes_true(const std::function<bool()>& condition) {
 }
 
 struct World {
-  explicit World(HttpOptions options = {}) {
+  explicit World(HttpOptions options = {}, const MemoryLimits& limits = {}) : memory(limits) {
     options.threads = 2;
-    absl::StatusOr<std::unique_ptr<HttpServer>> started = HttpServer::start(options, application);
+    absl::StatusOr<std::unique_ptr<HttpServer>> started = HttpServer::start(options, application, memory);
     REQUIRE(started.ok());
     server = *std::move(started);
   }
   TestApplication application;
+  MemoryBudget memory;
   std::unique_ptr<HttpServer> server;
 };
 
 TEST_CASE("many requests on one connection, apart and pipelined") {
   World world;
   Client client(world.server->port());
-  client.send("GET /one HTTP/1.1\r\n\r\n");
+  client.send("GET /one HTTP/1.1\r\nhost: x\r\n\r\n");
   CHECK_THAT(client.receive("GET /one "), Catch::StartsWith("HTTP/1.1 200 OK\r\n"));
-  client.send("POST /two HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc");
+  client.send("POST /two HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc");
   CHECK_THAT(client.receive("POST /two abc"), Catch::Contains("content-length: 13\r\n"));
   std::string many;
   for (int i = 0; i < 500; ++i) {
-    many += "GET /p" + std::to_string(i) + " HTTP/1.1\r\n\r\n";
+    many += "GET /p" + std::to_string(i) + " HTTP/1.1\r\nhost: x\r\n\r\n";
   }
   client.send(many);
   const std::string answers = client.receive("GET /p499 ");
@@ -168,7 +189,7 @@ TEST_CASE("many requests on one connection, apart and pipelined") {
 TEST_CASE("HEAD has the length but no body; connection: close closes") {
   World world;
   Client client(world.server->port());
-  client.send("HEAD /abc HTTP/1.1\r\nconnection: close\r\n\r\n");
+  client.send("HEAD /abc HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
   const std::string answer = client.receive_all();
   CHECK_THAT(answer, Catch::Contains("content-length: 10\r\n"));
   CHECK_THAT(answer, Catch::EndsWith("connection: close\r\n\r\n"));
@@ -178,7 +199,7 @@ TEST_CASE("a client that leaves has its handler destroyed at once") {
   World world;
   for (int i = 0; i < 20; ++i) {
     Client client(world.server->port());
-    client.send("GET /hang HTTP/1.1\r\n\r\n");
+    client.send("GET /hang HTTP/1.1\r\nhost: x\r\n\r\n");
     REQUIRE(comes_true([&] { return world.application.live == 1; }));
     client.close();
     REQUIRE(comes_true([&] { return world.application.live == 0; }));
@@ -186,12 +207,53 @@ TEST_CASE("a client that leaves has its handler destroyed at once") {
   CHECK(comes_true([&] { return world.server->connections() == 0; }));
 }
 
+TEST_CASE("a client that leaves is noticed behind all that it has sent ahead") {
+  World world;
+  Client client(world.server->port());
+  client.send("GET /hang HTTP/1.1\r\nhost: x\r\n\r\n");
+  REQUIRE(comes_true([&] { return world.application.live == 1; }));
+  std::string ahead;
+  while (ahead.size() < 200'000) {
+    ahead += "GET /hang HTTP/1.1\r\nhost: x\r\n\r\n";
+  }
+  client.send(ahead);
+  CHECK_FALSE(comes_true([&] { return world.application.live == 0; }, 10));
+  client.close();
+  CHECK(comes_true([&] { return world.application.live == 0; }));
+}
+
+TEST_CASE("a client that ends its input and stays gets its answer") {
+  World world;
+  Client client(world.server->port());
+  client.send("GET /later HTTP/1.1\r\nhost: x\r\n\r\n");
+  client.end_input();
+  const std::string answer = client.receive_all();
+  CHECK_THAT(answer, Catch::Contains("HTTP/1.1 200 OK") && Catch::EndsWith("at last"));
+}
+
+TEST_CASE("an exception in a handler is a 500 and leaves nothing behind") {
+  World world;
+  Client client(world.server->port());
+  client.send("GET /throw HTTP/1.1\r\nhost: x\r\n\r\nGET /next HTTP/1.1\r\nhost: x\r\n\r\n");
+  const std::string answers = client.receive("GET /next ");
+  CHECK_THAT(answers, Catch::StartsWith("HTTP/1.1 500 ") && Catch::EndsWith("GET /next "));
+  CHECK(comes_true([&] { return world.server->active_requests() == 0; }));
+}
+
+TEST_CASE("a large body that is not welcome is refused before it is sent") {
+  World world;
+  Client client(world.server->port());
+  client.send("POST /b HTTP/1.1\r\nhost: x\r\nx-key: wrong\r\ncontent-length: 10000000\r\n\r\n" +
+              std::string(MemoryBudget::kFreeBytes + 1, 'x'));
+  CHECK_THAT(client.receive_all(), Catch::StartsWith("HTTP/1.1 401 "));
+}
+
 TEST_CASE("a client that reads nothing is cut off when too much waits for it") {
   HttpOptions options;
   options.output_bytes_max = std::size_t{8} << 20U;
   World world(options);
   Client client(world.server->port(), 4096);
-  client.send("GET /flood HTTP/1.1\r\n\r\n");
+  client.send("GET /flood HTTP/1.1\r\nhost: x\r\n\r\n");
   CHECK(comes_true([&] { return world.server->connections() == 0; }));
   CHECK(world.application.live == 0);
 }
@@ -202,12 +264,12 @@ TEST_CASE("a client that reads nothing is cut off after the write timeout; one t
   World world(options);
   {
     Client client(world.server->port(), 4096);
-    client.send("GET /large HTTP/1.1\r\n\r\n");
+    client.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n");
     CHECK(comes_true([&] { return world.application.live == 1; }));
     CHECK(comes_true([&] { return world.server->connections() == 0; }));
   }
   Client client(world.server->port());
-  client.send("GET /large HTTP/1.1\r\n\r\n");
+  client.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n");
   const std::string answer = client.receive("0\r\n\r\n");
   CHECK(std::count(answer.begin(), answer.end(), 'x') == 4 << 20);
 }
@@ -222,7 +284,7 @@ TEST_CASE("slow headers, slow bodies and idle connections end by the clock") {
   header.send("GET / HT");
   CHECK_THAT(header.receive_all(), Catch::StartsWith("HTTP/1.1 408 "));
   Client body(world.server->port());
-  body.send("POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nabc");
+  body.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc");
   CHECK_THAT(body.receive_all(), Catch::StartsWith("HTTP/1.1 408 "));
   Client idle(world.server->port());
   CHECK(idle.receive_all().empty());
@@ -235,7 +297,7 @@ TEST_CASE("connections too many are refused, and served again when there is room
   {
     Client first(world.server->port());
     Client second(world.server->port());
-    first.send("GET /a HTTP/1.1\r\n\r\n");
+    first.send("GET /a HTTP/1.1\r\nhost: x\r\n\r\n");
     (void)first.receive("GET /a ");
     REQUIRE(comes_true([&] { return world.server->connections() == 2; }));
     Client third(world.server->port());
@@ -243,38 +305,38 @@ TEST_CASE("connections too many are refused, and served again when there is room
   }
   REQUIRE(comes_true([&] { return world.server->connections() == 0; }));
   Client again(world.server->port());
-  again.send("GET /b HTTP/1.1\r\n\r\n");
+  again.send("GET /b HTTP/1.1\r\nhost: x\r\n\r\n");
   CHECK_THAT(again.receive("GET /b "), Catch::StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_CASE("bodies being received at once have a bound: one too many is refused, small ones and the rest go on") {
   constexpr std::size_t kKiB = 1024;
-  HttpOptions options;
-  options.bodies_bytes_max = 256 * kKiB;
-  World world(options);
-  const std::string head = "POST /b HTTP/1.1\r\ncontent-length: " + std::to_string(200 * kKiB) + "\r\n\r\n";
+  MemoryLimits limits;
+  limits.server_bytes = (256 - 64) * kKiB;  // 64 KiB of each are free
+  World world({}, limits);
+  const std::string head = "POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: " + std::to_string(200 * kKiB) + "\r\n\r\n";
   Client slow(world.server->port());
   slow.send(head + std::string(199 * kKiB, 'x'));
-  REQUIRE(comes_true([&] { return world.server->body_bytes() == 199 * kKiB - BodyBudget::kFreeBytes; }));
+  REQUIRE(comes_true([&] { return world.memory.used() == 199 * kKiB - MemoryBudget::kFreeBytes; }));
   for (int i = 0; i < 3; ++i) {
     Client second(world.server->port());
     second.send(head + std::string(199 * kKiB, 'x'));
     const std::string answer = second.receive_all();
-    CHECK_THAT(answer, Catch::StartsWith("HTTP/1.1 503 ") && Catch::Contains("--max-bodies") &&
+    CHECK_THAT(answer, Catch::StartsWith("HTTP/1.1 429 ") && Catch::Contains("--memory-of-requests") &&
                            Catch::Contains("connection: close"));
   }
-  REQUIRE(comes_true([&] { return world.server->body_bytes() == 199 * kKiB - BodyBudget::kFreeBytes; }));
+  REQUIRE(comes_true([&] { return world.memory.used() == 199 * kKiB - MemoryBudget::kFreeBytes; }));
   Client small(world.server->port());
-  small.send("POST /s HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc");
+  small.send("POST /s HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc");
   CHECK_THAT(small.receive("POST /s abc"), Catch::StartsWith("HTTP/1.1 200 "));
   slow.send(std::string(kKiB, 'x'));
   CHECK_THAT(slow.receive("POST /b x"), Catch::StartsWith("HTTP/1.1 200 "));
-  REQUIRE(comes_true([&] { return world.server->body_bytes() == 0; }));
+  REQUIRE(comes_true([&] { return world.memory.used() == 0; }));
   Client leaver(world.server->port());
   leaver.send(head + std::string(199 * kKiB, 'x'));
-  REQUIRE(comes_true([&] { return world.server->body_bytes() > 0; }));
+  REQUIRE(comes_true([&] { return world.memory.used() > 0; }));
   leaver.close();
-  REQUIRE(comes_true([&] { return world.server->body_bytes() == 0; }));
+  REQUIRE(comes_true([&] { return world.memory.used() == 0; }));
   Client last(world.server->port());
   last.send(head + std::string(200 * kKiB, 'x'));
   CHECK_THAT(last.receive("POST /b x"), Catch::StartsWith("HTTP/1.1 200 "));
@@ -283,10 +345,10 @@ TEST_CASE("bodies being received at once have a bound: one too many is refused, 
 TEST_CASE("shutdown: idle connections close, running answers are finished, new clients are refused") {
   World world;
   Client idle(world.server->port());
-  idle.send("GET /a HTTP/1.1\r\n\r\n");
+  idle.send("GET /a HTTP/1.1\r\nhost: x\r\n\r\n");
   (void)idle.receive("GET /a ");
   Client busy(world.server->port());
-  busy.send("GET /hang HTTP/1.1\r\n\r\n");
+  busy.send("GET /hang HTTP/1.1\r\nhost: x\r\n\r\n");
   REQUIRE(comes_true([&] { return world.application.live == 1; }));
   CHECK(world.server->active_requests() == 1);
   world.server->stop_accepting();
@@ -299,11 +361,12 @@ TEST_CASE("shutdown: idle connections close, running answers are finished, new c
 
 TEST_CASE("stopping with requests running destroys their handlers") {
   TestApplication application;
+  MemoryBudget memory;
   {
-    absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::start({}, application);
+    absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::start({}, application, memory);
     REQUIRE(server.ok());
     Client client((*server)->port());
-    client.send("GET /hang HTTP/1.1\r\n\r\n");
+    client.send("GET /hang HTTP/1.1\r\nhost: x\r\n\r\n");
     REQUIRE(comes_true([&] { return application.live == 1; }));
     server->reset();
   }
@@ -312,13 +375,16 @@ TEST_CASE("stopping with requests running destroys their handlers") {
 
 TEST_CASE("addresses and certificates that do not work are told by flag") {
   TestApplication application;
+  MemoryBudget memory;
   HttpOptions options;
   options.host = "no.such.host.invalid";
-  CHECK_THAT(std::string(HttpServer::start(options, application).status().message()), Catch::Contains("--host"));
+  CHECK_THAT(std::string(HttpServer::start(options, application, memory).status().message()),
+             Catch::Contains("--host"));
   options.host = "127.0.0.1";
   options.tls_cert = "/nothing.pem";
   options.tls_key = "/nothing.pem";
-  CHECK_THAT(std::string(HttpServer::start(options, application).status().message()), Catch::Contains("--tls-cert"));
+  CHECK_THAT(std::string(HttpServer::start(options, application, memory).status().message()),
+             Catch::Contains("--tls-cert"));
 }
 
 }  // namespace

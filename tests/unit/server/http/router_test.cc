@@ -4,9 +4,15 @@
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <new>
 #include <optional>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "tests/support/scripted_engine.h"
 #include "tests/support/test_tokenizer.h"
@@ -31,6 +37,15 @@ class RecordingExchange final : public Exchange {
   void begin_stream(const HttpResponse& head) override { answer = head; }
   void write(std::string_view bytes) override { stream += bytes; }
   void end_stream() override { is_ended = true; }
+  void add_header(std::string name, std::string value) override {
+    added.emplace_back(std::move(name), std::move(value));
+  }
+  Poster poster() override {
+    return [this](std::function<void()> task) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      posted.push_back(std::move(task));
+    };
+  }
 
   std::string header(const std::string& name) const {
     for (const auto& [key, value] : answer->headers) {
@@ -41,13 +56,37 @@ class RecordingExchange final : public Exchange {
     return "";
   }
 
+  void reset() {
+    answer.reset();
+    stream.clear();
+    is_ended = false;
+    added.clear();
+  }
+  // Waits for the pool's next result and handles it.
+  void run_posted() {
+    std::function<void()> task;
+    while (task == nullptr) {
+      std::this_thread::yield();
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (!posted.empty()) {
+        task = std::move(posted.front());
+        posted.erase(posted.begin());
+      }
+    }
+    task();
+  }
+
+  std::mutex mutex;
+  std::vector<std::function<void()>> posted;
+  std::vector<std::pair<std::string, std::string>> added;
   std::optional<HttpResponse> answer;
   std::string stream;
   bool is_ended = false;
 };
 
 struct World {
-  explicit World(ApiKeys keys = {}) : state("m", std::move(keys)), router(state) {
+  explicit World(ApiKeys keys = {}, RouterOptions options = {})
+      : state("m", std::move(keys)), router(state, std::move(options)) {
     host.name = std::string("m/1");
     host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b"});
     host.engine = &engine;
@@ -65,8 +104,8 @@ struct World {
   int call(const std::string& method, const std::string& target, const std::string& body = "",
            const std::string& authorization = "") {
     handler.reset();
-    exchange = RecordingExchange();
-    HttpRequest request{method, target, {{"host", "x"}}, body};
+    exchange.reset();
+    HttpRequest request{method, target, {{"host", "x"}, {"content-type", "application/json"}}, body, nullptr};
     if (!authorization.empty()) {
       request.headers.emplace_back("authorization", authorization);
     }
@@ -103,6 +142,7 @@ const RouteRow kRows[] = {
     {"GET", "/v1/speculation/corpora", "", false, true},
     {"DELETE", "/v1/speculation/corpora/c", "", false, true},
     {"GET", "/health", "", true, false},
+    {"GET", "/live", "", true, false},
     {"GET", "/version", "", true, false},
     {"GET", "/metrics", "", true, false},
     {"GET", "/", "", true, false},
@@ -270,6 +310,120 @@ TEST_CASE("corpora keep their bounds, and dropping one makes room") {
   world.host.corpora.reset();
   CHECK(world.call("GET", "/v1/speculation/corpora") == 404);
   CHECK_THAT(world.exchange.answer->body, Catch::Contains("without speculation"));
+}
+
+TEST_CASE("what the pool reads is answered from there; a client that left is not answered at all") {
+  World world;
+  world.state.work = std::make_unique<WorkPool>();
+  const std::string body = R"({"prompt":")" + std::string(5000, 'a') + R"("})";
+  CHECK(world.call("POST", "/tokenize", body) == 0);
+  REQUIRE(world.handler != nullptr);
+  world.exchange.run_posted();
+  REQUIRE(world.exchange.answer.has_value());
+  CHECK_THAT(world.exchange.answer->body, Catch::StartsWith(R"({"count":5001,)"));
+  CHECK(world.call("POST", "/v1/completions", body) == 0);
+  world.exchange.run_posted();
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("this model's context is 50 tokens"));
+  CHECK(world.call("POST", "/tokenize", body) == 0);
+  world.handler.reset();
+  world.state.work->close();
+  for (const std::function<void()>& task : world.exchange.posted) {
+    task();
+  }
+  CHECK_FALSE(world.exchange.answer.has_value());
+  CHECK_THAT(world.state.metrics.page({}, {}), Catch::Contains("status=\"499\"} 1"));
+  CHECK(world.call("POST", "/tokenize", body) == 429);  // the pool takes nothing more
+  CHECK(world.exchange.header("retry-after") == "1");
+}
+
+TEST_CASE("a completion goes from the pool to the engine and back") {
+  World world;
+  world.state.work = std::make_unique<WorkPool>();
+  CHECK(world.call("POST", "/v1/completions",
+                   R"({"prompt":"a","max_tokens":2,"user":")" + std::string(300, 'u') + R"(","stop":[")" +
+                       std::string(1000, 'x') + R"(",")" + std::string(1000, 'y') + R"(",")" + std::string(1000, 'z') +
+                       R"(",")" + std::string(1000, 'w') + R"("]})") == 0);
+  world.exchange.run_posted();
+  CHECK_FALSE(world.exchange.answer.has_value());
+  world.engine.send_tokens(0, 0, {2, 3}, engine::FinishReason::kLength);
+  world.hub.dispatch();
+  REQUIRE(world.exchange.answer.has_value());
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("\"text\":\"ab\""));
+}
+
+TEST_CASE("bodies must say that they are JSON") {
+  World world;
+  const auto status = [&](const char* type) {
+    world.exchange.reset();
+    HttpRequest request{"POST", "/tokenize", {{"host", "x"}, {"content-type", type}}, R"({"prompt":"a"})", nullptr};
+    (void)world.router.handle(std::move(request), world.exchange, world.hub);
+    return world.exchange.answer->status;
+  };
+  for (const char* const good : {"application/json", "Application/JSON; charset=utf-8", "application/problem+json"}) {
+    CHECK(status(good) == 200);
+  }
+  for (const char* const bad : {"", "text/plain", "application/x-www-form-urlencoded", "text/plain; application/json",
+                                "multipart/form-data", "application/jsonx"}) {
+    INFO(bad);
+    CHECK(status(bad) == 415);
+    CHECK_THAT(world.exchange.answer->body, Catch::Contains("content-type: application/json"));
+  }
+}
+
+TEST_CASE("the routes that administer the server may have a port of their own") {
+  RouterOptions options;
+  options.routes = RouteSet::kInference;
+  World inference({}, options);
+  CHECK(inference.call("GET", "/v1/speculation/corpora") == 404);
+  CHECK(inference.call("GET", "/v1/models") == 200);
+  CHECK(inference.call("GET", "/health") == 200);
+  options.routes = RouteSet::kAdministration;
+  World administration({}, options);
+  CHECK(administration.call("GET", "/v1/speculation/corpora") == 200);
+  CHECK(administration.call("GET", "/v1/models") == 404);
+  CHECK(administration.call("GET", "/health") == 200);
+}
+
+TEST_CASE("a corpus is dropped by its own path alone, and /detokenize checks the model") {
+  World world;
+  CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"c","texts":["ab"]})") == 200);
+  for (const char* const other : {"/v1/speculation/corpora/x/c", "/v1/speculation/corpora//c",
+                                  "/v1/speculation/corpora/x%2Fc", "/v1/speculation/corpora/c/"}) {
+    INFO(other);
+    CHECK(world.call("DELETE", other) == 404);
+  }
+  CHECK(world.call("DELETE", "/v1/speculation/corpora/c") == 200);
+  CHECK(world.call("POST", "/detokenize", R"({"tokens":[2],"model":"x"})") == 404);
+}
+
+TEST_CASE("no error repeats more than a line of what came") {
+  World world;
+  CHECK(world.call("GET", "/" + std::string(20'000, 'x')) == 404);
+  CHECK(world.exchange.answer->body.size() < 1500);
+  CHECK(world.call("POST", "/tokenize", std::string(4000, '1')) == 400);
+  CHECK(world.exchange.answer->body.size() < 1500);
+}
+
+TEST_CASE("an exception in a job, or in what follows it, is a 500 and frees its slot") {
+  World world;
+  WorkPool pool;
+  openai::MaybeError error;
+  for (const bool in_job : {true, false}) {
+    error.reset();
+    PoolTask task(world.exchange.poster(), [&](const openai::ApiError& failed) { error = failed; });
+    REQUIRE(task.start(pool, "", 1, [in_job](const CancelFlag& /*cancelled*/) -> PoolTask::Done {
+      if (in_job) {
+        throw std::bad_alloc();
+      }
+      return [] { throw std::bad_alloc(); };
+    }));
+    world.exchange.run_posted();
+    REQUIRE(error.has_value());
+    CHECK(error->status == 500);
+  }
+  while (pool.jobs() > 0) {
+    std::this_thread::yield();
+  }
 }
 
 }  // namespace

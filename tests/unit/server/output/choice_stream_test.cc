@@ -49,7 +49,12 @@ openai::GenerationRequest request_of(const std::vector<std::string>& stops) {
 }
 
 ChoiceStream stream_of(const openai::GenerationRequest& request, std::int64_t offset) {
-  return {kTokenizer, request, text::Detokenizer(kTokenizer), make_output_parser(request, "call_"), offset};
+  return {kTokenizer,
+          request,
+          std::make_shared<const text::StopStrings>(request.stop),
+          text::Detokenizer(kTokenizer),
+          make_output_parser(request, "call_"),
+          offset};
 }
 
 Run run(const std::vector<TokenId>& ids, const std::vector<std::string>& stops, bool include_stop = false,

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
@@ -132,7 +133,24 @@ TEST_CASE("refusals name the field") {
   world.host.prompter.reset();
   CHECK(world.host.encoder().encode(chat).error().message == "this model has no chat template: use /v1/completions");
   tokenize.is_chat = true;
-  CHECK(world.host.encoder().encode(tokenize).error().message == "this model has no chat template");
+  CHECK(world.host.encoder().encode(tokenize).error().message ==
+        "this model has no chat template: use /v1/completions");
+}
+
+TEST_CASE("a chat template that cannot be used says why to those who ask for a chat") {
+  World world;
+  const openai::GenerationRequest chat = world.parse(R"({"messages":[{"role":"user","content":"a"}]})");
+  world.host.prompter.reset();
+  world.host.prompter_problem = "line 3: unknown filter 'nope'";
+  CHECK_THAT(world.host.encoder().encode(chat).error().message, Catch::Contains("line 3: unknown filter 'nope'"));
+}
+
+TEST_CASE("tokenising ends before the next prompt when the client has left") {
+  World world;
+  const std::atomic<bool> cancelled = true;
+  const auto tokens = world.host.encoder().encode(world.parse(R"({"prompt":["a","b"]})"), &cancelled);
+  REQUIRE_FALSE(tokens.ok());
+  CHECK(tokens.error().status == openai::kClientLeftStatus);
 }
 
 }  // namespace

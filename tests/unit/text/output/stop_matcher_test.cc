@@ -1,5 +1,6 @@
 // Stop strings against an obvious search, with the text cut into pushes at random.
 #include <catch2/catch.hpp>
+#include <memory>
 #include <random>
 
 #include "text/output/stop_matcher.h"
@@ -38,6 +39,10 @@ std::string random_text(std::mt19937& random, std::size_t length_max) {
   return text;
 }
 
+StopStringMatcher matcher_of(const std::vector<std::string>& stops, bool include_stop = false) {
+  return StopStringMatcher(std::make_shared<const StopStrings>(stops), include_stop);
+}
+
 TEST_CASE("stop strings are found wherever the text is cut") {
   std::mt19937 random(3);
   std::size_t found = 0;
@@ -49,7 +54,7 @@ TEST_CASE("stop strings are found wherever the text is cut") {
     const std::string text = random_text(random, 24);
     const bool include_stop = round % 2 == 0;
     const Outcome wanted = search(text, stops, include_stop);
-    StopStringMatcher matcher(stops, include_stop);
+    StopStringMatcher matcher = matcher_of(stops, include_stop);
     Outcome got;
     std::size_t at = 0;
     while (at < text.size() && !got.index.has_value()) {
@@ -70,7 +75,7 @@ TEST_CASE("stop strings are found wherever the text is cut") {
 }
 
 TEST_CASE("only what may begin a stop string is held back") {
-  StopStringMatcher matcher({"</answer>", "\n\nUser:"});
+  StopStringMatcher matcher = matcher_of({"</answer>", "\n\nUser:"});
   CHECK(matcher.push("It is 4 < 5").text == "It is 4 < 5");
   CHECK(matcher.push(" and</ans").text == " and");
   CHECK(matcher.push("w").text.empty());
@@ -84,25 +89,35 @@ TEST_CASE("only what may begin a stop string is held back") {
 }
 
 TEST_CASE("without stop strings everything passes") {
-  StopStringMatcher none(std::vector<std::string>{});
+  StopStringMatcher none = matcher_of({});
   CHECK(none.empty());
   CHECK(none.push("abc").text == "abc");
-  StopStringMatcher only_empty(std::vector<std::string>{"", ""});
+  StopStringMatcher only_empty = matcher_of({"", ""});
   CHECK(only_empty.empty());
-  StopStringMatcher second(std::vector<std::string>{"", "b"}, true);
+  StopStringMatcher second = matcher_of({"", "b"}, true);
   const StopMatch match = second.push("abc");
   CHECK(match.text == "ab");
   CHECK(match.index == 1);
 }
 
 TEST_CASE("a stop string that almost repeats itself costs linear time") {
-  StopStringMatcher matcher({std::string(4000, 'a') + "b"});
+  StopStringMatcher matcher = matcher_of({std::string(4000, 'a') + "b"});
   std::size_t out = 0;
   for (int count = 0; count < 200'000; ++count) {
     out += matcher.push("a").text.size();
   }
   CHECK(out == 196'000);
   CHECK(matcher.push("b").index == 0);
+}
+
+TEST_CASE("streams of one request share the automaton and nothing else") {
+  const auto stops = std::make_shared<const StopStrings>(std::vector<std::string>{"ab"});
+  StopStringMatcher first(stops);
+  StopStringMatcher second(stops);
+  CHECK(first.push("xa").text == "x");
+  CHECK(second.push("b").text == "b");
+  CHECK(first.push("b").index == 0);
+  CHECK(stops.use_count() == 3);
 }
 
 }  // namespace

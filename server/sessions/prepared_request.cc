@@ -1,0 +1,181 @@
+// Prompts to tokens, lengths, and the bill for memory.
+#include "server/sessions/prepared_request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+namespace coppice::server {
+namespace {
+
+// Bytes of memory for a byte of text while sentencepiece works on it: 15 MiB took 2 GB.
+constexpr std::size_t kTokenizeFactor = 140;
+constexpr std::size_t kTreeFactor = 24;     // bytes of JSON tree for a byte of text, at worst: "[],[],"
+constexpr std::size_t kTreeCopies = 2;      // the tree, and what the template reads
+constexpr std::size_t kChoiceBytes = 1024;  // a choice's streams and parser
+constexpr std::size_t kTokenCopies = 2;     // of a prompt: the session's and the engine's
+constexpr std::size_t kEntryBytes = 64;     // of JSON for one logprob
+constexpr std::size_t kAnswerCopies = 4;    // entries, JSON, response, socket: what an answer takes at its peak
+
+openai::ApiError prompt_too_long(const char* param, std::size_t tokens, std::int64_t model_tokens_max) {
+  return openai::context_too_long(
+      param, fmt::format("'{}' has {} tokens; this model's context is {} tokens, at least one of them for the answer",
+                         param, tokens, model_tokens_max));
+}
+
+const char* prompt_name(const openai::GenerationRequest& request) {
+  return request.kind == openai::RequestKind::kChat ? "messages" : "prompt";
+}
+
+openai::MaybeError check_lengths(const PreparedRequest& prepared, std::int64_t model_tokens_max) {
+  const openai::GenerationRequest& request = prepared.request;
+  const char* const name = prompt_name(request);
+  for (const PreparedRequest::Prompt& prompt : prepared.prompts) {
+    const auto prompt_tokens = static_cast<std::int64_t>(prompt.tokens.size());
+    if (prompt_tokens == 0) {
+      return openai::bad_value(name, fmt::format("'{}' gives no tokens: this model needs at least one", name));
+    }
+    if (prompt_tokens >= model_tokens_max) {
+      return prompt_too_long(name, prompt.tokens.size(), model_tokens_max);
+    }
+    const std::int64_t asked = request.sampling.max_tokens.value_or(0);
+    if (prompt_tokens + asked > model_tokens_max) {
+      const bool is_chat = request.kind == openai::RequestKind::kChat;
+      return openai::context_too_long(
+          is_chat ? "max_completion_tokens" : "max_tokens",
+          fmt::format("{} prompt tokens and {} to generate are {}; this model's context is {} tokens", prompt_tokens,
+                      asked, prompt_tokens + asked, model_tokens_max));
+    }
+  }
+  return std::nullopt;
+}
+
+// What the answer says about the prompts: their logprobs, and their text and its logprobs again for every choice.
+openai::Result<std::size_t> prompt_answer_bytes(const PreparedRequest& prepared, const openai::RequestLimits& limits) {
+  const openai::GenerationRequest& request = prepared.request;
+  std::size_t tokens = 0;
+  std::size_t echo = 0;
+  for (const PreparedRequest::Prompt& prompt : prepared.prompts) {
+    tokens += prompt.tokens.size();
+    echo += prompt.echo.size();
+  }
+  const auto entries = [tokens](std::int64_t top) { return tokens * static_cast<std::size_t>(top + 1) * kEntryBytes; };
+  std::size_t bytes = request.prompt_logprobs ? entries(*request.prompt_logprobs) : 0;
+  if (request.echo) {
+    const auto answers = static_cast<std::size_t>(request.best_of.value_or(request.n));
+    bytes += answers * (echo + (request.top_logprobs ? entries(*request.top_logprobs) : 0));
+  }
+  if (bytes > static_cast<std::size_t>(limits.prompt_answer_bytes_max)) {
+    const char* const param = request.prompt_logprobs ? "prompt_logprobs" : "echo";
+    return openai::bad_value(param, fmt::format("'{}' of {} prompt tokens would make an answer of about {} bytes; at "
+                                                "most {} are allowed (--max-prompt-answer)",
+                                                param, tokens, bytes, limits.prompt_answer_bytes_max));
+  }
+  return bytes;
+}
+
+openai::MaybeError encode_prediction(PreparedRequest& prepared, const ModelHost& host) {
+  if (!prepared.request.prediction || prepared.request.prediction->empty()) {
+    return std::nullopt;
+  }
+  openai::Result<TokenIds> tokens = host.encoder().encode_output("prediction", *prepared.request.prediction);
+  if (!tokens.ok()) {
+    return std::nullopt;  // a prediction that cannot be read only costs its speed-up
+  }
+  const std::int64_t tokens_max = host.request_limits.model_tokens_max;
+  if (tokens.value().size() > static_cast<std::size_t>(tokens_max)) {
+    return openai::bad_value("prediction", fmt::format("'prediction' has {} tokens; at most {} are allowed",
+                                                       tokens.value().size(), tokens_max));
+  }
+  prepared.prediction = std::move(tokens.value());
+  prepared.request.prediction.reset();
+  return std::nullopt;
+}
+
+std::size_t largest_text(const openai::GenerationRequest& request) {
+  std::size_t largest = openai::text_bytes(request.chat);
+  for (const openai::Prompt& prompt : request.prompts) {
+    if (const auto* const text = std::get_if<std::string>(&prompt)) {
+      largest = std::max(largest, text->size());
+    }
+  }
+  return std::max(largest, request.prediction ? request.prediction->size() : 0);
+}
+
+std::size_t token_bytes(const PreparedRequest& prepared) {
+  std::size_t tokens = prepared.prediction.size() * prepared.prompts.size();
+  for (const PreparedRequest::Prompt& prompt : prepared.prompts) {
+    tokens += prompt.tokens.size();
+  }
+  return tokens * sizeof(TokenId) * kTokenCopies;
+}
+
+// Takes the tokens out of `tokens` and the texts to be repeated out of the request.
+void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const ModelHost& host) {
+  openai::GenerationRequest& request = prepared.request;
+  prepared.prompts.resize(tokens.size());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    prepared.prompts[i].tokens = std::move(tokens[i]);
+    if (request.echo) {
+      auto* const text = std::get_if<std::string>(&request.prompts[i]);
+      prepared.prompts[i].echo = text != nullptr
+                                     ? std::move(*text)
+                                     : host.tokenizer->decode(prepared.prompts[i].tokens, request.skip_special_tokens);
+    }
+  }
+  request.prompts = {};
+  request.chat.messages.reset();
+  request.chat.tools.reset();
+  request.chat.template_kwargs.reset();
+}
+
+}  // namespace
+
+std::size_t parsing_bytes(std::size_t body_bytes, const openai::RequestLimits& limits) {
+  return std::min(body_bytes * kTreeFactor, limits.json_tree_bytes_max) * kTreeCopies;
+}
+
+std::size_t tokenizing_bytes(std::size_t text_bytes) {
+  return text_bytes * kTokenizeFactor;
+}
+
+openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const ModelHost& host,
+                                        const JobContext& job) {
+  if (openai::MaybeError error = host.check_model(request.model)) {
+    return *std::move(error);
+  }
+  PreparedRequest prepared;
+  prepared.request = std::move(request);
+  if (openai::MaybeError error = job.hold(tokenizing_bytes(largest_text(prepared.request)))) {
+    return *std::move(error);
+  }
+  openai::Result<std::vector<TokenIds>> tokens = host.encoder().encode(prepared.request, job.cancelled);
+  if (!tokens.ok()) {
+    return std::move(tokens.error());
+  }
+  take_prompts(prepared, std::move(tokens.value()), host);
+  if (openai::MaybeError error = check_lengths(prepared, host.request_limits.model_tokens_max)) {
+    return *std::move(error);
+  }
+  if (openai::MaybeError error = encode_prediction(prepared, host)) {
+    return *std::move(error);
+  }
+  const openai::Result<std::size_t> answer = prompt_answer_bytes(prepared, host.request_limits);
+  if (!answer.ok()) {
+    return answer.error();
+  }
+  const auto choices = static_cast<std::size_t>(prepared.request.best_of.value_or(prepared.request.n));
+  prepared.held_bytes =
+      token_bytes(prepared) + prepared.prompts.size() * choices * kChoiceBytes + answer.value() * kAnswerCopies;
+  if (openai::MaybeError error = job.hold(prepared.held_bytes)) {
+    return *std::move(error);
+  }
+  if (job.is_cancelled()) {
+    return openai::cancelled();
+  }
+  return prepared;
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,51 @@
+// PreparedRequest: a request whose texts have become tokens. Preparing is the heavy part of a request's start, in
+// rendering, tokenising and memory, and needs no thread of its own: front ends do it on the work pool.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "proto/openai/request.h"
+#include "server/sessions/model_host.h"
+#include "server/work/memory_budget.h"
+#include "server/work/work_pool.h"
+
+namespace coppice::server {
+
+// A value; moved from the job that made it into its session.
+struct PreparedRequest {
+  struct Prompt {
+    TokenIds tokens;
+    std::string echo;  // text to repeat; empty unless asked for
+  };
+
+  openai::GenerationRequest request;  // without prompts, messages, tools and template arguments: nothing needs them
+  std::vector<Prompt> prompts;        // in the order of the request
+  TokenIds prediction;
+  std::size_t held_bytes = 0;  // what the session will hold, choices and prompt logprobs included
+};
+
+// Who waits for a job, and what pays for its memory. Both may be null.
+struct JobContext {
+  const CancelFlag* cancelled = nullptr;
+  MemoryBudget::Lease* memory = nullptr;
+
+  bool is_cancelled() const { return cancelled != nullptr && cancelled->load(); }
+  // The job's memory is now `bytes`. ERRORS: as Lease::set.
+  openai::MaybeError hold(std::size_t bytes) const {
+    return memory == nullptr ? std::nullopt : memory->set(MemoryPart::kWork, bytes);
+  }
+};
+
+// Most memory that reading `body_bytes` of JSON takes, the copy of a conversation for its template included.
+std::size_t parsing_bytes(std::size_t body_bytes, const openai::RequestLimits& limits);
+// Most memory that tokenising one text of `text_bytes` takes.
+std::size_t tokenizing_bytes(std::size_t text_bytes);
+
+// Renders and tokenises, checks lengths, drops what is no longer needed. REQUIRES: `request` passed openai::validate().
+// ERRORS: 400, 404 (model), 413 and 429 (memory); 499 when the client left meanwhile.
+openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const ModelHost& host,
+                                        const JobContext& job = {});
+
+}  // namespace coppice::server
