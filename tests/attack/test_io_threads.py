@@ -1,0 +1,132 @@
+"""Health is answered at once while clients do the worst that they may, and a signal ends the server under it."""
+
+import http.client
+import threading
+import time
+
+import pytest
+
+from raw_http import exchange, post
+from running_server import RunningServer
+
+HEALTH = ("/live", "/health", "/ready", "/metrics")
+WORST_S = 0.05  # as promised, on top of what this machine shows without attackers
+
+WORST = {
+    "tokenize": post("/tokenize", {"prompt": "a " * 500_000}),
+    "tokenize blanks": post("/tokenize", {"prompt": " " * 1_000_000}),
+    "too much text": post("/tokenize", {"prompt": "a " * 7_500_000}),
+    "many prompts": post("/v1/completions", {"prompt": ["word " * 190] * 1000, "max_tokens": 1}),
+    "many choices": post("/v1/completions", {"prompt": ["a"] * 16, "n": 128, "max_tokens": 1}),
+    "a prediction": post(
+        "/v1/completions",
+        {"prompt": "a", "max_tokens": 1, "prediction": {"type": "content", "content": "a " * 100_000}},
+    ),
+    "keys": post(
+        "/v1/chat/completions",
+        b'{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{'
+        + b",".join(b'"k%d":1' % i for i in range(200_000))
+        + b"}}",
+    ),
+    "values": post(
+        "/v1/chat/completions",
+        b'{"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"a":[' + b"0," * 1_900_000 + b"0]}}",
+    ),
+    "messages": post("/v1/chat/completions", {"messages": [{"role": "user", "content": "<s> " * 60}] * 4096}),
+    "logprobs": post("/v1/completions", {"prompt": [[5] * 500] * 20, "prompt_logprobs": 20, "max_tokens": 1}),
+    "detokenize": post("/detokenize", {"tokens": [300] * 65_000}),
+    "corpora": post("/v1/speculation/corpora", {"name": "c", "texts": ["a b c"] * 100_000}),
+    "blanks": post("/v1/completions", b" " * (15 << 20)),
+}
+
+
+def probe(server, seconds):
+    """The times of health requests, one after another, each on a connection kept open."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+    times = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        path = HEALTH[len(times) % len(HEALTH)]
+        started = time.monotonic()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        times.append(time.monotonic() - started)
+        assert answer.status == 200, path
+        time.sleep(0.005)
+    connection.close()
+    return sorted(times)
+
+
+class Attack:
+    """Eight clients that repeat one request. `with Attack(server, sent): ...`"""
+
+    def __init__(self, server, sent):
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(server, sent)) for _ in range(8)]
+
+    def run(self, server, sent):
+        while not self.over.is_set():
+            try:
+                exchange(server, sent, timeout=60)
+            except OSError:
+                time.sleep(0.05)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def spin(over):
+    while not over.is_set():
+        pass
+
+
+@pytest.fixture(scope="module")
+def baseline_s(server):
+    """The worst health time when the cores are as busy, but not with this server: what the machine itself costs."""
+    over = threading.Event()
+    threads = [threading.Thread(target=spin, args=(over,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    times = probe(server, 2)
+    over.set()
+    for thread in threads:
+        thread.join()
+    return times[int(len(times) * 0.99)]
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_health_while_eight_clients_do_their_worst(server, baseline_s, name):
+    with Attack(server, WORST[name]):
+        time.sleep(0.2)
+        times = probe(server, 2.5)
+    late = times[int(len(times) * 0.98)]  # the rest is this client's own interpreter
+    assert late < WORST_S + baseline_s, f"{name}: 98th of {len(times)}: {late:.3f} s; without: {baseline_s:.3f} s"
+    assert server.post("/v1/completions", {"prompt": "a", "max_tokens": 2})[0] in (200, 429)
+
+
+@pytest.mark.parametrize("name", ["tokenize", "many prompts", "keys", "values"])
+def test_a_signal_ends_the_server_under_attack(binary, name):
+    with RunningServer(binary, "demo", "--drain-timeout", "2") as running:
+        with Attack(running, WORST[name]):
+            time.sleep(1)
+            started = time.monotonic()
+            running.terminate()
+            assert running.process.wait(30) == 0
+            assert time.monotonic() - started < 12
+
+
+def test_a_client_that_leaves_stops_its_job(server):
+    for _ in range(40):
+        with server.connect() as connection:
+            connection.sendall(WORST["many prompts"])
+    started = time.monotonic()
+    assert server.post("/tokenize", {"prompt": "a " * 9000})[0] == 200
+    assert time.monotonic() - started < 5
