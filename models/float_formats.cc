@@ -30,6 +30,17 @@ void to_float(const std::byte* first, kernels::WeightFormat format, std::size_t 
   }
 }
 
+// Whether all bits of `exponent` are set in one of the elements. Without an early exit: so the loop is vectorised.
+template <typename Bits>
+bool has_full_exponent(std::span<const std::byte> elements, Bits exponent) {
+  const auto* bits = static_cast<const Bits*>(static_cast<const void*>(elements.data()));
+  Bits found = 0;
+  for (std::size_t i = 0; i < elements.size() / sizeof(Bits); ++i) {
+    found |= static_cast<Bits>((bits[i] & exponent) == exponent ? 1 : 0);
+  }
+  return found != 0;
+}
+
 void from_float(std::span<const float> numbers, kernels::ComputeType type, std::byte* target) {
   auto* halves = static_cast<std::uint16_t*>(static_cast<void*>(target));
   switch (type) {
@@ -70,6 +81,18 @@ void convert(const kernels::HostWeight& source, kernels::ComputeType type, std::
       out += count * width;
     }
   }
+}
+
+bool has_non_finite(kernels::WeightKind kind, std::span<const std::byte> elements) {
+  switch (kind) {
+    case kernels::WeightKind::kF32:
+      return has_full_exponent(elements, 0x7F800000U);
+    case kernels::WeightKind::kBF16:
+      return has_full_exponent(elements, std::uint16_t{0x7F80});
+    case kernels::WeightKind::kF16:
+      return has_full_exponent(elements, std::uint16_t{0x7C00});
+  }
+  return false;
 }
 
 }  // namespace coppice::models

@@ -45,4 +45,7 @@ void convert_to_float(const kernels::HostWeight& source, std::span<float> target
 // keep their bits. REQUIRES: target is aligned for the type and holds source.rows * source.columns elements of it.
 void convert(const kernels::HostWeight& source, kernels::ComputeType type, std::span<std::byte> target);
 
+// Whether an element of dense weights of a kind is NaN or infinite. REQUIRES: whole elements, aligned for them.
+bool has_non_finite(kernels::WeightKind kind, std::span<const std::byte> elements);
+
 }  // namespace coppice::models

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -37,6 +38,46 @@ int nesting_depth(std::string_view text) {
   return deepest;
 }
 
+// Listens to a parser for a name that stands twice in one object. (The parser that keeps values and calls back searches
+// a whole object for discarded values whenever something in it ends, so its time grows with the square of the names.)
+class NameWatch final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  bool null() override { return true; }
+  bool boolean(bool /*value*/) override { return true; }
+  bool number_integer(number_integer_t /*value*/) override { return true; }
+  bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
+  bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
+  bool string(string_t& /*value*/) override { return true; }
+  bool binary(binary_t& /*value*/) override { return true; }
+  bool start_array(std::size_t /*count*/) override { return true; }
+  bool end_array() override { return true; }
+  bool start_object(std::size_t /*count*/) override {
+    names_.emplace_back();
+    return true;
+  }
+  bool end_object() override {
+    names_.pop_back();
+    return true;
+  }
+  bool key(string_t& name) override {
+    if (names_.back().insert(name).second) {
+      return true;
+    }
+    duplicate_ = name;
+    return false;
+  }
+  // The parser of values words it.
+  bool parse_error(std::size_t /*at*/, const std::string& /*token*/,
+                   const nlohmann::json::exception& /*error*/) override {
+    return false;
+  }
+  const std::optional<std::string>& duplicate() const { return duplicate_; }
+
+ private:
+  std::vector<std::set<std::string>> names_;  // of the objects that are open
+  std::optional<std::string> duplicate_;
+};
+
 }  // namespace
 
 std::string json_excerpt(const nlohmann::json& value) {
@@ -57,26 +98,12 @@ absl::StatusOr<nlohmann::json> parse_json(std::string_view text, std::string_vie
     return absl::InvalidArgumentError(
         fmt::format("{}: JSON nested deeper than the {} levels that are read", what, limits.depth));
   }
-  std::string duplicate;
-  std::vector<std::set<std::string>> names;  // of the objects that are open
-  const auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
-    if (event == nlohmann::json::parse_event_t::object_start) {
-      names.emplace_back();
-    } else if (event == nlohmann::json::parse_event_t::object_end && !names.empty()) {
-      names.pop_back();
-    } else if (event == nlohmann::json::parse_event_t::key && !names.empty() && duplicate.empty() &&
-               !names.back().insert(value.get<std::string>()).second) {
-      duplicate = value.get<std::string>();
-    }
-    return true;
-  };
-  const nlohmann::json::parser_callback_t callback =
-      limits.allow_duplicate_names ? nlohmann::json::parser_callback_t() : nlohmann::json::parser_callback_t(watch);
   try {
-    nlohmann::json value = nlohmann::json::parse(text.begin(), text.end(), callback);
-    if (!duplicate.empty()) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: the name {} stands twice in one object", what, json_excerpt(nlohmann::json(duplicate))));
+    nlohmann::json value = nlohmann::json::parse(text.begin(), text.end());
+    NameWatch watch;
+    if (!limits.allow_duplicate_names && !nlohmann::json::sax_parse(text.begin(), text.end(), &watch)) {
+      return absl::InvalidArgumentError(fmt::format("{}: the name {} stands twice in one object", what,
+                                                    json_excerpt(nlohmann::json(watch.duplicate().value_or("")))));
     }
     return value;
   } catch (const nlohmann::json::parse_error& error) {

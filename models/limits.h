@@ -19,6 +19,7 @@ inline constexpr std::int32_t kEndTokensMost = 64;          // tokens that end a
 inline constexpr std::size_t kConfigBytesMost = std::size_t{1} << 22;  // config.json, generation_config.json
 inline constexpr std::size_t kIndexBytesMost = std::size_t{1} << 26;   // model.safetensors.index.json
 inline constexpr std::size_t kHeaderBytesMost = std::size_t{1} << 25;  // safetensors header (the format: 100 MB)
-inline constexpr std::size_t kShardsMost = 4096;  // files of one model, opened and mapped at once; 405B in bf16 has 191
+inline constexpr std::size_t kTensorsMost = std::size_t{1} << 18;  // of one file; DeepSeek-V3 has some 90,000 in all
+inline constexpr std::size_t kShardsMost = 4096;  // files of one model, open at once; 405B in bf16 has 191
 
 }  // namespace coppice::models

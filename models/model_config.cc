@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "models/families.h"
 #include "models/json_text.h"
 #include "models/limits.h"
-#include "models/mapped_file.h"
 #include "models/rope.h"
 
 namespace coppice::models {
@@ -246,7 +246,7 @@ absl::Status parse_generation_config(const std::string& json_text, ModelConfig& 
 }
 
 absl::StatusOr<ModelConfig> load_model_shape(const std::filesystem::path& file) {
-  COPPICE_ASSIGN_OR_RETURN(const std::string text, read_text_file(file, kConfigBytesMost));
+  COPPICE_ASSIGN_OR_RETURN(const std::string text, base::read_file(file, kConfigBytesMost));
   absl::StatusOr<ModelConfig> config = parse_model_config(text);
   if (!config.ok()) {
     // Messages of the parser open with "config.json: "; here the whole path stands in its place.
@@ -261,7 +261,7 @@ absl::StatusOr<ModelConfig> load_model_shape(const std::filesystem::path& file) 
 
 absl::StatusOr<ModelConfig> load_model_config(const std::filesystem::path& folder) {
   COPPICE_ASSIGN_OR_RETURN(ModelConfig config, load_model_shape(folder / kConfigFile));
-  const absl::StatusOr<std::string> text = read_text_file(folder / kGenerationFile, kConfigBytesMost);
+  const absl::StatusOr<std::string> text = base::read_file(folder / kGenerationFile, kConfigBytesMost);
   if (absl::IsNotFound(text.status())) {
     return config;
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/float_formats.h"
+#include "models/weight_blocks.h"
 #include "models/weights.h"
 
 namespace coppice::models {
@@ -90,44 +91,20 @@ class RandomWeights final : public WeightSource {
 
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override {
     const std::size_t bytes = format_.bytes(spec.rows, spec.columns);
-    std::byte* data = lend(spec.name, bytes);
+    std::byte* data = blocks_.lend(spec.name, bytes);
     if (spec.role == WeightRole::kNorm) {
       fill_ones(format_, spec.elements(), data);
     } else {
       fill(mix(seed_ ^ hash_name(spec.name)), format_, spec.elements(), data);
     }
-    return WeightTensor({{data, bytes}, format_, spec.rows, spec.columns, {}}, {});
+    return WeightTensor({{data, bytes}, format_, spec.rows, spec.columns, {}});
   }
-  void release(const WeightSpec& spec) override {
-    for (Block& block : blocks_) {
-      if (block.tensor == spec.name) {
-        block.tensor.clear();
-      }
-    }
-  }
+  void release(const WeightSpec& spec) override { blocks_.give_back(spec.name); }
   WeightFormat stored_format() const override { return format_; }
   std::size_t stored_bytes() const override { return stored_bytes_; }
 
  private:
-  // Memory that tensors stand in, one after the other: fresh pages from the system take longer than the numbers.
-  struct Block {
-    std::unique_ptr<std::byte[]> memory;
-    std::size_t bytes = 0;
-    std::string tensor;  // empty: free
-  };
-
-  std::byte* lend(const std::string& tensor, std::size_t bytes) {
-    for (Block& block : blocks_) {
-      if (block.tensor.empty() && block.bytes >= bytes) {
-        block.tensor = tensor;
-        return block.memory.get();
-      }
-    }
-    blocks_.push_back({std::make_unique_for_overwrite<std::byte[]>(bytes), bytes, tensor});
-    return blocks_.back().memory.get();
-  }
-
-  std::vector<Block> blocks_;
+  WeightBlocks blocks_;
   std::uint64_t seed_;
   WeightFormat format_;
   std::size_t stored_bytes_ = 0;

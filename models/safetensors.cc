@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <limits>
 #include <set>
 #include <utility>
@@ -19,6 +20,9 @@ namespace {
 
 constexpr std::size_t kLengthBytes = 8;  // of the header's length, which opens the file
 constexpr std::size_t kRankMost = 16;    // dimensions of a tensor; weights have one or two
+// Of one read: large enough that its call costs nothing, small enough to stay in a core's cache. A multiple of every
+// element.
+constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 
@@ -159,47 +163,44 @@ absl::Status check_tiling(const SafetensorsHeader& entries, std::uint64_t data_b
   return absl::OkStatus();
 }
 
-std::uint64_t header_length(std::span<const std::byte> file) {
+// Fills `into` from byte `offset` of a file on.
+using ReadAt = std::function<absl::Status(std::size_t offset, std::span<std::byte> into)>;
+
+// The JSON text of the header. ERRORS: as parse_safetensors.
+absl::StatusOr<std::string> read_header(const ReadAt& read, std::size_t file_bytes, std::string_view what) {
+  if (file_bytes < kLengthBytes) {
+    return absl::InvalidArgumentError(fmt::format("{}: {} bytes are too few for a safetensors file", what, file_bytes));
+  }
+  std::array<std::byte, kLengthBytes> length_bytes{};
+  COPPICE_RETURN_IF_ERROR(read(0, length_bytes));
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < kLengthBytes; ++i) {
-    length |= static_cast<std::uint64_t>(file[i]) << (8 * i);
+    length |= static_cast<std::uint64_t>(length_bytes[i]) << (8 * i);
   }
-  return length;
-}
-
-std::string header_text(std::span<const std::byte> bytes) {
-  std::string text(bytes.size(), '\0');
-  std::transform(bytes.begin(), bytes.end(), text.begin(), [](std::byte byte) { return static_cast<char>(byte); });
-  return text;
-}
-
-bool is_plain_file_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\\') == std::string::npos && name.find('\0') == std::string::npos;
-}
-
-}  // namespace
-
-absl::StatusOr<ParsedSafetensors> parse_safetensors(std::span<const std::byte> file, std::string_view what) {
-  if (file.size() < kLengthBytes) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: {} bytes are too few for a safetensors file", what, file.size()));
-  }
-  const std::uint64_t length = header_length(file);
-  if (length > file.size() - kLengthBytes || length > kHeaderBytesMost) {
+  if (length > file_bytes - kLengthBytes || length > kHeaderBytesMost) {
     return absl::InvalidArgumentError(fmt::format("{}: header length {} must be at most {} and fit the file's {} bytes",
-                                                  what, length, kHeaderBytesMost, file.size()));
+                                                  what, length, kHeaderBytesMost, file_bytes));
   }
-  const std::string text = header_text(file.subspan(kLengthBytes, length));
+  std::string text(static_cast<std::size_t>(length), '\0');
+  COPPICE_RETURN_IF_ERROR(read(kLengthBytes, std::as_writable_bytes(std::span<char>(text))));
   if (!text.starts_with('{')) {
     return absl::InvalidArgumentError(fmt::format("{}: the header must begin with {{", what));
   }
+  return text;
+}
+
+absl::StatusOr<ParsedSafetensors> parse(const ReadAt& read, std::size_t file_bytes, std::string_view what) {
+  COPPICE_ASSIGN_OR_RETURN(const std::string text, read_header(read, file_bytes, what));
   COPPICE_ASSIGN_OR_RETURN(
       const nlohmann::json json,
       parse_json(text, what, {.bytes = kHeaderBytesMost, .depth = 4, .allow_duplicate_names = false}));
+  if (json.size() > kTensorsMost) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {} tensors, at most {} are read", what, json.size(), kTensorsMost));
+  }
   ParsedSafetensors parsed;
-  parsed.data_begin = kLengthBytes + length;
-  const std::uint64_t data_bytes = file.size() - parsed.data_begin;
+  parsed.data_begin = kLengthBytes + text.size();
+  const std::uint64_t data_bytes = file_bytes - parsed.data_begin;
   for (const auto& [name, value] : json.items()) {
     if (name == "__metadata__") {
       if (const absl::Status status = check_metadata(value); !status.ok()) {
@@ -216,6 +217,45 @@ absl::StatusOr<ParsedSafetensors> parse_safetensors(std::span<const std::byte> f
   }
   COPPICE_RETURN_IF_ERROR(check_tiling(parsed.entries, data_bytes, what));
   return parsed;
+}
+
+bool is_plain_file_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
+         name.find('\\') == std::string::npos && name.find('\0') == std::string::npos;
+}
+
+}  // namespace
+
+absl::StatusOr<ParsedSafetensors> parse_safetensors(const base::RegularFile& file, std::string_view what) {
+  return parse([&file](std::size_t offset, std::span<std::byte> into) { return file.read(offset, into); }, file.size(),
+               what);
+}
+
+absl::StatusOr<ParsedSafetensors> parse_safetensors(std::span<const std::byte> file, std::string_view what) {
+  const auto copy = [file](std::size_t offset, std::span<std::byte> into) {
+    std::copy_n(file.begin() + static_cast<std::ptrdiff_t>(offset), into.size(), into.begin());
+    return absl::OkStatus();
+  };
+  return parse(copy, file.size(), what);
+}
+
+absl::Status SafetensorsFolder::Tensor::read(std::span<std::byte> into, const Inspect& inspect) const {
+  const auto chunks = static_cast<std::int64_t>((into.size() + kReadBytes - 1) / kReadBytes);
+  std::vector<absl::Status> statuses(static_cast<std::size_t>(chunks));
+#pragma omp parallel for schedule(dynamic) if (chunks > 1)
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+    const std::size_t begin = static_cast<std::size_t>(chunk) * kReadBytes;
+    const std::size_t count = std::min(kReadBytes, into.size() - begin);
+    absl::Status& status = statuses[static_cast<std::size_t>(chunk)];
+    status = file->read(offset + begin, into.subspan(begin, count));
+    if (status.ok() && inspect) {
+      status = inspect(into.subspan(begin, count));
+    }
+  }
+  for (absl::Status& status : statuses) {
+    COPPICE_RETURN_IF_ERROR(std::move(status));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::map<std::string, std::string>> parse_safetensors_index(std::string_view text,
@@ -238,15 +278,14 @@ absl::StatusOr<std::map<std::string, std::string>> parse_safetensors_index(std::
 }
 
 absl::Status SafetensorsFolder::add_shard(const std::filesystem::path& path) {
-  COPPICE_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
-  COPPICE_ASSIGN_OR_RETURN(ParsedSafetensors parsed, parse_safetensors(file.bytes(), path.string()));
+  COPPICE_ASSIGN_OR_RETURN(base::RegularFile file, base::RegularFile::open(path));
+  COPPICE_ASSIGN_OR_RETURN(ParsedSafetensors parsed, parse_safetensors(file, path.string()));
   shards_.push_back(std::make_unique<Shard>(Shard{std::move(file), std::move(parsed)}));
   const Shard& shard = *shards_.back();
   for (const auto& [name, entry] : shard.parsed.entries) {
-    Tensor tensor = {
-        .entry = &entry,
-        .file = &shard.file,
-        .data = shard.file.bytes().subspan(shard.parsed.data_begin + entry.begin, entry.end - entry.begin)};
+    const Tensor tensor = {.entry = &entry,
+                           .file = &shard.file,
+                           .offset = shard.parsed.data_begin + static_cast<std::size_t>(entry.begin)};
     if (!tensors_.emplace(name, tensor).second) {
       return refuse(path.string(), name, fmt::format("is also in {}", shard_of_.find(name)->second));
     }
@@ -279,7 +318,7 @@ absl::StatusOr<SafetensorsFolder> SafetensorsFolder::open(const std::filesystem:
     return single;
   }
   const std::filesystem::path index_path = folder / kIndexFile;
-  const absl::StatusOr<std::string> text = read_text_file(index_path, kIndexBytesMost);
+  const absl::StatusOr<std::string> text = base::read_file(index_path, kIndexBytesMost);
   if (absl::IsNotFound(text.status())) {
     return absl::NotFoundError(fmt::format("{}: neither {} nor {} is there", folder.string(), kSingleFile, kIndexFile));
   }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -14,7 +15,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "models/mapped_file.h"
+#include "base/file.h"
 
 namespace coppice::models {
 
@@ -34,9 +35,11 @@ struct ParsedSafetensors {
   std::size_t data_begin = 0;  // byte offset of the data part in the file
 };
 
-// Checks a whole file's bytes. `what` names the file in messages. Nothing but the header is read.
+// Checks the header of a file. `what` names the file in messages.
 // ENSURES: for every entry begin <= end <= data size, the length fits shape and type; entries tile the data part
 // without holes or overlaps. ERRORS: InvalidArgument naming the tensor, what was expected and what was found.
+absl::StatusOr<ParsedSafetensors> parse_safetensors(const base::RegularFile& file, std::string_view what);
+// The same of a file's bytes.
 absl::StatusOr<ParsedSafetensors> parse_safetensors(std::span<const std::byte> file, std::string_view what);
 
 // Reads model.safetensors.index.json's weight_map: tensor name -> file name. File names are plain names inside the
@@ -44,13 +47,21 @@ absl::StatusOr<ParsedSafetensors> parse_safetensors(std::span<const std::byte> f
 absl::StatusOr<std::map<std::string, std::string>> parse_safetensors_index(std::string_view text,
                                                                            std::string_view what);
 
-// All tensors of a model folder, mapped. Immutable; owner: the weight source.
+// All tensors of a model folder. Immutable; owner: the weight source. Data is read, not mapped: a mapped file that
+// shrinks would end the process at the next touch.
 class SafetensorsFolder {
  public:
   struct Tensor {
     const SafetensorsEntry* entry = nullptr;
-    const MappedFile* file = nullptr;
-    std::span<const std::byte> data;  // not aligned
+    const base::RegularFile* file = nullptr;
+    std::size_t offset = 0;  // of its data in the file
+
+    std::size_t bytes() const { return static_cast<std::size_t>(entry->end - entry->begin); }
+    // Looks at a part of the data, on any thread, while it is still in the core's cache. Parts hold whole elements.
+    using Inspect = std::function<absl::Status(std::span<const std::byte>)>;
+    // Reads the data, on all cores. REQUIRES: into.size() == bytes(). ERRORS: DataLoss when the file has shrunk;
+    // Internal; those of `inspect`.
+    absl::Status read(std::span<std::byte> into, const Inspect& inspect = {}) const;
   };
 
   // Opens FOLDER/model.safetensors, or the shards that FOLDER/model.safetensors.index.json names.
@@ -62,7 +73,7 @@ class SafetensorsFolder {
 
  private:
   struct Shard {
-    MappedFile file;
+    base::RegularFile file;
     ParsedSafetensors parsed;
   };
 

@@ -9,10 +9,13 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/status_macros.h"
+#include "models/float_formats.h"
 #include "models/safetensors.h"
+#include "models/weight_blocks.h"
 
 namespace coppice::models {
 namespace {
@@ -64,10 +67,6 @@ std::optional<WeightFormat> parse_format(const std::string& name) {
   return std::nullopt;
 }
 
-bool is_aligned(const std::byte* data, std::size_t alignment) {
-  return reinterpret_cast<std::uintptr_t>(data) % alignment == 0;
-}
-
 class SafetensorsWeights final : public WeightSource {
  public:
   explicit SafetensorsWeights(SafetensorsFolder folder) : folder_(std::move(folder)) {}
@@ -76,7 +75,7 @@ class SafetensorsWeights final : public WeightSource {
   absl::Status check(const std::filesystem::path& folder, const ModelConfig& config);
 
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override;
-  void release(const WeightSpec& spec) override;
+  void release(const WeightSpec& spec) override { blocks_.give_back(spec.name); }
   WeightFormat stored_format() const override { return stored_format_; }
   std::size_t stored_bytes() const override { return stored_bytes_; }
 
@@ -89,6 +88,7 @@ class SafetensorsWeights final : public WeightSource {
   absl::StatusOr<Found> find(const WeightSpec& spec) const;
 
   SafetensorsFolder folder_;
+  WeightBlocks blocks_;
   bool embedding_is_head_ = false;  // a tied model saved under the head's name alone
   WeightFormat stored_format_;
   std::size_t stored_bytes_ = 0;
@@ -131,8 +131,8 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
       return named(found.status());
     }
     wanted.insert(spec.name);
-    bytes_of[found->format.kind] += found->tensor->data.size();
-    stored_bytes_ += found->tensor->data.size();
+    bytes_of[found->format.kind] += found->tensor->bytes();
+    stored_bytes_ += found->tensor->bytes();
   }
   for (const auto& [name, tensor] : tensors) {
     if (wanted.count(name) == 0 && !is_harmless_surplus(name, config)) {
@@ -152,19 +152,16 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
 
 absl::StatusOr<WeightTensor> SafetensorsWeights::fetch(const WeightSpec& spec) {
   COPPICE_ASSIGN_OR_RETURN(const Found found, find(spec));
-  kernels::HostWeight view = {found.tensor->data, found.format, spec.rows, spec.columns, {}};
-  std::vector<std::byte> copy;
-  if (!is_aligned(view.bytes.data(), found.format.block().alignment)) {
-    copy.assign(view.bytes.begin(), view.bytes.end());
-    view.bytes = copy;
-  }
-  return WeightTensor(view, std::move(copy));
-}
-
-void SafetensorsWeights::release(const WeightSpec& spec) {
-  if (const absl::StatusOr<Found> found = find(spec); found.ok()) {
-    found->tensor->file->forget(found->tensor->data);
-  }
+  const std::size_t bytes = found.tensor->bytes();
+  std::byte* data = blocks_.lend(spec.name, bytes);
+  const auto inspect = [&](std::span<const std::byte> part) {
+    return has_non_finite(found.format.kind, part)
+               ? absl::InvalidArgumentError(
+                     fmt::format("tensor {}: holds NaN or infinity; the model's files are damaged", spec.name))
+               : absl::OkStatus();
+  };
+  COPPICE_RETURN_IF_ERROR(found.tensor->read({data, bytes}, inspect));
+  return WeightTensor({{data, bytes}, found.format, spec.rows, spec.columns, {}});
 }
 
 }  // namespace

@@ -44,30 +44,25 @@ std::vector<WeightSpec> weight_specs(const ModelConfig& config);
 // Sum of elements over weight_specs: the number of parameters.
 std::int64_t parameter_count(const ModelConfig& config);
 
-// A tensor in host memory, aligned for its format. Move-only: it owns a copy where the source could not lend its own.
+// A tensor in host memory that its source owns, aligned for its format.
 class WeightTensor {
  public:
-  WeightTensor(const kernels::HostWeight& view, std::vector<std::byte> storage)
-      : view_(view), storage_(std::move(storage)) {}
-  WeightTensor(WeightTensor&&) = default;
-  WeightTensor& operator=(WeightTensor&&) = default;
-  WeightTensor(const WeightTensor&) = delete;
-  WeightTensor& operator=(const WeightTensor&) = delete;
+  explicit WeightTensor(const kernels::HostWeight& view) : view_(view) {}
 
-  // Valid while this object and its source live.
+  // Valid until the tensor is released and while its source lives.
   const kernels::HostWeight& view() const { return view_; }
 
  private:
   kernels::HostWeight view_;
-  std::vector<std::byte> storage_;  // empty: lent by the source
 };
 
 // Delivers weights by name. Owner: the loader of a model; it may be destroyed after Transformer::load. One thread.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  // The tensor of exactly this name and shape. ERRORS: NotFound, InvalidArgument (wrong shape or type), naming the
-  // tensor, what was expected and what was found.
+  // The tensor of exactly this name and shape. ERRORS: NotFound, InvalidArgument (wrong shape or type, a number that is
+  // none), naming the tensor, what was expected and what was found; DataLoss, Internal: its file cannot be read any
+  // more.
   virtual absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) = 0;
   // Frees a tensor's memory. REQUIRES: the tensor is not fetched again.
   virtual void release(const WeightSpec& spec) = 0;

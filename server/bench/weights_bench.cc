@@ -7,9 +7,9 @@
 #include <string>
 #include <system_error>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
-#include "models/mapped_file.h"
 #include "models/model_config.h"
 #include "models/transformer.h"
 #include "models/weights.h"
@@ -72,7 +72,7 @@ absl::Status write_weights(const models::ModelConfig& config, std::uint64_t seed
 
 absl::Status write_random_model(const std::filesystem::path& shape_config, std::uint64_t seed,
                                 const std::filesystem::path& folder) {
-  COPPICE_ASSIGN_OR_RETURN(const std::string text, models::read_text_file(shape_config, kConfigBytesMax));
+  COPPICE_ASSIGN_OR_RETURN(const std::string text, base::read_file(shape_config, kConfigBytesMax));
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::parse_model_config(text));
   const std::string header = header_of(models::weight_specs(config));
   const std::size_t bytes =
@@ -80,7 +80,7 @@ absl::Status write_random_model(const std::filesystem::path& shape_config, std::
   const std::filesystem::path config_path = folder / "config.json";
   const std::filesystem::path weights_path = folder / "model.safetensors";
   std::error_code error;
-  const absl::StatusOr<std::string> known = models::read_text_file(config_path, kConfigBytesMax);
+  const absl::StatusOr<std::string> known = base::read_file(config_path, kConfigBytesMax);
   if (known.ok() && *known == text && std::filesystem::file_size(weights_path, error) == bytes) {
     return absl::OkStatus();
   }

@@ -3,9 +3,13 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <string>
+#include <vector>
 
+#include "models/limits.h"
 #include "tests/support/safetensors_bytes.h"
 
 namespace coppice::models {
@@ -142,7 +146,10 @@ TEST_CASE("safetensors folder: shards and index must agree") {
   INFO(opened.status().ToString());
   REQUIRE(opened.ok());
   REQUIRE(opened->tensors().size() == 2);
-  CHECK(opened->tensors().find("b")->second.data[0] == static_cast<std::byte>('b'));
+  const auto& tensor = opened->tensors().find("b")->second;
+  std::vector<std::byte> data(tensor.bytes());
+  REQUIRE(tensor.read(data).ok());
+  CHECK(data == as_bytes("bbbb"));
   folder.write(index, R"({"weight_map":{"a":"2.safetensors","b":"1.safetensors"}})");
   CHECK(message().find("said to be in 2.safetensors, but found in 1.safetensors") != std::string::npos);
   folder.write(index, R"({"weight_map":{"a":"1.safetensors","c":"2.safetensors"}})");
@@ -155,6 +162,44 @@ TEST_CASE("safetensors folder: shards and index must agree") {
   // The single file comes first, as transformers has it.
   folder.write("model.safetensors", second);
   CHECK(SafetensorsFolder::open(folder.path())->tensors().size() == 1);
+}
+
+std::string header_of_tensors(std::size_t count) {
+  std::string header = "{";
+  for (std::size_t i = 0; i < count; ++i) {
+    header += (i == 0 ? "\"" : ",\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+  }
+  return header + "}";
+}
+
+TEST_CASE("safetensors: the time of a header grows with its size, and tensors are counted") {
+  const auto seconds_of = [](std::size_t count) {
+    const auto bytes = as_bytes(safetensors_file(header_of_tensors(count), ""));
+    const auto begin = std::chrono::steady_clock::now();
+    REQUIRE(parse_safetensors(bytes, "f").ok());
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  CHECK(seconds_of(50'000) < 20);  // far from a minute and more, whatever else the machine does
+  CHECK(seconds_of(100'000) / std::max(seconds_of(12'500), 1e-3) < 40);  // 8 times the names; 64 were a square
+  CHECK(message_of(safetensors_file(header_of_tensors(kTensorsMost + 1), "")).find("at most 262144 are read") !=
+        std::string::npos);
+}
+
+TEST_CASE("safetensors: a file that shrinks after it was opened is an error") {
+  const TemporaryFolder folder;
+  folder.write("model.safetensors",
+               safetensors_file(R"({"a":{"dtype":"U8","shape":[9000000],"data_offsets":[0,9000000]}})",
+                                std::string(9'000'000, 'a')));
+  const auto opened = SafetensorsFolder::open(folder.path());
+  REQUIRE(opened.ok());
+  const auto& tensor = opened->tensors().find("a")->second;
+  std::vector<std::byte> data(tensor.bytes());
+  REQUIRE(tensor.read(data).ok());
+  CHECK(data.back() == static_cast<std::byte>('a'));
+  std::filesystem::resize_file(folder.path() / "model.safetensors", 5'000'000);
+  const absl::Status status = tensor.read(data);
+  CHECK(status.code() == absl::StatusCode::kDataLoss);
+  CHECK(std::string(status.message()).find("has shrunk") != std::string::npos);
 }
 
 TEST_CASE("safetensors folder: only regular files are opened") {
