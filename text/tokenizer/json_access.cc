@@ -1,9 +1,6 @@
 // Checked access to nlohmann::json. No exception of the library leaves this file.
 #include "text/tokenizer/json_access.h"
 
-#include <fstream>
-#include <system_error>
-
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
@@ -44,27 +41,6 @@ absl::Status wrong_type(std::string_view key, std::string_view where, std::strin
 
 absl::Status invalid_field(std::string_view where, std::string_view what) {
   return absl::InvalidArgumentError(fmt::format("{}: {}", where, what));
-}
-
-absl::StatusOr<std::string> read_bounded_file(const std::filesystem::path& path, std::size_t bytes_max) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) {
-    return absl::NotFoundError(fmt::format("{}: no such file", path.string()));
-  }
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) {
-    return absl::InvalidArgumentError(fmt::format("{}: cannot be opened", path.string()));
-  }
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error || size > bytes_max) {
-    return absl::InvalidArgumentError(fmt::format("{}: larger than {} bytes", path.string(), bytes_max));
-  }
-  std::string content(static_cast<std::size_t>(size), '\0');
-  stream.read(content.data(), static_cast<std::streamsize>(size));
-  if (static_cast<std::uintmax_t>(stream.gcount()) != size) {
-    return absl::InvalidArgumentError(fmt::format("{}: cannot be read", path.string()));
-  }
-  return content;
 }
 
 absl::StatusOr<Json> parse_json_object(std::string_view text, std::string_view where) {

@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,10 +25,6 @@ inline constexpr std::int64_t kVocabularyMax = std::int64_t{1} << 21;
 
 // Returns InvalidArgument "where: what".
 absl::Status invalid_field(std::string_view where, std::string_view what);
-
-// Returns the content of a file.
-// ERRORS: NotFound; InvalidArgument when it is larger than `bytes_max` or not readable.
-absl::StatusOr<std::string> read_bounded_file(const std::filesystem::path& path, std::size_t bytes_max = kJsonBytesMax);
 
 // Parses `text`, whose top must be an object. `where` is the file's name.
 absl::StatusOr<Json> parse_json_object(std::string_view text, std::string_view where);

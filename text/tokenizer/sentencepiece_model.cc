@@ -3,6 +3,7 @@
 
 #include <sentencepiece_processor.h>
 
+#include <exception>
 #include <utility>
 
 namespace coppice::text {
@@ -18,9 +19,14 @@ SentencePieceModel::~SentencePieceModel() = default;
 
 std::unique_ptr<SentencePieceModel> SentencePieceModel::load(std::string_view serialized, std::string& error) {
   auto library = std::make_unique<Library>();
-  const sentencepiece::util::Status status = library->processor.LoadFromSerializedProto(serialized);
-  if (!status.ok()) {
-    error = status.ToString();
+  try {  // the library throws when it cannot make an index of the pieces
+    const sentencepiece::util::Status status = library->processor.LoadFromSerializedProto(serialized);
+    if (!status.ok()) {
+      error = status.ToString();
+      return nullptr;
+    }
+  } catch (const std::exception& exception) {
+    error = exception.what();
     return nullptr;
   }
   return std::unique_ptr<SentencePieceModel>(new SentencePieceModel(std::move(library)));

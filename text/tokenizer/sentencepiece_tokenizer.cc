@@ -7,6 +7,7 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "text/tokenizer/charsmap_check.h"
 #include "text/tokenizer/json_access.h"
 #include "text/utf8.h"
 
@@ -14,6 +15,7 @@ namespace coppice::text {
 namespace {
 
 constexpr std::string_view kFile = "tokenizer.model";
+constexpr std::size_t kNestingMax = 64;  // user-defined pieces that begin a text, for which the library has room
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // "▁"
 
 std::string with_spaces(std::string_view piece) {
@@ -61,12 +63,19 @@ absl::Status SentencePieceTokenizer::load_models(std::string_view serialized, co
                          "denormalizer_spec, treat_whitespace_as_suffix and "
                          "escape_whitespaces=false are not supported");
   }
+  if (const std::string problem = charsmap_problem(flags->charsmap); !problem.empty()) {
+    return invalid_field(kFile, "normalizer_spec.precompiled_charsmap cannot be trusted: " + problem);
+  }
+  if (flags->user_defined_nesting > kNestingMax) {
+    return invalid_field(kFile, fmt::format("more than {} user-defined pieces begin one another", kNestingMax));
+  }
   flags_ = *flags;
+  flags_.charsmap = {};  // its bytes are not ours
   legacy_ = config.legacy.value_or(true);
   std::string error;
-  model_ = SentencePieceModel::load(serialized, error);
+  model_ = SentencePieceModel::load(with_settings(serialized, flags->charsmap, flags->add_dummy_prefix), error);
   if (model_ != nullptr) {
-    model_without_prefix_ = SentencePieceModel::load(std::string(serialized) + std::string(kNoDummyPrefix), error);
+    model_without_prefix_ = SentencePieceModel::load(with_settings(serialized, flags->charsmap, false), error);
   }
   if (model_ == nullptr || model_without_prefix_ == nullptr) {
     return invalid_field(kFile, error);

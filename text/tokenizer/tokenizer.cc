@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "text/tokenizer/detokenizer.h"
@@ -38,19 +39,20 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> load_tokenizer(const std::filesystem:
                                                           const TokenizerConfig& config) {
   const auto has_file = [&model_folder](std::string_view name) {
     std::error_code error;
-    return std::filesystem::is_regular_file(model_folder / name, error);
+    return std::filesystem::exists(model_folder / name, error);
   };
   if (has_file("tokenizer.json")) {
-    COPPICE_ASSIGN_OR_RETURN(const std::string json, read_bounded_file(model_folder / "tokenizer.json"));
+    COPPICE_ASSIGN_OR_RETURN(const std::string json, base::read_file(model_folder / "tokenizer.json", kJsonBytesMax));
     return tokenizer_from_json(json, config);
   }
   if (has_file("tokenizer.model")) {
-    COPPICE_ASSIGN_OR_RETURN(const std::string serialized, read_bounded_file(model_folder / "tokenizer.model"));
+    COPPICE_ASSIGN_OR_RETURN(const std::string serialized,
+                             base::read_file(model_folder / "tokenizer.model", kJsonBytesMax));
     return SentencePieceTokenizer::create(serialized, config);
   }
   if (has_file("vocab.json") && has_file("merges.txt")) {
-    COPPICE_ASSIGN_OR_RETURN(const std::string vocab, read_bounded_file(model_folder / "vocab.json"));
-    COPPICE_ASSIGN_OR_RETURN(const std::string merges, read_bounded_file(model_folder / "merges.txt"));
+    COPPICE_ASSIGN_OR_RETURN(const std::string vocab, base::read_file(model_folder / "vocab.json", kJsonBytesMax));
+    COPPICE_ASSIGN_OR_RETURN(const std::string merges, base::read_file(model_folder / "merges.txt", kJsonBytesMax));
     return tokenizer_from_vocab_and_merges(vocab, merges, config);
   }
   return absl::NotFoundError(fmt::format(

@@ -6,6 +6,7 @@
 #include <set>
 #include <system_error>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "text/tokenizer/added_token_json.h"
@@ -150,7 +151,7 @@ absl::StatusOr<Json> read_optional(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path, error)) {
     return Json();
   }
-  COPPICE_ASSIGN_OR_RETURN(const std::string content, read_bounded_file(path));
+  COPPICE_ASSIGN_OR_RETURN(const std::string content, base::read_file(path, kJsonBytesMax));
   return parse_json_object(content, path.filename().string());
 }
 
@@ -181,7 +182,7 @@ absl::Status read_template_file(const std::filesystem::path& path, const std::st
   if (!std::filesystem::exists(path, error)) {
     return absl::OkStatus();
   }
-  COPPICE_ASSIGN_OR_RETURN(std::string source, read_bounded_file(path, kTemplateBytesMax));
+  COPPICE_ASSIGN_OR_RETURN(std::string source, base::read_file(path, kTemplateBytesMax));
   set_template(name, std::move(source), config);
   return absl::OkStatus();
 }
@@ -234,7 +235,7 @@ absl::StatusOr<TokenizerConfig> load_tokenizer_config(const std::filesystem::pat
   std::error_code error;
   const std::filesystem::path path = model_folder / kFile;
   if (std::filesystem::exists(path, error)) {
-    COPPICE_ASSIGN_OR_RETURN(const std::string content, read_bounded_file(path));
+    COPPICE_ASSIGN_OR_RETURN(const std::string content, base::read_file(path, kJsonBytesMax));
     COPPICE_ASSIGN_OR_RETURN(config, tokenizer_config_from_json(content));
   }
   COPPICE_RETURN_IF_ERROR(read_older_files(model_folder, config));

@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
+#include <string>
+#include <vector>
 
 #include "tests/unit/text/tokenizer/fixtures.h"
 #include "text/tokenizer/sentencepiece_flags.h"
@@ -44,11 +46,173 @@ TEST_CASE("settings are read from the file's bytes") {
   CHECK_FALSE(bpe.has_denormalizer);
   CHECK_FALSE(bpe.whitespace_as_suffix);
   CHECK(read_sentencepiece_flags(model_file("sentencepiece_unigram"))->remove_extra_whitespaces);
-  const std::string without = model_file("sentencepiece_bpe") + std::string(kNoDummyPrefix);
-  CHECK_FALSE(read_sentencepiece_flags(without)->add_dummy_prefix);
+  const std::string changed = with_settings(model_file("sentencepiece_bpe"), "abc", false);
+  CHECK_FALSE(read_sentencepiece_flags(changed)->add_dummy_prefix);
+  CHECK(read_sentencepiece_flags(changed)->charsmap == "abc");
+  CHECK(bpe.charsmap.empty());
+  CHECK(bpe.user_defined_nesting <= 1);
   const std::string model = model_file("sentencepiece_bpe");
   CHECK_FALSE(read_sentencepiece_flags(model.substr(0, model.size() - 1)).has_value());
   CHECK_FALSE(read_sentencepiece_flags("\xFF\xFF\xFF").has_value());
+}
+
+std::string length_delimited(char number, const std::string& bytes) {
+  std::string field(1, static_cast<char>(number << 3 | 2));
+  for (std::size_t length = bytes.size();; length >>= 7) {
+    field.push_back(static_cast<char>(length < 0x80 ? length : length | 0x80));
+    if (length < 0x80) {
+      return field + bytes;
+    }
+  }
+}
+
+// normalizer_spec.precompiled_charsmap.
+std::string with_charsmap(const std::string& model, const std::string& charsmap) {
+  return model + length_delimited(3, length_delimited(2, charsmap));
+}
+
+// A map of one trie, in units, and replacements.
+std::string charsmap_of(const std::vector<std::uint32_t>& units, const std::string& replacements) {
+  const auto bytes = static_cast<std::uint32_t>(units.size() * sizeof(std::uint32_t));
+  std::string map(reinterpret_cast<const char*>(&bytes), sizeof(bytes));
+  map.append(reinterpret_cast<const char*>(units.data()), bytes);
+  return map + replacements;
+}
+
+// A trie in which "a" becomes the replacement at `value`: the root leads to block 256, its child to block 512.
+std::vector<std::uint32_t> trie_of_a(std::uint32_t value) {
+  std::vector<std::uint32_t> units(768, 0xFFU);  // of no byte but 255, which leads back to itself
+  units[0] = 256U << 10;
+  units[256 ^ 'a'] = (512U ^ 256U ^ 'a') << 10 | 1U << 8 | 'a';
+  units[512] = value | 1U << 31;
+  units[256 ^ 0xFF] = 0xAAU;
+  units[512 ^ 0xFF] = 0xAAU;
+  return units;
+}
+
+absl::Status status_of(const std::string& charsmap) {
+  return SentencePieceTokenizer::create(with_charsmap(model_file("sentencepiece_bpe"), charsmap), {}).status();
+}
+
+TEST_CASE("a charsmap that is sound is used", "[charsmap]") {
+  const std::string model =
+      with_charsmap(model_file("sentencepiece_bpe"), charsmap_of(trie_of_a(2), std::string("x\0b\0", 4)));
+  const auto tokenizer = SentencePieceTokenizer::create(model, {});
+  REQUIRE(tokenizer.ok());
+  const auto plain = SentencePieceTokenizer::create(model_file("sentencepiece_bpe"), {});
+  CHECK((*tokenizer)->encode("an apple", {}).value() == (*plain)->encode("bn bpple", {}).value());
+  CHECK(status_of(std::string()).ok());
+}
+
+TEST_CASE("charsmaps that the library would follow out of bounds are refused", "[charsmap]") {
+  const std::string texts("x\0b\0", 4);
+  const auto changed = [&](std::size_t unit, std::uint32_t bits) {
+    std::vector<std::uint32_t> units = trie_of_a(0);
+    units[unit] = bits;
+    return charsmap_of(units, texts);
+  };
+  std::vector<std::string> maps = {
+      "a",
+      std::string(4, '\0'),               // no unit
+      charsmap_of({0xFFFFFFFFU}, texts),  // one wild unit
+      charsmap_of({0}, texts),            // fewer units than there are bytes
+      charsmap_of(std::vector<std::uint32_t>(255, 0), texts),
+      charsmap_of(trie_of_a(4), texts),  // a replacement behind the end
+      charsmap_of(trie_of_a(0x7FFFFFFF), texts),
+      charsmap_of(trie_of_a(2), "x\0b"),  // one without an end
+      charsmap_of(trie_of_a(0), ""),
+      charsmap_of(trie_of_a(0), std::string(257, 'x') + '\0'),  // one that lets text grow without bound
+      charsmap_of(trie_of_a(0), texts).substr(0, 1000),
+      changed(0, 0),                                        // the root is its own child by NUL
+      changed(256 ^ 'a', (256U ^ 256U ^ 'a') << 10 | 'a'),  // a circle: "aaaa…"
+      changed(256 ^ 'a', 1U << 30 | 'a'),
+      changed(256 ^ 'b', 0x1FFFFFU << 10 | 'b'),  // not of "a", but some text reaches it
+      changed(256 ^ 0, 0x1FFFFFU << 10)};         // NUL is a byte as well
+  for (std::uint32_t unit : {0U, 256U ^ 'a'}) {
+    for (std::uint32_t bit = 10; bit < 32; ++bit) {
+      maps.push_back(changed(unit, trie_of_a(0)[unit] ^ 3U << bit << 8));
+      maps.push_back(changed(unit, (1U << bit) | (unit == 0 ? 0 : 'a') | 1U << 9));
+    }
+  }
+  std::size_t refused = 0;
+  for (std::size_t i = 0; i < maps.size(); ++i) {
+    INFO(i);
+    const absl::Status status = status_of(maps[i]);
+    refused += status.ok() ? 0 : 1;
+    CHECK((i >= 16 || status.code() == absl::StatusCode::kInvalidArgument));
+    CHECK((status.ok() || std::string(status.message()).find("precompiled_charsmap") != std::string::npos));
+  }
+  CHECK(refused > 20);
+}
+
+TEST_CASE("more keys that begin one another than the library has room for", "[charsmap]") {
+  for (const std::uint32_t depth : {32U, 33U}) {
+    // "a", "aa", …: block i + 1 holds the state after i of them.
+    std::vector<std::uint32_t> units((depth + 2) * 256, 0);
+    units[0] = 256U << 10;
+    for (std::uint32_t i = 1; i <= depth; ++i) {
+      const std::uint32_t at = i * 256 ^ 'a';
+      units[at] = (at ^ (i + 1) * 256) << 10 | 1U << 8 | 'a';
+      units[(i + 1) * 256] = 1U << 31;
+    }
+    for (std::uint32_t i = 1; i < units.size(); ++i) {
+      units[i] = units[i] == 0 ? (i + 1) % 256 : units[i];  // of another byte than the one that leads there
+    }
+    CHECK(status_of(charsmap_of(units, std::string("b\0", 2))).ok() == (depth == 32));
+  }
+}
+
+TEST_CASE("whatever is changed in a real charsmap, text is encoded or the model is refused", "[charsmap]") {
+  const std::string model = model_file("sentencepiece_unigram");
+  const std::string charsmap(read_sentencepiece_flags(model)->charsmap);
+  REQUIRE(charsmap.size() > 10'000);
+  REQUIRE(SentencePieceTokenizer::create(model, {}).ok());
+  std::uint64_t random = 1;
+  const auto next = [&random] { return (random = random * 6364136223846793005U + 1442695040888963407U) >> 33; };
+  std::string text;
+  for (int i = 0; i < 3000; ++i) {
+    text += static_cast<char>(next() & 0xFF);
+  }
+  int refused = 0;
+  for (int round = 0; round < 60; ++round) {
+    std::string changed = charsmap;
+    for (int i = 0; i < 1 + round % 3 * 20; ++i) {
+      changed[next() % changed.size()] ^= static_cast<char>(1U << next() % 8);
+    }
+    const auto tokenizer = SentencePieceTokenizer::create(with_charsmap(model, changed), {});
+    refused += tokenizer.ok() ? 0 : 1;
+    if (tokenizer.ok()) {
+      static_cast<void>((*tokenizer)->encode("\xC2\xBD \xEF\xBC\xA1 \xEF\xB7\xBA a", {}));
+      static_cast<void>((*tokenizer)->encode(text, {}));
+    }
+  }
+  CHECK(refused > 5);
+}
+
+TEST_CASE("user-defined pieces that begin one another", "[charsmap]") {
+  for (const int count : {60, 70}) {
+    std::string model = model_file("sentencepiece_bpe");
+    std::string snowmen;
+    for (int i = 1; i <= count; ++i) {
+      snowmen += "\xE2\x98\x83";
+      // pieces { piece: "☃☃…", type: USER_DEFINED }
+      model += length_delimited(1, length_delimited(1, snowmen) + std::string("\x18\x04", 2));
+    }
+    const auto tokenizer = SentencePieceTokenizer::create(model, {});
+    CHECK(tokenizer.ok() == (count == 60));
+    if (tokenizer.ok()) {
+      CHECK((*tokenizer)->encode(snowmen + snowmen, {}).value().size() < 10);
+    }
+  }
+}
+
+TEST_CASE("fields of the wrong wire type are none", "[charsmap]") {
+  const std::string model = with_charsmap(model_file("sentencepiece_bpe"), charsmap_of({0xFFFFFFFFU}, "x"));
+  // normalizer_spec { precompiled_charsmap as a number }; a normalizer_spec whose key has more than 32 bits.
+  for (const std::string& cover :
+       {std::string("\x1A\x02\x10\x00", 4), std::string("\x9A\x80\x80\x80\x10\x02\x12\x00", 8)}) {
+    CHECK_FALSE(SentencePieceTokenizer::create(model + cover, {}).ok());
+  }
 }
 
 TEST_CASE("models whose decoding would differ are refused") {

@@ -1,0 +1,15 @@
+// The check of a sentencepiece model's precompiled_charsmap, which the library walks at every character and trusts:
+// an offset beyond its end, or more matches than it has room for, would be read from memory that is not the map's.
+// The map is a little-endian u32 of bytes of a double-array trie, the trie (units of 4 bytes), and the replacement
+// strings, each ended by a NUL. The trie is Yata's (https://github.com/s-yata/darts-clone).
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace coppice::text {
+
+// What is wrong with a map in a few words, or "". An empty map is fine: text stays as it is.
+std::string charsmap_problem(std::string_view charsmap);
+
+}  // namespace coppice::text
