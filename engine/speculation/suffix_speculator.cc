@@ -22,6 +22,7 @@ constexpr std::size_t kPromptTail = 16;
 
 struct SuffixSpeculator::State {
   Tenant* tenant = nullptr;
+  std::unique_ptr<Tenant> spare;  // the tenant, where its own tree is full: nothing is learned from the sequence then
   std::unique_ptr<SuffixTree> own;
   SuffixTree::SequenceId own_sequence = 0;
   SuffixTree::SequenceId shared_sequence = 0;     // in the tenant's tree
@@ -48,7 +49,7 @@ struct SuffixSpeculator::State {
 
 SuffixSpeculator::SuffixSpeculator(const SuffixSpeculatorOptions& options)
     : options_(options),
-      trees_(options.depth, options.memory_bytes, options.shared_between_tenants),
+      trees_(options.depth, options.sequences_max, options.memory_bytes, options.shared_between_tenants),
       backlog_(trees_) {}
 SuffixSpeculator::~SuffixSpeculator() = default;
 
@@ -60,6 +61,10 @@ void SuffixSpeculator::begin(SequenceSlot slot, std::string_view tenant) {
   COPPICE_CHECK(states_[index] == nullptr, "a slot begins once");
   auto state = std::make_unique<State>();
   state->tenant = &trees_.tenant(tenant);
+  if (state->tenant->tree.is_full()) {
+    state->spare = std::make_unique<Tenant>("", options_.depth, SuffixTree::kSequencesMax);
+    state->tenant = state->spare.get();
+  }
   ++state->tenant->users;
   state->shared_sequence = state->tenant->tree.begin();
   state->own = std::make_unique<SuffixTree>(options_.depth);
@@ -95,7 +100,9 @@ void SuffixSpeculator::observe_output(State& state, std::span<const TokenId> tok
   enter_prompt_tail(state);
   state.tenant->tree.push(state.shared_sequence, tokens);
   state.tenant->tree.enter(state.shared_sequence, tokens.size());
-  trees_.account(*state.tenant);
+  if (state.spare == nullptr) {
+    trees_.account(*state.tenant);
+  }
   trees_.make_room_for_tokens(tokens.size());
 }
 
@@ -165,20 +172,27 @@ void SuffixSpeculator::verified(SequenceSlot /*slot*/, const DraftTree& /*tree*/
 void SuffixSpeculator::end(SequenceSlot slot, std::span<const TokenId> remaining) {
   std::unique_ptr<State> state = std::move(states_[static_cast<std::size_t>(slot)]);
   COPPICE_CHECK(state != nullptr, "a slot that has begun ends");
-  Tenant& tenant = *state->tenant;
-  if (remaining.empty() || !backlog_.has_room_for_remaining(remaining.size())) {
-    tenant.tree.finish(state->shared_sequence);
-    trees_.keep(tenant, state->shared_sequence);
-    --tenant.users;
-  } else {
-    std::vector<TokenId> text = std::move(state->prompt_tail);
-    text.insert(text.end(), remaining.begin(), remaining.end());
-    backlog_.add_remaining(tenant, state->shared_sequence, std::move(text));
-  }
-  trees_.account(tenant);
-  trees_.make_room_for_end();
   dissolving_.push_back(std::move(state->own));
   dissolve_some();
+  if (state->spare == nullptr) {
+    keep_output(*state, remaining);
+  }
+}
+
+void SuffixSpeculator::keep_output(State& state, std::span<const TokenId> remaining) {
+  Tenant& tenant = *state.tenant;
+  if (remaining.empty() || !backlog_.has_room_for_remaining(remaining.size())) {
+    tenant.tree.finish(state.shared_sequence);
+    trees_.keep(tenant, state.shared_sequence);
+    --tenant.users;
+  } else {
+    std::vector<TokenId> text = std::move(state.prompt_tail);
+    text.insert(text.end(), remaining.begin(), remaining.end());
+    backlog_.add_remaining(tenant, state.shared_sequence, std::move(text));
+  }
+  trees_.account(tenant);
+  trees_.forget_if_empty(tenant);
+  trees_.make_room_for_end();
 }
 
 void SuffixSpeculator::dissolve_some() {

@@ -24,10 +24,11 @@ enum class DraftScoring : std::uint8_t {
 };
 
 struct SuffixSpeculatorOptions {
-  std::int32_t depth = 64;                          // longest match, in tokens
-  std::size_t memory_bytes = std::size_t{1} << 30;  // for all tenants' trees; the oldest outputs are evicted
-  std::int32_t draft_max = 32;                      // nodes of a draft
-  float survival_min = 0.05F;                       // less likely nodes are not drafted
+  std::int32_t depth = 64;                                  // longest match, in tokens
+  std::size_t memory_bytes = std::size_t{1} << 30;          // for all tenants' trees; the oldest outputs are evicted
+  std::uint32_t sequences_max = SuffixTree::kSequencesMax;  // of one tree; fewer in tests
+  std::int32_t draft_max = 32;                              // nodes of a draft
+  float survival_min = 0.05F;                               // less likely nodes are not drafted
   DraftScoring scoring = DraftScoring::kBlended;
   PublishedOptions published;
   bool shared_between_tenants = false;  // one tree for all: learns faster, but drafts reveal other tenants' text
@@ -69,6 +70,7 @@ class SuffixSpeculator final : public Speculator {
   State& state(SequenceSlot slot) const { return *states_[static_cast<std::size_t>(slot)]; }
   void observe_output(State& state, std::span<const TokenId> tokens);
   static void enter_prompt_tail(State& state);
+  void keep_output(State& state, std::span<const TokenId> remaining);
   void follow_everyone(State& state, std::span<const TokenId> tokens) const;
   std::span<const DraftSource> sources_of(State& state);
   void dissolve_some();

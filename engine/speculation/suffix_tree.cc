@@ -10,8 +10,10 @@
 
 namespace coppice::engine {
 
-SuffixTree::SuffixTree(std::int32_t depth) : store_(static_cast<std::uint32_t>(depth)) {
+SuffixTree::SuffixTree(std::int32_t depth, std::uint32_t sequences_max)
+    : store_(static_cast<std::uint32_t>(depth), sequences_max) {
   COPPICE_CHECK(depth >= 1 && depth <= kDepthMax, "a suffix tree's depth");
+  COPPICE_CHECK(sequences_max <= kSequencesMax, "sequences fit in 24 bits");
 }
 
 SuffixTree::SequenceId SuffixTree::begin() {

@@ -54,14 +54,19 @@ class SuffixTree {
     }
   };
 
-  // `depth`: longest substring that is kept. REQUIRES: 1 <= depth <= kDepthMax.
-  explicit SuffixTree(std::int32_t depth);
+  static constexpr std::uint32_t kSequencesMax = suffix_tree::kSequencesMax;  // numbered with 24 bits
+
+  // `depth`: longest substring that is kept; `sequences_max`: at once, those included whose text outlives them.
+  // REQUIRES: 1 <= depth <= kDepthMax; sequences_max <= kSequencesMax.
+  explicit SuffixTree(std::int32_t depth, std::uint32_t sequences_max = kSequencesMax);
   SuffixTree(const SuffixTree&) = delete;
   SuffixTree& operator=(const SuffixTree&) = delete;
 
-  // Starts a sequence, which grows until finish(). Only growing sequences have matches.
+  // No sequence can begin: there are sequences_max.
+  bool is_full() const { return store_.texts.is_full(); }
+  // Starts a sequence, which grows until finish(). Only growing sequences have matches. REQUIRES: !is_full().
   SequenceId begin();
-  // Stores tokens without entering them. REQUIRES: the sequence grows.
+  // Stores tokens without entering them; those beyond 2^24 - 1 of a sequence are dropped. REQUIRES: the sequence grows.
   void push(SequenceId sequence, std::span<const TokenId> tokens);
   // Enters at most `count` stored tokens into the tree, oldest first. Returns how many.
   std::size_t enter(SequenceId sequence, std::size_t count);

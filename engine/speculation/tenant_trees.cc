@@ -23,14 +23,15 @@ Tenant& TenantTrees::tenant(std::string_view name) {
   const std::string_view key = is_shared_ ? std::string_view() : name;
   auto found = tenants_.find(key);
   if (found == tenants_.end()) {
-    found = tenants_.emplace(std::string(key), std::make_unique<Tenant>(std::string(key), depth_)).first;
+    found =
+        tenants_.emplace(std::string(key), std::make_unique<Tenant>(std::string(key), depth_, sequences_max_)).first;
   }
   return *found->second;
 }
 
 Tenant& TenantTrees::everyone() {
   if (everyone_ == nullptr) {
-    everyone_ = std::make_unique<Tenant>("", depth_);
+    everyone_ = std::make_unique<Tenant>("", depth_, sequences_max_);
   }
   return *everyone_;
 }
@@ -47,6 +48,10 @@ void TenantTrees::account(Tenant& tenant) {
 }
 
 void TenantTrees::keep(Tenant& tenant, SuffixTree::SequenceId sequence) {
+  if (tenant.tree.text(sequence).empty()) {  // nothing to draft from, but a place taken
+    tenant.tree.remove(sequence, 1);
+    return;
+  }
   tenant.finished.push_back(sequence);
   ages_.push_back(&tenant);
 }
@@ -57,6 +62,13 @@ void TenantTrees::make_room_for_tokens(std::size_t tokens) {
 
 void TenantTrees::make_room_for_end() {
   evict(kEvictAtEnd);
+}
+
+void TenantTrees::forget_if_empty(const Tenant& tenant) {
+  if (tenant.finished.empty() && tenant.users == 0 && tenant.corpus_texts == 0 && &tenant != everyone_.get()) {
+    bytes_ -= tenant.bytes;
+    tenants_.erase(tenants_.find(tenant.name));
+  }
 }
 
 // An output that is partly out is always finished first. A tenant goes with the last text of it.
@@ -72,10 +84,7 @@ void TenantTrees::evict(std::size_t suffixes_max) {
     }
     tenant.finished.pop_front();
     ages_.pop_front();
-    if (tenant.finished.empty() && tenant.users == 0 && tenant.corpus_texts == 0) {
-      bytes_ -= tenant.bytes;
-      tenants_.erase(tenants_.find(tenant.name));
-    }
+    forget_if_empty(tenant);
   }
 }
 
@@ -96,6 +105,7 @@ void TextBacklog::learn(Corpus&& corpus) {
   if (library == nullptr) {
     library = std::make_unique<Library>();
   }
+  library->receipts.push_back(std::move(corpus.while_kept));
   Tenant& tenant = corpus.everyones ? trees_.everyone() : trees_.tenant(corpus.tenant);
   for (std::vector<TokenId>& sequence : corpus.sequences) {
     add(tenant, library.get(), std::make_shared<const std::vector<TokenId>>(std::move(sequence)));
@@ -124,6 +134,9 @@ void TextBacklog::forget(const Corpus& corpus) {
     removals_.push_back(text);
   }
   libraries_.erase(found);
+  if (!corpus.everyones) {
+    trees_.forget_if_empty(trees_.tenant(corpus.tenant));
+  }
 }
 
 void TextBacklog::restore(Tenant& tenant, const SharedText& text) {
@@ -157,6 +170,13 @@ void TextBacklog::enter_some(std::size_t tokens_max) {
   while (left > 0 && !entries_.empty()) {
     Entry& entry = entries_.front();
     Tenant& tenant = *entry.tenant;
+    if (!entry.is_begun && (entry.text->empty() || tenant.tree.is_full())) {  // nothing to learn, or no place for it
+      --tenant.users;
+      entries_.pop_front();
+      trees_.forget_if_empty(tenant);
+      --left;
+      continue;
+    }
     if (!entry.is_begun) {
       entry.sequence = tenant.tree.begin();
       entry.is_begun = true;
@@ -172,6 +192,7 @@ void TextBacklog::enter_some(std::size_t tokens_max) {
       entries_.pop_front();
     }
     trees_.account(tenant);
+    trees_.forget_if_empty(tenant);
     trees_.make_room_for_tokens(count);
   }
 }
@@ -202,6 +223,7 @@ std::size_t TextBacklog::remove_some(std::size_t tokens_max) {
     }
     left -= std::min(left, std::max<std::size_t>(before - tenant->tree.tokens(), 1));
     trees_.account(*tenant);
+    trees_.forget_if_empty(*tenant);
   }
   return tokens_max - left;
 }

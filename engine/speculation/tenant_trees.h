@@ -22,7 +22,8 @@ namespace coppice::engine {
 
 // A tenant's tree and what stands in it. Nothing of it shows in what another tenant is offered, not even by timing.
 struct Tenant {
-  Tenant(std::string tenant, std::int32_t depth) : name(std::move(tenant)), tree(depth) {}
+  Tenant(std::string tenant, std::int32_t depth, std::uint32_t sequences_max)
+      : name(std::move(tenant)), tree(depth, sequences_max) {}
   const std::string name;
   SuffixTree tree;
   std::deque<SuffixTree::SequenceId> finished;  // outputs, oldest first
@@ -35,9 +36,9 @@ struct Tenant {
 // Owner and thread: one, the same.
 class TenantTrees {
  public:
-  // `depth`: of every tree. `shared`: one tree for all tenants.
-  TenantTrees(std::int32_t depth, std::size_t bytes_max, bool shared)
-      : depth_(depth), bytes_max_(bytes_max), is_shared_(shared) {}
+  // `depth`, `sequences_max`: of every tree. `shared`: one tree for all tenants.
+  TenantTrees(std::int32_t depth, std::uint32_t sequences_max, std::size_t bytes_max, bool shared)
+      : depth_(depth), sequences_max_(sequences_max), bytes_max_(bytes_max), is_shared_(shared) {}
 
   // A tenant by name, made if there is none. Stays where it is while it has users.
   Tenant& tenant(std::string_view name);
@@ -50,12 +51,16 @@ class TenantTrees {
 
   // Counts a tree's memory anew. To be called when the tree has changed.
   void account(Tenant& tenant);
-  // Keeps a finished output as the newest of all.
+  // Keeps a finished output as the newest of all, unless it is empty.
   void keep(Tenant& tenant, SuffixTree::SequenceId sequence);
+  // Forgets the tenant if nothing of it is left. To be called when it has lost a user or a text.
+  void forget_if_empty(const Tenant& tenant);
   // Evicts in proportion to what came in, while the trees are too large.
   void make_room_for_tokens(std::size_t tokens);
   void make_room_for_end();
-  bool is_full() const { return bytes_ > bytes_max_; }
+  // Half of a tree's sequences may be finished outputs, over all tenants: the rest is for those that grow, for corpora
+  // and for texts that outlive their sequence.
+  bool is_full() const { return bytes_ > bytes_max_ || ages_.size() > sequences_max_ / 2; }
 
   std::size_t bytes() const { return bytes_; }
   std::size_t tokens() const;
@@ -65,6 +70,7 @@ class TenantTrees {
   void evict(std::size_t suffixes_max);
 
   const std::int32_t depth_;
+  const std::uint32_t sequences_max_;
   const std::size_t bytes_max_;
   const bool is_shared_;
   std::map<std::string, std::unique_ptr<Tenant>, std::less<>> tenants_;
@@ -104,6 +110,7 @@ class TextBacklog {
   // A corpus as it stands in the trees.
   struct Library {
     std::vector<TreeText> texts;
+    std::vector<Receipt> receipts;  // of the calls that brought them
   };
   // A text that waits to be entered, or is partly entered.
   struct Entry {

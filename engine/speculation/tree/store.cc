@@ -5,15 +5,16 @@
 #include <algorithm>
 #include <bit>
 
+
 #include "base/check.h"
 
 namespace coppice::engine::suffix_tree {
 
 SequenceId TextStore::begin() {
+  COPPICE_CHECK(!is_full(), "a sequence begins only where there is room for one");
   SequenceId sequence;
   if (free_sequences_.empty()) {
     sequence = sequences_.extend();
-    COPPICE_CHECK(sequence < kSequencesMax, "sequences fit in 24 bits");
   } else {
     sequence = free_sequences_.back();
     free_sequences_.pop_back();
@@ -21,13 +22,14 @@ SequenceId TextStore::begin() {
   sequences_[sequence] = Sequence{};
   sequences_[sequence].text = std::make_shared<std::vector<TokenId>>();
   sequences_[sequence].birth = ++births_;
+  text_bytes_ += kTextBytes;
   return sequence;
 }
 
 void TextStore::push(SequenceId sequence, std::span<const TokenId> tokens) {
   Sequence& record = sequences_[sequence];
   COPPICE_CHECK(record.growing != kNotGrowing, "only growing sequences take tokens");
-  COPPICE_CHECK(record.text->size() + tokens.size() < kTokensMax, "a sequence's tokens fit in 24 bits");
+  tokens = tokens.first(std::min<std::size_t>(tokens.size(), kTokensMax - 1 - record.text->size()));
   text_bytes_ -= record.text->capacity() * sizeof(TokenId);
   record.text->insert(record.text->end(), tokens.begin(), tokens.end());
   record.tokens = record.text->data();
@@ -75,7 +77,7 @@ void TextStore::drop_sequence(SequenceId sequence) {
 
 void TextStore::retire(SequenceId sequence) {
   Sequence& record = sequences_[sequence];
-  text_bytes_ -= record.text->capacity() * sizeof(TokenId);
+  text_bytes_ -= record.text->capacity() * sizeof(TokenId) + kTextBytes;
   record = Sequence{};
   free_sequences_.push_back(sequence);
 }

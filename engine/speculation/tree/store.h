@@ -47,10 +47,15 @@ class TextStore {
  public:
   const Sequence& operator[](SequenceId sequence) const { return sequences_[sequence]; }
 
-  // A new, empty sequence. `growing`: index of its active ends.
+  // At most that number of sequences at once. REQUIRES: sequences_max <= kSequencesMax.
+  explicit TextStore(std::uint32_t sequences_max) : sequences_max_(sequences_max) {}
+
+  // No more sequences can begin until one is removed and its text goes.
+  bool is_full() const { return free_sequences_.empty() && sequences_.size() >= sequences_max_; }
+  // A new, empty sequence. REQUIRES: !is_full().
   SequenceId begin();
   void set_growing(SequenceId sequence, std::uint32_t growing) { sequences_[sequence].growing = growing; }
-  // Stores tokens without entering them.
+  // Stores tokens without entering them. A sequence has fewer than kTokensMax: those beyond are dropped.
   void push(SequenceId sequence, std::span<const TokenId> tokens);
   // Enters the oldest stored token that is not entered yet, and returns it.
   TokenId enter_next(SequenceId sequence);
@@ -76,8 +81,12 @@ class TextStore {
  private:
   static constexpr std::uint32_t kChunkBits = 6;  // 64 records at a time, about 4 KB
 
+  // Bytes of a text beside its tokens: the shared vector, and what the allocator adds to it and to them.
+  static constexpr std::size_t kTextBytes = 80;
+
   void retire(SequenceId sequence);
 
+  const std::uint32_t sequences_max_;
   ChunkedArray<Sequence, kChunkBits> sequences_;
   std::vector<SequenceId> free_sequences_;
   std::uint32_t births_ = 0;
@@ -132,7 +141,8 @@ class ActiveEnds {
 
 // Owner and thread: one, the same.
 struct Store {
-  explicit Store(std::uint32_t depth_max) : depth(depth_max), ends(depth_max) {}
+  Store(std::uint32_t depth_max, std::uint32_t sequences_max)
+      : depth(depth_max), texts(sequences_max), ends(depth_max) {}
 
   const std::uint32_t depth;  // longest substring that is kept
   TextStore texts;

@@ -106,6 +106,61 @@ TEST_CASE("the rest of an output that ended is learned later, as if it had been 
   }
 }
 
+TEST_CASE("tenants that leave nothing behind are forgotten", "[speculator]") {
+  SuffixSpeculator speculator{SuffixSpeculatorOptions()};
+  for (int i = 0; i < 100; ++i) {
+    const std::string tenant = std::to_string(i);
+    speculator.begin(0, tenant);  // an output of no token
+    speculator.end(0, {});
+    speculator.learn(Corpus{"c", tenant, false, {range(10, 20)}});
+    if (i % 2 == 0) {
+      while (speculator.catch_up(100)) {
+      }
+    }
+    speculator.forget(Corpus{"c", tenant, false, {}});
+  }
+  while (speculator.catch_up(100)) {
+  }
+  CHECK(speculator.tenants() == 0);
+  CHECK(speculator.bytes() == 0);
+}
+
+TEST_CASE("more outputs and corpora than a tree can number are evicted or refused", "[speculator]") {
+  SuffixSpeculatorOptions options;
+  options.sequences_max = 64;
+  options.depth = 8;
+  SuffixSpeculator speculator(options);
+  std::vector<std::vector<TokenId>> texts;
+  for (TokenId i = 0; i < 200; ++i) {
+    texts.push_back({3 * i, 3 * i + 1, 3 * i + 2});
+  }
+  texts.insert(texts.begin() + 1, 50, std::vector<TokenId>());  // empty ones take no place
+  speculator.learn(Corpus{"mine", "a", false, texts});
+  speculator.learn(Corpus{"all", "", true, texts});
+  for (int calls = 1; speculator.catch_up(7); ++calls) {
+    REQUIRE(calls < 1000);
+  }
+  CHECK(speculator.tokens() == 2 * 3 * 64);
+  for (SequenceSlot slot = 0; slot < 20; ++slot) {  // they grow in trees of their own
+    start(speculator, slot, "a", {10, 11, 12});
+  }
+  CHECK_FALSE(guess(speculator, 0).empty());
+  for (SequenceSlot slot = 0; slot < 20; ++slot) {
+    speculator.end(slot, std::vector<TokenId>{5});
+  }
+  speculator.forget(Corpus{"mine", "a", false, {}});
+  for (int round = 0; round < 1000; ++round) {
+    run(speculator, 0, round % 3 == 0 ? "a" : "b", {500}, {round, round + 1});
+    speculator.begin(1, "c");  // an output of no token
+    speculator.end(1, {});
+  }
+  while (speculator.catch_up(100)) {
+  }
+  CHECK(speculator.tokens() < 3 * 64 + 70 * 18);
+  start(speculator, 0, "b", {995});
+  CHECK(starts_with(guess(speculator, 0), {996}));
+}
+
 TEST_CASE("outputs are drafted from for the same tenant, from no other", "[speculator]") {
   for (const bool shared : {false, true}) {
     SuffixSpeculatorOptions options;

@@ -182,4 +182,25 @@ TEST_CASE("tokens wait until they are entered, piece by piece", "[suffix_tree]")
   CHECK(tree.count(tree.find(std::vector<TokenId>{1, 2, 3})) == 2);
 }
 
+TEST_CASE("a tree says when it has no place for a sequence, and drops what is too long", "[suffix_tree]") {
+  SuffixTree tree(4, 3);
+  std::vector<SuffixTree::SequenceId> sequences;
+  while (!tree.is_full()) {
+    sequences.push_back(tree.begin());
+    tree.append(sequences.back(), 7);
+    tree.finish(sequences.back());
+  }
+  CHECK(sequences.size() == 3);
+  for (const SuffixTree::SequenceId sequence : sequences) {
+    CHECK(tree.remove(sequence, 10));
+  }
+  CHECK_FALSE(tree.is_full());
+  const SuffixTree::SequenceId sequence = tree.begin();
+  tree.push(sequence, std::vector<TokenId>((std::size_t{1} << 24) - 3, 1));
+  tree.push(sequence, std::vector<TokenId>(10, 2));
+  CHECK(tree.waiting(sequence) == (std::size_t{1} << 24) - 1);
+  tree.push(sequence, std::vector<TokenId>(10, 2));
+  CHECK(tree.waiting(sequence) == (std::size_t{1} << 24) - 1);
+}
+
 }  // namespace coppice::testing
