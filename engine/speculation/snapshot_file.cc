@@ -1,17 +1,14 @@
 // Writing and checking snapshots.
 #include "engine/speculation/snapshot_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <string_view>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 
@@ -21,6 +18,8 @@ namespace {
 // First bytes of a snapshot.
 constexpr std::array<char, 8> kMagic = {'C', 'O', 'P', 'P', 'S', 'P', 'E', 'C'};
 constexpr std::uint32_t kVersion = 1;  // of the layout in snapshot_file.h
+// A gibibyte of trees makes about 60 MB: more is no snapshot of ours.
+constexpr std::size_t kSnapshotBytesMax = std::size_t{8} << 30;
 
 struct Header {
   std::array<char, 8> magic = kMagic;
@@ -36,6 +35,14 @@ std::uint64_t checksum_of(Header header, std::string_view payload) {
   header.checksum = 0;
   const std::uint64_t seed = XXH3_64bits(&header, sizeof(header));
   return XXH3_64bits_withSeed(payload.data(), payload.size(), seed);
+}
+
+Header header_of(std::string_view payload, std::uint64_t fingerprint) {
+  Header header;
+  header.fingerprint = fingerprint;
+  header.payload_bytes = payload.size();
+  header.checksum = checksum_of(header, payload);
+  return header;
 }
 
 void put(std::string& bytes, std::size_t value) {
@@ -120,83 +127,29 @@ bool parse_payload(std::string_view bytes, SpeculationSnapshot& snapshot) {
   return reader.at_end();
 }
 
-absl::Status system_error(const std::string& path, const char* doing) {
-  return absl::InternalError(fmt::format("{}: {}: {}", path, doing, std::strerror(errno)));
-}
-
-// A file descriptor that closes itself.
-struct File {
-  int descriptor;
-  ~File() {
-    if (descriptor >= 0) {
-      ::close(descriptor);
-    }
-  }
-};
-
-bool write_all(int descriptor, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) {
-      continue;
-    }
-    if (written <= 0) {
-      return false;
-    }
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return true;
-}
-
-absl::StatusOr<std::string> read_all(const std::string& path) {
-  const File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (file.descriptor < 0) {
-    return errno == ENOENT ? absl::NotFoundError(fmt::format("{}: no such file", path)) : system_error(path, "opening");
-  }
-  std::string bytes;
-  std::array<char, 1 << 16> buffer;
-  for (;;) {
-    const ssize_t count = ::read(file.descriptor, buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) {
-      continue;
-    }
-    if (count < 0) {
-      return system_error(path, "reading");
-    }
-    if (count == 0) {
-      return bytes;
-    }
-    bytes.append(buffer.data(), static_cast<std::size_t>(count));
-  }
-}
-
 }  // namespace
+
+std::string with_header(std::string_view payload, std::uint64_t fingerprint) {
+  const Header header = header_of(payload, fingerprint);
+  std::string bytes(reinterpret_cast<const char*>(&header), sizeof(header));
+  return bytes.append(payload);
+}
 
 absl::Status write_snapshot(const SpeculationSnapshot& snapshot, std::uint64_t fingerprint, const std::string& path) {
   const std::string payload = payload_of(snapshot);
-  Header header;
-  header.fingerprint = fingerprint;
-  header.payload_bytes = payload.size();
-  header.checksum = checksum_of(header, payload);
-  const std::string beside = path + ".tmp";
-  {
-    const File file{::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR)};
-    if (file.descriptor < 0) {
-      return system_error(beside, "opening");
-    }
-    const std::string_view head(reinterpret_cast<const char*>(&header), sizeof(header));
-    if (!write_all(file.descriptor, head) || !write_all(file.descriptor, payload) || ::fsync(file.descriptor) != 0) {
-      return system_error(beside, "writing");
-    }
-  }
-  if (::rename(beside.c_str(), path.c_str()) != 0) {
-    return system_error(path, "renaming");
-  }
-  return absl::OkStatus();
+  const Header header = header_of(payload, fingerprint);
+  const std::array<std::string_view, 2> parts = {
+      std::string_view(reinterpret_cast<const char*>(&header), sizeof(header)), payload};
+  return base::replace_file(path, parts, base::FileReaders::kOwner);
 }
 
 absl::StatusOr<SpeculationSnapshot> read_snapshot(std::uint64_t fingerprint, const std::string& path) {
-  COPPICE_ASSIGN_OR_RETURN(const std::string bytes, read_all(path));
+  COPPICE_ASSIGN_OR_RETURN(const std::string bytes, base::read_file(path, kSnapshotBytesMax));
+  return parse_snapshot(bytes, fingerprint, path);
+}
+
+absl::StatusOr<SpeculationSnapshot> parse_snapshot(std::string_view bytes, std::uint64_t fingerprint,
+                                                   const std::string& path) {
   const auto refuse = [&path](std::string_view why) {
     return absl::DataLossError(fmt::format("{}: {}; not restored", path, why));
   };
@@ -205,7 +158,7 @@ absl::StatusOr<SpeculationSnapshot> read_snapshot(std::uint64_t fingerprint, con
     return refuse("too short for a speculation snapshot");
   }
   std::memcpy(&header, bytes.data(), sizeof(header));
-  const std::string_view payload = std::string_view(bytes).substr(sizeof(header));
+  const std::string_view payload = bytes.substr(sizeof(header));
   if (header.magic != kMagic) {
     return refuse("not a speculation snapshot");
   }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -25,12 +26,18 @@ struct SpeculationSnapshot {
   std::vector<TenantText> tenants;
 };
 
-// Writes a file beside `path`, then renames it: a reader sees the old file or the new one, whole. Only the owner of the
-// process may read it. `fingerprint`: of the vocabulary that the ids are of.
-// ERRORS: Internal with the system's reason.
+// Replaces the file as a whole (base/file.h). Only the owner of the process may read it. `fingerprint`: of the
+// vocabulary that the ids are of. ERRORS: Internal with the system's reason.
 absl::Status write_snapshot(const SpeculationSnapshot& snapshot, std::uint64_t fingerprint, const std::string& path);
 
-// ERRORS: NotFound when there is no such file; DataLoss when it is torn, foreign, of another version or vocabulary.
+// A payload behind a header that fits it: the bytes of a file.
+std::string with_header(std::string_view payload, std::uint64_t fingerprint);
+
+// ERRORS: NotFound when there is no such file; InvalidArgument when it is no regular file or too large; DataLoss when
+// it is torn, foreign, of another version or vocabulary.
 absl::StatusOr<SpeculationSnapshot> read_snapshot(std::uint64_t fingerprint, const std::string& path);
+// The same from the file's bytes; `path` names it in messages.
+absl::StatusOr<SpeculationSnapshot> parse_snapshot(std::string_view bytes, std::uint64_t fingerprint,
+                                                   const std::string& path);
 
 }  // namespace coppice::engine

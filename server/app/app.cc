@@ -202,7 +202,7 @@ absl::Status App::start() {
   COPPICE_RETURN_IF_ERROR(open_corpora());
   COPPICE_RETURN_IF_ERROR(open_learned());
   if (!options_.pin_file.empty()) {
-    COPPICE_RETURN_IF_ERROR(pin_prompts(options_.pin_file, host_));
+    COPPICE_RETURN_IF_ERROR(pin_prompts(options_.pin_file, host_, state_.keys));
   }
   engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);
   COPPICE_RETURN_IF_ERROR(open_grpc());
@@ -241,7 +241,9 @@ absl::Status App::open_learned() {
   fingerprints.machine =
       fmt::format("{}, {} layers of {}, {}, {}", host_.name, model_.config.layers, model_.config.hidden,
                   kernels::format_name(model_.transformer->formats().compute), model_.backend->device().description());
-  learned_ = std::make_unique<LearnedKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints));
+  learned_ =
+      std::make_unique<LearnedKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints),
+                                      LearnedTenants{&state_.keys, options_.engine.suffix.shared_between_tenants});
   COPPICE_RETURN_IF_ERROR(learned_->restore());
   learned_->start(to_milliseconds(options_.speculation_save_minutes * 60));
   return absl::OkStatus();

@@ -3,10 +3,11 @@
 
 #include <xxhash.h>
 
-#include <fstream>
-#include <iterator>
+#include <array>
+#include <string_view>
 #include <utility>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "engine/speculation/snapshot_file.h"
 #include "spdlog/spdlog.h"
@@ -18,24 +19,19 @@ constexpr std::chrono::seconds kSavePatience{60};  // the engine answers between
 constexpr const char* kOutputsFile = "outputs.snapshot";
 constexpr const char* kCostsFile = "step-costs.txt";
 
+constexpr std::size_t kCostsBytesMax = std::size_t{1} << 20;  // a few hundred lines of numbers
+// The name in the file of the one tree that all tenants share. No tenant's: those are "", "|…" or "key-…".
+constexpr const char* kSharedTree = "shared";
+
 // The costs behind their fingerprint's line; "" when there are none of this machine.
-std::string read_costs(const std::filesystem::path& path, const std::string& machine) {
-  std::ifstream file(path);
-  std::string line;
-  if (!file || !std::getline(file, line) || line != machine) {
-    return {};
-  }
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+absl::StatusOr<std::string> read_costs(const std::filesystem::path& path, const std::string& machine) {
+  COPPICE_ASSIGN_OR_RETURN(const std::string text, base::read_file(path, kCostsBytesMax));
+  return text.starts_with(machine + "\n") ? text.substr(machine.size() + 1) : std::string();
 }
 
 absl::Status write_costs(const std::filesystem::path& path, const std::string& machine, const std::string& costs) {
-  const std::filesystem::path fresh = path.string() + ".new";
-  std::ofstream file(fresh, std::ios::trunc);
-  file << machine << "\n" << costs;
-  file.close();
-  std::error_code error;
-  std::filesystem::rename(fresh, path, error);
-  return file && !error ? absl::OkStatus() : absl::InternalError(path.string() + ": cannot be written");
+  const std::array<std::string_view, 3> parts = {machine, "\n", costs};
+  return base::replace_file(path, parts, base::FileReaders::kEveryone);
 }
 
 }  // namespace
@@ -49,8 +45,9 @@ std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer) {
   return hash;
 }
 
-LearnedKeeper::LearnedKeeper(engine::Engine& engine, std::filesystem::path folder, LearnedFingerprints fingerprints)
-    : engine_(engine), folder_(std::move(folder)), fingerprints_(std::move(fingerprints)) {}
+LearnedKeeper::LearnedKeeper(engine::Engine& engine, std::filesystem::path folder, LearnedFingerprints fingerprints,
+                             const LearnedTenants& tenants)
+    : engine_(engine), folder_(std::move(folder)), fingerprints_(std::move(fingerprints)), tenants_(tenants) {}
 
 LearnedKeeper::~LearnedKeeper() {
   {
@@ -70,11 +67,20 @@ absl::Status LearnedKeeper::restore() {
     return absl::InvalidArgumentError("--speculation-state " + folder_.string() + ": " + error.message());
   }
   engine::Learned learned;
-  learned.step_costs = read_costs(folder_ / kCostsFile, fingerprints_.machine);
+  absl::StatusOr<std::string> costs = read_costs(folder_ / kCostsFile, fingerprints_.machine);
+  if (costs.ok()) {
+    learned.step_costs = *std::move(costs);
+  } else if (!absl::IsNotFound(costs.status())) {
+    spdlog::warn("step costs are measured anew: {}", std::string(costs.status().message()));
+  }
   const std::filesystem::path path = folder_ / kOutputsFile;
   absl::StatusOr<engine::SpeculationSnapshot> outputs = engine::read_snapshot(fingerprints_.vocabulary, path.string());
   if (outputs.ok()) {
     learned.outputs = *std::move(outputs);
+    if (const std::size_t dropped = drop_strangers(learned.outputs); dropped > 0) {
+      spdlog::warn("{}: what was kept for {} tenants of other keys or another setting is dropped", path.string(),
+                   dropped);
+    }
   } else if (!absl::IsNotFound(outputs.status())) {
     spdlog::warn("speculation starts empty: {}", std::string(outputs.status().message()));
   }
@@ -89,11 +95,23 @@ absl::Status LearnedKeeper::save(std::chrono::milliseconds patience) {
   if (captured.wait_for(patience) != std::future_status::ready) {
     return absl::DeadlineExceededError("the engine did not hand over what it has learned in time");
   }
-  const engine::Learned learned = captured.get();
+  engine::Learned learned = captured.get();
+  if (tenants_.is_shared) {
+    for (engine::TenantText& tree : learned.outputs.tenants) {
+      tree.tenant = kSharedTree;
+    }
+  }
+  drop_strangers(learned.outputs);  // of keys that are gone since
   const std::lock_guard<std::mutex> lock(files_);
   COPPICE_RETURN_IF_ERROR(
       engine::write_snapshot(learned.outputs, fingerprints_.vocabulary, (folder_ / kOutputsFile).string()));
   return write_costs(folder_ / kCostsFile, fingerprints_.machine, learned.step_costs);
+}
+
+std::size_t LearnedKeeper::drop_strangers(engine::SpeculationSnapshot& outputs) const {
+  return std::erase_if(outputs.tenants, [this](const engine::TenantText& tree) {
+    return tenants_.is_shared ? tree.tenant != kSharedTree : !tenants_.keys->is_known(tree.tenant);
+  });
 }
 
 void LearnedKeeper::start(std::chrono::milliseconds period) {

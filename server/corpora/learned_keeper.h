@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
+#include "server/access/api_keys.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace coppice::server {
@@ -25,10 +26,18 @@ struct LearnedFingerprints {
 // A hash of what every token id stands for.
 std::uint64_t vocabulary_fingerprint(const text::Tokenizer& tokenizer);
 
-// Owner: the app. Thread: made and destroyed by one, saves on its own. The engine outlives it.
+// Whose outputs are kept. A file holds no others, and of a file no others are taken: state of a key that is no longer
+// known, or named in the way of an older version, is dropped.
+struct LearnedTenants {
+  const ApiKeys* keys = nullptr;
+  bool is_shared = false;  // --speculation-shared: one tree for all, which only a server with that setting may read
+};
+
+// Owner: the app. Thread: made and destroyed by one, saves on its own. The engine and the keys outlive it.
 class LearnedKeeper {
  public:
-  LearnedKeeper(engine::Engine& engine, std::filesystem::path folder, LearnedFingerprints fingerprints);
+  LearnedKeeper(engine::Engine& engine, std::filesystem::path folder, LearnedFingerprints fingerprints,
+                const LearnedTenants& tenants);
   // Stops saving; see save().
   ~LearnedKeeper();
   LearnedKeeper(const LearnedKeeper&) = delete;
@@ -44,10 +53,13 @@ class LearnedKeeper {
 
  private:
   void run(std::chrono::milliseconds period);
+  // Returns how many tenants were dropped.
+  std::size_t drop_strangers(engine::SpeculationSnapshot& outputs) const;
 
   engine::Engine& engine_;
   const std::filesystem::path folder_;
   const LearnedFingerprints fingerprints_;
+  const LearnedTenants tenants_;
   std::mutex mutex_;  // of stopping_
   std::condition_variable wake_;
   bool stopping_ = false;

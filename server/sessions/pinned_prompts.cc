@@ -4,11 +4,12 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include <fstream>
 #include <memory>
+#include <sstream>
 #include <utility>
 #include <vector>
 
+#include "base/file.h"
 #include "engine/events.h"
 #include "proto/openai/json_reader.h"
 #include "proto/openai/parse_request.h"
@@ -17,7 +18,9 @@
 namespace coppice::server {
 namespace {
 
-openai::Result<engine::Request> read_line(const std::string& line, const ModelHost& host) {
+constexpr std::size_t kPinFileBytesMax = std::size_t{256} << 20;  // far more text than any KV cache holds
+
+openai::Result<engine::Request> read_line(const std::string& line, const ModelHost& host, const ApiKeys& keys) {
   openai::Result<openai::Json> json = openai::parse_json(line, host.request_limits);
   if (!json.ok()) {
     return json.error();
@@ -30,6 +33,11 @@ openai::Result<engine::Request> read_line(const std::string& line, const ModelHo
   reader.read("tenant", tenant);
   if (reader.failed()) {
     return *reader.error();
+  }
+  if (tenant != key_part(tenant) || !keys.is_known(tenant)) {
+    return openai::bad_value("tenant", keys.required()
+                                           ? "'tenant' must be the name of one of the API keys (docs/security.md)"
+                                           : "'tenant' must be absent: there are no API keys");
   }
   const bool is_chat = json.value().contains("messages");
   openai::Result<openai::GenerationRequest> request =
@@ -56,11 +64,12 @@ openai::Result<engine::Request> read_line(const std::string& line, const ModelHo
 
 }  // namespace
 
-absl::Status pin_prompts(const std::string& path, const ModelHost& host) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    return absl::NotFoundError(fmt::format("--pin-file {}: cannot be read", path));
+absl::Status pin_prompts(const std::string& path, const ModelHost& host, const ApiKeys& keys) {
+  absl::StatusOr<std::string> text = base::read_file(path, kPinFileBytesMax);
+  if (!text.ok()) {
+    return absl::Status(text.status().code(), fmt::format("--pin-file {}", std::string(text.status().message())));
   }
+  std::istringstream file(*std::move(text));
   std::string line;
   for (std::size_t number = 1; std::getline(file, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) {
@@ -69,7 +78,7 @@ absl::Status pin_prompts(const std::string& path, const ModelHost& host) {
     const auto refuse = [&](const std::string& why) {
       return absl::InvalidArgumentError(fmt::format("--pin-file {}: line {}: {}", path, number, why));
     };
-    openai::Result<engine::Request> request = read_line(line, host);
+    openai::Result<engine::Request> request = read_line(line, host, keys);
     if (!request.ok()) {
       return refuse(request.error().message);
     }

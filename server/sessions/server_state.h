@@ -22,7 +22,7 @@ struct ServerState {
   ServerState(std::string name, ApiKeys api_keys, const MemoryLimits& memory_limits = {})
       : keys(std::move(api_keys)), metrics(std::move(name)), memory(memory_limits) {}
 
-  const ApiKeys keys;
+  ApiKeys keys;  // replaced on SIGHUP
   Metrics metrics;
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   std::atomic<Phase> phase{Phase::kStarting};

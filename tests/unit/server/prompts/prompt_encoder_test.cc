@@ -78,7 +78,7 @@ TEST_CASE("a request, a pinned prompt and /tokenize give the same tokens") {
     const std::filesystem::path path =
         std::filesystem::temp_directory_path() / ("coppice_pins_" + std::to_string(getpid()));
     std::ofstream(path) << body << "\n";
-    REQUIRE(pin_prompts(path.string(), world.host).ok());
+    REQUIRE(pin_prompts(path.string(), world.host, ApiKeys()).ok());
     std::filesystem::remove(path);
     REQUIRE(world.engine.requests.size() == 2);
     CHECK(world.engine.requests[1].pin);
