@@ -23,6 +23,9 @@ Result<std::vector<TokenId>> read_tokens(const Json& value, const RequestLimits&
   if (!value.is_array()) {
     return bad_value("tokens", "'tokens' must hold arrays of token ids; got " + describe(value));
   }
+  if (value.empty()) {
+    return bad_value("tokens", "'tokens' must hold arrays that are not empty");
+  }
   std::vector<TokenId> tokens;
   tokens.reserve(value.size());
   for (const Json& token : value) {
@@ -75,6 +78,11 @@ Result<CorpusRequest> parse_corpus_request(std::string_view body, const RequestL
         "either 'texts' (an array of strings) or 'tokens' (an array of arrays of token ids) must be given, "
         "and not be empty");
   }
+  if (list->size() > static_cast<std::size_t>(limits.corpus_sequences_max)) {
+    return bad_value(field, fmt::format("'{}' must hold at most {} entries; got {}; send the rest in further calls",
+                                        field, limits.corpus_sequences_max, list->size()));
+  }
+  request.texts.reserve(list->size());
   for (const Json& item : *list) {
     if (tokens != nullptr) {
       Result<std::vector<TokenId>> ids = read_tokens(item, limits);
@@ -82,6 +90,8 @@ Result<CorpusRequest> parse_corpus_request(std::string_view body, const RequestL
         return std::move(ids.error());
       }
       request.texts.emplace_back(std::move(ids.value()));
+    } else if (item.is_string() && item.get_ref<const std::string&>().empty()) {
+      return bad_value("texts", "'texts' must hold strings that are not empty");
     } else if (item.is_string()) {
       request.texts.emplace_back(item.get_ref<const std::string&>());
     } else {
@@ -111,6 +121,9 @@ Result<CorpusText> parse_corpus_line(std::string_view line, const RequestLimits&
   }
   if (!object.at("text").is_string()) {
     return bad_value("text", "'text' must be a string; got " + describe(object.at("text")));
+  }
+  if (object.at("text").get_ref<const std::string&>().empty()) {
+    return bad_value("text", "'text' must not be empty");
   }
   return CorpusText(object.at("text").get_ref<const std::string&>());
 }

@@ -46,6 +46,9 @@ struct RequestLimits : JsonLimits {
   // Bytes of logprobs and echoed text about the prompts in one answer; known, and refused, before anything is computed.
   std::int64_t prompt_answer_bytes_max = std::int64_t{16} << 20U;
   std::int64_t name_bytes_max = 512;  // model, user, cache_salt, role
+
+  // of one call that adds to a corpus
+  std::int64_t corpus_sequences_max = 65536;
 };
 
 }  // namespace coppice::openai

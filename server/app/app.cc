@@ -221,7 +221,7 @@ absl::Status App::open_corpora() {
   }
   CorporaLimits limits;
   limits.tokens_max = static_cast<std::int64_t>(options_.engine.suffix.memory_bytes / kCorpusBytesPerToken);
-  host_.corpora = std::make_unique<Corpora>(*model_.engine, host_.encoder(), limits);
+  host_.corpora = std::make_unique<Corpora>(*model_.engine, host_.encoder(), state_.keys, limits);
   if (!options_.speculation_corpus.empty()) {
     COPPICE_ASSIGN_OR_RETURN(const std::int64_t tokens,
                              host_.corpora->preload(options_.speculation_corpus, host_.request_limits));

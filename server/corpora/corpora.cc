@@ -2,15 +2,20 @@
 #include "server/corpora/corpora.h"
 
 #include <fmt/format.h>
-#include <filesystem>
-#include <fstream>
 
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+
+#include "base/file.h"
 #include "proto/openai/api_error.h"
 
 namespace coppice::server {
 namespace {
 
 constexpr int kRetryAfterSeconds = 1;  // soon: one step of the engine may empty its queue
+// Of --speculation-corpus: more text than trees of 100 GB hold.
+constexpr std::size_t kCorpusFileBytesMax = std::size_t{4} << 30;
 
 openai::ApiError too_much(const char* param, std::string message) {
   openai::ApiError error = openai::bad_value(param, std::move(message));
@@ -23,9 +28,13 @@ openai::ApiError too_much(const char* param, std::string message) {
 openai::Result<std::vector<std::vector<TokenId>>> Corpora::to_tokens(
     const std::vector<openai::CorpusText>& texts) const {
   std::vector<std::vector<TokenId>> sequences;
+  sequences.reserve(texts.size());
   std::size_t bytes = 0;
   for (const openai::CorpusText& text : texts) {
     if (const auto* const tokens = std::get_if<std::vector<TokenId>>(&text)) {
+      if (tokens->empty()) {
+        return openai::bad_value("tokens", "'tokens' must hold arrays that are not empty");
+      }
       sequences.push_back(*tokens);
       continue;
     }
@@ -40,34 +49,85 @@ openai::Result<std::vector<std::vector<TokenId>>> Corpora::to_tokens(
     if (!tokens.ok()) {
       return std::move(tokens.error());
     }
+    if (tokens.value().empty()) {
+      return openai::bad_value("texts", "'texts' must hold strings that have tokens; one has none");
+    }
     sequences.push_back(std::move(tokens.value()));
   }
   return sequences;
 }
 
+Corpora::UsePtr Corpora::use_of(const Key& key) {
+  UsePtr& use = uses_[std::string(key_part(key.tenant))];
+  if (use == nullptr) {
+    use = std::make_shared<Use>();
+  }
+  return use;
+}
+
+openai::MaybeError Corpora::refusal(const Key& key, const Use& use, const Entry& more) const {
+  const auto shares = key.everyones ? 1 : static_cast<std::int64_t>(keys_.shares());
+  const std::int64_t tokens_max = (limits_.tokens_max - (key.everyones ? 0 : everyones_.tokens)) / shares;
+  const std::int64_t sequences_max = (limits_.sequences_max - (key.everyones ? 0 : everyones_.sequences)) / shares;
+  if (!entries_.contains(key) && use.corpora >= limits_.corpora_max) {
+    return too_much("name", fmt::format("you have {} corpora already; drop one first", limits_.corpora_max));
+  }
+  const Entry& held = key.everyones ? everyones_ : use.listed;
+  if (more.tokens > tokens_max - held.tokens) {
+    return too_much("texts", fmt::format("your corpora may hold {} tokens in all, {} are left; got {}", tokens_max,
+                                         std::max<std::int64_t>(tokens_max - held.tokens, 0), more.tokens));
+  }
+  if (more.sequences > sequences_max - held.sequences) {
+    return too_much("texts",
+                    fmt::format("your corpora may hold {} sequences in all, {} are left; got {}", sequences_max,
+                                std::max<std::int64_t>(sequences_max - held.sequences, 0), more.sequences));
+  }
+  // It would fit, were what is dropped gone already; or the engine has not even seen the calls before.
+  if (!key.everyones && (more.tokens > tokens_max - use.tokens || more.sequences > sequences_max - use.sequences ||
+                         use.calls >= limits_.calls_max)) {
+    return openai::overloaded("your earlier calls are still at work; try again", kRetryAfterSeconds);
+  }
+  return std::nullopt;
+}
+
 openai::MaybeError Corpora::hand_over(const Key& key, std::vector<std::vector<TokenId>> sequences,
                                       openai::CorpusCard& card) {
-  std::int64_t tokens = 0;
+  Entry more;
   for (const std::vector<TokenId>& sequence : sequences) {
-    tokens += static_cast<std::int64_t>(sequence.size());
+    const auto tokens = static_cast<std::int64_t>(sequence.size());
+    if (tokens > limits_.sequence_tokens_max) {
+      return too_much("tokens",
+                      fmt::format("a sequence may have {} tokens; got {}", limits_.sequence_tokens_max, tokens));
+    }
+    more.tokens += tokens;
   }
-  const auto count = static_cast<std::int64_t>(sequences.size());
+  more.sequences = static_cast<std::int64_t>(sequences.size());
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto found = entries_.find(key);
-  if (found == entries_.end() && static_cast<std::int64_t>(entries_.size()) >= limits_.corpora_max) {
-    return too_much("name", fmt::format("there are {} corpora already; drop one first", limits_.corpora_max));
+  const UsePtr use = use_of(key);
+  if (openai::MaybeError error = refusal(key, *use, more)) {
+    return error;
   }
-  if (tokens > limits_.tokens_max - tokens_total_) {
-    return too_much("texts", fmt::format("the corpora may hold {} tokens in all, {} are left; got {}",
-                                         limits_.tokens_max, limits_.tokens_max - tokens_total_, tokens));
+  engine::Corpus corpus{key.name, key.tenant, key.everyones, std::move(sequences), {}, {}};
+  if (!key.everyones) {
+    use->tokens += more.tokens;
+    use->sequences += more.sequences;
+    corpus.while_kept = engine::Receipt([use, more] {
+      use->tokens -= more.tokens;
+      use->sequences -= more.sequences;
+    });
+    ++use->calls;
+    corpus.until_taken = engine::Receipt([use] { --use->calls; });
   }
-  if (!engine_.learn({key.name, key.tenant, key.everyones, std::move(sequences)})) {
+  if (!engine_.learn(std::move(corpus))) {
     return openai::overloaded("the engine's queue is full; try again", kRetryAfterSeconds);
   }
-  Entry& entry = entries_[key];
-  entry.sequences += count;
-  entry.tokens += tokens;
-  tokens_total_ += tokens;
+  const auto [found, is_new] = entries_.try_emplace(key);
+  Entry& entry = found->second;
+  for (Entry* const sum : {&entry, key.everyones ? &everyones_ : &use->listed}) {
+    sum->sequences += more.sequences;
+    sum->tokens += more.tokens;
+  }
+  use->corpora += is_new ? 1 : 0;
   card = {key.name, entry.sequences, entry.tokens, key.everyones};
   return std::nullopt;
 }
@@ -87,11 +147,14 @@ openai::Result<openai::CorpusCard> Corpora::add(const std::string& tenant, const
 std::vector<openai::CorpusCard> Corpora::list(const std::string& tenant) const {
   std::vector<openai::CorpusCard> cards;
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (const auto& [key, entry] : entries_) {
-    if (key.everyones || key.tenant == tenant) {
-      cards.push_back({key.name, entry.sequences, entry.tokens, key.everyones});
-    }
+  const auto add = [&cards](const auto& item) {
+    cards.push_back({item.first.name, item.second.sequences, item.second.tokens, item.first.everyones});
+  };
+  auto at = entries_.lower_bound({false, tenant, ""});
+  for (; at != entries_.end() && !at->first.everyones && at->first.tenant == tenant; ++at) {
+    add(*at);
   }
+  std::for_each(entries_.lower_bound({true, "", ""}), entries_.end(), add);
   return cards;
 }
 
@@ -101,23 +164,51 @@ openai::MaybeError Corpora::drop(const std::string& tenant, const std::string& n
   if (found == entries_.end()) {
     return openai::not_found("name", "corpus_not_found", fmt::format("there is no corpus '{}' of yours", name));
   }
-  if (!engine_.forget({name, tenant, false, {}})) {
-    return openai::overloaded("the engine's queue is full; try again", kRetryAfterSeconds);
+  if (use_of(found->first)->calls >= limits_.calls_max || !tell_to_forget(found->first)) {
+    return openai::overloaded("your earlier calls are still at work; try again", kRetryAfterSeconds);
   }
-  tokens_total_ -= found->second.tokens;
-  entries_.erase(found);
+  erase(found);
   return std::nullopt;
 }
 
+bool Corpora::tell_to_forget(const Key& key) {
+  const UsePtr use = use_of(key);
+  ++use->calls;
+  return engine_.forget({key.name, key.tenant, key.everyones, {}, {}, engine::Receipt([use] { --use->calls; })});
+}
+
+void Corpora::erase(std::map<Key, Entry>::iterator found) {
+  const UsePtr use = use_of(found->first);
+  --use->corpora;
+  use->listed.tokens -= found->second.tokens;
+  use->listed.sequences -= found->second.sequences;
+  entries_.erase(found);
+}
+
+void Corpora::drop_keys(const std::vector<std::string>& key_tenants) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    const auto found = at++;
+    const bool is_theirs =
+        !found->first.everyones && std::ranges::find(key_tenants, key_part(found->first.tenant)) != key_tenants.end();
+    if (is_theirs && tell_to_forget(found->first)) {  // else it stays, out of reach and counted for a key that is gone
+      erase(found);
+    }
+  }
+}
+
 absl::StatusOr<std::int64_t> Corpora::preload(const std::string& path, const openai::RequestLimits& limits) {
-  std::ifstream file(path);
-  if (!file) {
-    return absl::NotFoundError(fmt::format("--speculation-corpus {}: cannot be read", path));
+  const absl::StatusOr<std::string> file = base::read_file(path, kCorpusFileBytesMax);
+  if (!file.ok()) {
+    return absl::Status(file.status().code(),
+                        fmt::format("--speculation-corpus {}", std::string(file.status().message())));
   }
   std::vector<std::vector<TokenId>> sequences;
-  std::string line;
-  for (std::int64_t number = 1; std::getline(file, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) {
+  std::string_view left = *file;
+  for (std::int64_t number = 1; !left.empty(); ++number) {
+    const std::string_view line = left.substr(0, left.find('\n'));
+    left.remove_prefix(std::min(line.size() + 1, left.size()));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
       continue;
     }
     openai::Result<openai::CorpusText> text = openai::parse_corpus_line(line, limits);

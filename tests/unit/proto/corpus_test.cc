@@ -12,6 +12,7 @@ RequestLimits limits() {
   RequestLimits limits;
   limits.vocab = 100;
   limits.name_bytes_max = 20;
+  limits.corpus_sequences_max = 4;
   return limits;
 }
 
@@ -22,7 +23,7 @@ TEST_CASE("a corpus comes as texts or as tokens", "[corpus]") {
   CHECK(texts.value().cache_salt == "s");
   REQUIRE(texts.value().texts.size() == 2);
   CHECK(std::get<std::string>(texts.value().texts[1]) == "two");
-  const auto tokens = parse_corpus_request(R"({"name":"a","tokens":[[1,2],[],[99]]})", limits());
+  const auto tokens = parse_corpus_request(R"({"name":"a","tokens":[[1,2],[3],[99]]})", limits());
   REQUIRE(tokens.ok());
   CHECK(std::get<std::vector<TokenId>>(tokens.value().texts[0]) == std::vector<TokenId>{1, 2});
   CHECK(tokens.value().texts.size() == 3);
@@ -49,6 +50,10 @@ TEST_CASE("a bad corpus is refused by field", "[corpus]") {
   CHECK(param(R"({"name":"a","tokens":[[100]]})") == "tokens");
   CHECK(param(R"({"name":"a","tokens":[[-1]]})") == "tokens");
   CHECK(param(R"({"name":"a","tokens":[[0.5]]})") == "tokens");
+  CHECK(param(R"({"name":"a","tokens":[[1],[]]})") == "tokens");
+  CHECK(param(R"({"name":"a","texts":["x",""]})") == "texts");
+  CHECK(param(R"({"name":"a","texts":["1","2","3","4","5"]})") == "texts");
+  CHECK(param(R"({"name":"a","tokens":[[1],[1],[1],[1],[1]]})") == "tokens");
   CHECK(param(R"({"name":"a","texts":["x"],"cache_salt":"123456789012345678901"})") == "cache_salt");
 }
 
@@ -56,7 +61,8 @@ TEST_CASE("a line of a corpus file is a text or tokens", "[corpus]") {
   CHECK(std::get<std::string>(parse_corpus_line(R"({"text":"abc"})", limits()).value()) == "abc");
   CHECK(std::get<std::vector<TokenId>>(parse_corpus_line(R"({"tokens":[5]})", limits()).value()) ==
         std::vector<TokenId>{5});
-  for (const char* line : {"", "7", "{}", R"({"text":1})", R"({"tokens":[1000]})", R"({"text":"a","tokens":[1]})"}) {
+  for (const char* line : {"", "7", "{}", R"({"text":1})", R"({"text":""})", R"({"tokens":[]})", R"({"tokens":[1000]})",
+                           R"({"text":"a","tokens":[1]})"}) {
     CAPTURE(line);
     CHECK_FALSE(parse_corpus_line(line, limits()).ok());
   }
