@@ -7,7 +7,9 @@ void SpeculationFlags::add_to(OptionTable& table, engine::EngineOptions& options
   engine::SuffixSpeculatorOptions& suffix = options.suffix;
   table.add_text("speculation", &mode, "draft tokens from past outputs", {"suffix", "on", "off"});
   table.add_integer("speculation-depth", &suffix.depth, 2, 255, "tokens of the longest match that is looked for");
-  table.add_bytes("speculation-memory", &suffix.memory_bytes, "memory for past outputs; the oldest go");
+  // The trees number their nodes of 36 bytes with 32 bits.
+  constexpr std::size_t kMemoryMost = std::size_t{128} << 30;
+  table.add_bytes("speculation-memory", &suffix.memory_bytes, 0, kMemoryMost, "memory for past outputs; the oldest go");
   table.add_integer("speculation-max-draft", &suffix.draft_max, 1, 128, "most drafted tokens of a sequence in a step");
   table.add_text("speculation-scoring", &scoring, "how likely a draft is: blended, or the published rule",
                  {"blended", "published"});

@@ -5,7 +5,9 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <set>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
@@ -13,6 +15,8 @@
 
 namespace coppice::server {
 namespace {
+
+constexpr std::size_t kYamlBytesMax = std::size_t{1} << 20;  // of a few dozen options
 
 template <typename Integer>
 bool parse_whole(std::string_view text, Integer& value) {
@@ -43,7 +47,8 @@ absl::Status set_number(const std::string& name, std::string_view text, double l
   return absl::OkStatus();
 }
 
-absl::Status set_bytes(const std::string& name, std::string_view text, std::size_t* target) {
+absl::Status set_bytes(const std::string& name, std::string_view text, std::size_t least, std::size_t most,
+                       std::size_t* target) {
   static constexpr std::pair<std::string_view, unsigned> kUnits[] = {{"KiB", 10}, {"MiB", 20}, {"GiB", 30},
                                                                      {"TiB", 40}, {"B", 0},    {"", 0}};
   const std::size_t digits = text.find_first_not_of("0123456789");
@@ -56,6 +61,9 @@ absl::Status set_bytes(const std::string& name, std::string_view text, std::size
   for (const auto& [suffix, shift] : kUnits) {
     if (unit == suffix && parse_whole(number, value) &&
         value <= (std::numeric_limits<std::uint64_t>::max() >> (shift + 1))) {
+      if (value << shift < least || value << shift > most) {
+        return bad_value(name, text, fmt::format("must be a size from {} to {} bytes", least, most));
+      }
       *target = static_cast<std::size_t>(value << shift);
       return absl::OkStatus();
     }
@@ -148,9 +156,11 @@ void OptionTable::add_switch(std::string name, bool* target, std::string help) {
                    }});
 }
 
-void OptionTable::add_bytes(std::string name, std::size_t* target, std::string help) {
-  rows_.push_back({name, "BYTES", std::move(help),
-                   [name, target](std::string_view text) { return set_bytes(name, text, target); }});
+void OptionTable::add_bytes(std::string name, std::size_t* target, std::size_t least, std::size_t most,
+                            std::string help) {
+  rows_.push_back({name, "BYTES", std::move(help), [name, target, least, most](std::string_view text) {
+                     return set_bytes(name, text, least, most, target);
+                   }});
 }
 
 void OptionTable::add_seed(std::string name, std::uint64_t* target, bool* given, std::string help) {
@@ -184,27 +194,37 @@ absl::Status OptionTable::set(std::string_view name, std::string_view value) {
 }
 
 absl::Status OptionTable::read_yaml(const std::filesystem::path& path) {
-  YAML::Node root;
+  COPPICE_ASSIGN_OR_RETURN(const std::string text, base::read_file(path, kYamlBytesMax));
+  return parse_yaml(text, path.string());
+}
+
+absl::Status OptionTable::parse_yaml(const std::string& text, const std::string& path) {
   try {
-    root = YAML::LoadFile(path.string());
-  } catch (const YAML::BadFile&) {
-    return absl::NotFoundError(fmt::format("{}: cannot be read", path.string()));
+    return set_all(YAML::Load(text), path);
   } catch (const YAML::Exception& error) {
-    return absl::InvalidArgumentError(fmt::format("{}:{}: {}", path.string(), error.mark.line + 1, error.msg));
+    return absl::InvalidArgumentError(fmt::format("{}:{}: {}", path, error.mark.line + 1, error.msg));
   }
+}
+
+absl::Status OptionTable::set_all(const YAML::Node& root, const std::string& path) {
   if (root.IsNull()) {
     return absl::OkStatus();
   }
   if (!root.IsMap()) {
-    return absl::InvalidArgumentError(fmt::format("{}: must be a mapping of option names to values", path.string()));
+    return absl::InvalidArgumentError(fmt::format("{}: must be a mapping of option names to values", path));
   }
+  std::set<std::string> seen;  // as rows are called: max_body is max-body
   for (const auto& entry : root) {
     const int line = entry.first.Mark().line + 1;
     if (!entry.first.IsScalar() || !entry.second.IsScalar()) {
-      return absl::InvalidArgumentError(fmt::format("{}:{}: must be \"name: value\"", path.string(), line));
+      return absl::InvalidArgumentError(fmt::format("{}:{}: must be \"name: value\"", path, line));
     }
-    if (const absl::Status status = set(entry.first.Scalar(), entry.second.Scalar()); !status.ok()) {
-      return absl::InvalidArgumentError(fmt::format("{}:{}: {}", path.string(), line, std::string(status.message())));
+    const std::string& name = entry.first.Scalar();
+    if (!seen.insert(with_dashes(name)).second) {
+      return absl::InvalidArgumentError(fmt::format("{}:{}: \"{}\" stands twice", path, line, name));
+    }
+    if (const absl::Status status = set(name, entry.second.Scalar()); !status.ok()) {
+      return absl::InvalidArgumentError(fmt::format("{}:{}: {}", path, line, std::string(status.message())));
     }
   }
   return absl::OkStatus();

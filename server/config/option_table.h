@@ -14,6 +14,10 @@
 
 #include "absl/status/status.h"
 
+namespace YAML {
+class Node;
+}
+
 namespace coppice::server {
 
 // Owner: one command's start-up code. Thread: one. Targets must outlive the table.
@@ -27,8 +31,11 @@ class OptionTable {
   void add_choice(std::string_view name, std::optional<double>* target, double least, double most, std::string help);
   void add_choice(std::string_view name, std::optional<std::int64_t>* target, double least, double most,
                   std::string help);
-  void add_switch(std::string name, bool* target, std::string help);        // on | off
-  void add_bytes(std::string name, std::size_t* target, std::string help);  // 512MiB, 4GiB, 1073741824
+  void add_switch(std::string name, bool* target, std::string help);         // on | off
+  void add_bytes(std::string name, std::size_t* target, std::string help) {  // 512MiB, 4GiB, 1073741824
+    add_bytes(std::move(name), target, 0, kBytesMost, std::move(help));
+  }
+  void add_bytes(std::string name, std::size_t* target, std::size_t least, std::size_t most, std::string help);
   void add_seed(std::string name, std::uint64_t* target, bool* given, std::string help);
 
   struct Row {
@@ -41,12 +48,18 @@ class OptionTable {
 
   // Sets one option from text. ERRORS: InvalidArgument saying name, what came, what is allowed.
   absl::Status set(std::string_view name, std::string_view value);
-  // Reads a YAML mapping of option names to values. ERRORS: NotFound; InvalidArgument with file and line.
+  // Reads a YAML mapping of option names to values. ERRORS: NotFound; InvalidArgument with file and line: what is no
+  // such mapping, a name that stands twice, a bad value.
   absl::Status read_yaml(const std::filesystem::path& path);
+  // The same from the file's text; `path` names it in messages.
+  absl::Status parse_yaml(const std::string& text, const std::string& path);
   // The file first (when `config` is not empty), then the flags given on the command line.
   absl::Status apply(const std::string& config, const std::map<std::string, std::string>& flags);
 
  private:
+  static constexpr std::size_t kBytesMost = std::size_t{1} << 50;  // 1 PiB: sums of sizes do not overflow
+
+  absl::Status set_all(const YAML::Node& root, const std::string& path);
   const Row* find(std::string_view name) const;
   std::string nearest(std::string_view name) const;
 

@@ -3,28 +3,29 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <string>
 
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "models/limits.h"
 #include "proto/openai/json_reader.h"
 
 namespace coppice::server {
 
 absl::StatusOr<base::SamplingChoices> load_generation_defaults(const std::filesystem::path& path) {
   base::SamplingChoices recommended;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
+  const absl::StatusOr<std::string> text = base::read_file(path, models::kConfigBytesMost);
+  if (absl::IsNotFound(text.status())) {
     return recommended;
   }
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  COPPICE_RETURN_IF_ERROR(text.status());
   openai::RequestLimits limits;
   limits.vocab = std::numeric_limits<TokenId>::max();  // a top_k beyond the vocabulary means all of it
   const auto refuse = [&path](const openai::ApiError& error) {
     return absl::InvalidArgumentError(fmt::format("{}: {}", path.string(), error.message));
   };
-  const openai::Result<openai::Json> parsed = openai::parse_json(text, limits);
+  const openai::Result<openai::Json> parsed = openai::parse_json(*text, limits);
   if (!parsed.ok()) {
     return refuse(parsed.error());
   }

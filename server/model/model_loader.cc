@@ -3,16 +3,16 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "engine/runner.h"
 #include "fmt/format.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/load.h"
 #include "models/inspect.h"
+#include "models/limits.h"
 #include "spdlog/spdlog.h"
 
 namespace coppice::server {
@@ -110,8 +110,7 @@ absl::StatusOr<LoadedModel> load_model(const ModelPackage& package, const LoadMo
 
 absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape_config, std::uint64_t seed,
                                               const LoadModelOptions& options) {
-  std::ifstream file(shape_config);
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  COPPICE_ASSIGN_OR_RETURN(const std::string text, base::read_file(shape_config, models::kConfigBytesMost));
   COPPICE_ASSIGN_OR_RETURN(models::ModelConfig config, models::parse_model_config(text));
   config.max_positions = std::max(config.max_positions, options.engine.model_tokens_max);  // no training to go beyond
   COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device, options.cuda));

@@ -89,6 +89,43 @@ TEST_CASE("an unknown name is told the nearest one", "[options]") {
   CHECK(edit_distance("same", "same") == 0);
 }
 
+TEST_CASE("a size has bounds that the message names", "[options]") {
+  std::size_t body = 0;
+  OptionTable table;
+  table.add_bytes("max-body", &body, 1024, 1 << 20, "bytes");
+  for (const char* bad : {"0", "1023", "1025KiB", "1GiB"}) {
+    INFO(bad);
+    CHECK(message_of(table.set("max-body", bad)).find("--max-body") != std::string::npos);
+    CHECK(message_of(table.set("max-body", bad)).find("1024 to 1048576") != std::string::npos);
+  }
+  CHECK(table.set("max-body", "1MiB").ok());
+  CHECK(body == 1U << 20);
+}
+
+TEST_CASE("no key of a file counts twice", "[options]") {
+  Options options;
+  OptionTable table = table_for(options);
+  for (const char* twice : {"sharing: on\nsharing: off\n", "max-running: 1\nsharing: on\nmax_running: 2\n"}) {
+    const std::string message = message_of(table.parse_yaml(twice, "f.yaml"));
+    CHECK(message.find("stands twice") != std::string::npos);
+    CHECK(message.find("f.yaml:") != std::string::npos);
+  }
+}
+
+TEST_CASE("what is no plain file of options is refused", "[options]") {
+  Options options;
+  OptionTable table = table_for(options);
+  CHECK(table.read_yaml("/dev/zero").code() == absl::StatusCode::kInvalidArgument);
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) {
+    deep += "[";
+  }
+  for (const std::string& text : {deep, "sharing: " + deep, std::string("a: &x [*x]"), std::string("? {a: b}\n: on"),
+                                  std::string("%YAML 9.9\n---\n\0", 16), std::string(2000, '-')}) {
+    CHECK(table.parse_yaml(text, "f.yaml").code() == absl::StatusCode::kInvalidArgument);
+  }
+}
+
 TEST_CASE("a flag beats the file; the file names its line", "[options]") {
   Options options;
   OptionTable table = table_for(options);
