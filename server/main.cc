@@ -1,10 +1,10 @@
 // The `coppice` program: finds the command, runs it, and ends with 0 (fine), 1 (failed at work) or 2 (wrong usage or
 // configuration). An error is one line on stderr: what, where, how to mend.
-#include <cstdio>
 #include <exception>
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "base/stderr_line.h"
 #include "fmt/format.h"
 #include "server/app/log_setup.h"
 #include "server/commands/command.h"
@@ -35,7 +35,7 @@ std::string unknown_flag_hint(const CLI::App& program, const std::string& messag
 }
 
 int run_program(int argument_count, char** arguments) {
-  set_up_logging(LogFormat::kText);  // on stderr: stdout belongs to answers and figures
+  Logging logging;  // on stderr: stdout belongs to answers and figures
   CLI::App program("coppice: an LLM inference server", "coppice");
   program.set_version_flag("--version", std::string("coppice ") + kVersion);
   program.require_subcommand(1);
@@ -52,12 +52,13 @@ int run_program(int argument_count, char** arguments) {
     return program.exit(success);
   } catch (const CLI::ParseError& error) {
     const std::string hint = unknown_flag_hint(program, error.what());
-    fmt::print(stderr, "coppice: {}{} (coppice COMMAND --help lists what there is)\n", error.what(), hint);
+    base::write_stderr(fmt::format("coppice: {}{} (coppice COMMAND --help lists what there is)\n", error.what(), hint));
     return kExitUsage;
   }
   const absl::Status status = run();
   if (!status.ok()) {
-    fmt::print(stderr, "coppice: {}\n", std::string(status.message()));
+    logging.finish();  // the lines before come before
+    base::write_stderr(fmt::format("coppice: {}\n", std::string(status.message())));
   }
   return exit_code(status);
 }
@@ -69,7 +70,7 @@ int main(int argument_count, char** arguments) {
   try {
     return coppice::server::run_program(argument_count, arguments);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "coppice: unexpected: %s\n", error.what());
+    coppice::base::write_stderr(std::string("coppice: unexpected: ") + error.what() + "\n");
     return coppice::server::kExitFailed;
   }
 }

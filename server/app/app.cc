@@ -267,8 +267,8 @@ void App::print_ready() const {
   const bool is_tls = !options_.tls_cert.empty();
   const std::string grpc = grpc_ == nullptr ? "grpc off" : "grpc " + address(options_.host, grpc_->port());
   const auto passed = std::chrono::duration_cast<milliseconds>(Clock::now() - state_.started);
-  fmt::print(stderr, "ready: {}://{} ({}) model {} in {} ms\n", is_tls ? "https" : "http",
-             address(options_.host, http_->port()), grpc, host_.name, passed.count());
+  print_line(fmt::format("ready: {}://{} ({}) model {} in {} ms", is_tls ? "https" : "http",
+                         address(options_.host, http_->port()), grpc, host_.name, passed.count()));
 }
 
 void App::serve(SignalWatch& signals) {
@@ -344,7 +344,7 @@ void App::drain() {
 
 absl::Status run_server(const ServeOptions& options, const ModelPackage& package) {
   SignalWatch signals;  // first: every thread inherits its mask
-  set_up_logging(options.log_format);
+  set_log_format(options.log_format);
   raise_file_limit();
   if (options.tls_cert.empty() != options.tls_key.empty()) {
     return absl::InvalidArgumentError("--tls-cert and --tls-key go together; one of them is missing");
