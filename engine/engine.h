@@ -10,6 +10,7 @@
 #include "engine/events.h"
 #include "engine/learned.h"
 #include "engine/limits.h"
+#include "engine/pulse.h"
 #include "engine/request.h"
 #include "engine/speculation/corpus.h"
 #include "engine/stats.h"
@@ -44,6 +45,8 @@ class Engine {
   virtual absl::Status restore(Learned learned) = 0;
   // Any thread. A copy of the numbers as of the last step.
   virtual EngineStats stats() const = 0;
+  // Any thread. As of now, even when the engine's thread is stuck.
+  virtual EnginePulse pulse() const = 0;
 
   // Runs one step if there is anything to do. Returns false when idle (nothing waiting, running or in flight).
   virtual bool step() = 0;

@@ -108,6 +108,7 @@ void EngineCore::apply(Command& command) {
 
 bool EngineCore::step() {
   const base::Clock::TimePoint begin = clock_->now();
+  pulse_.begin_turn();
   bool is_busy = pipeline_.is_flying();
   if (!is_busy) {
     take_commands();
@@ -119,6 +120,7 @@ bool EngineCore::step() {
     }
   }
   if (pipeline_.is_flying()) {
+    pulse_.set_rows(pipeline_.flying().plan.token_count());
     work_beside_step();
     finish_step();
   }
@@ -126,7 +128,9 @@ bool EngineCore::step() {
   if (pipeline_.depth() == 1 || sequences_.live() == 0) {
     desk_.send_events();  // else beside the next step
   }
-  stats_.publish(scheduler_, base::ns_since(*clock_, begin));
+  const std::uint64_t turn_ns = base::ns_since(*clock_, begin);
+  stats_.publish(scheduler_, turn_ns);
+  pulse_.end_turn(turn_ns, is_busy);
   if (check_integrity_) {
     scheduler_.check_integrity();
   }
@@ -148,6 +152,7 @@ void EngineCore::begin_step() {
     return;
   }
   ++stats_.counts().steps;
+  pulse_.set_rows(pipeline_.coming().plan.token_count());
   if (const absl::Status status = pipeline_.submit(); !status.ok()) {
     fail_rows(pipeline_.coming(), status);
   } else {

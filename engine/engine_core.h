@@ -56,6 +56,7 @@ class EngineCore final : public Engine {
   std::future<Learned> capture() override;
   absl::Status restore(Learned learned) override { return drafter_.restore(std::move(learned)); }
   EngineStats stats() const override { return stats_.read(); }
+  EnginePulse pulse() const override { return pulse_.read(!commands_.is_empty()); }
   bool step() override;
   void wait_for_work() override { commands_.wait(); }
   void stop_waiting() override { commands_.close(); }
@@ -97,6 +98,7 @@ class EngineCore final : public Engine {
   StepPipeline pipeline_;
   Drafter drafter_;
   StatsBook stats_;
+  PulseBook pulse_;
   RequestDesk desk_;
   Settlement settlement_;
   std::uint64_t planning_ns_ = 0;  // that planning ahead takes: the longest of the last times

@@ -1,6 +1,8 @@
 // The loop of the engine's thread.
 #include "engine/engine_thread.h"
 
+#include <pthread.h>
+
 namespace coppice::engine {
 
 EngineThread::EngineThread(Engine& engine) : engine_(engine), thread_([this] { run(); }) {}
@@ -12,6 +14,7 @@ EngineThread::~EngineThread() {
 }
 
 void EngineThread::run() {
+  pthread_setname_np(pthread_self(), "engine");  // for ps, top and debuggers
   while (!stop_.load()) {
     if (!engine_.step()) {
       engine_.wait_for_work();

@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,7 +19,9 @@
 
 #include "base/status_macros.h"
 #include "engine/engine_thread.h"
+#include "server/access/tls_identity.h"
 #include "server/app/device_options.h"
+#include "server/app/engine_watch.h"
 #include "server/app/host_setup.h"
 #include "server/app/log_setup.h"
 #include "server/app/progress_bar.h"
@@ -42,10 +42,11 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kWatchPeriod{250};          // between two looks at the engine's progress
 constexpr milliseconds kDrainPoll{10};             // between two looks for running requests: delays the end unseen
-constexpr std::chrono::seconds kStuckAfter{60};    // no step ends for this time while work waits: not ready
 constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
 constexpr std::size_t kCorpusBytesPerToken = 200;  // at most half of the memory for past outputs goes to corpora
-constexpr milliseconds kLastSavePatience{10000};   // the engine answers between two steps, which may take seconds
+constexpr milliseconds kLastSavePatience{2000};    // the engine answers between two steps
+// Beyond --drain-timeout for the last messages, saving and closing. After that the process ends whatever is stuck.
+constexpr milliseconds kEndMargin{5000};
 
 milliseconds to_milliseconds(double seconds) {
   return milliseconds(std::llround(seconds * 1000));
@@ -60,14 +61,13 @@ void raise_file_limit() {
   }
 }
 
-HttpOptions http_options(const ServeOptions& options) {
+HttpOptions http_options(const ServeOptions& options, const TlsIdentity& tls) {
   HttpOptions http;
   http.host = options.host;
   http.port = options.port;
   const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
   http.threads = options.http_threads > 0 ? options.http_threads : std::clamp(cores / 4, 2, 8);
-  http.tls_cert = options.tls_cert;
-  http.tls_key = options.tls_key;
+  http.tls = tls;
   http.connections_max = options.connections_max;
   http.parser.body_bytes_max = options.body_bytes_max;
   http.header_timeout = to_milliseconds(options.header_timeout_s);
@@ -77,12 +77,10 @@ HttpOptions http_options(const ServeOptions& options) {
 
 // Administration is for those who are on the machine: loopback, one thread, no TLS.
 HttpOptions admin_http_options(const ServeOptions& options) {
-  HttpOptions http = http_options(options);
+  HttpOptions http = http_options(options, {});
   http.host = "127.0.0.1";
   http.port = options.admin_port;
   http.threads = 1;
-  http.tls_cert.clear();
-  http.tls_key.clear();
   return http;
 }
 
@@ -116,17 +114,6 @@ WorkPoolOptions work_options(const ServeOptions& options) {
   return work;
 }
 
-absl::StatusOr<std::string> read_pem(const char* flag, const std::string& path) {
-  if (path.empty()) {
-    return std::string();
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    return absl::InvalidArgumentError(fmt::format("{} {}: cannot be read", flag, path));
-  }
-  return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-}
-
 std::string address(const std::string& host, std::int32_t port) {
   return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
@@ -135,9 +122,10 @@ std::string address(const std::string& host, std::int32_t port) {
 // engine.
 class App {
  public:
-  App(const ServeOptions& options, const ModelPackage& package, ApiKeys keys)
+  App(const ServeOptions& options, const ModelPackage& package, ApiKeys keys, TlsIdentity tls)
       : options_(options),
         package_(package),
+        tls_(std::move(tls)),
         name_(options.served_model_name.empty() ? package.name() : options.served_model_name),
         state_(name_, std::move(keys), options.memory),
         router_(state_, router_options(options, options.admin_port < 0 ? RouteSet::kAll : RouteSet::kInference)),
@@ -148,6 +136,9 @@ class App {
   void drain();
 
  private:
+  void reload();
+  void reload_keys();
+  void reload_tls();
   absl::Status open_corpora();
   absl::Status open_learned();
   absl::Status open_grpc();
@@ -156,6 +147,7 @@ class App {
 
   const ServeOptions& options_;
   const ModelPackage& package_;
+  const TlsIdentity tls_;   // as of the start
   const std::string name_;  // of the model, as clients know it
   ServerState state_;
   Router router_;
@@ -167,13 +159,12 @@ class App {
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<LearnedKeeper> learned_;  // null: nothing is kept
   std::unique_ptr<engine::EngineThread> engine_thread_;
-  std::uint64_t last_steps_ = 0;
-  Clock::time_point last_progress_ = Clock::now();
+  EngineWatch engine_watch_;
 };
 
 absl::Status App::start() {
   state_.work = std::make_unique<WorkPool>(work_options(options_));
-  COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_), router_, state_.memory));
+  COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_, tls_), router_, state_.memory));
   if (options_.admin_port >= 0) {
     COPPICE_ASSIGN_OR_RETURN(admin_http_,
                              HttpServer::start(admin_http_options(options_), admin_router_, state_.memory));
@@ -256,8 +247,8 @@ absl::Status App::open_grpc() {
   GrpcOptions grpc;
   grpc.host = options_.host;
   grpc.port = options_.grpc_port;
-  COPPICE_ASSIGN_OR_RETURN(grpc.tls_certificate, read_pem("--tls-cert", options_.tls_cert));
-  COPPICE_ASSIGN_OR_RETURN(grpc.tls_key, read_pem("--tls-key", options_.tls_key));
+  grpc.tls_certificate = tls_.certificate;
+  grpc.tls_key = tls_.key;
   grpc.message_bytes_max = options_.body_bytes_max;
   COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcServer::open(grpc, state_));
   return absl::OkStatus();
@@ -272,24 +263,68 @@ void App::print_ready() const {
 }
 
 void App::serve(SignalWatch& signals) {
-  signals.expect_orderly_end();
-  while (!signals.wait_for(kWatchPeriod)) {
+  signals.expect_orderly_end(to_milliseconds(options_.drain_timeout_s) + kEndMargin);
+  for (SignalAsk ask = SignalAsk::kNothing; ask != SignalAsk::kEnd; ask = signals.wait_for(kWatchPeriod)) {
+    if (ask == SignalAsk::kReload) {
+      reload();
+    }
     watch_engine();
   }
 }
 
+void App::reload() {
+  if (options_.api_key_file.empty() && options_.tls_cert.empty()) {
+    spdlog::info("SIGHUP: there are no API keys and no certificate to read again");
+  }
+  if (!options_.api_key_file.empty()) {
+    reload_keys();
+  }
+  if (!options_.tls_cert.empty()) {
+    reload_tls();
+  }
+}
+
+// Calls that were let in go on; a key that is gone opens nothing any more, and what was kept for it goes.
+void App::reload_keys() {
+  absl::StatusOr<ApiKeys> keys = ApiKeys::load(options_.api_key_file);
+  if (!keys.ok()) {
+    spdlog::error("SIGHUP: {}; the old keys stay", std::string(keys.status().message()));
+    return;
+  }
+  const std::vector<std::string> gone = state_.keys.replace(*std::move(keys));
+  if (host_.corpora != nullptr) {
+    host_.corpora->drop_keys(gone);
+  }
+  spdlog::info("SIGHUP: {} API keys; {} that were there are gone", state_.keys.shares(), gone.size());
+}
+
+void App::reload_tls() {
+  const absl::StatusOr<TlsIdentity> identity = load_tls_identity(options_.tls_cert, options_.tls_key);
+  absl::Status status = identity.status();
+  if (status.ok()) {
+    status = http_->replace_tls(*identity);
+  }
+  if (!status.ok()) {
+    spdlog::error("SIGHUP: {}; the old certificate stays", std::string(status.message()));
+    return;
+  }
+  spdlog::info("SIGHUP: new connections are shown the certificate of {}", options_.tls_cert);
+}
+
 void App::watch_engine() {
-  const engine::EngineStats stats = model_.engine->stats();
-  const bool has_work = stats.running + stats.waiting > 0;
-  if (!has_work || stats.steps != last_steps_) {
-    last_progress_ = Clock::now();
+  const bool is_stuck = engine_watch_.is_stuck(model_.engine->pulse(), Clock::now());
+  if (is_stuck != state_.engine_is_stuck) {
+    if (is_stuck) {
+      spdlog::error("the engine has work and has made no progress for {} ms: not ready",
+                    engine_watch_.silence().count());
+    } else {
+      spdlog::info("the engine makes progress again");
+    }
+    state_.engine_is_stuck = is_stuck;
+    if (grpc_ != nullptr) {
+      grpc_->set_serving(!is_stuck);
+    }
   }
-  last_steps_ = stats.steps;
-  const bool is_stuck = Clock::now() - last_progress_ > kStuckAfter;
-  if (is_stuck && !state_.engine_is_stuck) {
-    spdlog::error("{} requests run or wait but the engine has not stepped for a minute", stats.running + stats.waiting);
-  }
-  state_.engine_is_stuck = is_stuck;
   state_.http_connections = http_->connections();
   state_.memory.trim();
 }
@@ -346,9 +381,6 @@ absl::Status run_server(const ServeOptions& options, const ModelPackage& package
   SignalWatch signals;  // first: every thread inherits its mask
   set_log_format(options.log_format);
   raise_file_limit();
-  if (options.tls_cert.empty() != options.tls_key.empty()) {
-    return absl::InvalidArgumentError("--tls-cert and --tls-key go together; one of them is missing");
-  }
   if (options.memory.request_bytes < options.body_bytes_max) {
     return absl::InvalidArgumentError(
         fmt::format("--memory-per-request {} is less than its body may have (--max-body {})",
@@ -358,7 +390,8 @@ absl::Status run_server(const ServeOptions& options, const ModelPackage& package
   if (!options.api_key_file.empty()) {
     COPPICE_ASSIGN_OR_RETURN(keys, ApiKeys::load(options.api_key_file));
   }
-  App app(options, package, std::move(keys));
+  COPPICE_ASSIGN_OR_RETURN(TlsIdentity tls, load_tls_identity(options.tls_cert, options.tls_key));
+  App app(options, package, std::move(keys), std::move(tls));
   COPPICE_RETURN_IF_ERROR(app.start());
   app.serve(signals);
   app.drain();

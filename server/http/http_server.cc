@@ -142,8 +142,9 @@ absl::Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, cons
   return error ? failed("listen on") : absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<asio::ssl::context>> make_tls(const HttpOptions& options) {
-  if (options.tls_cert.empty() && options.tls_key.empty()) {
+// Null for an empty identity. REQUIRES: load_tls_identity() has checked it.
+absl::StatusOr<std::unique_ptr<asio::ssl::context>> make_tls(const TlsIdentity& identity) {
+  if (identity.is_empty()) {
     return nullptr;
   }
   auto tls = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
@@ -151,17 +152,13 @@ absl::StatusOr<std::unique_ptr<asio::ssl::context>> make_tls(const HttpOptions& 
   tls->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
                        asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_compression,
                    error);
-  tls->use_certificate_chain_file(options.tls_cert, error);
+  tls->use_certificate_chain(asio::buffer(identity.certificate), error);
   if (error) {
-    return absl::InvalidArgumentError(
-        fmt::format("--tls-cert {}: {}; give a PEM certificate chain, together with "
-                    "--tls-key",
-                    options.tls_cert, error.message()));
+    return absl::InvalidArgumentError(fmt::format("--tls-cert cannot be used: {}", error.message()));
   }
-  tls->use_private_key_file(options.tls_key, asio::ssl::context::pem, error);
+  tls->use_private_key(asio::buffer(identity.key), asio::ssl::context::pem, error);
   if (error) {
-    return absl::InvalidArgumentError(
-        fmt::format("--tls-key {}: {}; give the PEM private key of --tls-cert", options.tls_key, error.message()));
+    return absl::InvalidArgumentError(fmt::format("--tls-key cannot be used: {}", error.message()));
   }
   return tls;
 }
@@ -185,7 +182,7 @@ struct HttpServer::Loops {
   std::atomic<std::int64_t> connections{0};
   std::atomic<std::int64_t> active_requests{0};
   std::atomic<bool> is_closing{false};
-  std::unique_ptr<asio::ssl::context> tls;
+  std::unique_ptr<asio::ssl::context> tls;  // on the first loop; a connection shares what it needs of it
   std::vector<std::unique_ptr<Loop>> all;
   std::optional<tcp::acceptor> acceptor;  // on the first loop
   ReserveHandle reserve;
@@ -257,7 +254,7 @@ HttpServer::~HttpServer() {
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::start(const HttpOptions& options, HttpApplication& application,
                                                               MemoryBudget& memory) {
   auto loops = std::make_unique<Loops>(options, application, memory);
-  absl::StatusOr<std::unique_ptr<asio::ssl::context>> tls = make_tls(options);
+  absl::StatusOr<std::unique_ptr<asio::ssl::context>> tls = make_tls(options.tls);
   if (!tls.ok()) {
     return std::move(tls).status();
   }
@@ -285,6 +282,16 @@ std::int64_t HttpServer::connections() const {
 }
 std::int64_t HttpServer::active_requests() const {
   return loops_->active_requests.load();
+}
+
+absl::Status HttpServer::replace_tls(const TlsIdentity& identity) {
+  absl::StatusOr<std::unique_ptr<asio::ssl::context>> tls = make_tls(identity);
+  if (!tls.ok()) {
+    return std::move(tls).status();
+  }
+  asio::post(loops_->all.front()->io,
+             [loops = loops_.get(), fresh = *std::move(tls)]() mutable { loops->tls = std::move(fresh); });
+  return absl::OkStatus();
 }
 
 void HttpServer::stop_accepting() {

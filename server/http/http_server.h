@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/openai/api_error.h"
+#include "server/access/tls_identity.h"
 #include "server/http/exchange.h"
 #include "server/http/request_parser.h"
 
@@ -20,8 +21,7 @@ struct HttpOptions {
   std::string host = "127.0.0.1";
   std::int32_t port = 0;  // 0: any free port
   std::int32_t threads = 1;
-  std::string tls_cert;  // PEM files; both or neither
-  std::string tls_key;
+  TlsIdentity tls;  // empty: plain HTTP
   std::int32_t connections_max = 4096;
   ParserLimits parser;
   std::size_t output_bytes_max = std::size_t{8} << 20U;  // waiting for one slow reader; beyond it the stream is cut
@@ -46,6 +46,10 @@ class HttpServer {
   std::int32_t port() const;
   std::int64_t connections() const;
   std::int64_t active_requests() const;  // answers not yet complete
+
+  // Connections from now on are shown this identity; those that are open keep theirs. REQUIRES: the server was started
+  // with one. ERRORS: InvalidArgument; the old one stays.
+  absl::Status replace_tls(const TlsIdentity& identity);
 
   // First step of a shutdown: no new connections, idle ones close, the others close after their answer.
   void stop_accepting();

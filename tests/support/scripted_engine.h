@@ -38,6 +38,7 @@ class ScriptedEngine final : public Engine {
     return absl::OkStatus();
   }
   EngineStats stats() const override { return {}; }
+  EnginePulse pulse() const override { return {}; }
   bool step() override { return false; }
   void wait_for_work() override {}
   void stop_waiting() override {}

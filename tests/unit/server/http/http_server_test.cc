@@ -381,8 +381,7 @@ TEST_CASE("addresses and certificates that do not work are told by flag") {
   CHECK_THAT(std::string(HttpServer::start(options, application, memory).status().message()),
              Catch::Contains("--host"));
   options.host = "127.0.0.1";
-  options.tls_cert = "/nothing.pem";
-  options.tls_key = "/nothing.pem";
+  options.tls = {"no certificate", "no key"};
   CHECK_THAT(std::string(HttpServer::start(options, application, memory).status().message()),
              Catch::Contains("--tls-cert"));
 }
