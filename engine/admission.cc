@@ -33,6 +33,7 @@ void Admission::fork(const Sequence& parent, Sequence& child) {
 
 void Admission::make_way() {
   make_way_for_priority();
+  make_way_within_tenants();
   make_way_for_tenants();
 }
 
@@ -55,6 +56,45 @@ void Admission::make_way_for_priority() {
   }
 }
 
+// The first of a tenant's line is admitted in the place of those of its own tenant that have a worse priority and have
+// run kPatienceSteps. (Where priorities count across tenants, make_way_for_priority() has done that.)
+void Admission::make_way_within_tenants() {
+  for (const std::int32_t tenant : lines_.tenants().active()) {
+    const auto& line = lines_.tenants()[tenant].waiting;
+    const SequenceKey* head = line.empty() ? nullptr : first_of_line(tenant, line.begin()->rank.priority);
+    if (head == nullptr) {
+      continue;
+    }
+    Sequence& sequence = sequences_[head->slot];
+    const auto is_worse = [&](const Sequence& other) {
+      return other.line.tenant() == tenant && other.line.priority() > sequence.line.priority() &&
+             other.slot != lines_.running().front().slot && lines_.steps_in_state(other) >= kPatienceSteps;
+    };
+    if (!could_have_room(sequence, is_worse)) {
+      continue;
+    }
+    if (!preemption_.allowed()) {
+      return;
+    }
+    for (Sequence* last = last_of(is_worse); last != nullptr && !fits(sequence); last = last_of(is_worse)) {
+      preemption_.preempt(*last);
+    }
+    try_admit(sequence);
+  }
+}
+
+// The last in rank of the running sequences that `may_go`, or null.
+template <typename MayGo>
+Sequence* Admission::last_of(const MayGo& may_go) {
+  for (std::size_t i = lines_.running().size(); i > 0; --i) {
+    Sequence& sequence = sequences_[lines_.running()[i - 1].slot];
+    if (may_go(sequence)) {
+      return &sequence;
+    }
+  }
+  return nullptr;
+}
+
 bool Admission::out_of_patience(const Sequence& sequence) const {
   return lines_.tenant_of(sequence).running == 0 && lines_.steps_in_state(sequence) >= kPatienceSteps;
 }
@@ -69,7 +109,9 @@ void Admission::make_way_for_tenants() {
   for (const std::int32_t tenant : tenants.active()) {
     const auto& line = tenants[tenant].waiting;
     const SequenceKey* head = line.empty() ? nullptr : first_of_line(tenant, line.begin()->rank.priority);
-    if (head == nullptr || !out_of_patience(sequences_[head->slot]) || !could_have_room(sequences_[head->slot])) {
+    if (head == nullptr || !out_of_patience(sequences_[head->slot]) ||
+        !could_have_room(sequences_[head->slot],
+                         [&](const Sequence& other) { return may_give_way(other, sequences_[head->slot]); })) {
       continue;
     }
     if (!preemption_.allowed()) {
@@ -107,9 +149,10 @@ Sequence* Admission::last_to_give_way(const Sequence& claimant) {
   return found;
 }
 
-// Whether `claimant` fits only if others give way, and would fit if all did. Counts shared pages as if each of them
-// would come free, so it may return true where there is no room.
-bool Admission::could_have_room(const Sequence& claimant) const {
+// Whether `claimant` fits only if others give way, and would fit if all did that `may_go`. Counts shared pages as if
+// each of them would come free, so it may return true where there is no room.
+template <typename MayGo>
+bool Admission::could_have_room(const Sequence& claimant, const MayGo& may_go) const {
   if (fits(claimant)) {
     return false;
   }
@@ -117,7 +160,7 @@ bool Admission::could_have_room(const Sequence& claimant) const {
   bool has_place = lines_.running_count() < running_max_;
   for (const SequenceKey& key : lines_.running()) {
     const Sequence& sequence = sequences_[key.slot];
-    if (may_give_way(sequence, claimant)) {
+    if (may_go(sequence)) {
       pages += sequence.hold.pages().size();
       has_place = true;
     }
@@ -176,17 +219,19 @@ void Admission::choose_candidates() {
   choose_tenant(first->rank.priority);
 }
 
-// The tenant whose first is out of patience, the earliest in rank if there are several; else the one served least.
+// The tenant whose first is out of patience, the one that has waited longest if there are several; else the one served
+// least.
 void Admission::choose_tenant(std::int32_t priority) {
   const SequenceKey* impatient = nullptr;
   const SequenceKey* least = nullptr;
+  const auto waited = [this](const SequenceKey* key) { return lines_.steps_in_state(sequences_[key->slot]); };
   const auto served = [this](const SequenceKey* key) { return lines_.tenant_of(sequences_[key->slot]).served; };
   for (const std::int32_t tenant : lines_.tenants().active()) {
     const SequenceKey* head = first_of_line(tenant, priority);
     if (head == nullptr) {
       continue;
     }
-    if (out_of_patience(sequences_[head->slot]) && (impatient == nullptr || *head < *impatient)) {
+    if (out_of_patience(sequences_[head->slot]) && (impatient == nullptr || waited(head) > waited(impatient))) {
       impatient = head;
     }
     if (least == nullptr) {
@@ -214,7 +259,9 @@ void Admission::choose_from_line(std::int32_t tenant, std::int32_t priority) {
     if (key.rank.priority < priority || waits_for_leader(sequence)) {
       continue;
     }
-    if (candidates_.size() == kCandidatesMax || key.rank.priority != priority) {
+    const bool is_worse =
+        !candidates_.empty() && sequence.line.priority() != sequences_[candidates_.front().key.slot].line.priority();
+    if (candidates_.size() == kCandidatesMax || key.rank.priority != priority || is_worse) {
       break;
     }
     const bool has_rivals = lines_.waiting().size() > 1;
@@ -361,7 +408,7 @@ bool Admission::find_leader(Sequence& sequence) const {
   for (const SequenceKey& key : lines_.running()) {
     const Sequence& other = sequences_[key.slot];
     if (other.line.rank().priority > sequence.line.rank().priority || other.line.tenant() != sequence.line.tenant() ||
-        !has_page(other.tokens.ids())) {
+        !has_page(other.tokens.ids()) || !pages_.share_prefixes(sequence, other)) {
       continue;
     }
     const std::int32_t common = common_prefix(prefix, other.tokens.ids());

@@ -57,11 +57,15 @@ class Admission {
   };
 
   void make_way_for_priority();
+  void make_way_within_tenants();
   void make_way_for_tenants();
   bool fits(const Sequence& sequence) const;
   bool out_of_patience(const Sequence& sequence) const;
   bool may_give_way(const Sequence& sequence, const Sequence& claimant) const;
-  bool could_have_room(const Sequence& claimant) const;
+  template <typename MayGo>
+  bool could_have_room(const Sequence& claimant, const MayGo& may_go) const;
+  template <typename MayGo>
+  Sequence* last_of(const MayGo& may_go);
   Sequence* last_to_give_way(const Sequence& claimant);
 
   bool admit_some();

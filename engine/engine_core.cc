@@ -24,7 +24,7 @@ EngineCore::EngineCore(const Limits& limits, const EngineOptions& options, const
                        EngineParts parts)
     : clock_(parts.clock ? std::move(parts.clock) : std::make_unique<base::SteadyClock>()),
       check_integrity_(parts.check_integrity),
-      commands_(static_cast<std::size_t>(limits.queued_max) + kOtherCommandsMax),
+      commands_(2 * static_cast<std::size_t>(limits.queued_max) + kOtherCommandsMax),
       scheduler_(limits, options.prefix_cache, sequences_, requests_),
       sampler_(model.eos),
       writer_(sequences_, sampler_, limits.page_size),
@@ -46,11 +46,12 @@ EngineCore::~EngineCore() {
 }
 
 bool EngineCore::submit(Request request) {
-  if (!desk_.enter_waiting_room()) {
+  const std::string account = account_of(request);
+  if (!desk_.waiting_room().enter(account)) {
     return false;
   }
   if (!commands_.try_push({CommandKind::kSubmit, std::move(request), 0, {}, {}})) {
-    desk_.leave_waiting_room();
+    desk_.waiting_room().leave(account);
     return false;
   }
   return true;

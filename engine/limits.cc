@@ -133,6 +133,7 @@ absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models:
   limits.step_logits_max = std::min(limits.step_tokens_max, limits.running_max + for_drafts);
   limits.chunk_tokens_max = options.chunk_tokens_max != 0 ? std::min(options.chunk_tokens_max, limits.step_tokens_max)
                                                           : limits.step_tokens_max;
+  limits.priority_across_tenants = options.priority_across_tenants;
   return limits;
 }
 

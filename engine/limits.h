@@ -17,7 +17,7 @@ struct EngineOptions {
   std::int32_t model_tokens_max = 0;  // --max-model-len: prompt + output of one sequence
   std::int32_t step_tokens_max = 0;   // --max-batch-tokens: rows of one step
   std::int32_t running_max = 0;       // --max-running: sequences in a step
-  std::int32_t queued_max = 0;        // --max-queued: requests waiting; beyond: refused (429)
+  std::int32_t queued_max = 0;        // --max-queued: requests of an account waiting; beyond: refused (429)
   std::size_t kv_bytes = 0;           // --kv-memory
   std::int32_t page_size = 16;
   bool prefix_cache = true;
@@ -26,7 +26,8 @@ struct EngineOptions {
   SuffixSpeculatorOptions suffix;  // when speculation is on
   std::uint64_t seed = 0;          // base of seeds for unseeded requests
   bool seed_given = false;
-  std::int32_t chunk_tokens_max = 0;  // most prompt rows one sequence gets in a step; 0 = the step's budget
+  std::int32_t chunk_tokens_max = 0;     // most prompt rows one sequence gets in a step; 0 = the step's budget
+  bool priority_across_tenants = false;  // --priority-across-tenants: else a priority orders its tenant's requests only
 };
 
 struct Limits {
@@ -38,6 +39,7 @@ struct Limits {
   std::int32_t page_size = 0;
   std::int32_t pages = 0;
   std::int32_t chunk_tokens_max = 0;
+  bool priority_across_tenants = false;
   // Bounds of one request, so that it cannot take all of the engine's memory or time.
   std::int32_t choices_max = 128;      // n, as in OpenAI's API
   std::int32_t top_logprobs_max = 20;  // as in OpenAI's API

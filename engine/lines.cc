@@ -7,6 +7,17 @@
 
 namespace coppice::engine {
 
+namespace {
+
+// The place in the order of arrival that a request waits at.
+std::uint64_t aged_order(std::uint64_t order, std::int32_t priority) {
+  constexpr std::int64_t kFirst = kAgePerPriority * kPrioritySpan;  // so that none is negative
+  return order +
+         static_cast<std::uint64_t>(kFirst + kAgePerPriority * std::clamp(priority, -kPrioritySpan, kPrioritySpan));
+}
+
+}  // namespace
+
 std::int32_t Tenants::enter(const std::string& name) {
   if (const auto found = by_name_.find(name); found != by_name_.end()) {
     ++(*this)[found->second].live;
@@ -82,7 +93,8 @@ void Tenants::remember(const Entry& entry) {
   }
 }
 
-Lines::Lines(std::int32_t running_max, const RequestTable& requests) : requests_(requests) {
+Lines::Lines(std::int32_t running_max, bool across_tenants, const RequestTable& requests)
+    : across_tenants_(across_tenants), requests_(requests) {
   running_.reserve(static_cast<std::size_t>(running_max));
 }
 
@@ -90,8 +102,11 @@ void Lines::enter(Sequence& sequence) {
   LineState& line = sequence.line;
   if (line.tenant_ < 0) {
     const RequestState& state = requests_[sequence.request];
-    line.rank_ = {.priority = state.request.priority, .order = state.order, .choice = sequence.choice};
-    line.tenant_ = tenants_.enter(state.request.tenant);
+    line.priority_ = state.request.priority;
+    line.rank_ = {.priority = across_tenants_ ? line.priority_ : 0,
+                  .order = across_tenants_ ? state.order : aged_order(state.order, line.priority_),
+                  .choice = sequence.choice};
+    line.tenant_ = tenants_.enter(account_of(state.request));
   }
 }
 

@@ -63,10 +63,18 @@ class Tenants {
   std::uint64_t floor_ = 0;  // the least counter of the active tenants, or of the last that left; never falls
 };
 
+// Where priorities order one tenant's requests only, a request of priority p waits as if it had come p ×
+// kAgePerPriority requests later (earlier, if p is negative; at most kPrioritySpan times that). So it goes before what
+// came earlier at worse priority, yet a request that waits is overtaken by no more than twice that number of later
+// ones.
+inline constexpr std::int64_t kAgePerPriority = 32;
+inline constexpr std::int32_t kPrioritySpan = 64;
+
 // Owner: the scheduler. Thread: the engine's. Writes LineState.
 class Lines {
  public:
-  Lines(std::int32_t running_max, const RequestTable& requests);
+  // across_tenants: priorities order the requests of all tenants.
+  Lines(std::int32_t running_max, bool across_tenants, const RequestTable& requests);
 
   // Counts steps, in which waiting and running are measured.
   void begin_step() { ++step_; }
@@ -109,6 +117,7 @@ class Lines {
   void leave_waiting(const Sequence& sequence);
   void leave_running(const Sequence& sequence);
 
+  const bool across_tenants_;
   const RequestTable& requests_;
   Tenants tenants_;
   absl::btree_set<SequenceKey> waiting_;

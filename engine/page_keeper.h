@@ -112,6 +112,10 @@ class PageKeeper {
   bool has_prefix_cache() const { return prefix_cache_; }
   std::span<const PageCopy> copies() const { return copies_; }
   const SharingOrder& order() const { return order_; }
+  // Whether a prefix that one of them computes is one the other may find.
+  bool share_prefixes(const Sequence& a, const Sequence& b) const {
+    return requests_[a.request].request.tenant == requests_[b.request].request.tenant;
+  }
   const KvPool& pool() const { return pool_; }
   const RadixTree& tree() const { return tree_; }
   // COPPICE_CHECKs pool.counts, pool.balance, sequence.counters, radix.* and order.contiguous.

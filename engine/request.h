@@ -46,9 +46,15 @@ struct Request {
   std::int32_t choices = 1;
   std::int32_t priority = 0;  // lower runs first, as in vLLM
   std::string tenant;         // cache_salt or API key; prefixes are shared only within one tenant
+  std::string account;        // what pays: an API key, whatever salts it uses; "" = the tenant itself
   bool pin = false;           // the prompt's whole pages stay in the tenant's prefix cache as long as the engine lives
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::shared_ptr<EventQueue> events;  // where its events go; one queue serves many requests of one I/O thread
 };
+
+// The account whose share of service and of places in the queue the request takes.
+inline const std::string& account_of(const Request& request) {
+  return request.account.empty() ? request.tenant : request.account;
+}
 
 }  // namespace coppice::engine

@@ -38,15 +38,8 @@ RequestDesk::RequestDesk(const Limits& limits, const EngineOptions& options, con
       requests_(requests),
       sequences_(sequences),
       homes_(homes),
-      stats_(stats) {}
-
-bool RequestDesk::enter_waiting_room() {
-  if (waiting_room_.fetch_add(1) < limits_.queued_max) {
-    return true;
-  }
-  leave_waiting_room();
-  return false;
-}
+      stats_(stats),
+      waiting_room_(limits.queued_max) {}
 
 void RequestDesk::start(Request&& request) {
   COPPICE_CHECK(request.events != nullptr, "a request says where its events go");
@@ -221,7 +214,7 @@ void RequestDesk::close(RequestState& state) {
 void RequestDesk::leave_waiting_room(RequestState& state) {
   if (state.counted_waiting) {
     state.counted_waiting = false;
-    leave_waiting_room();
+    waiting_room_.leave(account_of(state.request));
   }
 }
 

@@ -2,7 +2,6 @@
 // cancels, ends, and the events that report them.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "engine/sequence.h"
 #include "engine/stats.h"
 #include "engine/step_pipeline.h"
+#include "engine/waiting_room.h"
 #include "models/model_config.h"
 
 namespace coppice::engine {
@@ -29,15 +29,14 @@ struct SequenceHomes {
   StepPipeline& pipeline;
 };
 
-// Owner: EngineCore. Thread: the engine's, except enter_waiting_room() and leave_waiting_room().
+// Owner: EngineCore. Thread: the engine's, except waiting_room().
 class RequestDesk {
  public:
   RequestDesk(const Limits& limits, const EngineOptions& options, const models::ModelConfig& model,
               RequestTable& requests, SequenceTable& sequences, const SequenceHomes& homes, EngineStats& stats);
 
-  // Any thread. Requests submitted that have not run are at most limits.queued_max: false when that is reached.
-  bool enter_waiting_room();
-  void leave_waiting_room() { waiting_room_.fetch_sub(1); }
+  // Any thread. Where requests wait that were submitted and have not run.
+  WaitingRoom& waiting_room() { return waiting_room_; }
 
   // Begins a request that entered the waiting room; one that cannot run is refused with an event.
   void start(Request&& request);
@@ -74,7 +73,7 @@ class RequestDesk {
   SequenceTable& sequences_;
   const SequenceHomes homes_;
   EngineStats& stats_;
-  std::atomic<std::int32_t> waiting_room_{0};
+  WaitingRoom waiting_room_;
   absl::flat_hash_map<RequestId, std::int32_t> by_id_;
   std::uint64_t arrivals_ = 0;
   std::int32_t deadlines_ = 0;  // live requests that have one

@@ -5,7 +5,7 @@ namespace coppice::engine {
 
 Scheduler::Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& sequences, const RequestTable& requests)
     : pages_(limits, prefix_cache, sequences, requests),
-      lines_(limits.running_max, requests),
+      lines_(limits.running_max, limits.priority_across_tenants, requests),
       preemption_(sequences, lines_, pages_),
       rows_(limits, sequences, lines_, pages_, preemption_),
       admission_(limits.running_max, sequences, lines_, pages_, preemption_, rows_) {}

@@ -98,7 +98,7 @@ class PageHold {
 struct Rank {
   std::int32_t priority = 0;
   bool fresh = true;        // never admitted
-  std::uint64_t order = 0;  // fresh: of arrival at the engine; else of admission
+  std::uint64_t order = 0;  // fresh: of arrival at the engine, moved by priority; else of admission
   std::int32_t choice = 0;
   auto operator<=>(const Rank&) const = default;
 };
@@ -121,6 +121,8 @@ class LineState {
   SequenceState state() const { return state_; }
   bool is_running() const { return state_ == SequenceState::kRunning; }
   const Rank& rank() const { return rank_; }
+  // The request's. Between tenants rank().priority counts, which may be 0 for all.
+  std::int32_t priority() const { return priority_; }
   // Its number in Tenants while it waits or runs, else -1.
   std::int32_t tenant() const { return tenant_; }
 
@@ -129,6 +131,7 @@ class LineState {
 
   SequenceState state_ = SequenceState::kDormant;
   Rank rank_;
+  std::int32_t priority_ = 0;
   std::uint64_t since_ = 0;  // step in which it began to wait or to run
   std::int32_t tenant_ = -1;
   std::int32_t charged_ = 0;  // output tokens charged to the tenant

@@ -19,6 +19,13 @@ struct ServeArguments {
 
 OptionTable serve_table(ServeArguments& arguments) {
   constexpr std::int32_t kMany = 1 << 30;  // the engine has its own bounds
+  // Memory is taken at the start for these: many times what any device could use.
+  constexpr std::int32_t kRowsMost = 1 << 20;
+  constexpr std::int32_t kRunningMost = 1 << 16;
+  constexpr std::int32_t kQueuedMost = 1 << 20;
+  // A body of less holds no request; of more, no message of gRPC's.
+  constexpr std::size_t kBodyBytesLeast = 1024;
+  constexpr std::size_t kBodyBytesMost = std::size_t{1} << 30;
   ServeOptions& options = arguments.options;
   OptionTable table;
   table.add_text("host", &options.host, "address to listen on");
@@ -29,11 +36,13 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.add_text("dtype", &options.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
   table.add_integer("max-model-len", &options.engine.model_tokens_max, 0, kMany,
                     "tokens of prompt and answer; 0 = the model's");
-  table.add_integer("max-batch-tokens", &options.engine.step_tokens_max, 0, kMany,
+  table.add_integer("max-batch-tokens", &options.engine.step_tokens_max, 0, kRowsMost,
                     "token rows in one step; 0 = choose");
-  table.add_integer("max-running", &options.engine.running_max, 0, kMany, "sequences in one step; 0 = choose");
-  table.add_integer("max-queued", &options.engine.queued_max, 0, kMany,
-                    "requests that may wait; more are refused; 0 = choose");
+  table.add_integer("max-running", &options.engine.running_max, 0, kRunningMost, "sequences in one step; 0 = choose");
+  table.add_integer("max-queued", &options.engine.queued_max, 0, kQueuedMost,
+                    "requests of an API key that may wait; more are refused; 0 = choose");
+  table.add_switch("priority-across-tenants", &options.engine.priority_across_tenants,
+                   "a request's priority goes before other tenants' requests too, not only its own tenant's");
   table.add_bytes("kv-memory", &options.engine.kv_bytes, "memory for the KV cache; 0 = choose");
   table.add_integer("page-size", &options.engine.page_size, 16, 128, "token positions in a KV page: 16, 32, 64 or 128");
   table.add_switch("prefix-cache", &options.engine.prefix_cache, "keep prefixes for later requests");
@@ -55,7 +64,7 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.add_seed("seed", &arguments.seed, &arguments.seed_given, "makes requests without a seed repeatable");
   table.add_integer("http-threads", &options.http_threads, 0, 1024, "threads for HTTP; 0 = choose");
   table.add_integer("max-connections", &options.connections_max, 1, 1 << 20, "HTTP connections at once");
-  table.add_bytes("max-body", &options.body_bytes_max, "largest request body");
+  table.add_bytes("max-body", &options.body_bytes_max, kBodyBytesLeast, kBodyBytesMost, "largest request body");
   table.add_integer("max-prompt-answer", &options.prompt_answer_bytes_max, 1, std::int64_t{1} << 40U,
                     "bytes that an answer may say about its prompts: logprobs, echoed text");
   table.add_bytes("memory-per-request", &options.memory.request_bytes, "memory that one request may hold");

@@ -66,6 +66,7 @@ engine::Request Session::make_engine_request(const PromptRun& run, const TokenId
   out.choices = static_cast<std::int32_t>(choices_per_prompt_);
   out.priority = static_cast<std::int32_t>(request_.priority);
   out.tenant = tenant_;
+  out.account = key_part(tenant_);
   if (host_.request_timeout.count() > 0) {
     out.deadline = meter_.arrival() + host_.request_timeout;
   }

@@ -239,6 +239,7 @@ TEST_CASE("a long prompt does not delay those who decode", "[engine][fairness]")
 TEST_CASE("a request of better priority takes the place of the last one", "[engine][priority]") {
   engine::Limits limits = roomy_limits();
   limits.running_max = 2;
+  limits.priority_across_tenants = true;
   FakeEngine fake(limits);
   engine::Request low = FakeEngine::request(1, 10, 200);
   low.priority = 5;
