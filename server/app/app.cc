@@ -61,12 +61,16 @@ void raise_file_limit() {
   }
 }
 
+std::int32_t io_threads(const ServeOptions& options) {
+  const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
+  return options.http_threads > 0 ? options.http_threads : std::clamp(cores / 4, 2, 8);
+}
+
 HttpOptions http_options(const ServeOptions& options, const TlsIdentity& tls) {
   HttpOptions http;
   http.host = options.host;
   http.port = options.port;
-  const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
-  http.threads = options.http_threads > 0 ? options.http_threads : std::clamp(cores / 4, 2, 8);
+  http.threads = io_threads(options);
   http.tls = tls;
   http.connections_max = options.connections_max;
   http.parser.body_bytes_max = options.body_bytes_max;
@@ -112,6 +116,22 @@ WorkPoolOptions work_options(const ServeOptions& options) {
   const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
   work.threads = options.work_threads > 0 ? options.work_threads : std::clamp(cores / 4, 2, 8);
   return work;
+}
+
+GrpcOptions grpc_options(const ServeOptions& options) {
+  constexpr std::int32_t kThreadsPerRelay = 4;  // of sessions, which do more for a token than relaying it
+  GrpcOptions grpc;
+  grpc.proxy.host = options.host;
+  grpc.proxy.port = options.grpc_port;
+  grpc.proxy.threads = std::max(1, io_threads(options) / kThreadsPerRelay);
+  grpc.proxy.connections_max = options.grpc_connections_max;
+  grpc.proxy.guard.streams_max = static_cast<std::size_t>(options.grpc_streams_max);
+  grpc.proxy.requests_bytes_max = options.memory.server_bytes / 2;  // the rest is for those that have come whole
+  grpc.proxy.handshake_timeout = to_milliseconds(options.header_timeout_s);
+  grpc.proxy.idle_timeout = to_milliseconds(options.grpc_idle_timeout_s);
+  grpc.loops = io_threads(options);
+  grpc.message_bytes_max = options.body_bytes_max;
+  return grpc;
 }
 
 std::string address(const std::string& host, std::int32_t port) {
@@ -244,12 +264,9 @@ absl::Status App::open_grpc() {
   if (options_.grpc_port < 0) {
     return absl::OkStatus();
   }
-  GrpcOptions grpc;
-  grpc.host = options_.host;
-  grpc.port = options_.grpc_port;
-  grpc.tls_certificate = tls_.certificate;
-  grpc.tls_key = tls_.key;
-  grpc.message_bytes_max = options_.body_bytes_max;
+  GrpcOptions grpc = grpc_options(options_);
+  grpc.proxy.tls_certificate = tls_.certificate;
+  grpc.proxy.tls_key = tls_.key;
   COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcServer::open(grpc, state_));
   return absl::OkStatus();
 }

@@ -49,6 +49,11 @@ struct ServeOptions {
   std::string cors_origins;       // sites whose pages may use the server; comma-separated
   double header_timeout_s = 15;   // for a request's header to arrive; slower clients are sent away
   double idle_timeout_s = 75;     // for the next request on an open connection
+
+  // Bounds of the gRPC front end, beside those of bodies, headers and memory above.
+  std::int32_t grpc_connections_max = 1024;
+  std::int32_t grpc_streams_max = 1024;  // calls at once on one connection
+  double grpc_idle_timeout_s = 600;      // for the next call; clients reconnect by themselves
 };
 
 }  // namespace coppice::server

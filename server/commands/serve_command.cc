@@ -81,6 +81,10 @@ OptionTable serve_table(ServeArguments& arguments) {
                  "sites whose pages may use the server: https://app.example; comma-separated, * for all");
   table.add_number("header-timeout", &options.header_timeout_s, 0.01, 1e6, "seconds for a request's header to arrive");
   table.add_number("idle-timeout", &options.idle_timeout_s, 0.01, 1e6, "seconds an open connection may stay silent");
+  table.add_integer("grpc-max-connections", &options.grpc_connections_max, 1, 1 << 20, "gRPC connections at once");
+  table.add_integer("grpc-max-streams", &options.grpc_streams_max, 1, 1 << 20, "calls at once on one gRPC connection");
+  table.add_number("grpc-idle-timeout", &options.grpc_idle_timeout_s, 0.01, 1e6,
+                   "seconds a gRPC connection may be without a call");
   return table;
 }
 

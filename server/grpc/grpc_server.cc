@@ -2,6 +2,7 @@
 #include "server/grpc/grpc_server.h"
 
 #include <atomic>
+#include <thread>
 #include <utility>
 
 #include "coppice/v1/inference.grpc.pb.h"
@@ -9,8 +10,11 @@
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
 #include "server/grpc/answer_writer.h"
 #include "server/grpc/convert.h"
+#include "server/grpc/library_logs.h"
+#include "server/grpc/proxy/proxy.h"
 #include "server/grpc/read_request.h"
 #include "server/grpc/stream_reactor.h"
 
@@ -20,6 +24,18 @@ namespace {
 constexpr const char* kServiceName = "coppice.v1.Inference";
 // Bytes of one call's metadata: twice gRPC's default of 8 KiB, so that long tokens in `authorization` fit.
 constexpr int kMetadataBytesMax = 16384;
+// Bytes that a client may send of a request before the server has asked for them: a prompt of some ten thousand tokens
+// arrives in one go.
+constexpr int kWindowBytes = 65536;
+// Milliseconds of silence after which a client is asked whether it is still there, and has to answer.
+constexpr int kKeepaliveMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+// A client may do the same, with or without calls: every 10 seconds, which is the least that gRPC's clients do.
+constexpr int kPingIntervalMs = 10'000;
+constexpr int kPingStrikes = 4;  // pings too many before the connection ends
+
+constexpr std::chrono::milliseconds kDrainPoll{10};     // between two looks for running calls: delays the end unseen
+constexpr std::chrono::milliseconds kLastAnswers{500};  // for last statuses to leave
 
 std::string metadata_of(const grpc::CallbackServerContext& context, const char* key) {
   const auto found = context.client_metadata().find(key);
@@ -169,32 +185,33 @@ class Server final : public GrpcServer {
   ~Server() override { drain(std::chrono::milliseconds(0)); }
 
   absl::Status start(const GrpcOptions& options) {
+    redirect_library_logs();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
-    if (!options.tls_certificate.empty()) {
-      grpc::SslServerCredentialsOptions tls;
-      tls.pem_key_cert_pairs.push_back({options.tls_key, options.tls_certificate});
-      credentials = grpc::SslServerCredentials(tls);
-    }
-    const std::string address = fmt::format("{}:{}", options.host, options.port);
-    builder.AddListeningPort(address, credentials, &port_);
+    // Connections come from the proxy alone, plain ones: TLS ends there.
+    acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
     builder.RegisterService(&service_);
-    builder.SetMaxReceiveMessageSize(static_cast<int>(options.message_bytes_max));
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
+    set_limits(options, builder);
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port_ == 0) {
-      return absl::UnavailableError(fmt::format(
-          "--grpc-port {}: cannot listen on {}: the port is taken, or the TLS key and certificate cannot be used",
-          options.port, address));
+    if (server_ == nullptr) {
+      return absl::InternalError("gRPC cannot start");
     }
+    absl::StatusOr<std::unique_ptr<Proxy>> proxy = Proxy::start(options.proxy, [this](int handle) {
+      grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+      connection.fd = handle;
+      acceptor_->HandleNewConnection(&connection);
+    });
+    if (!proxy.ok()) {
+      return std::move(proxy).status();
+    }
+    proxy_ = *std::move(proxy);
     set_serving(false);
     return absl::OkStatus();
   }
 
-  std::int32_t port() const override { return port_; }
+  std::int32_t port() const override { return proxy_->port(); }
   std::int64_t active_requests() const override { return service_.active_requests(); }
 
   void set_serving(bool serving) override {
@@ -203,19 +220,50 @@ class Server final : public GrpcServer {
     health->SetServingStatus(kServiceName, serving);
   }
 
+  absl::Status set_certificate(const std::string& certificate, const std::string& key) override {
+    return proxy_->set_certificate(certificate, key);
+  }
+
   void drain(std::chrono::milliseconds timeout) override {
-    if (server_ != nullptr) {
+    if (server_ == nullptr) {
+      return;
+    }
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    if (proxy_ != nullptr) {
       set_serving(false);
-      server_->Shutdown(std::chrono::system_clock::now() + timeout);
-      server_->Wait();
-      server_.reset();
+      proxy_->drain();
+    }
+    // Not gRPC's own wait: that is for every call and every connection, a silent client's too.
+    while (active_requests() > 0 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(kDrainPoll);
+    }
+    server_->Shutdown(std::chrono::system_clock::now() + kLastAnswers);  // cancels what is left
+    server_->Wait();
+    server_.reset();  // closes its ends of the connections
+    if (proxy_ != nullptr) {
+      proxy_->stop(kLastAnswers);
     }
   }
 
  private:
+  static void set_limits(const GrpcOptions& options, grpc::ServerBuilder& builder) {
+    builder.SetMaxReceiveMessageSize(static_cast<int>(options.message_bytes_max));
+    builder.SetResourceQuota(grpc::ResourceQuota("coppice").Resize(options.memory_bytes_max));
+    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(options.proxy.guard.streams_max));
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // it may allow frames of 16 MiB
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingIntervalMs);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, kPingStrikes);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  }
+
   Service service_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
+  std::unique_ptr<Proxy> proxy_;  // dies first: it hands connections to the server
 };
 
 }  // namespace

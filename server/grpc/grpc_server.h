@@ -8,23 +8,24 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/grpc/proxy/proxy.h"
 #include "server/sessions/server_state.h"
 
 namespace coppice::server {
 
 struct GrpcOptions {
-  std::string host = "127.0.0.1";
-  std::int32_t port = 0;        // 0: any free port
-  std::string tls_certificate;  // PEM text; empty: no TLS
-  std::string tls_key;
-  std::size_t message_bytes_max = 0;  // of one request
+  ProxyOptions proxy;                                    // where to listen, and bounds on connections
+  std::int32_t loops = 2;                                // threads for sessions
+  std::size_t message_bytes_max = 0;                     // of one request
+  std::size_t memory_bytes_max = std::size_t{1} << 30U;  // what gRPC may buffer; it slows down, then refuses
 };
 
 // Owner: the app. Thread: the main one; requests run on gRPC's threads and the server's own loop.
 class GrpcServer {
  public:
-  // Listens and starts. `state` and its host outlive the server. ERRORS: Unavailable when the port is taken or the
+  // Listens and starts. `state` and its host outlive the server. ERRORS: InvalidArgument when the port is taken or the
   // certificate cannot be used.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> open(const GrpcOptions& options, ServerState& state);
   virtual ~GrpcServer() = default;  // cancels what still runs
@@ -34,6 +35,8 @@ class GrpcServer {
   virtual void set_serving(bool serving) = 0;
   // Answers not yet complete.
   virtual std::int64_t active_requests() const = 0;
+  // For connections from now on. ERRORS: InvalidArgument; then the old one stays.
+  virtual absl::Status set_certificate(const std::string& certificate, const std::string& key) = 0;
   // Refuses new requests, waits up to `timeout` for the running ones, cancels the rest.
   virtual void drain(std::chrono::milliseconds timeout) = 0;
 };

@@ -15,7 +15,7 @@
 #include "server/http/exchange.h"
 #include "server/http/http_server.h"
 #include "server/http/request_parser.h"
-#include "server/http/transport.h"
+#include "server/net/transport.h"
 
 namespace coppice::server {
 

@@ -30,7 +30,7 @@ FORBIDDEN = [
 # own folder is not checked.
 FOLDER_ORDER = {
     "server": [
-        ["access", "config", "metrics", "output", "work"],
+        ["access", "config", "metrics", "net", "output", "work"],
         ["model"],
         ["prompts"],
         ["corpora"],

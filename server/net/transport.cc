@@ -1,5 +1,5 @@
 // Asio's sockets and TLS streams behind Transport.
-#include "server/http/transport.h"
+#include "server/net/transport.h"
 
 #include <poll.h>
 
