@@ -31,10 +31,9 @@ constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);  // errors are retu
 constexpr std::chrono::milliseconds kAcceptPause{100};        // when the process is out of file handles: no busy loop
 constexpr std::chrono::milliseconds kCheckPeriod{100};        // between two looks at the connections' clocks
 constexpr std::chrono::milliseconds kStopPoll{5};             // delays the end of the process unseen
-constexpr std::chrono::seconds kQuietMin{1};       // a connection without streams for less has just begun or ended one
-constexpr std::int64_t kOverMax = 64;              // connections beyond the limit while room is being made
-constexpr std::int64_t kHandlesPerConnection = 3;  // the client's socket and both ends of the pair
-constexpr std::int64_t kHandlesShare = 2;          // half of the process's handles stay for HTTP and files
+constexpr std::int64_t kOverMax = 64;                         // connections beyond the limit while room is being made
+constexpr std::int64_t kHandlesPerConnection = 3;             // the client's socket and both ends of the pair
+constexpr std::int64_t kHandlesShare = 2;                     // half of the process's handles stay for HTTP and files
 
 // As many connections as file handles allow.
 std::int64_t connections_max(std::int64_t asked) {
@@ -94,7 +93,7 @@ asio::awaitable<void> check_clocks(Loop& loop) {
 void make_room(Loop& loop) {
   const Clock::time_point now = Clock::now();
   std::shared_ptr<ProxyConnection> quietest;
-  Clock::duration longest = kQuietMin;
+  Clock::duration longest{};
   for (const std::weak_ptr<ProxyConnection>& weak : loop.live) {
     std::shared_ptr<ProxyConnection> connection = weak.lock();
     if (connection != nullptr && connection->quiet_for(now) > longest) {
@@ -171,6 +170,7 @@ void Proxy::Loops::admit(Loop& loop, tcp::socket socket) {
   }
   const std::int64_t count = context.connections.load();
   if (count >= options.connections_max + std::min(kOverMax, options.connections_max / 2)) {
+    asio::post(loop.io, [&loop] { make_room(loop); });
     context.log.closed(peer.to_string(), "too many connections");
     return;
   }
