@@ -64,6 +64,7 @@ struct GenerationRequest {
   std::optional<std::int64_t> top_logprobs;     // unset: none; 0: the drawn token's; k: also the k most likely
   std::optional<std::int64_t> prompt_logprobs;  // likewise for the prompt
   bool stream = false;
+  bool streams_prompt_logprobs = false;   // the API has a place for them at a stream's end
   bool include_usage = false;             // stream_options.include_usage
   bool return_token_ids = false;          // vLLM's: token ids beside the text
   std::optional<std::string> prediction;  // predicted outputs, as text

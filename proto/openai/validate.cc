@@ -133,7 +133,7 @@ void check_logprobs(const GenerationRequest& request, const RequestLimits& limit
   const bool is_chat = request.kind == RequestKind::kChat;
   check.integer(is_chat ? "top_logprobs" : "logprobs", request.top_logprobs, 0, limits.top_logprobs_max);
   check.integer("prompt_logprobs", request.prompt_logprobs, 0, limits.top_logprobs_max);
-  check.require(!request.stream || !request.prompt_logprobs, "prompt_logprobs",
+  check.require(!request.stream || request.streams_prompt_logprobs || !request.prompt_logprobs, "prompt_logprobs",
                 "'prompt_logprobs' cannot be streamed: set 'stream' to false");
 }
 

@@ -2,8 +2,44 @@
 #include "server/grpc/convert.h"
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include "text/tokenizer/utf8.h"
 
 namespace coppice::server {
+namespace {
+
+// Bytes of a message: percent-encoded it has at most three times as many, and clients accept 8 KiB of metadata.
+constexpr std::size_t kMessageBytesMax = 2048;
+
+// What HTTP calls it, what inference.proto calls it.
+constexpr std::pair<std::string_view, std::string_view> kWords[] = {
+    {"'max_completion_tokens'", "'max_tokens'"},
+    {"'top_logprobs'", "'logprobs'"},
+    {"'include_stop_str_in_output'", "'include_stop'"},
+    {"'chat_template_kwargs'", "'chat_template_arguments_json'"},
+    {"'tools'", "'tools_json'"},
+    {"'tools[", "'tools_json["},
+    {"use /v1/completions", "use Generate"},
+};
+
+std::string in_words_of_proto(std::string text) {
+  for (const auto& [http, proto] : kWords) {
+    for (std::size_t at = text.find(http); at != std::string::npos; at = text.find(http, at + proto.size())) {
+      text.replace(at, http.size(), proto);
+    }
+  }
+  if (text.size() > kMessageBytesMax) {
+    text.resize(kMessageBytesMax);
+    text.resize(text.size() - text::utf8_cut_short_tail(text));
+    text += "...";
+  }
+  return text;
+}
+
+}  // namespace
 
 grpc::Status to_status(const openai::ApiError& error) {
   static constexpr std::pair<int, grpc::StatusCode> kCodes[] = {
@@ -14,7 +50,7 @@ grpc::Status to_status(const openai::ApiError& error) {
   const auto* const found = std::find_if(std::begin(kCodes), std::end(kCodes),
                                          [&error](const auto& entry) { return entry.first == error.status; });
   const grpc::StatusCode code = found == std::end(kCodes) ? grpc::StatusCode::INTERNAL : found->second;
-  return {code, error.message};
+  return {code, in_words_of_proto(error.message)};
 }
 
 }  // namespace coppice::server

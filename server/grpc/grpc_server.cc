@@ -1,22 +1,29 @@
 // The gRPC server: service methods, keys, health, reflection, start and drain.
 #include "server/grpc/grpc_server.h"
 
+#include <algorithm>
 #include <atomic>
+#include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "coppice/v1/inference.grpc.pb.h"
-#include "fmt/format.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
-#include "server/grpc/answer_writer.h"
+#include "server/grpc/call.h"
 #include "server/grpc/convert.h"
 #include "server/grpc/library_logs.h"
+#include "server/grpc/message_bytes.h"
 #include "server/grpc/proxy/proxy.h"
 #include "server/grpc/read_request.h"
 #include "server/grpc/stream_reactor.h"
+#include "server/grpc/unary_answers.h"
+#include "server/grpc/unary_reactor.h"
+#include "server/sessions/request_id.h"
 
 namespace coppice::server {
 namespace {
@@ -37,151 +44,145 @@ constexpr int kPingStrikes = 4;  // pings too many before the connection ends
 constexpr std::chrono::milliseconds kDrainPoll{10};     // between two looks for running calls: delays the end unseen
 constexpr std::chrono::milliseconds kLastAnswers{500};  // for last statuses to leave
 
-std::string metadata_of(const grpc::CallbackServerContext& context, const char* key) {
+using std::chrono::steady_clock;
+using std::chrono::system_clock;
+
+std::string_view metadata_of(const grpc::CallbackServerContext& context, const char* key) {
   const auto found = context.client_metadata().find(key);
-  return found == context.client_metadata().end() ? std::string()
-                                                  : std::string(found->second.data(), found->second.size());
+  return found == context.client_metadata().end() ? std::string_view()
+                                                  : std::string_view(found->second.data(), found->second.size());
 }
 
-// The service's methods. Thread: any of gRPC's; what they touch is immutable, atomic or posted to the loop.
-class Service final : public v1::Inference::CallbackService {
+// The client's deadline on our clock, if there is one.
+std::optional<steady_clock::time_point> deadline_of(const grpc::CallbackServerContext& context) {
+  constexpr std::chrono::hours kFar{24 * 365};  // later is none
+  const auto left = context.deadline() - system_clock::now();
+  if (left > kFar) {
+    return std::nullopt;
+  }
+  return steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(left);
+}
+
+// Decodes and reads a streaming request. Runs on the work pool.
+template <typename Request>
+openai::Result<openai::GenerationRequest> read_bytes(const grpc::ByteBuffer& bytes, const openai::RequestLimits& limits,
+                                                     std::string& request_id) {
+  Request request;
+  if (openai::MaybeError error = decode(bytes, request)) {
+    return *std::move(error);
+  }
+  request_id = request.request_id();
+  return from_proto(request, limits);
+}
+
+using RawService = v1::Inference::WithRawCallbackMethod_Generate<
+    v1::Inference::WithRawCallbackMethod_Chat<v1::Inference::WithRawCallbackMethod_Tokenize<
+        v1::Inference::WithRawCallbackMethod_Detokenize<v1::Inference::WithRawCallbackMethod_ListModels<
+            v1::Inference::WithRawCallbackMethod_GetLoad<v1::Inference::Service>>>>>>;
+
+// The service's methods, on bytes: what cannot be decoded gets a status with words, which gRPC's own code does not
+// give. Thread: any of gRPC's; what they touch is immutable, atomic or posted.
+class Service final : public RawService {
  public:
-  explicit Service(ServerState& state) : state_(state), hub_([this] { loop_.post([this] { hub_.dispatch(); }); }) {}
-
-  std::int64_t active_requests() const { return active_; }
-
-  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(grpc::CallbackServerContext* context,
-                                                           const v1::GenerateRequest* request) override {
-    return stream(*context, "Generate", *request);
+  Service(ServerState& state, const GrpcOptions& options) : context_{state}, calls_max_(options.proxy.streams_max) {
+    for (std::int32_t i = 0; i < std::max(options.loops, 1); ++i) {
+      loops_.push_back(std::make_unique<SessionLoop>());
+    }
   }
 
-  grpc::ServerWriteReactor<v1::GenerateResponse>* Chat(grpc::CallbackServerContext* context,
-                                                       const v1::ChatRequest* request) override {
-    return stream(*context, "Chat", *request);
-  }
+  std::int64_t active_requests() const { return context_.active; }
 
-  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context, const v1::TokenizeRequest* request,
-                                     v1::TokenizeResponse* response) override {
-    return unary(*context, "Tokenize", request->model(), [&](const ModelHost& host) -> openai::MaybeError {
-      openai::TokenizeRequest tokenize;
-      tokenize.prompt = request->text();
-      if (request->has_add_special_tokens()) {
-        tokenize.add_special_tokens = request->add_special_tokens();
-      }
-      tokenize.parse_special = request->parse_special();
-      const openai::Result<TokenIds> ids = host.encoder().encode(tokenize);
-      if (!ids.ok()) {
-        return ids.error();
-      }
-      for (const TokenId id : ids.value()) {
-        response->add_token_ids(id);
-        response->add_pieces(utf8_only(host.tokenizer->piece(id)));
-      }
-      response->set_max_model_len(host.engine_limits.model_tokens_max);
-      return std::nullopt;
-    });
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* request) override {
+    return stream(*context, "Generate", *request, read_bytes<v1::GenerateRequest>);
   }
-
-  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context, const v1::DetokenizeRequest* request,
-                                       v1::DetokenizeResponse* response) override {
-    return unary(*context, "Detokenize", request->model(), [&](const ModelHost& host) -> openai::MaybeError {
-      const std::vector<TokenId> ids(request->token_ids().begin(), request->token_ids().end());
-      for (const TokenId id : ids) {
-        if (id < 0 || id >= host.tokenizer->vocab_size()) {
-          return openai::bad_value(
-              "token_ids", fmt::format("token_ids must be from 0 to {}; got {}", host.tokenizer->vocab_size() - 1, id));
-        }
-      }
-      response->set_text(utf8_only(host.tokenizer->decode(ids, request->skip_special_tokens())));
-      return std::nullopt;
-    });
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Chat(grpc::CallbackServerContext* context,
+                                                   const grpc::ByteBuffer* request) override {
+    return stream(*context, "Chat", *request, read_bytes<v1::ChatRequest>, /*renders=*/true);
   }
-
-  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context, const v1::ListModelsRequest* /*request*/,
-                                       v1::ListModelsResponse* response) override {
-    return unary(*context, "ListModels", "", [&](const ModelHost& host) -> openai::MaybeError {
-      v1::Model& model = *response->add_models();
-      model.set_id(host.name);
-      model.set_created(host.created_s);
-      model.set_max_model_len(host.engine_limits.model_tokens_max);
-      return std::nullopt;
-    });
+  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override {
+    return unary(*context, "Tokenize", *request, *response, tokenize);
   }
-
-  grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const v1::GetLoadRequest* /*request*/,
-                                    v1::GetLoadResponse* response) override {
-    return unary(*context, "GetLoad", "", [&](const ModelHost& host) -> openai::MaybeError {
-      const engine::EngineStats stats = host.engine->stats();
-      response->set_running(stats.running);
-      response->set_waiting(stats.waiting);
-      const std::int32_t used = stats.pages.total - stats.pages.free - stats.pages.cached;
-      response->set_kv_usage(stats.pages.total > 0 ? static_cast<double>(used) / stats.pages.total : 0.0);
-      response->set_generation_tokens(stats.generation_tokens);
-      response->set_draining(state_.phase == Phase::kDraining);
-      return std::nullopt;
-    });
+  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override {
+    return unary(*context, "Detokenize", *request, *response, detokenize);
+  }
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                       grpc::ByteBuffer* response) override {
+    return unary(*context, "ListModels", *request, *response, list_models);
+  }
+  grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                    grpc::ByteBuffer* response) override {
+    return unary(*context, "GetLoad", *request, *response, get_load);
   }
 
  private:
-  // The caller's tenant. ERRORS: as ServerState::refusal(); 401 without a valid key where keys are required.
+  // The caller's tenant. ERRORS: as ServerState::refusal(); 401 without a valid key where keys are required; 429 when
+  // more calls are alive than connections may have open: clients that reset calls leave them behind for a moment.
   openai::Result<std::string> admit(const grpc::CallbackServerContext& context) const {
-    if (openai::MaybeError refusal = state_.refusal()) {
+    if (openai::MaybeError refusal = context_.state.refusal()) {
       return *std::move(refusal);
     }
-    if (!state_.keys.required()) {
+    if (context_.active >= calls_max_) {
+      return openai::overloaded("too many calls at once; try again later", 1);
+    }
+    if (!context_.state.keys.required()) {
       return std::string();
     }
-    if (std::optional<std::string> tenant = state_.keys.tenant_of_bearer(metadata_of(context, "authorization"))) {
+    if (std::optional<std::string> tenant =
+            context_.state.keys.tenant_of_bearer(metadata_of(context, "authorization"))) {
       return *std::move(tenant);
     }
     return openai::unauthorized("an API key is required in the metadata: authorization: Bearer KEY");
   }
 
-  template <typename Request>
-  grpc::ServerWriteReactor<v1::GenerateResponse>* stream(grpc::CallbackServerContext& context, const char* route,
-                                                         const Request& request) {
-    const StreamContext shared = {state_, loop_, hub_, active_};
+  Call call_of(const grpc::CallbackServerContext& context, const char* route, std::string tenant) const {
+    return {route, std::move(tenant), choose_request_id(metadata_of(context, "x-request-id")), deadline_of(context),
+            false};
+  }
+
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* stream(grpc::CallbackServerContext& context, const char* route,
+                                                     const grpc::ByteBuffer& request, StreamReactor::Read read,
+                                                     bool renders = false) {
     openai::Result<std::string> tenant = admit(context);
     if (!tenant.ok()) {
-      return new StreamReactor(shared, route, tenant.error());  // NOLINT: owns itself until OnDone
+      context_.state.metrics.count_answer("grpc", route, tenant.error().status);
+      return new RefusedStream(to_status(tenant.error()));  // NOLINT: owns itself until OnDone
     }
-    std::string id = request.request_id().empty() ? metadata_of(context, "x-request-id") : request.request_id();
-    if (id.empty()) {
-      id = fmt::format("grpc-{}", next_id_.fetch_add(1));
-    }
-    auto parse = [request](const openai::RequestLimits& limits) { return from_proto(request, limits); };
-    return new StreamReactor(shared, route, std::move(tenant.value()), std::move(id), std::move(parse));  // NOLINT
+    SessionLoop& home = *loops_[next_loop_++ % loops_.size()];
+    Call call = call_of(context, route, std::move(tenant.value()));
+    call.renders = renders;
+    return new StreamReactor(context_, home, std::move(call), request, read);  // NOLINT: owns itself until OnDone
   }
 
-  template <typename Work>
-  grpc::ServerUnaryReactor* unary(grpc::CallbackServerContext& context, const char* route, const std::string& model,
-                                  Work work) {
-    openai::MaybeError error;
-    if (openai::Result<std::string> tenant = admit(context); !tenant.ok()) {
-      error = tenant.error();
-    } else {
-      const ModelHost& host = *state_.host.load();  // set while the phase is kServing, which admit() has seen
-      error = host.check_model(model);
-      if (!error) {
-        error = work(host);
-      }
+  // Makes an answer of one message. Runs on the work pool.
+  using Work = openai::Result<grpc::ByteBuffer> (*)(const ServerState& state, const grpc::ByteBuffer& request,
+                                                    const JobContext& job);
+
+  grpc::ServerUnaryReactor* unary(grpc::CallbackServerContext& context, const char* route,
+                                  const grpc::ByteBuffer& request, grpc::ByteBuffer& response, Work work) {
+    openai::Result<std::string> tenant = admit(context);
+    if (!tenant.ok()) {
+      context_.state.metrics.count_answer("grpc", route, tenant.error().status);
+      return new RefusedUnary(to_status(tenant.error()));  // NOLINT: owns itself until OnDone
     }
-    state_.metrics.count_answer("grpc", route, error ? error->status : 200);
-    grpc::ServerUnaryReactor* reactor = context.DefaultReactor();
-    reactor->Finish(error ? to_status(*error) : grpc::Status::OK);
-    return reactor;
+    return new UnaryReactor(context_, call_of(context, route, std::move(tenant.value())), request,  // NOLINT
+                            response,
+                            [&state = context_.state, work](const grpc::ByteBuffer& bytes, const JobContext& job) {
+                              return work(state, bytes, job);
+                            });
   }
 
-  ServerState& state_;
-  std::atomic<std::uint64_t> next_id_{1};
-  std::atomic<std::int64_t> active_{0};
-  SessionHub hub_;  // declared before the loop: its tasks use the hub until the loop has joined
-  TaskLoop loop_;
+  CallContext context_;
+  const std::int64_t calls_max_;
+  std::atomic<std::size_t> next_loop_{0};
+  std::vector<std::unique_ptr<SessionLoop>> loops_;
 };
 
 class Server final : public GrpcServer {
  public:
-  explicit Server(ServerState& state) : service_(state) {}
+  Server(ServerState& state, const GrpcOptions& options) : service_(state, options) {}
   ~Server() override { drain(std::chrono::milliseconds(0)); }
 
   absl::Status start(const GrpcOptions& options) {
@@ -269,7 +270,7 @@ class Server final : public GrpcServer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::open(const GrpcOptions& options, ServerState& state) {
-  auto server = std::make_unique<Server>(state);
+  auto server = std::make_unique<Server>(state, options);
   if (absl::Status status = server->start(options); !status.ok()) {
     return status;
   }

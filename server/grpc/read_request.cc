@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
@@ -85,6 +86,7 @@ openai::GenerationRequest read_common(const Request& from, openai::RequestKind k
   openai::GenerationRequest to;
   to.kind = kind;
   to.stream = true;
+  to.streams_prompt_logprobs = true;
   to.model = from.model();
   to.cache_salt = from.cache_salt();
   to.user = from.user();
@@ -126,23 +128,59 @@ openai::Result<openai::Prompt> read_prompt(const v1::GenerateRequest& request) {
   return openai::Prompt(std::vector<TokenId>(ids.begin(), ids.end()));
 }
 
-// Sets object[name] to the JSON in `text` unless that is empty. `levels`: how deep it lies in an HTTP body.
-openai::MaybeError add_json(Json& object, const char* name, const char* field, const std::string& text,
-                            std::size_t levels, openai::RequestLimits limits) {
-  if (text.empty()) {
-    return std::nullopt;
+// "request body is not valid JSON: …" and the like, said of a field.
+openai::ApiError error_of_field(openai::ApiError error, const char* field) {
+  constexpr std::string_view kOfBody = "request body";
+  if (error.message.starts_with(kOfBody)) {
+    error.message.replace(0, kOfBody.size(), fmt::format("'{}'", field));
   }
-  limits.json_depth_max -= std::min(levels, limits.json_depth_max);
-  openai::Result<Json> value = openai::parse_json(text, limits);
-  if (!value.ok()) {
-    const bool is_json = Json::accept(text);
-    return is_json ? value.error() : openai::bad_value(field, fmt::format("{} must be JSON text", field));
-  }
-  object[name] = std::move(value.value());
-  return std::nullopt;
+  error.param = field;
+  return error;
 }
 
-openai::MaybeError add_message(const v1::ChatMessage& message, Json& messages, const openai::RequestLimits& limits) {
+// Reads the JSON texts of one request: all of them together may have as many values as one body over HTTP.
+class JsonFields {
+ public:
+  explicit JsonFields(const openai::RequestLimits& limits) : limits_(limits) {}
+
+  // Sets object[name] to the JSON in `text` unless that is empty. `levels`: how deep it lies in an HTTP body.
+  openai::MaybeError add(Json& object, const char* name, const char* field, const std::string& text,
+                         std::size_t levels) {
+    if (text.empty()) {
+      return std::nullopt;
+    }
+    openai::RequestLimits limits = limits_;
+    limits.json_depth_max -= std::min(levels, limits.json_depth_max);
+    openai::Result<Json> value = openai::parse_json(text, limits);
+    if (!value.ok()) {
+      return error_of_field(std::move(value.error()), field);
+    }
+    // A value has two bytes of text at least, and a tree some dozen times its text: what is left is an upper bound.
+    const std::size_t values = count_values(value.value());
+    limits_.json_values_max -= std::min(values, limits_.json_values_max);
+    limits_.json_tree_bytes_max -= std::min(values * kTreeBytes + text.size(), limits_.json_tree_bytes_max);
+    object[name] = std::move(value.value());
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr std::size_t kTreeBytes = 128;  // of memory for a value, its container's and key's part included
+
+  // REQUIRES: bounded depth.
+  static std::size_t count_values(const Json& value) {
+    std::size_t count = 1;
+    if (value.is_structured()) {
+      for (const Json& item : value) {
+        count += count_values(item);
+      }
+    }
+    return count;
+  }
+
+  openai::RequestLimits limits_;
+};
+
+openai::MaybeError add_message(const v1::ChatMessage& message, Json& messages, JsonFields& texts) {
   Json entry = {{"role", message.role()}, {"content", message.content()}};
   if (!message.name().empty()) {
     entry["name"] = message.name();
@@ -151,7 +189,7 @@ openai::MaybeError add_message(const v1::ChatMessage& message, Json& messages, c
     entry["tool_call_id"] = message.tool_call_id();
   }
   if (openai::MaybeError error =
-          add_json(entry, "tool_calls", "tool_calls_json", message.tool_calls_json(), kMessageLevels, limits)) {
+          texts.add(entry, "tool_calls", "tool_calls_json", message.tool_calls_json(), kMessageLevels)) {
     return error;
   }
   messages.push_back(std::move(entry));
@@ -170,6 +208,11 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::GenerateRequest& 
   read.prompts.push_back(std::move(prompt.value()));
   read.echo = request.echo();
   if (request.sampling().has_best_of()) {
+    if (request.sampling().best_of() > read.n) {
+      return openai::bad_value("best_of",
+                               "'best_of' must not be larger than 'n': answers over gRPC are streams, and "
+                               "the best of more is known only at the end");
+    }
     read.best_of = request.sampling().best_of();
   }
   return checked(std::move(read), limits);
@@ -179,17 +222,18 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& requ
                                                      const openai::RequestLimits& limits) {
   Json fields = Json::object();
   Json messages = Json::array();
+  JsonFields texts(limits);
   for (const v1::ChatMessage& message : request.messages()) {
-    if (openai::MaybeError error = add_message(message, messages, limits)) {
+    if (openai::MaybeError error = add_message(message, messages, texts)) {
       return *std::move(error);
     }
   }
   fields["messages"] = std::move(messages);
-  if (openai::MaybeError error = add_json(fields, "tools", "tools_json", request.tools_json(), kBodyLevels, limits)) {
+  if (openai::MaybeError error = texts.add(fields, "tools", "tools_json", request.tools_json(), kBodyLevels)) {
     return *std::move(error);
   }
-  if (openai::MaybeError error = add_json(fields, "chat_template_kwargs", "chat_template_arguments_json",
-                                          request.chat_template_arguments_json(), kBodyLevels, limits)) {
+  if (openai::MaybeError error = texts.add(fields, "chat_template_kwargs", "chat_template_arguments_json",
+                                           request.chat_template_arguments_json(), kBodyLevels)) {
     return *std::move(error);
   }
   openai::GenerationRequest read = read_common(request, openai::RequestKind::kChat);

@@ -1,30 +1,78 @@
-// Posting from gRPC's threads, state on the loop. At most one write is outstanding; Finish() is called once.
+// Posting from gRPC's threads, state on the loop. At most one write is outstanding; Finish() is called once, and not
+// while the pool has the request.
 #include "server/grpc/stream_reactor.h"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <exception>
 #include <utility>
 
 #include "server/grpc/convert.h"
+#include "server/grpc/message_bytes.h"
+#include "server/sessions/request_id.h"
 
 namespace coppice::server {
 
-StreamReactor::StreamReactor(const StreamContext& context, const char* route, std::string tenant,
-                             std::string request_id, Parse parse)
-    : context_(context), route_(route), request_id_(std::move(request_id)) {
+StreamReactor::StreamReactor(CallContext& context, SessionLoop& home, Call call, const grpc::ByteBuffer& request,
+                             Read read)
+    : context_(context),
+      home_(home),
+      call_(std::move(call)),
+      memory_(std::make_shared<MemoryBudget::Lease>(context.state.memory)) {
   ++context_.active;
-  context_.loop.post([this, parse = std::move(parse), tenant = std::move(tenant)] { begin(parse, tenant); });
+  queue(request, read);
 }
 
-StreamReactor::StreamReactor(const StreamContext& context, const char* route, const openai::ApiError& error)
-    : context_(context), route_(route) {
-  ++context_.active;
-  context_.loop.post([this, error] {
-    end(error);
-    pump();
-  });
+// The result comes back to the loop when the job has run, or when it is dropped, by this queue or at the end of the
+// process: begin() is called once whatever happens.
+void StreamReactor::queue(const grpc::ByteBuffer& request, Read read) {
+  const auto bring_back = [this](Prepared* result) {
+    home_.loop.post([this, result] {
+      const std::unique_ptr<Prepared> owner(result);
+      begin(std::move(*owner));
+    });
+  };
+  const std::shared_ptr<Prepared> result(
+      new Prepared(openai::unavailable("draining", "the server is shutting down", 1)), bring_back);
+  memory_->set_tenant(call_.tenant);
+  if (openai::MaybeError error = memory_->set(MemoryPart::kBody, request.Length())) {
+    *result = *std::move(error);
+    return;
+  }
+  if (!context_.run(call_, request.Length(), [this, result, request, read] { *result = prepare(request, read); })) {
+    *result = openai::overloaded("too many requests wait to be read; try again later", 1);
+  }
+}
+
+StreamReactor::Prepared StreamReactor::prepare(const grpc::ByteBuffer& request, Read read) {
+  if (is_cancelled_) {
+    return openai::cancelled();
+  }
+  try {
+    const ModelHost& host = *context_.state.host.load();  // not null: the phase was kServing
+    const JobContext job{&is_cancelled_, memory_.get()};
+    if (openai::MaybeError error = job.hold(parsing_bytes(request.Length(), host.request_limits))) {
+      return *std::move(error);
+    }
+    std::string own_id;
+    openai::Result<openai::GenerationRequest> parsed = read(request, host.request_limits, own_id);
+    if (is_request_id(own_id)) {
+      call_.request_id = std::move(own_id);
+    }
+    if (!parsed.ok()) {
+      return std::move(parsed.error());
+    }
+    parsed.value().return_token_ids = !parsed.value().top_logprobs.has_value();  // entries with logprobs name theirs
+    return server::prepare(std::move(parsed.value()), host, job);
+  } catch (const std::exception& error) {  // out of memory at worst
+    spdlog::error("request {}: {}", call_.request_id, error.what());
+    return openai::internal_error("the request could not be read");
+  }
 }
 
 void StreamReactor::OnWriteDone(bool ok) {
-  context_.loop.post([this, ok] {
+  home_.loop.post([this, ok] {
     is_writing_ = false;
     if (!ok) {
       abandon();
@@ -34,35 +82,39 @@ void StreamReactor::OnWriteDone(bool ok) {
 }
 
 void StreamReactor::OnCancel() {
-  context_.loop.post([this] {
+  is_cancelled_ = true;
+  home_.loop.post([this] {
     abandon();
     pump();
   });
 }
 
 void StreamReactor::OnDone() {
-  context_.loop.post([this] {
-    context_.state.metrics.count_answer("grpc", route_, http_status_);
+  home_.loop.post([this] {
+    context_.state.metrics.count_answer("grpc", call_.route, http_status_);
+    drop_session(session_ == nullptr ? "" : session_->finish_label());
     delete this;  // NOLINT: gRPC's reactors own themselves; this is their last callback
   });
 }
 
-void StreamReactor::begin(const Parse& parse, const std::string& tenant) {
-  if (is_ended_) {  // cancelled before it began
+void StreamReactor::begin(Prepared prepared) {
+  is_reading_ = false;
+  if (is_ended_) {  // cancelled meanwhile
+    pump();
     return;
   }
-  const ModelHost& host = *context_.state.host.load();  // not null: the phase was kServing
-  openai::Result<openai::GenerationRequest> parsed = parse(host.request_limits);
-  if (!parsed.ok()) {
-    end(parsed.error());
+  (void)memory_->set(MemoryPart::kBody, 0);
+  if (!prepared.ok()) {
+    end(prepared.error());
   } else {
-    openai::GenerationRequest& request = parsed.value();
-    const bool has_logprobs = request.top_logprobs.has_value();
-    request.return_token_ids = !has_logprobs;  // entries with logprobs name their tokens
-    writer_ = GrpcAnswerWriter(has_logprobs);
+    const ModelHost& host = *context_.state.host.load();
+    writer_ = GrpcAnswerWriter(prepared.value().request.top_logprobs.has_value());
     OutputSink& sink = *this;
-    session_ = std::make_unique<Session>(host, context_.hub, sink);
-    if (const openai::MaybeError error = session_->start(std::move(request), tenant)) {
+    session_ = std::make_unique<Session>(host, home_.hub, sink, memory_, arrival_);
+    if (call_.deadline) {
+      session_->end_by(*call_.deadline);
+    }
+    if (const openai::MaybeError error = session_->start(std::move(prepared.value()), call_.tenant)) {
       end(*error);
     }
   }
@@ -79,26 +131,55 @@ void StreamReactor::end(const openai::ApiError& error) {
 
 // The client has left: cancels the request.
 void StreamReactor::abandon() {
-  session_.reset();
+  drop_session("left");
   pending_.clear();
-  end({.status = 499, .type = "cancelled", .param = "", .code = "cancelled", .message = "the client cancelled"});
+  pending_bytes_ = 0;
+  end(openai::cancelled());
+}
+
+void StreamReactor::drop_session(const char* finish) {
+  if (session_ != nullptr) {
+    spdlog::info("request {} {} status {} prompt {} output {} finish {} first token {:.1f} ms", call_.request_id,
+                 call_.route, http_status_, session_->prompt_tokens(), session_->completion_tokens(), finish,
+                 session_->meter().first_token_s() * 1e3);
+    session_.reset();
+  }
+}
+
+// Ends the stream; what waits is dropped.
+void StreamReactor::cut_off(const openai::ApiError& error) {
+  end(error);
+  home_.loop.post([this] {  // not from inside the session's own call
+    drop_session("cut off");
+    pending_.clear();
+    pending_bytes_ = 0;
+    pump();
+  });
+}
+
+openai::MaybeError StreamReactor::count_pending() {
+  const bool has_grown = pending_bytes_ >= counted_bytes_ + kCountedStep;
+  if (!has_grown && pending_bytes_ * 2 >= counted_bytes_) {
+    return std::nullopt;
+  }
+  counted_bytes_ = has_grown ? pending_bytes_ : 0;
+  return memory_->set(MemoryPart::kOutput, counted_bytes_);
 }
 
 void StreamReactor::push(v1::GenerateResponse response) {
   if (is_ended_) {
     return;
   }
-  if (pending_.size() >= kPendingMax) {
-    end(openai::overloaded("the client reads too slowly; the stream was cut off", 0));
-    context_.loop.post([this] {  // not from inside the session's own call
-      session_.reset();
-      pending_.clear();
-      pump();
-    });
+  if (pending_.size() >= kPendingMax || pending_bytes_ >= kPendingBytesMax) {
+    cut_off(openai::overloaded("the client reads too slowly; the stream was cut off", 0));
     return;
   }
-  response.set_request_id(request_id_);
-  pending_.push_back(std::move(response));
+  response.set_request_id(call_.request_id);
+  pending_.push_back(encode(response));
+  pending_bytes_ += pending_.back().Length();
+  if (const openai::MaybeError error = count_pending()) {
+    cut_off(*error);
+  }
 }
 
 void StreamReactor::on_done(openai::Answer answer) {
@@ -107,12 +188,14 @@ void StreamReactor::on_done(openai::Answer answer) {
 }
 
 void StreamReactor::pump() {
-  if (is_writing_ || is_finished_) {
+  if (is_writing_ || is_finished_ || is_reading_) {
     return;
   }
   if (!pending_.empty()) {
     writing_ = std::move(pending_.front());
     pending_.pop_front();
+    pending_bytes_ -= writing_.Length();
+    (void)count_pending();  // never an error for fewer bytes
     is_writing_ = true;
     StartWrite(&writing_);
   } else if (is_ended_) {

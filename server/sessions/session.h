@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,9 @@ class Session {
   openai::MaybeError start(PreparedRequest prepared, const std::string& tenant);
   // The same after prepare() on this thread. REQUIRES, ERRORS: its, too.
   openai::MaybeError start(openai::GenerationRequest request, const std::string& tenant);
+
+  // The client waits no longer than this; --request-timeout may end it sooner. Call before start().
+  void end_by(SessionMeter::Clock::time_point deadline) { client_deadline_ = deadline; }
 
   // From the hub.
   void handle(engine::Event&& event);
@@ -101,6 +105,7 @@ class Session {
   SessionMeter meter_;
   openai::GenerationRequest request_;
   std::string tenant_;
+  std::optional<SessionMeter::Clock::time_point> client_deadline_;
   std::vector<PromptRun> runs_;          // in the order of the prompts; ids are consecutive
   std::int64_t choices_per_prompt_ = 1;  // best_of or n
   std::size_t choices_left_ = 0;

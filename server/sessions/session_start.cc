@@ -70,6 +70,9 @@ engine::Request Session::make_engine_request(const PromptRun& run, const TokenId
   if (host_.request_timeout.count() > 0) {
     out.deadline = meter_.arrival() + host_.request_timeout;
   }
+  if (client_deadline_) {
+    out.deadline = out.deadline ? std::min(*out.deadline, *client_deadline_) : *client_deadline_;
+  }
   out.events = hub_.queue();
   return out;
 }

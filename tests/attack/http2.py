@@ -102,7 +102,7 @@ class Connection:
                 return found
 
     def wait_closed(self):
-        """The error code of GOAWAY, None when the connection ends without one. Raises TimeoutError when it does not end."""
+        """The error code of GOAWAY; None when the connection ends without one. Raises TimeoutError if it stays open."""
         code = None
         while (found := self.read_frame()) is not None:
             if found[0] == GOAWAY:

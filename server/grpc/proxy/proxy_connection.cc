@@ -224,6 +224,9 @@ asio::awaitable<void> ProxyConnection::end_with(GuardVerdict verdict) {
     co_await client_->write_all(asio::buffer(frame));
     client_->finish_writing();
   }
+  if (verdict.code == ErrorCode::kNone) {
+    close();  // it sends nothing: the frame is not lost
+  }
 }
 
 void ProxyConnection::spawn_end(GuardVerdict verdict) {

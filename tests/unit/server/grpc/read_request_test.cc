@@ -243,10 +243,10 @@ TEST_CASE("conversations are refused with the words of HTTP") {
 TEST_CASE("fields of JSON text hold JSON, and no deeper than a body may") {
   v1::ChatRequest request = chat();
   request.set_tools_json("[{");
-  CHECK(refusal(request) == "tools_json must be JSON text");
+  CHECK_THAT(refusal(request), Catch::StartsWith("'tools_json' is not valid JSON: byte "));
   request.set_tools_json("");
   request.mutable_messages(0)->set_tool_calls_json("no");
-  CHECK(refusal(request) == "tool_calls_json must be JSON text");
+  CHECK_THAT(refusal(request), Catch::StartsWith("'tool_calls_json' is not valid JSON: byte "));
   // So deep that a parser or writer that recurses would leave its stack.
   constexpr std::size_t kDepth = 1'000'000;
   const std::string deep = std::string(kDepth, '[') + std::string(kDepth, ']');
@@ -254,7 +254,33 @@ TEST_CASE("fields of JSON text hold JSON, and no deeper than a body may") {
   CHECK_THAT(refusal(request), Catch::Contains("nested deeper"));
   request.mutable_messages(0)->clear_tool_calls_json();
   request.set_tools_json(deep);
-  CHECK_THAT(refusal(request), Catch::Contains("nested deeper"));
+  CHECK_THAT(refusal(request), Catch::Contains("'tools_json' refused") && Catch::Contains("nested deeper"));
+}
+
+TEST_CASE("the JSON texts of a request together have the bounds of one body") {
+  openai::RequestLimits limits = small_limits();
+  limits.json_values_max = 50;
+  v1::ChatRequest request = chat();
+  request.set_chat_template_arguments_json(R"({"a":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]})");
+  CHECK(from_proto(request, limits).ok());
+  for (int i = 0; i < 2; ++i) {
+    v1::ChatMessage& call = *request.add_messages();
+    call.set_role("assistant");
+    call.set_tool_calls_json(R"([{"type":"function","function":{"name":"f","arguments":"{}"}},
+                                 {"type":"function","function":{"name":"f","arguments":"{}"}},
+                                 {"type":"function","function":{"name":"f","arguments":"{}"}}])");
+  }
+  const openai::Result<openai::GenerationRequest> read = from_proto(request, limits);
+  REQUIRE_FALSE(read.ok());
+  CHECK_THAT(read.error().message, Catch::Contains("JSON values"));
+}
+
+TEST_CASE("what a stream can say about its prompt is allowed, what it cannot is refused") {
+  v1::GenerateRequest request = completion();
+  request.mutable_sampling()->set_prompt_logprobs(2);
+  CHECK(from_proto(request, small_limits()).ok());
+  request.mutable_sampling()->set_best_of(2);
+  CHECK_THAT(refusal(request), Catch::StartsWith("'best_of' must not be larger than 'n': answers over gRPC"));
 }
 
 }  // namespace
