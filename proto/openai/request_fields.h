@@ -32,7 +32,7 @@ void for_each_request_field(Request& request, Visit&& visit) {
   visit(RequestField{"skip_special_tokens", "skip_special_tokens", "", "true", "Special tokens give no text."},
         request.skip_special_tokens);
   visit(RequestField{"prompt_logprobs", "prompt_logprobs", "0 to 20", "none",
-                     "Logprobs of the prompt's tokens, with this many likeliest ones each. Not in streams."},
+                     "Logprobs of the prompt's tokens, with this many likeliest ones each. Over HTTP not in streams."},
         request.prompt_logprobs);
 }
 
