@@ -9,11 +9,15 @@ namespace coppice::engine {
 
 namespace {
 
-// The place in the order of arrival that a request waits at.
-std::uint64_t aged_order(std::uint64_t order, std::int32_t priority) {
+// Low bits of an aged order, which keep ranks apart: arrivals as far apart as 2^20 never age to the same place.
+constexpr unsigned kArrivalBits = 20;
+
+// The place in the order of arrival that a request waits at, as a number that no other request has.
+std::uint64_t aged_order(std::uint64_t arrival, std::int32_t priority) {
   constexpr std::int64_t kFirst = kAgePerPriority * kPrioritySpan;  // so that none is negative
-  return order +
-         static_cast<std::uint64_t>(kFirst + kAgePerPriority * std::clamp(priority, -kPrioritySpan, kPrioritySpan));
+  const std::int64_t moved = kAgePerPriority * std::clamp(priority, -kPrioritySpan, kPrioritySpan);
+  const std::uint64_t place = arrival + static_cast<std::uint64_t>(kFirst + moved);
+  return place << kArrivalBits | (arrival & ((std::uint64_t{1} << kArrivalBits) - 1));
 }
 
 }  // namespace

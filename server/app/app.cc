@@ -321,6 +321,9 @@ void App::reload_tls() {
   if (status.ok()) {
     status = http_->replace_tls(*identity);
   }
+  if (status.ok() && grpc_ != nullptr) {
+    status = grpc_->set_certificate(identity->certificate, identity->key);
+  }
   if (!status.ok()) {
     spdlog::error("SIGHUP: {}; the old certificate stays", std::string(status.message()));
     return;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <random>
 #include <utility>
 
 #include "proto/openai/corpus.h"
@@ -16,6 +15,7 @@
 #include "server/http/console_page.h"
 #include "server/http/generation_handler.h"
 #include "server/http/text_routes.h"
+#include "server/sessions/request_id.h"
 
 namespace coppice::server {
 namespace {
@@ -27,8 +27,6 @@ enum class Purpose : std::uint8_t { kInference, kAdministration };
 // Bytes of a body that the I/O thread reads and tokenises itself: less work than handing it over, and never more than a
 // millisecond or two.
 constexpr std::size_t kHereMax = 4096;
-
-constexpr std::size_t kRequestIdMax = 128;  // bytes of a client's x-request-id: three UUIDs; it is repeated in logs
 
 // Decodes percent escapes; a malformed one stays as it is.
 std::string decode_path(std::string_view path) {
@@ -114,16 +112,7 @@ const Route Router::kRoutes[] = {
 };
 
 std::string choose_request_id(const HttpRequest& request) {
-  const std::string_view given = request.header("x-request-id");
-  const bool is_fine = !given.empty() && given.size() <= kRequestIdMax &&
-                       std::all_of(given.begin(), given.end(), [](char c) { return c > ' ' && c <= '~' && c != '"'; });
-  if (is_fine) {
-    return std::string(given);
-  }
-  std::random_device entropy;
-  std::array<std::uint32_t, 4> words{};
-  std::generate(words.begin(), words.end(), [&entropy] { return entropy(); });
-  return fmt::format("{:08x}{:08x}{:08x}{:08x}", words[0], words[1], words[2], words[3]);
+  return choose_request_id(request.header("x-request-id"));
 }
 
 HttpResponse error_response(const openai::ApiError& error, const std::string& request_id) {
@@ -142,7 +131,7 @@ HttpResponse error_response(const openai::ApiError& error, const std::string& re
 
 HttpResponse Router::refuse(const openai::ApiError& error) {
   state_.metrics.count_answer("http", "none", error.status);
-  return error_response(error, choose_request_id({}));
+  return error_response(error, choose_request_id(std::string_view()));
 }
 
 void Router::answer(RouteCall& call, std::string body, std::string content_type) {

@@ -84,11 +84,11 @@ def test_a_log_that_is_read_late_says_what_it_dropped(binary):
         # A request is a line; far more of them than pipe and queue hold.
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
         for _ in range(6000):
-            body = b'{"prompt":"a","max_tokens":0}'
+            body = b'{"prompt":"a","max_tokens":1}'
             connection.request("POST", "/v1/completions", body, {"content-type": "application/json"})
             answer = connection.getresponse()
             answer.read()
-            assert answer.status in (200, 400)
+            assert answer.status == 200
         connection.close()
         text = bytearray()
 
@@ -244,7 +244,7 @@ def test_sighup_reads_the_certificates_again(binary, tmp_path):
     with RunningServer(binary, "demo", *flags) as server:
         ports = [server.port]
         first = (tmp_path / "cert.pem").read_text()
-        assert [shown_certificate(port) for port in ports] == [first, first]
+        assert [shown_certificate(port) for port in ports] == [first]
         context = ssl.create_default_context(cadata=first)
         with context.wrap_socket(server.connect(), server_hostname="127.0.0.1") as open_connection:
             make_certificate(tmp_path, "two")
@@ -259,7 +259,7 @@ def test_sighup_reads_the_certificates_again(binary, tmp_path):
         (tmp_path / "cert.pem").write_text(first)  # another key's
         reload(server, "the old certificate stays")
         time.sleep(1.5)
-        assert [shown_certificate(port) for port in ports] == [second, second]
+        assert [shown_certificate(port) for port in ports] == [second]
         assert server.stop() == 0
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 
 import pytest
 
@@ -194,3 +195,38 @@ def test_pins_name_a_key_or_nothing(binary, tmp_path):
         pins.write_text(json.dumps({"prompt": [10, 11], "tenant": tenant}) + "\n")
         with pytest.raises(RuntimeError, match="tenant"):
             RunningServer(binary, "demo", *flags)
+
+
+def flood(server, key, body, count, stop, statuses):
+    def ask():
+        while not stop.is_set():
+            statuses.append(call(server, key, "POST", "/v1/completions", body)[0])
+
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+@pytest.mark.parametrize("salted", [False, True])
+def test_one_keys_flood_neither_fills_the_queue_nor_goes_before_another(binary, tmp_path, salted):
+    """Priorities of one key went before every other key, and its requests took all places of the queue."""
+    flags = [*key_file(tmp_path / "keys", A, B), "--max-running", "4", "--max-queued", "8"]
+    with RunningServer(binary, "demo", *flags) as server:
+        body = {"prompt": "a", "max_tokens": 60, "ignore_eos": True, "priority": -1000}
+        stop, refused, threads = threading.Event(), [], []
+        for index in range(4):
+            salt = {"cache_salt": str(index)} if salted else {}
+            threads += flood(server, B, {**body, **salt}, 8, stop, refused)
+        waits = []
+        for _ in range(20):
+            begin = time.monotonic()
+            status, answer = call(server, A, "POST", "/v1/completions", {"prompt": "b", "max_tokens": 1})
+            assert status == 200, answer
+            waits.append(time.monotonic() - begin)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert 429 in refused and 200 in refused  # the flood itself is refused
+        assert max(waits) < 5, waits
+        assert server.stop() == 0

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <bit>
 
-
 #include "base/check.h"
 
 namespace coppice::engine::suffix_tree {

@@ -18,9 +18,9 @@ engine::Request request_of(const std::string& tenant, engine::RequestId id, std:
   return request;
 }
 
-engine::Limits one_at_a_time() {
+engine::Limits with_places(std::int32_t running_max) {
   engine::Limits limits = roomy_limits();
-  limits.running_max = 1;
+  limits.running_max = running_max;
   limits.queued_max = 10'000;
   return limits;
 }
@@ -38,7 +38,7 @@ std::int32_t steps_to_first_token(FakeEngine& fake, engine::RequestId id) {
 }  // namespace
 
 TEST_CASE("a priority orders its tenant's requests", "[engine][priority]") {
-  FakeEngine fake(one_at_a_time());
+  FakeEngine fake(with_places(1));
   fake.submit(request_of("a", 1, 0));
   fake.step();
   for (const auto& [id, priority] : {std::pair(2, 3), {3, -2}, {4, 0}, {5, -1000}}) {
@@ -56,7 +56,7 @@ TEST_CASE("a priority orders its tenant's requests", "[engine][priority]") {
 
 TEST_CASE("no priority lets a tenant go before another", "[engine][priority]") {
   for (const bool across : {false, true}) {
-    engine::Limits limits = one_at_a_time();
+    engine::Limits limits = with_places(4);
     limits.priority_across_tenants = across;
     FakeEngine fake(limits);
     for (engine::RequestId id = 1; id <= 60; ++id) {
@@ -70,9 +70,9 @@ TEST_CASE("no priority lets a tenant go before another", "[engine][priority]") {
 }
 
 TEST_CASE("the salts of a key have one share of service together", "[engine][priority]") {
-  FakeEngine fake(one_at_a_time());
+  FakeEngine fake(with_places(4));
   for (engine::RequestId id = 1; id <= 60; ++id) {
-    engine::Request request = request_of("b|" + std::to_string(id), id, 0, 30);
+    engine::Request request = request_of(std::to_string(id) + "|b", id, 0, 30);
     request.account = std::string("b");
     fake.submit(request);
   }
@@ -87,7 +87,7 @@ TEST_CASE("the salts of a key have one share of service together", "[engine][pri
 }
 
 TEST_CASE("a request that waits is overtaken by a bounded number of better ones", "[engine][priority]") {
-  FakeEngine fake(one_at_a_time());
+  FakeEngine fake(with_places(1));
   fake.submit(request_of("a", 1, 0));
   fake.step();
   fake.submit(request_of("a", 2, 4));  // as if it had come 128 requests later
@@ -136,7 +136,7 @@ TEST_CASE("no account fills the waiting room for another", "[engine][queue]") {
   }
   CHECK(second == 50);
   for (int account = 0; account < 20; ++account) {
-    CHECK(room.enter("c" + std::to_string(account)));
+    CHECK(room.enter(std::to_string(account) + "c"));
   }
   for (int i = 0; i < 100; ++i) {
     room.leave("b");

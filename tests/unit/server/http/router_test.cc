@@ -96,7 +96,7 @@ struct World {
     CorporaLimits corpora;
     corpora.tokens_max = 10;
     corpora.text_bytes_max = 20;
-    host.corpora = std::make_unique<Corpora>(engine, host.encoder(), corpora);
+    host.corpora = std::make_unique<Corpora>(engine, host.encoder(), state.keys, corpora);
     state.host = &host;
     state.phase = Phase::kServing;
   }
@@ -306,6 +306,8 @@ TEST_CASE("corpora keep their bounds, and dropping one makes room") {
   CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"d","texts":["ababa"]})") == 413);
   CHECK_THAT(world.exchange.answer->body, Catch::Contains("4 are left; got 5"));
   CHECK(world.call("DELETE", "/v1/speculation/corpora/c") == 200);
+  CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"d","texts":["ababa"]})") == 429);
+  world.engine.learned.clear();  // the engine has dropped it
   CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"d","texts":["ababa"]})") == 200);
   world.host.corpora.reset();
   CHECK(world.call("GET", "/v1/speculation/corpora") == 404);
