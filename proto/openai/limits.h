@@ -18,8 +18,16 @@ struct JsonLimits {
   std::size_t key_bytes_max = 1024;    // of one key: the longest name of a tool's parameter is shorter
 };
 
+// Of what ends an answer before its length does.
+struct StopLimits {
+  std::int64_t stop_max = 16;
+  std::int64_t stop_bytes_max = 1024;        // of one stop string
+  std::int64_t stop_bytes_total_max = 8192;  // of all: the automaton that finds them has 24 times their size
+  std::int64_t stop_tokens_max = 64;
+};
+
 // Immutable after start.
-struct RequestLimits : JsonLimits {
+struct RequestLimits : JsonLimits, StopLimits {
   // of the model
   std::int64_t vocab = 0;             // token ids are below this
   std::int64_t model_tokens_max = 0;  // prompt and answer together
@@ -34,10 +42,6 @@ struct RequestLimits : JsonLimits {
   std::int64_t prompts_max = 2048;        // in one completion request, as OpenAI
   std::int64_t choices_max = 128;         // n and best_of
   std::int64_t total_choices_max = 2048;  // prompts × best_of
-  std::int64_t stop_max = 16;
-  std::int64_t stop_bytes_max = 1024;        // of one stop string
-  std::int64_t stop_bytes_total_max = 8192;  // of all: the automaton that finds them has 24 times their size
-  std::int64_t stop_tokens_max = 64;
   std::int64_t logit_bias_max = 1024;
   std::int64_t top_logprobs_max = 20;
   std::int64_t messages_max = 4096;

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::server {
 namespace {

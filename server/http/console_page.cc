@@ -49,7 +49,8 @@ pre {{ padding: .8rem; overflow-x: auto; }}
 <li><a href="/v1/models">/v1/models</a>: what is served; <code>POST /v1/completions</code>,
 <code>POST /v1/chat/completions</code>: ask it</li>
 <li><code>POST /tokenize</code>, <code>POST /detokenize</code></li>
-<li><a href="/live">/live</a>, <a href="/health">/health</a>, <a href="/ready">/ready</a>, <a href="/version">/version</a></li>
+<li><a href="/live">/live</a>, <a href="/health">/health</a>, <a href="/ready">/ready</a>,
+<a href="/version">/version</a></li>
 <li><a href="/metrics">/metrics</a>: for Prometheus</li>
 </ul>
 </body>

@@ -12,6 +12,8 @@ namespace {
 
 constexpr int kRetryAfterSeconds = 1;                       // requests come and go within a second
 constexpr std::size_t kTrimBytes = std::size_t{16} << 20U;  // less is not worth walking the heap
+// After the last request: what the engine holds of it goes a moment later than its lease.
+constexpr std::int32_t kIdleTrims = 2;
 
 std::size_t counted(std::size_t bytes) {
   return bytes > MemoryBudget::kFreeBytes ? bytes - MemoryBudget::kFreeBytes : 0;
@@ -82,7 +84,10 @@ void MemoryBudget::count(const std::string& tenant, std::size_t before, std::siz
     return;
   }
   used_ += after - before;
-  returned_ += before > after ? before - after : 0;
+  if (before > after) {
+    returned_ += before - after;
+    trims_due_ = kIdleTrims;
+  }
   const auto place = tenants_.emplace(tenant, 0).first;
   place->second += after - before;
   if (place->second == 0) {
@@ -98,10 +103,12 @@ std::size_t MemoryBudget::used() const {
 void MemoryBudget::trim() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (returned_ < kTrimBytes) {
+    const bool is_idle = used_ == 0 && trims_due_ > 0;
+    if (returned_ < kTrimBytes && !is_idle) {
       return;
     }
     returned_ = 0;
+    trims_due_ -= is_idle ? 1 : 0;
   }
   malloc_trim(0);
 }

@@ -63,9 +63,9 @@ class MemoryBudget {
 
   std::size_t used() const;
 
-  // Hands memory that requests have returned back to the system, when it is much: the allocator keeps small blocks for
-  // ever, and a server that once had a large request would stay large. Blocks for some milliseconds: not for an I/O
-  // thread.
+  // Hands memory that requests have returned back to the system, when it is much or no request holds any: the allocator
+  // keeps small blocks for ever, and a server that once had a large request would stay large. To be called some times a
+  // second. Blocks for some milliseconds: not for an I/O thread.
   void trim();
 
  private:
@@ -76,7 +76,8 @@ class MemoryBudget {
   mutable std::mutex mutex_;
   std::map<std::string, std::size_t> tenants_;  // bytes; guarded by mutex_, as all below
   std::size_t used_ = 0;
-  std::size_t returned_ = 0;  // since the last trim
+  std::size_t returned_ = 0;    // since the last trim
+  std::int32_t trims_due_ = 0;  // once no request holds anything
 };
 
 }  // namespace coppice::server

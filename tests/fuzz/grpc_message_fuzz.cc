@@ -9,7 +9,7 @@
 #include "server/grpc/library_logs.h"
 #include "server/grpc/message_check.h"
 #include "server/grpc/read_request.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace coppice::server {
 namespace {

@@ -9,7 +9,7 @@
 #include "text/tokenizer/charsmap_check.h"
 #include "text/tokenizer/sentencepiece_flags.h"
 #include "text/tokenizer/sentencepiece_tokenizer.h"
-#include "text/tokenizer/utf8.h"
+#include "text/utf8.h"
 
 namespace {
 
