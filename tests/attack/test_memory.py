@@ -89,6 +89,9 @@ def test_memory_comes_back(warm, name):
     def attack():
         assert status_of(exchange(server, CASES[name], timeout=120)) in (200, 400, 413, 429)
 
+    def falls_below(bound):
+        return wait_until(lambda: resident_bytes(server) < 1.2 * bound + 16 * MIB, 10)
+
     watcher = threading.Thread(target=watch)
     watcher.start()
     together(8, attack)
@@ -96,8 +99,16 @@ def test_memory_comes_back(warm, name):
     watcher.join()
     bound = 1024 * MIB  # --memory-of-requests
     assert peak[0] - before < 1.2 * bound
-    assert wait_until(lambda: resident_bytes(server) < 1.2 * before + 16 * MIB, 10), (
-        f"{name}: before {before // MIB}, peak {peak[0] // MIB}, after {resident_bytes(server) // MIB} MiB"
+    if falls_below(before):
+        return
+    # The engine's tables keep the size of the most choices that ever waited, which is a matter of chance: they may grow
+    # once, not again.
+    grown = resident_bytes(server)
+    assert grown - before < 160 * MIB, f"{name}: before {before // MIB}, after {grown // MIB} MiB"
+    for _ in range(2):
+        together(8, attack)
+    assert falls_below(grown), (
+        f"{name}: before {before // MIB}, once {grown // MIB}, again {resident_bytes(server) // MIB} MiB"
     )
 
 
