@@ -1,5 +1,5 @@
-// TaskLoop: one thread that runs posted tasks in order. The gRPC server keeps all its sessions on it, so that a session
-// is never entered by two of gRPC's threads.
+// TaskLoop: one thread that runs posted tasks in order. The gRPC server keeps each session on one of its loops, so that
+// a session is never entered by two of gRPC's threads.
 #pragma once
 
 #include <functional>
