@@ -13,8 +13,30 @@ namespace coppice::server {
 
 enum class LogFormat : std::uint8_t { kText, kJson };
 
+// Bounds of the HTTP front end and of requests, whichever front end they come by.
+struct HttpBounds {
+  std::int32_t http_threads = 0;
+  std::int32_t connections_max = 4096;
+  std::size_t body_bytes_max = std::size_t{16} << 20U;
+  std::int64_t prompt_answer_bytes_max = std::int64_t{16} << 20U;
+  MemoryLimits memory;            // --memory-per-request --memory-per-tenant --memory-of-requests
+  std::int32_t work_threads = 0;  // for parsing, rendering, tokenising; 0 = choose
+  std::int32_t admin_port = -1;   // of the routes that administer the server, on 127.0.0.1; -1 = they are on `port`
+  std::string allowed_hosts;      // names that clients may use for a keyless server on loopback; comma-separated
+  std::string cors_origins;       // sites whose pages may use the server; comma-separated
+  double header_timeout_s = 15;   // for a request's header to arrive; slower clients are sent away
+  double idle_timeout_s = 75;     // for the next request on an open connection
+};
+
+// Bounds of the gRPC front end, beside those of bodies, headers and memory.
+struct GrpcBounds {
+  std::int32_t grpc_connections_max = 1024;
+  std::int32_t grpc_streams_max = 1024;  // calls at once on one connection
+  double grpc_idle_timeout_s = 600;      // for the next call; clients reconnect by themselves
+};
+
 // A value; immutable once parsed. 0 and "" mean "choose" where no other default stands.
-struct ServeOptions {
+struct ServeOptions : HttpBounds, GrpcBounds {
   // --host --port --grpc-port: 0 = any free port; grpc_port -1 = no gRPC
   std::string host = "127.0.0.1";
   std::int32_t port = 8080;
@@ -36,24 +58,6 @@ struct ServeOptions {
   double request_timeout_s = 600;
   double drain_timeout_s = 30;
   LogFormat log_format = LogFormat::kText;
-
-  // Bounds of the HTTP front end.
-  std::int32_t http_threads = 0;
-  std::int32_t connections_max = 4096;
-  std::size_t body_bytes_max = std::size_t{16} << 20U;
-  std::int64_t prompt_answer_bytes_max = std::int64_t{16} << 20U;
-  MemoryLimits memory;            // --memory-per-request --memory-per-tenant --memory-of-requests
-  std::int32_t work_threads = 0;  // for parsing, rendering, tokenising; 0 = choose
-  std::int32_t admin_port = -1;   // of the routes that administer the server, on 127.0.0.1; -1 = they are on `port`
-  std::string allowed_hosts;      // names that clients may use for a keyless server on loopback; comma-separated
-  std::string cors_origins;       // sites whose pages may use the server; comma-separated
-  double header_timeout_s = 15;   // for a request's header to arrive; slower clients are sent away
-  double idle_timeout_s = 75;     // for the next request on an open connection
-
-  // Bounds of the gRPC front end, beside those of bodies, headers and memory above.
-  std::int32_t grpc_connections_max = 1024;
-  std::int32_t grpc_streams_max = 1024;  // calls at once on one connection
-  double grpc_idle_timeout_s = 600;      // for the next call; clients reconnect by themselves
 };
 
 }  // namespace coppice::server

@@ -18,7 +18,6 @@ VIRTUALS_MAX = 15
 # travel together is a struct of its own.
 PLAIN_DATA = {
     "GenerationRequest": "one member for each field of a request, whatever the API",
-    "ServeOptions": "one member for each flag of `coppice serve`",
 }
 
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.']*|::|->|\[\[|\]\]|.", re.DOTALL)
