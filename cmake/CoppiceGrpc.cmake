@@ -28,7 +28,10 @@ target_include_directories(coppice_grpc SYSTEM INTERFACE ${GRPCPP_INCLUDE_DIRS} 
 # The archives need one another in circles, hence the group; --exclude-libs keeps their symbols out of the program's dynamic table.
 target_link_libraries(coppice_grpc INTERFACE
   -Wl,--start-group ${GRPC_ARCHIVES} -Wl,--end-group OpenSSL::SSL OpenSSL::Crypto Threads::Threads ${CMAKE_DL_LIBS})
-target_link_options(coppice_grpc INTERFACE -Wl,--exclude-libs,ALL)
+# Sanitizers need theirs in it: else shared libraries would allocate and free past them.
+if(NOT COPPICE_FUZZ AND NOT COPPICE_SANITIZE)
+  target_link_options(coppice_grpc INTERFACE -Wl,--exclude-libs,ALL)
+endif()
 
 # grpc_proto_library(name import_root file.proto…): generated messages and services as a static library.
 function(grpc_proto_library name root)

@@ -50,7 +50,8 @@ grpc::Status to_status(const openai::ApiError& error) {
   const auto* const found = std::find_if(std::begin(kCodes), std::end(kCodes),
                                          [&error](const auto& entry) { return entry.first == error.status; });
   const grpc::StatusCode code = found == std::end(kCodes) ? grpc::StatusCode::INTERNAL : found->second;
-  return {code, in_words_of_proto(error.message)};
+  // A message may quote part of a character that a client sent; statuses are UTF-8.
+  return {code, text::replace_invalid_utf8(in_words_of_proto(error.message))};
 }
 
 }  // namespace coppice::server

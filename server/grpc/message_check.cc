@@ -34,7 +34,7 @@ class Walk {
       if (is_counted && ++fields_ > fields_max_) {
         return openai::bad_value("", fmt::format("the message has more than {} fields", fields_max_));
       }
-      if (tag == 0) {
+      if (WireFormatLite::GetTagFieldNumber(tag) == 0) {  // no field has it; the end of broken bytes gives it too
         return broken(path);
       }
       if (wire == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {

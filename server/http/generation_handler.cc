@@ -27,7 +27,6 @@ GenerationHandler::Prepared::Prepared(const RouteCall& call, const ModelHost& ho
 GenerationHandler::GenerationHandler(ServerState& state, const ModelHost& host, const CallPointer& call,
                                      std::shared_ptr<openai::AnswerWriter> writer, bool is_stream)
     : state_(state),
-      host_(host),
       call_(call),
       writer_(std::move(writer)),
       is_stream_(is_stream),

@@ -48,7 +48,6 @@ class GenerationHandler final : public RequestHandler, public OutputSink {
   void finish(int status);
 
   ServerState& state_;
-  const ModelHost& host_;
   const CallPointer call_;
   const std::shared_ptr<openai::AnswerWriter> writer_;
   const bool is_stream_;

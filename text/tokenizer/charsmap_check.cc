@@ -32,7 +32,9 @@ class TrieWalk {
  public:
   TrieWalk(std::string_view trie, std::string_view replacements)
       : units_(trie.size() / kUnitBytes), replacements_(replacements), states_(units_.size()) {
-    std::memcpy(units_.data(), trie.data(), units_.size() * kUnitBytes);
+    if (!units_.empty()) {  // memcpy takes no null pointer, not even for no bytes
+      std::memcpy(units_.data(), trie.data(), units_.size() * kUnitBytes);
+    }
   }
 
   std::string problem();
