@@ -193,8 +193,8 @@ def test_a_refusal_has_the_same_words_on_both_front_ends(server, stub):
 
 
 def test_cancel_frees_the_sequence(server, stub):
-    # Hot enough to say nothing that could be drafted: it would be over before it is cancelled.
-    sampling = {"max_tokens": 1800, "temperature": 2, "ignore_eos": True}
+    # Hot enough to say nothing that could be drafted, and many: else it may be over before it is cancelled.
+    sampling = {"max_tokens": 1800, "temperature": 2, "ignore_eos": True, "n": 16}
     responses = stub.call("Generate", text=PROMPT, sampling=sampling)
     next(responses)
     assert server.metric("vllm:num_requests_running") >= 1
