@@ -36,5 +36,9 @@ TEST_CASE("codes") {
   CHECK(to_status(openai::internal_error("")).error_code() == grpc::StatusCode::INTERNAL);
 }
 
+TEST_CASE("half a character in a message does not reach the status") {
+  CHECK(to_status(openai::bad_value("", "last read: '\xd0'")).error_message() == "last read: '\xef\xbf\xbd'");
+}
+
 }  // namespace
 }  // namespace coppice::server

@@ -75,6 +75,13 @@ TEST_CASE("fields are counted before they take memory") {
   CHECK(check_message(generate(), unknown, 99));
 }
 
+TEST_CASE("field number 0 is refused, as protobuf refuses it") {
+  const std::string bytes("\x1a\x05\x05\x0a\xac\x34\x00", 7);  // inside a message: a fixed32 of no field
+  v1::GenerateRequest request;
+  CHECK_FALSE(request.ParseFromString(bytes));
+  CHECK(check_message(generate(), bytes));
+}
+
 TEST_CASE("groups are refused, however many are open") {
   CHECK(check_message(generate(), std::string(1'000'000, '\x0b')));
   CHECK(check_message(generate(), "\x0b\x0c"));
