@@ -151,7 +151,7 @@ class App {
         router_(state_, router_options(options, options.admin_port < 0 ? RouteSet::kAll : RouteSet::kInference)),
         admin_router_(state_, router_options(options, RouteSet::kAdministration)) {}
 
-  absl::Status start();
+  absl::Status start(SignalWatch& signals);
   void serve(SignalWatch& signals);
   void drain();
 
@@ -182,7 +182,7 @@ class App {
   EngineWatch engine_watch_;
 };
 
-absl::Status App::start() {
+absl::Status App::start(SignalWatch& signals) {
   state_.work = std::make_unique<WorkPool>(work_options(options_));
   COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_, tls_), router_, state_.memory));
   if (options_.admin_port >= 0) {
@@ -218,6 +218,8 @@ absl::Status App::start() {
   engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);
   COPPICE_RETURN_IF_ERROR(open_grpc());
   state_.host = &host_;
+  // Before the server says that it serves: from then on a client may ask it to end.
+  signals.expect_orderly_end(to_milliseconds(options_.drain_timeout_s) + kEndMargin);
   state_.phase = Phase::kServing;
   if (grpc_ != nullptr) {
     grpc_->set_serving(true);
@@ -280,7 +282,6 @@ void App::print_ready() const {
 }
 
 void App::serve(SignalWatch& signals) {
-  signals.expect_orderly_end(to_milliseconds(options_.drain_timeout_s) + kEndMargin);
   for (SignalAsk ask = SignalAsk::kNothing; ask != SignalAsk::kEnd; ask = signals.wait_for(kWatchPeriod)) {
     if (ask == SignalAsk::kReload) {
       reload();
@@ -412,7 +413,7 @@ absl::Status run_server(const ServeOptions& options, const ModelPackage& package
   }
   COPPICE_ASSIGN_OR_RETURN(TlsIdentity tls, load_tls_identity(options.tls_cert, options.tls_key));
   App app(options, package, std::move(keys), std::move(tls));
-  COPPICE_RETURN_IF_ERROR(app.start());
+  COPPICE_RETURN_IF_ERROR(app.start(signals));
   app.serve(signals);
   app.drain();
   return absl::OkStatus();

@@ -143,6 +143,17 @@ def test_a_signal_under_load_ends_within_the_drain_limit(binary, number):
             asker.join()
 
 
+def test_a_signal_at_the_ready_line_is_an_orderly_end(binary):
+    """A client that has read the ready line may ask the server to end at once."""
+    command = [str(binary), "serve", "demo", "--port", "0", "--grpc-port", "0", "--kv-memory", "16MiB"]
+    for _ in range(20):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        while "ready: " not in process.stderr.readline() and process.poll() is None:
+            pass
+        process.terminate()
+        assert process.wait(10) == 0, process.stderr.read()
+
+
 def test_a_second_signal_ends_at_once(binary):
     with RunningServer(binary, "demo", "--drain-timeout", "60") as server:
         ask = (server, threading.Event(), [], {**LONG, "n": 64})
