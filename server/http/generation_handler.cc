@@ -8,7 +8,7 @@
 #include <ctime>
 #include <utility>
 
-#include "server/http/router.h"
+#include "server/http/route_call.h"
 
 namespace coppice::server {
 namespace {

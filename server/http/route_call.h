@@ -1,12 +1,16 @@
-// RouteCall: one request on its way through the router.
+// RouteCall: one request on its way through the router to the route that answers it, and the two ways to answer it at
+// once.
 #pragma once
 
 #include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "proto/openai/api_error.h"
 #include "server/http/exchange.h"
+#include "server/sessions/server_state.h"
 
 namespace coppice::server {
 
@@ -15,14 +19,23 @@ namespace coppice::server {
 struct RouteCall {
   HttpRequest request;
   std::string request_id;
-  std::string_view path;   // of request.target, without the query
-  std::string_view route;  // the matched route's name, for metrics
-  std::string tenant;      // the API key's; "" without keys
+  std::string_view path;           // of request.target, without the query
+  std::string_view route;          // the matched route's path, for metrics
+  std::vector<std::string> parts;  // what stood for the names in the route's path, decoded
+  std::string tenant;              // the API key's; "" without keys
   Exchange& exchange;
   SessionHub& hub;
   std::chrono::steady_clock::time_point arrival = std::chrono::steady_clock::now();
 };
 
 using CallPointer = std::shared_ptr<RouteCall>;
+
+// Answers with 200 and `body`. On the connection's thread.
+void answer(ServerState& state, RouteCall& call, std::string body, std::string content_type = "application/json");
+// Answers with an error, in the envelope of the route's API.
+void answer(ServerState& state, RouteCall& call, const openai::ApiError& error);
+
+// An error as a response, with Retry-After and x-request-id.
+HttpResponse error_response(const openai::ApiError& error, const std::string& request_id);
 
 }  // namespace coppice::server

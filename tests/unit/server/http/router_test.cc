@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/http/pool_task.h"
 #include "tests/support/scripted_engine.h"
 #include "tests/support/test_tokenizer.h"
 

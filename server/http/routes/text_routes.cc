@@ -1,21 +1,17 @@
-// Bodies in, bodies out.
-#include "server/http/text_routes.h"
-
+// POST /tokenize and /detokenize.
 #include <utility>
 #include <vector>
 
-#include "proto/openai/corpus.h"
 #include "proto/openai/parse_request.h"
 #include "proto/openai/write_objects.h"
-#include "server/access/api_keys.h"
+#include "server/http/pool_routes.h"
+#include "server/http/routes/route_table.h"
 
 namespace coppice::server {
 namespace {
 
 // Memory of one token in the answer of /tokenize: its id, its piece, and both as JSON.
 constexpr std::size_t kTokenAnswerBytes = 96;
-
-}  // namespace
 
 openai::Result<std::string> write_tokens(const ModelHost& host, std::string_view body, const JobContext& job) {
   openai::Result<openai::TokenizeRequest> parsed = openai::parse_tokenize_request(body, host.request_limits);
@@ -61,21 +57,27 @@ openai::Result<std::string> write_text(const ModelHost& host, std::string_view b
   return openai::write_detokenize(host.tokenizer->decode(parsed.value().tokens, parsed.value().skip_special_tokens));
 }
 
-openai::Result<std::string> write_new_corpus(const ModelHost& host, const std::string& tenant, std::string_view body) {
-  if (host.corpora == nullptr) {
-    return no_corpora();
-  }
-  const openai::Result<openai::CorpusRequest> parsed = openai::parse_corpus_request(body, host.request_limits);
-  if (!parsed.ok()) {
-    return parsed.error();
-  }
-  const openai::Result<openai::CorpusCard> card =
-      host.corpora->add(tenant_of(tenant, parsed.value().cache_salt), parsed.value());
-  return card.ok() ? openai::Result<std::string>(openai::write_corpus(card.value())) : card.error();
+std::unique_ptr<RequestHandler> tokenize(ServerState& state, const CallPointer& call) {
+  return defer(state, call, [&host = *state.host.load()](const RouteCall& asked, const JobContext& job) {
+    return write_tokens(host, asked.request.body, job);
+  });
 }
 
-openai::ApiError no_corpora() {
-  return openai::not_found("", "speculation_off", "this server runs without speculation: it has no corpora");
+std::unique_ptr<RequestHandler> detokenize(ServerState& state, const CallPointer& call) {
+  return defer(state, call, [&host = *state.host.load()](const RouteCall& asked, const JobContext& job) {
+    return write_text(host, asked.request.body, job);
+  });
+}
+
+constexpr Route kRoutes[] = {
+    {"POST", "/tokenize", &tokenize},
+    {"POST", "/detokenize", &detokenize},
+};
+
+}  // namespace
+
+std::span<const Route> text_routes() {
+  return kRoutes;
 }
 
 }  // namespace coppice::server

@@ -1,0 +1,75 @@
+// Work handed to the pool, and what comes back.
+#include "server/http/pool_routes.h"
+
+#include <utility>
+
+#include "server/http/generation_handler.h"
+
+namespace coppice::server {
+namespace {
+
+// On the pool.
+DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer& call, ParseGeneration parse,
+                                           const JobContext& job) {
+  const ModelHost& host = *state.host.load();
+  const auto refused = [&state, call](openai::ApiError error) {
+    return [&state, call, error = std::move(error)]() -> std::unique_ptr<RequestHandler> {
+      answer(state, *call, error);
+      return nullptr;
+    };
+  };
+  if (openai::MaybeError error = job.hold(parsing_bytes(call->request.body.size(), host.request_limits))) {
+    return refused(*std::move(error));
+  }
+  openai::Result<openai::GenerationRequest> parsed = parse(call->request.body, host.request_limits);
+  drop_body(*call);
+  if (!parsed.ok()) {
+    return refused(std::move(parsed.error()));
+  }
+  const auto handler = std::make_shared<GenerationHandler::Prepared>(*call, host, parsed.value());
+  openai::Result<PreparedRequest> prepared = prepare(std::move(parsed.value()), host, job);
+  if (!prepared.ok()) {
+    return refused(std::move(prepared.error()));
+  }
+  handler->request = std::move(prepared.value());
+  return [&state, call, &host, handler] { return GenerationHandler::start(state, host, call, std::move(*handler)); };
+}
+
+}  // namespace
+
+void drop_body(RouteCall& call) {
+  call.request.body = {};
+  if (call.request.memory != nullptr) {
+    (void)call.request.memory->set(MemoryPart::kBody, 0);
+  }
+}
+
+std::unique_ptr<RequestHandler> defer(ServerState& state, const CallPointer& call, WriteBody write) {
+  const auto work = [&state, call, write = std::move(write)](const JobContext& job) -> DeferredHandler::Finish {
+    const openai::RequestLimits& limits = state.host.load()->request_limits;
+    openai::MaybeError no_memory = job.hold(parsing_bytes(call->request.body.size(), limits));
+    auto written = std::make_shared<openai::Result<std::string>>(
+        no_memory ? openai::Result<std::string>(*std::move(no_memory)) : write(*call, job));
+    drop_body(*call);
+    return [&state, call, written]() -> std::unique_ptr<RequestHandler> {
+      if (written->ok()) {
+        answer(state, *call, std::move(written->value()));
+      } else {
+        answer(state, *call, written->error());
+      }
+      return nullptr;
+    };
+  };
+  return DeferredHandler::start(state, call, kHereMax, work,
+                                [&state, call](const openai::ApiError& error) { answer(state, *call, error); });
+}
+
+std::unique_ptr<RequestHandler> generate(ServerState& state, const CallPointer& call, std::size_t here_max,
+                                         ParseGeneration parse) {
+  return DeferredHandler::start(
+      state, call, here_max,
+      [&state, call, parse](const JobContext& job) { return prepare_generation(state, call, parse, job); },
+      [&state, call](const openai::ApiError& error) { answer(state, *call, error); });
+}
+
+}  // namespace coppice::server

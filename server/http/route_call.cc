@@ -1,0 +1,40 @@
+// Answers that are ready.
+#include "server/http/route_call.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "proto/openai/write_objects.h"
+
+namespace coppice::server {
+
+HttpResponse error_response(const openai::ApiError& error, const std::string& request_id) {
+  HttpResponse response;
+  response.status = error.status;
+  response.body = openai::write_error(error);
+  response.headers.emplace_back("x-request-id", request_id);
+  if (error.retry_after_s > 0) {
+    response.headers.emplace_back("retry-after", fmt::format("{}", error.retry_after_s));
+  }
+  if (error.status == 401) {
+    response.headers.emplace_back("www-authenticate", "Bearer");
+  }
+  return response;
+}
+
+void answer(ServerState& state, RouteCall& call, std::string body, std::string content_type) {
+  state.metrics.count_answer("http", call.route, 200);
+  HttpResponse response;
+  response.body = std::move(body);
+  response.content_type = std::move(content_type);
+  response.headers.emplace_back("x-request-id", call.request_id);
+  call.exchange.respond(std::move(response));
+}
+
+void answer(ServerState& state, RouteCall& call, const openai::ApiError& error) {
+  state.metrics.count_answer("http", call.route, error.status);
+  call.exchange.respond(error_response(error, call.request_id));
+}
+
+}  // namespace coppice::server

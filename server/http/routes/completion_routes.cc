@@ -1,0 +1,29 @@
+// POST /v1/completions and /v1/chat/completions.
+#include "proto/openai/parse_request.h"
+#include "server/http/pool_routes.h"
+#include "server/http/routes/route_table.h"
+
+namespace coppice::server {
+namespace {
+
+std::unique_ptr<RequestHandler> complete(ServerState& state, const CallPointer& call) {
+  return generate(state, call, kHereMax, openai::parse_completion_request);
+}
+
+// What a template makes of a short conversation has no bound by its length: none is rendered on the I/O thread.
+std::unique_ptr<RequestHandler> chat(ServerState& state, const CallPointer& call) {
+  return generate(state, call, 0, openai::parse_chat_request);
+}
+
+constexpr Route kRoutes[] = {
+    {"POST", "/v1/completions", &complete},
+    {"POST", "/v1/chat/completions", &chat},
+};
+
+}  // namespace
+
+std::span<const Route> completion_routes() {
+  return kRoutes;
+}
+
+}  // namespace coppice::server

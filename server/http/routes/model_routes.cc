@@ -1,0 +1,40 @@
+// GET /v1/models and /v1/models/NAME.
+#include <array>
+
+#include "proto/openai/write_objects.h"
+#include "server/http/routes/route_table.h"
+
+namespace coppice::server {
+namespace {
+
+openai::ModelCard make_card(const ModelHost& host) {
+  return {host.name, host.created_s, host.request_limits.model_tokens_max};
+}
+
+std::unique_ptr<RequestHandler> list(ServerState& state, const CallPointer& call) {
+  const std::array<openai::ModelCard, 1> cards = {make_card(*state.host.load())};
+  answer(state, *call, openai::write_model_list(cards));
+  return nullptr;
+}
+
+std::unique_ptr<RequestHandler> get(ServerState& state, const CallPointer& call) {
+  const ModelHost& host = *state.host.load();
+  if (const openai::MaybeError error = host.check_model(call->parts[0])) {
+    answer(state, *call, *error);
+  } else {
+    answer(state, *call, openai::write_model(make_card(host)));
+  }
+  return nullptr;
+}
+
+constexpr Route kRoutes[] = {
+    {"GET", "/v1/models", &list}, {"GET", "/v1/models/{model...}", &get},  // a name may have slashes
+};
+
+}  // namespace
+
+std::span<const Route> model_routes() {
+  return kRoutes;
+}
+
+}  // namespace coppice::server

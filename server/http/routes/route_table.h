@@ -1,0 +1,19 @@
+// The table of HTTP routes, one function per subject.
+#pragma once
+
+#include <span>
+
+#include "server/http/route.h"
+
+namespace coppice::server {
+
+std::span<const Route> completion_routes();  // text and chats
+std::span<const Route> model_routes();       // which models are served
+std::span<const Route> text_routes();        // tokens of a text, text of tokens
+std::span<const Route> corpus_routes();      // texts to draft from
+std::span<const Route> server_routes();      // health, version, metrics, the page
+
+// All of the above, in the order in which they are tried.
+std::span<const Route> all_routes();
+
+}  // namespace coppice::server
