@@ -52,7 +52,7 @@ void add_bench_machine_command(CLI::App& bench, Run& run) {
 
 void add_bench_commands(CLI::App& program, Run& run) {
   CLI::App* bench =
-      program.add_subcommand("bench", "benchmarks: engine, attention, speculation, serve, machine, weights");
+      program.add_subcommand("bench", "benchmarks: engine, attention, speculation, serve, front, machine, weights");
   bench->require_subcommand(1);
   add_bench_engine_command(*bench, run);
   add_bench_attention_command(*bench, run);
@@ -61,6 +61,7 @@ void add_bench_commands(CLI::App& program, Run& run) {
   add_bench_machine_command(*bench, run);
   add_bench_weights_command(*bench, run);
   add_bench_host_command(*bench, run);
+  add_bench_front_command(*bench, run);
 }
 
 }  // namespace coppice::server

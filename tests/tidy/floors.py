@@ -37,6 +37,7 @@ FOLDER_ORDER = {
         ["sessions"],
         ["batch", "bench", "grpc", "http"],
         ["app"],
+        ["front_bench"],
         ["commands"],
     ],
     "text": [["jinja", "tokenizer"], ["output"]],
