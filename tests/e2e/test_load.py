@@ -1,6 +1,6 @@
 """Random arrivals, disconnects and a KV memory far too small, over HTTP: every answer that survives is the quiet one.
 
-LOAD_SECONDS says how long (15)."""
+LOAD_SECONDS says how long (15), LOAD_CLIENTS how many ask at once (8). With `-s` the memory is shown every minute."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import time
 
 from running_server import RunningServer
 
-CLIENTS = 8
+CLIENTS = int(os.environ.get("LOAD_CLIENTS", "8"))
 KINDS = 40
 
 
@@ -22,6 +22,21 @@ def make_body(draw, kind):
     body["n"] = 3 if kind % 7 == 0 else 1
     body["cache_salt"] = "abc"[kind % 3]
     return body
+
+
+def resident_mib(process):
+    with open(f"/proc/{process.pid}/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+
+def watch_memory(process, end):
+    """Resident MiB, ten times until `end`, the first after a tenth of the time: the server has grown what it needs."""
+    step, seen = (end - time.monotonic()) / 11, []
+    for _ in range(10):
+        time.sleep(step)
+        seen.append(round(resident_mib(process), 1))
+        print("resident MiB", seen[-1], flush=True)
+    return seen
 
 
 def essence(answer):
@@ -75,8 +90,11 @@ def test_every_answer_that_survives_is_the_quiet_one(binary):
         visitors = [Visitor(server, seed, bodies, quiet, end) for seed in range(CLIENTS)]
         for visitor in visitors:
             visitor.start()
+        memory = watch_memory(server.process, end)
         for visitor in visitors:
             visitor.join()
+        print("whole", sum(visitor.whole for visitor in visitors), "left", sum(visitor.left for visitor in visitors))
+        assert max(memory) <= memory[0] * 1.2 + 20, memory
         assert [wrong for visitor in visitors for wrong in visitor.wrong] == []
         assert sum(visitor.whole for visitor in visitors) > 0 and sum(visitor.left for visitor in visitors) > 0
         assert server.wait_metric("vllm:num_requests_running", 0) == 0
