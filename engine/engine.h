@@ -14,6 +14,7 @@
 #include "engine/request.h"
 #include "engine/speculation/corpus.h"
 #include "engine/stats.h"
+#include "engine/view.h"
 #include "kernels/backend.h"
 #include "models/transformer.h"
 
@@ -45,6 +46,9 @@ class Engine {
   virtual absl::Status restore(Learned learned) = 0;
   // Any thread. A copy of the numbers as of the last step.
   virtual EngineStats stats() const = 0;
+  // Any thread. The tree and the sequences as they were when the last caller asked; null to the first. Asks the engine
+  // for a newer view.
+  virtual std::shared_ptr<const EngineView> view() { return nullptr; }
   // Any thread. As of now, even when the engine's thread is stuck.
   virtual EnginePulse pulse() const = 0;
 

@@ -78,6 +78,13 @@ std::future<Learned> EngineCore::capture() {
   return result;
 }
 
+std::shared_ptr<const EngineView> EngineCore::view() {
+  if (view_.ask()) {
+    commands_.push({CommandKind::kView, {}, 0, {}, {}});
+  }
+  return view_.read();
+}
+
 void EngineCore::take_commands() {
   commands_.take(drained_);
   for (Command& command : drained_) {
@@ -103,6 +110,9 @@ void EngineCore::apply(Command& command) {
       break;
     case CommandKind::kCapture:
       drafter_.begin_capture(std::move(command.captured));
+      break;
+    case CommandKind::kView:
+      view_.publish(make_view(scheduler_.tree(), sequences_, requests_));
       break;
   }
 }

@@ -56,6 +56,7 @@ class EngineCore final : public Engine {
   std::future<Learned> capture() override;
   absl::Status restore(Learned learned) override { return drafter_.restore(std::move(learned)); }
   EngineStats stats() const override { return stats_.read(); }
+  std::shared_ptr<const EngineView> view() override;
   EnginePulse pulse() const override { return pulse_.read(!commands_.is_empty()); }
   bool step() override;
   void wait_for_work() override { commands_.wait(); }
@@ -64,7 +65,7 @@ class EngineCore final : public Engine {
   const Scheduler& scheduler() const { return scheduler_; }  // for tests
 
  private:
-  enum class CommandKind : std::uint8_t { kSubmit, kCancel, kLearn, kForget, kCapture };
+  enum class CommandKind : std::uint8_t { kSubmit, kCancel, kLearn, kForget, kCapture, kView };
   struct Command {
     CommandKind kind;
     Request request;          // to submit; or whose id is to be cancelled
@@ -99,6 +100,7 @@ class EngineCore final : public Engine {
   Drafter drafter_;
   StatsBook stats_;
   PulseBook pulse_;
+  ViewBook view_;
   RequestDesk desk_;
   Settlement settlement_;
   std::uint64_t planning_ns_ = 0;  // that planning ahead takes: the longest of the last times

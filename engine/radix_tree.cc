@@ -98,6 +98,7 @@ void RadixNodes::split(RadixNodeId node, std::int32_t page_count) {
   top.child_count = 1;
   top.lock_count = deep.lock_count;
   top.last_use = deep.last_use;
+  top.hits = deep.hits;
   PageId last = deep.first_page;
   for (std::int32_t i = 1; i < page_count; ++i) {
     last = next(last);
@@ -327,6 +328,9 @@ RadixLock RadixTree::match(std::string_view tenant, std::span<const TokenId> tok
       nodes_.descend(root_of(tenant), tokens, [&](PageId page) { table.append(pool_.share(page)); });
   const RadixNodeId node = node_at(place);
   lock_path(node, kNoRadixNode);
+  for (RadixNodeId found = node; !nodes_[found].is_root(); found = nodes_[found].parent) {
+    ++nodes_[found].hits;
+  }
   return {this, node, table.size() * nodes_.page_size()};
 }
 

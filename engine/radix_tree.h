@@ -38,6 +38,7 @@ struct RadixNode {
   RadixNodeId bucket_next = kNoRadixNode;      // the next of its look-up chain; of a free entry: the next free one
   std::uint32_t heap_position = kNoRadixNode;  // in RadixLeaves, when an unlocked leaf
   std::uint64_t last_use = 0;
+  std::uint32_t hits = 0;  // matches that found the node's pages; for the console
   bool live = false;
 
   bool is_root() const { return parent == kNoRadixNode; }
@@ -156,6 +157,8 @@ class RadixLock {
   ~RadixLock() { release(); }
 
   bool held() const { return tree_ != nullptr; }
+  // Where the locked path ends; kNoRadixNode when nothing is held.
+  RadixNodeId node() const { return tree_ == nullptr ? kNoRadixNode : node_; }
   // Length of the locked path; a multiple of the page size.
   std::int32_t token_count() const { return tree_ == nullptr ? 0 : token_count_; }
   void release();
@@ -202,6 +205,9 @@ class RadixTree {
   std::int32_t evictable_pages() const { return evictable_pages_; }
   // All pages that the tree holds.
   std::int32_t pages() const { return pages_; }
+  // For looking at: the nodes, and whose a root is. REQUIRES: the node is a live root.
+  const RadixNodes& nodes() const { return nodes_; }
+  std::string_view tenant_of(RadixNodeId root) const { return root_names_.at(root); }
   // Appends every page the tree holds, each once: for PageKeeper::check_integrity().
   void append_pages(std::vector<PageId>& pages) const;
   // COPPICE_CHECKs the tree's own invariants.

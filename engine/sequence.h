@@ -81,6 +81,8 @@ class PageHold {
   std::int32_t computed() const { return computed_; }
   // Leading tokens that the prefix cache has, locked for this sequence: whole pages.
   std::int32_t cached() const { return lock_.token_count(); }
+  // The prefix cache's node where those end; kNoRadixNode: it holds none.
+  RadixNodeId node() const { return lock_.node(); }
 
  private:
   friend class PageKeeper;

@@ -11,7 +11,9 @@ std::span<const Route> completion_routes();  // text and chats
 std::span<const Route> model_routes();       // which models are served
 std::span<const Route> text_routes();        // tokens of a text, text of tokens
 std::span<const Route> corpus_routes();      // texts to draft from
-std::span<const Route> server_routes();      // health, version, metrics, the page
+std::span<const Route> server_routes();      // health, version, metrics
+std::span<const Route> view_routes();        // what the engine does now
+std::span<const Route> console_routes();     // the page for people
 
 // All of the above, in the order in which they are tried.
 std::span<const Route> all_routes();

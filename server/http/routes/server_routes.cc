@@ -1,9 +1,8 @@
-// The routes about the server itself: is it alive, is it ready, which version, its metrics, its page. They need no key.
+// The routes about the server itself: is it alive, is it ready, which version, its metrics. They need no key.
 #include <chrono>
 
 #include "proto/openai/json_writer.h"
 #include "server/config/version.h"
-#include "server/http/console_page.h"
 #include "server/http/routes/route_table.h"
 
 namespace coppice::server {
@@ -46,26 +45,13 @@ std::unique_ptr<RequestHandler> metrics(ServerState& state, const CallPointer& c
   return nullptr;
 }
 
-std::unique_ptr<RequestHandler> front_page(ServerState& state, const CallPointer& call) {
-  const ModelHost* const host = state.host.load();
-  // The page needs nothing from elsewhere, and no page has a reason to frame it.
-  call->exchange.add_header("content-security-policy",
-                            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-                            "frame-ancestors 'none'");
-  call->exchange.add_header("x-frame-options", "DENY");
-  call->exchange.add_header("x-content-type-options", "nosniff");
-  answer(state, *call, console_page(host == nullptr ? "(loading)" : host->name, call->request.header("host")),
-         "text/html; charset=utf-8");
-  return nullptr;
-}
-
 constexpr Route public_route(std::string_view path, Route::Action action) {
   return {"GET", path, action, Access::kPublic, Availability::kAlways};
 }
 
 constexpr Route kRoutes[] = {
     public_route("/health", &live),     public_route("/live", &live),       public_route("/ready", &ready),
-    public_route("/version", &version), public_route("/metrics", &metrics), public_route("/", &front_page),
+    public_route("/version", &version), public_route("/metrics", &metrics),
 };
 
 }  // namespace
