@@ -2,6 +2,7 @@
 // configuration). An error is one line on stderr: what, where, how to mend.
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "base/stderr_line.h"
@@ -13,25 +14,56 @@
 namespace coppice::server {
 namespace {
 
-// The first argument that looks like a flag but is none of the command's, and the flag that comes nearest.
-std::string unknown_flag_hint(const CLI::App& program, const std::string& message) {
-  const std::size_t dashes = message.find("--");
-  if (dashes == std::string::npos) {
-    return {};
-  }
-  const std::string flag = message.substr(dashes, message.find_first_of(" =,", dashes) - dashes);
+// The command that was asked for, as far as it was found, and its words: "coppice bench serve".
+const CLI::App& asked_command(const CLI::App& program, std::string& words) {
   const CLI::App* command = &program;
+  words = program.get_name();
   while (!command->get_subcommands().empty()) {
     command = command->get_subcommands().front();
+    words += " " + command->get_name();
   }
+  return *command;
+}
+
+// "; the nearest flag is --port" when `argument` looks like a flag.
+std::string nearest_flag(const CLI::App& command, const std::string& argument) {
+  if (!argument.starts_with("--")) {
+    return {};
+  }
+  const std::string flag = argument.substr(0, argument.find('='));
   std::string nearest;
-  for (const CLI::Option* option : command->get_options()) {
+  for (const CLI::Option* option : command.get_options()) {
     const std::string name = option->get_name();
-    if (nearest.empty() || edit_distance(name, flag) < edit_distance(nearest, flag)) {
+    if (name.starts_with("--") && (nearest.empty() || edit_distance(name, flag) < edit_distance(nearest, flag))) {
       nearest = name;
     }
   }
-  return nearest.empty() ? std::string() : fmt::format("; the nearest flag is {}", nearest);
+  return nearest.empty() ? std::string() : "; the nearest flag is " + nearest;
+}
+
+std::string names_of_commands(const CLI::App& command) {
+  std::string names;
+  for (const CLI::App* each : command.get_subcommands([](const CLI::App*) { return true; })) {
+    names += (names.empty() ? "" : ", ") + each->get_name();
+  }
+  return names;
+}
+
+// One line: what is wrong with the command line, and what to type instead.
+std::string usage_error(const CLI::App& program, const CLI::ParseError& error) {
+  std::string words;
+  const CLI::App& command = asked_command(program, words);
+  const std::vector<std::string> unknown = command.remaining(/*recurse=*/true);
+  std::string problem = error.what();
+  if (command.get_require_subcommand_min() > 0) {
+    problem = (unknown.empty() ? "" : unknown.front() + " is not known; ") +
+              "name one of its commands: " + names_of_commands(command);
+  } else if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && !unknown.empty()) {
+    problem = unknown.front() + " is not known" + nearest_flag(command, unknown.front());
+  }
+  const std::string example = first_example(command);
+  return fmt::format("{}: {}{}; {} --help lists what there is\n", words, problem,
+                     example.empty() ? example : "; for example: " + example, words);
 }
 
 int run_program(int argument_count, char** arguments) {
@@ -39,6 +71,9 @@ int run_program(int argument_count, char** arguments) {
   CLI::App program("coppice: an LLM inference server", "coppice");
   program.set_version_flag("--version", std::string("coppice ") + kVersion);
   program.require_subcommand(1);
+  add_examples(program, {"coppice serve demo", "coppice generate demo --prompt 'Once upon a time'",
+                         "coppice serve /models/Qwen3-0.6B --host 0.0.0.0 --api-key-file keys.txt",
+                         "coppice batch demo requests.jsonl answers.jsonl", "coppice bench machine"});
   Run run;
   add_serve_command(program, run);
   add_generate_command(program, run);
@@ -51,8 +86,7 @@ int run_program(int argument_count, char** arguments) {
   } catch (const CLI::Success& success) {  // --help, --version
     return program.exit(success);
   } catch (const CLI::ParseError& error) {
-    const std::string hint = unknown_flag_hint(program, error.what());
-    base::write_stderr(fmt::format("coppice: {}{} (coppice COMMAND --help lists what there is)\n", error.what(), hint));
+    base::write_stderr(usage_error(program, error));
     return kExitUsage;
   }
   const absl::Status status = run();

@@ -111,6 +111,7 @@ absl::Status bench_attention(AttentionBenchArguments& arguments, CommandOptions&
 
 void add_bench_attention_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("attention", "attention over a tree of prefixes, shared and unshared");
+  add_examples(*command, {"coppice bench attention --tree 1,64_1024,64 --heads 32/8 --dim 128"});
   auto arguments = std::make_shared<AttentionBenchArguments>();
   command->add_flag("--json", arguments->json, "one JSON object a setting, on a line each");
   auto flags = std::make_shared<CommandOptions>(*command, attention_table(*arguments), /*with_config=*/false);

@@ -54,6 +54,7 @@ void add_bench_commands(CLI::App& program, Run& run) {
   CLI::App* bench =
       program.add_subcommand("bench", "benchmarks: engine, attention, speculation, serve, front, machine, weights");
   bench->require_subcommand(1);
+  add_examples(*bench, {"coppice bench engine --shape 160m --requests 8", "coppice bench machine"});
   add_bench_engine_command(*bench, run);
   add_bench_attention_command(*bench, run);
   add_bench_speculation_command(*bench, run);

@@ -54,6 +54,7 @@ absl::Status bench_front(FrontBenchArguments& arguments, CommandOptions& flags) 
 
 void add_bench_front_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("front", "what HTTP and gRPC cost and add, without a model");
+  add_examples(*command, {"coppice bench front --api grpc --streams 1000 --step-ms 30"});
   auto arguments = std::make_shared<FrontBenchArguments>();
   command->add_flag("--json", arguments->json, "one JSON object");
   auto flags = std::make_shared<CommandOptions>(*command, front_table(*arguments), /*with_config=*/false);

@@ -75,6 +75,7 @@ absl::Status bench_host(HostBenchArguments& arguments, CommandOptions& flags) {
 
 void add_bench_host_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("host", "how long the engine leaves a device idle between two steps");
+  add_examples(*command, {"coppice bench host --shape 8b --requests 256"});
   auto arguments = std::make_shared<HostBenchArguments>();
   command->add_flag("--json", arguments->json, "one JSON object");
   auto flags = std::make_shared<CommandOptions>(*command, host_table(*arguments), /*with_config=*/false);

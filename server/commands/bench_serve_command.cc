@@ -47,6 +47,8 @@ absl::Status bench_serve(const ServeBenchArguments& arguments) {
 
 void add_bench_serve_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("serve", "load generator for any OpenAI-compatible server");
+  add_examples(*command, {"coppice bench serve --url http://127.0.0.1:8080 --model demo --synthetic "
+                          "shared=500,unique=20,output=64 --concurrency 8 --requests 64"});
   auto arguments = std::make_shared<ServeBenchArguments>();
   LoadOptions& load = arguments->load;
   command->add_option("--url", load.url, "http://HOST:PORT")->required();

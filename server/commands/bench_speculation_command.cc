@@ -107,6 +107,7 @@ absl::Status bench_speculation(SpeculationBenchArguments& arguments, CommandOpti
 void add_bench_speculation_command(CLI::App& bench, Run& run) {
   CLI::App* command =
       bench.add_subcommand("speculation", "drafts from past outputs: recorded sequences replayed one after the other");
+  add_examples(*command, {"coppice bench speculation --sequences outputs.txt"});
   auto arguments = std::make_shared<SpeculationBenchArguments>();
   engine::SuffixSpeculatorOptions& speculator = arguments->speculator;
   OptionTable table;

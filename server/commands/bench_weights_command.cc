@@ -58,6 +58,7 @@ absl::Status bench_weights(WeightsBenchArguments& arguments, CommandOptions& fla
 
 void add_bench_weights_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("weights", "how fast weights come from files to the device");
+  add_examples(*command, {"coppice bench weights demo"});
   auto arguments = std::make_shared<WeightsBenchArguments>();
   command->add_option("MODEL", arguments->model, "model folder, or demo");
   command->add_flag("--json", arguments->json, "one JSON object");

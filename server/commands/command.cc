@@ -7,7 +7,11 @@ namespace coppice::server {
 
 CommandOptions::CommandOptions(CLI::App& command, OptionTable table, bool with_config) : table_(std::move(table)) {
   for (const OptionTable::Row& row : table_.rows()) {
-    options_[row.name] = command.add_option("--" + row.name, values_[row.name], row.help)->type_name(row.kind);
+    CLI::Option* option = command.add_option("--" + row.name, values_[row.name], row.help)->type_name(row.kind);
+    if (!row.group.empty()) {
+      option->group(row.group);
+    }
+    options_[row.name] = option;
   }
   if (with_config) {
     command.add_option("--config", config_, "YAML file of options; a flag beats the file")->type_name("FILE");
@@ -22,6 +26,28 @@ absl::Status CommandOptions::apply() {
     }
   }
   return table_.apply(config_, flags);
+}
+
+namespace {
+
+constexpr std::string_view kExamplesTitle = "Examples:\n  ";
+
+}  // namespace
+
+void add_examples(CLI::App& command, std::initializer_list<std::string_view> examples) {
+  std::string text(kExamplesTitle);
+  for (const std::string_view example : examples) {
+    text += text.size() == kExamplesTitle.size() ? "" : "\n  ";
+    text += example;
+  }
+  command.footer(text);
+}
+
+std::string first_example(const CLI::App& command) {
+  const std::string footer = command.get_footer();
+  return footer.starts_with(kExamplesTitle)
+             ? footer.substr(kExamplesTitle.size(), footer.find('\n', kExamplesTitle.size()) - kExamplesTitle.size())
+             : std::string();
 }
 
 int exit_code(const absl::Status& status) {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "CLI/App.hpp"
 #include "absl/status/status.h"
@@ -27,6 +29,11 @@ void add_inspect_command(CLI::App& program, Run& run);
 void add_tokenize_command(CLI::App& program, Run& run);
 void add_batch_command(CLI::App& program, Run& run);
 void add_bench_commands(CLI::App& program, Run& run);
+
+// Shown under a command's help; the first also when the command is used wrongly.
+void add_examples(CLI::App& command, std::initializer_list<std::string_view> examples);
+// "" when the command has none.
+std::string first_example(const CLI::App& command);
 
 // Flags of an OptionTable on a CLI command: each row becomes --NAME, kept as text until apply().
 class CommandOptions {

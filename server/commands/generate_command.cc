@@ -148,6 +148,7 @@ absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
 
 void add_generate_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("generate", "one answer to standard output");
+  add_examples(*command, {"coppice generate demo --prompt 'Once upon a time' --max-tokens 64"});
   auto arguments = std::make_shared<GenerateArguments>();
   command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
   CLI::Option* prompt = command->add_option("--prompt", arguments->prompt, "text; standard input when absent");

@@ -38,6 +38,7 @@ absl::Status inspect(const std::string& model, const std::string& dtype_name) {
 
 void add_inspect_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("inspect", "what a model is, and what of it fits in this machine");
+  add_examples(*command, {"coppice inspect demo"});
   auto model = std::make_shared<std::string>();
   auto dtype = std::make_shared<std::string>("auto");
   command->add_option("MODEL", *model, "model folder, or demo")->required();

@@ -28,10 +28,12 @@ OptionTable serve_table(ServeArguments& arguments) {
   constexpr std::size_t kBodyBytesMost = std::size_t{1} << 30;
   ServeOptions& options = arguments.options;
   OptionTable table;
+  table.begin_group("Network");
   table.add_text("host", &options.host, "address to listen on");
   table.add_integer("port", &options.port, 0, 65535, "HTTP port; 0 = any free one");
   table.add_integer("grpc-port", &options.grpc_port, -1, 65535, "gRPC port; 0 = any free one, -1 = no gRPC");
   table.add_text("served-model-name", &options.served_model_name, "name that clients use; default: the folder's");
+  table.begin_group("Device and sizes");
   table.add_text("device", &options.device, "where to compute", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &options.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
   table.add_integer("max-model-len", &options.engine.model_tokens_max, 0, kMany,
@@ -45,8 +47,10 @@ OptionTable serve_table(ServeArguments& arguments) {
                    "a request's priority goes before other tenants' requests too, not only its own tenant's");
   table.add_bytes("kv-memory", &options.engine.kv_bytes, "memory for the KV cache; 0 = choose");
   table.add_integer("page-size", &options.engine.page_size, 16, 128, "token positions in a KV page: 16, 32, 64 or 128");
+  table.begin_group("Sharing");
   table.add_switch("prefix-cache", &options.engine.prefix_cache, "keep prefixes for later requests");
   table.add_switch("sharing", &options.engine.sharing, "compute attention over shared prefixes once");
+  table.begin_group("Speculation");
   arguments.speculation.add_to(table, options.engine);
   table.add_text("speculation-corpus", &options.speculation_corpus,
                  "file of JSON lines, {\"text\": …} or {\"tokens\": […]}, that everyone drafts from");
@@ -54,15 +58,20 @@ OptionTable serve_table(ServeArguments& arguments) {
                  "folder that keeps past outputs and step costs between runs");
   table.add_number("speculation-save-every", &options.speculation_save_minutes, 0.01, 1e6,
                    "minutes between two saves of them");
+  table.begin_group("Sharing");
   table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
+  table.begin_group("Access");
   table.add_text("api-key-file", &options.api_key_file, "file of API keys, one a line; without it no key is asked for");
   table.add_text("tls-cert", &options.tls_cert, "PEM certificate chain; with --tls-key: HTTPS and gRPC over TLS");
   table.add_text("tls-key", &options.tls_key, "PEM private key");
+  table.begin_group("Time");
   table.add_number("request-timeout", &options.request_timeout_s, 0, 1e6, "seconds a request may take; 0 = no limit");
   table.add_number("drain-timeout", &options.drain_timeout_s, 0, 1e6, "seconds that running requests get at shutdown");
+  table.begin_group("Threads and log");
   table.add_text("log-format", &arguments.log_format, "log lines", {"text", "json"});
   table.add_seed("seed", &arguments.seed, &arguments.seed_given, "makes requests without a seed repeatable");
   table.add_integer("http-threads", &options.http_threads, 0, 1024, "threads for HTTP; 0 = choose");
+  table.begin_group("Bounds of clients");
   table.add_integer("max-connections", &options.connections_max, 1, 1 << 20, "HTTP connections at once");
   table.add_bytes("max-body", &options.body_bytes_max, kBodyBytesLeast, kBodyBytesMost, "largest request body");
   table.add_integer("max-prompt-answer", &options.prompt_answer_bytes_max, 1, std::int64_t{1} << 40U,
@@ -70,8 +79,10 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.add_bytes("memory-per-request", &options.memory.request_bytes, "memory that one request may hold");
   table.add_bytes("memory-per-tenant", &options.memory.tenant_bytes, "memory that one API key's requests may hold");
   table.add_bytes("memory-of-requests", &options.memory.server_bytes, "memory that all requests may hold");
+  table.begin_group("Threads and log");
   table.add_integer("work-threads", &options.work_threads, 0, 1024,
                     "threads that parse, render and tokenise; 0 = choose");
+  table.begin_group("Access");
   table.add_integer("admin-port", &options.admin_port, -1, 65535,
                     "port on 127.0.0.1 for the routes that administer the server; 0 = any free one, -1 = on --port");
   table.add_text(
@@ -79,6 +90,7 @@ OptionTable serve_table(ServeArguments& arguments) {
       "names by which clients may call a server without keys on loopback, beside localhost; comma-separated");
   table.add_text("cors-origin", &options.cors_origins,
                  "sites whose pages may use the server: https://app.example; comma-separated, * for all");
+  table.begin_group("Bounds of clients");
   table.add_number("header-timeout", &options.header_timeout_s, 0.01, 1e6, "seconds for a request's header to arrive");
   table.add_number("idle-timeout", &options.idle_timeout_s, 0.01, 1e6, "seconds an open connection may stay silent");
   table.add_integer("grpc-max-connections", &options.grpc_connections_max, 1, 1 << 20, "gRPC connections at once");
@@ -103,6 +115,9 @@ absl::Status serve(ServeArguments& arguments, CommandOptions& flags) {
 
 void add_serve_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("serve", "HTTP and gRPC server");
+  add_examples(*command,
+               {"coppice serve demo", "coppice serve /models/Qwen3-0.6B --host 0.0.0.0 --api-key-file keys.txt",
+                "coppice serve /models/Qwen3-0.6B --config configs/serve.yaml --kv-memory 8GiB"});
   auto arguments = std::make_shared<ServeArguments>();
   command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
   auto flags = std::make_shared<CommandOptions>(*command, serve_table(*arguments), /*with_config=*/true);

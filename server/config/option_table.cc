@@ -98,39 +98,35 @@ std::size_t edit_distance(std::string_view left, std::string_view right) {
 
 void OptionTable::add_text(std::string name, std::string* target, std::string help, std::vector<std::string> choices) {
   const std::string kind = choices.empty() ? "TEXT" : fmt::format("{}", fmt::join(choices, "|"));
-  rows_.push_back({name, kind, std::move(help), [name, target, choices](std::string_view text) {
-                     if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
-                       return bad_value(name, text, fmt::format("must be one of {}", fmt::join(choices, ", ")));
-                     }
-                     *target = std::string(text);
-                     return absl::OkStatus();
-                   }});
+  add({name, kind, std::move(help), [name, target, choices](std::string_view text) {
+         if (!choices.empty() && std::find(choices.begin(), choices.end(), text) == choices.end()) {
+           return bad_value(name, text, fmt::format("must be one of {}", fmt::join(choices, ", ")));
+         }
+         *target = std::string(text);
+         return absl::OkStatus();
+       }});
 }
 
 void OptionTable::add_integer(std::string name, std::int64_t* target, std::int64_t least, std::int64_t most,
                               std::string help) {
-  rows_.push_back({name, "N", std::move(help), [name, target, least, most](std::string_view text) {
-                     return set_integer(name, text, least, most, target);
-                   }});
+  add({name, "N", std::move(help),
+       [name, target, least, most](std::string_view text) { return set_integer(name, text, least, most, target); }});
 }
 
 void OptionTable::add_integer(std::string name, std::int32_t* target, std::int32_t least, std::int32_t most,
                               std::string help) {
-  rows_.push_back({name, "N", std::move(help), [name, target, least, most](std::string_view text) {
-                     return set_integer(name, text, least, most, target);
-                   }});
+  add({name, "N", std::move(help),
+       [name, target, least, most](std::string_view text) { return set_integer(name, text, least, most, target); }});
 }
 
 void OptionTable::add_number(std::string name, double* target, double least, double most, std::string help) {
-  rows_.push_back({name, "X", std::move(help), [name, target, least, most](std::string_view text) {
-                     return set_number(name, text, least, most, target);
-                   }});
+  add({name, "X", std::move(help),
+       [name, target, least, most](std::string_view text) { return set_number(name, text, least, most, target); }});
 }
 
 void OptionTable::add_choice(std::string_view name, std::optional<double>* target, double least, double most,
                              std::string help) {
-  rows_.push_back(
-      {with_dashes(name), "X", std::move(help), [name = with_dashes(name), target, least, most](std::string_view text) {
+  add({with_dashes(name), "X", std::move(help), [name = with_dashes(name), target, least, most](std::string_view text) {
          return set_number(name, text, least, most, &target->emplace());
        }});
 }
@@ -139,36 +135,33 @@ void OptionTable::add_choice(std::string_view name, std::optional<std::int64_t>*
                              std::string help) {
   const auto low = static_cast<std::int64_t>(least);
   const auto high = static_cast<std::int64_t>(most);
-  rows_.push_back(
-      {with_dashes(name), "N", std::move(help), [name = with_dashes(name), target, low, high](std::string_view text) {
+  add({with_dashes(name), "N", std::move(help), [name = with_dashes(name), target, low, high](std::string_view text) {
          return set_integer(name, text, low, high, &target->emplace());
        }});
 }
 
 void OptionTable::add_switch(std::string name, bool* target, std::string help) {
-  rows_.push_back({name, "on|off", std::move(help), [name, target](std::string_view text) {
-                     // YAML 1.1 writers turn on/off into true/false.
-                     if (text != "on" && text != "off" && text != "true" && text != "false") {
-                       return bad_value(name, text, "must be on or off");
-                     }
-                     *target = text == "on" || text == "true";
-                     return absl::OkStatus();
-                   }});
+  add({name, "on|off", std::move(help), [name, target](std::string_view text) {
+         // YAML 1.1 writers turn on/off into true/false.
+         if (text != "on" && text != "off" && text != "true" && text != "false") {
+           return bad_value(name, text, "must be on or off");
+         }
+         *target = text == "on" || text == "true";
+         return absl::OkStatus();
+       }});
 }
 
 void OptionTable::add_bytes(std::string name, std::size_t* target, std::size_t least, std::size_t most,
                             std::string help) {
-  rows_.push_back({name, "BYTES", std::move(help), [name, target, least, most](std::string_view text) {
-                     return set_bytes(name, text, least, most, target);
-                   }});
+  add({name, "BYTES", std::move(help),
+       [name, target, least, most](std::string_view text) { return set_bytes(name, text, least, most, target); }});
 }
 
 void OptionTable::add_seed(std::string name, std::uint64_t* target, bool* given, std::string help) {
-  rows_.push_back({name, "N", std::move(help), [name, target, given](std::string_view text) {
-                     *given = true;
-                     return set_integer(name, text, std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
-                                        target);
-                   }});
+  add({name, "N", std::move(help), [name, target, given](std::string_view text) {
+         *given = true;
+         return set_integer(name, text, std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(), target);
+       }});
 }
 
 const OptionTable::Row* OptionTable::find(std::string_view name) const {

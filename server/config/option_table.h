@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,6 +24,8 @@ namespace coppice::server {
 // Owner: one command's start-up code. Thread: one. Targets must outlive the table.
 class OptionTable {
  public:
+  // The rows added from now on stand under this title in the command's help.
+  void begin_group(std::string title) { group_ = std::move(title); }
   void add_text(std::string name, std::string* target, std::string help, std::vector<std::string> choices = {});
   void add_integer(std::string name, std::int64_t* target, std::int64_t least, std::int64_t most, std::string help);
   void add_integer(std::string name, std::int32_t* target, std::int32_t least, std::int32_t most, std::string help);
@@ -43,6 +46,7 @@ class OptionTable {
     std::string kind;  // for the help: TEXT, N, on|off, BYTES
     std::string help;
     std::function<absl::Status(std::string_view)> set;
+    std::string group = {};  // title in the help; "" = the first
   };
   const std::vector<Row>& rows() const { return rows_; }
 
@@ -59,11 +63,16 @@ class OptionTable {
  private:
   static constexpr std::size_t kBytesMost = std::size_t{1} << 50;  // 1 PiB: sums of sizes do not overflow
 
+  void add(Row row) {
+    row.group = group_;
+    rows_.push_back(std::move(row));
+  }
   absl::Status set_all(const YAML::Node& root, const std::string& path);
   const Row* find(std::string_view name) const;
   std::string nearest(std::string_view name) const;
 
   std::vector<Row> rows_;
+  std::string group_;  // of the rows to come
 };
 
 // Number of single-character edits between two words; for "did you mean".
