@@ -17,22 +17,14 @@ struct ServeArguments {
   bool seed_given = false;
 };
 
-OptionTable serve_table(ServeArguments& arguments) {
+// What the engine computes with, and how much of it.
+void add_engine_rows(ServeArguments& arguments, OptionTable& table) {
   constexpr std::int32_t kMany = 1 << 30;  // the engine has its own bounds
   // Memory is taken at the start for these: many times what any device could use.
   constexpr std::int32_t kRowsMost = 1 << 20;
   constexpr std::int32_t kRunningMost = 1 << 16;
   constexpr std::int32_t kQueuedMost = 1 << 20;
-  // A body of less holds no request; of more, no message of gRPC's.
-  constexpr std::size_t kBodyBytesLeast = 1024;
-  constexpr std::size_t kBodyBytesMost = std::size_t{1} << 30;
   ServeOptions& options = arguments.options;
-  OptionTable table;
-  table.begin_group("Network");
-  table.add_text("host", &options.host, "address to listen on");
-  table.add_integer("port", &options.port, 0, 65535, "HTTP port; 0 = any free one");
-  table.add_integer("grpc-port", &options.grpc_port, -1, 65535, "gRPC port; 0 = any free one, -1 = no gRPC");
-  table.add_text("served-model-name", &options.served_model_name, "name that clients use; default: the folder's");
   table.begin_group("Device and sizes");
   table.add_text("device", &options.device, "where to compute", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &options.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
@@ -50,6 +42,7 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.begin_group("Sharing");
   table.add_switch("prefix-cache", &options.engine.prefix_cache, "keep prefixes for later requests");
   table.add_switch("sharing", &options.engine.sharing, "compute attention over shared prefixes once");
+  table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
   table.begin_group("Speculation");
   arguments.speculation.add_to(table, options.engine);
   table.add_text("speculation-corpus", &options.speculation_corpus,
@@ -58,19 +51,38 @@ OptionTable serve_table(ServeArguments& arguments) {
                  "folder that keeps past outputs and step costs between runs");
   table.add_number("speculation-save-every", &options.speculation_save_minutes, 0.01, 1e6,
                    "minutes between two saves of them");
-  table.begin_group("Sharing");
-  table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
+}
+
+// Where clients come in, and which.
+void add_access_rows(ServeArguments& arguments, OptionTable& table) {
+  ServeOptions& options = arguments.options;
+  table.begin_group("Network");
+  table.add_text("host", &options.host, "address to listen on");
+  table.add_integer("port", &options.port, 0, 65535, "HTTP port; 0 = any free one");
+  table.add_integer("grpc-port", &options.grpc_port, -1, 65535, "gRPC port; 0 = any free one, -1 = no gRPC");
+  table.add_text("served-model-name", &options.served_model_name, "name that clients use; default: the folder's");
   table.begin_group("Access");
   table.add_text("api-key-file", &options.api_key_file, "file of API keys, one a line; without it no key is asked for");
   table.add_text("tls-cert", &options.tls_cert, "PEM certificate chain; with --tls-key: HTTPS and gRPC over TLS");
   table.add_text("tls-key", &options.tls_key, "PEM private key");
+  table.add_integer("admin-port", &options.admin_port, -1, 65535,
+                    "port on 127.0.0.1 for the routes that administer the server; 0 = any free one, -1 = on --port");
+  table.add_text(
+      "allowed-hosts", &options.allowed_hosts,
+      "names by which clients may call a server without keys on loopback, beside localhost; comma-separated");
+  table.add_text("cors-origin", &options.cors_origins,
+                 "sites whose pages may use the server: https://app.example; comma-separated, * for all");
+}
+
+// How long and how much clients may, and the server's own threads.
+void add_server_rows(ServeArguments& arguments, OptionTable& table) {
+  // A body of less holds no request; of more, no message of gRPC's.
+  constexpr std::size_t kBodyBytesLeast = 1024;
+  constexpr std::size_t kBodyBytesMost = std::size_t{1} << 30;
+  ServeOptions& options = arguments.options;
   table.begin_group("Time");
   table.add_number("request-timeout", &options.request_timeout_s, 0, 1e6, "seconds a request may take; 0 = no limit");
   table.add_number("drain-timeout", &options.drain_timeout_s, 0, 1e6, "seconds that running requests get at shutdown");
-  table.begin_group("Threads and log");
-  table.add_text("log-format", &arguments.log_format, "log lines", {"text", "json"});
-  table.add_seed("seed", &arguments.seed, &arguments.seed_given, "makes requests without a seed repeatable");
-  table.add_integer("http-threads", &options.http_threads, 0, 1024, "threads for HTTP; 0 = choose");
   table.begin_group("Bounds of clients");
   table.add_integer("max-connections", &options.connections_max, 1, 1 << 20, "HTTP connections at once");
   table.add_bytes("max-body", &options.body_bytes_max, kBodyBytesLeast, kBodyBytesMost, "largest request body");
@@ -79,24 +91,25 @@ OptionTable serve_table(ServeArguments& arguments) {
   table.add_bytes("memory-per-request", &options.memory.request_bytes, "memory that one request may hold");
   table.add_bytes("memory-per-tenant", &options.memory.tenant_bytes, "memory that one API key's requests may hold");
   table.add_bytes("memory-of-requests", &options.memory.server_bytes, "memory that all requests may hold");
-  table.begin_group("Threads and log");
-  table.add_integer("work-threads", &options.work_threads, 0, 1024,
-                    "threads that parse, render and tokenise; 0 = choose");
-  table.begin_group("Access");
-  table.add_integer("admin-port", &options.admin_port, -1, 65535,
-                    "port on 127.0.0.1 for the routes that administer the server; 0 = any free one, -1 = on --port");
-  table.add_text(
-      "allowed-hosts", &options.allowed_hosts,
-      "names by which clients may call a server without keys on loopback, beside localhost; comma-separated");
-  table.add_text("cors-origin", &options.cors_origins,
-                 "sites whose pages may use the server: https://app.example; comma-separated, * for all");
-  table.begin_group("Bounds of clients");
   table.add_number("header-timeout", &options.header_timeout_s, 0.01, 1e6, "seconds for a request's header to arrive");
   table.add_number("idle-timeout", &options.idle_timeout_s, 0.01, 1e6, "seconds an open connection may stay silent");
   table.add_integer("grpc-max-connections", &options.grpc_connections_max, 1, 1 << 20, "gRPC connections at once");
   table.add_integer("grpc-max-streams", &options.grpc_streams_max, 1, 1 << 20, "calls at once on one gRPC connection");
   table.add_number("grpc-idle-timeout", &options.grpc_idle_timeout_s, 0.01, 1e6,
                    "seconds a gRPC connection may be without a call");
+  table.begin_group("Threads and log");
+  table.add_text("log-format", &arguments.log_format, "log lines", {"text", "json"});
+  table.add_seed("seed", &arguments.seed, &arguments.seed_given, "makes requests without a seed repeatable");
+  table.add_integer("http-threads", &options.http_threads, 0, 1024, "threads for HTTP; 0 = choose");
+  table.add_integer("work-threads", &options.work_threads, 0, 1024,
+                    "threads that parse, render and tokenise; 0 = choose");
+}
+
+OptionTable serve_table(ServeArguments& arguments) {
+  OptionTable table;
+  add_access_rows(arguments, table);
+  add_engine_rows(arguments, table);
+  add_server_rows(arguments, table);
   return table;
 }
 
