@@ -10,21 +10,29 @@
 
 namespace coppice::openai {
 
+// What a request has used. Except cached_tokens a function of the request and its answer alone.
+struct AnswerUsage {
+  std::int64_t prompt_tokens = 0;
+  std::int64_t completion_tokens = 0;
+  std::int64_t cached_tokens = 0;
+  std::int64_t accepted_prediction_tokens = 0;  // of the request's own prediction; see PredictionMatch
+  std::int64_t rejected_prediction_tokens = 0;
+};
+
+// What speculation did for an answer, whoever's text it drafted from: depends on earlier traffic and on the load.
+struct AnswerSpeculation {
+  std::int64_t drafted_tokens = 0;
+  std::int64_t accepted_tokens = 0;
+};
+
 // What is new of one choice; of an answer that is not streamed, all of it.
 struct ChoiceDelta {
   std::int32_t index = 0;  // prompt number × n + choice number
   std::vector<OutputItem> items;
   std::vector<TokenId> token_ids;  // tokens as drawn, the end token included; filled when asked for
+  AnswerUsage so_far = {};         // of the whole request, when its stream says so in every chunk
 
   bool empty() const { return items.empty() && token_ids.empty(); }
-};
-
-struct AnswerUsage {
-  std::int64_t prompt_tokens = 0;
-  std::int64_t completion_tokens = 0;
-  std::int64_t cached_tokens = 0;
-  std::int64_t accepted_prediction_tokens = 0;
-  std::int64_t rejected_prediction_tokens = 0;
 };
 
 // A prompt scored by prompt_logprobs; the first entry has no logprob.
@@ -36,6 +44,7 @@ struct Answer {
   std::vector<PromptScores> prompt_scores;  // one per prompt when asked for, else empty
   std::int64_t choices_per_prompt = 1;
   AnswerUsage usage;
+  AnswerSpeculation speculation;
 };
 
 }  // namespace coppice::openai

@@ -14,7 +14,9 @@ std::unique_ptr<AnswerWriter> make_answer_writer(const GenerationRequest& reques
   head.model = std::move(identity.model);
   head.logprobs = request.top_logprobs.has_value();
   head.include_usage = request.include_usage;
+  head.continuous_usage = request.continuous_usage;
   head.return_token_ids = request.return_token_ids;
+  head.tokens_as_ids = request.tokens_as_ids;
   switch (request.kind) {
     case RequestKind::kChat:
       head.id = "chatcmpl-" + identity.request_id;

@@ -24,7 +24,7 @@ class AnswerWriter {
 
   // A stream's events, appended to `out`: deltas as they come, then either the end or an error.
   virtual void append_delta(const ChoiceDelta& delta, std::string& out) = 0;
-  virtual void append_end(const AnswerUsage& usage, std::string& out) = 0;
+  virtual void append_end(const Answer& answer, std::string& out) = 0;
   virtual void append_error(const ApiError& error, std::string& out) = 0;
 };
 

@@ -1,6 +1,8 @@
 // The refusals of the API, one constructor each, and their envelope.
 #include "proto/openai/api_error.h"
 
+#include <fmt/format.h>
+
 #include <string_view>
 
 #include "proto/openai/json_writer.h"
@@ -43,8 +45,9 @@ ApiError not_supported(std::string param, std::string message) {
   return make_error(400, "invalid_request_error", std::move(param), "not_supported", std::move(message));
 }
 
-ApiError context_too_long(std::string param, std::string message) {
-  return make_error(400, "invalid_request_error", std::move(param), "context_length_exceeded", std::move(message));
+ApiError context_too_long(std::string param, std::int64_t tokens_max, std::string_view what) {
+  return make_error(400, "invalid_request_error", std::move(param), "context_length_exceeded",
+                    fmt::format("This model's maximum context length is {} tokens. However, {}.", tokens_max, what));
 }
 
 ApiError unauthorized(std::string message) {

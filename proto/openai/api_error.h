@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -54,8 +56,9 @@ class Result {
 ApiError bad_value(std::string param, std::string message);
 // 400: a field of the API that this server does not have yet.
 ApiError not_supported(std::string param, std::string message);
-// 400: prompt, or prompt and answer together, do not fit the model.
-ApiError context_too_long(std::string param, std::string message);
+// 400: prompt, or prompt and answer together, do not fit the model's context of `tokens_max` tokens. The message is
+// OpenAI's, in which clients look for words; `what` ends it: "your prompt has 9 tokens".
+ApiError context_too_long(std::string param, std::int64_t tokens_max, std::string_view what);
 ApiError unauthorized(std::string message);                                      // 401
 ApiError not_found(std::string param, std::string code, std::string message);    // 404
 ApiError deadline_exceeded(std::string message);                                 // 408

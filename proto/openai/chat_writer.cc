@@ -1,6 +1,7 @@
 // chat.completion and chat.completion.chunk objects.
 #include "proto/openai/chat_writer.h"
 
+#include <span>
 #include <variant>
 
 #include "proto/openai/write_logprobs.h"
@@ -50,9 +51,9 @@ struct Fields {
   const Finish* finish = nullptr;
 };
 
-Fields gather(const ChoiceDelta& choice) {
+Fields gather(std::span<const OutputItem> items) {
   Fields fields;
-  for (const OutputItem& item : choice.items) {
+  for (const OutputItem& item : items) {
     std::visit(fields, item);
   }
   return fields;
@@ -60,7 +61,8 @@ Fields gather(const ChoiceDelta& choice) {
 
 void write_reasoning(const Fields& fields, JsonWriter& out) {
   if (!fields.reasoning.empty()) {
-    out.key("reasoning_content").string(fields.reasoning);
+    out.key("reasoning_content").string(fields.reasoning);  // as SGLang, llama.cpp and DeepSeek
+    out.key("reasoning").string(fields.reasoning);          // as vLLM
   }
 }
 
@@ -88,19 +90,18 @@ void write_tool_calls(const Fields& fields, bool is_chunk, JsonWriter& out) {
 }
 
 // What follows the message or the delta.
-void write_rest(const AnswerHead& head, const Fields& fields, const ChoiceDelta& choice, JsonWriter& out) {
+void write_rest(const AnswerHead& head, const Fields& fields, bool has_logprobs, JsonWriter& out) {
   out.key("logprobs");
-  if (!head.logprobs || (fields.tokens.empty() && !fields.has_text() && fields.finish == nullptr)) {
-    out.null();
+  if (head.logprobs && has_logprobs) {
+    write_chat_logprobs(fields.tokens, head.tokens_as_ids ? TokenNames::kIds : TokenNames::kText, out);
   } else {
-    write_chat_logprobs(fields.tokens, out);
+    out.null();
   }
   write_finish(fields.finish, out);
-  write_token_ids(head, choice, out);
 }
 
 void write_choice(const AnswerHead& head, const ChoiceDelta& choice, JsonWriter& out) {
-  const Fields fields = gather(choice);
+  const Fields fields = gather(choice.items);
   out.key("index").integer(choice.index);
   out.key("message").begin_object();
   out.key("role").string("assistant");
@@ -114,13 +115,13 @@ void write_choice(const AnswerHead& head, const ChoiceDelta& choice, JsonWriter&
   write_reasoning(fields, out);
   write_tool_calls(fields, /*is_chunk=*/false, out);
   out.end_object();
-  write_rest(head, fields, choice, out);
+  write_rest(head, fields, !fields.tokens.empty() || fields.has_text() || fields.finish != nullptr, out);
+  write_token_ids(head, choice, out);
 }
 
-void write_chunk_choice(const AnswerHead& head, const ChoiceDelta& delta, JsonWriter& out) {
-  const Fields fields = gather(delta);
+void write_chunk_choice(const AnswerHead& head, std::int32_t index, const Fields& fields, JsonWriter& out) {
   const bool has_other = !fields.reasoning.empty() || !fields.calls.empty() || fields.finish != nullptr;
-  out.key("index").integer(delta.index);
+  out.key("index").integer(index);
   out.key("delta").begin_object();
   if (!fields.content.empty() || !has_other) {
     out.key("content").string(fields.content);
@@ -128,7 +129,7 @@ void write_chunk_choice(const AnswerHead& head, const ChoiceDelta& delta, JsonWr
   write_reasoning(fields, out);
   write_tool_calls(fields, /*is_chunk=*/true, out);
   out.end_object();
-  write_rest(head, fields, delta, out);
+  write_rest(head, fields, !fields.tokens.empty() || fields.has_text(), out);
 }
 
 }  // namespace
@@ -144,7 +145,7 @@ std::string ChatWriter::whole(const Answer& answer) const {
     out.end_object();
   }
   out.end_array();
-  write_usage(answer.usage, out);
+  write_usage(answer, out);
   if (!answer.prompt_scores.empty()) {
     write_prompt_logprobs(answer.prompt_scores.front(), out.key("prompt_logprobs"));
   }
@@ -152,18 +153,34 @@ std::string ChatWriter::whole(const Answer& answer) const {
   return out.take();
 }
 
-void ChatWriter::append_role(std::int32_t index, std::string& out) const {
+void ChatWriter::append_role(const ChoiceDelta& delta, std::string& out) const {
   JsonWriter json;
   json.begin_object();
   write_head(head_, kChunkObject, json);
   json.key("choices").begin_array().begin_object();
-  json.key("index").integer(index);
+  json.key("index").integer(delta.index);
   json.key("delta").begin_object();
-  json.key("role").string("assistant").key("content").string("");
+  json.key("role").string("assistant").key("content").null();
   json.end_object();
   json.key("logprobs").null().key("finish_reason").null();
   json.end_object().end_array();
-  end_chunk(head_, json, out);
+  end_chunk(head_, delta, json, out);
+}
+
+// `item` is null for a delta that has token ids alone.
+void ChatWriter::append_chunk(const ChoiceDelta& delta, const OutputItem* item, bool has_token_ids,
+                              std::string& out) const {
+  const Fields fields = gather({item, item == nullptr ? 0U : 1U});
+  JsonWriter json;
+  json.begin_object();
+  write_head(head_, kChunkObject, json);
+  json.key("choices").begin_array().begin_object();
+  write_chunk_choice(head_, delta.index, fields, json);
+  if (has_token_ids) {
+    write_token_ids(head_, delta, json);
+  }
+  json.end_object().end_array();
+  end_chunk(head_, delta, json, out);
 }
 
 void ChatWriter::append_delta(const ChoiceDelta& delta, std::string& out) {
@@ -173,19 +190,18 @@ void ChatWriter::append_delta(const ChoiceDelta& delta, std::string& out) {
   }
   if (!has_role_[index]) {
     has_role_[index] = true;
-    append_role(delta.index, out);
+    append_role(delta, out);
   }
-  JsonWriter json;
-  json.begin_object();
-  write_head(head_, kChunkObject, json);
-  json.key("choices").begin_array().begin_object();
-  write_chunk_choice(head_, delta, json);
-  json.end_object().end_array();
-  end_chunk(head_, json, out);
+  if (delta.items.empty()) {
+    append_chunk(delta, nullptr, /*has_token_ids=*/true, out);
+  }
+  for (const OutputItem& item : delta.items) {
+    append_chunk(delta, &item, /*has_token_ids=*/&item == delta.items.data(), out);
+  }
 }
 
-void ChatWriter::append_end(const AnswerUsage& usage, std::string& out) {
-  append_stream_end(head_, kChunkObject, usage, out);
+void ChatWriter::append_end(const Answer& answer, std::string& out) {
+  append_stream_end(head_, kChunkObject, answer, out);
 }
 
 void ChatWriter::append_error(const ApiError& error, std::string& out) {

@@ -1,6 +1,7 @@
 // The writer of /v1/completions. Field order and nulls follow OpenAI's own answers; vLLM's additions come last.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "proto/openai/answer_writer.h"
@@ -13,12 +14,16 @@ class CompletionWriter final : public AnswerWriter {
   explicit CompletionWriter(AnswerHead head) : head_(std::move(head)) {}
 
   std::string whole(const Answer& answer) const override;
+  // The last event of a choice says why it ends and has no text.
   void append_delta(const ChoiceDelta& delta, std::string& out) override;
-  void append_end(const AnswerUsage& usage, std::string& out) override;
+  void append_end(const Answer& answer, std::string& out) override;
   void append_error(const ApiError& error, std::string& out) override;
 
  private:
-  void write_choice(const ChoiceDelta& choice, JsonWriter& out) const;
+  void write_choice(std::span<const OutputItem> items, const ChoiceDelta& choice, bool has_token_ids,
+                    JsonWriter& out) const;
+  void append_chunk(const ChoiceDelta& delta, std::span<const OutputItem> items, bool has_token_ids,
+                    std::string& out) const;
 
   const AnswerHead head_;
 };

@@ -102,7 +102,7 @@ Result<CorpusRequest> parse_corpus_request(std::string_view body, const RequestL
 }
 
 Result<CorpusText> parse_corpus_line(std::string_view line, const RequestLimits& limits) {
-  Result<Json> parsed = parse_json(line, limits);
+  Result<Json> parsed = parse_json(line, limits, "the line");
   if (!parsed.ok()) {
     return std::move(parsed.error());
   }

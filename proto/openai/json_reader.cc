@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -31,13 +33,19 @@ class TreeBuilder {
   using string_t = Json::string_t;
   using binary_t = Json::binary_t;
 
-  explicit TreeBuilder(const RequestLimits& limits) : limits_(limits) {}
+  TreeBuilder(const RequestLimits& limits, std::string_view what) : limits_(limits), what_(what) {}
 
   bool null() { return add(Json(nullptr)) != nullptr; }
   bool boolean(bool value) { return add(Json(value)) != nullptr; }
   bool number_integer(number_integer_t value) { return add(Json(value)) != nullptr; }
   bool number_unsigned(number_unsigned_t value) { return add(Json(value)) != nullptr; }
-  bool number_float(number_float_t value, const string_t& /*text*/) { return add(Json(value)) != nullptr; }
+  bool number_float(number_float_t value, const string_t& text) {
+    if (text.find_first_of(".eE") != string_t::npos) {
+      return add(Json(value)) != nullptr;
+    }
+    return count_bytes(kStringBytes + text.size()) &&
+           add(Json::binary(binary_t::container_type(text.begin(), text.end()))) != nullptr;
+  }
   bool string(string_t& value) {
     return count_bytes(kStringBytes + value.size()) && add(Json(std::move(value))) != nullptr;
   }
@@ -70,7 +78,7 @@ class TreeBuilder {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while ...": keep the end.
     const std::string_view text = error.what();
     const std::size_t colon = text.find(": ");
-    message_ = fmt::format("request body is not valid JSON: byte {}: {}", position,
+    message_ = fmt::format("{} is not valid JSON: byte {}: {}", what_, position,
                            colon == std::string_view::npos ? text : text.substr(colon + 2));
     return false;
   }
@@ -104,8 +112,8 @@ class TreeBuilder {
     return !level.keys.insert(name).second;
   }
 
-  bool refuse(std::string why) {
-    message_ = "request body refused: " + std::move(why);
+  bool refuse(std::string_view why) {
+    message_ = fmt::format("{} refused: {}", what_, why);
     return false;
   }
 
@@ -156,6 +164,7 @@ class TreeBuilder {
   }
 
   const RequestLimits& limits_;
+  const std::string_view what_;
   Json root_;
   std::vector<Level> levels_;  // pointers stay valid: a container grows only while it is the innermost
   std::size_t values_ = 0;
@@ -165,22 +174,45 @@ class TreeBuilder {
 
 }  // namespace
 
-Result<Json> parse_json(std::string_view text, const RequestLimits& limits) {
+Result<Json> parse_json(std::string_view text, const RequestLimits& limits, std::string_view what) {
   if (text.size() > limits.body_bytes_max) {
-    return too_large(fmt::format("request body of {} bytes is larger than {}", text.size(), limits.body_bytes_max));
+    return too_large(fmt::format("{} of {} bytes is larger than {}", what, text.size(), limits.body_bytes_max));
   }
   if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {  // for the lexer it would be the end
-    ApiError error = bad_value("", fmt::format("request body is not valid JSON: byte {}: a zero byte", zero + 1));
+    ApiError error = bad_value("", fmt::format("{} is not valid JSON: byte {}: a zero byte", what, zero + 1));
     error.code = "invalid_json";
     return error;
   }
-  TreeBuilder builder(limits);
+  TreeBuilder builder(limits, what);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
     ApiError error = bad_value("", builder.message());
     error.code = "invalid_json";
     return error;
   }
   return builder.take();
+}
+
+bool is_number(const Json& value) {
+  return value.is_number() || is_large_integer(value);
+}
+
+double as_double(const Json& value) {
+  if (!is_large_integer(value)) {
+    return value.get<double>();
+  }
+  const Json::binary_t& digits = value.get_binary();
+  return std::strtod(std::string(digits.begin(), digits.end()).c_str(), nullptr);
+}
+
+bool is_empty(const Json& value) {
+  if (value.is_string()) {
+    return value.get_ref<const std::string&>().empty();
+  }
+  if (value.is_object()) {
+    return std::all_of(value.begin(), value.end(),
+                       [](const Json& member) { return is_empty(member) || member == false; });
+  }
+  return value.is_null() || (value.is_array() && value.empty());
 }
 
 std::string describe(const Json& value) {
@@ -204,6 +236,12 @@ std::string describe(const Json& value) {
         --cut;
       }
       return fmt::format("the string \"{}...\" of {} bytes", text.substr(0, cut), text.size());
+    }
+    case Json::value_t::binary: {
+      const Json::binary_t& digits = value.get_binary();
+      const std::size_t shown = std::min(kShownBytes, digits.size());
+      return "the number " + std::string(digits.begin(), digits.begin() + static_cast<std::ptrdiff_t>(shown)) +
+             (shown < digits.size() ? "..." : "");
     }
     default:
       return "the number " + value.dump();
@@ -303,11 +341,11 @@ void FieldReader::read(const char* name, std::int64_t& out) {
 
 void FieldReader::read(const char* name, std::optional<double>& out) {
   if (const Json* value = find(name); value != nullptr) {
-    if (!value->is_number()) {
+    if (!is_number(*value)) {
       fail_type(name, "a number", *value);
       return;
     }
-    out = value->get<double>();
+    out = as_double(*value);
   }
 }
 

@@ -14,8 +14,23 @@
 
 namespace coppice::openai {
 
-// Parses a whole document. Linear in its size whatever it holds. ERRORS: 400 saying at which byte and why.
-Result<Json> parse_json(std::string_view text, const RequestLimits& limits);
+// Parses a whole document. Linear in its size whatever it holds. An integer beyond 64 bits keeps its digits, see
+// is_large_integer(). `what` is what the text is, for messages. ERRORS: 400 saying at which byte and why.
+Result<Json> parse_json(std::string_view text, const RequestLimits& limits, std::string_view what = "request body");
+
+// Integers beyond 64 bits, which nlohmann would round, are binary values that hold the digits. No JSON text makes
+// another binary value.
+inline bool is_large_integer(const Json& value) {
+  return value.is_binary();
+}
+
+// Any number; its value as a double.
+bool is_number(const Json& value);
+double as_double(const Json& value);  // REQUIRES: is_number(value)
+
+// null, "", an empty array, and an object without members that say something: what a client's library sends for a field
+// that its user has not set.
+bool is_empty(const Json& value);
 
 // "an array", "the number 3.5", "the string \"ab…\"": what came, for messages; never longer than a line.
 std::string describe(const Json& value);

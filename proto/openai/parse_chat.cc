@@ -5,64 +5,10 @@
 
 #include <memory>
 
+#include "proto/openai/normalise_message.h"
+
 namespace coppice::openai {
 namespace {
-
-// OpenAI sends arguments as a string of JSON; templates want the object.
-void normalise_tool_calls(Json& calls, const std::string& name, const RequestLimits& limits, FieldReader& reader) {
-  if (!calls.is_array()) {
-    reader.fail_type(name, "an array", calls);
-    return;
-  }
-  for (Json& call : calls) {
-    const auto function = call.is_object() ? call.find("function") : call.end();
-    if (!call.is_object() || function == call.end() || !function->is_object()) {
-      reader.fail(bad_value(name, fmt::format("'{}' must hold objects with a 'function' object", name)));
-      return;
-    }
-    const auto arguments = function->find("arguments");
-    if (arguments != function->end() && arguments->is_string()) {
-      Result<Json> parsed = parse_json(arguments->get_ref<const std::string&>(), limits);
-      if (parsed.ok() && parsed.value().is_object()) {
-        *arguments = std::move(parsed.value());
-      }
-    }
-  }
-}
-
-void normalise_message(Json& message, std::size_t index, const RequestLimits& limits, FieldReader& reader) {
-  const std::string name = fmt::format("messages[{}]", index);
-  if (!message.is_object()) {
-    reader.fail_type(name, "an object with 'role' and 'content'", message);
-    return;
-  }
-  const auto role = message.find("role");
-  if (role == message.end() || !role->is_string() || role->get_ref<const std::string&>().empty() ||
-      role->get_ref<const std::string&>().size() > static_cast<std::size_t>(limits.name_bytes_max)) {
-    reader.fail(bad_value(name + ".role", fmt::format("'{}.role' must be a string such as \"user\"", name)));
-    return;
-  }
-  if (const auto calls = message.find("tool_calls"); calls != message.end() && !calls->is_null()) {
-    normalise_tool_calls(*calls, name + ".tool_calls", limits, reader);
-  }
-  const auto content = message.find("content");
-  if (content != message.end() && content->is_string()) {
-    return;
-  }
-  if (content != message.end() && !content->is_null()) {
-    if (std::optional<std::string> text = read_content(*content, name + ".content", reader)) {
-      *content = std::move(*text);
-    }
-    return;
-  }
-  if (*role != "assistant") {
-    reader.fail(bad_value(name + ".content", fmt::format("'{}.content' must be a string or an array of text parts; "
-                                                         "only an assistant's may be missing",
-                                                         name)));
-  } else if (content == message.end()) {
-    message["content"] = nullptr;
-  }
-}
 
 // The member of `object` when it is there and not null.
 Json* find(Json& object, const char* name) {
@@ -81,11 +27,8 @@ void take_tools(Json& object, FieldReader& reader, const RequestLimits& limits, 
       reader.fail_type("tools", fmt::format("an array of at most {} tools", limits.tools_max), *tools);
       return;
     }
-    for (const Json& tool : *tools) {
-      if (!tool.is_object() || !tool.contains("function") || !tool["function"].is_object()) {
-        reader.fail(bad_value("tools", "'tools' must hold objects with 'type' \"function\" and a 'function' object"));
-        return;
-      }
+    for (std::size_t i = 0; i < tools->size() && !reader.failed(); ++i) {
+      normalise_tool((*tools)[i], i, reader);
     }
   }
   const bool has_tools = tools != nullptr && !tools->empty();
@@ -135,10 +78,7 @@ void take_template_options(Json& object, FieldReader& reader, const RequestLimit
                           "'continue_final_message' and 'add_generation_prompt' cannot both be true"));
   }
   chat.add_generation_prompt = chat.add_generation_prompt && !chat.continue_final_message;
-  if (reader.has("chat_template")) {
-    reader.fail(
-        not_supported("chat_template", "'chat_template' in a request is not supported: the model's own is used"));
-  }
+  reader.read("chat_template", chat.template_name);
   Json* const kwargs = find(object, "chat_template_kwargs");
   if (kwargs == nullptr || reader.failed()) {
     return;
@@ -157,36 +97,6 @@ void take_template_options(Json& object, FieldReader& reader, const RequestLimit
 }
 
 }  // namespace
-
-std::optional<std::string> read_content(const Json& content, const std::string& name, FieldReader& reader) {
-  if (content.is_string()) {
-    return content.get_ref<const std::string&>();
-  }
-  if (!content.is_array()) {
-    reader.fail_type(name, "a string or an array of text parts", content);
-    return std::nullopt;
-  }
-  std::string text;
-  for (const Json& part : content) {
-    const auto type = part.is_object() ? part.find("type") : part.end();
-    const bool is_text = part.is_object() && type != part.end() && *type == "text";
-    if (!is_text) {
-      const bool typed = part.is_object() && type != part.end() && type->is_string();
-      reader.fail(not_supported(
-          name, fmt::format("'{}' may only hold parts of type \"text\"; got {}", name,
-                            typed ? "type " + type->dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60)
-                                  : describe(part))));
-      return std::nullopt;
-    }
-    const auto words = part.find("text");
-    if (words == part.end() || !words->is_string()) {
-      reader.fail(bad_value(name, fmt::format("'{}' has a text part without a string 'text'", name)));
-      return std::nullopt;
-    }
-    text += (text.empty() ? "" : "\n") + words->get_ref<const std::string&>();
-  }
-  return text;
-}
 
 void take_chat_fields(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
   take_messages(object, reader, limits, chat);

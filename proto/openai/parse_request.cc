@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "proto/openai/json_reader.h"
+#include "proto/openai/normalise_message.h"
 #include "proto/openai/parse_chat.h"
 #include "proto/openai/request_fields.h"
 
@@ -15,33 +16,52 @@ namespace coppice::openai {
 namespace {
 
 // Fields that change what the answer must be and that this server cannot honour: better refused than ignored.
-constexpr const char* kRefused[] = {"guided_json",
-                                    "guided_regex",
-                                    "guided_choice",
-                                    "guided_grammar",
-                                    "guided_decoding_backend",
+constexpr const char* kRefused[] = {"grammar",
+                                    "json_schema",
+                                    "regex",
+                                    "ebnf",
+                                    "structural_tag",
                                     "structured_outputs",
                                     "logits_processors",
                                     "prompt_embeds",
                                     "functions",
-                                    "function_call",
                                     "audio",
-                                    "suffix",
                                     "bad_words",
                                     "allowed_token_ids",
-                                    "truncate_prompt_tokens"};
+                                    "truncate_prompt_tokens",
+                                    "use_beam_search"};
+constexpr std::string_view kGuided = "guided_";  // vLLM's older names of structured_outputs all begin so
 
-void refuse_unsupported(FieldReader& reader) {
+void refuse(FieldReader& reader, const std::string& name) {
+  reader.fail(not_supported(name, fmt::format("'{}' is not supported yet: leave it out", name)));
+}
+
+void refuse_unsupported(const Json& body, FieldReader& reader) {
   for (const char* const name : kRefused) {
-    if (const Json* value = reader.find(name); value != nullptr && !(value->is_string() && value->empty())) {
-      reader.fail(not_supported(name, fmt::format("'{}' is not supported yet: leave it out", name)));
+    if (const Json* value = reader.find(name); value != nullptr && !is_empty(*value) && *value != false) {
+      refuse(reader, name);
     }
   }
-  bool beam_search = false;
-  reader.read("use_beam_search", beam_search);
-  if (beam_search) {
-    reader.fail(not_supported("use_beam_search", "'use_beam_search' is not supported: leave it out"));
+  for (const auto& [name, value] : body.items()) {
+    if (name.starts_with(kGuided) && !is_empty(value)) {
+      refuse(reader, name);
+    }
   }
+  // Without functions there is none to call, which these two say.
+  const Json* const call = reader.find("function_call");
+  if (call != nullptr && !is_empty(*call) && *call != "none" && *call != "auto") {
+    refuse(reader, "function_call");
+  }
+  if (const Json* const kinds = reader.find("modalities"); kinds != nullptr && kinds->is_array()) {
+    for (const Json& kind : *kinds) {
+      if (kind != "text") {
+        reader.fail(not_supported("modalities", "'modalities' may hold \"text\" alone; got " + describe(kind)));
+      }
+    }
+  }
+}
+
+void check_response_format(FieldReader& reader) {
   const Json* const format = reader.find("response_format");
   if (format == nullptr) {
     return;
@@ -94,11 +114,11 @@ void read_logit_bias(FieldReader& reader, SamplingFields& sampling) {
           bad_value("logit_bias", fmt::format("'logit_bias' keys must be token ids; got \"{}\"", key.substr(0, 40))));
       return;
     }
-    if (!bias.is_number()) {
+    if (!is_number(bias)) {
       reader.fail_type("logit_bias", "an object from token ids to numbers", bias);
       return;
     }
-    sampling.logit_bias.emplace_back(token, bias.get<double>());
+    sampling.logit_bias.emplace_back(token, as_double(bias));
   }
 }
 
@@ -171,6 +191,7 @@ void read_stream(FieldReader& reader, GenerationRequest& request) {
   }
   FieldReader inner(*options, "stream_options.");
   inner.read("include_usage", request.include_usage);
+  inner.read("continuous_usage_stats", request.continuous_usage);
   if (inner.failed()) {
     reader.fail(*inner.error());
   }
@@ -194,9 +215,10 @@ void read_prediction(FieldReader& reader, GenerationRequest& request) {
   request.prediction = read_content(*content, "prediction.content", reader);
 }
 
-void read_common(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
+void read_common(const Json& body, FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
   reader.read("model", request.model);
-  refuse_unsupported(reader);
+  refuse_unsupported(body, reader);
+  check_response_format(reader);
   base::for_each_sampling_knob([&](const base::SamplingKnob& knob, auto& value) { reader.read(knob.name, value); },
                                request.sampling);
   for_each_request_field(request, [&](const RequestField& field, auto& value) { reader.read(field.name, value); });
@@ -207,6 +229,7 @@ void read_common(FieldReader& reader, const RequestLimits& limits, GenerationReq
   reader.read("add_special_tokens", request.add_special_tokens);
   read_stream(reader, request);
   reader.read("return_token_ids", request.return_token_ids);
+  reader.read("return_tokens_as_token_ids", request.tokens_as_ids);
   read_prediction(reader, request);
   reader.read("priority", request.priority);
   reader.read("cache_salt", request.cache_salt);
@@ -242,7 +265,7 @@ void take_prompts(Json& body, FieldReader& reader, const RequestLimits& limits, 
     reader.fail(wrong_prompt(describe(*prompt)));
     return;
   }
-  if (prompt->front().is_number()) {
+  if (is_number(prompt->front())) {
     std::vector<TokenId> ids;
     if (read_token_prompt(*prompt, reader, ids)) {
       request.prompts.emplace_back(std::move(ids));
@@ -310,11 +333,12 @@ Result<GenerationRequest> read_completion_request(Json body, const RequestLimits
   return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kCompletion;
     take_prompts(fields, reader, limits, request);
-    read_common(reader, limits, request);
+    read_common(fields, reader, limits, request);
     reader.read("best_of", request.best_of);
     reader.read("echo", request.echo);
     reader.read("logprobs", request.top_logprobs);
     reader.read("parse_special", request.parse_special);
+    reader.read("suffix", request.suffix);
   });
 }
 
@@ -322,11 +346,12 @@ Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limi
   return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kChat;
     take_chat_fields(fields, reader, limits, request.chat);
-    read_common(reader, limits, request);
+    read_common(fields, reader, limits, request);
     std::optional<std::int64_t> completion_tokens;
     reader.read("max_completion_tokens", completion_tokens);
     if (completion_tokens.has_value()) {
       request.sampling.max_tokens = completion_tokens;  // the newer name wins
+      request.sampling.max_tokens_name = "max_completion_tokens";
     }
     bool logprobs = false;
     reader.read("logprobs", logprobs);
@@ -335,6 +360,9 @@ Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limi
       reader.fail(bad_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true"));
     }
     request.top_logprobs = logprobs ? std::optional(request.top_logprobs.value_or(0)) : std::nullopt;
+    if (const Json* const suffix = reader.find("suffix"); suffix != nullptr && !is_empty(*suffix)) {
+      refuse(reader, "suffix");
+    }
   });
 }
 
@@ -354,7 +382,8 @@ Result<TokenizeRequest> parse_tokenize_request(std::string_view body, const Requ
     take_chat_fields(parsed.value(), reader, limits, request.chat);
   } else if (reader.has("prompt")) {
     reader.read("prompt", request.prompt);
-  } else if (reader.has("content")) {  // llama.cpp's name
+  } else if (reader.has("content")) {
+    request.prompt_name = "content";  // llama.cpp's name
     reader.read("content", request.prompt);
   } else {
     reader.fail(bad_value("prompt", "'prompt' (a string) or 'messages' is missing"));
@@ -362,7 +391,7 @@ Result<TokenizeRequest> parse_tokenize_request(std::string_view body, const Requ
   if (reader.failed()) {
     return *reader.error();
   }
-  if (MaybeError error = check_text_bytes(request.is_chat ? "messages" : "prompt",
+  if (MaybeError error = check_text_bytes(request.is_chat ? "messages" : request.prompt_name,
                                           request.prompt.size() + text_bytes(request.chat), limits)) {
     return std::move(*error);
   }

@@ -27,10 +27,11 @@ ApiError wrong_prompt(const std::string& got);
 struct TokenizeRequest {
   std::string model;
   bool is_chat = false;
-  std::string prompt;  // when not is_chat
-  ChatFields chat;     // when is_chat
+  std::string prompt;                  // when not is_chat
+  const char* prompt_name = "prompt";  // the field that it came in, for messages; a literal
+  ChatFields chat;                     // when is_chat
   std::optional<bool> add_special_tokens;
-  bool parse_special = false;
+  bool parse_special = true;
   bool return_token_strs = false;
 };
 Result<TokenizeRequest> parse_tokenize_request(std::string_view body, const RequestLimits& limits);

@@ -28,6 +28,7 @@ using Prompt = std::variant<std::string, std::vector<TokenId>>;
 // How tokens are drawn and when to end. Unset: the model's default, else the API's. Bounds are checked by validate().
 struct SamplingFields : base::SamplingChoices {
   std::optional<std::int64_t> max_tokens;
+  const char* max_tokens_name = "max_tokens";  // the field that it came in, for messages; a literal
   std::optional<std::int64_t> min_tokens;
   std::optional<std::uint64_t> seed;  // a negative JSON seed is its two's complement
   std::vector<std::pair<std::int64_t, double>> logit_bias;
@@ -35,13 +36,13 @@ struct SamplingFields : base::SamplingChoices {
   bool ignore_eos = false;
 };
 
-// Of a chat request. Messages are as the template wants them: `content` is a string or null, `tool_calls[].function
-// .arguments` an object. Never null pointers after parsing; immutable.
+// Of a chat request, in the form that normalise_message.h says. Never null pointers after parsing; immutable.
 struct ChatFields {
   std::shared_ptr<const Json> messages;
   std::shared_ptr<const Json> tools;            // null pointer: none
   std::shared_ptr<const Json> template_kwargs;  // chat_template_kwargs; null pointer: none
   bool has_tools = false;                       // stays when `tools` is dropped after rendering
+  std::string template_name;                    // chat_template: one of the model's; empty: as transformers chooses
   bool add_generation_prompt = true;
   bool continue_final_message = false;
 };
@@ -59,14 +60,17 @@ struct GenerationRequest {
   bool include_stop_str_in_output = false;
   bool skip_special_tokens = true;
   std::optional<bool> add_special_tokens;  // BOS and the like; unset: yes for completions, no for chats
-  bool parse_special = false;              // completions: special tokens written in the prompt's text become tokens
+  bool parse_special = true;               // completions: special tokens written in the prompt's text become tokens
+  std::string suffix;                      // completions: text that comes after the answer; empty: none
   bool echo = false;
   std::optional<std::int64_t> top_logprobs;     // unset: none; 0: the drawn token's; k: also the k most likely
   std::optional<std::int64_t> prompt_logprobs;  // likewise for the prompt
   bool stream = false;
   bool streams_prompt_logprobs = false;   // the API has a place for them at a stream's end
   bool include_usage = false;             // stream_options.include_usage
+  bool continuous_usage = false;          // stream_options.continuous_usage_stats: usage so far in every chunk
   bool return_token_ids = false;          // vLLM's: token ids beside the text
+  bool tokens_as_ids = false;             // vLLM's return_tokens_as_token_ids: logprobs name tokens "token_id:7"
   std::optional<std::string> prediction;  // predicted outputs, as text
   std::int64_t priority = 0;              // lower runs first
   std::string cache_salt;

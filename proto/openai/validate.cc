@@ -68,15 +68,17 @@ void check_knobs(const base::SamplingChoices& sampling, const RequestLimits& lim
 void check_sampling(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
   const SamplingFields& sampling = request.sampling;
   check_knobs(sampling, limits, check);
-  const bool is_chat = request.kind == RequestKind::kChat;
   // Nothing to generate is fine when the prompt itself is what the client wants scored or echoed.
   const std::int64_t tokens_min = request.echo || request.prompt_logprobs.has_value() ? 0 : 1;
-  check.integer(is_chat ? "max_completion_tokens" : "max_tokens", sampling.max_tokens, tokens_min,
-                limits.model_tokens_max);
+  const char* const name = sampling.max_tokens_name;
+  if (sampling.max_tokens.value_or(0) > limits.model_tokens_max) {
+    check.fail(context_too_long(name, limits.model_tokens_max,
+                                fmt::format("'{}' asks for {} tokens", name, *sampling.max_tokens)));
+  }
+  check.integer(name, sampling.max_tokens, tokens_min, limits.model_tokens_max);
   check.integer("min_tokens", sampling.min_tokens, 0, limits.model_tokens_max);
-  if (sampling.min_tokens && sampling.max_tokens) {
-    check.require(*sampling.min_tokens <= *sampling.max_tokens, "min_tokens",
-                  "'min_tokens' must not be larger than 'max_tokens'");
+  if (sampling.min_tokens && sampling.max_tokens && *sampling.min_tokens > *sampling.max_tokens) {
+    check.fail(bad_value("min_tokens", fmt::format("'min_tokens' must not be larger than '{}'", name)));
   }
 }
 
@@ -113,8 +115,9 @@ void check_choices(const GenerationRequest& request, const RequestLimits& limits
                 "'best_of' larger than 'n' cannot be streamed: the best is known only at the end");
   const auto prompts = static_cast<std::int64_t>(request.prompts.size());
   if (prompts * choices > limits.total_choices_max) {
-    check.fail(bad_value("n", fmt::format("{} prompts with {} choices each are more than {} answers in one request",
-                                          prompts, choices, limits.total_choices_max)));
+    check.fail(bad_value(request.best_of ? "best_of" : "n",
+                         fmt::format("{} prompts with {} choices each are more than {} answers in one request", prompts,
+                                     choices, limits.total_choices_max)));
   }
 }
 
@@ -143,6 +146,8 @@ void check_prompts(const GenerationRequest& request, const RequestLimits& limits
     return;
   }
   check.require(!request.prompts.empty(), "prompt", "'prompt' must hold at least one prompt");
+  check.require(!request.echo || request.suffix.empty(), "suffix",
+                "'suffix' cannot be used with 'echo': the answer stands between the two");
   check.size("prompt", request.prompts.size(), limits.prompts_max, "prompts");
   for (const Prompt& prompt : request.prompts) {
     if (check.failed()) {
@@ -186,6 +191,7 @@ MaybeError check_texts(const GenerationRequest& request, const RequestLimits& li
       bytes += text->size();
     }
   }
+  bytes += request.suffix.size() * request.prompts.size();
   if (request.prediction) {
     if (MaybeError error = check_prompt_bytes("prediction", request.prediction->size(), limits)) {
       return error;
@@ -227,8 +233,7 @@ MaybeError check_prompt_bytes(const char* name, std::size_t bytes, const Request
   if (bytes <= static_cast<std::size_t>(bytes_max)) {
     return std::nullopt;
   }
-  return context_too_long(name, fmt::format("'{}' of {} bytes cannot fit this model's context of {} tokens", name,
-                                            bytes, limits.model_tokens_max));
+  return context_too_long(name, limits.model_tokens_max, fmt::format("'{}' of {} bytes is longer", name, bytes));
 }
 
 MaybeError check_text_bytes(const char* name, std::size_t bytes, const RequestLimits& limits) {

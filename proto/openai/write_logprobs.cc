@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <iterator>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace coppice::openai {
 namespace {
@@ -29,8 +31,12 @@ void write_bytes(const std::string& bytes, JsonWriter& out) {
   out.end_array();
 }
 
-void write_chat_token(const std::string& bytes, float logprob, JsonWriter& out) {
-  out.key("token").string(bytes);
+std::string id_name(TokenId token) {
+  return fmt::format("token_id:{}", token);
+}
+
+void write_chat_token(TokenId token, const std::string& bytes, float logprob, TokenNames names, JsonWriter& out) {
+  out.key("token").string(names == TokenNames::kIds ? id_name(token) : bytes);
   out.key("logprob").logprob(logprob);
   write_bytes(bytes, out.key("bytes"));
 }
@@ -39,6 +45,28 @@ void write_scored_token(TokenId token, float logprob, const std::string& bytes, 
   out.key(fmt::format("{}", token)).begin_object();
   out.key("logprob").logprob(logprob);
   out.key("decoded_token").string(bytes);
+  out.end_object();
+}
+
+// As OpenAI: the k most likely, and the drawn token when it is not among them.
+void write_likeliest(const TokenEntry& entry, TokenNames names, JsonWriter& out) {
+  std::vector<std::string> written;
+  const auto write = [&](TokenId token, const std::string& bytes, float logprob) {
+    std::string name = names == TokenNames::kIds ? id_name(token) : legacy_token_name(bytes);
+    if (std::find(written.begin(), written.end(), name) == written.end()) {
+      out.key(name).logprob(logprob);
+      written.push_back(std::move(name));
+    }
+  };
+  out.begin_object();
+  bool has_drawn = false;
+  for (const TopToken& top : entry.top) {
+    has_drawn = has_drawn || top.token == entry.token;
+    write(top.token, top.bytes, top.logprob);
+  }
+  if (!has_drawn) {
+    write(entry.token, entry.bytes, *entry.logprob);
+  }
   out.end_object();
 }
 
@@ -55,7 +83,7 @@ std::string legacy_token_name(const std::string& bytes) {
   return name;
 }
 
-void write_completion_logprobs(std::span<const TokenEntry* const> tokens, JsonWriter& out) {
+void write_completion_logprobs(std::span<const TokenEntry* const> tokens, TokenNames names, JsonWriter& out) {
   out.begin_object();
   out.key("text_offset").begin_array();
   for (const TokenEntry* const entry : tokens) {
@@ -69,7 +97,7 @@ void write_completion_logprobs(std::span<const TokenEntry* const> tokens, JsonWr
   out.end_array();
   out.key("tokens").begin_array();
   for (const TokenEntry* const entry : tokens) {
-    out.string(legacy_token_name(entry->bytes));
+    out.string(names == TokenNames::kIds ? id_name(entry->token) : legacy_token_name(entry->bytes));
   }
   out.end_array();
   out.key("top_logprobs").begin_array();
@@ -78,31 +106,21 @@ void write_completion_logprobs(std::span<const TokenEntry* const> tokens, JsonWr
       out.null();
       continue;
     }
-    // As OpenAI: the k most likely, and the drawn token when it is not among them.
-    out.begin_object();
-    bool has_drawn = false;
-    for (const TopToken& top : entry->top) {
-      has_drawn = has_drawn || top.token == entry->token;
-      out.key(legacy_token_name(top.bytes)).logprob(top.logprob);
-    }
-    if (!has_drawn) {
-      out.key(legacy_token_name(entry->bytes)).logprob(*entry->logprob);
-    }
-    out.end_object();
+    write_likeliest(*entry, names, out);
   }
   out.end_array().end_object();
 }
 
-void write_chat_logprobs(std::span<const TokenEntry* const> tokens, JsonWriter& out) {
+void write_chat_logprobs(std::span<const TokenEntry* const> tokens, TokenNames names, JsonWriter& out) {
   out.begin_object();
   out.key("content").begin_array();
   for (const TokenEntry* const entry : tokens) {
     out.begin_object();
-    write_chat_token(entry->bytes, entry->logprob.value_or(0.0F), out);
+    write_chat_token(entry->token, entry->bytes, entry->logprob.value_or(0.0F), names, out);
     out.key("top_logprobs").begin_array();
     for (const TopToken& top : entry->top) {
       out.begin_object();
-      write_chat_token(top.bytes, top.logprob, out);
+      write_chat_token(top.token, top.bytes, top.logprob, names, out);
       out.end_object();
     }
     out.end_array().end_object();

@@ -2,6 +2,7 @@
 // bytes), vLLM's prompt_logprobs (a map a token).
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -10,9 +11,13 @@
 
 namespace coppice::openai {
 
-// Each writes one JSON value to `out`.
-void write_completion_logprobs(std::span<const TokenEntry* const> tokens, JsonWriter& out);
-void write_chat_logprobs(std::span<const TokenEntry* const> tokens, JsonWriter& out);
+// How logprobs name tokens: by their text, or, as vLLM's return_tokens_as_token_ids, as "token_id:7".
+enum class TokenNames : std::uint8_t { kText, kIds };
+
+// Each writes one JSON value to `out`. Where names are keys, each stands once: of tokens with the same text the
+// likeliest one's.
+void write_completion_logprobs(std::span<const TokenEntry* const> tokens, TokenNames names, JsonWriter& out);
+void write_chat_logprobs(std::span<const TokenEntry* const> tokens, TokenNames names, JsonWriter& out);
 void write_prompt_logprobs(std::span<const TokenEntry> tokens, JsonWriter& out);
 
 // A token as the legacy schema names it: its text, or "bytes:\xe2\x80" when it is not a whole number of characters.

@@ -22,6 +22,12 @@ std::string_view finish_name(FinishReason reason) {
   return "";
 }
 
+void write_totals(const AnswerUsage& usage, JsonWriter& out) {
+  out.key("prompt_tokens").integer(usage.prompt_tokens);
+  out.key("completion_tokens").integer(usage.completion_tokens);
+  out.key("total_tokens").integer(usage.prompt_tokens + usage.completion_tokens);
+}
+
 void append_event(std::string_view json, std::string& out) {
   out += "data: ";
   out += json;
@@ -42,11 +48,10 @@ void write_head(const AnswerHead& head, std::string_view object, JsonWriter& out
   out.key("model").string(head.model);
 }
 
-void write_usage(const AnswerUsage& usage, JsonWriter& out) {
+void write_usage(const Answer& answer, JsonWriter& out) {
+  const AnswerUsage& usage = answer.usage;
   out.key("usage").begin_object();
-  out.key("prompt_tokens").integer(usage.prompt_tokens);
-  out.key("completion_tokens").integer(usage.completion_tokens);
-  out.key("total_tokens").integer(usage.prompt_tokens + usage.completion_tokens);
+  write_totals(usage, out);
   out.key("prompt_tokens_details").begin_object();
   out.key("cached_tokens").integer(usage.cached_tokens);
   out.end_object();
@@ -55,6 +60,10 @@ void write_usage(const AnswerUsage& usage, JsonWriter& out) {
   out.key("accepted_prediction_tokens").integer(usage.accepted_prediction_tokens);
   out.key("rejected_prediction_tokens").integer(usage.rejected_prediction_tokens);
   out.end_object();
+  out.end_object();
+  out.key("speculation").begin_object();
+  out.key("drafted_tokens").integer(answer.speculation.drafted_tokens);
+  out.key("accepted_tokens").integer(answer.speculation.accepted_tokens);
   out.end_object();
 }
 
@@ -85,21 +94,25 @@ void write_token_ids(const AnswerHead& head, const ChoiceDelta& choice, JsonWrit
   out.end_array();
 }
 
-void end_chunk(const AnswerHead& head, JsonWriter& json, std::string& out) {
-  if (head.include_usage) {
+void end_chunk(const AnswerHead& head, const ChoiceDelta& delta, JsonWriter& json, std::string& out) {
+  if (head.continuous_usage) {
+    json.key("usage").begin_object();
+    write_totals(delta.so_far, json);
+    json.end_object();
+  } else if (head.include_usage) {
     json.key("usage").null();
   }
   json.end_object();
   append_event(json.take(), out);
 }
 
-void append_stream_end(const AnswerHead& head, std::string_view object, const AnswerUsage& usage, std::string& out) {
+void append_stream_end(const AnswerHead& head, std::string_view object, const Answer& answer, std::string& out) {
   if (head.include_usage) {
     JsonWriter json;
     json.begin_object();
     write_head(head, object, json);
     json.key("choices").begin_array().end_array();
-    write_usage(usage, json);
+    write_usage(answer, json);
     json.end_object();
     append_event(json.take(), out);
   }

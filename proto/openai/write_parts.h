@@ -19,8 +19,10 @@ struct AnswerHead {
   std::int64_t created_s = 0;  // Unix time
   std::string model;
   bool logprobs = false;
-  bool include_usage = false;  // stream: "usage": null in every chunk and a last chunk that has it
+  bool include_usage = false;     // stream: "usage": null in every chunk and a last chunk that has it
+  bool continuous_usage = false;  // stream: the usage so far in every chunk
   bool return_token_ids = false;
+  bool tokens_as_ids = false;  // logprobs name tokens by their ids
 };
 
 // Entries of several items in order, not copied. The items must outlive the list.
@@ -28,16 +30,17 @@ using EntryList = std::vector<const TokenEntry*>;
 void add_entries(const std::vector<TokenEntry>& tokens, EntryList& list);
 
 void write_head(const AnswerHead& head, std::string_view object, JsonWriter& out);
-void write_usage(const AnswerUsage& usage, JsonWriter& out);
+// usage, and speculation beside it.
+void write_usage(const Answer& answer, JsonWriter& out);
 // finish_reason and stop_reason; null: the choice goes on.
 void write_finish(const Finish* finish, JsonWriter& out);
 // token_ids, when asked for.
 void write_token_ids(const AnswerHead& head, const ChoiceDelta& choice, JsonWriter& out);
 
-// Ends the object of a chunk and appends it as an event.
-void end_chunk(const AnswerHead& head, JsonWriter& json, std::string& out);
+// Ends the object of a chunk of `delta` and appends it as an event.
+void end_chunk(const AnswerHead& head, const ChoiceDelta& delta, JsonWriter& json, std::string& out);
 // The last events of a stream: usage when asked for, then [DONE].
-void append_stream_end(const AnswerHead& head, std::string_view object, const AnswerUsage& usage, std::string& out);
+void append_stream_end(const AnswerHead& head, std::string_view object, const Answer& answer, std::string& out);
 // The error envelope as an event, then [DONE].
 void append_stream_error(const ApiError& error, std::string& out);
 

@@ -45,7 +45,7 @@ std::string prefix_key(const Json& body) {
 
 // Fills the line from its JSON, or returns why not.
 std::string parse_line(std::string_view text, const openai::RequestLimits& limits, BatchLine& line) {
-  openai::Result<Json> parsed = openai::parse_json(text, limits);
+  openai::Result<Json> parsed = openai::parse_json(text, limits, "the line");
   if (!parsed.ok()) {
     return parsed.error().message;
   }

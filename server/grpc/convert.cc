@@ -16,7 +16,6 @@ constexpr std::size_t kMessageBytesMax = 2048;
 
 // What HTTP calls it, what inference.proto calls it.
 constexpr std::pair<std::string_view, std::string_view> kWords[] = {
-    {"'max_completion_tokens'", "'max_tokens'"},
     {"'top_logprobs'", "'logprobs'"},
     {"'include_stop_str_in_output'", "'include_stop'"},
     {"'chat_template_kwargs'", "'chat_template_arguments_json'"},

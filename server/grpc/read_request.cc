@@ -128,16 +128,6 @@ openai::Result<openai::Prompt> read_prompt(const v1::GenerateRequest& request) {
   return openai::Prompt(std::vector<TokenId>(ids.begin(), ids.end()));
 }
 
-// "request body is not valid JSON: …" and the like, said of a field.
-openai::ApiError error_of_field(openai::ApiError error, const char* field) {
-  constexpr std::string_view kOfBody = "request body";
-  if (error.message.starts_with(kOfBody)) {
-    error.message.replace(0, kOfBody.size(), fmt::format("'{}'", field));
-  }
-  error.param = field;
-  return error;
-}
-
 // Reads the JSON texts of one request: all of them together may have as many values as one body over HTTP.
 class JsonFields {
  public:
@@ -151,9 +141,10 @@ class JsonFields {
     }
     openai::RequestLimits limits = limits_;
     limits.json_depth_max -= std::min(levels, limits.json_depth_max);
-    openai::Result<Json> value = openai::parse_json(text, limits);
+    openai::Result<Json> value = openai::parse_json(text, limits, fmt::format("'{}'", field));
     if (!value.ok()) {
-      return error_of_field(std::move(value.error()), field);
+      value.error().param = field;
+      return std::move(value.error());
     }
     // A value has two bytes of text at least, and a tree some dozen times its text: what is left is an upper bound.
     const std::size_t values = count_values(value.value());

@@ -68,7 +68,7 @@ void GenerationHandler::on_delta(openai::ChoiceDelta delta) {
 void GenerationHandler::on_done(openai::Answer answer) {
   if (is_stream_) {
     begin_stream();
-    writer_->append_end(answer.usage, batch_);
+    writer_->append_end(answer, batch_);
     ends_stream_ = true;
     finish(200);
   } else if (session_.held_bytes() < kLargeAnswer || !write_on_pool(answer)) {

@@ -25,7 +25,7 @@ absl::StatusOr<base::SamplingChoices> load_generation_defaults(const std::filesy
   const auto refuse = [&path](const openai::ApiError& error) {
     return absl::InvalidArgumentError(fmt::format("{}: {}", path.string(), error.message));
   };
-  const openai::Result<openai::Json> parsed = openai::parse_json(*text, limits);
+  const openai::Result<openai::Json> parsed = openai::parse_json(*text, limits, "the file");
   if (!parsed.ok()) {
     return refuse(parsed.error());
   }

@@ -37,7 +37,7 @@ std::size_t possible_open(std::string_view text) {
 
 // {"name": string, "arguments" or "parameters": object}
 std::optional<FoundCall> parse_call(std::string_view text) {
-  openai::Result<openai::Json> parsed = openai::parse_json(text, openai::RequestLimits{});
+  openai::Result<openai::Json> parsed = openai::parse_json(text, openai::RequestLimits{}, "the call");
   if (!parsed.ok() || !parsed.value().is_object()) {
     return std::nullopt;
   }

@@ -21,7 +21,7 @@ namespace {
 constexpr std::size_t kPinFileBytesMax = std::size_t{256} << 20;  // far more text than any KV cache holds
 
 openai::Result<engine::Request> read_line(const std::string& line, const ModelHost& host, const ApiKeys& keys) {
-  openai::Result<openai::Json> json = openai::parse_json(line, host.request_limits);
+  openai::Result<openai::Json> json = openai::parse_json(line, host.request_limits, "the line");
   if (!json.ok()) {
     return json.error();
   }

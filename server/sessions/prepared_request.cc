@@ -19,12 +19,6 @@ constexpr std::size_t kTokenCopies = 2;     // of a prompt: the session's and th
 constexpr std::size_t kEntryBytes = 64;     // of JSON for one logprob
 constexpr std::size_t kAnswerCopies = 4;    // entries, JSON, response, socket: what an answer takes at its peak
 
-openai::ApiError prompt_too_long(const char* param, std::size_t tokens, std::int64_t model_tokens_max) {
-  return openai::context_too_long(
-      param, fmt::format("'{}' has {} tokens; this model's context is {} tokens, at least one of them for the answer",
-                         param, tokens, model_tokens_max));
-}
-
 const char* prompt_name(const openai::GenerationRequest& request) {
   return request.kind == openai::RequestKind::kChat ? "messages" : "prompt";
 }
@@ -38,15 +32,16 @@ openai::MaybeError check_lengths(const PreparedRequest& prepared, std::int64_t m
       return openai::bad_value(name, fmt::format("'{}' gives no tokens: this model needs at least one", name));
     }
     if (prompt_tokens >= model_tokens_max) {
-      return prompt_too_long(name, prompt.tokens.size(), model_tokens_max);
+      return openai::context_too_long(
+          name, model_tokens_max,
+          fmt::format("your {} resulted in {} tokens, and at least one is for the answer", name, prompt_tokens));
     }
     const std::int64_t asked = request.sampling.max_tokens.value_or(0);
     if (prompt_tokens + asked > model_tokens_max) {
-      const bool is_chat = request.kind == openai::RequestKind::kChat;
       return openai::context_too_long(
-          is_chat ? "max_completion_tokens" : "max_tokens",
-          fmt::format("{} prompt tokens and {} to generate are {}; this model's context is {} tokens", prompt_tokens,
-                      asked, prompt_tokens + asked, model_tokens_max));
+          request.sampling.max_tokens_name, model_tokens_max,
+          fmt::format("you requested {} tokens ({} in the {}, {} in the completion). Reduce the length of the {} or '{}'",
+                      prompt_tokens + asked, prompt_tokens, name, asked, name, request.sampling.max_tokens_name));
     }
   }
   return std::nullopt;

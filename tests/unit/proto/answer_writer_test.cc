@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "proto/openai/api_error.h"
 #include "proto/openai/write_objects.h"
@@ -41,12 +43,13 @@ TokenEntry entry(TokenId token, float logprob, std::string bytes, std::int64_t o
 constexpr const char* kUsage =
     R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":4},)"
     R"("completion_tokens_details":{"reasoning_tokens":0,"accepted_prediction_tokens":2,)"
-    R"("rejected_prediction_tokens":1}})";
+    R"("rejected_prediction_tokens":1}},"speculation":{"drafted_tokens":9,"accepted_tokens":7})";
 
 Answer answer_of(std::vector<OutputItem> items) {
   Answer answer;
   answer.choices.push_back({0, std::move(items), {}});
   answer.usage = {5, 3, 4, 2, 1};
+  answer.speculation = {9, 7};
   return answer;
 }
 
@@ -127,7 +130,7 @@ TEST_CASE("a chat that calls tools") {
 TEST_CASE("reasoning: a field of its own in a chat, text in a completion") {
   const Answer answer = answer_of({ReasoningDelta{"hm"}, TextDelta{"yes"}, Finish{}});
   CHECK(choice_of(request_of(RequestKind::kChat), answer)["message"].dump() ==
-        R"({"role":"assistant","content":"yes","refusal":null,"reasoning_content":"hm"})");
+        R"({"role":"assistant","content":"yes","refusal":null,"reasoning_content":"hm","reasoning":"hm"})");
   CHECK(choice_of(request_of(RequestKind::kCompletion), answer)["text"] == "hmyes");
 }
 
@@ -151,12 +154,12 @@ TEST_CASE("stream chunks of a completion") {
         "data: " + std::string(kCompletionHead) +
             R"("choices":[{"index":2,"text":"x","logprobs":null,"finish_reason":null,"stop_reason":null}]})" + "\n\n");
   std::string out;
-  writer_of(request)->append_end({5, 3, 4, 2, 1}, out);
+  writer_of(request)->append_end(answer_of({}), out);
   CHECK(out == "data: [DONE]\n\n");
   request.include_usage = true;
   CHECK_THAT(events_of(*writer_of(request), delta), Catch::EndsWith(",\"usage\":null}\n\n"));
   out.clear();
-  writer_of(request)->append_end({5, 3, 4, 2, 1}, out);
+  writer_of(request)->append_end(answer_of({}), out);
   CHECK(out ==
         "data: " + std::string(kCompletionHead) + R"("choices":[],)" + std::string(kUsage) + "}\n\ndata: [DONE]\n\n");
 }
@@ -165,32 +168,102 @@ TEST_CASE("stream chunks of a chat: a role first, then what is new") {
   const auto writer = writer_of(request_of(RequestKind::kChat));
   const std::string begin = std::string(kChunkHead) + R"("choices":[{"index":0,"delta":)";
   const std::string role =
-      begin + R"({"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]})" + "\n\n";
+      begin + R"({"role":"assistant","content":null},"logprobs":null,"finish_reason":null}]})" + "\n\n";
   const std::string goes_on = R"(,"logprobs":null,"finish_reason":null,"stop_reason":null}]})"
                               "\n\n";
   CHECK(events_of(*writer, {0, {TextDelta{"x"}}, {}}) == role + begin + R"({"content":"x"})" + goes_on);
-  CHECK(events_of(*writer, {0, {ReasoningDelta{"r"}}, {}}) == begin + R"({"reasoning_content":"r"})" + goes_on);
+  CHECK(events_of(*writer, {0, {ReasoningDelta{"r"}}, {}}) ==
+        begin + R"({"reasoning_content":"r","reasoning":"r"})" + goes_on);
   CHECK(events_of(*writer, {0, {}, {7}}) == begin + R"({"content":""})" + goes_on);
   CHECK(events_of(*writer, {0, {Finish{FinishReason::kLength}}, {}}) ==
         begin + R"({},"logprobs":null,"finish_reason":"length","stop_reason":null}]})" + "\n\n");
   CHECK_THAT(events_of(*writer, {1, {TextDelta{"x"}}, {}}), Catch::Contains(R"("index":1,"delta":{"role")"));
 }
 
-TEST_CASE("stream chunks of a chat that calls tools") {
+// The "choices[0]" of each event of a delta.
+std::vector<Json> choices_of(AnswerWriter& writer, const ChoiceDelta& delta) {
+  std::vector<Json> choices;
+  const std::string events = events_of(writer, delta);
+  for (std::size_t at = 0; at < events.size(); at = events.find("\n\n", at) + 2) {
+    const std::size_t begin = at + std::string_view("data: ").size();
+    choices.push_back(Json::parse(events.substr(begin, events.find("\n\n", at) - begin))["choices"][0]);
+  }
+  return choices;
+}
+
+TEST_CASE("stream chunks of a chat: one item each, the reason for the end alone in the last one") {
   const auto writer = writer_of(request_of(RequestKind::kChat));
-  const std::string begin = std::string(kChunkHead) + R"("choices":[{"index":0,"delta":)";
-  const auto last_event = [&writer](const std::vector<OutputItem>& items) {
-    const std::string events = events_of(*writer, {0, items, {}});
-    return events.substr(events.rfind("data: "));
-  };
-  CHECK(last_event({ToolCallBegin{0, "c", "f"}, ToolArgumentsDelta{0, "{}"}, Finish{FinishReason::kToolCalls}}) ==
-        begin +
-            R"({"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f",)"
-            R"("arguments":"{}"}}]},"logprobs":null,"finish_reason":"tool_calls","stop_reason":null}]})" +
-            "\n\n");
-  // Later pieces of a call's arguments name the call by its index alone.
-  CHECK_THAT(last_event({ToolArgumentsDelta{1, "{"}}),
-             Catch::Contains(R"("delta":{"tool_calls":[{"index":1,"function":{"arguments":"{"}}]},"logprobs")"));
+  const std::vector<Json> choices =
+      choices_of(*writer, {0,
+                           {TextDelta{"t"}, ToolCallBegin{0, "c", "f"}, ToolArgumentsDelta{0, "{}"},
+                            ToolCallBegin{1, "d", "g"}, ToolArgumentsDelta{1, "[]"}, Finish{FinishReason::kToolCalls}},
+                           {}});
+  const std::vector<std::string> expected = {
+      R"({"role":"assistant","content":null})",
+      R"({"content":"t"})",
+      R"({"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}]})",
+      R"({"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]})",
+      R"({"tool_calls":[{"index":1,"id":"d","type":"function","function":{"name":"g","arguments":""}}]})",
+      R"({"tool_calls":[{"index":1,"function":{"arguments":"[]"}}]})",
+      "{}"};
+  REQUIRE(choices.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CHECK(choices[i]["delta"].dump() == expected[i]);
+    CHECK(choices[i]["finish_reason"].is_null() == (i + 1 < expected.size()));
+  }
+  CHECK(choices.back()["finish_reason"] == "tool_calls");
+}
+
+TEST_CASE("stream chunks of a completion: no text beside the reason for the end") {
+  GenerationRequest request = request_of(RequestKind::kCompletion);
+  request.return_token_ids = true;
+  const auto writer = writer_of(request);
+  const std::vector<Json> both = choices_of(*writer, {0, {TextDelta{"x"}, Finish{FinishReason::kLength}}, {7, 8}});
+  REQUIRE(both.size() == 2);
+  CHECK(both[0]["text"] == "x");
+  CHECK(both[0]["finish_reason"].is_null());
+  CHECK(both[0]["token_ids"] == Json{7, 8});
+  CHECK(both[1]["text"] == "");
+  CHECK(both[1]["finish_reason"] == "length");
+  CHECK_FALSE(both[1].contains("token_ids"));
+  const std::vector<Json> end = choices_of(*writer, {0, {Finish{}}, {1}});
+  REQUIRE(end.size() == 1);
+  CHECK(end[0]["token_ids"] == Json{1});
+}
+
+TEST_CASE("a stream may say the usage so far in every chunk") {
+  for (const RequestKind kind : {RequestKind::kChat, RequestKind::kCompletion}) {
+    GenerationRequest request = request_of(kind);
+    request.continuous_usage = true;
+    const auto writer = writer_of(request);
+    ChoiceDelta delta{0, {TextDelta{"x"}, Finish{}}, {}};
+    delta.so_far = {5, 2, 0, 0, 0};
+    const std::string events = events_of(*writer, delta);
+    std::size_t found = 0;
+    for (std::size_t at = events.find("\"usage\""); at != std::string::npos; at = events.find("\"usage\"", at + 1)) {
+      CHECK(events.substr(at).starts_with(R"("usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}})"));
+      ++found;
+    }
+    CHECK(found == (kind == RequestKind::kChat ? 3U : 2U));
+  }
+}
+
+TEST_CASE("tokens with the same text: each name once in an object, the likeliest's; ids on request") {
+  GenerationRequest request = request_of(RequestKind::kCompletion);
+  request.top_logprobs = 3;
+  TextDelta text{"x", {entry(9, -3.0F, "a", 0)}};
+  text.tokens[0].top = {{7, -0.25F, "a"}, {8, -0.5F, "b"}, {6, -0.75F, "a"}};
+  const Answer answer = answer_of({text, Finish{}});
+  CHECK(choice_of(request, answer)["logprobs"]["top_logprobs"].dump() == R"([{"a":-0.25,"b":-0.5}])");
+  request.tokens_as_ids = true;
+  const Json ids = choice_of(request, answer)["logprobs"];
+  CHECK(ids["tokens"].dump() == R"(["token_id:9"])");
+  CHECK(ids["top_logprobs"].dump() == R"([{"token_id:7":-0.25,"token_id:8":-0.5,"token_id:6":-0.75,"token_id:9":-3}])");
+  request.kind = RequestKind::kChat;
+  const Json chat = choice_of(request, answer)["logprobs"]["content"][0];
+  CHECK(chat["token"] == "token_id:9");
+  CHECK(chat["bytes"] == Json{97});
+  CHECK(chat["top_logprobs"][2]["token"] == "token_id:6");
 }
 
 TEST_CASE("an error ends a stream") {

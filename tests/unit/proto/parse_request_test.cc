@@ -1,10 +1,14 @@
 // Every field of the request bodies: good, bad, at its bounds. One row a case.
 #include "proto/openai/parse_request.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "proto/openai/json_reader.h"
 
 namespace coppice::openai {
 namespace {
@@ -129,7 +133,7 @@ const BadRow kBadCommon[] = {
     {R"("response_format":{"type":"json_object"})", "response_format", "not supported yet"},
     {R"("response_format":{"type":"json_schema","json_schema":{}})", "response_format", "not supported yet"},
     {R"("response_format":"text")", "response_format", "an object with a 'type'"},
-    {R"("guided_json":{})", "guided_json", "not supported yet"},
+    {R"("guided_json":{"type":"object"})", "guided_json", "not supported yet"},
     {R"("structured_outputs":{"regex":"a"})", "structured_outputs", "not supported yet"},
     {R"("use_beam_search":true)", "use_beam_search", "not supported"},
     {R"("prompt_logprobs":21)", "prompt_logprobs", "from 0 to 20; got 21"},
@@ -157,13 +161,15 @@ const BadRow kBadCompletion[] = {
     {R"("prompt":["a","b","c","d","e"])", "prompt", "at most 4 prompts; got 5"},
     {R"("prompt":["a","b","c"],"n":6)", "n", "more than 16 answers"},
     {R"("prompt":"a","max_tokens":0)", "max_tokens", "from 1 to 1000; got 0"},
-    {R"("prompt":"a","max_tokens":1001)", "max_tokens", "from 1 to 1000; got 1001"},
+    {R"("prompt":"a","max_tokens":1001)", "max_tokens",
+     "maximum context length is 1000 tokens. However, 'max_tokens' asks for 1001 tokens"},
     {R"("prompt":"a","best_of":9)", "best_of", "from 1 to 8; got 9"},
     {R"("prompt":"a","best_of":2,"n":3)", "best_of", "smaller than 'n'"},
     {R"("prompt":"a","best_of":2,"stream":true)", "best_of", "cannot be streamed"},
     {R"("prompt":"a","logprobs":21)", "logprobs", "from 0 to 20; got 21"},
     {R"("prompt":"a","logprobs":true)", "logprobs", "an integer; got true"},
-    {R"("prompt":"a","suffix":"x")", "suffix", "not supported yet"},
+    {R"("prompt":"a","suffix":"x","echo":true)", "suffix", "cannot be used with 'echo'"},
+    {R"("prompt":"a","suffix":7)", "suffix", "a string; got the number 7"},
     {R"("prompt":"a","echo":"x")", "echo", "true or false"},
 };
 
@@ -180,8 +186,26 @@ const BadRow kBadChat[] = {
      "only hold parts of type \"text\"; got type \"image_url\""},
     {R"("messages":[{"role":"user","content":[{"type":"text"}]}])", "messages[0].content", "without a string 'text'"},
     {R"("messages":[{"role":"u"},{"role":"u"},{"role":"u"},{"role":"u"}])", "messages", "got an array of 4"},
-    {R"("messages":[{"role":"assistant","tool_calls":{}}])", "messages[0].tool_calls", "an array; got an object"},
-    {R"("messages":[{"role":"assistant","tool_calls":[{}]}])", "messages[0].tool_calls", "'function' object"},
+    {R"("messages":[{"role":"assistant","tool_calls":{"a":1}}])", "messages[0].tool_calls", "an array; got an object"},
+    {R"("messages":[{"role":"assistant","tool_calls":[{}]}])", "messages[0].tool_calls[0]", "'function' object"},
+    {R"("messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":"{}"}}]}])",
+     "messages[0].tool_calls[0].function.name", "must be a string"},
+    {R"("messages":[{"role":"assistant","tool_calls":[{"id":7,"function":{"name":"f"}}]}])",
+     "messages[0].tool_calls[0].id", "a string; got the number 7"},
+    {R"("messages":[{"role":"user","content":"a","name":false}])", "messages[0].name", "a string; got false"},
+    {R"("messages":[{"role":"tool","content":"a","tool_call_id":7}])", "messages[0].tool_call_id", "got the number 7"},
+    {R"("messages":[{"role":"assistant","content":"a","reasoning":true}])", "messages[0].reasoning", "got true"},
+    {R"("messages":[{"role":"assistant","content":"a","reasoning_content":["a"]}])", "messages[0].reasoning_content",
+     "got an array of 1"},
+    {R"("messages":[{"role":"user","content":"a"}],"max_tokens":0)", "max_tokens", "'max_tokens' must be from 1"},
+    {R"("messages":[{"role":"user","content":"a"}],"max_tokens":2,"min_tokens":3)", "min_tokens",
+     "larger than 'max_tokens'"},
+    {R"("messages":[{"role":"user","content":"a"}],"max_completion_tokens":2,"min_tokens":3)", "min_tokens",
+     "larger than 'max_completion_tokens'"},
+    {R"("messages":[{"role":"user","content":"a"}],"max_tokens":1001)", "max_tokens",
+     "maximum context length is 1000 tokens"},
+    {R"("messages":[{"role":"user","content":"a"}],"max_tokens":3,"max_completion_tokens":1001)",
+     "max_completion_tokens", "maximum context length is 1000 tokens. However, 'max_completion_tokens' asks for 1001"},
     {R"("messages":[{"role":"user","content":"a"}],"max_completion_tokens":0)", "max_completion_tokens",
      "from 1 to 1000"},
     {R"("messages":[{"role":"user","content":"a"}],"logprobs":1)", "logprobs", "true or false"},
@@ -189,14 +213,18 @@ const BadRow kBadChat[] = {
     {R"("messages":[{"role":"user","content":"a"}],"logprobs":true,"top_logprobs":21)", "top_logprobs", "from 0 to 20"},
     {R"("messages":[{"role":"user","content":"a"}],"tools":{})", "tools", "an array of at most 2 tools"},
     {R"("messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}])", "tools", "'function' object"},
-    {R"("messages":[{"role":"user","content":"a"}],"tools":[{"function":{}}],"tool_choice":"required")", "tool_choice",
-     "forcing a tool is not supported yet"},
+    {R"("messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":"required")",
+     "tool_choice", "forcing a tool is not supported yet"},
     {R"("messages":[{"role":"user","content":"a"}],"tool_choice":{"type":"function"})", "tool_choice", "got an object"},
-    {R"("messages":[{"role":"user","content":"a"}],"chat_template":"x")", "chat_template", "not supported"},
+    {R"("messages":[{"role":"user","content":"a"}],"chat_template":7)", "chat_template", "a string"},
     {R"("messages":[{"role":"user","content":"a"}],"chat_template_kwargs":[])", "chat_template_kwargs", "an object"},
     {R"("messages":[{"role":"user","content":"a"}],"continue_final_message":true,"add_generation_prompt":true)",
      "continue_final_message", "cannot both be true"},
-    {R"("messages":[{"role":"user","content":"a"}],"audio":{})", "audio", "not supported"},
+    {R"("messages":[{"role":"user","content":"a"}],"audio":{"voice":"x"})", "audio", "not supported"},
+    {R"("messages":[{"role":"user","content":"a"}],"suffix":"x")", "suffix", "not supported"},
+    {R"("messages":[{"role":"user","content":"a"}],"modalities":["text","audio"])", "modalities", "the string"},
+    {R"("messages":[{"role":"user","content":"a"}],"tools":[{"function":{}}])", "tools",
+     "'tools[0].function.name' must be a string"},
 };
 
 template <typename Parsed>
@@ -321,6 +349,107 @@ TEST_CASE("a chat is brought into the form that templates want") {
   CHECK_FALSE(chat.add_generation_prompt);
   CHECK(parsed.value().sampling.max_tokens == 4);
   CHECK(parsed.value().top_logprobs == 0);
+}
+
+Json message_of(const std::string& fields, const std::string& role = "assistant") {
+  const std::string body = R"({"messages":[{"role":")" + role + R"(",)" + fields + "}]}";
+  const auto parsed = parse_chat_request(body, small_limits());
+  INFO(body);
+  REQUIRE(parsed.ok());
+  return (*parsed.value().chat.messages)[0];
+}
+
+Json arguments_of(const std::string& json) {
+  return message_of(R"("tool_calls":[{"function":{"name":"f","arguments":)" + json +
+                    "}}]")["tool_calls"][0]["function"]["arguments"];
+}
+
+TEST_CASE("optional keys of a message that say nothing are absent") {
+  CHECK(message_of(R"("content":"a","tool_calls":[],"function_call":null,"audio":{"id":null},"name":"","refusal":null,
+                      "annotations":[],"reasoning":"","tool_call_id":null)") ==
+        Json{{"role", "assistant"}, {"content", "a"}});
+  CHECK(message_of(R"("content":null,"tool_calls":null)") == Json{{"role", "assistant"}, {"content", nullptr}});
+  CHECK(message_of(R"("content":[])", "user") == Json{{"role", "user"}, {"content", ""}});
+  CHECK(message_of(R"("tool_calls":[{"id":null,"index":null,"function":{"name":"f"}}])")["tool_calls"][0] ==
+        Json{{"function", {{"name", "f"}, {"arguments", Json::object()}}}});
+}
+
+TEST_CASE("a refusal is what an assistant said") {
+  CHECK(message_of(R"("content":null,"refusal":"no")")["content"] == "no");
+  CHECK(message_of(R"("content":[{"type":"text","text":"a"},{"type":"refusal","refusal":"no"}])")["content"] ==
+        "a\nno");
+}
+
+TEST_CASE("reasoning has the names that templates read, as in transformers") {
+  for (const char* const key : {"reasoning", "reasoning_content", "thinking"}) {
+    const Json message = message_of(fmt::format(R"("content":"a","{}":"r")", key));
+    CHECK(message["reasoning_content"] == "r");
+    CHECK(message["thinking"] == "r");
+  }
+  CHECK(message_of(R"("content":"a","reasoning":"x","reasoning_content":"y")")["reasoning_content"] == "y");
+  CHECK_FALSE(message_of(R"("content":"a","reasoning":null)").contains("reasoning_content"));
+}
+
+TEST_CASE("tool arguments become what they spell; nothing is an object without members") {
+  for (const char* const none : {R"("")", R"("  \n")", "null", R"("null")", R"("{}")", "{}"}) {
+    INFO(none);
+    CHECK(arguments_of(none) == Json::object());
+  }
+  CHECK(message_of(R"("tool_calls":[{"function":{"name":"f"}}])")["tool_calls"][0]["function"]["arguments"] ==
+        Json::object());
+  CHECK(arguments_of(R"("{\"a\":[1]}")") == Json{{"a", {1}}});
+  CHECK(arguments_of(R"("[1,2]")") == Json{1, 2});
+  CHECK(arguments_of("[1,2]") == Json{1, 2});
+  CHECK(arguments_of(R"("not json")") == "not json");
+  CHECK(arguments_of(R"("\"text\"")") == "\"text\"");
+}
+
+TEST_CASE("integers of any size keep their digits") {
+  for (const char* const digits : {"18446744073709551616", "-9223372036854775809", "123456789012345678901234567890"}) {
+    for (const std::string& json : {fmt::format(R"({{"n":{}}})", digits), fmt::format(R"("{{\"n\":{}}}")", digits)}) {
+      const Json number = arguments_of(json)["n"];
+      REQUIRE(is_large_integer(number));
+      const Json::binary_t& kept = number.get_binary();
+      CHECK(std::string(kept.begin(), kept.end()) == digits);
+    }
+  }
+  CHECK(arguments_of(R"("{\"n\":18446744073709551615}")")["n"] == 18446744073709551615ULL);
+}
+
+TEST_CASE("null keys of a tool are absent; its schema is as it came") {
+  const auto parsed = parse_chat_request(
+      with(kMessages, R"("tools":[{"type":"function","function":{"name":"f","description":null,"strict":null,
+                                   "parameters":{"default":null}}}])"),
+      small_limits());
+  REQUIRE(parsed.ok());
+  CHECK((*parsed.value().chat.tools)[0]["function"] == Json{{"name", "f"}, {"parameters", {{"default", nullptr}}}});
+}
+
+TEST_CASE("fields that cannot be honoured: refused by name when they say something, absent when not") {
+  for (const char* const name :
+       {"grammar", "json_schema", "regex", "ebnf", "structural_tag", "structured_outputs", "guided_json",
+        "guided_regex", "guided_choice", "guided_grammar", "guided_decoding_backend", "guided_whitespace_pattern",
+        "functions", "bad_words", "allowed_token_ids", "logits_processors", "prompt_embeds", "truncate_prompt_tokens",
+        "audio"}) {
+    INFO(name);
+    const std::string key = fmt::format(R"("{}":)", name);
+    for (const char* const nothing : {"null", "\"\"", "[]", "{}", R"({"a":null,"b":[],"c":false})"}) {
+      CHECK(parse_completion_request(with(kPrompt, key + nothing), small_limits()).ok());
+      CHECK(parse_chat_request(with(kMessages, key + nothing), small_limits()).ok());
+    }
+    for (const char* const something : {"\"x\"", "[1]", R"({"a":{"b":1}})", "3", "true"}) {
+      const auto refused = parse_completion_request(with(kPrompt, key + something), small_limits());
+      REQUIRE_FALSE(refused.ok());
+      CHECK(refused.error().param == name);
+      CHECK(refused.error().code == "not_supported");
+      CHECK_FALSE(parse_chat_request(with(kMessages, key + something), small_limits()).ok());
+    }
+  }
+  for (const char* const fields : {R"("function_call":"none")", R"("function_call":"auto")", R"("function_call":null)",
+                                   R"("modalities":["text"])", R"("modalities":null)", R"("use_beam_search":false)"}) {
+    CHECK(parse_chat_request(with(kMessages, fields), small_limits()).ok());
+  }
+  CHECK_FALSE(parse_chat_request(with(kMessages, R"("function_call":{"name":"f"})"), small_limits()).ok());
 }
 
 TEST_CASE("tool_choice none hides the tools; top_logprobs 0 without logprobs means none") {

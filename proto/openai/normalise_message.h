@@ -1,0 +1,25 @@
+// One message of a conversation, brought from what clients send into the one form that chat templates are written for:
+// optional keys that say nothing are absent, arguments of tool calls are objects, reasoning has every name it is known
+// by. What differs from template to template is left to the prompter.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "proto/openai/json_reader.h"
+
+namespace coppice::openai {
+
+// `index` is the message's number, for errors. Afterwards `content` is a string, or null for an assistant's without
+// text. ERRORS: in `reader`, naming "messages[index].key".
+void normalise_message(Json& message, std::size_t index, const RequestLimits& limits, FieldReader& reader);
+
+// A tool: optional keys of its function that are null are absent. `index` is the tool's number. ERRORS: in `reader`.
+void normalise_tool(Json& tool, std::size_t index, FieldReader& reader);
+
+// Text of a `content` that is a string or an array of text parts; parts are joined by line ends, as vLLM does.
+// `name` is the field's, for messages. Nothing after a failure.
+std::optional<std::string> read_content(const Json& content, const std::string& name, FieldReader& reader);
+
+}  // namespace coppice::openai
