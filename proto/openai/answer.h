@@ -19,7 +19,7 @@ struct AnswerUsage {
   std::int64_t rejected_prediction_tokens = 0;
 };
 
-// What speculation did for an answer, whoever's text it drafted from: depends on earlier traffic and on the load.
+// What speculation did for an answer, from whatever text it drafted: depends on earlier traffic and on the load.
 struct AnswerSpeculation {
   std::int64_t drafted_tokens = 0;
   std::int64_t accepted_tokens = 0;

@@ -61,31 +61,7 @@ void spread_reasoning(Json& message) {
   }
 }
 
-// OpenAI sends arguments as a string of JSON; templates want the object. What a model wrote that is no object stays as
-// near to it as can be: another JSON value, or its text.
-void normalise_arguments(Json& function, const RequestLimits& limits) {
-  const auto found = function.find("arguments");
-  if (found == function.end() || found->is_null()) {
-    function["arguments"] = Json::object();
-    return;
-  }
-  if (!found->is_string()) {
-    return;
-  }
-  const auto& text = found->get_ref<const std::string&>();
-  if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
-    *found = Json::object();
-    return;
-  }
-  Result<Json> parsed = parse_json(text, limits);
-  if (parsed.ok() && parsed.value().is_null()) {
-    *found = Json::object();
-  } else if (parsed.ok() && !parsed.value().is_string()) {
-    *found = std::move(parsed.value());
-  }
-}
-
-void normalise_tool_calls(Json& calls, const std::string& name, const RequestLimits& limits, FieldReader& reader) {
+void normalise_tool_calls(Json& calls, const std::string& name, FieldReader& reader) {
   if (!calls.is_array()) {
     reader.fail_type(name, "an array", calls);
     return;
@@ -104,7 +80,6 @@ void normalise_tool_calls(Json& calls, const std::string& name, const RequestLim
       reader.fail(bad_value(field, fmt::format("'{}' must be a string", field)));
       return;
     }
-    normalise_arguments(*function, limits);
     drop_empty_members(call);
     if (const auto id = call.find("id"); id != call.end() && !id->is_string()) {
       reader.fail_type(where + ".id", "a string", *id);
@@ -179,6 +154,21 @@ std::optional<std::string> read_content(const Json& content, const std::string& 
   return text;
 }
 
+Json tool_arguments(const Json& sent, const RequestLimits& limits) {
+  if (!sent.is_string()) {
+    return sent.is_null() ? Json::object() : sent;
+  }
+  const auto& text = sent.get_ref<const std::string&>();
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
+    return Json::object();
+  }
+  Result<Json> parsed = parse_json(text, limits);
+  if (!parsed.ok() || parsed.value().is_string()) {
+    return sent;
+  }
+  return parsed.value().is_null() ? Json::object() : std::move(parsed.value());
+}
+
 void normalise_message(Json& message, std::size_t index, const RequestLimits& limits, FieldReader& reader) {
   const std::string name = fmt::format("messages[{}]", index);
   if (!message.is_object()) {
@@ -198,7 +188,7 @@ void normalise_message(Json& message, std::size_t index, const RequestLimits& li
   }
   spread_reasoning(message);
   if (const auto calls = message.find("tool_calls"); calls != message.end()) {
-    normalise_tool_calls(*calls, name + ".tool_calls", limits, reader);
+    normalise_tool_calls(*calls, name + ".tool_calls", reader);
   }
   normalise_content(message, name, reader);
 }

@@ -1,6 +1,6 @@
-// One message of a conversation, brought from what clients send into the one form that chat templates are written for:
-// optional keys that say nothing are absent, arguments of tool calls are objects, reasoning has every name it is known
-// by. What differs from template to template is left to the prompter.
+// One message of a conversation, brought from what clients send into the form that all chat templates are written for:
+// optional keys that say nothing are absent, reasoning has every name it is known by. What differs from template to
+// template is left to the prompter.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,11 @@ namespace coppice::openai {
 // `index` is the message's number, for errors. Afterwards `content` is a string, or null for an assistant's without
 // text. ERRORS: in `reader`, naming "messages[index].key".
 void normalise_message(Json& message, std::size_t index, const RequestLimits& limits, FieldReader& reader);
+
+// What the `arguments` of a tool call say: OpenAI sends them as a string of JSON, templates want the object. Nothing
+// (null, "") is an object without members. What a model wrote that is no object stays as near to it as can be: another
+// JSON value, or its text.
+Json tool_arguments(const Json& sent, const RequestLimits& limits);
 
 // A tool: optional keys of its function that are null are absent. `index` is the tool's number. ERRORS: in `reader`.
 void normalise_tool(Json& tool, std::size_t index, FieldReader& reader);

@@ -5,9 +5,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -36,12 +34,11 @@ absl::Status load_text(const ModelPackage& package, ModelHost& host) {
   COPPICE_ASSIGN_OR_RETURN(ModelText text, package.text());
   host.tokenizer = std::move(text.tokenizer);
   COPPICE_ASSIGN_OR_RETURN(host.defaults, package.sampling_defaults());
-  const std::optional<std::string_view> source = text.config.chat_template();
-  if (!source) {
+  if (text.config.chat_templates.empty()) {
     spdlog::info("the model has no chat template: /v1/chat/completions will refuse");
     return absl::OkStatus();
   }
-  absl::StatusOr<std::unique_ptr<ChatPrompter>> prompter = ChatPrompter::create(*source, text.config, *host.tokenizer);
+  absl::StatusOr<std::unique_ptr<ChatPrompter>> prompter = ChatPrompter::create(text.config, *host.tokenizer);
   if (prompter.ok()) {
     host.prompter = *std::move(prompter);
   } else {

@@ -60,11 +60,10 @@ absl::StatusOr<std::vector<TokenId>> prompt_tokens(const GenerateArguments& argu
   openai::GenerationRequest request;
   std::unique_ptr<ChatPrompter> prompter;
   if (arguments.chat) {
-    const auto source = text.config.chat_template();
-    if (!source) {
+    if (text.config.chat_templates.empty()) {
       return absl::InvalidArgumentError("--chat: the model has no chat template");
     }
-    COPPICE_ASSIGN_OR_RETURN(prompter, ChatPrompter::create(*source, text.config, *text.tokenizer));
+    COPPICE_ASSIGN_OR_RETURN(prompter, ChatPrompter::create(text.config, *text.tokenizer));
     request.kind = openai::RequestKind::kChat;
     request.chat.messages =
         std::make_shared<const openai::Json>(openai::Json::array({{{"role", "user"}, {"content", prompt}}}));

@@ -1,242 +1,271 @@
-// Before rendering, every spelling of a special token inside messages and tools is replaced by a mark (a Unicode
-// noncharacter, the token's number, another noncharacter); the mark's own first character is treated the same way, so
-// no text can forge one. After rendering the text is cut at the marks and each piece is encoded as what it is.
+// A conversation's way: messages as the template wants them, marked; rendered; cut where the final message goes on;
+// marks to ranges of plain text; tokens.
 #include "server/prompts/chat_prompter.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
+
+#include "text/jinja/unicode.h"
 
 namespace coppice::server {
 namespace {
 
-constexpr std::string_view kMarkBegin = "\xEF\xB7\x90";  // U+FDD0
-constexpr std::string_view kMarkEnd = "\xEF\xB7\x91";    // U+FDD1
 constexpr std::array<const char*, 4> kReserved = {"messages", "tools", "add_generation_prompt",
                                                   "continue_final_message"};
+constexpr std::string_view kToolTemplate = "tool_use";
+constexpr std::string_view kDefaultTemplate = "default";
 
-std::string_view strip_left(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t\r\n\f\v");
-  return first == std::string_view::npos ? std::string_view() : text.substr(first);
+// White space that no template writes by itself: where it is missing behind the cut, the template has trimmed.
+constexpr std::string_view kTail = "\xE2\x81\x9F";  // U+205F, medium mathematical space
+
+std::string_view trailing_space(std::string_view text) {
+  return text.substr(jinja::strip_right(text).size());
 }
 
-std::string_view strip(std::string_view text) {
-  const std::string_view left = strip_left(text);
-  const std::size_t last = left.find_last_not_of(" \t\r\n\f\v");
-  return last == std::string_view::npos ? std::string_view() : left.substr(0, last + 1);
+openai::ApiError cannot_continue(std::string_view why) {
+  return openai::bad_value("continue_final_message", fmt::format("'continue_final_message': {}", why));
 }
 
-// Cuts the prompt after the final message's content, as transformers' continue_final_message does.
-openai::Result<std::string> cut_after(std::string rendered, std::string_view content) {
-  const std::string_view core = strip(content);
-  const std::size_t at = rendered.rfind(core);
-  if (at == std::string::npos) {
-    return openai::bad_value("continue_final_message",
-                             "'continue_final_message': the chat template changes the final message, so it cannot be "
-                             "continued");
+openai::MaybeError check_arguments(const openai::ChatFields& chat) {
+  for (const char* const name : kReserved) {
+    if (chat.template_kwargs != nullptr && chat.template_kwargs->contains(name)) {
+      return openai::bad_value("chat_template_kwargs",
+                               fmt::format("'chat_template_kwargs' must not set '{}': it is a field of its own", name));
+    }
   }
-  const std::string_view whole = strip_left(content);
-  const bool keeps_tail = std::string_view(rendered).substr(at, whole.size()) == whole;
-  rendered.resize(at + (keeps_tail ? whole.size() : core.size()));
-  return rendered;
+  return std::nullopt;
+}
+
+// Whether the cut at `at` of a rendered text is a user's: then it is marked.
+bool is_users_cut(std::string_view rendered, std::size_t at, std::string_view marked_cut) {
+  const std::size_t inside = marked_cut.find(ControlTokens::kCut);
+  return at >= inside && rendered.substr(at - inside, marked_cut.size()) == marked_cut;
+}
+
+// What a template makes of a conversation with our cut at its final message's end: the text up to the last cut, and
+// whether the template trims the message there. Nothing when there is no cut.
+struct OpenPrompt {
+  std::string text;
+  bool is_trimmed = false;
+};
+std::optional<OpenPrompt> cut_open(std::string_view rendered, std::string_view marked_cut) {
+  OpenPrompt prompt;
+  std::size_t done = 0;
+  bool has_cut = false;
+  for (std::size_t at = rendered.find(ControlTokens::kCut); at != std::string_view::npos;
+       at = rendered.find(ControlTokens::kCut, at + 1)) {
+    if (is_users_cut(rendered, at, marked_cut)) {
+      continue;
+    }
+    prompt.text += rendered.substr(done, at - done);  // a template may write the message more than once
+    done = at + ControlTokens::kCut.size();
+    prompt.is_trimmed = !rendered.substr(done).starts_with(kTail);
+    done += prompt.is_trimmed ? 0 : kTail.size();
+    has_cut = true;
+  }
+  return has_cut ? std::optional(std::move(prompt)) : std::nullopt;
+}
+
+// Refuses a conversation of whose messages the template has dropped some: without a word, as it does not know the role.
+openai::MaybeError check_roles(const openai::Json& messages, std::string_view rendered) {
+  constexpr std::array<std::string_view, 6> kCommon = {"system", "developer", "user", "assistant", "tool", "function"};
+  for (const openai::Json& message : messages) {
+    const std::string role = message["role"];
+    if (std::find(kCommon.begin(), kCommon.end(), role) != kCommon.end() || !message["content"].is_string()) {
+      continue;
+    }
+    const auto& content = message["content"].get_ref<const std::string&>();
+    if (rendered.find(jinja::strip_left(jinja::strip_right(content))) == std::string_view::npos) {
+      return openai::bad_value("messages", fmt::format("the model's chat template drops what messages of role '{}' say",
+                                                       role.substr(0, 40)));
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
-ChatPrompter::ChatPrompter(jinja::ChatTemplate chat_template, const text::TokenizerConfig& config,
-                           const text::Tokenizer& tokenizer)
-    : template_(std::move(chat_template)),
-      tokenizer_(tokenizer),
-      bos_token_(config.bos_token),
-      eos_token_(config.eos_token),
-      pad_token_(config.pad_token),
-      unk_token_(config.unk_token),
-      by_first_byte_(256) {
-  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
-    if (std::string piece = tokenizer.is_special(id) ? tokenizer.piece(id) : std::string(); !piece.empty()) {
-      specials_.push_back(std::move(piece));
+ChatPrompter::ChatPrompter(const text::TokenizerConfig& config, const text::Tokenizer& tokenizer)
+    : tokenizer_(tokenizer), variables_(openai::Json::object()) {
+  const std::pair<const char*, const std::string*> roles[] = {{"bos_token", &config.bos_token},
+                                                              {"eos_token", &config.eos_token},
+                                                              {"pad_token", &config.pad_token},
+                                                              {"unk_token", &config.unk_token}};
+  for (const auto& [name, token] : roles) {
+    if (!token->empty()) {
+      variables_[name] = *token;
     }
   }
-  specials_.emplace_back(kMarkBegin);
-  std::stable_sort(specials_.begin(), specials_.end(),
-                   [](const std::string& a, const std::string& b) { return a.size() > b.size(); });
-  for (std::size_t i = 0; i < specials_.size(); ++i) {
-    by_first_byte_[static_cast<unsigned char>(specials_[i][0])].push_back(i);
-  }
-}
-
-absl::StatusOr<std::unique_ptr<ChatPrompter>> ChatPrompter::create(std::string_view template_source,
-                                                                   const text::TokenizerConfig& config,
-                                                                   const text::Tokenizer& tokenizer) {
-  absl::StatusOr<jinja::ChatTemplate> compiled = jinja::ChatTemplate::compile(template_source);
-  if (!compiled.ok()) {
-    return std::move(compiled).status();
-  }
-  return std::unique_ptr<ChatPrompter>(new ChatPrompter(*std::move(compiled), config, tokenizer));  // NOLINT: private
-}
-
-const std::string* ChatPrompter::special_at(std::string_view text) const {
-  for (const std::size_t index : by_first_byte_[static_cast<unsigned char>(text[0])]) {
-    if (text.starts_with(specials_[index])) {
-      return &specials_[index];
-    }
-  }
-  return nullptr;
-}
-
-std::string ChatPrompter::hide_specials(std::string_view text) const {
-  std::string hidden;
-  hidden.reserve(text.size());
-  std::size_t plain = 0;  // where the text that is not yet copied begins
-  for (std::size_t at = 0; at < text.size();) {
-    const std::string* const special = special_at(text.substr(at));
-    if (special == nullptr) {
-      ++at;
+  for (const text::NamedTemplate& source : config.chat_templates) {
+    Template& made = templates_.emplace_back();
+    made.name = source.name;
+    absl::StatusOr<jinja::ChatTemplate> program = jinja::ChatTemplate::compile(source.source);
+    if (!program.ok()) {
+      made.problem = std::string(program.status().message());
       continue;
     }
-    hidden += text.substr(plain, at - plain);
-    hidden += fmt::format("{}{}{}", kMarkBegin, special - specials_.data(), kMarkEnd);
-    at += special->size();
-    plain = at;
+    made.program = *std::move(program);
+    made.tokens.emplace(*made.program, config, tokenizer);
+    made.form.emplace(*made.program, variables_);
   }
-  hidden += text.substr(plain);
-  return hidden;
 }
 
-openai::Json ChatPrompter::copy_hidden(const openai::Json& value) const {
-  if (value.is_string()) {
-    return hide_specials(value.get_ref<const std::string&>());
+absl::StatusOr<std::unique_ptr<ChatPrompter>> ChatPrompter::create(const text::TokenizerConfig& config,
+                                                                   const text::Tokenizer& tokenizer) {
+  std::unique_ptr<ChatPrompter> prompter(new ChatPrompter(config, tokenizer));  // NOLINT: private
+  const auto is_usable = [](const Template& made) { return made.problem.empty(); };
+  if (std::none_of(prompter->templates_.begin(), prompter->templates_.end(), is_usable)) {
+    return absl::InvalidArgumentError(prompter->templates_.front().problem);
   }
-  if (!value.is_structured()) {
-    return value;
-  }
-  openai::Json copy(value.type());
-  if (value.is_array()) {
-    auto& items = copy.get_ref<openai::Json::array_t&>();
-    items.reserve(value.size());
-    for (const openai::Json& item : value) {  // depth is bounded by the parser
-      items.push_back(copy_hidden(item));
+  for (const Template& made : prompter->templates_) {
+    if (!is_usable(made)) {
+      spdlog::warn("chat template '{}': {}; requests that need it will be refused", made.name, made.problem);
     }
-    return copy;
   }
-  auto& members = copy.get_ref<openai::Json::object_t&>();
-  members.reserve(value.size());
-  for (const auto& [name, item] : value.items()) {
-    members.emplace_back(name, copy_hidden(item));
-  }
-  return copy;
+  return prompter;
 }
 
-std::vector<ChatPrompter::Segment> ChatPrompter::split_hidden(std::string rendered_text) const {
-  std::vector<Segment> segments;
-  if (rendered_text.find(kMarkBegin) == std::string::npos) {  // mostly
-    segments.push_back({std::move(rendered_text), false});
-    return segments;
-  }
-  std::string_view rendered = rendered_text;
-  std::string plain;
-  while (!rendered.empty()) {
-    const std::size_t mark = rendered.find(kMarkBegin);
-    plain += rendered.substr(0, mark);
-    if (mark == std::string_view::npos) {
-      break;
-    }
-    rendered.remove_prefix(mark + kMarkBegin.size());
-    std::size_t index = 0;
-    const char* const end = rendered.data() + rendered.size();
-    const auto [after, problem] = std::from_chars(rendered.data(), end, index);
-    const std::string_view rest(after, static_cast<std::size_t>(end - after));
-    if (problem != std::errc() || index >= specials_.size() || !rest.starts_with(kMarkEnd)) {
-      continue;  // a template that cut a mark in two; its remains are text
-    }
-    if (!plain.empty()) {
-      segments.push_back({std::exchange(plain, {}), false});
-    }
-    segments.push_back({specials_[index], true});
-    rendered = rest.substr(kMarkEnd.size());
-  }
-  if (!plain.empty() || segments.empty()) {
-    segments.push_back({std::move(plain), false});
-  }
-  return segments;
+const ChatPrompter::Template* ChatPrompter::find(std::string_view name) const {
+  const auto found = std::find_if(templates_.begin(), templates_.end(),
+                                  [name](const Template& candidate) { return candidate.name == name; });
+  return found == templates_.end() ? nullptr : &*found;
 }
 
-openai::Json ChatPrompter::context(const openai::ChatFields& chat) const {
-  openai::Json context = openai::Json::object();
-  context["messages"] = copy_hidden(*chat.messages);
-  context["tools"] = chat.tools == nullptr ? openai::Json() : copy_hidden(*chat.tools);
+openai::Result<const ChatPrompter::Template*> ChatPrompter::choose(const openai::ChatFields& chat) const {
+  const Template* chosen = nullptr;
+  if (!chat.template_name.empty()) {
+    chosen = find(chat.template_name);
+  } else if (chat.tools == nullptr || (chosen = find(kToolTemplate)) == nullptr) {
+    chosen = find(kDefaultTemplate);
+  }
+  if (chosen == nullptr) {
+    std::string names;
+    for (const Template& known : templates_) {
+      names += (names.empty() ? "" : ", ") + known.name;
+    }
+    return openai::bad_value("chat_template",
+                             fmt::format("'chat_template' must name one of this model's templates ({}): templates in a "
+                                         "request are not supported",
+                                         names));
+  }
+  if (!chosen->problem.empty()) {
+    return openai::bad_value("messages", fmt::format("this model's chat template cannot be used: {}", chosen->problem));
+  }
+  return chosen;
+}
+
+bool ChatPrompter::has_short_call_ids(const openai::ChatFields& chat) const {
+  const openai::Result<const Template*> used = choose(chat);
+  return used.ok() && used.value()->form->has_short_call_ids();
+}
+
+openai::Json ChatPrompter::context(const openai::ChatFields& chat, const Template& used,
+                                   const openai::RequestLimits& limits, bool drops_odd_arguments) const {
+  constexpr auto kUser = ControlTokens::Writer::kUser;
+  openai::Json context = variables_;
+  openai::Json messages = openai::Json::array();
+  for (const openai::Json& message : *chat.messages) {
+    messages.push_back(used.form->adapt(message, *used.tokens, limits, drops_odd_arguments));
+  }
+  if (chat.continue_final_message) {
+    openai::Json& content = messages.back()["content"];
+    content = content.get<std::string>().append(ControlTokens::kCut).append(kTail);
+  }
+  context["messages"] = std::move(messages);
+  context["tools"] = chat.tools == nullptr ? openai::Json() : used.tokens->mark(*chat.tools, kUser);
   context["documents"] = nullptr;
   context["add_generation_prompt"] = chat.add_generation_prompt;
-  const auto put_token = [&context](const char* name, const std::string& token) {
-    if (!token.empty()) {
-      context[name] = token;
-    }
-  };
-  put_token("bos_token", bos_token_);
-  put_token("eos_token", eos_token_);
-  put_token("pad_token", pad_token_);
-  put_token("unk_token", unk_token_);
   if (chat.template_kwargs != nullptr) {
     for (const auto& [name, value] : chat.template_kwargs->items()) {
-      context[name] = copy_hidden(value);
+      context[name] = used.tokens->mark(value, kUser);
     }
   }
   return context;
 }
 
-openai::Result<std::string> ChatPrompter::render(const openai::ChatFields& chat) const {
-  if (chat.template_kwargs != nullptr) {
-    for (const char* const name : kReserved) {
-      if (chat.template_kwargs->contains(name)) {
-        return openai::bad_value(
-            "chat_template_kwargs",
-            fmt::format("'chat_template_kwargs' must not set '{}': it is a field of its own", name));
-      }
-    }
+openai::Result<std::string> ChatPrompter::render_context(const openai::ChatFields& chat, const Template& used,
+                                                         const openai::RequestLimits& limits) const {
+  openai::Json full = context(chat, used, limits, false);
+  absl::StatusOr<std::string> rendered = used.program->render(full, jinja::local_time_now());
+  if (!rendered.ok() && has_odd_arguments(*chat.messages, limits)) {
+    full = context(chat, used, limits, true);
+    rendered = used.program->render(full, jinja::local_time_now());
   }
-  absl::StatusOr<std::string> rendered = template_.render(context(chat), jinja::local_time_now());
   if (!rendered.ok()) {
     return openai::bad_value("messages", fmt::format("the model's chat template refuses the conversation: {}",
                                                      std::string(rendered.status().message())));
   }
-  if (!chat.continue_final_message) {
-    return *std::move(rendered);
+  if (openai::MaybeError error = check_roles(full["messages"], *rendered)) {
+    return *std::move(error);
   }
+  return *std::move(rendered);
+}
+
+openai::Result<std::string> ChatPrompter::render_open(const openai::ChatFields& chat, const Template& used,
+                                                      const openai::RequestLimits& limits) const {
   const openai::Json& last = chat.messages->back();
-  const auto content = last.find("content");
-  if (content == last.end() || !content->is_string()) {
-    return openai::bad_value("continue_final_message", "'continue_final_message': the final message has no content");
+  if (last.contains("tool_calls")) {
+    return cannot_continue("the final message ends with its tool calls");
   }
-  return cut_after(*std::move(rendered), hide_specials(content->get_ref<const std::string&>()));
+  const std::string content = last["content"].is_string() ? last["content"] : "";
+  openai::Result<std::string> rendered = render_context(chat, used, limits);
+  if (!rendered.ok()) {
+    return rendered;
+  }
+  std::optional<OpenPrompt> open =
+      cut_open(rendered.value(), used.tokens->mark_text(ControlTokens::kCut, ControlTokens::Writer::kUser));
+  if (!open) {
+    return cannot_continue("the chat template changes the final message, so it cannot be continued");
+  }
+  const std::string_view space = trailing_space(content);
+  if (!open->is_trimmed || space.empty()) {
+    return std::move(open->text);
+  }
+  if (space.size() < content.size()) {
+    open->text.resize(open->text.ends_with(space) ? open->text.size() - space.size() : open->text.size());
+    return std::move(open->text);
+  }
+  // All of it is white space, which may look like what the template writes before it.
+  openai::ChatFields empty = chat;
+  openai::Json messages = *chat.messages;
+  messages.back()["content"] = "";
+  empty.messages = std::make_shared<const openai::Json>(std::move(messages));
+  return render_open(empty, used, limits);
+}
+
+openai::Result<std::string> ChatPrompter::render(const openai::ChatFields& chat, const Template& used,
+                                                 const openai::RequestLimits& limits) const {
+  if (openai::MaybeError error = check_arguments(chat)) {
+    return *std::move(error);
+  }
+  return chat.continue_final_message ? render_open(chat, used, limits) : render_context(chat, used, limits);
 }
 
 openai::Result<std::vector<TokenId>> ChatPrompter::tokenize(const openai::ChatFields& chat, bool add_special,
                                                             const openai::RequestLimits& limits) const {
-  openai::Result<std::string> rendered = render(chat);
+  const openai::Result<const Template*> used = choose(chat);
+  if (!used.ok()) {
+    return used.error();
+  }
+  const openai::Result<std::string> rendered = render(chat, *used.value(), limits);
   if (!rendered.ok()) {
-    return std::move(rendered.error());
+    return rendered.error();
   }
   if (openai::MaybeError error = openai::check_prompt_bytes("messages", rendered.value().size(), limits)) {
-    return std::move(*error);
+    return *std::move(error);
   }
-  std::vector<TokenId> ids;
-  bool is_first = true;
-  for (const Segment& segment : split_hidden(std::move(rendered.value()))) {
-    text::EncodeOptions options;
-    options.add_special = add_special && is_first;
-    options.parse_special = !segment.is_literal;
-    is_first = false;
-    absl::StatusOr<std::vector<TokenId>> piece = tokenizer_.encode(segment.text, options);
-    if (!piece.ok()) {
-      return openai::bad_value("messages", std::string(piece.status().message()));
-    }
-    ids.insert(ids.end(), piece->begin(), piece->end());
+  const ControlTokens::Unmarked prompt = used.value()->tokens->unmark(rendered.value());
+  absl::StatusOr<std::vector<TokenId>> ids =
+      tokenizer_.encode(prompt.text, {.add_special = add_special, .parse_special = true, .plain = prompt.plain});
+  if (!ids.ok()) {
+    return openai::bad_value("messages", std::string(ids.status().message()));
   }
-  return ids;
+  return *std::move(ids);
 }
 
 }  // namespace coppice::server

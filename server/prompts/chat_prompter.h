@@ -1,5 +1,5 @@
-// ChatPrompter: a conversation to the token ids a model was trained on. The template is the model's; what users wrote
-// can never become a special token, whatever they write: special tokens found in messages are encoded as plain text.
+// ChatPrompter: a conversation to the token ids a model was trained on. The templates are the model's; what users wrote
+// can never become a control token, whatever they write (control_tokens.h).
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,8 @@
 
 #include "absl/status/statusor.h"
 #include "proto/openai/request.h"
+#include "server/prompts/control_tokens.h"
+#include "server/prompts/template_form.h"
 #include "text/jinja/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/tokenizer/tokenizer_config.h"
@@ -20,39 +22,51 @@ namespace coppice::server {
 // Owner: the model host. Immutable; any thread.
 class ChatPrompter {
  public:
-  // ERRORS: InvalidArgument when the template does not compile. REQUIRES: the tokenizer outlives the prompter.
-  static absl::StatusOr<std::unique_ptr<ChatPrompter>> create(std::string_view template_source,
-                                                              const text::TokenizerConfig& config,
+  // Compiles the configuration's chat templates. ERRORS: InvalidArgument when none compiles. REQUIRES: there is one;
+  // the tokenizer outlives the prompter.
+  static absl::StatusOr<std::unique_ptr<ChatPrompter>> create(const text::TokenizerConfig& config,
                                                               const text::Tokenizer& tokenizer);
 
+  // Which template: the one that the request names; else "tool_use", when there are tools and such a template; else
+  // "default"; as transformers chooses.
+  //
+  // With continue_final_message the prompt ends exactly behind the final message's text. Where the template trims that
+  // text, white space at its end is trimmed too, as in transformers.
+  //
   // ERRORS: 400 with the template's own words when it refuses the conversation, or when its text cannot fit the model.
   openai::Result<std::vector<TokenId>> tokenize(const openai::ChatFields& chat, bool add_special,
                                                 const openai::RequestLimits& limits) const;
 
+  // Whether ids of tool calls must be nine letters and digits for the template that the request gets.
+  bool has_short_call_ids(const openai::ChatFields& chat) const;
+
  private:
-  struct Segment {
-    std::string text;
-    bool is_literal = false;  // a special token's spelling that a user wrote
+  // One chat template. A `problem` is why it cannot be used; then the rest is empty.
+  struct Template {
+    std::string name;
+    std::string problem;
+    std::optional<jinja::ChatTemplate> program;
+    std::optional<ControlTokens> tokens;
+    std::optional<TemplateForm> form;
   };
 
-  ChatPrompter(jinja::ChatTemplate chat_template, const text::TokenizerConfig& config,
-               const text::Tokenizer& tokenizer);
+  ChatPrompter(const text::TokenizerConfig& config, const text::Tokenizer& tokenizer);
 
-  openai::Result<std::string> render(const openai::ChatFields& chat) const;
-  openai::Json context(const openai::ChatFields& chat) const;
-  openai::Json copy_hidden(const openai::Json& value) const;
-  std::string hide_specials(std::string_view text) const;
-  std::vector<Segment> split_hidden(std::string rendered_text) const;
-  const std::string* special_at(std::string_view text) const;
+  const Template* find(std::string_view name) const;
+  openai::Result<const Template*> choose(const openai::ChatFields& chat) const;
+  openai::Json context(const openai::ChatFields& chat, const Template& used, const openai::RequestLimits& limits,
+                       bool drops_odd_arguments) const;
+  openai::Result<std::string> render(const openai::ChatFields& chat, const Template& used,
+                                     const openai::RequestLimits& limits) const;
+  openai::Result<std::string> render_context(const openai::ChatFields& chat, const Template& used,
+                                             const openai::RequestLimits& limits) const;
+  // The prompt of a conversation whose final message goes on, marks included.
+  openai::Result<std::string> render_open(const openai::ChatFields& chat, const Template& used,
+                                          const openai::RequestLimits& limits) const;
 
-  const jinja::ChatTemplate template_;
   const text::Tokenizer& tokenizer_;
-  const std::string bos_token_;
-  const std::string eos_token_;
-  const std::string pad_token_;
-  const std::string unk_token_;
-  std::vector<std::string> specials_;                    // longest first within one first byte
-  std::vector<std::vector<std::size_t>> by_first_byte_;  // [256] indices into specials_
+  openai::Json variables_;  // "bos_token" and the like
+  std::vector<Template> templates_;
 };
 
 }  // namespace coppice::server

@@ -7,6 +7,8 @@
 #include <utility>
 #include <variant>
 
+#include "server/prompts/fill_in_middle.h"
+
 namespace coppice::server {
 namespace {
 
@@ -54,17 +56,8 @@ openai::Result<std::vector<TokenIds>> PromptEncoder::encode(const openai::Genera
     if (cancelled != nullptr && cancelled->load()) {
       return openai::cancelled();
     }
-    if (const auto* const ids = std::get_if<TokenIds>(&prompt)) {
-      prompts.push_back(*ids);
-      continue;
-    }
-    const auto& text = std::get<std::string>(prompt);
-    if (openai::MaybeError error = check_prompt_bytes("prompt", text.size(), *limits_)) {
-      return std::move(*error);
-    }
-    openai::Result<TokenIds> ids =
-        encode_text("prompt", text,
-                    {.add_special = text_special(request.add_special_tokens), .parse_special = request.parse_special});
+    openai::Result<TokenIds> ids = request.suffix.empty() ? encode_prompt(request, prompt, /*adds_special=*/true)
+                                                          : encode_between(request, prompt);
     if (!ids.ok()) {
       return std::move(ids.error());
     }
@@ -73,10 +66,51 @@ openai::Result<std::vector<TokenIds>> PromptEncoder::encode(const openai::Genera
   return prompts;
 }
 
+openai::Result<TokenIds> PromptEncoder::encode_prompt(const openai::GenerationRequest& request,
+                                                      const openai::Prompt& prompt, bool adds_special) const {
+  if (const auto* const ids = std::get_if<TokenIds>(&prompt)) {
+    return *ids;
+  }
+  const auto& text = std::get<std::string>(prompt);
+  if (openai::MaybeError error = check_prompt_bytes("prompt", text.size(), *limits_)) {
+    return *std::move(error);
+  }
+  return encode_text("prompt", text,
+                     {.add_special = adds_special && text_special(request.add_special_tokens),
+                      .parse_special = request.parse_special});
+}
+
+openai::Result<TokenIds> PromptEncoder::encode_between(const openai::GenerationRequest& request,
+                                                       const openai::Prompt& prompt) const {
+  const std::optional<FillInMiddle> tokens = FillInMiddle::of(*tokenizer_);
+  if (!tokens) {
+    return openai::not_supported(
+        "suffix", "'suffix' needs a model with tokens for filling in the middle; this one has none: leave it out");
+  }
+  if (openai::MaybeError error = check_prompt_bytes("suffix", request.suffix.size(), *limits_)) {
+    return *std::move(error);
+  }
+  openai::Result<TokenIds> before = encode_prompt(request, prompt, /*adds_special=*/false);
+  if (!before.ok()) {
+    return before;
+  }
+  openai::Result<TokenIds> after =
+      encode_text("suffix", request.suffix, {.add_special = false, .parse_special = request.parse_special});
+  if (!after.ok()) {
+    return after;
+  }
+  TokenIds ids;
+  if (text_special(request.add_special_tokens) && tokenizer_->special().add_bos) {
+    ids.push_back(tokenizer_->special().bos);
+  }
+  tokens->append(before.value(), after.value(), ids);
+  return ids;
+}
+
 openai::Result<TokenIds> PromptEncoder::encode(const openai::TokenizeRequest& request) const {
   if (!request.is_chat) {
     return encode_text(
-        "prompt", request.prompt,
+        request.prompt_name, request.prompt,
         {.add_special = text_special(request.add_special_tokens), .parse_special = request.parse_special});
   }
   return encode_chat(request.chat, request.add_special_tokens);

@@ -44,6 +44,10 @@ class PromptEncoder {
 
  private:
   openai::Result<TokenIds> encode_chat(const openai::ChatFields& chat, const std::optional<bool>& add_special) const;
+  openai::Result<TokenIds> encode_prompt(const openai::GenerationRequest& request, const openai::Prompt& prompt,
+                                         bool adds_special) const;
+  // The prompt of the answer between `prompt` and the request's suffix.
+  openai::Result<TokenIds> encode_between(const openai::GenerationRequest& request, const openai::Prompt& prompt) const;
   openai::Result<TokenIds> encode_text(const char* param, std::string_view text, text::EncodeOptions options) const;
 
   const text::Tokenizer* tokenizer_;

@@ -40,8 +40,9 @@ openai::MaybeError check_lengths(const PreparedRequest& prepared, std::int64_t m
     if (prompt_tokens + asked > model_tokens_max) {
       return openai::context_too_long(
           request.sampling.max_tokens_name, model_tokens_max,
-          fmt::format("you requested {} tokens ({} in the {}, {} in the completion). Reduce the length of the {} or '{}'",
-                      prompt_tokens + asked, prompt_tokens, name, asked, name, request.sampling.max_tokens_name));
+          fmt::format(
+              "you requested {} tokens ({} in the {}, {} in the completion). Reduce the length of the {} or '{}'",
+              prompt_tokens + asked, prompt_tokens, name, asked, name, request.sampling.max_tokens_name));
     }
   }
   return std::nullopt;

@@ -12,12 +12,15 @@
 
 namespace coppice::text {
 
-// Token i has the text vocabulary[i]; tokens 0 "<s>" (BOS) and 1 "</s>" (end) are special. encode() takes the longest
-// token that fits; text without any fails.
+// Token i has the text vocabulary[i]; tokens 0 "<s>" (BOS) and 1 "</s>" (end) are special; `added` are added tokens
+// that are not, and stand behind the words. encode() takes the longest token that fits; text without any fails.
 class TestTokenizer final : public Tokenizer {
  public:
-  explicit TestTokenizer(std::vector<std::string> words) : vocabulary_({"<s>", "</s>"}) {
+  explicit TestTokenizer(std::vector<std::string> words, const std::vector<std::string>& added = {})
+      : vocabulary_({"<s>", "</s>"}) {
     vocabulary_.insert(vocabulary_.end(), words.begin(), words.end());
+    first_added_ = vocab_size();
+    vocabulary_.insert(vocabulary_.end(), added.begin(), added.end());
     special_.bos = 0;
     special_.eos = 1;
     special_.add_bos = true;
@@ -28,13 +31,13 @@ class TestTokenizer final : public Tokenizer {
     if (options.add_special) {
       ids.push_back(special_.bos);
     }
-    while (!utf8.empty()) {
-      const TokenId id = longest_match(utf8, options.parse_special ? 0 : 2);
+    for (std::size_t at = 0; at < utf8.size();) {
+      const TokenId id = longest_match(utf8, at, options);
       if (id < 0) {
         return absl::InvalidArgumentError("the test tokenizer has no token for this text");
       }
       ids.push_back(id);
-      utf8.remove_prefix(vocabulary_[static_cast<std::size_t>(id)].size());
+      at += vocabulary_[static_cast<std::size_t>(id)].size();
     }
     return ids;
   }
@@ -54,23 +57,31 @@ class TestTokenizer final : public Tokenizer {
     if (id < 0 || id >= vocab_size()) {
       return {};
     }
-    return {.form = TokenForm::kText, .is_special = is_special(id), .bytes = vocabulary_[static_cast<std::size_t>(id)]};
+    return {.form = TokenForm::kText,
+            .is_special = is_special(id),
+            .bytes = vocabulary_[static_cast<std::size_t>(id)],
+            .is_added = is_special(id) || id >= first_added_};
   }
   const DecodeRules& decode_rules() const override { return rules_; }
 
  private:
-  TokenId longest_match(std::string_view text, TokenId first) const {
+  TokenId longest_match(std::string_view text, std::size_t at, const EncodeOptions& options) const {
     TokenId best = -1;
-    for (TokenId id = first; id < vocab_size(); ++id) {
+    for (TokenId id = 0; id < vocab_size(); ++id) {
       const std::string& word = vocabulary_[static_cast<std::size_t>(id)];
       const bool is_longer = best < 0 || word.size() > vocabulary_[static_cast<std::size_t>(best)].size();
-      if (is_longer && text.starts_with(word)) {
+      const bool is_plain = std::any_of(options.plain.begin(), options.plain.end(), [&](const TextRange& range) {
+        return range.begin < at + word.size() && range.end > at;
+      });
+      const bool is_allowed = is_special(id) ? options.parse_special && !is_plain : id < first_added_ || !is_plain;
+      if (is_longer && is_allowed && text.substr(at).starts_with(word)) {
         best = id;
       }
     }
     return best;
   }
 
+  TokenId first_added_ = 0;
   std::vector<std::string> vocabulary_;
   SpecialTokens special_;
   DecodeRules rules_;

@@ -32,6 +32,16 @@ absl::StatusOr<std::string> ChatTemplate::render(const nlohmann::ordered_json& c
   return absl::Status(text.status().code(), fmt::format("chat template{}: {}", line, message));
 }
 
+bool ChatTemplate::writes(std::string_view text) const {
+  return program_->literals.find(text) != std::string::npos;
+}
+
+bool ChatTemplate::names(std::string_view text) const {
+  std::string literal("\0", 1);
+  literal.append(text).push_back('\0');
+  return writes(literal);
+}
+
 std::tm local_time_now() {
   const std::time_t seconds = std::time(nullptr);
   std::tm result{};

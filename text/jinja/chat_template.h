@@ -28,14 +28,19 @@ class ChatTemplate {
   static absl::StatusOr<ChatTemplate> compile(std::string_view source, const Limits& limits = {});
 
   // Renders with `context`, a JSON object whose members are the template's variables: messages, tools, documents,
-  // add_generation_prompt, bos_token, eos_token, and whatever chat_template_kwargs adds. Key order is kept. As in
-  // transformers, an absent variable is undefined and null is none; pass "tools": null when there are none. `now` is
-  // the local time that strftime_now() formats.
-  // ERRORS, all "chat template line N: what":
+  // add_generation_prompt, bos_token, eos_token, and whatever chat_template_kwargs adds. Key order is kept. A binary
+  // value is an integer beyond 64 bits, as its digits. As in transformers, an absent variable is undefined and null is
+  // none; pass "tools": null when there are none. `now` is the local time that strftime_now() formats. ERRORS, all
+  // "chat template line N: what":
   //   kFailedPrecondition  the template refused by raise_exception(); the message is the template's
   //   kInvalidArgument     the template failed: an undefined value used, a wrong type, something not supported
   //   kResourceExhausted   a limit was passed (see Limits), or an integer left 64 bits
   absl::StatusOr<std::string> render(const nlohmann::ordered_json& context, const std::tm& now) const;
+
+  // Whether a literal of the template, text or string, contains `text`.
+  bool writes(std::string_view text) const;
+  // Whether a literal of the template is `text`.
+  bool names(std::string_view text) const;
 
  private:
   ChatTemplate(std::shared_ptr<const Program> program, const Limits& limits);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -52,19 +53,11 @@ StringRef make_program_string(std::string text) {
   return std::make_shared<const StringData>(std::move(text), false, nullptr);
 }
 
-Value Value::from_unsigned(std::uint64_t value) {
-  Value result(static_cast<std::int64_t>(value));
-  if (value > static_cast<std::uint64_t>(INT64_MAX)) {
-    result.data_ = value;
-  }
-  return result;
-}
-
 double Value::as_real() const {
   if (is_real()) {
     return std::get<double>(data_);
   }
-  return is_unsigned() ? static_cast<double>(unsigned_integer()) : static_cast<double>(integer());
+  return is_large() ? std::strtod(digits().c_str(), nullptr) : static_cast<double>(integer());
 }
 
 Value* Dictionary::find(Budget& budget, const Value& key) {
@@ -133,6 +126,11 @@ Value Heap::fail_overflow() {
 
 Value Heap::string(std::string_view text, bool markup) {
   return TextBuilder(*this).append(text).finish(markup);
+}
+
+Value Heap::large_integer(std::string_view digits) {
+  const Value text = string(digits);
+  return text.is_string() ? Value(LargeInteger{text.string()}) : text;
 }
 
 Value Heap::sequence(ObjectKind kind, std::vector<Value> items) {
@@ -211,8 +209,11 @@ Value Heap::from_json(const nlohmann::ordered_json& json, int depth) {
   if (json.is_number_float()) {
     return Value(json.get<double>());
   }
-  if (json.is_number_unsigned()) {
-    return Value::from_unsigned(json.get<std::uint64_t>());
+  if (json.is_binary()) {
+    return large_integer(std::string(json.get_binary().begin(), json.get_binary().end()));
+  }
+  if (json.is_number_unsigned() && json.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) {
+    return large_integer(fmt::format("{}", json.get<std::uint64_t>()));
   }
   return json.is_number() ? Value(json.get<std::int64_t>()) : fail("the context holds a value that is not JSON");
 }

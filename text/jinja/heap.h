@@ -33,6 +33,8 @@ class Heap {
 
   // REQUIRES: `text` is valid UTF-8.
   Value string(std::string_view text, bool markup = false);
+  // REQUIRES: an integer beyond int64, as JSON writes it.
+  Value large_integer(std::string_view digits);
   Value sequence(ObjectKind kind, std::vector<Value> items);
   // Adds an item to a sequence that is being made. Returns false when the rendering has failed.
   bool push(Sequence& sequence, Value item);

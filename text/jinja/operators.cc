@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -18,7 +19,7 @@ Value fail_types(Heap& heap, BinaryOperator operation, const Value& left, const 
   if (left.is_undefined() || right.is_undefined()) {
     return heap.fail(undefined_problem(left.is_undefined() ? left : right));
   }
-  if (left.is_unsigned() || right.is_unsigned()) {
+  if (left.is_large() || right.is_large()) {
     return heap.fail_overflow();
   }
   return heap.fail(fmt::format("unsupported operand types for {}: '{}' and '{}'",
@@ -99,12 +100,23 @@ Value add_sequences(Heap& heap, const Value& left, const Value& right) {
   return Value(&result);
 }
 
-// Wide enough to hold every int64, uint64 and double exactly on x86-64 and AArch64.
+// Wide enough to hold every int64 and double exactly on x86-64 and AArch64. An integer beyond is rounded: it still
+// lies on its side of all of those.
 long double exact(const Value& value) {
-  if (value.is_unsigned()) {
-    return static_cast<long double>(value.unsigned_integer());
+  if (value.is_large()) {
+    return std::strtold(value.digits().c_str(), nullptr);
   }
   return value.is_real() ? static_cast<long double>(value.as_real()) : static_cast<long double>(value.integer());
+}
+
+// REQUIRES: both are large integers.
+bool less_large(const std::string& left, const std::string& right) {
+  const bool negative = left.front() == '-';
+  if (negative != (right.front() == '-')) {
+    return negative;
+  }
+  const bool shorter = left.size() != right.size() ? left.size() < right.size() : left < right;
+  return left != right && shorter != negative;
 }
 
 bool charge_comparison(Heap& heap, const Value& left, const Value& right, int depth) {
@@ -152,7 +164,7 @@ Value binary_operation(Heap& heap, BinaryOperator operation, const Value& left, 
   if (left.is_integral() && right.is_integral()) {
     return integer_operation(heap, operation, left.integer(), right.integer());
   }
-  if (left.is_number() && right.is_number() && !left.is_unsigned() && !right.is_unsigned()) {
+  if (left.is_number() && right.is_number() && !left.is_large() && !right.is_large()) {
     return real_operation(heap, operation, left.as_real(), right.as_real());
   }
   if (operation == BinaryOperator::kModulo && left.is_string()) {
@@ -180,10 +192,10 @@ Value signed_value(Heap& heap, const Value& value, bool negative) {
   if (value.is_integral()) {
     return integer_operation(heap, negative ? BinaryOperator::kSubtract : BinaryOperator::kAdd, 0, value.integer());
   }
-  if (value.is_real() || (value.is_unsigned() && !negative)) {
+  if (value.is_real() || (value.is_large() && !negative)) {
     return negative ? Value(-value.as_real()) : value;
   }
-  return value.is_unsigned() ? heap.fail_overflow() : heap.fail_type("a sign needs a number", value);
+  return value.is_large() ? heap.fail_overflow() : heap.fail_type("a sign needs a number", value);
 }
 
 bool equal(Heap& heap, const Value& left, const Value& right, int depth) {
@@ -208,6 +220,9 @@ bool equal(Heap& heap, const Value& left, const Value& right, int depth) {
 }
 
 bool same_key(const Value& left, const Value& right) {
+  if (left.is_large() && right.is_large()) {
+    return left.digits() == right.digits();
+  }
   if (left.is_number() && right.is_number()) {
     return exact(left) == exact(right);
   }
@@ -220,6 +235,9 @@ bool same_key(const Value& left, const Value& right) {
 bool less(Heap& heap, const Value& left, const Value& right) {
   if (!charge_comparison(heap, left, right, 0)) {
     return false;
+  }
+  if (left.is_large() && right.is_large()) {
+    return less_large(left.digits(), right.digits());
   }
   if (left.is_number() && right.is_number()) {
     return exact(left) < exact(right);

@@ -66,6 +66,7 @@ struct Program {
   std::deque<Statement> statements;
   std::vector<StringRef> symbols;  // names, by SymbolId
   std::unordered_map<std::string_view, SymbolId> symbol_ids;
+  std::string literals;  // its texts and strings, each between two zero bytes
   Block body;
 
   const StringRef& name(SymbolId symbol) const { return symbols[static_cast<std::size_t>(symbol)]; }

@@ -31,8 +31,8 @@ std::optional<double> parse_real(const std::string& text) {
 
 Value integer_filter(Heap& heap, const Value& input, const Bound& arguments) {
   const Value otherwise = arguments.value(0, Value(std::int64_t{0}));
-  if (input.is_integral() || input.is_unsigned()) {
-    return input.is_unsigned() ? input : Value(input.integer());
+  if (input.is_integral() || input.is_large()) {
+    return input.is_large() ? input : Value(input.integer());
   }
   std::optional<double> real;
   if (input.is_string()) {
@@ -69,7 +69,7 @@ Value real_filter(Heap& heap, const Value& input, const Bound& arguments) {
 
 Value round_filter(Heap& heap, const Value& input, const Bound& arguments) {
   const std::int64_t precision = arguments.integer(heap, 0, 0);
-  if (!input.is_number() || input.is_unsigned()) {
+  if (!input.is_number() || input.is_large()) {
     return heap.fail_type("round needs a number", input);
   }
   if (precision < 0 || precision > 300 || arguments.text(heap, 1, "common") != "common") {
@@ -86,7 +86,7 @@ Value round_filter(Heap& heap, const Value& input, const Bound& arguments) {
 }
 
 Value absolute_filter(Heap& heap, const Value& input, const Bound&) {
-  if (!input.is_number() || input.is_unsigned()) {
+  if (!input.is_number() || input.is_large()) {
     return heap.fail_type("abs needs a number", input);
   }
   return input.is_real() ? Value(std::fabs(input.as_real())) : signed_value(heap, input, input.integer() < 0);
@@ -143,7 +143,7 @@ constexpr auto kTests = std::to_array<Builtin>({
     {"boolean", holds<&Value::is_boolean>},
     {"true", holds<[](const Value& value) { return value.is_boolean() && value.integer() != 0; }>},
     {"false", holds<[](const Value& value) { return value.is_boolean() && value.integer() == 0; }>},
-    {"integer", holds<[](const Value& value) { return value.is_integer() || value.is_unsigned(); }>},
+    {"integer", holds<[](const Value& value) { return value.is_integer() || value.is_large(); }>},
     {"float", holds<&Value::is_real>},
     {"number", holds<&Value::is_number>},
     {"string", holds<&Value::is_string>},

@@ -437,6 +437,12 @@ absl::StatusOr<std::shared_ptr<const Program>> parse_template(std::string_view s
   }
   COPPICE_ASSIGN_OR_RETURN(std::vector<Token> tokens, tokenize(source));
   auto program = std::make_shared<Program>();
+  program->literals.push_back('\0');
+  for (const Token& token : tokens) {
+    if (token.kind == TokenKind::kText || token.kind == TokenKind::kString) {
+      program->literals.append(token.text).push_back('\0');
+    }
+  }
   ParserState state(std::move(tokens), program.get(), limits);
   program->body = parse_block(&state, {});
   COPPICE_RETURN_IF_ERROR(state.status());

@@ -108,9 +108,9 @@ class ValueWriter {
       return std::isnan(value.as_real()) ? "NaN" : value.as_real() < 0 ? "-Infinity" : "Infinity";
     }
     if (value.is_number()) {
-      return value.is_real()       ? real_to_text(value.as_real())
-             : value.is_unsigned() ? fmt::format("{}", value.unsigned_integer())
-                                   : fmt::format("{}", value.integer());
+      return value.is_real()    ? real_to_text(value.as_real())
+             : value.is_large() ? value.digits()
+                                : fmt::format("{}", value.integer());
     }
     if (json_ != nullptr) {
       heap_.fail(fmt::format("a value of type {} cannot be written as JSON", type_name(value)));
@@ -182,7 +182,7 @@ Value written(Heap& heap, const Value& value, const JsonStyle* json) {
 void append_conversion(Heap& heap, TextBuilder& out, std::string_view conversion, const Value& value) {
   if (conversion == "s") {
     out.append(to_text(heap, value)->text);
-  } else if (conversion == "d" && (value.is_integral() || value.is_unsigned())) {
+  } else if (conversion == "d" && (value.is_integral() || value.is_large())) {
     out.append(to_text(heap, value.is_boolean() ? Value(value.integer()) : value)->text);
   } else if (conversion == "d" && !value.is_real()) {
     heap.fail_type("the conversion %d needs an int", value);

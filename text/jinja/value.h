@@ -44,6 +44,11 @@ StringRef make_program_string(std::string text);
 
 struct None {};
 
+// An integer beyond int64: it can be printed and compared, not computed with.
+struct LargeInteger {
+  StringRef digits;  // a minus sign may come first
+};
+
 // What is wrong with an undefined value; "{}" stands for its name.
 inline constexpr const char* kNoVariable = "'{}' is undefined";
 inline constexpr const char* kNoAttribute = "the object has no attribute or element '{}'";
@@ -86,14 +91,13 @@ class Value {
   explicit Value(StringRef value) : data_(std::move(value)) {}
   explicit Value(Object* value) : data_(value) {}
   explicit Value(Undefined value) : data_(std::move(value)) {}
-  // An integer beyond int64 can be printed and compared, not computed with.
-  static Value from_unsigned(std::uint64_t value);
+  explicit Value(LargeInteger value) : data_(std::move(value)) {}
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
   bool is_none() const { return std::holds_alternative<None>(data_); }
   bool is_boolean() const { return std::holds_alternative<bool>(data_); }
   bool is_integer() const { return std::holds_alternative<std::int64_t>(data_); }
-  bool is_unsigned() const { return std::holds_alternative<std::uint64_t>(data_); }
+  bool is_large() const { return std::holds_alternative<LargeInteger>(data_); }
   bool is_real() const { return std::holds_alternative<double>(data_); }
   bool is_string() const { return std::holds_alternative<StringRef>(data_); }
   bool is_object() const { return std::holds_alternative<Object*>(data_); }
@@ -103,14 +107,14 @@ class Value {
   bool is_sequence() const { return is_object() && object()->kind <= ObjectKind::kDictItems; }
   // A list, tuple or range: what has a place for each index.
   bool is_indexable() const { return is_object() && object()->kind <= ObjectKind::kRange; }
-  bool is_number() const { return is_integral() || is_unsigned() || is_real(); }
+  bool is_number() const { return is_integral() || is_large() || is_real(); }
   // An int as Python sees it: bool is one.
   bool is_integral() const { return is_boolean() || is_integer(); }
 
   const Undefined& undefined() const { return std::get<Undefined>(data_); }
   // REQUIRES: is_integral().
   std::int64_t integer() const { return is_boolean() ? std::get<bool>(data_) : std::get<std::int64_t>(data_); }
-  std::uint64_t unsigned_integer() const { return std::get<std::uint64_t>(data_); }
+  const std::string& digits() const { return std::get<LargeInteger>(data_).digits->text; }
   // REQUIRES: is_number().
   double as_real() const;
   const StringRef& string() const { return std::get<StringRef>(data_); }
@@ -118,7 +122,7 @@ class Value {
   Object* object() const { return std::get<Object*>(data_); }
 
  private:
-  std::variant<None, bool, std::int64_t, std::uint64_t, double, StringRef, Object*, Undefined> data_;
+  std::variant<None, bool, std::int64_t, LargeInteger, double, StringRef, Object*, Undefined> data_;
 };
 
 // list, tuple, range (its items spelled out) and the views of a dict. Changes only while it is made (Heap::push).

@@ -50,6 +50,15 @@ std::size_t skip_space_right(std::string_view text, std::size_t at) {
 
 }  // namespace
 
+void take_ranges(std::span<const TextRange>& ranges, const Section& section, std::vector<TextRange>& taken) {
+  taken.clear();
+  while (!ranges.empty() && ranges.front().begin < section.end) {
+    const std::size_t begin = std::max(ranges.front().begin, section.begin);
+    taken.push_back({begin - section.begin, std::max(ranges.front().end, begin) - section.begin});
+    ranges = ranges.subspan(1);
+  }
+}
+
 AddedTokenMatcher::AddedTokenMatcher() : nodes_(1) {}
 
 std::int32_t AddedTokenMatcher::child(std::int32_t node, char byte) const {
@@ -97,14 +106,19 @@ std::int32_t AddedTokenMatcher::longest_at(std::string_view text, std::size_t at
   return best;
 }
 
-void AddedTokenMatcher::split(std::string_view text, bool with_special, std::vector<Section>& sections) const {
+void AddedTokenMatcher::split(std::string_view text, bool with_special, std::span<const TextRange> plain,
+                              std::vector<Section>& sections) const {
   sections.clear();
   std::size_t done = 0;  // text before `done` is in sections
   std::size_t at = 0;
   while (at < text.size() && !tokens_.empty()) {
+    while (!plain.empty() && plain.front().end <= at) {
+      plain = plain.subspan(1);
+    }
+    const std::size_t limit = plain.empty() ? text.size() : std::max(plain.front().begin, at);
     std::size_t length = 1;
-    const bool may_begin = begins_[static_cast<std::uint8_t>(text[at])];
-    const std::int32_t found = may_begin ? longest_at(text, at, length) : -1;
+    const bool may_begin = at < limit && begins_[static_cast<std::uint8_t>(text[at])];
+    const std::int32_t found = may_begin ? longest_at(text.substr(0, limit), at, length) : -1;
     if (found < 0) {
       ++at;
       continue;

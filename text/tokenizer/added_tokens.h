@@ -5,10 +5,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "base/types.h"
+#include "text/tokenizer/tokenizer.h"
 #include "text/tokenizer/tokenizer_config.h"
 
 namespace coppice::text {
@@ -19,6 +21,10 @@ struct Section {
   std::size_t end = 0;
   TokenId id = -1;  // -1: not an added token
 };
+
+// The ranges that lie in the section, counted from its begin. Cuts them off the front of `ranges`. REQUIRES: ascending;
+// sections are asked for in order; no added token's section touches a range.
+void take_ranges(std::span<const TextRange>& ranges, const Section& section, std::vector<TextRange>& taken);
 
 // A set of added tokens. Thread: any may call split() once all tokens are added.
 class AddedTokenMatcher {
@@ -31,8 +37,9 @@ class AddedTokenMatcher {
 
   // Appends sections that cover the text, except the white space that a token strips.
   // with_special: whether special tokens are recognised. If not, a special token in the text is text, and no token that
-  // overlaps it is found (as in Hugging Face with encode_special_tokens).
-  void split(std::string_view text, bool with_special, std::vector<Section>& sections) const;
+  // overlaps it is found (as in Hugging Face with encode_special_tokens). plain: as EncodeOptions::plain.
+  void split(std::string_view text, bool with_special, std::span<const TextRange> plain,
+             std::vector<Section>& sections) const;
 
   bool empty() const { return tokens_.empty(); }
 

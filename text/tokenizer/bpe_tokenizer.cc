@@ -22,6 +22,7 @@ std::size_t ids_allowed(std::size_t token_count) {
 // State of one call of encode().
 struct BpeTokenizer::EncodeState {
   bool parse_special = false;
+  std::vector<TextRange> plain;  // EncodeOptions::plain of the present section, counted from its begin
   std::vector<TokenId> ids;
   CutText cut;
   BpeModel::Scratch scratch;
@@ -79,7 +80,9 @@ absl::Status BpeTokenizer::fill_tokens(const BpeTokenizerParts& parts) {
       return invalid_field("added_tokens", fmt::format("\"{}\" has id {}, which does not agree with the vocabulary",
                                                        token.content, token.id));
     }
-    put(token.content, token.id).is_special = token.special;
+    Token& added = put(token.content, token.id);
+    added.is_special = token.special;
+    added.is_added = true;
   }
   for (const std::vector<TokenId>* around : {&prefix_, &suffix_}) {
     for (const TokenId id : *around) {
@@ -148,12 +151,13 @@ absl::StatusOr<std::vector<TokenId>> BpeTokenizer::encode(std::string_view utf8,
     state.ids = prefix_;
   }
   std::vector<Section> sections;
-  raw_matcher_.split(utf8, options.parse_special, sections);
+  raw_matcher_.split(utf8, options.parse_special, options.plain, sections);
   for (const Section& section : sections) {
     if (section.id >= 0) {
       state.ids.push_back(section.id);
       continue;
     }
+    take_ranges(options.plain, section, state.plain);
     const std::string_view text = utf8.substr(section.begin, section.end - section.begin);
     COPPICE_RETURN_IF_ERROR(encode_section(text, section.begin == 0, state));
   }
@@ -167,7 +171,7 @@ absl::Status BpeTokenizer::encode_section(std::string_view section, bool at_star
   if (normalizer_.empty()) {
     return encode_normalized(section, at_start, state);
   }
-  COPPICE_ASSIGN_OR_RETURN(const std::string normalized, normalizer_.normalize(section));
+  COPPICE_ASSIGN_OR_RETURN(const std::string normalized, normalizer_.normalize(section, state.plain));
   return encode_normalized(normalized, at_start, state);
 }
 
@@ -176,7 +180,7 @@ absl::Status BpeTokenizer::encode_normalized(std::string_view text, bool at_star
     return encode_plain(text, at_start, state);
   }
   std::vector<Section> sections;
-  normalized_matcher_.split(text, state.parse_special, sections);
+  normalized_matcher_.split(text, state.parse_special, state.plain, sections);
   for (const Section& section : sections) {
     if (section.id >= 0) {
       state.ids.push_back(section.id);
@@ -218,7 +222,7 @@ TokenText BpeTokenizer::token_text(TokenId id, bool is_first) const {
   }
   const Token& token = tokens_[id];
   const bool use_first = is_first && !first_bytes_.empty();
-  return {token.form, token.is_special, false, use_first ? first_bytes_[id] : token.bytes};
+  return {token.form, token.is_special, false, use_first ? first_bytes_[id] : token.bytes, token.is_added};
 }
 
 }  // namespace coppice::text

@@ -50,6 +50,7 @@ class BpeTokenizer final : public Tokenizer {
     std::string bytes;
     TokenForm form = TokenForm::kAbsent;
     bool is_special = false;
+    bool is_added = false;
   };
   struct EncodeState;
 

@@ -151,6 +151,44 @@ absl::Status add_steps(const Json& json, const std::string& where, std::size_t d
   return absl::OkStatus();
 }
 
+// What one step makes of a text, or of a part of it that is not `at_start`.
+absl::StatusOr<std::string> rewrite(std::string_view text, const Normalizer::Step& step, bool at_start) {
+  if (const auto* form = std::get_if<Normalizer::UnicodeForm>(&step)) {
+    return unicode_normalize(text, *form);
+  }
+  if (const auto* prepend = std::get_if<Normalizer::Prepend>(&step)) {
+    return at_start && !text.empty() ? prepend->prefix + std::string(text) : std::string(text);
+  }
+  return replace_matches(text, std::get<Normalizer::Replace>(step));
+}
+
+// Rewrites the text part by part. When that gives `whole`, it says where the parts are in it.
+absl::Status move_parts(std::string_view text, std::string_view whole, const Normalizer::Step& step,
+                        std::vector<TextRange>& parts) {
+  std::string joined;
+  std::vector<TextRange> moved;
+  std::size_t done = 0;
+  const auto append = [&](std::size_t end) -> absl::Status {
+    COPPICE_ASSIGN_OR_RETURN(const std::string piece, rewrite(text.substr(done, end - done), step, joined.empty()));
+    joined += piece;
+    done = end;
+    return absl::OkStatus();
+  };
+  for (const TextRange& part : parts) {
+    COPPICE_RETURN_IF_ERROR(append(part.begin));
+    const std::size_t begin = joined.size();
+    COPPICE_RETURN_IF_ERROR(append(part.end));
+    moved.push_back({begin, joined.size()});
+  }
+  COPPICE_RETURN_IF_ERROR(append(text.size()));
+  if (joined == whole) {
+    parts = std::move(moved);
+  } else {
+    parts.assign(1, {0, whole.size()});
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Normalizer> Normalizer::from_json(const Json* json, std::string_view where) {
@@ -162,17 +200,18 @@ absl::StatusOr<Normalizer> Normalizer::from_json(const Json* json, std::string_v
 }
 
 absl::StatusOr<std::string> Normalizer::normalize(std::string_view text) const {
+  std::vector<TextRange> parts;
+  return normalize(text, parts);
+}
+
+absl::StatusOr<std::string> Normalizer::normalize(std::string_view text, std::vector<TextRange>& parts) const {
   std::string current(text);
   for (const Step& step : steps_) {
-    if (const auto* form = std::get_if<UnicodeForm>(&step)) {
-      COPPICE_ASSIGN_OR_RETURN(current, unicode_normalize(current, *form));
-    } else if (const auto* prepend = std::get_if<Prepend>(&step)) {
-      if (!current.empty()) {
-        current.insert(0, prepend->prefix);
-      }
-    } else {
-      COPPICE_ASSIGN_OR_RETURN(current, replace_matches(current, std::get<Replace>(step)));
+    COPPICE_ASSIGN_OR_RETURN(std::string rewritten, rewrite(current, step, true));
+    if (!parts.empty()) {
+      COPPICE_RETURN_IF_ERROR(move_parts(current, rewritten, step, parts));
     }
+    current = std::move(rewritten);
   }
   return current;
 }

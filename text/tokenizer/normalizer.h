@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "text/tokenizer/json_access.h"
 #include "text/tokenizer/pattern.h"
+#include "text/tokenizer/tokenizer.h"
 
 namespace coppice::text {
 
@@ -38,6 +39,9 @@ class Normalizer {
   // REQUIRES: valid UTF-8.
   // ERRORS: ResourceExhausted from a pattern.
   absl::StatusOr<std::string> normalize(std::string_view text) const;
+  // The same; `parts`, ascending and apart, become the parts of the result that they are rewritten to. Where that
+  // cannot be said of each, they become one: the whole result.
+  absl::StatusOr<std::string> normalize(std::string_view text, std::vector<TextRange>& parts) const;
 
  private:
   std::vector<Step> steps_;

@@ -215,14 +215,16 @@ absl::StatusOr<std::vector<TokenId>> SentencePieceTokenizer::encode(std::string_
     ids.push_back(special_.bos);
   }
   std::vector<Section> sections;
-  matcher_.split(utf8, options.parse_special, sections);
+  matcher_.split(utf8, options.parse_special, options.plain, sections);
+  std::vector<TextRange> plain;
   for (const Section& section : sections) {
     if (section.id >= 0) {
       ids.push_back(section.id);
       continue;
     }
     const std::string_view text = utf8.substr(section.begin, section.end - section.begin);
-    COPPICE_RETURN_IF_ERROR(encode_text(text, section.begin == 0, ids));
+    take_ranges(options.plain, section, plain);
+    COPPICE_RETURN_IF_ERROR(encode_text(text, section.begin == 0, plain, ids));
   }
   if (options.add_special && special_.add_eos) {
     ids.push_back(special_.eos);
@@ -230,18 +232,32 @@ absl::StatusOr<std::vector<TokenId>> SentencePieceTokenizer::encode(std::string_
   return ids;
 }
 
-// Cuts a special piece in the text after its first character, so that the library does not recognise it.
-absl::Status SentencePieceTokenizer::encode_text(std::string_view text, bool at_start,
+std::vector<std::size_t> SentencePieceTokenizer::cuts_of(std::string_view text,
+                                                         std::span<const TextRange> plain) const {
+  std::vector<std::size_t> cuts;
+  const auto cut_in = [&](std::size_t begin) { cuts.push_back(begin + utf8_step(text, begin).length); };
+  std::vector<Section> sections;
+  hidden_matcher_.split(text, true, {}, sections);
+  for (const Section& section : sections) {
+    if (section.id >= 0) {
+      cut_in(section.begin);
+    }
+  }
+  for (const TextRange& range : plain) {
+    const TokenId id = ids_.find(text.substr(range.begin, range.end - range.begin));
+    if (id >= 0 && id < model_->size() && model_->piece_kind(id) == SentencePieceKind::kNormal) {
+      cut_in(range.begin);
+    }
+  }
+  std::sort(cuts.begin(), cuts.end());
+  return cuts;
+}
+
+absl::Status SentencePieceTokenizer::encode_text(std::string_view text, bool at_start, std::span<const TextRange> plain,
                                                  std::vector<TokenId>& ids) const {
   bool with_prefix = legacy_ || at_start;
-  std::vector<Section> sections;
-  hidden_matcher_.split(text, true, sections);
   std::size_t begin = 0;
-  for (const Section& section : sections) {
-    if (section.id < 0) {
-      continue;
-    }
-    const std::size_t cut = section.begin + utf8_step(text, section.begin).length;
+  for (const std::size_t cut : cuts_of(text, plain)) {
     COPPICE_RETURN_IF_ERROR(
         encode_run(with_prefix ? *model_ : *model_without_prefix_, text.substr(begin, cut - begin), ids));
     with_prefix = false;
@@ -283,7 +299,7 @@ TokenText SentencePieceTokenizer::token_text(TokenId id, bool is_first) const {
   if (is_first && token.drops_space_first) {
     bytes.remove_prefix(1);
   }
-  return {token.form, token.is_special, legacy_ && token.is_cut_out, bytes};
+  return {token.form, token.is_special, legacy_ && token.is_cut_out, bytes, token.is_cut_out};
 }
 
 }  // namespace coppice::text

@@ -50,7 +50,10 @@ class SentencePieceTokenizer final : public Tokenizer {
   absl::Status set_roles(const TokenizerConfig& config);
   void add_role(const std::string& content);
   bool has_token(TokenId id) const;
-  absl::Status encode_text(std::string_view text, bool at_start, std::vector<TokenId>& ids) const;
+  absl::Status encode_text(std::string_view text, bool at_start, std::span<const TextRange> plain,
+                           std::vector<TokenId>& ids) const;
+  // Where the text must be cut for the library not to recognise a piece; ascending.
+  std::vector<std::size_t> cuts_of(std::string_view text, std::span<const TextRange> plain) const;
   absl::Status encode_run(const SentencePieceModel& model, std::string_view text, std::vector<TokenId>& ids) const;
 
   std::unique_ptr<SentencePieceModel> model_;

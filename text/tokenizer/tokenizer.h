@@ -4,6 +4,7 @@
 // vocabulary. To decode token by token, use `Detokenizer` (text/tokenizer/detokenizer.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -30,6 +31,12 @@ struct SpecialTokens {
   bool add_eos = false;  // encode() ends with EOS when EncodeOptions::add_special
 };
 
+// A part of a text, in bytes.
+struct TextRange {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
 struct EncodeOptions {
   // Adds the tokens that the model's post-processor puts around a text (mostly BOS). Off for rendered chat templates,
   // which write their own BOS.
@@ -37,6 +44,10 @@ struct EncodeOptions {
   // Encodes special tokens written in the text as their ids. Off for text of a user, where "<|im_end|>" is plain text.
   // Added tokens that the model does not mark as special ("<think>") are always recognised, as in Hugging Face.
   bool parse_special = false;
+  // Parts of the text in which no added token, special or not, is found, not even in part. An empty one is a place that
+  // no added token crosses. The text there is encoded together with what stands around it. REQUIRES: ascending and
+  // apart; the text is UTF-8 when there are any.
+  std::span<const TextRange> plain = {};
 };
 
 // How one token takes part in decoding; see DecodeRules.
@@ -51,6 +62,7 @@ struct TokenText {
   bool is_special = false;     // omitted when special tokens are skipped
   bool next_is_first = false;  // if not omitted, the token after it is decoded as a first one (DecodeRules)
   std::string_view bytes;      // owned by the tokenizer
+  bool is_added = false;       // an added token: found in a text before the model's vocabulary sees it
 };
 
 // How bytes that are not UTF-8 are replaced by U+FFFD.

@@ -129,6 +129,22 @@ absl::Status read_templates(const Json& json, std::string_view file, TokenizerCo
   return absl::OkStatus();
 }
 
+absl::Status read_control_tokens(const Json& json, TokenizerConfig& config) {
+  const Json* list = find_member(json, "chat_control_tokens");
+  if (list == nullptr) {
+    return absl::OkStatus();
+  }
+  if (!list->is_array()) {
+    return invalid_field(kFile, "\"chat_control_tokens\" must be a list of strings");
+  }
+  config.chat_control_tokens.emplace();
+  for (const Json& token : *list) {
+    COPPICE_ASSIGN_OR_RETURN(std::string content, token_content(token, fmt::format("{}: chat_control_tokens", kFile)));
+    config.chat_control_tokens->push_back(std::move(content));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status read_flags(const Json& json, TokenizerConfig& config) {
   COPPICE_ASSIGN_OR_RETURN(config.tokenizer_class, string_field(json, "tokenizer_class", "", kFile));
   COPPICE_ASSIGN_OR_RETURN(config.add_bos_token, optional_bool_field(json, "add_bos_token", kFile));
@@ -227,6 +243,7 @@ absl::StatusOr<TokenizerConfig> tokenizer_config_from_json(std::string_view text
   COPPICE_RETURN_IF_ERROR(read_roles(json, kFile, config));
   COPPICE_RETURN_IF_ERROR(read_added_tokens(json, config));
   COPPICE_RETURN_IF_ERROR(read_templates(json, kFile, config));
+  COPPICE_RETURN_IF_ERROR(read_control_tokens(json, config));
   return config;
 }
 

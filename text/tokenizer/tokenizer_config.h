@@ -44,6 +44,8 @@ struct TokenizerConfig {
   std::int64_t model_max_length = 0;     // 0: not given
   std::vector<AddedToken> added_tokens;  // added_tokens_decoder, ascending ids
   std::vector<std::string> additional_special_tokens;
+  // Added tokens that structure a chat although they are not special, where the file names them.
+  std::optional<std::vector<std::string>> chat_control_tokens;
   std::vector<NamedTemplate> chat_templates;  // `chat_template.jinja` replaces an entry "default" of the JSON
 
   // Returns the template of that name, if any. The view lives as long as the config.

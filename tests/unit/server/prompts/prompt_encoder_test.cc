@@ -30,7 +30,8 @@ struct World {
     text::TokenizerConfig config;
     config.bos_token = "<s>";
     constexpr const char* kTemplate = "{{ bos_token }}{% for m in messages %}{{ m.role }}:{{ m.content }}{% endfor %}";
-    host.prompter = ChatPrompter::create(kTemplate, config, *host.tokenizer).value();
+    config.chat_templates = {{"default", kTemplate}};
+    host.prompter = ChatPrompter::create(config, *host.tokenizer).value();
     host.engine = &engine;
     host.metrics = &metrics;
     host.request_limits.vocab = 9;
@@ -61,8 +62,8 @@ class SilentSink final : public OutputSink {
 const std::vector<std::string> kBodies = {
     R"({"prompt":"a b"})",
     R"({"prompt":"a b","add_special_tokens":false})",
+    R"({"prompt":"a</s>b","parse_special":false})",
     R"({"prompt":"a</s>b"})",
-    R"({"prompt":"a</s>b","parse_special":true})",
     R"({"messages":[{"role":"user","content":"a b"}]})",
     R"({"messages":[{"role":"user","content":"</s>"}],"add_special_tokens":true})",
 };

@@ -289,7 +289,7 @@ TEST_CASE("refusals before anything is submitted") {
   CHECK_THAT(too_long.message, Catch::Contains("26 tokens") && Catch::Contains("20 tokens"));
   const openai::ApiError no_room = refused(R"({"prompt":"aaaaaaaaaa","max_tokens":10})");
   CHECK(no_room.param == "max_tokens");
-  CHECK_THAT(no_room.message, Catch::Contains("11 prompt tokens and 10 to generate are 21"));
+  CHECK_THAT(no_room.message, Catch::Contains("you requested 21 tokens (11 in the prompt, 10 in the completion)"));
   CHECK(refused(R"({"prompt":"","add_special_tokens":false})").param == "prompt");
   CHECK(refused(R"({"prompt":["a","?"]})").param == "prompt");
   CHECK(world.engine.cancelled.empty());

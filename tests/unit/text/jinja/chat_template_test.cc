@@ -100,6 +100,41 @@ TEST_CASE("What chat templates do not use is refused by name") {
   CHECK(render("{% if false %}{{ 'a'|truncate(3) }}{% endif %}fine").value() == "fine");
 }
 
+TEST_CASE("integers beyond 64 bits are printed and compared, with all their digits") {
+  const auto large = [](const std::string& digits) {
+    return Json::binary(std::vector<std::uint8_t>(digits.begin(), digits.end()));
+  };
+  const Json context = {{"a", large("18446744073709551616")},
+                        {"b", large("18446744073709551617")},
+                        {"n", large("-123456789012345678901234567890")},
+                        {"m", large("-99999999999999999999")},
+                        {"u", 18446744073709551615ULL}};
+  // The outputs are Python's.
+  CHECK(render("{{ a }} {{ [n] }} {{ {'k': b} | tojson }} {{ '%d' % a }} {{ u }} {{ +a }}", context).value() ==
+        "18446744073709551616 [-123456789012345678901234567890] {\"k\": 18446744073709551617} 18446744073709551616 "
+        "18446744073709551615 18446744073709551616");
+  CHECK(render("{{ a < b }} {{ b < a }} {{ a == b }} {{ a == a }} {{ n < m }} {{ m < n }} {{ n < 0 }} {{ a > 5 }} {{ u "
+               "< a }} "
+               "{{ a > 1.5e300 }} {{ a is number }} {{ a is integer }} {{ a is string }} {{ 1 if a else 0 }}",
+               context)
+            .value() == "True False False True True False True True True False True True False 1");
+  CHECK_FALSE(render("{{ a + 1 }}", context).ok());
+}
+
+TEST_CASE("what a template writes: its texts and strings, not its names and comments") {
+  const auto compiled =
+      ChatTemplate::compile("<a>{# <b> #}{{ '<c>' + d }}{% if x == 'role' %}{{ \"<e>\" }}{% endif %}");
+  REQUIRE(compiled.ok());
+  for (const char* const text : {"<a>", "<c>", "<e>", "role", "c"}) {
+    CHECK(compiled->writes(text));
+  }
+  for (const char* const text : {"<b>", "d", "x", "<a><c>"}) {
+    CHECK_FALSE(compiled->writes(text));
+  }
+  CHECK(compiled->names("role"));
+  CHECK_FALSE(compiled->names("rol"));
+}
+
 TEST_CASE("raise_exception is told apart from a template that fails") {
   const auto refused = render("{% if true %}\n{{ raise_exception('roles must alternate') }}{% endif %}");
   CHECK(refused.status().code() == absl::StatusCode::kFailedPrecondition);
