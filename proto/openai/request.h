@@ -14,6 +14,7 @@
 #include "base/sampling.h"
 #include "base/types.h"
 #include "proto/openai/api_error.h"
+#include "proto/openai/cache_control.h"
 #include "proto/openai/limits.h"
 
 namespace coppice::openai {
@@ -74,6 +75,7 @@ struct GenerationRequest {
   std::optional<std::string> prediction;  // predicted outputs, as text
   std::int64_t priority = 0;              // lower runs first
   std::string cache_salt;
+  CacheBreakpoints cache_breakpoints;  // kChat; at most kCacheBreakpointsMax
   std::string user;
 };
 
