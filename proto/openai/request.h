@@ -15,6 +15,7 @@
 #include "base/types.h"
 #include "proto/openai/api_error.h"
 #include "proto/openai/cache_control.h"
+#include "proto/openai/ignored_fields.h"
 #include "proto/openai/limits.h"
 
 namespace coppice::openai {
@@ -77,6 +78,7 @@ struct GenerationRequest {
   std::string cache_salt;
   CacheBreakpoints cache_breakpoints;  // kChat; at most kCacheBreakpointsMax
   std::string user;
+  IgnoredFields ignored;  // for the answer's header
 };
 
 // Checks every bound that needs no tokenizer. Every front end calls it once, after filling the struct. ERRORS: 400

@@ -40,8 +40,11 @@ GenerationHandler::~GenerationHandler() {
 
 std::unique_ptr<RequestHandler> GenerationHandler::start(ServerState& state, const ModelHost& host,
                                                          const CallPointer& call, Prepared prepared) {
-  auto handler = std::make_unique<GenerationHandler>(state, host, call, std::move(prepared.writer),
-                                                     prepared.request.request.stream);
+  const openai::GenerationRequest& request = prepared.request.request;
+  if (!request.ignored.empty()) {
+    call->exchange.add_header(openai::kIgnoredHeader, request.ignored.header());
+  }
+  auto handler = std::make_unique<GenerationHandler>(state, host, call, std::move(prepared.writer), request.stream);
   if (openai::MaybeError error = handler->session_.start(std::move(prepared.request), call->tenant)) {
     handler->on_error(std::move(*error));
     return nullptr;
