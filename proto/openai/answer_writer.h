@@ -3,6 +3,7 @@
 // one does not compile.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -22,10 +23,17 @@ class AnswerWriter {
   // The JSON object of a whole answer.
   virtual std::string whole(const Answer& answer) const = 0;
 
-  // A stream's events, appended to `out`: deltas as they come, then either the end or an error.
+  // A stream's events, appended to `out`: the beginning, deltas as they come, then either the end or an error. `known`:
+  // what can be said of the usage before the first token.
+  virtual void append_begin(const AnswerUsage& /*known*/, std::string& /*out*/) {}
   virtual void append_delta(const ChoiceDelta& delta, std::string& out) = 0;
   virtual void append_end(const Answer& answer, std::string& out) = 0;
   virtual void append_error(const ApiError& error, std::string& out) = 0;
+  // A sign of life while nothing else is sent, after append_begin(). Most APIs have none.
+  virtual void append_ping(std::string& /*out*/) {}
+
+  // Memory of the streamed answer that the writer keeps to repeat it at the end.
+  virtual std::size_t held_bytes() const { return 0; }
 };
 
 // Identity of an answer, repeated in all its objects.

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <limits>
+#include <nlohmann/json_fwd.hpp>
 #include <vector>
 
 namespace coppice::openai {
@@ -30,5 +31,9 @@ struct CacheBreakpoint {
 
 // In ascending order of their places; a place stands once, with the longest of its times.
 using CacheBreakpoints = std::vector<CacheBreakpoint>;
+
+// Breakpoints as they were read, brought into that order. `messages` are those of ChatFields. Of more than
+// kCacheBreakpointsMax the last ones stay.
+CacheBreakpoints arrange_breakpoints(CacheBreakpoints found, const nlohmann::ordered_json& messages);
 
 }  // namespace coppice::openai

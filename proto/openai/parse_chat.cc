@@ -47,8 +47,7 @@ void take_tools(Json& object, FieldReader& reader, const RequestLimits& limits, 
     }
   }
   if (uses_tools) {
-    chat.tools = take(*tools);
-    chat.has_tools = true;
+    set_tools(std::move(*tools), chat);
   }
 }
 
@@ -58,15 +57,14 @@ void take_messages(Json& object, FieldReader& reader, const RequestLimits& limit
     reader.fail(bad_value("messages", "'messages' is missing: send an array of {\"role\", \"content\"}"));
     return;
   }
-  const auto count_max = static_cast<std::size_t>(limits.messages_max);
-  if (!messages->is_array() || messages->empty() || messages->size() > count_max) {
-    reader.fail_type("messages", fmt::format("an array of 1 to {} messages", count_max), *messages);
-    return;
-  }
-  for (std::size_t i = 0; i < messages->size() && !reader.failed(); ++i) {
-    normalise_message((*messages)[i], i, limits, reader);
-  }
-  chat.messages = take(*messages);
+  set_messages(std::move(*messages), reader, limits, chat);
+}
+
+// Sets one argument of the template.
+void set_template_argument(const char* name, Json value, ChatFields& chat) {
+  Json arguments = chat.template_kwargs == nullptr ? Json::object() : *chat.template_kwargs;
+  arguments[name] = std::move(value);
+  chat.template_kwargs = take(arguments);
 }
 
 void take_template_options(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
@@ -97,6 +95,37 @@ void take_template_options(Json& object, FieldReader& reader, const RequestLimit
 }
 
 }  // namespace
+
+void set_messages(Json messages, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
+  const auto count_max = static_cast<std::size_t>(limits.messages_max);
+  if (!messages.is_array() || messages.empty() || messages.size() > count_max) {
+    reader.fail_type("messages", fmt::format("an array of 1 to {} messages", count_max), messages);
+    return;
+  }
+  for (std::size_t i = 0; i < messages.size() && !reader.failed(); ++i) {
+    normalise_message(messages[i], i, limits, reader);
+  }
+  chat.messages = take(messages);
+}
+
+void set_tools(Json tools, ChatFields& chat) {
+  if (!tools.empty()) {
+    chat.tools = take(tools);
+    chat.has_tools = true;
+  }
+}
+
+void set_reasoning_effort(const std::string& effort, ChatFields& chat) {
+  if (effort == "none") {
+    set_thinking(false, chat);
+  } else if (!effort.empty()) {
+    set_template_argument("reasoning_effort", effort, chat);
+  }
+}
+
+void set_thinking(bool thinks, ChatFields& chat) {
+  set_template_argument("enable_thinking", thinks, chat);
+}
 
 void take_chat_fields(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
   take_messages(object, reader, limits, chat);

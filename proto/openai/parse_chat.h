@@ -2,6 +2,8 @@
 // templates are written for. HTTP bodies have them as JSON; the gRPC front end builds the same object.
 #pragma once
 
+#include <string>
+
 #include "proto/openai/json_reader.h"
 
 namespace coppice::openai {
@@ -10,5 +12,16 @@ namespace coppice::openai {
 // Moves the large values out of `object`. REQUIRES: `reader` reads `object`, which may be of any type. ERRORS: in
 // `reader`.
 void take_chat_fields(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat);
+
+// The same for conversations that came by another API and have been brought into the chat API's form. ERRORS: in
+// `reader`, when they are more messages than a chat may have, too.
+void set_messages(Json messages, FieldReader& reader, const RequestLimits& limits, ChatFields& chat);
+// Tools as the chat API has them; an empty array: none.
+void set_tools(Json tools, ChatFields& chat);
+
+// How hard the model shall think ("none" to "max"; "": unsaid), for the chat template.
+void set_reasoning_effort(const std::string& effort, ChatFields& chat);
+// Whether it shall think at all, for templates that can be told.
+void set_thinking(bool thinks, ChatFields& chat);
 
 }  // namespace coppice::openai

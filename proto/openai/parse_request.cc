@@ -4,62 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 
 #include "proto/openai/json_reader.h"
 #include "proto/openai/normalise_message.h"
 #include "proto/openai/parse_chat.h"
+#include "proto/openai/parse_sampling.h"
 #include "proto/openai/request_fields.h"
 
 namespace coppice::openai {
 namespace {
-
-// Fields that change what the answer must be and that this server cannot honour: better refused than ignored.
-constexpr const char* kRefused[] = {"grammar",
-                                    "json_schema",
-                                    "regex",
-                                    "ebnf",
-                                    "structural_tag",
-                                    "structured_outputs",
-                                    "logits_processors",
-                                    "prompt_embeds",
-                                    "functions",
-                                    "audio",
-                                    "bad_words",
-                                    "allowed_token_ids",
-                                    "truncate_prompt_tokens",
-                                    "use_beam_search"};
-constexpr std::string_view kGuided = "guided_";  // vLLM's older names of structured_outputs all begin so
-
-void refuse(FieldReader& reader, const std::string& name) {
-  reader.fail(not_supported(name, fmt::format("'{}' is not supported yet: leave it out", name)));
-}
-
-void refuse_unsupported(const Json& body, FieldReader& reader) {
-  for (const char* const name : kRefused) {
-    if (const Json* value = reader.find(name); value != nullptr && !is_empty(*value) && *value != false) {
-      refuse(reader, name);
-    }
-  }
-  for (const auto& [name, value] : body.items()) {
-    if (name.starts_with(kGuided) && !is_empty(value)) {
-      refuse(reader, name);
-    }
-  }
-  // Without functions there is none to call, which these two say.
-  const Json* const call = reader.find("function_call");
-  if (call != nullptr && !is_empty(*call) && *call != "none" && *call != "auto") {
-    refuse(reader, "function_call");
-  }
-  if (const Json* const kinds = reader.find("modalities"); kinds != nullptr && kinds->is_array()) {
-    for (const Json& kind : *kinds) {
-      if (kind != "text") {
-        reader.fail(not_supported("modalities", "'modalities' may hold \"text\" alone; got " + describe(kind)));
-      }
-    }
-  }
-}
 
 void check_response_format(FieldReader& reader) {
   const Json* const format = reader.find("response_format");
@@ -79,99 +33,6 @@ void check_response_format(FieldReader& reader) {
     reader.fail(not_supported(
         "response_format",
         fmt::format("'response_format' of type \"{}\" is not supported yet; only \"text\" is", type.substr(0, 40))));
-  }
-}
-
-void read_seed(FieldReader& reader, SamplingFields& sampling) {
-  const Json* const value = reader.find("seed");
-  if (value == nullptr) {
-    return;
-  }
-  if (value->is_number_unsigned()) {
-    sampling.seed = value->get<std::uint64_t>();
-  } else if (const std::optional<std::int64_t> number = as_integer(*value)) {
-    sampling.seed = static_cast<std::uint64_t>(*number);
-  } else {
-    reader.fail_type("seed", "a 64-bit integer", *value);
-  }
-}
-
-void read_logit_bias(FieldReader& reader, SamplingFields& sampling) {
-  const Json* const object = reader.find("logit_bias");
-  if (object == nullptr) {
-    return;
-  }
-  if (!object->is_object()) {
-    reader.fail_type("logit_bias", "an object from token ids to numbers", *object);
-    return;
-  }
-  for (const auto& [key, bias] : object->items()) {
-    std::int64_t token = 0;
-    const auto [end, problem] = std::from_chars(key.data(), key.data() + key.size(), token);
-    // One spelling only: "1" and "01" would be two biases of one token.
-    if (problem != std::errc() || end != key.data() + key.size() || key != fmt::to_string(token)) {
-      reader.fail(
-          bad_value("logit_bias", fmt::format("'logit_bias' keys must be token ids; got \"{}\"", key.substr(0, 40))));
-      return;
-    }
-    if (!is_number(bias)) {
-      reader.fail_type("logit_bias", "an object from token ids to numbers", bias);
-      return;
-    }
-    sampling.logit_bias.emplace_back(token, as_double(bias));
-  }
-}
-
-ApiError too_many(const char* name, std::int64_t most, const char* what, std::size_t got) {
-  return bad_value(name, fmt::format("'{}' must have at most {} {}; got {}", name, most, what, got));
-}
-
-void read_stop_tokens(FieldReader& reader, const RequestLimits& limits, SamplingFields& sampling) {
-  const Json* const tokens = reader.find("stop_token_ids");
-  if (tokens == nullptr) {
-    return;
-  }
-  if (!tokens->is_array()) {
-    reader.fail_type("stop_token_ids", "an array of token ids", *tokens);
-    return;
-  }
-  if (tokens->size() > static_cast<std::size_t>(limits.stop_tokens_max)) {
-    reader.fail(too_many("stop_token_ids", limits.stop_tokens_max, "tokens", tokens->size()));
-    return;
-  }
-  for (const Json& token : *tokens) {
-    const std::optional<std::int64_t> id = as_integer(token);
-    if (!id.has_value()) {
-      reader.fail_type("stop_token_ids", "an array of token ids", token);
-      return;
-    }
-    sampling.stop_token_ids.push_back(*id);
-  }
-}
-
-void read_stop(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
-  const Json* const stop = reader.find("stop");
-  if (stop == nullptr) {
-    return;
-  }
-  if (stop->is_string()) {
-    request.stop.push_back(stop->get_ref<const std::string&>());
-    return;
-  }
-  if (!stop->is_array()) {
-    reader.fail_type("stop", "a string or an array of strings", *stop);
-    return;
-  }
-  if (stop->size() > static_cast<std::size_t>(limits.stop_max)) {
-    reader.fail(too_many("stop", limits.stop_max, "strings", stop->size()));
-    return;
-  }
-  for (const Json& item : *stop) {
-    if (!item.is_string()) {
-      reader.fail_type("stop", "a string or an array of strings", item);
-      return;
-    }
-    request.stop.push_back(item.get_ref<const std::string&>());
   }
 }
 
@@ -219,21 +80,13 @@ void read_common(const Json& body, FieldReader& reader, const RequestLimits& lim
   reader.read("model", request.model);
   refuse_unsupported(body, reader);
   check_response_format(reader);
-  base::for_each_sampling_knob([&](const base::SamplingKnob& knob, auto& value) { reader.read(knob.name, value); },
-                               request.sampling);
+  read_sampling(reader, limits, request);
   for_each_request_field(request, [&](const RequestField& field, auto& value) { reader.read(field.name, value); });
-  read_seed(reader, request.sampling);
-  read_logit_bias(reader, request.sampling);
-  read_stop_tokens(reader, limits, request.sampling);
-  read_stop(reader, limits, request);
-  reader.read("add_special_tokens", request.add_special_tokens);
+  read_stop(reader, "stop", limits, request.stop);
   read_stream(reader, request);
   reader.read("return_token_ids", request.return_token_ids);
   reader.read("return_tokens_as_token_ids", request.tokens_as_ids);
   read_prediction(reader, request);
-  reader.read("priority", request.priority);
-  reader.read("cache_salt", request.cache_salt);
-  reader.read("user", request.user);
 }
 
 // One prompt of token ids. False after a failure.
@@ -361,7 +214,7 @@ Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limi
     }
     request.top_logprobs = logprobs ? std::optional(request.top_logprobs.value_or(0)) : std::nullopt;
     if (const Json* const suffix = reader.find("suffix"); suffix != nullptr && !is_empty(*suffix)) {
-      refuse(reader, "suffix");
+      reader.fail(unsupported_field("suffix"));
     }
   });
 }

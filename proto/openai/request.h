@@ -49,6 +49,17 @@ struct ChatFields {
   bool continue_final_message = false;
 };
 
+// What an API calls the fields that refusals name; SamplingFields has the name of max_tokens.
+struct FieldNames {
+  const char* prompt;
+  const char* stop;
+  const char* logprobs;
+};
+inline constexpr FieldNames kCompletionNames = {"prompt", "stop", "logprobs"};
+inline constexpr FieldNames kChatNames = {"messages", "stop", "top_logprobs"};
+inline constexpr FieldNames kResponsesNames = {"input", "stop", "top_logprobs"};
+inline constexpr FieldNames kMessagesNames = {"messages", "stop_sequences", "top_logprobs"};
+
 // A value; moved from the front end into its session.
 struct GenerationRequest {
   RequestKind kind = RequestKind::kCompletion;
@@ -56,6 +67,9 @@ struct GenerationRequest {
   std::vector<Prompt> prompts;  // kCompletion
   ChatFields chat;              // kChat
   SamplingFields sampling;
+  bool cuts_max_tokens = false;       // max_tokens is an upper bound: what the context cannot hold is cut, not refused
+  bool allows_no_tokens = false;      // max_tokens may be 0: the request only fills the prefix cache
+  const FieldNames* names = nullptr;  // null: those of the kind
   std::int64_t n = 1;
   std::optional<std::int64_t> best_of;  // completions; chooses the n of the highest mean logprob
   std::vector<std::string> stop;
@@ -80,6 +94,14 @@ struct GenerationRequest {
   std::string user;
   IgnoredFields ignored;  // for the answer's header
 };
+
+// What the API that `request` came by calls its fields.
+inline const FieldNames& names_of(const GenerationRequest& request) {
+  if (request.names != nullptr) {
+    return *request.names;
+  }
+  return request.kind == RequestKind::kChat ? kChatNames : kCompletionNames;
+}
 
 // Checks every bound that needs no tokenizer. Every front end calls it once, after filling the struct. ERRORS: 400
 // naming field, bounds and what came. The model's name is not checked here.

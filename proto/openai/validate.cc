@@ -68,14 +68,15 @@ void check_knobs(const base::SamplingChoices& sampling, const RequestLimits& lim
 void check_sampling(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
   const SamplingFields& sampling = request.sampling;
   check_knobs(sampling, limits, check);
-  // Nothing to generate is fine when the prompt itself is what the client wants scored or echoed.
-  const std::int64_t tokens_min = request.echo || request.prompt_logprobs.has_value() ? 0 : 1;
+  // Nothing to generate is fine when the prompt itself is what the client wants scored, echoed or kept.
+  const bool may_be_empty = request.echo || request.prompt_logprobs.has_value() || request.allows_no_tokens;
   const char* const name = sampling.max_tokens_name;
-  if (sampling.max_tokens.value_or(0) > limits.model_tokens_max) {
+  if (!request.cuts_max_tokens && sampling.max_tokens.value_or(0) > limits.model_tokens_max) {
     check.fail(context_too_long(name, limits.model_tokens_max,
                                 fmt::format("'{}' asks for {} tokens", name, *sampling.max_tokens)));
   }
-  check.integer(name, sampling.max_tokens, tokens_min, limits.model_tokens_max);
+  check.integer(name, sampling.max_tokens, may_be_empty ? 0 : 1,
+                request.cuts_max_tokens ? std::numeric_limits<std::int32_t>::max() : limits.model_tokens_max);
   check.integer("min_tokens", sampling.min_tokens, 0, limits.model_tokens_max);
   if (sampling.min_tokens && sampling.max_tokens && *sampling.min_tokens > *sampling.max_tokens) {
     check.fail(bad_value("min_tokens", fmt::format("'min_tokens' must not be larger than '{}'", name)));
@@ -122,19 +123,21 @@ void check_choices(const GenerationRequest& request, const RequestLimits& limits
 }
 
 void check_stops(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
-  check.size("stop", request.stop.size(), limits.stop_max, "strings");
+  const char* const name = names_of(request).stop;
+  check.size(name, request.stop.size(), limits.stop_max, "strings");
   std::size_t total = 0;
   for (const std::string& stop : request.stop) {
-    check.require(!stop.empty(), "stop", "'stop' must not hold an empty string");
-    check.size("stop", stop.size(), limits.stop_bytes_max, "bytes in each string");
+    if (stop.empty()) {
+      check.fail(bad_value(name, fmt::format("'{}' must not hold an empty string", name)));
+    }
+    check.size(name, stop.size(), limits.stop_bytes_max, "bytes in each string");
     total += stop.size();
   }
-  check.size("stop", total, limits.stop_bytes_total_max, "bytes in all strings");
+  check.size(name, total, limits.stop_bytes_total_max, "bytes in all strings");
 }
 
 void check_logprobs(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
-  const bool is_chat = request.kind == RequestKind::kChat;
-  check.integer(is_chat ? "top_logprobs" : "logprobs", request.top_logprobs, 0, limits.top_logprobs_max);
+  check.integer(names_of(request).logprobs, request.top_logprobs, 0, limits.top_logprobs_max);
   check.integer("prompt_logprobs", request.prompt_logprobs, 0, limits.top_logprobs_max);
   check.require(!request.stream || request.streams_prompt_logprobs || !request.prompt_logprobs, "prompt_logprobs",
                 "'prompt_logprobs' cannot be streamed: set 'stream' to false");
@@ -142,7 +145,7 @@ void check_logprobs(const GenerationRequest& request, const RequestLimits& limit
 
 void check_prompts(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
   if (request.kind == RequestKind::kChat) {
-    check.require(request.chat.messages != nullptr, "messages", "'messages' is missing");
+    check.require(request.chat.messages != nullptr, names_of(request).prompt, "the conversation is missing");
     return;
   }
   check.require(!request.prompts.empty(), "prompt", "'prompt' must hold at least one prompt");
@@ -198,7 +201,7 @@ MaybeError check_texts(const GenerationRequest& request, const RequestLimits& li
     }
     bytes += request.prediction->size();
   }
-  return check_text_bytes(request.kind == RequestKind::kChat ? "messages" : "prompt", bytes, limits);
+  return check_text_bytes(names_of(request).prompt, bytes, limits);
 }
 
 }  // namespace

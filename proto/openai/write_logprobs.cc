@@ -111,19 +111,23 @@ void write_completion_logprobs(std::span<const TokenEntry* const> tokens, TokenN
   out.end_array().end_object();
 }
 
+void write_chat_entry(const TokenEntry& entry, TokenNames names, JsonWriter& out) {
+  out.begin_object();
+  write_chat_token(entry.token, entry.bytes, entry.logprob.value_or(0.0F), names, out);
+  out.key("top_logprobs").begin_array();
+  for (const TopToken& top : entry.top) {
+    out.begin_object();
+    write_chat_token(top.token, top.bytes, top.logprob, names, out);
+    out.end_object();
+  }
+  out.end_array().end_object();
+}
+
 void write_chat_logprobs(std::span<const TokenEntry* const> tokens, TokenNames names, JsonWriter& out) {
   out.begin_object();
   out.key("content").begin_array();
   for (const TokenEntry* const entry : tokens) {
-    out.begin_object();
-    write_chat_token(entry->token, entry->bytes, entry->logprob.value_or(0.0F), names, out);
-    out.key("top_logprobs").begin_array();
-    for (const TopToken& top : entry->top) {
-      out.begin_object();
-      write_chat_token(top.token, top.bytes, top.logprob, names, out);
-      out.end_object();
-    }
-    out.end_array().end_object();
+    write_chat_entry(*entry, names, out);
   }
   out.end_array();
   out.key("refusal").null();

@@ -18,6 +18,8 @@ enum class TokenNames : std::uint8_t { kText, kIds };
 // likeliest one's.
 void write_completion_logprobs(std::span<const TokenEntry* const> tokens, TokenNames names, JsonWriter& out);
 void write_chat_logprobs(std::span<const TokenEntry* const> tokens, TokenNames names, JsonWriter& out);
+// One token of chat logprobs, with the likeliest ones beside it.
+void write_chat_entry(const TokenEntry& entry, TokenNames names, JsonWriter& out);
 void write_prompt_logprobs(std::span<const TokenEntry> tokens, JsonWriter& out);
 
 // A token as the legacy schema names it: its text, or "bytes:\xe2\x80" when it is not a whole number of characters.

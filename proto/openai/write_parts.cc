@@ -56,7 +56,7 @@ void write_usage(const Answer& answer, JsonWriter& out) {
   out.key("cached_tokens").integer(usage.cached_tokens);
   out.end_object();
   out.key("completion_tokens_details").begin_object();
-  out.key("reasoning_tokens").integer(0);
+  out.key("reasoning_tokens").integer(usage.reasoning_tokens);
   out.key("accepted_prediction_tokens").integer(usage.accepted_prediction_tokens);
   out.key("rejected_prediction_tokens").integer(usage.rejected_prediction_tokens);
   out.end_object();

@@ -19,13 +19,9 @@ constexpr std::size_t kTokenCopies = 2;     // of a prompt: the session's and th
 constexpr std::size_t kEntryBytes = 64;     // of JSON for one logprob
 constexpr std::size_t kAnswerCopies = 4;    // entries, JSON, response, socket: what an answer takes at its peak
 
-const char* prompt_name(const openai::GenerationRequest& request) {
-  return request.kind == openai::RequestKind::kChat ? "messages" : "prompt";
-}
-
 openai::MaybeError check_lengths(const PreparedRequest& prepared, std::int64_t model_tokens_max) {
   const openai::GenerationRequest& request = prepared.request;
-  const char* const name = prompt_name(request);
+  const char* const name = openai::names_of(request).prompt;
   for (const PreparedRequest::Prompt& prompt : prepared.prompts) {
     const auto prompt_tokens = static_cast<std::int64_t>(prompt.tokens.size());
     if (prompt_tokens == 0) {
@@ -36,7 +32,7 @@ openai::MaybeError check_lengths(const PreparedRequest& prepared, std::int64_t m
           name, model_tokens_max,
           fmt::format("your {} resulted in {} tokens, and at least one is for the answer", name, prompt_tokens));
     }
-    const std::int64_t asked = request.sampling.max_tokens.value_or(0);
+    const std::int64_t asked = request.cuts_max_tokens ? 0 : request.sampling.max_tokens.value_or(0);
     if (prompt_tokens + asked > model_tokens_max) {
       return openai::context_too_long(
           request.sampling.max_tokens_name, model_tokens_max,

@@ -43,7 +43,8 @@ std::int32_t Session::tokens_max(const PromptRun& run) const {
   const std::int64_t room = host_.request_limits.model_tokens_max - static_cast<std::int64_t>(run.tokens.size());
   const bool is_chat = request_.kind == openai::RequestKind::kChat;
   const std::int64_t otherwise = is_chat ? room : std::min(room, kCompletionTokensDefault);
-  return static_cast<std::int32_t>(request_.sampling.max_tokens.value_or(otherwise));
+  const std::int64_t asked = request_.sampling.max_tokens.value_or(otherwise);
+  return static_cast<std::int32_t>(request_.cuts_max_tokens ? std::min(asked, room) : asked);
 }
 
 void Session::make_choices(PromptRun& run, const std::shared_ptr<const text::StopStrings>& stops) {

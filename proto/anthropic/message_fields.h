@@ -1,0 +1,40 @@
+// The fields of POST /v1/messages that are its own: one table for the parser and docs/api.md.
+#pragma once
+
+#include "proto/openai/api_fields.h"
+
+namespace coppice::anthropic {
+
+inline constexpr openai::ApiField kMessageFields[] = {
+    {"messages", openai::FieldUse::kHonoured, "array of messages",
+     "Text, tool use and results, thinking; what a last assistant message says is continued."},
+    {"system", openai::FieldUse::kHonoured, "text or text blocks",
+     "The system message. A line `x-anthropic-billing-header: …` at the start of a block is dropped."},
+    {"max_tokens", openai::FieldUse::kHonoured, "integer, required",
+     "Most tokens to generate; more than the context holds are cut to it. 0 only fills the prefix cache."},
+    {"stop_sequences", openai::FieldUse::kHonoured, "array of strings", "Ends the answer before this text."},
+    {"stream", openai::FieldUse::kHonoured, "true or false", "Sends events as the answer is made."},
+    {"tools", openai::FieldUse::kHonoured, "array of tools",
+     "Tools with an `input_schema`; those that Anthropic's servers run or define are skipped."},
+    {"tool_choice", openai::FieldUse::kHonoured, "type \"auto\" or \"none\"",
+     "Whether the model may call tools; forcing a call is refused."},
+    {"thinking", openai::FieldUse::kHonoured, "object",
+     "Goes to the chat template as `enable_thinking`; its budget has no effect."},
+    {"output_config", openai::FieldUse::kHonoured, "object",
+     "`effort` goes to the chat template as `reasoning_effort`; a `format` is refused."},
+    {"cache_control", openai::FieldUse::kHonoured, "object",
+     "Keeps the prefix up to the end; on blocks and tools: up to there. At most 4, `ttl` \"5m\" or \"1h\"."},
+    {"metadata", openai::FieldUse::kHonoured, "object", "`user_id`: who asks."},
+    {"service_tier", openai::FieldUse::kIgnored, "text", "", "\"auto\""},
+    {"speed", openai::FieldUse::kIgnored, "text", "", "\"standard\""},
+    {"inference_geo", openai::FieldUse::kIgnored, "text", ""},
+    {"diagnostics", openai::FieldUse::kIgnored, "object", ""},
+    {"context_management", openai::FieldUse::kIgnored, "object", ""},
+    {"user_profile_id", openai::FieldUse::kIgnored, "text", ""},
+    {"workspace_id", openai::FieldUse::kIgnored, "text", ""},
+    {"container", openai::FieldUse::kRefused, "text or object", "There are none."},
+    {"mcp_servers", openai::FieldUse::kRefused, "array", "The server calls no tools.", "[]"},
+    {"output_format", openai::FieldUse::kRefused, "object", "Structured output is not there yet."},
+};
+
+}  // namespace coppice::anthropic

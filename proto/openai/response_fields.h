@@ -1,0 +1,44 @@
+// The fields of POST /v1/responses that are its own: one table for the parser and docs/api.md.
+#pragma once
+
+#include "proto/openai/api_fields.h"
+
+namespace coppice::openai {
+
+inline constexpr ApiField kResponseFields[] = {
+    {"input", FieldUse::kHonoured, "text or items",
+     "Messages, function calls and their outputs, reasoning; items of other kinds are skipped."},
+    {"instructions", FieldUse::kHonoured, "text", "The system message of this request; not carried over to the next."},
+    {"previous_response_id", FieldUse::kHonoured, "id", "Continues the conversation of a stored response."},
+    {"store", FieldUse::kHonoured, "true or false", "Keeps the response for later requests. Default: true."},
+    {"background", FieldUse::kHonoured, "true or false",
+     "Answers at once; the response is fetched with GET. Needs `store`, excludes `stream`."},
+    {"stream", FieldUse::kHonoured, "true or false", "Sends events as the answer is made."},
+    {"max_output_tokens", FieldUse::kHonoured, "integer",
+     "Most tokens to generate; more than the context holds are cut to it."},
+    {"top_logprobs", FieldUse::kHonoured, "0 to 20", "Logprobs of the answer's tokens, as with `include`."},
+    {"include", FieldUse::kHonoured, "array of names", "`message.output_text.logprobs`; other names have no effect."},
+    {"tools", FieldUse::kHonoured, "array of tools", "Function tools; other kinds are skipped."},
+    {"tool_choice", FieldUse::kHonoured, "\"auto\", \"none\" or allowed tools",
+     "Which tools the model may call; forcing a call is refused."},
+    {"text", FieldUse::kHonoured, "object", "`format` of type \"text\"; other formats are refused."},
+    {"reasoning", FieldUse::kHonoured, "object",
+     "`effort` goes to the chat template as `reasoning_effort`; \"none\" also turns `enable_thinking` off."},
+    {"metadata", FieldUse::kRepeated, "object of up to 16 texts", "The client's own notes."},
+    {"safety_identifier", FieldUse::kRepeated, "text", "Who asks."},
+    {"prompt_cache_key", FieldUse::kRepeated, "text", "Prefixes are found without it."},
+    {"prompt_cache_options", FieldUse::kHonoured, "object",
+     "Marks in the input say which prefix is to be kept, for half an hour."},
+    {"prompt_cache_retention", FieldUse::kIgnored, "text", "", "\"in_memory\""},
+    {"parallel_tool_calls", FieldUse::kIgnored, "true or false", "The model decides.", "true"},
+    {"max_tool_calls", FieldUse::kIgnored, "integer", "Of tools that the server runs; there are none."},
+    {"service_tier", FieldUse::kIgnored, "text", "", "\"auto\""},
+    {"truncation", FieldUse::kIgnored, "text", "A conversation that does not fit is refused.", "\"disabled\""},
+    {"context_management", FieldUse::kIgnored, "array", ""},
+    {"moderation", FieldUse::kIgnored, "object", ""},
+    {"stream_options", FieldUse::kIgnored, "object", "Nothing is added to events to hide their length."},
+    {"conversation", FieldUse::kRefused, "id", "Use `previous_response_id`."},
+    {"prompt", FieldUse::kRefused, "object", "There are no stored prompts."},
+};
+
+}  // namespace coppice::openai
