@@ -55,7 +55,7 @@ struct Event {
   FinishReason finish = FinishReason::kNone;  // not kNone: the last event of this choice
   std::string error;                          // for kError: one line for the client
   bool client_error = false;                  // the request itself was refused (400), not our failure (500)
-  Usage usage;                                // filled in the last event
+  Usage usage;                                // filled in the last event; cached_tokens in all
 };
 
 // One queue for each I/O thread: the engine appends under a short lock, the I/O thread swaps the whole vector out.

@@ -183,8 +183,9 @@ void RequestDesk::finish(Sequence& sequence, FinishReason reason, const std::str
   Event& event = event_of(sequence);
   event.finish = reason;
   event.error = error;
+  const std::int32_t cached_tokens = event.usage.cached_tokens;
   event.usage = sequence.usage;
-  event.usage.cached_tokens = sequence.admission.found_tokens();
+  event.usage.cached_tokens = cached_tokens;
   event.usage.prompt_tokens = static_cast<std::int32_t>(state.request.prompt.size());
   event.usage.completion_tokens = sequence.output_count();
   ++stats_.finished[static_cast<std::size_t>(reason)];
@@ -220,7 +221,9 @@ void RequestDesk::leave_waiting_room(RequestState& state) {
 
 Event& RequestDesk::event_of(Sequence& sequence) {
   const Request& request = requests_[sequence.request].request;
-  return outbox_.event(sequence.event, request.events.get(), request.id, sequence.choice);
+  Event& event = outbox_.event(sequence.event, request.events.get(), request.id, sequence.choice);
+  event.usage.cached_tokens = sequence.admission.found_tokens();
+  return event;
 }
 
 // Requests live until their events are out: they own the queues.

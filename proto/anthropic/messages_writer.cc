@@ -249,13 +249,13 @@ void MessagesWriter::append_delta(const openai::ChoiceDelta& delta, std::string&
   }
 }
 
-void MessagesWriter::append_end(const AnswerUsage& usage, std::string& out) {
+void MessagesWriter::append_end(const Answer& answer, std::string& out) {
   end_block(out);
   JsonWriter json = begin_event("message_delta");
   json.key("delta").begin_object();
-  write_stop(finish_, usage, head_.max_tokens, json);
+  write_stop(finish_, answer.usage, head_.max_tokens, json);
   json.end_object();
-  write_usage(usage, json.key("usage"));
+  write_usage(answer.usage, json.key("usage"));
   end_event("message_delta", json, out);
   JsonWriter stop = begin_event("message_stop");
   end_event("message_stop", stop, out);

@@ -25,7 +25,7 @@ class MessagesWriter final : public openai::AnswerWriter {
   std::string whole(const openai::Answer& answer) const override;
   void append_begin(const openai::AnswerUsage& known, std::string& out) override;
   void append_delta(const openai::ChoiceDelta& delta, std::string& out) override;
-  void append_end(const openai::AnswerUsage& usage, std::string& out) override;
+  void append_end(const openai::Answer& answer, std::string& out) override;
   void append_error(const openai::ApiError& error, std::string& out) override;
   void append_ping(std::string& out) override;
 

@@ -375,14 +375,14 @@ ResponseEcho make_echo(const Json& body, const ResponsesRequest& request) {
   return echo;
 }
 
-std::shared_ptr<const Json> take_input(Json& body) {
-  Json& input = body["input"];
+std::string dump_input(const Json& body) {
+  const Json& input = body["input"];
   if (input.is_array()) {
-    return std::make_shared<const Json>(std::move(input));
+    return dump(input);
   }
   Json items = Json::array();
-  items.push_back(text_item(std::move(input.get_ref<std::string&>())));
-  return std::make_shared<const Json>(std::move(items));
+  items.push_back(text_item(input.get<std::string>()));
+  return dump(items);
 }
 
 }  // namespace
@@ -428,7 +428,7 @@ Result<ResponsesRequest> read_responses_request(Json body, const std::vector<Jso
   }
   out.echo = make_echo(body, out);
   if (out.store) {
-    out.input = take_input(body);
+    out.input = dump_input(body);
   }
   return out;
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,8 +17,8 @@ using ResponseEcho = std::vector<std::pair<const char*, std::string>>;
 struct ResponsesRequest {
   GenerationRequest generation;
   ResponseEcho echo;
-  std::string previous_id;                      // "": the conversation begins here
-  std::shared_ptr<const Json> input = nullptr;  // the items of this request, to be stored; null: they are not
+  std::string previous_id;  // "": the conversation begins here
+  std::string input;        // the items of this request, an array, to be stored; empty when they are not
   bool store = true;
   bool background = false;
 };

@@ -134,6 +134,26 @@ std::string write_response(const ResponseHead& head, const ResponseState& state)
   return out.take();
 }
 
+std::string write_item_list(std::span<const Json> items, bool has_more) {
+  JsonWriter out;
+  out.begin_object().key("object").string("list").key("data").begin_array();
+  for (const Json& item : items) {
+    out.raw(item.dump(-1, ' ', false, Json::error_handler_t::replace));
+  }
+  out.end_array();
+  out.key("first_id").string(items.empty() ? std::string() : items.front()["id"].get<std::string>());
+  out.key("last_id").string(items.empty() ? std::string() : items.back()["id"].get<std::string>());
+  out.key("has_more").boolean(has_more);
+  out.end_object();
+  return out.take();
+}
+
+std::string write_input_tokens(std::int64_t tokens) {
+  JsonWriter out;
+  out.begin_object().key("object").string("response.input_tokens").key("input_tokens").integer(tokens).end_object();
+  return out.take();
+}
+
 std::string write_response_deleted(std::string_view id) {
   JsonWriter out;
   out.begin_object().key("id").string(id).key("object").string("response.deleted").key("deleted").boolean(true);

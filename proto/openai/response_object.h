@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +54,12 @@ void write_part(const ResponseItem& item, JsonWriter& out);
 void write_item(const ResponseItem& item, JsonWriter& out);
 std::string write_items(const std::vector<ResponseItem>& items);
 std::string write_response(const ResponseHead& head, const ResponseState& state);
+
+// A page of input items.
+std::string write_item_list(std::span<const Json> items, bool has_more);
+
+// {"object":"response.input_tokens","input_tokens"}
+std::string write_input_tokens(std::int64_t tokens);
 
 // {"id","object":"response.deleted","deleted":true}
 std::string write_response_deleted(std::string_view id);

@@ -57,10 +57,10 @@ void ResponsesWriter::append_delta(const ChoiceDelta& delta, std::string& out) {
   output_.add(delta, &events);
 }
 
-void ResponsesWriter::append_end(const AnswerUsage& usage, std::string& out) {
+void ResponsesWriter::append_end(const Answer& answer, std::string& out) {
   ResponseEvents events(sequence_, out);
   output_.end(&events);
-  ended_ = ended(output_, usage);
+  ended_ = ended(output_, answer.usage);
   events.response(output_.is_cut() ? "response.incomplete" : "response.completed", ended_);
 }
 

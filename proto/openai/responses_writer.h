@@ -25,7 +25,7 @@ class ResponsesWriter final : public AnswerWriter {
   std::string whole(const Answer& answer) const override { return texts(answer).object; }
   void append_begin(const AnswerUsage& known, std::string& out) override;
   void append_delta(const ChoiceDelta& delta, std::string& out) override;
-  void append_end(const AnswerUsage& usage, std::string& out) override;
+  void append_end(const Answer& answer, std::string& out) override;
   void append_error(const ApiError& error, std::string& out) override;
   std::size_t held_bytes() const override { return output_.bytes(); }
 

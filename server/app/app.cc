@@ -184,6 +184,9 @@ class App {
 
 absl::Status App::start(SignalWatch& signals) {
   state_.work = std::make_unique<WorkPool>(work_options(options_));
+  if (options_.stored_responses.tenant_responses > 0) {
+    state_.responses = std::make_unique<ResponseStore>(options_.stored_responses);
+  }
   COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_, tls_), router_, state_.memory));
   if (options_.admin_port >= 0) {
     COPPICE_ASSIGN_OR_RETURN(admin_http_,
@@ -313,6 +316,9 @@ void App::reload_keys() {
   if (host_.corpora != nullptr) {
     host_.corpora->drop_keys(gone);
   }
+  if (state_.responses != nullptr) {
+    state_.responses->drop_tenants(gone);
+  }
   spdlog::info("SIGHUP: {} API keys; {} that were there are gone", state_.keys.shares(), gone.size());
 }
 
@@ -348,6 +354,9 @@ void App::watch_engine() {
   }
   state_.http_connections = http_->connections();
   state_.memory.trim();
+  if (state_.responses != nullptr) {
+    state_.responses->expire();
+  }
 }
 
 // What a device that records steps made of it.

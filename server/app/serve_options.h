@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/limits.h"
+#include "server/stored/response_store.h"
 #include "server/work/memory_budget.h"
 
 namespace coppice::server {
@@ -19,7 +20,8 @@ struct HttpBounds {
   std::int32_t connections_max = 4096;
   std::size_t body_bytes_max = std::size_t{16} << 20U;
   std::int64_t prompt_answer_bytes_max = std::int64_t{16} << 20U;
-  MemoryLimits memory;            // --memory-per-request --memory-per-tenant --memory-of-requests
+  MemoryLimits memory;  // --memory-per-request --memory-per-tenant --memory-of-requests
+  ResponseStoreLimits stored_responses;
   std::int32_t work_threads = 0;  // for parsing, rendering, tokenising; 0 = choose
   std::int32_t admin_port = -1;   // of the routes that administer the server, on 127.0.0.1; -1 = they are on `port`
   std::string allowed_hosts;      // names that clients may use for a keyless server on loopback; comma-separated

@@ -1,4 +1,7 @@
 // `coppice serve MODEL`: the flags that others rely on, their YAML twins, and the server.
+#include <chrono>
+#include <cmath>
+
 #include "base/status_macros.h"
 #include "server/app/app.h"
 #include "server/commands/command.h"
@@ -15,6 +18,8 @@ struct ServeArguments {
   std::string log_format = "text";
   std::uint64_t seed = 0;
   bool seed_given = false;
+  std::int64_t stored_responses = static_cast<std::int64_t>(ResponseStoreLimits().tenant_responses);
+  double stored_responses_s = static_cast<double>(ResponseStoreLimits().time_to_live.count());
 };
 
 // What the engine computes with, and how much of it.
@@ -97,6 +102,13 @@ void add_server_rows(ServeArguments& arguments, OptionTable& table) {
   table.add_integer("grpc-max-streams", &options.grpc_streams_max, 1, 1 << 20, "calls at once on one gRPC connection");
   table.add_number("grpc-idle-timeout", &options.grpc_idle_timeout_s, 0.01, 1e6,
                    "seconds a gRPC connection may be without a call");
+  table.begin_group("Stored responses (/v1/responses)");
+  table.add_integer("stored-responses", &arguments.stored_responses, 0, 1 << 20,
+                    "responses that an API key may store for later requests; 0 = none are stored");
+  table.add_bytes("stored-responses-memory", &options.stored_responses.server_bytes,
+                  "memory for stored responses; an API key gets half of it");
+  table.add_number("stored-responses-ttl", &arguments.stored_responses_s, 1, 1e9,
+                   "seconds that a stored response lives without being used");
   table.begin_group("Threads and log");
   table.add_text("log-format", &arguments.log_format, "log lines", {"text", "json"});
   table.add_seed("seed", &arguments.seed, &arguments.seed_given, "makes requests without a seed repeatable");
@@ -120,6 +132,9 @@ absl::Status serve(ServeArguments& arguments, CommandOptions& flags) {
   options.log_format = arguments.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
   options.engine.seed = arguments.seed;
   options.engine.seed_given = arguments.seed_given;
+  options.stored_responses.tenant_responses = static_cast<std::size_t>(arguments.stored_responses);
+  options.stored_responses.tenant_bytes = options.stored_responses.server_bytes / 2;
+  options.stored_responses.time_to_live = std::chrono::seconds(std::llround(arguments.stored_responses_s));
   COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
   return run_server(options, *package);
 }

@@ -237,7 +237,7 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
     }
     openai::MaybeError error = parser.error() ? parser.error() : count_body(parser);
     if (error) {
-      co_await refuse(*error);
+      co_await refuse(*error, &parser.head());
       co_return false;
     }
     if (parser.done()) {
@@ -259,7 +259,7 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
     }
     if (Clock::now() >= deadline) {
       if (!is_idle_) {
-        co_await refuse(openai::deadline_exceeded("the request did not arrive in time"));
+        co_await refuse(openai::deadline_exceeded("the request did not arrive in time"), &parser.head());
       }
       co_return false;
     }
@@ -282,7 +282,7 @@ asio::awaitable<bool> Connection::serve_one() {
   request.memory = answer_.memory;
   answer_.is_head = request.method == "HEAD";
   const std::unique_ptr<RequestHandler> handler = handle(std::move(request));
-  const bool sent = co_await send_answer();
+  const bool sent = co_await send_answer(handler.get());
   answer_.memory.reset();  // while the connection is idle it holds nothing
   co_return sent&& keep_alive_;
 }
@@ -294,7 +294,7 @@ std::unique_ptr<RequestHandler> Connection::handle(HttpRequest request) {
   } catch (const std::exception& error) {
     spdlog::error("http: a request failed: {}", error.what());
     if (!answer_.has_begun) {
-      respond(context_.application.refuse(openai::internal_error("the request could not be served")));
+      respond(context_.application.refuse(openai::internal_error("the request could not be served"), nullptr));
     }
     return nullptr;
   }
@@ -319,7 +319,21 @@ asio::awaitable<bool> Connection::client_has_left() {
   co_return false;
 }
 
-asio::awaitable<bool> Connection::send_answer() {
+// A handler's own exception is its answer's end, as in handle().
+void Connection::report_quiet(RequestHandler* handler) {
+  answer_.quiet_at = Clock::now() + context_.options.quiet_period;
+  if (handler == nullptr) {
+    return;
+  }
+  try {
+    handler->on_quiet();
+  } catch (const std::exception& error) {
+    spdlog::error("http: a sign of life could not be sent: {}", error.what());
+  }
+}
+
+asio::awaitable<bool> Connection::send_answer(RequestHandler* handler) {
+  answer_.quiet_at = Clock::now() + context_.options.quiet_period;
   while (true) {
     if (answer_.is_overfull) {
       spdlog::warn("a client reads too slowly: {} bytes wait for it; its stream is cut", answer_.out.size());
@@ -334,10 +348,15 @@ asio::awaitable<bool> Connection::send_answer() {
         co_return false;
       }
       count_output();
+      answer_.quiet_at = Clock::now() + context_.options.quiet_period;
       continue;
     }
     if (answer_.is_done) {
       co_return true;
+    }
+    if (Clock::now() >= answer_.quiet_at) {
+      report_quiet(handler);
+      continue;
     }
     const bool is_watched = input_ended_ || is_paused_;
     if (is_watched) {
@@ -349,7 +368,7 @@ asio::awaitable<bool> Connection::send_answer() {
         continue;  // came while the client was asked
       }
     }
-    co_await wait_until(Clock::now() + (is_watched ? Clock::duration(kPeerPoll) : Clock::duration(kForever)));
+    co_await wait_until(is_watched ? std::min(answer_.quiet_at, Clock::now() + kPeerPoll) : answer_.quiet_at);
   }
 }
 
@@ -365,10 +384,10 @@ asio::awaitable<bool> Connection::send(std::string_view bytes) {
   co_return sent;
 }
 
-asio::awaitable<void> Connection::refuse(const openai::ApiError& error) {
+asio::awaitable<void> Connection::refuse(const openai::ApiError& error, const HttpRequest* head) {
   answer_.out.clear();
   keep_alive_ = false;
-  respond(context_.application.refuse(error));
+  respond(context_.application.refuse(error, head));
   const std::string answer = std::exchange(answer_.out, {});
   const bool sent = co_await send(answer);
   if (sent) {

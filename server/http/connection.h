@@ -63,13 +63,14 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   std::unique_ptr<RequestHandler> handle(HttpRequest request);
   boost::asio::awaitable<bool> client_has_left();
   boost::asio::awaitable<bool> serve_one();
-  boost::asio::awaitable<bool> send_answer();
+  boost::asio::awaitable<bool> send_answer(RequestHandler* handler);
   boost::asio::awaitable<bool> send(std::string_view bytes);
   boost::asio::awaitable<bool> handshake();
   boost::asio::awaitable<void> refuse_quietly();
-  boost::asio::awaitable<void> refuse(const openai::ApiError& error);
+  boost::asio::awaitable<void> refuse(const openai::ApiError& error, const HttpRequest* head = nullptr);
   boost::asio::awaitable<void> linger();
   boost::asio::awaitable<void> wait_until(Clock::time_point deadline);
+  void report_quiet(RequestHandler* handler);
   void start_stall_clock(std::chrono::milliseconds timeout);
   void wake() { signal_.cancel(); }
   void count_output();
@@ -97,6 +98,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
     std::size_t writing = 0;       // bytes being written
     std::size_t counted = 0;       // bytes of output that the lease knows of
     Clock::time_point probe_at{};  // when to ask again whether the client is still there
+    Clock::time_point quiet_at{};  // when the handler hears that nothing was sent
     bool is_admitted = false;      // a large body: the application has agreed to it
     bool has_begun = false;        // its head is in `out` or written
     bool is_done = false;

@@ -29,6 +29,12 @@ class DeferredHandler final : public RequestHandler {
   DeferredHandler(ServerState& state, CallPointer call, const Refuse& refuse);
   ~DeferredHandler() override;
 
+  void on_quiet() override {
+    if (next_ != nullptr) {
+      next_->on_quiet();
+    }
+  }
+
  private:
   void finish(const Finish& finish);
 

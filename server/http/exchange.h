@@ -60,6 +60,9 @@ class Exchange {
 class RequestHandler {
  public:
   virtual ~RequestHandler() = default;
+
+  // Nothing has been sent to the client for HttpOptions::quiet_period. On the connection's thread.
+  virtual void on_quiet() {}
 };
 
 // What an HTTP server serves. Thread: any; each call comes on the thread of its connection.
@@ -69,8 +72,9 @@ class HttpApplication {
 
   // Answers through `exchange` before returning, or returns the handler that will. `exchange` and `hub` outlive it.
   virtual std::unique_ptr<RequestHandler> handle(HttpRequest request, Exchange& exchange, SessionHub& hub) = 0;
-  // The answer to what never became a request: bad syntax, too large, too slow, too many connections.
-  virtual HttpResponse refuse(const openai::ApiError& error) = 0;
+  // The answer to what never became a request: bad syntax, too large, too slow, too many connections. `head`: as much
+  // of it as was understood, without the body; null: nothing.
+  virtual HttpResponse refuse(const openai::ApiError& error, const HttpRequest* head) = 0;
   // Asked once about a request with a large body before the body is read: why it will not be taken, or which tenant's
   // it is.
   virtual openai::Result<std::string> admit_body(const HttpRequest& /*head*/) { return std::string(); }

@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
-#include <ctime>
 #include <utility>
 
 #include "server/http/route_call.h"
@@ -17,12 +16,9 @@ namespace {
 // millisecond.
 constexpr std::size_t kLargeAnswer = std::size_t{256} << 10U;
 
-}  // namespace
+constexpr std::size_t kCountedAtOnce = std::size_t{64} << 10U;  // bytes of a writer between two looks at the budget
 
-GenerationHandler::Prepared::Prepared(const RouteCall& call, const ModelHost& host,
-                                      const openai::GenerationRequest& asked)
-    : writer(openai::make_answer_writer(asked,
-                                        {call.request_id, static_cast<std::int64_t>(std::time(nullptr)), host.name})) {}
+}  // namespace
 
 GenerationHandler::GenerationHandler(ServerState& state, const ModelHost& host, const CallPointer& call,
                                      std::shared_ptr<openai::AnswerWriter> writer, bool is_stream)
@@ -45,7 +41,11 @@ std::unique_ptr<RequestHandler> GenerationHandler::start(ServerState& state, con
     call->exchange.add_header(openai::kIgnoredHeader, request.ignored.header());
   }
   auto handler = std::make_unique<GenerationHandler>(state, host, call, std::move(prepared.writer), request.stream);
-  if (openai::MaybeError error = handler->session_.start(std::move(prepared.request), call->tenant)) {
+  openai::MaybeError error = handler->count_writer();
+  if (!error) {
+    error = handler->session_.start(std::move(prepared.request), call->tenant);
+  }
+  if (error) {
     handler->on_error(std::move(*error));
     return nullptr;
   }
@@ -63,14 +63,58 @@ void GenerationHandler::begin_stream() {
   call_->exchange.begin_stream(head);
 }
 
+// What the writer keeps is part of the request's memory. ERRORS: as Lease::set.
+openai::MaybeError GenerationHandler::count_writer() {
+  const std::size_t bytes = writer_->held_bytes();
+  if (call_->request.memory == nullptr || bytes < counted_ + kCountedAtOnce) {
+    return std::nullopt;
+  }
+  counted_ = bytes;
+  return call_->request.memory->set(MemoryPart::kWriter, bytes);
+}
+
+void GenerationHandler::on_begin(const openai::AnswerUsage& known) {
+  if (is_stream_) {
+    writer_->append_begin(known, batch_);
+    if (!batch_.empty()) {
+      begin_stream();
+    }
+  }
+}
+
 void GenerationHandler::on_delta(openai::ChoiceDelta delta) {
+  if (is_finished_) {
+    return;
+  }
   begin_stream();
   writer_->append_delta(delta, batch_);
+  if (openai::MaybeError error = count_writer()) {
+    session_.abort(*error);
+  }
+}
+
+// Proxies and clients give up what is silent for long: a long queue, a long prompt.
+void GenerationHandler::on_quiet() {
+  if (!is_stream_ || is_finished_) {
+    return;
+  }
+  std::string sign;
+  openai::AnswerUsage known;
+  known.prompt_tokens = session_.prompt_tokens();
+  writer_->append_begin(known, sign);
+  if (sign.empty()) {
+    writer_->append_ping(sign);
+  }
+  if (!sign.empty()) {
+    begin_stream();
+    call_->exchange.write(sign);
+  }
 }
 
 void GenerationHandler::on_done(openai::Answer answer) {
   if (is_stream_) {
     begin_stream();
+    writer_->append_begin(answer.usage, batch_);
     writer_->append_end(answer, batch_);
     ends_stream_ = true;
     finish(200);
@@ -110,7 +154,7 @@ void GenerationHandler::on_error(openai::ApiError error) {
     writer_->append_error(error, batch_);
     ends_stream_ = true;
   } else {
-    call_->exchange.respond(error_response(error, call_->request_id));
+    call_->exchange.respond(error_response(error, call_->request_id, call_->dialect));
   }
   if (error.status >= 500) {
     spdlog::warn("request {}: {}", call_->request_id, error.message);

@@ -1,5 +1,5 @@
-// GenerationHandler: one completion or chat over HTTP, from its session's items to one JSON object or a stream of
-// server-sent events.
+// GenerationHandler: one generation over HTTP, from its session's items to one JSON object or a stream of server-sent
+// events, in the form of the API that it came by.
 #pragma once
 
 #include <memory>
@@ -21,9 +21,6 @@ class GenerationHandler final : public RequestHandler, public OutputSink {
  public:
   // What the pool has made of a request.
   struct Prepared {
-    // Before `request` becomes tokens: the writer reads from it how the answer shall look.
-    Prepared(const RouteCall& call, const ModelHost& host, const openai::GenerationRequest& request);
-
     std::shared_ptr<openai::AnswerWriter> writer;
     PreparedRequest request;
   };
@@ -36,6 +33,9 @@ class GenerationHandler final : public RequestHandler, public OutputSink {
                     std::shared_ptr<openai::AnswerWriter> writer, bool is_stream);
   ~GenerationHandler() override;
 
+  void on_quiet() override;
+
+  void on_begin(const openai::AnswerUsage& known) override;
   void on_delta(openai::ChoiceDelta delta) override;
   void on_done(openai::Answer answer) override;
   void on_error(openai::ApiError error) override;
@@ -43,6 +43,7 @@ class GenerationHandler final : public RequestHandler, public OutputSink {
 
  private:
   void begin_stream();
+  openai::MaybeError count_writer();
   bool write_on_pool(openai::Answer& answer);
   void respond(std::string body);
   void finish(int status);
@@ -55,6 +56,7 @@ class GenerationHandler final : public RequestHandler, public OutputSink {
   bool is_finished_ = false;
   bool ends_stream_ = false;  // at the next flush
   std::string batch_;         // events of this dispatch
+  std::size_t counted_ = 0;   // bytes of the writer that the lease knows of
   std::optional<PoolTask> writing_;
   Session session_;  // last: its destructor cancels while everything else still stands
 };

@@ -29,6 +29,8 @@ struct HttpOptions {
   std::chrono::milliseconds body_timeout{120'000};
   std::chrono::milliseconds idle_timeout{75'000};   // between requests
   std::chrono::milliseconds write_timeout{30'000};  // a client that reads nothing for this time has left
+  // Without a byte to a client before its handler may give a sign of life: proxies cut what is silent for a minute.
+  std::chrono::milliseconds quiet_period{10'000};
 };
 
 // Owner: the app. Thread: all methods from the app's; the counters from any.

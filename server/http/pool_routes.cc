@@ -1,15 +1,14 @@
 // Work handed to the pool, and what comes back.
 #include "server/http/pool_routes.h"
 
+#include <ctime>
 #include <utility>
-
-#include "server/http/generation_handler.h"
 
 namespace coppice::server {
 namespace {
 
 // On the pool.
-DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer& call, ParseGeneration parse,
+DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer& call, const ParseGeneration& parse,
                                            const JobContext& job) {
   const ModelHost& host = *state.host.load();
   const auto refused = [&state, call](openai::ApiError error) {
@@ -21,18 +20,20 @@ DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer
   if (openai::MaybeError error = job.hold(parsing_bytes(call->request.body.size(), host.request_limits))) {
     return refused(*std::move(error));
   }
-  openai::Result<openai::GenerationRequest> parsed = parse(call->request.body, host.request_limits);
+  openai::Result<ParsedGeneration> parsed = parse(*call, host);
   drop_body(*call);
   if (!parsed.ok()) {
     return refused(std::move(parsed.error()));
   }
-  const auto handler = std::make_shared<GenerationHandler::Prepared>(*call, host, parsed.value());
-  openai::Result<PreparedRequest> prepared = prepare(std::move(parsed.value()), host, job);
+  openai::Result<PreparedRequest> prepared = prepare(std::move(parsed.value().request), host, job);
   if (!prepared.ok()) {
     return refused(std::move(prepared.error()));
   }
-  handler->request = std::move(prepared.value());
-  return [&state, call, &host, handler] { return GenerationHandler::start(state, host, call, std::move(*handler)); };
+  const auto ready = std::make_shared<GenerationHandler::Prepared>(
+      GenerationHandler::Prepared{std::move(parsed.value().writer), std::move(prepared.value())});
+  return [&state, call, &host, ready, start = std::move(parsed.value().start)] {
+    return start(state, host, call, std::move(*ready));
+  };
 }
 
 }  // namespace
@@ -44,7 +45,12 @@ void drop_body(RouteCall& call) {
   }
 }
 
-std::unique_ptr<RequestHandler> defer(ServerState& state, const CallPointer& call, WriteBody write) {
+openai::AnswerIdentity identity_of(const RouteCall& call, const ModelHost& host) {
+  return {call.request_id, static_cast<std::int64_t>(std::time(nullptr)), host.name};
+}
+
+std::unique_ptr<RequestHandler> defer(ServerState& state, const CallPointer& call, WriteBody write,
+                                      std::size_t here_max) {
   const auto work = [&state, call, write = std::move(write)](const JobContext& job) -> DeferredHandler::Finish {
     const openai::RequestLimits& limits = state.host.load()->request_limits;
     openai::MaybeError no_memory = job.hold(parsing_bytes(call->request.body.size(), limits));
@@ -60,7 +66,7 @@ std::unique_ptr<RequestHandler> defer(ServerState& state, const CallPointer& cal
       return nullptr;
     };
   };
-  return DeferredHandler::start(state, call, kHereMax, work,
+  return DeferredHandler::start(state, call, here_max, work,
                                 [&state, call](const openai::ApiError& error) { answer(state, *call, error); });
 }
 
@@ -68,7 +74,9 @@ std::unique_ptr<RequestHandler> generate(ServerState& state, const CallPointer& 
                                          ParseGeneration parse) {
   return DeferredHandler::start(
       state, call, here_max,
-      [&state, call, parse](const JobContext& job) { return prepare_generation(state, call, parse, job); },
+      [&state, call, parse = std::move(parse)](const JobContext& job) {
+        return prepare_generation(state, call, parse, job);
+      },
       [&state, call](const openai::ApiError& error) { answer(state, *call, error); });
 }
 

@@ -6,10 +6,10 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "proto/openai/request.h"
 #include "server/http/deferred_handler.h"
+#include "server/http/generation_handler.h"
 #include "server/http/route_call.h"
 #include "server/sessions/server_state.h"
 
@@ -22,15 +22,28 @@ inline constexpr std::size_t kHereMax = 4096;
 // The body has been read: what it held is gone, and no longer paid for.
 void drop_body(RouteCall& call);
 
-// Makes the body of a 200, or the error. On the pool; small bodies on the connection's thread.
+// Makes the body of a 200, or the error. On the pool; bodies of at most `here_max` bytes on the connection's thread.
 using WriteBody = std::function<openai::Result<std::string>(const RouteCall& call, const JobContext& job)>;
-std::unique_ptr<RequestHandler> defer(ServerState& state, const CallPointer& call, WriteBody write);
+std::unique_ptr<RequestHandler> defer(ServerState& state, const CallPointer& call, WriteBody write,
+                                      std::size_t here_max = kHereMax);
 
-// Reads a body. ERRORS: 400, 413.
-using ParseGeneration = openai::Result<openai::GenerationRequest> (*)(std::string_view body,
-                                                                      const openai::RequestLimits& limits);
+// Runs what was prepared and answers, or returns the handler that will. On the connection's thread.
+using StartGeneration = std::function<std::unique_ptr<RequestHandler>(
+    ServerState& state, const ModelHost& host, const CallPointer& call, GenerationHandler::Prepared prepared)>;
+
+// A body that has been read: what to generate, who writes the answer, and what runs it.
+struct ParsedGeneration {
+  openai::GenerationRequest request;
+  std::shared_ptr<openai::AnswerWriter> writer;
+  StartGeneration start = &GenerationHandler::start;
+};
+// Reads a call's body. ERRORS: 400, 413.
+using ParseGeneration = std::function<openai::Result<ParsedGeneration>(const RouteCall& call, const ModelHost& host)>;
 // Parses, prepares and starts a generation. Bodies of at most `here_max` bytes are parsed on the connection's thread.
 std::unique_ptr<RequestHandler> generate(ServerState& state, const CallPointer& call, std::size_t here_max,
                                          ParseGeneration parse);
+
+// Who an answer to this call says that it is.
+openai::AnswerIdentity identity_of(const RouteCall& call, const ModelHost& host);
 
 }  // namespace coppice::server

@@ -81,8 +81,8 @@ RequestParser::RequestParser(const ParserLimits& limits) : limits_(limits), beas
   // Beast's own bound depends on the pieces that a header comes in. Ours, in end_header(), does not; this one ends a
   // header that never ends.
   beast_->parser.header_limit(limits.header_bytes_max + limits.header_bytes_max / 2);
-  beast_->parser.body_limit(limits.body_bytes_max);
-  beast_->parser.skip(true);  // the body is ours
+  beast_->parser.body_limit(boost::none);  // ours, too: a refusal needs the route
+  beast_->parser.skip(true);               // the body is ours
 }
 
 RequestParser::~RequestParser() = default;
@@ -104,8 +104,6 @@ std::size_t RequestParser::feed_header(std::string_view bytes) {
   header_bytes_ += used;
   if (code == http::error::header_limit) {
     error_ = header_too_large(kHeaderTooLarge);
-  } else if (code == http::error::body_limit) {
-    error_ = body_too_large();
   } else if (code && code != http::error::need_more) {
     error_ = bad_http(code.message());
   } else if (beast_->parser.is_header_done()) {

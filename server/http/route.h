@@ -32,6 +32,7 @@ struct Route {
   Access access = Access::kKey;
   Availability availability = Availability::kWhileServing;
   Purpose purpose = Purpose::kInference;
+  ErrorDialect dialect = ErrorDialect::kOpenai;  // also of what is refused before the action
 };
 
 // True: `path`, without its query, is one of `pattern`. What stood for its names is appended to `parts`, percent

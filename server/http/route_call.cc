@@ -5,14 +5,15 @@
 
 #include <utility>
 
-#include "proto/openai/write_objects.h"
+#include "proto/anthropic/write_objects.h"
 
 namespace coppice::server {
 
-HttpResponse error_response(const openai::ApiError& error, const std::string& request_id) {
+HttpResponse error_response(const openai::ApiError& error, const std::string& request_id, ErrorDialect dialect) {
   HttpResponse response;
   response.status = error.status;
-  response.body = openai::write_error(error);
+  response.body =
+      dialect == ErrorDialect::kAnthropic ? anthropic::write_error(error, request_id) : openai::write_error(error);
   response.headers.emplace_back("x-request-id", request_id);
   if (error.retry_after_s > 0) {
     response.headers.emplace_back("retry-after", fmt::format("{}", error.retry_after_s));
@@ -34,7 +35,7 @@ void answer(ServerState& state, RouteCall& call, std::string body, std::string c
 
 void answer(ServerState& state, RouteCall& call, const openai::ApiError& error) {
   state.metrics.count_answer("http", call.route, error.status);
-  call.exchange.respond(error_response(error, call.request_id));
+  call.exchange.respond(error_response(error, call.request_id, call.dialect));
 }
 
 }  // namespace coppice::server

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@
 
 namespace coppice::server {
 
+// Whose envelope errors are written in.
+enum class ErrorDialect : std::uint8_t { kOpenai, kAnthropic };
+
 // Owner: shared by the router's call and the handler and jobs that it makes. The exchange and the hub are the
 // connection's: used on its thread alone, while its handler lives.
 struct RouteCall {
@@ -23,6 +27,7 @@ struct RouteCall {
   std::string_view route;          // the matched route's path, for metrics
   std::vector<std::string> parts;  // what stood for the names in the route's path, decoded
   std::string tenant;              // the API key's; "" without keys
+  ErrorDialect dialect;
   Exchange& exchange;
   SessionHub& hub;
   std::chrono::steady_clock::time_point arrival = std::chrono::steady_clock::now();
@@ -36,6 +41,6 @@ void answer(ServerState& state, RouteCall& call, std::string body, std::string c
 void answer(ServerState& state, RouteCall& call, const openai::ApiError& error);
 
 // An error as a response, with Retry-After and x-request-id.
-HttpResponse error_response(const openai::ApiError& error, const std::string& request_id);
+HttpResponse error_response(const openai::ApiError& error, const std::string& request_id, ErrorDialect dialect);
 
 }  // namespace coppice::server

@@ -15,15 +15,38 @@ std::string_view path_of(std::string_view target) {
   return target.substr(0, target.find('?'));
 }
 
+// Clients of Anthropic's say so in a header, whatever they ask for; to its own routes everybody speaks its language.
+ErrorDialect dialect_of(const HttpRequest& head) {
+  if (!head.header("anthropic-version").empty()) {
+    return ErrorDialect::kAnthropic;
+  }
+  std::vector<std::string> parts;
+  for (const Route& route : all_routes()) {
+    if (route.dialect != ErrorDialect::kOpenai && matches_path(route.path, path_of(head.target), parts)) {
+      return route.dialect;
+    }
+  }
+  return ErrorDialect::kOpenai;
+}
+
+// The name that Anthropic's clients read the request's id by.
+constexpr const char* kAnthropicIdHeader = "request-id";
+
 }  // namespace
 
 std::string choose_request_id(const HttpRequest& request) {
   return choose_request_id(request.header("x-request-id"));
 }
 
-HttpResponse Router::refuse(const openai::ApiError& error) {
+HttpResponse Router::refuse(const openai::ApiError& error, const HttpRequest* head) {
   state_.metrics.count_answer("http", "none", error.status);
-  return error_response(error, choose_request_id(std::string_view()));
+  const std::string request_id = choose_request_id(head == nullptr ? "" : head->header("x-request-id"));
+  const ErrorDialect dialect = head == nullptr ? ErrorDialect::kOpenai : dialect_of(*head);
+  HttpResponse response = error_response(error, request_id, dialect);
+  if (dialect == ErrorDialect::kAnthropic) {
+    response.headers.emplace_back(kAnthropicIdHeader, request_id);
+  }
+  return response;
 }
 
 openai::Result<std::string> Router::tenant_of_request(const HttpRequest& head) const {
@@ -31,10 +54,15 @@ openai::Result<std::string> Router::tenant_of_request(const HttpRequest& head) c
     return std::string();
   }
   const std::string_view authorization = head.header("authorization");
+  const std::string_view key = head.header("x-api-key");
   std::optional<std::string> tenant = state_.keys.tenant_of_bearer(authorization);
+  if (!tenant && !key.empty()) {
+    tenant = state_.keys.tenant(key);
+  }
   if (!tenant) {
-    return openai::unauthorized(authorization.empty()
-                                    ? "an API key is required: send the header 'Authorization: Bearer KEY'"
+    return openai::unauthorized(authorization.empty() && key.empty()
+                                    ? "an API key is required: send the header 'Authorization: Bearer KEY' or "
+                                      "'x-api-key: KEY'"
                                     : "the API key is not known here");
   }
   return *std::move(tenant);
@@ -102,9 +130,14 @@ openai::Result<std::string> Router::admit_body(const HttpRequest& head) {
 }
 
 std::unique_ptr<RequestHandler> Router::handle(HttpRequest request, Exchange& exchange, SessionHub& hub) {
-  const auto call = std::make_shared<RouteCall>(RouteCall{std::move(request), "", "", "none", {}, "", exchange, hub});
+  const auto call = std::make_shared<RouteCall>(
+      RouteCall{std::move(request), "", "", "none", {}, "", ErrorDialect::kOpenai, exchange, hub});
   call->request_id = choose_request_id(call->request);
   call->path = path_of(call->request.target);
+  call->dialect = dialect_of(call->request);
+  if (call->dialect == ErrorDialect::kAnthropic) {
+    exchange.add_header(kAnthropicIdHeader, call->request_id);
+  }
   guard_.add_headers(call->request, exchange);
   Admission found = admit(call->request, !call->request.body.empty());
   if (found.route != nullptr) {
@@ -120,7 +153,7 @@ std::unique_ptr<RequestHandler> Router::handle(HttpRequest request, Exchange& ex
     return nullptr;
   }
   state_.metrics.count_answer("http", call->route, found.error->status);
-  HttpResponse response = error_response(*found.error, call->request_id);
+  HttpResponse response = error_response(*found.error, call->request_id, call->dialect);
   if (!found.allowed.empty()) {
     response.headers.emplace_back("allow", found.allowed);
   }

@@ -34,7 +34,7 @@ class Router final : public HttpApplication {
       : state_(state), routes_(options.routes), guard_(std::move(options.browsers)) {}
 
   std::unique_ptr<RequestHandler> handle(HttpRequest request, Exchange& exchange, SessionHub& hub) override;
-  HttpResponse refuse(const openai::ApiError& error) override;
+  HttpResponse refuse(const openai::ApiError& error, const HttpRequest* head) override;
   openai::Result<std::string> admit_body(const HttpRequest& head) override;
 
  private:

@@ -133,6 +133,25 @@ std::size_t tokenizing_bytes(std::size_t text_bytes) {
   return text_bytes * kTokenizeFactor;
 }
 
+openai::Result<std::int64_t> count_prompt_tokens(const openai::GenerationRequest& request, const ModelHost& host,
+                                                 const JobContext& job) {
+  if (openai::MaybeError error = host.check_model(request.model)) {
+    return *std::move(error);
+  }
+  if (openai::MaybeError error = job.hold(tokenizing_bytes(largest_text(request)))) {
+    return *std::move(error);
+  }
+  const openai::Result<std::vector<TokenIds>> prompts = host.encoder().encode(request, job.cancelled);
+  if (!prompts.ok()) {
+    return prompts.error();
+  }
+  std::int64_t tokens = 0;
+  for (const TokenIds& prompt : prompts.value()) {
+    tokens += static_cast<std::int64_t>(prompt.size());
+  }
+  return tokens;
+}
+
 openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const ModelHost& host,
                                         const JobContext& job) {
   if (openai::MaybeError error = host.check_model(request.model)) {

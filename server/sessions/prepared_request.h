@@ -48,4 +48,8 @@ std::size_t tokenizing_bytes(std::size_t text_bytes);
 openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const ModelHost& host,
                                         const JobContext& job = {});
 
+// Tokens of a prompt that is not run: what prepare() would make of it. ERRORS: as prepare(), except for lengths.
+openai::Result<std::int64_t> count_prompt_tokens(const openai::GenerationRequest& request, const ModelHost& host,
+                                                 const JobContext& job = {});
+
 }  // namespace coppice::server

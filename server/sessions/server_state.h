@@ -10,6 +10,7 @@
 #include "server/access/api_keys.h"
 #include "server/metrics/metrics.h"
 #include "server/sessions/model_host.h"
+#include "server/stored/response_store.h"
 #include "server/work/memory_budget.h"
 #include "server/work/work_pool.h"
 
@@ -29,6 +30,7 @@ struct ServerState {
   std::atomic<const ModelHost*> host{nullptr};  // set before kServing
   std::atomic<std::int64_t> http_connections{0};
   MemoryBudget memory;                       // of requests, whatever front end they come by
+  std::unique_ptr<ResponseStore> responses;  // null, as in tests: none are stored
   std::unique_ptr<WorkPool> work;            // null, as in tests: front ends do the work where it comes up
   std::atomic<bool> engine_is_stuck{false};  // requests wait and the engine does not step; set by the app's watch
 

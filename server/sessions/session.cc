@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <iterator>
 #include <numeric>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "server/output/token_entry.h"
 
@@ -24,15 +26,29 @@ std::string param_of(const std::string& reason) {
   return is_name ? reason.substr(0, end) : "";
 }
 
+std::size_t memory_of(const std::vector<openai::TokenEntry>& entries) {
+  std::size_t bytes = 0;
+  for (const openai::TokenEntry& entry : entries) {
+    bytes += (sizeof(entry) + entry.top.size() * sizeof(entry.top[0])) * kEntryCopies;
+  }
+  return bytes;
+}
+
 std::size_t memory_of(const openai::ChoiceDelta& delta) {
   std::size_t bytes = delta.token_ids.size() * sizeof(TokenId);
   for (const openai::OutputItem& item : delta.items) {
-    if (const auto* const text = std::get_if<openai::TextDelta>(&item)) {
-      bytes += text->text.size();
-      for (const openai::TokenEntry& entry : text->tokens) {
-        bytes += (sizeof(entry) + entry.top.size() * sizeof(entry.top[0])) * kEntryCopies;
-      }
-    }
+    bytes += std::visit(
+        [](const auto& piece) -> std::size_t {
+          using Piece = std::decay_t<decltype(piece)>;
+          if constexpr (std::is_same_v<Piece, openai::Finish>) {
+            return 0;
+          } else if constexpr (std::is_same_v<Piece, openai::ToolCallBegin>) {
+            return sizeof(piece) + piece.id.size() + piece.name.size() + memory_of(piece.tokens);
+          } else {
+            return piece.text.size() + memory_of(piece.tokens);
+          }
+        },
+        item);
   }
   return bytes;
 }
@@ -122,6 +138,7 @@ void Session::handle(engine::Event&& event) {
         return;
       }
     }
+    begin(event);
     emit(run, event.choice, choice.stream.take());
     if (choice.stream.stopped_by_string() && !is_last) {
       host_.engine->cancel(run.id, event.choice);
@@ -129,6 +146,16 @@ void Session::handle(engine::Event&& event) {
   }
   if (is_last && !ended_) {
     end_choice(run, choice, event);
+  }
+}
+
+void Session::begin(const engine::Event& event) {
+  if (!has_begun_) {
+    has_begun_ = true;
+    openai::AnswerUsage known;
+    known.prompt_tokens = prompt_tokens();
+    known.cached_tokens = event.usage.cached_tokens;
+    sink_.on_begin(known);
   }
 }
 

@@ -25,6 +25,9 @@ namespace coppice::server {
 class OutputSink {
  public:
   virtual ~OutputSink() = default;
+  // Before all others: the first token is there. `known`: tokens of the prompt, and how many of them came from the
+  // prefix cache.
+  virtual void on_begin(const openai::AnswerUsage& /*known*/) {}
   virtual void on_delta(openai::ChoiceDelta delta) = 0;  // streaming requests only
   // The end. Streaming: `answer.choices` is empty, the deltas were the answer.
   virtual void on_done(openai::Answer answer) = 0;
@@ -87,6 +90,7 @@ class Session {
   void make_choices(PromptRun& run, const std::shared_ptr<const text::StopStrings>& stops);
   openai::MaybeError submit(const TokenIds& prediction);
 
+  void begin(const engine::Event& event);
   void emit(PromptRun& run, std::int32_t index, openai::ChoiceDelta delta);
   openai::MaybeError keep(Choice& choice, openai::ChoiceDelta delta);
   openai::TextDelta echo_of(const PromptRun& run) const;
@@ -112,6 +116,7 @@ class Session {
   std::size_t held_bytes_ = 0;            // of memory, the answer so far included
   std::size_t counted_bytes_ = 0;         // of them, known to the lease
   const char* finish_label_ = "refused";  // until it ends
+  bool has_begun_ = false;                // the sink knows
   bool ended_ = false;
 };
 

@@ -27,6 +27,15 @@ void SessionHub::dispatch() {
   for (Session* const session : touched_) {
     flush(*session);
   }
+  drop_ended();
+}
+
+void SessionHub::drop(const std::string& name) {
+  std::erase_if(detached_, [&name](const auto& session) { return session->name() == name; });
+}
+
+void SessionHub::drop_ended() {
+  std::erase_if(detached_, [](const auto& session) { return session->ended(); });
 }
 
 // What a session throws, out of memory at worst, ends that session alone.
@@ -57,6 +66,7 @@ void SessionHub::abort_all(const openai::ApiError& error) {
     session->abort(error);
     flush(*session);
   }
+  drop_ended();
 }
 
 }  // namespace coppice::server

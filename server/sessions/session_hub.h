@@ -5,6 +5,8 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -14,6 +16,14 @@
 namespace coppice::server {
 
 class Session;
+
+// A session that no client waits for: the hub owns it.
+class DetachedSession {
+ public:
+  virtual ~DetachedSession() = default;
+  virtual const std::string& name() const = 0;  // unique among them
+  virtual bool ended() const = 0;
+};
 
 // Owner: the I/O thread (HTTP) or the server (gRPC). Thread: all methods from that one thread; only `wake` is called
 // from the engine's thread, until the engine has stopped. REQUIRES: `wake` does not block.
@@ -28,6 +38,10 @@ class SessionHub {
   void forget(engine::RequestId id) { sessions_.erase(id); }
   std::size_t size() const { return sessions_.size(); }
 
+  // Owns `session` until it has ended, or is dropped.
+  void adopt(std::unique_ptr<DetachedSession> session) { detached_.push_back(std::move(session)); }
+  void drop(const std::string& name);
+
   // Takes all queued events and handles them. REQUIRES: no sink destroys a session from inside a call.
   void dispatch();
 
@@ -37,10 +51,12 @@ class SessionHub {
  private:
   void handle(Session& session, engine::Event&& event);
   void flush(Session& session);
+  void drop_ended();
 
   std::shared_ptr<engine::EventQueue> queue_;
   absl::flat_hash_map<engine::RequestId, Session*> sessions_;
-  std::vector<Session*> touched_;  // scratch of dispatch()
+  std::vector<Session*> touched_;                           // scratch of dispatch()
+  std::vector<std::unique_ptr<DetachedSession>> detached_;  // last: they leave sessions_
 };
 
 }  // namespace coppice::server

@@ -25,6 +25,7 @@ struct MemoryLimits {
 enum class MemoryPart : std::uint8_t {
   kBody,    // as received
   kWork,    // parsed JSON, text being tokenised; later tokens, choices, answers not yet written
+  kWriter,  // of a streamed answer, kept to be repeated at its end or stored
   kOutput,  // written, not yet taken by the client
 };
 
@@ -53,7 +54,7 @@ class MemoryBudget {
     openai::MaybeError set(MemoryPart part, std::size_t bytes);
 
    private:
-    static constexpr std::size_t kParts = 3;  // of MemoryPart
+    static constexpr std::size_t kParts = 4;  // of MemoryPart
 
     MemoryBudget& budget_;
     std::string tenant_;  // this and what follows: guarded by the budget's mutex

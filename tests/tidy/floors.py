@@ -30,11 +30,12 @@ FORBIDDEN = [
 # own folder is not checked.
 FOLDER_ORDER = {
     "server": [
-        ["access", "config", "metrics", "net", "output", "work"],
+        ["access", "config", "metrics", "net", "output", "stored", "work"],
         ["model"],
         ["prompts"],
         ["corpora"],
         ["sessions"],
+        ["responses"],
         ["batch", "bench", "grpc", "http"],
         ["app"],
         ["front_bench"],

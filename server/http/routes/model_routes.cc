@@ -1,6 +1,7 @@
 // GET /v1/models and /v1/models/NAME.
 #include <array>
 
+#include "proto/anthropic/write_objects.h"
 #include "proto/openai/write_objects.h"
 #include "server/http/routes/route_table.h"
 
@@ -13,7 +14,8 @@ openai::ModelCard make_card(const ModelHost& host) {
 
 std::unique_ptr<RequestHandler> list(ServerState& state, const CallPointer& call) {
   const std::array<openai::ModelCard, 1> cards = {make_card(*state.host.load())};
-  answer(state, *call, openai::write_model_list(cards));
+  const bool is_anthropic = call->dialect == ErrorDialect::kAnthropic;
+  answer(state, *call, is_anthropic ? anthropic::write_model_list(cards) : openai::write_model_list(cards));
   return nullptr;
 }
 
@@ -22,7 +24,8 @@ std::unique_ptr<RequestHandler> get(ServerState& state, const CallPointer& call)
   if (const openai::MaybeError error = host.check_model(call->parts[0])) {
     answer(state, *call, *error);
   } else {
-    answer(state, *call, openai::write_model(make_card(host)));
+    const bool is_anthropic = call->dialect == ErrorDialect::kAnthropic;
+    answer(state, *call, is_anthropic ? anthropic::write_model(make_card(host)) : openai::write_model(make_card(host)));
   }
   return nullptr;
 }

@@ -80,7 +80,7 @@ class TestApplication final : public HttpApplication {
     return std::string();
   }
 
-  HttpResponse refuse(const openai::ApiError& error) override {
+  HttpResponse refuse(const openai::ApiError& error, const HttpRequest* /*head*/) override {
     HttpResponse response;
     response.status = error.status;
     response.body = error.message;
