@@ -36,7 +36,7 @@ inline constexpr ApiField kResponseFields[] = {
     {"truncation", FieldUse::kIgnored, "text", "A conversation that does not fit is refused.", "\"disabled\""},
     {"context_management", FieldUse::kIgnored, "array", ""},
     {"moderation", FieldUse::kIgnored, "object", ""},
-    {"stream_options", FieldUse::kIgnored, "object", "Nothing is added to events to hide their length."},
+    {"stream_options", FieldUse::kHonoured, "object", "`include_obfuscation` has no effect."},
     {"conversation", FieldUse::kRefused, "id", "Use `previous_response_id`."},
     {"prompt", FieldUse::kRefused, "object", "There are no stored prompts."},
 };

@@ -36,11 +36,8 @@ GenerationHandler::~GenerationHandler() {
 
 std::unique_ptr<RequestHandler> GenerationHandler::start(ServerState& state, const ModelHost& host,
                                                          const CallPointer& call, Prepared prepared) {
-  const openai::GenerationRequest& request = prepared.request.request;
-  if (!request.ignored.empty()) {
-    call->exchange.add_header(openai::kIgnoredHeader, request.ignored.header());
-  }
-  auto handler = std::make_unique<GenerationHandler>(state, host, call, std::move(prepared.writer), request.stream);
+  auto handler = std::make_unique<GenerationHandler>(state, host, call, std::move(prepared.writer),
+                                                     prepared.request.request.stream);
   openai::MaybeError error = handler->count_writer();
   if (!error) {
     error = handler->session_.start(std::move(prepared.request), call->tenant);

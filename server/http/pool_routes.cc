@@ -32,6 +32,9 @@ DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer
   const auto ready = std::make_shared<GenerationHandler::Prepared>(
       GenerationHandler::Prepared{std::move(parsed.value().writer), std::move(prepared.value())});
   return [&state, call, &host, ready, start = std::move(parsed.value().start)] {
+    if (const openai::IgnoredFields& ignored = ready->request.request.ignored; !ignored.empty()) {
+      call->exchange.add_header(openai::kIgnoredHeader, ignored.header());
+    }
     return start(state, host, call, std::move(*ready));
   };
 }

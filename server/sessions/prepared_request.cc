@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -96,6 +98,20 @@ std::size_t largest_text(const openai::GenerationRequest& request) {
   return std::max(largest, request.prediction ? request.prediction->size() : 0);
 }
 
+// The prompter speaks of 'messages'; the request's API may call the conversation something else.
+openai::ApiError renamed(openai::ApiError error, const openai::GenerationRequest& request) {
+  constexpr std::string_view kChatName = "messages";
+  const std::string_view name = openai::names_of(request).prompt;
+  if (error.param == kChatName && name != kChatName) {
+    error.param = name;
+    const std::string quoted = fmt::format("'{}'", kChatName);
+    if (const std::size_t at = error.message.find(quoted); at != std::string::npos) {
+      error.message.replace(at, quoted.size(), fmt::format("'{}'", name));
+    }
+  }
+  return error;
+}
+
 std::size_t token_bytes(const PreparedRequest& prepared) {
   std::size_t tokens = prepared.prediction.size() * prepared.prompts.size();
   for (const PreparedRequest::Prompt& prompt : prepared.prompts) {
@@ -143,7 +159,7 @@ openai::Result<std::int64_t> count_prompt_tokens(const openai::GenerationRequest
   }
   const openai::Result<std::vector<TokenIds>> prompts = host.encoder().encode(request, job.cancelled);
   if (!prompts.ok()) {
-    return prompts.error();
+    return renamed(prompts.error(), request);
   }
   std::int64_t tokens = 0;
   for (const TokenIds& prompt : prompts.value()) {
@@ -164,7 +180,7 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   }
   openai::Result<std::vector<TokenIds>> tokens = host.encoder().encode(prepared.request, job.cancelled);
   if (!tokens.ok()) {
-    return std::move(tokens.error());
+    return renamed(std::move(tokens.error()), prepared.request);
   }
   take_prompts(prepared, std::move(tokens.value()), host);
   if (openai::MaybeError error = check_lengths(prepared, host.request_limits.model_tokens_max)) {

@@ -22,16 +22,30 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Answers "/x" with "/x"; "/hang" never; "/flood" with 20 MB at once; "/large" with 4 MB; "/hold" when released.
+// Answers "/x" with "/x"; "/hang" never; "/flood" with 20 MB at once; "/large" with 4 MB; "/hold" when released;
+// "/quiet" with a stream of what it hears of silence.
 class TestApplication final : public HttpApplication {
  public:
   class Handler final : public RequestHandler {
    public:
-    explicit Handler(TestApplication& owner) : owner_(owner) { ++owner_.live; }
+    explicit Handler(TestApplication& owner, Exchange* quiet = nullptr) : owner_(owner), quiet_(quiet) {
+      ++owner_.live;
+    }
     ~Handler() override { --owner_.live; }
+
+    void on_quiet() override {
+      if (quiet_ != nullptr) {
+        quiet_->write(++heard_ < 3 ? "still here\n" : "the end\n");
+        if (heard_ == 3) {
+          quiet_->end_stream();
+        }
+      }
+    }
 
    private:
     TestApplication& owner_;
+    Exchange* const quiet_;
+    int heard_ = 0;
   };
 
   std::unique_ptr<RequestHandler> handle(HttpRequest request, Exchange& exchange, SessionHub& /*hub*/) override {
@@ -50,6 +64,10 @@ class TestApplication final : public HttpApplication {
         }).detach();
       }
       return std::make_unique<Handler>(*this);
+    }
+    if (request.target == "/quiet") {
+      exchange.begin_stream({});
+      return std::make_unique<Handler>(*this, &exchange);
     }
     if (request.target == "/hold") {
       const std::lock_guard<std::mutex> lock(mutex);
@@ -184,6 +202,17 @@ TEST_CASE("many requests on one connection, apart and pipelined") {
     at = answers.find("GET /p" + std::to_string(i) + " ", at);
     REQUIRE(at != std::string::npos);
   }
+}
+
+TEST_CASE("a handler hears that its client has been sent nothing, again and again, until its answer ends") {
+  HttpOptions options;
+  options.quiet_period = milliseconds(50);
+  World world(options);
+  Client client(world.server->port());
+  client.send("GET /quiet HTTP/1.1\r\nhost: x\r\n\r\n");
+  CHECK_THAT(client.receive("0\r\n\r\n"),
+             Catch::Contains("still here\n\r\nb\r\nstill here\n") && Catch::Contains("the end\n"));
+  CHECK(comes_true([&] { return world.application.live == 0; }));
 }
 
 TEST_CASE("HEAD has the length but no body; connection: close closes") {

@@ -8,13 +8,13 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "server/http/pool_task.h"
+#include "tests/support/recording_exchange.h"
 #include "tests/support/scripted_engine.h"
 #include "tests/support/test_tokenizer.h"
 
@@ -31,59 +31,6 @@ ApiKeys test_keys() {
   REQUIRE(keys.ok());
   return *std::move(keys);
 }
-
-class RecordingExchange final : public Exchange {
- public:
-  void respond(HttpResponse response) override { answer = std::move(response); }
-  void begin_stream(const HttpResponse& head) override { answer = head; }
-  void write(std::string_view bytes) override { stream += bytes; }
-  void end_stream() override { is_ended = true; }
-  void add_header(std::string name, std::string value) override {
-    added.emplace_back(std::move(name), std::move(value));
-  }
-  Poster poster() override {
-    return [this](std::function<void()> task) {
-      const std::lock_guard<std::mutex> lock(mutex);
-      posted.push_back(std::move(task));
-    };
-  }
-
-  std::string header(const std::string& name) const {
-    for (const auto& [key, value] : answer->headers) {
-      if (key == name) {
-        return value;
-      }
-    }
-    return "";
-  }
-
-  void reset() {
-    answer.reset();
-    stream.clear();
-    is_ended = false;
-    added.clear();
-  }
-  // Waits for the pool's next result and handles it.
-  void run_posted() {
-    std::function<void()> task;
-    while (task == nullptr) {
-      std::this_thread::yield();
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (!posted.empty()) {
-        task = std::move(posted.front());
-        posted.erase(posted.begin());
-      }
-    }
-    task();
-  }
-
-  std::mutex mutex;
-  std::vector<std::function<void()>> posted;
-  std::vector<std::pair<std::string, std::string>> added;
-  std::optional<HttpResponse> answer;
-  std::string stream;
-  bool is_ended = false;
-};
 
 struct World {
   explicit World(ApiKeys keys = {}, RouterOptions options = {})
@@ -134,6 +81,14 @@ struct RouteRow {
 const RouteRow kRows[] = {
     {"POST", "/v1/completions", R"({"prompt":"a","n":0})", false, true},
     {"POST", "/v1/chat/completions", R"({"messages":[]})", false, true},
+    {"POST", "/v1/responses", R"({"input":1})", false, true},
+    {"POST", "/v1/responses/input_tokens", R"({"input":1})", false, true},
+    {"GET", "/v1/responses/resp_1", "", false, true},
+    {"DELETE", "/v1/responses/resp_1", "", false, true},
+    {"POST", "/v1/responses/resp_1/cancel", "", false, true},
+    {"GET", "/v1/responses/resp_1/input_items", "", false, true},
+    {"POST", "/v1/messages", R"({"messages":[]})", false, true},
+    {"POST", "/v1/messages/count_tokens", R"({"messages":[]})", false, true},
     {"GET", "/v1/models", "", false, true},
     {"GET", "/v1/models/m%2F1", "", false, true},
     {"GET", "/v1/models/m/1", "", false, true},

@@ -34,6 +34,7 @@ openai::Finish finish_of(const openai::ChoiceDelta& delta) {
 
 class RecordingSink final : public OutputSink {
  public:
+  void on_begin(const openai::AnswerUsage& begun) override { known.push_back(begun); }
   void on_delta(openai::ChoiceDelta delta) override { deltas.push_back(std::move(delta)); }
   void on_done(openai::Answer done) override { answer = std::move(done); }
   void on_error(openai::ApiError failed) override { error = std::move(failed); }
@@ -50,6 +51,7 @@ class RecordingSink final : public OutputSink {
     return all;
   }
 
+  std::vector<openai::AnswerUsage> known;
   std::vector<openai::ChoiceDelta> deltas;
   std::optional<openai::Answer> answer;
   openai::MaybeError error;
@@ -116,6 +118,8 @@ TEST_CASE("a completion from prompt to usage") {
   CHECK(answer.usage.accepted_prediction_tokens == 2);
   CHECK(answer.usage.rejected_prediction_tokens == 3);
   CHECK(world.sink.flushes == 1);
+  CHECK(world.sink.known.size() == 1);
+  CHECK(world.sink.known[0].prompt_tokens == 4);
   CHECK(world.session->ended());
   CHECK(world.hub.size() == 0);
   world.session.reset();
