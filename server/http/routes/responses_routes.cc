@@ -62,14 +62,20 @@ openai::Result<TurnPointer> find_previous(ServerState& state, const RouteCall& c
 // The items of a conversation, first to last, each turn's input and output. ERRORS: 413, 429 (memory).
 openai::Result<std::vector<Json>> read_history(const TurnPointer& last, const openai::RequestLimits& limits,
                                                const RouteCall& call) {
+  if (last == nullptr) {
+    return std::vector<Json>();
+  }
   std::vector<const StoredTurn*> turns;
   std::size_t bytes = call.request.body.size();
   for (const StoredTurn* turn = last.get(); turn != nullptr; turn = turn->previous.get()) {
     turns.push_back(turn);
     bytes += turn->input.size() + turn->output.size();
   }
-  if (openai::MaybeError error = openai::check_text_bytes("previous_response_id", bytes, limits)) {
-    return *std::move(error);
+  if (bytes > limits.body_bytes_max) {
+    openai::ApiError error = openai::too_large(
+        fmt::format("the conversation of {} bytes is larger than a request may be ({})", bytes, limits.body_bytes_max));
+    error.param = "previous_response_id";
+    return error;
   }
   if (call.request.memory != nullptr) {
     if (openai::MaybeError error = call.request.memory->set(MemoryPart::kWork, parsing_bytes(bytes, limits))) {
