@@ -23,7 +23,7 @@ inline constexpr ApiField kResponseFields[] = {
      "Which tools the model may call; forcing a call is refused."},
     {"text", FieldUse::kHonoured, "object", "`format` of type \"text\"; other formats are refused."},
     {"reasoning", FieldUse::kHonoured, "object",
-     "`effort` goes to the chat template as `reasoning_effort`; \"none\" also turns `enable_thinking` off."},
+     "`effort` goes to the chat template as `reasoning_effort`, \"none\" as `enable_thinking` false."},
     {"metadata", FieldUse::kRepeated, "object of up to 16 texts", "The client's own notes."},
     {"safety_identifier", FieldUse::kRepeated, "text", "Who asks."},
     {"prompt_cache_key", FieldUse::kRepeated, "text", "Prefixes are found without it."},

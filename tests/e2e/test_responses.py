@@ -39,9 +39,8 @@ def test_a_response_says_what_a_chat_says(client):
         assert answer.usage.output_tokens == wanted.usage.completion_tokens == 24
         assert answer.usage.total_tokens == answer.usage.input_tokens + 24
         assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "max_output_tokens")
-    as_items = client.responses.create(
-        **GREEDY, input=[{"role": m["role"], "content": [{"type": "input_text", "text": m["content"]}]} for m in messages]
-    )
+    items = [{"role": m["role"], "content": [{"type": "input_text", "text": m["content"]}]} for m in messages]
+    as_items = client.responses.create(**GREEDY, input=items)
     assert as_items.output_text == chat(client, messages, temperature=0).choices[0].message.content
 
 
@@ -226,7 +225,7 @@ def test_what_codex_sends_is_served(client):
             TOOL,
             {"type": "web_search"},
             {"type": "image_generation"},
-            {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark", "definition": "x"}},
+            {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark"}},
             {"type": "namespace", "name": "mcp", "description": "", "tools": []},
         ],
         tool_choice="auto",

@@ -1,4 +1,4 @@
-// docs/api.md lists every sampling field as the tables have it. After a change of the tables run this test with
+// docs/api.md lists every field as the tables have it. After a change of the tables run this test with
 // COPPICE_WRITE_DOCS=1 in the environment: it writes the page.
 #include <fmt/format.h>
 
@@ -6,16 +6,20 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
+#include "proto/anthropic/message_fields.h"
 #include "proto/openai/request_fields.h"
+#include "proto/openai/response_fields.h"
 
 namespace coppice::openai {
 namespace {
 
 constexpr const char* kPage = COPPICE_SOURCE_DIR "/docs/api.md";
-constexpr const char* kBegin = "api_doc_test.cc says how -->\n";
+constexpr const char* kHow = "; tests/unit/proto/api_doc_test.cc says how -->\n";
 constexpr const char* kEnd = "<!-- end -->\n";
 
 std::string read_page() {
@@ -44,18 +48,49 @@ std::string sampling_section() {
   return section + "\n";
 }
 
-TEST_CASE("docs/api.md lists the sampling fields of the tables") {
-  const std::string page = read_page();
-  const std::size_t begin = page.find(kBegin);
-  const std::size_t end = page.find(kEnd);
-  REQUIRE(begin != std::string::npos);
-  REQUIRE(end != std::string::npos);
-  const std::size_t from = begin + std::string_view(kBegin).size();
-  const std::string section = sampling_section();
-  if (std::getenv("COPPICE_WRITE_DOCS") != nullptr) {
-    std::ofstream(kPage) << page.substr(0, from) << section << page.substr(end);
+std::string_view use_name(FieldUse use) {
+  switch (use) {
+    case FieldUse::kHonoured:
+      return "honoured";
+    case FieldUse::kRepeated:
+      return "repeated";
+    case FieldUse::kIgnored:
+      return "no effect";
+    case FieldUse::kRefused:
+      return "refused";
   }
-  CHECK(read_page().substr(from, read_page().find(kEnd) - from) == section);
+  return "";
+}
+
+std::string api_section(std::span<const ApiField> fields) {
+  std::string section = "\n| field | form | use | meaning |\n| --- | --- | --- | --- |\n";
+  for (const ApiField& field : fields) {
+    section += fmt::format("| `{}` | {} | {} | {} |\n", field.name, field.form, use_name(field.use), field.meaning);
+  }
+  return section + "\n";
+}
+
+// The part of the page that is made from `source` is `section`.
+void check_section(const std::string& source, const std::string& section) {
+  const std::string begin = "<!-- made from " + source + kHow;
+  const auto place = [&begin](const std::string& page) {
+    REQUIRE(page.find(begin) != std::string::npos);
+    return page.find(begin) + begin.size();
+  };
+  const std::string page = read_page();
+  const std::size_t from = place(page);
+  REQUIRE(page.find(kEnd, from) != std::string::npos);
+  if (std::getenv("COPPICE_WRITE_DOCS") != nullptr) {
+    std::ofstream(kPage) << page.substr(0, from) << section << page.substr(page.find(kEnd, from));
+  }
+  const std::string now = read_page();
+  CHECK(now.substr(from, now.find(kEnd, from) - from) == section);
+}
+
+TEST_CASE("docs/api.md lists the fields of the tables") {
+  check_section("base/sampling.h and proto/openai/request_fields.h", sampling_section());
+  check_section("proto/openai/response_fields.h", api_section(kResponseFields));
+  check_section("proto/anthropic/message_fields.h", api_section(anthropic::kMessageFields));
 }
 
 }  // namespace
