@@ -21,7 +21,7 @@ def test_small_routes(server):
     assert server.request("GET", "/ready")[0] == 200
     assert json.loads(server.request("GET", "/version")[2])["version"]
     status, headers, page = server.request("GET", "/")
-    assert status == 200 and headers["content-type"].startswith("text/html") and "demo" in page
+    assert status == 200 and headers["content-type"].startswith("text/html") and "Coppice" in page
     status, headers, _ = server.request("GET", "/metrics")
     assert status == 200 and headers["content-type"].startswith("text/plain")
 
