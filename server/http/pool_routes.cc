@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/release.h"
 #include "server/http/generation_handler.h"
 
 namespace coppice::server {
@@ -38,7 +39,7 @@ DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer
 }  // namespace
 
 void drop_body(RouteCall& call) {
-  call.request.body = {};
+  base::release(call.request.body);
   if (call.request.memory != nullptr) {
     (void)call.request.memory->set(MemoryPart::kBody, 0);
   }
