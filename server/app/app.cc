@@ -19,7 +19,6 @@
 
 #include "base/status_macros.h"
 #include "engine/engine_thread.h"
-#include "server/access/tls_identity.h"
 #include "server/app/device_options.h"
 #include "server/app/engine_watch.h"
 #include "server/app/host_setup.h"
@@ -31,6 +30,8 @@
 #include "server/http/http_server.h"
 #include "server/http/router.h"
 #include "server/model/model_loader.h"
+#include "server/net/listener.h"
+#include "server/net/tls_identity.h"
 #include "server/sessions/pinned_prompts.h"
 #include "server/sessions/server_state.h"
 
@@ -41,6 +42,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kWatchPeriod{250};          // between two looks at the engine's progress
+constexpr std::int32_t kAdminConnections = 64;     // people and scripts on this machine
 constexpr milliseconds kDrainPoll{10};             // between two looks for running requests: delays the end unseen
 constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
 constexpr std::size_t kCorpusBytesPerToken = 200;  // at most half of the memory for past outputs goes to corpora
@@ -73,6 +75,7 @@ HttpOptions http_options(const ServeOptions& options, const TlsIdentity& tls) {
   http.threads = io_threads(options);
   http.tls = tls;
   http.connections_max = options.connections_max;
+  http.handshakes_max = options.handshakes_max;
   http.parser.body_bytes_max = options.body_bytes_max;
   http.header_timeout = to_milliseconds(options.header_timeout_s);
   http.idle_timeout = to_milliseconds(options.idle_timeout_s);
@@ -84,6 +87,8 @@ HttpOptions admin_http_options(const ServeOptions& options) {
   HttpOptions http = http_options(options, {});
   http.host = "127.0.0.1";
   http.port = options.admin_port;
+  http.port_flag = "--admin-port";
+  http.connections_max = kAdminConnections;
   http.threads = 1;
   return http;
 }
@@ -125,6 +130,7 @@ GrpcOptions grpc_options(const ServeOptions& options) {
   grpc.proxy.port = options.grpc_port;
   grpc.proxy.threads = std::max(1, io_threads(options) / kThreadsPerRelay);
   grpc.proxy.connections_max = options.grpc_connections_max;
+  grpc.proxy.handshakes_max = options.handshakes_max;
   grpc.proxy.guard.streams_max = static_cast<std::size_t>(options.grpc_streams_max);
   grpc.proxy.requests_bytes_max = options.memory.server_bytes / 2;  // the rest is for those that have come whole
   grpc.proxy.handshake_timeout = to_milliseconds(options.header_timeout_s);
@@ -132,10 +138,6 @@ GrpcOptions grpc_options(const ServeOptions& options) {
   grpc.loops = io_threads(options);
   grpc.message_bytes_max = options.body_bytes_max;
   return grpc;
-}
-
-std::string address(const std::string& host, std::int32_t port) {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
 // The running server. Members die bottom up: the engine's thread before the front ends it wakes, those before the
@@ -159,6 +161,7 @@ class App {
   void reload();
   void reload_keys();
   void reload_tls();
+  RefusalLog::Count count_refusals(const char* listener);
   absl::Status open_corpora();
   absl::Status open_learned();
   absl::Status open_grpc();
@@ -187,10 +190,13 @@ absl::Status App::start(SignalWatch& signals) {
   if (options_.stored_responses.tenant_responses > 0) {
     state_.responses = std::make_unique<ResponseStore>(options_.stored_responses);
   }
-  COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http_options(options_, tls_), router_, state_.memory));
+  HttpOptions http = http_options(options_, tls_);
+  http.count_refusal = count_refusals("http");
+  COPPICE_ASSIGN_OR_RETURN(http_, HttpServer::start(http, router_, state_.memory));
   if (options_.admin_port >= 0) {
-    COPPICE_ASSIGN_OR_RETURN(admin_http_,
-                             HttpServer::start(admin_http_options(options_), admin_router_, state_.memory));
+    HttpOptions admin = admin_http_options(options_);
+    admin.count_refusal = count_refusals("admin");
+    COPPICE_ASSIGN_OR_RETURN(admin_http_, HttpServer::start(admin, admin_router_, state_.memory));
     spdlog::info("administration: http://127.0.0.1:{}", admin_http_->port());
   }
   COPPICE_RETURN_IF_ERROR(load_text(package_, host_));
@@ -229,6 +235,10 @@ absl::Status App::start(SignalWatch& signals) {
   }
   print_ready();
   return absl::OkStatus();
+}
+
+RefusalLog::Count App::count_refusals(const char* listener) {
+  return [this, listener](const char* label) { state_.metrics.count_refusal(listener, label); };
 }
 
 absl::Status App::open_corpora() {
@@ -270,18 +280,18 @@ absl::Status App::open_grpc() {
     return absl::OkStatus();
   }
   GrpcOptions grpc = grpc_options(options_);
-  grpc.proxy.tls_certificate = tls_.certificate;
-  grpc.proxy.tls_key = tls_.key;
+  grpc.proxy.tls = tls_;
+  grpc.proxy.count_refusal = count_refusals("grpc");
   COPPICE_ASSIGN_OR_RETURN(grpc_, GrpcServer::open(grpc, state_));
   return absl::OkStatus();
 }
 
 void App::print_ready() const {
   const bool is_tls = !options_.tls_cert.empty();
-  const std::string grpc = grpc_ == nullptr ? "grpc off" : "grpc " + address(options_.host, grpc_->port());
+  const std::string grpc = grpc_ == nullptr ? "grpc off" : "grpc " + address_text(options_.host, grpc_->port());
   const auto passed = std::chrono::duration_cast<milliseconds>(Clock::now() - state_.started);
   print_line(fmt::format("ready: {}://{} ({}) model {} in {} ms", is_tls ? "https" : "http",
-                         address(options_.host, http_->port()), grpc, host_.name, passed.count()));
+                         address_text(options_.host, http_->port()), grpc, host_.name, passed.count()));
 }
 
 void App::serve(SignalWatch& signals) {
@@ -329,7 +339,7 @@ void App::reload_tls() {
     status = http_->replace_tls(*identity);
   }
   if (status.ok() && grpc_ != nullptr) {
-    status = grpc_->set_certificate(identity->certificate, identity->key);
+    status = grpc_->set_certificate(*identity);
   }
   if (!status.ok()) {
     spdlog::error("SIGHUP: {}; the old certificate stays", std::string(status.message()));
@@ -351,6 +361,9 @@ void App::watch_engine() {
     if (grpc_ != nullptr) {
       grpc_->set_serving(!is_stuck);
     }
+  }
+  if (grpc_ != nullptr) {
+    grpc_->watch();
   }
   state_.http_connections = http_->connections();
   state_.memory.trim();

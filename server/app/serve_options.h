@@ -18,6 +18,7 @@ enum class LogFormat : std::uint8_t { kText, kJson };
 struct HttpBounds {
   std::int32_t http_threads = 0;
   std::int32_t connections_max = 4096;
+  std::int32_t handshakes_max = 256;  // of TLS under way on a port
   std::size_t body_bytes_max = std::size_t{16} << 20U;
   std::int64_t prompt_answer_bytes_max = std::int64_t{16} << 20U;
   MemoryLimits memory;  // --memory-per-request --memory-per-tenant --memory-of-requests

@@ -90,6 +90,7 @@ void add_server_rows(ServeArguments& arguments, OptionTable& table) {
   table.add_number("drain-timeout", &options.drain_timeout_s, 0, 1e6, "seconds that running requests get at shutdown");
   table.begin_group("Bounds of clients");
   table.add_integer("max-connections", &options.connections_max, 1, 1 << 20, "HTTP connections at once");
+  table.add_integer("max-handshakes", &options.handshakes_max, 1, 1 << 20, "TLS handshakes at once on a port");
   table.add_bytes("max-body", &options.body_bytes_max, kBodyBytesLeast, kBodyBytesMost, "largest request body");
   table.add_integer("max-prompt-answer", &options.prompt_answer_bytes_max, 1, std::int64_t{1} << 40U,
                     "bytes that an answer may say about its prompts: logprobs, echoed text");

@@ -1,15 +1,16 @@
 // What the calls of the gRPC server share, and what each of them knows of itself.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "server/grpc/call_table.h"
 #include "server/grpc/task_loop.h"
 #include "server/sessions/server_state.h"
 #include "server/sessions/session_hub.h"
@@ -24,10 +25,12 @@ struct SessionLoop {
   TaskLoop loop;
 };
 
-// One call, from its metadata. A value.
+// One call, from its metadata and its connection. Moved, not copied.
 struct Call {
   const char* route = "";  // a literal, for metrics
   std::string tenant;
+  std::unique_ptr<CallTable::Place> place;
+  std::string client;  // its address, for the log
   std::string request_id;
   std::optional<std::chrono::steady_clock::time_point> deadline;  // of the client
   bool renders = false;                                           // a chat template, which may take long
@@ -36,7 +39,7 @@ struct Call {
 // What all calls share. Owner: the gRPC server, which outlives them. Thread: any.
 struct CallContext {
   ServerState& state;
-  std::atomic<std::int64_t> active{0};  // calls alive
+  CallTable calls;  // alive
 
   // Runs the job of a call with `bytes` of input: here, on gRPC's thread, when it is sure to be short or there is no
   // pool; else on the work pool. False: the pool is full; the job is dropped.

@@ -18,6 +18,7 @@
 #include "server/grpc/convert.h"
 #include "server/grpc/library_logs.h"
 #include "server/grpc/message_bytes.h"
+#include "server/grpc/proxy/client_name.h"
 #include "server/grpc/proxy/proxy.h"
 #include "server/grpc/read_request.h"
 #include "server/grpc/stream_reactor.h"
@@ -75,6 +76,12 @@ openai::Result<openai::GenerationRequest> read_bytes(const grpc::ByteBuffer& byt
   return from_proto(request, limits);
 }
 
+// gRPC keeps the request as long as the call lives, though nothing needs it once it is read: the call empties it. The
+// buffer itself is not const, gRPC only shows it so.
+grpc::ByteBuffer& mutable_buffer(const grpc::ByteBuffer* buffer) {
+  return const_cast<grpc::ByteBuffer&>(*buffer);
+}
+
 using RawService = v1::Inference::WithRawCallbackMethod_Generate<
     v1::Inference::WithRawCallbackMethod_Chat<v1::Inference::WithRawCallbackMethod_Tokenize<
         v1::Inference::WithRawCallbackMethod_Detokenize<v1::Inference::WithRawCallbackMethod_ListModels<
@@ -84,98 +91,101 @@ using RawService = v1::Inference::WithRawCallbackMethod_Generate<
 // give. Thread: any of gRPC's; what they touch is immutable, atomic or posted.
 class Service final : public RawService {
  public:
-  Service(ServerState& state, const GrpcOptions& options) : context_{state}, calls_max_(options.proxy.streams_max) {
+  Service(ServerState& state, const GrpcOptions& options)
+      : context_{state, CallTable(options.proxy.streams_max)}, unread_max_(options.proxy.write_timeout) {
     for (std::int32_t i = 0; i < std::max(options.loops, 1); ++i) {
       loops_.push_back(std::make_unique<SessionLoop>());
     }
   }
 
-  std::int64_t active_requests() const { return context_.active; }
+  std::int64_t active_requests() const { return context_.calls.alive(); }
+  void watch() { context_.calls.cancel_unread(unread_max_); }
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* request) override {
-    return stream(*context, "Generate", *request, read_bytes<v1::GenerateRequest>);
+    return stream(*context, "Generate", mutable_buffer(request), read_bytes<v1::GenerateRequest>);
   }
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Chat(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request) override {
-    return stream(*context, "Chat", *request, read_bytes<v1::ChatRequest>, /*renders=*/true);
+    return stream(*context, "Chat", mutable_buffer(request), read_bytes<v1::ChatRequest>, /*renders=*/true);
   }
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* response) override {
-    return unary(*context, "Tokenize", *request, *response, tokenize);
+    return unary(*context, "Tokenize", mutable_buffer(request), *response, tokenize);
   }
   grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* response) override {
-    return unary(*context, "Detokenize", *request, *response, detokenize);
+    return unary(*context, "Detokenize", mutable_buffer(request), *response, detokenize);
   }
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* response) override {
-    return unary(*context, "ListModels", *request, *response, list_models);
+    return unary(*context, "ListModels", mutable_buffer(request), *response, list_models);
   }
   grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                     grpc::ByteBuffer* response) override {
-    return unary(*context, "GetLoad", *request, *response, get_load);
+    return unary(*context, "GetLoad", mutable_buffer(request), *response, get_load);
   }
 
  private:
-  // The caller's tenant. ERRORS: as ServerState::refusal(); 401 without a valid key where keys are required; 429 when
-  // more calls are alive than connections may have open: clients that reset calls leave them behind for a moment.
-  openai::Result<std::string> admit(const grpc::CallbackServerContext& context) const {
+  // ERRORS: as ServerState::refusal(); 401 without a valid key where keys are required; 429 when too many calls are
+  // alive: connections are bounded too, but clients that reset calls leave them behind for a moment.
+  openai::Result<Call> admit(grpc::CallbackServerContext& context, const char* route) {
     if (openai::MaybeError refusal = context_.state.refusal()) {
       return *std::move(refusal);
     }
-    if (context_.active >= calls_max_) {
+    std::optional<std::string> tenant =
+        context_.state.keys.required() ? context_.state.keys.tenant_of_bearer(metadata_of(context, "authorization"))
+                                       : std::string();
+    if (!tenant) {
+      return openai::unauthorized("an API key is required in the metadata: authorization: Bearer KEY");
+    }
+    std::unique_ptr<CallTable::Place> place = context_.calls.enter(*tenant, context);
+    if (place == nullptr) {
       return openai::overloaded("too many calls at once; try again later", 1);
     }
-    if (!context_.state.keys.required()) {
-      return std::string();
-    }
-    if (std::optional<std::string> tenant =
-            context_.state.keys.tenant_of_bearer(metadata_of(context, "authorization"))) {
-      return *std::move(tenant);
-    }
-    return openai::unauthorized("an API key is required in the metadata: authorization: Bearer KEY");
-  }
-
-  Call call_of(const grpc::CallbackServerContext& context, const char* route, std::string tenant) const {
-    return {route, std::move(tenant), choose_request_id(metadata_of(context, "x-request-id")), deadline_of(context),
-            false};
+    Call call;
+    call.route = route;
+    call.tenant = *std::move(tenant);
+    call.place = std::move(place);
+    call.client = client_of_name(context.peer());
+    call.request_id = choose_request_id(metadata_of(context, "x-request-id"));
+    call.deadline = deadline_of(context);
+    return call;
   }
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* stream(grpc::CallbackServerContext& context, const char* route,
-                                                     const grpc::ByteBuffer& request, StreamReactor::Read read,
+                                                     grpc::ByteBuffer& request, StreamReactor::Read read,
                                                      bool renders = false) {
-    openai::Result<std::string> tenant = admit(context);
-    if (!tenant.ok()) {
-      context_.state.metrics.count_answer("grpc", route, tenant.error().status);
-      return new RefusedStream(to_status(tenant.error()));  // NOLINT: owns itself until OnDone
+    openai::Result<Call> call = admit(context, route);
+    if (!call.ok()) {
+      context_.state.metrics.count_answer("grpc", route, call.error().status);
+      return new RefusedStream(to_status(call.error()));  // NOLINT: owns itself until OnDone
     }
     SessionLoop& home = *loops_[next_loop_++ % loops_.size()];
-    Call call = call_of(context, route, std::move(tenant.value()));
-    call.renders = renders;
-    return new StreamReactor(context_, home, std::move(call), request, read);  // NOLINT: owns itself until OnDone
+    call.value().renders = renders;
+    // NOLINTNEXTLINE: owns itself until OnDone
+    return new StreamReactor(context_, home, std::move(call.value()), request, read);
   }
 
   // Makes an answer of one message. Runs on the work pool.
   using Work = openai::Result<grpc::ByteBuffer> (*)(const ServerState& state, const grpc::ByteBuffer& request,
                                                     const JobContext& job);
 
-  grpc::ServerUnaryReactor* unary(grpc::CallbackServerContext& context, const char* route,
-                                  const grpc::ByteBuffer& request, grpc::ByteBuffer& response, Work work) {
-    openai::Result<std::string> tenant = admit(context);
-    if (!tenant.ok()) {
-      context_.state.metrics.count_answer("grpc", route, tenant.error().status);
-      return new RefusedUnary(to_status(tenant.error()));  // NOLINT: owns itself until OnDone
+  grpc::ServerUnaryReactor* unary(grpc::CallbackServerContext& context, const char* route, grpc::ByteBuffer& request,
+                                  grpc::ByteBuffer& response, Work work) {
+    openai::Result<Call> call = admit(context, route);
+    if (!call.ok()) {
+      context_.state.metrics.count_answer("grpc", route, call.error().status);
+      return new RefusedUnary(to_status(call.error()));  // NOLINT: owns itself until OnDone
     }
-    return new UnaryReactor(context_, call_of(context, route, std::move(tenant.value())), request,  // NOLINT
-                            response,
+    return new UnaryReactor(context_, std::move(call.value()), request, response,  // NOLINT: as above
                             [&state = context_.state, work](const grpc::ByteBuffer& bytes, const JobContext& job) {
                               return work(state, bytes, job);
                             });
   }
 
   CallContext context_;
-  const std::int64_t calls_max_;
+  const std::chrono::milliseconds unread_max_;
   std::atomic<std::size_t> next_loop_{0};
   std::vector<std::unique_ptr<SessionLoop>> loops_;
 };
@@ -214,6 +224,7 @@ class Server final : public GrpcServer {
 
   std::int32_t port() const override { return proxy_->port(); }
   std::int64_t active_requests() const override { return service_.active_requests(); }
+  void watch() override { service_.watch(); }
 
   void set_serving(bool serving) override {
     grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
@@ -221,9 +232,7 @@ class Server final : public GrpcServer {
     health->SetServingStatus(kServiceName, serving);
   }
 
-  absl::Status set_certificate(const std::string& certificate, const std::string& key) override {
-    return proxy_->set_certificate(certificate, key);
-  }
+  absl::Status set_certificate(const TlsIdentity& identity) override { return proxy_->set_certificate(identity); }
 
   void drain(std::chrono::milliseconds timeout) override {
     if (server_ == nullptr) {
@@ -236,6 +245,7 @@ class Server final : public GrpcServer {
     }
     // Not gRPC's own wait: that is for every call and every connection, a silent client's too.
     while (active_requests() > 0 && std::chrono::steady_clock::now() < deadline) {
+      watch();
       std::this_thread::sleep_for(kDrainPoll);
     }
     server_->Shutdown(std::chrono::system_clock::now() + kLastAnswers);  // cancels what is left

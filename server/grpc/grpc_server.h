@@ -35,8 +35,10 @@ class GrpcServer {
   virtual void set_serving(bool serving) = 0;
   // Answers not yet complete.
   virtual std::int64_t active_requests() const = 0;
+  // Ends calls whose clients read nothing. To be called some times a second.
+  virtual void watch() = 0;
   // For connections from now on. ERRORS: InvalidArgument; then the old one stays.
-  virtual absl::Status set_certificate(const std::string& certificate, const std::string& key) = 0;
+  virtual absl::Status set_certificate(const TlsIdentity& identity) = 0;
   // Refuses new requests, waits up to `timeout` for the running ones, cancels the rest.
   virtual void drain(std::chrono::milliseconds timeout) = 0;
 };

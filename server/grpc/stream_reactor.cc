@@ -14,21 +14,34 @@
 
 namespace coppice::server {
 
-StreamReactor::StreamReactor(CallContext& context, SessionLoop& home, Call call, const grpc::ByteBuffer& request,
-                             Read read)
+StreamReactor::StreamReactor(CallContext& context, SessionLoop& home, Call call, grpc::ByteBuffer& request, Read read)
     : context_(context),
       home_(home),
       call_(std::move(call)),
       memory_(std::make_shared<MemoryBudget::Lease>(context.state.memory)) {
-  ++context_.active;
   queue(request, read);
+}
+
+// Runs `task` on the loop. What it throws, out of memory at worst, ends this call alone.
+template <typename Task>
+void StreamReactor::post(Task task) {
+  home_.loop.post([this, task = std::move(task)]() mutable {
+    try {
+      task();
+    } catch (const std::exception& error) {
+      spdlog::error("request {}: {}", call_.request_id, error.what());
+      drop_session("error");
+      end(openai::internal_error("the request could not be answered"));
+      pump();
+    }
+  });
 }
 
 // The result comes back to the loop when the job has run, or when it is dropped, by this queue or at the end of the
 // process: begin() is called once whatever happens.
-void StreamReactor::queue(const grpc::ByteBuffer& request, Read read) {
+void StreamReactor::queue(grpc::ByteBuffer& request, Read read) {
   const auto bring_back = [this](Prepared* result) {
-    home_.loop.post([this, result] {
+    post([this, result] {
       const std::unique_ptr<Prepared> owner(result);
       begin(std::move(*owner));
     });
@@ -40,12 +53,12 @@ void StreamReactor::queue(const grpc::ByteBuffer& request, Read read) {
     *result = *std::move(error);
     return;
   }
-  if (!context_.run(call_, request.Length(), [this, result, request, read] { *result = prepare(request, read); })) {
+  if (!context_.run(call_, request.Length(), [this, result, &request, read] { *result = prepare(request, read); })) {
     *result = openai::overloaded("too many requests wait to be read; try again later", 1);
   }
 }
 
-StreamReactor::Prepared StreamReactor::prepare(const grpc::ByteBuffer& request, Read read) {
+StreamReactor::Prepared StreamReactor::prepare(grpc::ByteBuffer& request, Read read) {
   if (is_cancelled_) {
     return openai::cancelled();
   }
@@ -57,6 +70,8 @@ StreamReactor::Prepared StreamReactor::prepare(const grpc::ByteBuffer& request, 
     }
     std::string own_id;
     openai::Result<openai::GenerationRequest> parsed = read(request, host.request_limits, own_id);
+    request.Clear();
+    (void)memory_->set(MemoryPart::kBody, 0);
     if (is_request_id(own_id)) {
       call_.request_id = std::move(own_id);
     }
@@ -72,7 +87,8 @@ StreamReactor::Prepared StreamReactor::prepare(const grpc::ByteBuffer& request, 
 }
 
 void StreamReactor::OnWriteDone(bool ok) {
-  home_.loop.post([this, ok] {
+  call_.place->entry().waits_for_client(false);
+  post([this, ok] {
     is_writing_ = false;
     if (!ok) {
       abandon();
@@ -83,13 +99,14 @@ void StreamReactor::OnWriteDone(bool ok) {
 
 void StreamReactor::OnCancel() {
   is_cancelled_ = true;
-  home_.loop.post([this] {
+  post([this] {
     abandon();
     pump();
   });
 }
 
 void StreamReactor::OnDone() {
+  call_.place->entry().leave();
   home_.loop.post([this] {
     context_.state.metrics.count_answer("grpc", call_.route, http_status_);
     drop_session(session_ == nullptr ? "" : session_->finish_label());
@@ -103,7 +120,6 @@ void StreamReactor::begin(Prepared prepared) {
     pump();
     return;
   }
-  (void)memory_->set(MemoryPart::kBody, 0);
   if (!prepared.ok()) {
     end(prepared.error());
   } else {
@@ -139,9 +155,9 @@ void StreamReactor::abandon() {
 
 void StreamReactor::drop_session(const char* finish) {
   if (session_ != nullptr) {
-    spdlog::info("request {} {} status {} prompt {} output {} finish {} first token {:.1f} ms", call_.request_id,
-                 call_.route, http_status_, session_->prompt_tokens(), session_->completion_tokens(), finish,
-                 session_->meter().first_token_s() * 1e3);
+    spdlog::info("request {} {} client {} status {} prompt {} output {} finish {} first token {:.1f} ms",
+                 call_.request_id, call_.route, call_.client, http_status_, session_->prompt_tokens(),
+                 session_->completion_tokens(), finish, session_->meter().first_token_s() * 1e3);
     session_.reset();
   }
 }
@@ -149,7 +165,7 @@ void StreamReactor::drop_session(const char* finish) {
 // Ends the stream; what waits is dropped.
 void StreamReactor::cut_off(const openai::ApiError& error) {
   end(error);
-  home_.loop.post([this] {  // not from inside the session's own call
+  post([this] {  // not from inside the session's own call
     drop_session("cut off");
     pending_.clear();
     pending_bytes_ = 0;
@@ -197,10 +213,11 @@ void StreamReactor::pump() {
     pending_bytes_ -= writing_.Length();
     (void)count_pending();  // never an error for fewer bytes
     is_writing_ = true;
+    call_.place->entry().waits_for_client(true);
     StartWrite(&writing_);
   } else if (is_ended_) {
     is_finished_ = true;
-    Finish(status_);
+    Finish(status_);  // a status needs no window: no client holds it up
   }
 }
 

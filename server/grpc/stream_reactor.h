@@ -25,8 +25,8 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, p
                                                              const openai::RequestLimits& limits,
                                                              std::string& request_id);
 
-  StreamReactor(CallContext& context, SessionLoop& home, Call call, const grpc::ByteBuffer& request, Read read);
-  ~StreamReactor() override { --context_.active; }
+  // `request` is gRPC's, valid until OnDone(); it is emptied when it has been read.
+  StreamReactor(CallContext& context, SessionLoop& home, Call call, grpc::ByteBuffer& request, Read read);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -43,8 +43,10 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, p
   // The budget hears of pending bytes in steps of this size: a lock is not taken for every response.
   static constexpr std::size_t kCountedStep = std::size_t{64} << 10U;
 
-  void queue(const grpc::ByteBuffer& request, Read read);
-  Prepared prepare(const grpc::ByteBuffer& request, Read read);
+  template <typename Task>
+  void post(Task task);
+  void queue(grpc::ByteBuffer& request, Read read);
+  Prepared prepare(grpc::ByteBuffer& request, Read read);
   void begin(Prepared prepared);
   void end(const openai::ApiError& error);
   void abandon();

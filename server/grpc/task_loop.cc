@@ -1,28 +1,26 @@
-// The loop is an Asio context with one thread; Asio stays inside this file.
+// The loop is Asio's, behind a plain interface; Asio stays inside this file.
 #include "server/grpc/task_loop.h"
 
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <thread>
+
+#include "server/net/io_loop.h"
 
 namespace coppice::server {
 
 struct TaskLoop::State {
-  boost::asio::io_context context{1};
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> guard{context.get_executor()};
-  std::thread thread{[this] { context.run(); }};
+  IoLoop io{"grpc"};
 };
 
-TaskLoop::TaskLoop() : state_(std::make_unique<State>()) {}
+TaskLoop::TaskLoop() : state_(std::make_unique<State>()) {
+  state_->io.start();
+}
 
 TaskLoop::~TaskLoop() {
-  state_->guard.reset();
-  state_->thread.join();
+  state_->io.finish();
 }
 
 void TaskLoop::post(std::function<void()> task) {
-  boost::asio::post(state_->context, std::move(task));
+  boost::asio::post(state_->io.context(), std::move(task));
 }
 
 }  // namespace coppice::server

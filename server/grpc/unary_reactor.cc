@@ -10,10 +10,9 @@
 
 namespace coppice::server {
 
-UnaryReactor::UnaryReactor(CallContext& context, Call call, const grpc::ByteBuffer& request, grpc::ByteBuffer& response,
+UnaryReactor::UnaryReactor(CallContext& context, Call call, grpc::ByteBuffer& request, grpc::ByteBuffer& response,
                            Work work)
     : context_(context), call_(std::move(call)), memory_(context.state.memory) {
-  ++context_.active;
   const auto finish_with = [this, &response](Answer* result) {
     const std::unique_ptr<Answer> owner(result);
     finish(std::move(*owner), response);
@@ -26,25 +25,34 @@ UnaryReactor::UnaryReactor(CallContext& context, Call call, const grpc::ByteBuff
     return;
   }
   if (!context_.run(call_, request.Length(),
-                    [this, result, request, work = std::move(work)] { *result = answer(request, work); })) {
+                    [this, result, &request, work = std::move(work)] { *result = answer(request, work); })) {
     *result = openai::overloaded("too many requests wait to be read; try again later", 1);
   }
 }
 
-UnaryReactor::Answer UnaryReactor::answer(const grpc::ByteBuffer& request, const Work& work) {
+UnaryReactor::Answer UnaryReactor::answer(grpc::ByteBuffer& request, const Work& work) {
   if (is_cancelled_) {
     return openai::cancelled();
   }
   try {
-    return work(request, {&is_cancelled_, &memory_});
+    Answer answer = work(request, {&is_cancelled_, &memory_});
+    request.Clear();
+    (void)memory_.set(MemoryPart::kBody, 0);
+    return answer;
   } catch (const std::exception& error) {  // out of memory at worst
     spdlog::error("{}: {}", call_.route, error.what());
     return openai::internal_error("the request could not be answered");
   }
 }
 
+void UnaryReactor::OnDone() {
+  call_.place->entry().leave();
+  delete this;  // NOLINT: reactors own themselves
+}
+
 void UnaryReactor::finish(Answer answer, grpc::ByteBuffer& response) {
   context_.state.metrics.count_answer("grpc", call_.route, answer.ok() ? 200 : answer.error().status);
+  call_.place->entry().waits_for_client(true);
   if (answer.ok()) {
     response = std::move(answer.value());
     Finish(grpc::Status::OK);

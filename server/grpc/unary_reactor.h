@@ -17,17 +17,16 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   // Makes the answer from the request. Runs on the work pool.
   using Work = std::function<openai::Result<grpc::ByteBuffer>(const grpc::ByteBuffer& request, const JobContext& job)>;
 
-  // `response` is gRPC's, valid until OnDone().
-  UnaryReactor(CallContext& context, Call call, const grpc::ByteBuffer& request, grpc::ByteBuffer& response, Work work);
-  ~UnaryReactor() override { --context_.active; }
+  // Both buffers are gRPC's, valid until OnDone(); the request is emptied when it has been read.
+  UnaryReactor(CallContext& context, Call call, grpc::ByteBuffer& request, grpc::ByteBuffer& response, Work work);
 
   void OnCancel() override { is_cancelled_ = true; }
-  void OnDone() override { delete this; }  // NOLINT: reactors own themselves
+  void OnDone() override;
 
  private:
   using Answer = openai::Result<grpc::ByteBuffer>;
 
-  Answer answer(const grpc::ByteBuffer& request, const Work& work);
+  Answer answer(grpc::ByteBuffer& request, const Work& work);
   void finish(Answer answer, grpc::ByteBuffer& response);
 
   CallContext& context_;

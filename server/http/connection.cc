@@ -1,7 +1,6 @@
 // One connection's coroutines.
 #include "server/http/connection.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -11,10 +10,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <ctime>
 #include <exception>
 #include <iterator>
 #include <utility>
+#include <vector>
+
+#include "base/release.h"
+#include "server/http/response_head.h"
 
 namespace coppice::server {
 namespace {
@@ -23,16 +25,27 @@ namespace asio = boost::asio;
 
 constexpr std::size_t kReadBytesMin = std::size_t{4} << 10U;   // of one read: the header of an ordinary request
 constexpr std::size_t kReadBytesMax = std::size_t{64} << 10U;  // of one read of a large body: few system calls
+constexpr std::size_t kConnectionBytes = 10'000;               // of memory that a silent one takes; measured
+constexpr std::size_t kKeptBytes = std::size_t{8} << 10U;      // of a buffer that an idle connection may keep
 constexpr std::size_t kReadAheadMax = std::size_t{64} << 10U;  // pipelined bytes held while an answer is made
 constexpr std::size_t kWriteBytes = std::size_t{256} << 10U;   // the write timeout applies to each piece of this size
 constexpr std::chrono::milliseconds kLingerTime{1000};         // for the client to read a refusal: some round trips
 constexpr std::chrono::hours kForever{24 * 365};               // a timer that only a cancel ends
-constexpr int kNoContent = 204;                                // has no body and no length
 constexpr int kRetryAfterSeconds = 1;  // connections and bodies come and go within a request's time
 
 constexpr std::chrono::milliseconds kPeerPoll{50};       // between two looks at a client that sends nothing more
 constexpr std::chrono::milliseconds kProbePeriod{1000};  // between two questions whether it is still there
+// After which a connection may have to go for another: several round trips for a request, a stalled reader.
+constexpr std::chrono::milliseconds kQuietReading{250};
+constexpr std::chrono::milliseconds kQuietWriting{2000};
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+// Until `deadline`, or until the timer is cancelled.
+asio::awaitable<void> wait(asio::steady_timer& timer, std::chrono::steady_clock::time_point deadline) {
+  timer.expires_at(deadline);
+  boost::system::error_code woken;
+  co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+}
 
 // Counts an answer that is not complete; the destructor ends it, however the answer ends.
 class ActiveRequest {
@@ -46,56 +59,19 @@ class ActiveRequest {
   std::atomic<std::int64_t>& count_;
 };
 
-const char* reason_phrase(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 204:
-      return "No Content";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 413:
-      return "Payload Too Large";
-    case 415:
-      return "Unsupported Media Type";
-    case 429:
-      return "Too Many Requests";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 503:
-      return "Service Unavailable";
-    default:
-      return "Unknown";
-  }
-}
-
 }  // namespace
 
-Connection::Connection(ConnectionContext& context, const asio::any_io_executor& executor,
-                       std::unique_ptr<Transport> transport)
+Connection::Connection(ConnectionContext& context, const asio::any_io_executor& executor, Listener::Client client)
     : context_(context),
-      transport_(std::move(transport)),
+      place_(std::move(client.place)),
+      peer_(client.peer.address().to_string()),
+      transport_(std::move(client.transport)),
       signal_(executor),
       space_(executor),
-      stall_(executor),
-      read_buffer_(kReadBytesMin) {
-  context_.connections.fetch_add(1);
-}
+      stall_(executor) {}
 
 Connection::~Connection() {
-  context_.connections.fetch_sub(1);
+  context_.memory.give_back(kConnectionBytes);
 }
 
 asio::awaitable<void> Connection::run() {
@@ -115,19 +91,14 @@ asio::awaitable<void> Connection::run() {
       }
     }
     if (has_failed && !answer_.has_begun) {
-      co_await refuse_quietly();
+      try {
+        co_await refuse(openai::internal_error("the request could not be served"));
+      } catch (const std::exception& error) {
+        spdlog::error("http: a connection failed again: {}", error.what());
+      }
     }
   }
-  end();
-}
-
-// A 500 where even that may fail.
-asio::awaitable<void> Connection::refuse_quietly() {
-  try {
-    co_await refuse(openai::internal_error("the request could not be served"));
-  } catch (const std::exception& error) {
-    spdlog::error("http: a connection failed again: {}", error.what());
-  }
+  close();
 }
 
 asio::awaitable<void> Connection::run_refused() {
@@ -138,7 +109,7 @@ asio::awaitable<void> Connection::run_refused() {
     co_await refuse(
         openai::unavailable("too_many_connections", "too many connections; try again later", kRetryAfterSeconds));
   }
-  end();
+  close();
 }
 
 void Connection::close_when_idle() {
@@ -147,10 +118,28 @@ void Connection::close_when_idle() {
   }
 }
 
+Connection::Clock::duration Connection::quiet_for(Clock::time_point now) const {
+  if (is_leaving_) {
+    return Clock::duration();
+  }
+  const bool is_writing = writing_since_ != Clock::time_point();
+  const Clock::duration quiet = is_writing ? now - writing_since_ : is_reading_ ? now - came_at_ : Clock::duration();
+  return quiet >= (is_writing ? kQuietWriting : kQuietReading) ? quiet : Clock::duration();
+}
+
+void Connection::make_room() {
+  context_.log.refuse(peer_, kMadeRoom);
+  is_leaving_ = true;
+  transport_->close();
+}
+
 asio::awaitable<bool> Connection::handshake() {
   start_stall_clock(context_.options.header_timeout);
   const bool is_open = co_await transport_->handshake();
   stall_.cancel();
+  if (!is_open) {
+    context_.log.refuse(peer_, kHandshakeFailed);
+  }
   co_return is_open;
 }
 
@@ -164,32 +153,28 @@ void Connection::start_stall_clock(std::chrono::milliseconds timeout) {
   });
 }
 
-asio::awaitable<void> Connection::wait_until(Clock::time_point deadline) {
-  signal_.expires_at(deadline);
-  boost::system::error_code woken;
-  co_await signal_.async_wait(asio::redirect_error(asio::use_awaitable, woken));
-}
-
 asio::awaitable<void> Connection::read_ahead() {
   const std::shared_ptr<Connection> self = shared_from_this();
   try {
+    std::vector<char> buffer(kReadBytesMin);  // grows while more comes than it holds
     while (!is_over_) {
       if (inbox_.size() >= kReadAheadMax) {
         is_paused_ = true;
         wake();  // from now on the client's leaving is not read
-        space_.expires_after(kForever);
-        boost::system::error_code woken;
-        co_await space_.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+        co_await wait(space_, Clock::now() + kForever);
         is_paused_ = false;
         continue;
       }
-      const std::size_t count = co_await transport_->read_some(asio::buffer(read_buffer_));
+      const std::size_t count = co_await transport_->read_some(asio::buffer(buffer));
       if (count == 0) {
         break;
       }
-      inbox_.append(read_buffer_.data(), count);
-      if (count == read_buffer_.size() && count < kReadBytesMax) {
-        read_buffer_.resize(count * 2);  // a large body is coming
+      came_at_ = Clock::now();
+      inbox_.append(buffer.data(), count);
+      if (count == buffer.size() && count < kReadBytesMax) {
+        buffer = std::vector<char>(count * 2);
+      } else if (count < buffer.size() && buffer.size() > kReadBytesMin) {
+        buffer = std::vector<char>(kReadBytesMin);
       }
       wake();
     }
@@ -201,7 +186,7 @@ asio::awaitable<void> Connection::read_ahead() {
   wake();
 }
 
-void Connection::end() {
+void Connection::close() {
   is_over_ = true;
   transport_->close();
   space_.cancel();
@@ -217,7 +202,7 @@ openai::MaybeError Connection::count_body(const RequestParser& parser) {
     }
     answer_.memory->set_tenant(std::move(tenant.value()));
   }
-  return answer_.memory->set(MemoryPart::kBody, parser.body_bytes());
+  return answer_.memory->receive(parser.body_bytes());
 }
 
 // True: a whole request is in the parser. False: the connection must end; a bad request has been answered.
@@ -233,6 +218,9 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
         deadline = Clock::now() + context_.options.header_timeout;
       }
       inbox_.erase(0, parser.feed(inbox_));
+      if (inbox_.empty() && inbox_.capacity() > kKeptBytes) {
+        base::release(inbox_);  // an idle connection holds as little as one that has sent nothing
+      }
       space_.cancel();
     }
     openai::MaybeError error = parser.error() ? parser.error() : count_body(parser);
@@ -241,7 +229,7 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
       co_return false;
     }
     if (parser.done()) {
-      read_buffer_.resize(kReadBytesMin);
+      answer_.memory->received();
       co_return true;
     }
     if (parser.header_done() && !had_header) {
@@ -254,7 +242,7 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
         }
       }
     }
-    if (input_ended_ || (is_idle_ && context_.is_closing)) {
+    if (input_ended_ || (is_idle_ && context_.counts.is_closing)) {
       co_return false;
     }
     if (Clock::now() >= deadline) {
@@ -263,7 +251,7 @@ asio::awaitable<bool> Connection::read_request(RequestParser& parser) {
       }
       co_return false;
     }
-    co_await wait_until(deadline);
+    co_await wait(signal_, deadline);
   }
 }
 
@@ -271,11 +259,13 @@ asio::awaitable<bool> Connection::serve_one() {
   answer_ = {};
   answer_.memory = std::make_shared<MemoryBudget::Lease>(context_.memory);
   RequestParser parser(context_.options.parser);
+  is_reading_ = true;
   const bool has_request = co_await read_request(parser);
+  is_reading_ = false;
   if (!has_request) {
     co_return false;
   }
-  const ActiveRequest active(context_.active_requests);
+  const ActiveRequest active(context_.counts.active_requests);
   keep_alive_ = parser.keep_alive();
   answer_.is_http_1_0 = parser.is_http_1_0();
   HttpRequest request = parser.take();
@@ -336,7 +326,7 @@ asio::awaitable<bool> Connection::send_answer(RequestHandler* handler) {
   answer_.quiet_at = Clock::now() + context_.options.quiet_period;
   while (true) {
     if (answer_.is_overfull) {
-      spdlog::warn("a client reads too slowly: {} bytes wait for it; its stream is cut", answer_.out.size());
+      context_.log.refuse(peer_, kReadsNothing, fmt::format("{} bytes wait for it", answer_.out.size()));
       co_return false;
     }
     if (!answer_.out.empty()) {
@@ -368,7 +358,7 @@ asio::awaitable<bool> Connection::send_answer(RequestHandler* handler) {
         continue;  // came while the client was asked
       }
     }
-    co_await wait_until(is_watched ? std::min(answer_.quiet_at, Clock::now() + kPeerPoll) : answer_.quiet_at);
+    co_await wait(signal_, is_watched ? std::min(answer_.quiet_at, Clock::now() + kPeerPoll) : answer_.quiet_at);
   }
 }
 
@@ -377,10 +367,15 @@ asio::awaitable<bool> Connection::send(std::string_view bytes) {
   while (sent && !bytes.empty()) {
     const std::string_view piece = bytes.substr(0, kWriteBytes);
     bytes.remove_prefix(piece.size());
+    writing_since_ = Clock::now();
     start_stall_clock(context_.options.write_timeout);
     sent = co_await transport_->write_all(asio::buffer(piece.data(), piece.size()));
   }
   stall_.cancel();
+  if (!sent && Clock::now() - writing_since_ >= context_.options.write_timeout) {
+    context_.log.refuse(peer_, kReadsNothing);
+  }
+  writing_since_ = {};
   co_return sent;
 }
 
@@ -402,28 +397,16 @@ asio::awaitable<void> Connection::linger() {
   while (!input_ended_ && Clock::now() < deadline) {
     inbox_.clear();
     space_.cancel();
-    co_await wait_until(deadline);
+    co_await wait(signal_, deadline);
   }
 }
 
 void Connection::append_head(const HttpResponse& response, bool is_stream) {
   answer_.has_begun = true;
-  keep_alive_ = keep_alive_ && !context_.is_closing && !(is_stream && answer_.is_http_1_0);
+  keep_alive_ = keep_alive_ && !context_.counts.is_closing && !(is_stream && answer_.is_http_1_0);
   answer_.is_chunked = is_stream && !answer_.is_http_1_0;
-  auto out = std::back_inserter(answer_.out);
-  fmt::format_to(out, "HTTP/1.1 {} {}\r\n", response.status, reason_phrase(response.status));
-  fmt::format_to(out, "date: {:%a, %d %b %Y %H:%M:%S} GMT\r\n", fmt::gmtime(std::time(nullptr)));
-  fmt::format_to(out, "content-type: {}\r\n", response.content_type);
-  for (const auto& [name, value] : response.headers) {
-    fmt::format_to(out, "{}: {}\r\n", name, value);
-  }
-  answer_.out += answer_.headers;
-  if (answer_.is_chunked) {
-    answer_.out += "transfer-encoding: chunked\r\n";
-  } else if (!is_stream && response.status != kNoContent) {
-    fmt::format_to(out, "content-length: {}\r\n", response.body.size());
-  }
-  answer_.out += keep_alive_ ? "connection: keep-alive\r\n\r\n" : "connection: close\r\n\r\n";
+  const Framing framing = answer_.is_chunked ? Framing::kChunks : is_stream ? Framing::kUntilClose : Framing::kLength;
+  write_response_head(response, answer_.headers, framing, keep_alive_, answer_.out);
 }
 
 void Connection::respond(HttpResponse response) {

@@ -10,24 +10,29 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "server/http/exchange.h"
 #include "server/http/http_server.h"
 #include "server/http/request_parser.h"
-#include "server/net/transport.h"
+#include "server/net/listener.h"
+#include "server/net/refusal.h"
 
 namespace coppice::server {
+
+// Of the whole server. Thread: any.
+struct HttpCounts {
+  std::atomic<std::int64_t> active_requests{0};  // answers not yet complete
+  std::atomic<bool> is_closing{false};           // no request after the current one
+};
 
 // What connections of one I/O thread share. Owner: the loop, which outlives its connections.
 struct ConnectionContext {
   const HttpOptions& options;
   HttpApplication& application;
   SessionHub& hub;
-  std::atomic<std::int64_t>& connections;      // of the whole server
-  std::atomic<std::int64_t>& active_requests;  // of the whole server
-  std::atomic<bool>& is_closing;               // no request after the current one
-  MemoryBudget& memory;                        // of the whole server
+  HttpCounts& counts;
+  MemoryBudget& memory;  // of the whole server, as the log
+  RefusalLog& log;
 };
 
 // Owner: shared by its two coroutines (run and the reader); dies with the last. Thread: its I/O thread.
@@ -36,8 +41,9 @@ struct ConnectionContext {
 // ahead is kept, bounded, for the next request.
 class Connection final : public Exchange, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(ConnectionContext& context, const boost::asio::any_io_executor& executor,
-             std::unique_ptr<Transport> transport);
+  using Clock = std::chrono::steady_clock;
+
+  Connection(ConnectionContext& context, const boost::asio::any_io_executor& executor, Listener::Client client);
   ~Connection() override;
 
   // Serves requests until the connection ends.
@@ -46,6 +52,11 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   boost::asio::awaitable<void> run_refused();
   // Closes the connection if no request has begun; otherwise it closes after the current one.
   void close_when_idle();
+  // How long the client has sent nothing of a request that is not whole, or taken nothing of its answer; zero while
+  // that is no time, and while it waits for the server.
+  Clock::duration quiet_for(Clock::time_point now) const;
+  // Ends the connection for a newer one.
+  void make_room();
 
   void respond(HttpResponse response) override;
   void begin_stream(const HttpResponse& head) override;
@@ -53,10 +64,9 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void end_stream() override;
   void add_header(std::string name, std::string value) override;
   Poster poster() override;
+  std::string_view client() const override { return peer_; }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   boost::asio::awaitable<void> read_ahead();
   boost::asio::awaitable<bool> read_request(RequestParser& parser);
   openai::MaybeError count_body(const RequestParser& parser);
@@ -66,29 +76,32 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   boost::asio::awaitable<bool> send_answer(RequestHandler* handler);
   boost::asio::awaitable<bool> send(std::string_view bytes);
   boost::asio::awaitable<bool> handshake();
-  boost::asio::awaitable<void> refuse_quietly();
   boost::asio::awaitable<void> refuse(const openai::ApiError& error, const HttpRequest* head = nullptr);
   boost::asio::awaitable<void> linger();
-  boost::asio::awaitable<void> wait_until(Clock::time_point deadline);
   void report_quiet(RequestHandler* handler);
   void start_stall_clock(std::chrono::milliseconds timeout);
   void wake() { signal_.cancel(); }
   void count_output();
   void append_head(const HttpResponse& response, bool is_stream);
-  void end();
+  void close();
 
   ConnectionContext& context_;
+  const std::unique_ptr<Places::Place> place_;
+  const std::string peer_;  // the client's address
   const std::unique_ptr<Transport> transport_;
   boost::asio::steady_timer signal_;  // cancelled: something changed for run()
   boost::asio::steady_timer space_;   // cancelled: the reader may go on
   boost::asio::steady_timer stall_;   // closes the transport when a write takes nothing for too long
 
-  std::vector<char> read_buffer_;
   std::string inbox_;         // read, not yet parsed
   bool input_ended_ = false;  // nothing more will be read
   bool is_paused_ = false;    // the reader waits for space
   bool is_over_ = false;      // run() has ended
+  bool is_leaving_ = false;   // it has made room for another
   bool is_idle_ = true;
+  bool is_reading_ = true;                    // a request, or the handshake: the client's turn
+  Clock::time_point came_at_ = Clock::now();  // when bytes last came
+  Clock::time_point writing_since_{};         // a write is under way; else zero
 
   // Of the request being read or answered.
   struct Answer {

@@ -53,6 +53,9 @@ class Exchange {
   // task must know by itself whether its request is still there.
   using Poster = std::function<void(std::function<void()>)>;
   virtual Poster poster() = 0;
+
+  // The client's address, for the log: of the other end of its connection, whatever a header says.
+  virtual std::string_view client() const = 0;
 };
 
 // Work that goes on after handle() has returned. The connection destroys it when the answer is complete or the client

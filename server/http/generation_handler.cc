@@ -171,9 +171,9 @@ void GenerationHandler::on_flush() {
 void GenerationHandler::finish(int status) {
   is_finished_ = true;
   state_.metrics.count_answer("http", call_->route, status);
-  spdlog::info("request {} {} status {} prompt {} output {} finish {} first token {:.1f} ms", call_->request_id,
-               call_->route, status, session_.prompt_tokens(), session_.completion_tokens(),
-               status == openai::kClientLeftStatus ? "left" : session_.finish_label(),
+  spdlog::info("request {} {} client {} status {} prompt {} output {} finish {} first token {:.1f} ms",
+               call_->request_id, call_->route, call_->exchange.client(), status, session_.prompt_tokens(),
+               session_.completion_tokens(), status == openai::kClientLeftStatus ? "left" : session_.finish_label(),
                session_.meter().first_token_s() * 1e3);
 }
 

@@ -10,19 +10,23 @@
 
 #include "absl/status/statusor.h"
 #include "proto/openai/api_error.h"
-#include "server/access/tls_identity.h"
 #include "server/http/exchange.h"
 #include "server/http/request_parser.h"
+#include "server/net/refusal.h"
+#include "server/net/tls_identity.h"
 
 namespace coppice::server {
 
 // Bounds on the memory and time that clients can take.
 struct HttpOptions {
   std::string host = "127.0.0.1";
-  std::int32_t port = 0;  // 0: any free port
+  std::int32_t port = 0;             // 0: any free port
+  const char* port_flag = "--port";  // names it in errors
   std::int32_t threads = 1;
   TlsIdentity tls;  // empty: plain HTTP
   std::int32_t connections_max = 4096;
+  std::int32_t handshakes_max = 256;  // of TLS under way
+  RefusalLog::Count count_refusal;    // of connections; may be empty
   ParserLimits parser;
   std::size_t output_bytes_max = std::size_t{8} << 20U;  // waiting for one slow reader; beyond it the stream is cut
   std::chrono::milliseconds header_timeout{15'000};      // first byte of a request to the end of its header

@@ -4,6 +4,8 @@
 #include <ctime>
 #include <utility>
 
+#include "base/release.h"
+
 namespace coppice::server {
 namespace {
 
@@ -42,7 +44,7 @@ DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer
 }  // namespace
 
 void drop_body(RouteCall& call) {
-  call.request.body = {};
+  base::release(call.request.body);
   if (call.request.memory != nullptr) {
     (void)call.request.memory->set(MemoryPart::kBody, 0);
   }

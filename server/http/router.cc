@@ -32,6 +32,10 @@ ErrorDialect dialect_of(const HttpRequest& head) {
 // The name that Anthropic's clients read the request's id by.
 constexpr const char* kAnthropicIdHeader = "request-id";
 
+bool takes_body(const Route& route) {
+  return route.method != "GET" && route.method != "DELETE";
+}
+
 }  // namespace
 
 std::string choose_request_id(const HttpRequest& request) {
@@ -126,6 +130,9 @@ Router::Admission Router::admit(const HttpRequest& head, bool has_body) const {
 
 openai::Result<std::string> Router::admit_body(const HttpRequest& head) {
   Admission found = admit(head, /*has_body=*/true);
+  if (!found.error && !takes_body(*found.route)) {
+    found.error = openai::too_large(fmt::format("{} {} takes no body", found.route->method, found.route->path));
+  }
   return found.error ? openai::Result<std::string>(*std::move(found.error)) : std::move(found.tenant);
 }
 
@@ -144,6 +151,9 @@ std::unique_ptr<RequestHandler> Router::handle(HttpRequest request, Exchange& ex
     call->route = found.route->path;
     call->parts = std::move(found.parts);
     call->tenant = std::move(found.tenant);
+    if (call->request.memory != nullptr) {
+      call->request.memory->set_tenant(call->tenant);
+    }
     if (!found.error) {
       return found.route->action(state_, call);
     }

@@ -163,6 +163,10 @@ struct Metrics::Families {
                                                          .Name("coppice:answers_total")
                                                          .Help("Answers by front end, route and status")
                                                          .Register(registry);
+  prometheus::Family<prometheus::Counter>& refusals = prometheus::BuildCounter()
+                                                          .Name("coppice:connections_refused_total")
+                                                          .Help("Connections refused or cut off, by reason")
+                                                          .Register(registry);
 };
 
 Metrics::Metrics(std::string model_name)
@@ -202,6 +206,10 @@ void Metrics::count_answer(std::string_view front_end, std::string_view route, i
   families_->answers
       .Add({{"door", std::string(front_end)}, {"route", std::string(route)}, {"status", fmt::format("{}", status)}})
       .Increment();
+}
+
+void Metrics::count_refusal(std::string_view listener, std::string_view reason) {
+  families_->refusals.Add({{"listener", std::string(listener)}, {"reason", std::string(reason)}}).Increment();
 }
 
 std::string Metrics::page(const engine::EngineStats& stats, const ServerGauges& gauges) const {

@@ -5,6 +5,7 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <utility>
@@ -16,6 +17,9 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);  // errors are returned, not thrown
+
+// For a handshake whose place others wait for: a round trip or two, across half the world.
+constexpr std::chrono::milliseconds kHandshakePatience{500};
 
 void close_socket(tcp::socket& socket) {
   boost::system::error_code ignored;
@@ -63,10 +67,14 @@ class PlainTransport final : public Transport {
 
 class TlsTransport final : public Transport {
  public:
-  TlsTransport(tcp::socket socket, asio::ssl::context& context) : stream_(std::move(socket), context) {}
+  TlsTransport(tcp::socket socket, asio::ssl::context& context, std::unique_ptr<Places::Place> place)
+      : place_(std::move(place)), stream_(std::move(socket), context), patience_(stream_.get_executor()) {}
 
   asio::awaitable<bool> handshake() override {
+    watch();
     const auto [error] = co_await stream_.async_handshake(asio::ssl::stream_base::server, kAwait);
+    place_.reset();
+    patience_.cancel();
     co_return !error;
   }
 
@@ -92,7 +100,25 @@ class TlsTransport final : public Transport {
   void close() override { close_socket(stream_.next_layer()); }
 
  private:
+  // Looks again and again until the handshake has ended.
+  void watch() {
+    patience_.expires_after(kHandshakePatience);
+    patience_.async_wait([this, weak = std::weak_ptr<Places::Place>(place_)](const boost::system::error_code& error) {
+      const std::shared_ptr<Places::Place> place = weak.lock();
+      if (error || place == nullptr) {
+        return;  // it has ended; this transport may be gone too
+      }
+      if (place->of().is_full()) {
+        close();
+      } else {
+        watch();
+      }
+    });
+  }
+
+  std::shared_ptr<Places::Place> place_;  // until the handshake has ended
   asio::ssl::stream<tcp::socket> stream_;
+  asio::steady_timer patience_;
 };
 
 }  // namespace
@@ -101,8 +127,9 @@ std::unique_ptr<Transport> make_plain_transport(tcp::socket socket) {
   return std::make_unique<PlainTransport>(std::move(socket));
 }
 
-std::unique_ptr<Transport> make_tls_transport(tcp::socket socket, asio::ssl::context& context) {
-  return std::make_unique<TlsTransport>(std::move(socket), context);
+std::unique_ptr<Transport> make_tls_transport(tcp::socket socket, asio::ssl::context& context,
+                                              std::unique_ptr<Places::Place> place) {
+  return std::make_unique<TlsTransport>(std::move(socket), context, std::move(place));
 }
 
 }  // namespace coppice::server

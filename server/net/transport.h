@@ -7,7 +7,10 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+
+#include "server/net/places.h"
 
 namespace coppice::server {
 
@@ -15,6 +18,7 @@ namespace coppice::server {
 class Transport {
  public:
   virtual ~Transport() = default;
+  // False when the client and the server do not agree, or the place is needed (make_tls_transport()).
   virtual boost::asio::awaitable<bool> handshake() = 0;
   // Bytes read; 0 when the client has closed or the connection is broken.
   virtual boost::asio::awaitable<std::size_t> read_some(boost::asio::mutable_buffer buffer) = 0;
@@ -32,6 +36,9 @@ class Transport {
 };
 
 std::unique_ptr<Transport> make_plain_transport(boost::asio::ip::tcp::socket socket);
-std::unique_ptr<Transport> make_tls_transport(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context& context);
+// The handshake holds `place` until it has ended. One that waits for its client ends when all places are taken: those
+// who answer at once come first.
+std::unique_ptr<Transport> make_tls_transport(boost::asio::ip::tcp::socket socket, boost::asio::ssl::context& context,
+                                              std::unique_ptr<Places::Place> place);
 
 }  // namespace coppice::server

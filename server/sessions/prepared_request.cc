@@ -9,6 +9,8 @@
 #include <utility>
 #include <variant>
 
+#include "base/release.h"
+
 namespace coppice::server {
 namespace {
 
@@ -133,7 +135,7 @@ void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const
                                      : host.tokenizer->decode(prepared.prompts[i].tokens, request.skip_special_tokens);
     }
   }
-  request.prompts = {};
+  base::release(request.prompts);
   request.chat.messages.reset();
   request.chat.tools.reset();
   request.chat.template_kwargs.reset();

@@ -119,13 +119,15 @@ void Session::leave() {
   }
 }
 
-void Session::handle(engine::Event&& event) {
+std::size_t Session::handle(engine::Event&& event) {
   if (ended_) {
-    return;
+    return 1;
   }
   PromptRun& run = runs_[event.request - runs_.front().id];
   Choice& choice = run.choices[static_cast<std::size_t>(event.choice)];
   const bool is_last = event.finish != engine::FinishReason::kNone;
+  const bool had_begun = choice.has_begun;
+  std::size_t entries = 1 + event.tokens.size() + event.prompt.size();
   if (!event.prompt.empty()) {
     run.scores = std::move(event.prompt);
   }
@@ -135,18 +137,21 @@ void Session::handle(engine::Event&& event) {
     if (!choice.stream.ended()) {
       if (openai::MaybeError error = error_of(event)) {
         fail(std::move(*error));
-        return;
+        return entries;
       }
     }
     begin(event);
     emit(run, event.choice, choice.stream.take());
+    entries += request_.echo && !had_begun ? run.tokens.size() : 0;
     if (choice.stream.stopped_by_string() && !is_last) {
       host_.engine->cancel(run.id, event.choice);
     }
   }
   if (is_last && !ended_) {
     end_choice(run, choice, event);
+    entries += ended_ && request_.prompt_logprobs ? static_cast<std::size_t>(prompt_tokens()) : 0;
   }
+  return entries;
 }
 
 void Session::begin(const engine::Event& event) {

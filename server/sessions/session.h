@@ -55,8 +55,8 @@ class Session {
   // The client waits no longer than this; --request-timeout may end it sooner. Call before start().
   void end_by(SessionMeter::Clock::time_point deadline) { client_deadline_ = deadline; }
 
-  // From the hub.
-  void handle(engine::Event&& event);
+  // From the hub. Returns a measure of the work that it was: entries of tokens read and written.
+  std::size_t handle(engine::Event&& event);
   void flush() { sink_.on_flush(); }
   void abort(const openai::ApiError& error);
 

@@ -7,13 +7,19 @@
 #include <algorithm>
 #include <exception>
 
+#include "base/release.h"
 #include "server/sessions/session.h"
 
 namespace coppice::server {
 
 void SessionHub::dispatch() {
+  if (handled_ == events_.size()) {
+    events_ = queue_->take();
+    handled_ = 0;
+  }
   touched_.clear();
-  for (engine::Event& event : queue_->take()) {
+  for (std::size_t entries = 0; handled_ < events_.size() && entries < kTurnEntries; ++handled_) {
+    engine::Event& event = events_[handled_];
     const auto found = sessions_.find(event.request);
     if (found == sessions_.end()) {
       continue;  // its session has left and cancelled it
@@ -22,12 +28,19 @@ void SessionHub::dispatch() {
     if (touched_.empty() || touched_.back() != session) {
       touched_.push_back(session);
     }
-    handle(*session, std::move(event));
+    entries += handle(*session, std::move(event));
   }
   for (Session* const session : touched_) {
     flush(*session);
   }
   drop_ended();
+  // What has come to the queue meanwhile has its own wake-up, behind this one.
+  if (handled_ < events_.size()) {
+    wake_();
+  } else {
+    base::release(events_);
+    handled_ = 0;
+  }
 }
 
 void SessionHub::drop(const std::string& name) {
@@ -38,12 +51,21 @@ void SessionHub::drop_ended() {
   std::erase_if(detached_, [](const auto& session) { return session->ended(); });
 }
 
-// What a session throws, out of memory at worst, ends that session alone.
-void SessionHub::handle(Session& session, engine::Event&& event) {
+// Returns the entries handled. What a session throws, out of memory at worst, ends that session alone.
+std::size_t SessionHub::handle(Session& session, engine::Event&& event) {
   try {
-    session.handle(std::move(event));
+    return session.handle(std::move(event));
   } catch (const std::exception& error) {
-    session.abort(openai::internal_error(fmt::format("the answer could not be made: {}", error.what())));
+    abort(session, openai::internal_error(fmt::format("the answer could not be made: {}", error.what())));
+    return 1;
+  }
+}
+
+void SessionHub::abort(Session& session, const openai::ApiError& error) {
+  try {
+    session.abort(error);
+  } catch (const std::exception& failure) {
+    spdlog::error("an answer could not be ended: {}", failure.what());
   }
 }
 
@@ -63,7 +85,7 @@ void SessionHub::abort_all(const openai::ApiError& error) {
   std::sort(touched_.begin(), touched_.end());
   touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
   for (Session* const session : touched_) {
-    session->abort(error);
+    abort(*session, error);
     flush(*session);
   }
   drop_ended();

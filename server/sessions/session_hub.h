@@ -1,6 +1,6 @@
 // SessionHub: routes the engine's events to the sessions of one I/O thread. The engine appends events to the hub's
 // queue and wakes its thread; dispatch() then hands each event to its session and flushes every session that got some,
-// once.
+// once. What would hold the thread for long is done in turns: others on the thread come between.
 #pragma once
 
 #include <functional>
@@ -29,7 +29,8 @@ class DetachedSession {
 // from the engine's thread, until the engine has stopped. REQUIRES: `wake` does not block.
 class SessionHub {
  public:
-  explicit SessionHub(std::function<void()> wake) : queue_(std::make_shared<engine::EventQueue>(std::move(wake))) {}
+  explicit SessionHub(std::function<void()> wake)
+      : wake_(std::move(wake)), queue_(std::make_shared<engine::EventQueue>(wake_)) {}
 
   const std::shared_ptr<engine::EventQueue>& queue() const { return queue_; }
 
@@ -42,19 +43,28 @@ class SessionHub {
   void adopt(std::unique_ptr<DetachedSession> session) { detached_.push_back(std::move(session)); }
   void drop(const std::string& name);
 
-  // Takes all queued events and handles them. REQUIRES: no sink destroys a session from inside a call.
+  // Takes the queued events and handles those of one turn; wakes the thread again for the rest. REQUIRES: no sink
+  // destroys a session from inside a call.
   void dispatch();
+
+  // Entries of tokens in a turn, after the event that reaches it: some milliseconds of decoding and writing. A step of
+  // a thousand streams has fewer.
+  static constexpr std::size_t kTurnEntries = 8192;
 
   // Ends every session with `error`.
   void abort_all(const openai::ApiError& error);
 
  private:
-  void handle(Session& session, engine::Event&& event);
+  std::size_t handle(Session& session, engine::Event&& event);
   void flush(Session& session);
   void drop_ended();
+  void abort(Session& session, const openai::ApiError& error);
 
+  const std::function<void()> wake_;
   std::shared_ptr<engine::EventQueue> queue_;
   absl::flat_hash_map<engine::RequestId, Session*> sessions_;
+  std::vector<engine::Event> events_;                       // taken from the queue
+  std::size_t handled_ = 0;                                 // of events_
   std::vector<Session*> touched_;                           // scratch of dispatch()
   std::vector<std::unique_ptr<DetachedSession>> detached_;  // last: they leave sessions_
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -53,32 +54,52 @@ class MemoryBudget {
     // the part then stays as it was. Never for fewer bytes than before.
     openai::MaybeError set(MemoryPart part, std::size_t bytes);
 
+    // The body has `bytes` bytes by now, and more will come. Bodies on their way may take half of what a tenant and the
+    // server have: clients that send slowly do not keep the rest from working. ERRORS: as above.
+    openai::MaybeError receive(std::size_t bytes);
+    // The body is whole.
+    void received();
+
    private:
+    friend class MemoryBudget;
     static constexpr std::size_t kParts = 4;  // of MemoryPart
+
+    openai::MaybeError set_locked(MemoryPart part, std::size_t bytes);
 
     MemoryBudget& budget_;
     std::string tenant_;  // this and what follows: guarded by the budget's mutex
     std::array<std::size_t, kParts> parts_{};
     std::size_t counted_ = 0;
+    bool is_arriving_ = false;
   };
 
   std::size_t used() const;
+  // Memory that no lease knew of has been freed.
+  void give_back(std::size_t bytes);
 
-  // Hands memory that requests have returned back to the system, when it is much or no request holds any: the allocator
-  // keeps small blocks for ever, and a server that once had a large request would stay large. To be called some times a
-  // second. Blocks for some milliseconds: not for an I/O thread.
-  void trim();
+  using Clock = std::chrono::steady_clock;
+  // Hands memory that requests have returned back to the system, once a second when it is much, or no request holds
+  // any: the allocator keeps small blocks for ever, and a server that once had a large request would stay large. To be
+  // called some times a second. Blocks for some milliseconds: not for an I/O thread.
+  void trim(Clock::time_point now = Clock::now());
 
  private:
-  openai::MaybeError refusal(const std::string& tenant, std::size_t request_bytes, std::size_t more) const;
-  void count(const std::string& tenant, std::size_t before, std::size_t after);
+  // Bytes beyond what is free.
+  struct Use {
+    std::size_t bytes = 0;
+    std::size_t arriving = 0;  // of bodies on their way, in bytes
+  };
+  openai::MaybeError refusal(const Lease& lease, std::size_t request_bytes, std::size_t more) const;
+  void count(const Lease& lease, std::size_t before, std::size_t after);
+  bool is_trim_due(Clock::time_point now);
 
   const MemoryLimits limits_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::size_t> tenants_;  // bytes; guarded by mutex_, as all below
-  std::size_t used_ = 0;
-  std::size_t returned_ = 0;    // since the last trim
+  std::map<std::string, Use> tenants_;  // guarded by mutex_, as all below
+  Use used_;
+  std::size_t returned_ = 0;    // bytes since the last trim, free ones too
   std::int32_t trims_due_ = 0;  // once no request holds anything
+  Clock::time_point trimmed_{};
 };
 
 }  // namespace coppice::server

@@ -38,11 +38,11 @@ bool WorkPool::post(std::string_view tenant, std::size_t bytes, std::function<vo
       }
       return false;
     }
+    (bytes > kLargeBytes ? theirs.large : theirs.small).push_back({bytes, std::move(job)});  // first: it may throw
     ++jobs_;
     bytes_ += bytes;
     ++theirs.jobs;
     theirs.bytes += bytes;
-    (bytes > kLargeBytes ? theirs.large : theirs.small).push_back({bytes, std::move(job)});
   }
   work_.notify_one();
   return true;

@@ -1,6 +1,9 @@
 """Health is answered at once while clients do the worst that they may, and a signal ends the server under it."""
 
-import http.client
+import json
+import pathlib
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,8 +12,10 @@ import pytest
 from raw_http import exchange, post
 from running_server import RunningServer
 
-HEALTH = ("/live", "/health", "/ready", "/metrics")
-WORST_S = 0.05  # as promised, on top of what this machine shows without attackers
+PROBER = pathlib.Path(__file__).with_name("health_prober.py")
+WORST_S = 0.05  # of 99 in 100 requests, as promised
+# A server that holds its I/O threads up is late every time; a machine that is busy with something else is not.
+TRIES = 3
 
 WORST = {
     "tokenize": post("/tokenize", {"prompt": "a " * 500_000}),
@@ -34,28 +39,22 @@ WORST = {
     ),
     "messages": post("/v1/chat/completions", {"messages": [{"role": "user", "content": "<s> " * 60}] * 4096}),
     "logprobs": post("/v1/completions", {"prompt": [[5] * 500] * 20, "prompt_logprobs": 20, "max_tokens": 1}),
+    "streamed echo": post(
+        "/v1/completions",
+        {"prompt": [[5] * 2000], "echo": True, "logprobs": 0, "max_tokens": 1, "n": 128, "stream": True},
+    ),
     "detokenize": post("/detokenize", {"tokens": [300] * 65_000}),
     "corpora": post("/v1/speculation/corpora", {"name": "c", "texts": ["a b c"] * 100_000}),
     "blanks": post("/v1/completions", b" " * (15 << 20)),
 }
 
 
-def probe(server, seconds):
-    """The times of health requests, one after another, each on a connection kept open."""
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
-    times = []
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        path = HEALTH[len(times) % len(HEALTH)]
-        started = time.monotonic()
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-        times.append(time.monotonic() - started)
-        assert answer.status == 200, path
-        time.sleep(0.005)
-    connection.close()
-    return sorted(times)
+def late_s(server, seconds):
+    """The time within which 99 of 100 health requests were answered, asked by a process that does nothing else."""
+    command = [sys.executable, str(PROBER), server.host, str(server.port), str(seconds)]
+    times = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
+    assert len(times) > 50
+    return times[int(len(times) * 0.99)]
 
 
 class Attack:
@@ -83,32 +82,14 @@ class Attack:
             thread.join()
 
 
-def spin(over):
-    while not over.is_set():
-        pass
-
-
-@pytest.fixture(scope="module")
-def baseline_s(server):
-    """The worst health time when the cores are as busy, but not with this server: what the machine itself costs."""
-    over = threading.Event()
-    threads = [threading.Thread(target=spin, args=(over,)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    times = probe(server, 2)
-    over.set()
-    for thread in threads:
-        thread.join()
-    return times[int(len(times) * 0.99)]
-
-
 @pytest.mark.parametrize("name", WORST)
-def test_health_while_eight_clients_do_their_worst(server, baseline_s, name):
+def test_health_while_eight_clients_do_their_worst(server, name):
+    seen = []
     with Attack(server, WORST[name]):
         time.sleep(0.2)
-        times = probe(server, 2.5)
-    late = times[int(len(times) * 0.98)]  # the rest is this client's own interpreter
-    assert late < WORST_S + baseline_s, f"{name}: 98th of {len(times)}: {late:.3f} s; without: {baseline_s:.3f} s"
+        while len(seen) < TRIES and (not seen or seen[-1] > WORST_S):
+            seen.append(late_s(server, 2.5))
+    assert seen[-1] <= WORST_S, f"{name}: 99 of 100 within {[round(late, 3) for late in seen]} s"
     assert server.post("/v1/completions", {"prompt": "a", "max_tokens": 2})[0] in (200, 429)
 
 

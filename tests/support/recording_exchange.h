@@ -19,6 +19,7 @@ class RecordingExchange final : public Exchange {
  public:
   void respond(HttpResponse response) override { answer = std::move(response); }
   void begin_stream(const HttpResponse& head) override { answer = head; }
+  std::string_view client() const override { return "127.0.0.1"; }
   void write(std::string_view bytes) override { stream += bytes; }
   void end_stream() override { is_ended = true; }
   void add_header(std::string name, std::string value) override {

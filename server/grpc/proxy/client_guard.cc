@@ -27,23 +27,28 @@ constexpr double kEarnedByStream = 8;
 
 constexpr std::uint32_t kClientParity = 1;  // clients open odd streams (RFC 9113, 5.1.1)
 
+constexpr Refusal broken(const char* words) {
+  return {"protocol", words};
+}
+
 }  // namespace
 
-bool ClientGuard::refuse(ErrorCode code, const char* reason) {
+bool ClientGuard::refuse(ErrorCode code, const Refusal& refusal) {
   if (!verdict_) {
-    verdict_ = GuardVerdict{code, reason};
+    verdict_ = GuardVerdict{code, refusal};
   }
   return false;
 }
 
 bool ClientGuard::spend(double cost, Clock::time_point now) {
   return control_.take(cost, now) ||
-         refuse(ErrorCode::kEnhanceYourCalm, "too many frames that carry no request (PING, SETTINGS, empty DATA ...)");
+         refuse(ErrorCode::kEnhanceYourCalm,
+                {"control_frames", "too many frames that carry no request (PING, SETTINGS, empty DATA ...)"});
 }
 
 bool ClientGuard::charge_reset(Clock::time_point now) {
   ++reset_count_;
-  return resets_.take(1, now) || refuse(ErrorCode::kEnhanceYourCalm, "too many streams reset");
+  return resets_.take(1, now) || refuse(ErrorCode::kEnhanceYourCalm, {"resets", "too many streams reset"});
 }
 
 void ClientGuard::make_whole(Stream& stream) {
@@ -79,16 +84,16 @@ std::optional<GuardVerdict> ClientGuard::from_client(std::string_view bytes, Clo
 
 bool ClientGuard::client_frame(const FrameHeader& frame, Clock::time_point now) {
   if (frame.length > http2::kFrameBytesMax) {
-    return refuse(ErrorCode::kFrameSize, "a frame larger than 16384 bytes");
+    return refuse(ErrorCode::kFrameSize, broken("a frame larger than 16384 bytes"));
   }
   if (!has_begun_) {
     if (frame.type != FrameType::kSettings) {
-      return refuse(ErrorCode::kProtocol, "the first frame is not SETTINGS");
+      return refuse(ErrorCode::kProtocol, broken("the first frame is not SETTINGS"));
     }
     has_begun_ = true;
   }
   if ((block_stream_ != 0) != (frame.type == FrameType::kContinuation)) {
-    return refuse(ErrorCode::kProtocol, "a header block cut by another frame, or CONTINUATION outside of one");
+    return refuse(ErrorCode::kProtocol, broken("a header block cut by another frame, or CONTINUATION outside of one"));
   }
   switch (frame.type) {
     case FrameType::kData:
@@ -100,7 +105,7 @@ bool ClientGuard::client_frame(const FrameHeader& frame, Clock::time_point now) 
     case FrameType::kResetStream:
       return on_reset(frame.stream, now);
     case FrameType::kPushPromise:
-      return refuse(ErrorCode::kProtocol, "PUSH_PROMISE from a client");
+      return refuse(ErrorCode::kProtocol, broken("PUSH_PROMISE from a client"));
     case FrameType::kSettings:
     case FrameType::kGoAway:
       return spend(kSettingsCost, now);
@@ -114,7 +119,7 @@ bool ClientGuard::client_frame(const FrameHeader& frame, Clock::time_point now) 
 
 bool ClientGuard::on_headers(const FrameHeader& frame, Clock::time_point now) {
   if (frame.stream % 2 != kClientParity) {
-    return refuse(ErrorCode::kProtocol, "HEADERS on a stream that is not a client's");
+    return refuse(ErrorCode::kProtocol, broken("HEADERS on a stream that is not a client's"));
   }
   block_bytes_ = frame.length;
   block_frames_ = 0;
@@ -125,7 +130,8 @@ bool ClientGuard::on_headers(const FrameHeader& frame, Clock::time_point now) {
     streams_.emplace(frame.stream, Stream{.opened = now, .bytes = 0, .is_whole = is_end});
     partial_ += is_end ? 0 : 1;
     control_.give(kEarnedByStream);
-    return streams_.size() <= limits_.streams_max || refuse(ErrorCode::kEnhanceYourCalm, "too many streams at once");
+    return streams_.size() <= limits_.streams_max ||
+           refuse(ErrorCode::kEnhanceYourCalm, {"streams", "too many streams at once"});
   }
   const auto found = streams_.find(frame.stream);
   if (found == streams_.end() || found->second.is_whole) {
@@ -141,10 +147,10 @@ bool ClientGuard::on_continuation(const FrameHeader& frame) {
   block_bytes_ += frame.length;
   ++block_frames_;
   if (frame.stream != block_stream_) {
-    return refuse(ErrorCode::kProtocol, "CONTINUATION of another stream");
+    return refuse(ErrorCode::kProtocol, broken("CONTINUATION of another stream"));
   }
   if (block_bytes_ > limits_.header_bytes_max || block_frames_ > limits_.continuations_max) {
-    return refuse(ErrorCode::kEnhanceYourCalm, "a header block that is too long");
+    return refuse(ErrorCode::kEnhanceYourCalm, {"header_block", "a header block that is too long"});
   }
   if (frame.has(http2::kEndHeaders)) {
     block_stream_ = 0;
@@ -154,7 +160,7 @@ bool ClientGuard::on_continuation(const FrameHeader& frame) {
 
 bool ClientGuard::on_data(const FrameHeader& frame, Clock::time_point now) {
   if (frame.stream == 0 || frame.stream > last_stream_) {
-    return refuse(ErrorCode::kProtocol, "DATA on a stream that was never opened");
+    return refuse(ErrorCode::kProtocol, broken("DATA on a stream that was never opened"));
   }
   const auto found = streams_.find(frame.stream);
   if (found == streams_.end() || found->second.is_whole) {
@@ -175,7 +181,7 @@ bool ClientGuard::on_data(const FrameHeader& frame, Clock::time_point now) {
 
 bool ClientGuard::on_reset(std::uint32_t stream, Clock::time_point now) {
   if (stream == 0 || stream > last_stream_) {
-    return refuse(ErrorCode::kProtocol, "RST_STREAM of a stream that was never opened");
+    return refuse(ErrorCode::kProtocol, broken("RST_STREAM of a stream that was never opened"));
   }
   close(stream, now);
   return charge_reset(now);

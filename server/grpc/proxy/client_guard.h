@@ -11,7 +11,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "server/grpc/proxy/frame_scanner.h"
 #include "server/grpc/proxy/http2.h"
-#include "server/grpc/proxy/token_bucket.h"
+#include "server/net/refusal.h"
+#include "server/net/token_bucket.h"
 
 namespace coppice::server {
 
@@ -33,10 +34,10 @@ struct GuardLimits {
   BucketRate control = {2000, 100};
 };
 
-// Why a connection ends. `reason` is a literal.
+// Why a connection ends.
 struct GuardVerdict {
   http2::ErrorCode code = http2::ErrorCode::kProtocol;
-  const char* reason = "";
+  Refusal refusal;
 };
 
 // Owner: a connection. Thread: the connection's. A value.
@@ -84,7 +85,7 @@ class ClientGuard {
   bool charge_reset(Clock::time_point now);
   void make_whole(Stream& stream);
   void close(std::uint32_t stream, Clock::time_point now);
-  bool refuse(http2::ErrorCode code, const char* reason);
+  bool refuse(http2::ErrorCode code, const Refusal& refusal);
 
   const GuardLimits limits_;
   FrameScanner client_;

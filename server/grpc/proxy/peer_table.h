@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
-#include "server/grpc/proxy/token_bucket.h"
+#include "server/net/token_bucket.h"
 
 namespace coppice::server {
 

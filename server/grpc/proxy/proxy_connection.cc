@@ -16,6 +16,8 @@
 #include <boost/asio/write.hpp>
 #include <utility>
 
+#include "server/grpc/proxy/client_name.h"
+
 namespace coppice::server {
 namespace {
 
@@ -33,25 +35,33 @@ constexpr std::size_t kStaleMax = 16;  // requests that hang while others on the
 // on while large ones fill the bound.
 constexpr std::size_t kFreeBytes = std::size_t{64} << 10U;
 
-// Streams that a connection may open though all connections together have too many.
-constexpr std::int64_t kFairStreams = 64;
+// Streams that a connection may open though all connections together have too many: its share, but at least as many as
+// a client needs to go on.
+constexpr std::int64_t kFairStreamsMin = 4;
+
+constexpr Refusal kNotHttp2 = {"not_http2", "it does not speak HTTP/2"};
+constexpr Refusal kLate = {"handshake", "no handshake in time"};
+constexpr Refusal kSlowRequest = {"slow_request", "a request did not come whole in time"};
+constexpr Refusal kStreamsOfAll = {"streams_of_all", "too many streams of all clients; this one has most to spare"};
+constexpr Refusal kRequestsOfAll = {"requests_of_all", "the requests of all clients together are too large now"};
+constexpr Refusal kResetsOfAddress = {"resets_of_address", "too many streams reset by this address"};
+// Ends that are in order: not counted.
+constexpr Refusal kIdle = {"", "idle"};
+constexpr Refusal kShuttingDown = {"", "the server is shutting down"};
 
 }  // namespace
 
-ProxyConnection::ProxyConnection(ProxyContext& context, const asio::any_io_executor& executor,
-                                 std::unique_ptr<Transport> client, asio::ip::address peer)
+ProxyConnection::ProxyConnection(ProxyContext& context, const asio::any_io_executor& executor, Listener::Client client)
     : context_(context),
       executor_(executor),
-      client_(std::move(client)),
-      peer_(std::move(peer)),
+      place_(std::move(client.place)),
+      client_(std::move(client.transport)),
+      peer_(client.peer),
       server_(executor),
-      guard_(context.options.guard) {
-  ++context_.connections;
-}
+      guard_(context.options.guard) {}
 
 ProxyConnection::~ProxyConnection() {
   give_back();
-  --context_.connections;
 }
 
 void ProxyConnection::give_back() {
@@ -66,7 +76,7 @@ asio::awaitable<void> ProxyConnection::run() {
     co_return;
   }
   if (!connect_to_server()) {
-    close_with("no file handle is left for it");
+    close_with(kNoFileHandles);
     co_return;
   }
   asio::co_spawn(
@@ -78,6 +88,9 @@ asio::awaitable<void> ProxyConnection::run() {
 // object.
 asio::awaitable<bool> ProxyConnection::greet() {
   if (!co_await client_->handshake()) {
+    if (state_ == State::kGreeting) {
+      close_with(kHandshakeFailed);
+    }
     co_return false;
   }
   std::array<char, 4096> buffer;  // the preface, SETTINGS and often the first requests
@@ -89,7 +102,7 @@ asio::awaitable<bool> ProxyConnection::greet() {
     greeting_.append(buffer.data(), count);
     const std::size_t common = std::min(greeting_.size(), http2::kPreface.size());
     if (greeting_.compare(0, common, http2::kPreface, 0, common) != 0) {
-      close_with("it does not speak HTTP/2");
+      close_with(kNotHttp2);
       co_return false;
     }
   }
@@ -101,6 +114,7 @@ bool ProxyConnection::connect_to_server() {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair.data()) != 0) {
     return false;
   }
+  name_after_client(pair[0], peer_);
   boost::system::error_code error;
   server_.assign(asio::local::stream_protocol(), pair[0], error);
   if (error) {
@@ -160,18 +174,20 @@ std::optional<GuardVerdict> ProxyConnection::look_at(std::string_view bytes) {
 std::optional<GuardVerdict> ProxyConnection::account(Clock::time_point now) {
   const auto streams = static_cast<std::int64_t>(guard_.open_streams());
   const std::int64_t more = streams - std::exchange(counted_streams_, streams);
-  if (context_.streams.fetch_add(more) + more > context_.options.streams_max && more > 0 && streams > kFairStreams) {
-    return GuardVerdict{ErrorCode::kEnhanceYourCalm, "too many streams of all clients; this one has most to spare"};
+  const std::int64_t share = context_.options.streams_max / std::max<std::int64_t>(place_->of().taken(), 1);
+  if (context_.streams.fetch_add(more) + more > context_.options.streams_max && more > 0 &&
+      streams > std::max(share, kFairStreamsMin)) {
+    return GuardVerdict{ErrorCode::kEnhanceYourCalm, kStreamsOfAll};
   }
   const std::size_t bytes = guard_.partial_bytes();
   const std::size_t before = std::exchange(counted_bytes_, bytes);
   const std::size_t all = context_.request_bytes.fetch_add(bytes - before) + (bytes - before);  // wraps both ways
   if (all > context_.options.requests_bytes_max && bytes > std::max(before, kFreeBytes)) {
-    return GuardVerdict{ErrorCode::kEnhanceYourCalm, "the requests of all clients together are too large now"};
+    return GuardVerdict{ErrorCode::kEnhanceYourCalm, kRequestsOfAll};
   }
   const std::uint64_t resets = guard_.resets() - std::exchange(counted_resets_, guard_.resets());
-  if (resets > 0 && !context_.peers.take_resets(peer_, static_cast<double>(resets), now)) {
-    return GuardVerdict{ErrorCode::kEnhanceYourCalm, "too many streams reset by this address"};
+  if (resets > 0 && !context_.peers.take_resets(peer_.address(), static_cast<double>(resets), now)) {
+    return GuardVerdict{ErrorCode::kEnhanceYourCalm, kResetsOfAddress};
   }
   return std::nullopt;
 }
@@ -213,14 +229,14 @@ asio::awaitable<void> ProxyConnection::end_with(GuardVerdict verdict) {
   }
   state_ = State::kEnding;
   close_at_ = Clock::now() + kLinger;
-  if (verdict.code != ErrorCode::kNone) {
-    context_.log.closed(peer_.to_string(), verdict.reason);
+  if (verdict.refusal.label[0] != '\0') {
+    context_.log.refuse(peer_.address().to_string(), verdict.refusal);
   }
   boost::system::error_code ignored;
   server_.close(ignored);
   give_back();
   if (writing_since_ == Clock::time_point{} && guard_.server_at_boundary()) {
-    const std::string frame = http2::write_go_away(guard_.last_stream(), verdict.code, verdict.reason);
+    const std::string frame = http2::write_go_away(guard_.last_stream(), verdict.code, verdict.refusal.words);
     co_await client_->write_all(asio::buffer(frame));
     client_->finish_writing();
   }
@@ -235,6 +251,9 @@ void ProxyConnection::spawn_end(GuardVerdict verdict) {
 }
 
 ProxyConnection::Clock::duration ProxyConnection::quiet_for(Clock::time_point now) const {
+  if (is_leaving_) {
+    return Clock::duration{};
+  }
   if (state_ == State::kGreeting) {
     return now - accepted_;
   }
@@ -242,10 +261,11 @@ ProxyConnection::Clock::duration ProxyConnection::quiet_for(Clock::time_point no
 }
 
 void ProxyConnection::make_room() {
+  is_leaving_ = true;
   if (state_ == State::kGreeting) {
-    close_with("it said nothing and others wait");
+    close_with(kMadeRoom);
   } else {
-    spawn_end({ErrorCode::kNone, "idle while others wait"});
+    spawn_end({ErrorCode::kNone, kMadeRoom});
   }
 }
 
@@ -256,7 +276,7 @@ void ProxyConnection::check(Clock::time_point now) {
       if (context_.is_draining) {
         close();
       } else if (now - accepted_ > options.handshake_timeout) {
-        close_with("no handshake in time");
+        close_with(kLate);
       }
       return;
     case State::kEnding:
@@ -271,28 +291,28 @@ void ProxyConnection::check(Clock::time_point now) {
   }
   if (writing_since_ != Clock::time_point{}) {
     if (now - writing_since_ > options.write_timeout) {
-      close_with("it does not read");
+      close_with(kReadsNothing);
     }
     return;
   }
   if (context_.is_draining && guard_.running_streams() == 0) {
-    spawn_end({ErrorCode::kNone, "the server is shutting down"});
+    spawn_end({ErrorCode::kNone, kShuttingDown});
     return;
   }
   if (quiet_for(now) > options.idle_timeout) {
-    spawn_end({ErrorCode::kNone, "idle"});
+    spawn_end({ErrorCode::kNone, kIdle});
     return;
   }
   if (guard_.open_streams() > guard_.running_streams()) {
     const std::size_t stale = guard_.partial_streams_before(now - options.request_timeout);
     if (stale > kStaleMax || (stale > 0 && guard_.running_streams() == 0)) {
-      spawn_end({ErrorCode::kEnhanceYourCalm, "a request did not come whole in time"});
+      spawn_end({ErrorCode::kEnhanceYourCalm, kSlowRequest});
     }
   }
 }
 
-void ProxyConnection::close_with(const char* reason) {
-  context_.log.closed(peer_.to_string(), reason);
+void ProxyConnection::close_with(const Refusal& refusal) {
+  context_.log.refuse(peer_.address().to_string(), refusal);
   close();
 }
 

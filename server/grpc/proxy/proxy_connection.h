@@ -5,7 +5,7 @@
 #include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <chrono>
 #include <cstdint>
@@ -18,8 +18,8 @@
 #include "server/grpc/proxy/client_guard.h"
 #include "server/grpc/proxy/peer_table.h"
 #include "server/grpc/proxy/proxy.h"
-#include "server/grpc/proxy/proxy_log.h"
-#include "server/net/transport.h"
+#include "server/net/listener.h"
+#include "server/net/refusal.h"
 
 namespace coppice::server {
 
@@ -27,9 +27,8 @@ namespace coppice::server {
 struct ProxyContext {
   const ProxyOptions& options;
   const Proxy::Connect& connect;
-  PeerTable peers;
-  ProxyLog log;
-  std::atomic<std::int64_t> connections{0};
+  RefusalLog& log;
+  PeerTable peers{};
   std::atomic<std::int64_t> streams{0};
   std::atomic<std::size_t> request_bytes{0};  // of requests that have not come whole
   std::atomic<bool> is_draining{false};
@@ -43,15 +42,14 @@ class ProxyConnection final : public std::enable_shared_from_this<ProxyConnectio
  public:
   using Clock = std::chrono::steady_clock;
 
-  ProxyConnection(ProxyContext& context, const boost::asio::any_io_executor& executor,
-                  std::unique_ptr<Transport> client, boost::asio::ip::address peer);
+  ProxyConnection(ProxyContext& context, const boost::asio::any_io_executor& executor, Listener::Client client);
   ~ProxyConnection();
 
   // Serves until the connection ends.
   boost::asio::awaitable<void> run();
   // Ends the connection if its time is over. Called a few times a second.
   void check(Clock::time_point now);
-  // How long no stream has been open; zero while one is.
+  // How long it has said nothing, or no stream has been open; zero while one is.
   Clock::duration quiet_for(Clock::time_point now) const;
   // Ends the connection for a newer one.
   void make_room();
@@ -68,13 +66,14 @@ class ProxyConnection final : public std::enable_shared_from_this<ProxyConnectio
   std::optional<GuardVerdict> account(Clock::time_point now);
   boost::asio::awaitable<void> end_with(GuardVerdict verdict);
   void spawn_end(GuardVerdict verdict);
-  void close_with(const char* reason);
+  void close_with(const Refusal& refusal);
   void close();
 
   ProxyContext& context_;
   const boost::asio::any_io_executor executor_;
+  const std::unique_ptr<Places::Place> place_;
   const std::unique_ptr<Transport> client_;
-  const boost::asio::ip::address peer_;
+  const boost::asio::ip::tcp::endpoint peer_;
   boost::asio::local::stream_protocol::socket server_;
   ClientGuard guard_;
   std::string greeting_;  // read, not yet relayed
@@ -84,6 +83,7 @@ class ProxyConnection final : public std::enable_shared_from_this<ProxyConnectio
   std::size_t counted_bytes_ = 0;     // of ProxyContext::request_bytes
   std::uint64_t counted_resets_ = 0;  // of ProxyContext::peers
   State state_ = State::kGreeting;
+  bool is_leaving_ = false;  // it makes room for another
   const Clock::time_point accepted_ = Clock::now();
   Clock::time_point writing_since_{};  // a write to the client is under way; else zero
   Clock::time_point close_at_{};       // kEnding

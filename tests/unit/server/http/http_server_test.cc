@@ -326,9 +326,10 @@ TEST_CASE("connections too many are refused, and served again when there is room
   {
     Client first(world.server->port());
     Client second(world.server->port());
-    first.send("GET /a HTTP/1.1\r\nhost: x\r\n\r\n");
-    (void)first.receive("GET /a ");
-    REQUIRE(comes_true([&] { return world.server->connections() == 2; }));
+    for (Client* const client : {&first, &second}) {  // at work: they make no room
+      client->send("GET /hang HTTP/1.1\r\nhost: x\r\n\r\n");
+    }
+    REQUIRE(comes_true([&] { return world.application.live == 2; }));
     Client third(world.server->port());
     CHECK_THAT(third.receive_all(), Catch::StartsWith("HTTP/1.1 503 "));
   }
@@ -338,10 +339,42 @@ TEST_CASE("connections too many are refused, and served again when there is room
   CHECK_THAT(again.receive("GET /b "), Catch::StartsWith("HTTP/1.1 200 "));
 }
 
+TEST_CASE("a connection that waits for its client makes room for another") {
+  HttpOptions options;
+  options.connections_max = 2;
+  std::vector<std::string> refused;
+  std::mutex mutex;
+  options.count_refusal = [&](const char* label) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    refused.emplace_back(label);
+  };
+  World world(options);
+  Client idle(world.server->port());
+  idle.send("GET /a HTTP/1.1\r\nhost: x\r\n\r\n");
+  (void)idle.receive("GET /a ");
+  Client half(world.server->port());
+  half.send("GET /b HT");
+  REQUIRE(comes_true([&] { return world.server->connections() == 2; }));
+  std::this_thread::sleep_for(milliseconds(400));
+  std::vector<std::unique_ptr<Client>> held;  // one on each thread
+  for (int i = 0; i < 2; ++i) {
+    held.push_back(std::make_unique<Client>(world.server->port()));
+    held.back()->send("GET /hang HTTP/1.1\r\nhost: x\r\n\r\n");
+  }
+  CHECK(comes_true([&] { return world.application.live == 2; }));
+  CHECK(idle.receive_all().empty());
+  CHECK(half.receive_all().empty());
+  Client late(world.server->port());
+  CHECK_THAT(late.receive_all(), Catch::StartsWith("HTTP/1.1 503 "));
+  CHECK(world.application.live == 2);
+  const std::lock_guard<std::mutex> lock(mutex);
+  CHECK(refused == std::vector<std::string>{"made_room", "made_room", "too_many_connections"});
+}
+
 TEST_CASE("bodies being received at once have a bound: one too many is refused, small ones and the rest go on") {
   constexpr std::size_t kKiB = 1024;
   MemoryLimits limits;
-  limits.server_bytes = (256 - 64) * kKiB;  // 64 KiB of each are free
+  limits.server_bytes = 2 * (256 - 64) * kKiB;  // half of it for bodies on their way; 64 KiB of each are free
   World world({}, limits);
   const std::string head = "POST /b HTTP/1.1\r\nhost: x\r\ncontent-length: " + std::to_string(200 * kKiB) + "\r\n\r\n";
   Client slow(world.server->port());

@@ -158,6 +158,44 @@ TEST_CASE("unknown routes, wrong methods, odd targets") {
   }
 }
 
+TEST_CASE("what a request holds counts for its key, however small its body") {
+  MemoryLimits limits;
+  limits.tenant_bytes = 100'000;
+  MemoryBudget budget(limits);  // outlives the handler
+  World world(test_keys());
+  const auto lease = std::make_shared<MemoryBudget::Lease>(budget);
+  const std::string authorization = std::string("Bearer ") + kKey;
+  world.handler =
+      world.router.handle({"POST",
+                           "/v1/completions",
+                           {{"host", "x"}, {"content-type", "application/json"}, {"authorization", authorization}},
+                           R"({"prompt":"a"})",
+                           lease},
+                          world.exchange, world.hub);
+  REQUIRE(world.handler != nullptr);
+  REQUIRE_FALSE(lease->set(MemoryPart::kOutput, MemoryBudget::kFreeBytes + 60'000).has_value());
+  MemoryBudget::Lease same(budget);
+  same.set_tenant(tenant_of_key(kKey));
+  CHECK(same.set(MemoryPart::kWork, MemoryBudget::kFreeBytes + 60'000).has_value());
+  MemoryBudget::Lease other(budget);
+  other.set_tenant("other");
+  CHECK_FALSE(other.set(MemoryPart::kWork, MemoryBudget::kFreeBytes + 60'000).has_value());
+}
+
+TEST_CASE("a large body is not taken where none is due, with a key or without") {
+  World world(test_keys());
+  const auto admit = [&](const std::string& method, const std::string& target, const std::string& key) {
+    const openai::Result<std::string> admitted = world.router.admit_body(
+        {method, target, {{"content-type", "application/json"}, {"authorization", "Bearer " + key}}, "", nullptr});
+    return admitted.ok() ? 200 : admitted.error().status;
+  };
+  CHECK(admit("GET", "/health", "") == 413);
+  CHECK(admit("GET", "/v1/models", kKey) == 413);
+  CHECK(admit("GET", "/v1/models", "wrong-key") == 401);
+  CHECK(admit("DELETE", "/v1/speculation/corpora/x", kKey) == 413);
+  CHECK(admit("POST", "/v1/completions", kKey) == 200);
+}
+
 TEST_CASE("request ids: the client's when it is fit, else a new one each time") {
   const auto id_of = [](const std::string& given) {
     HttpRequest request;

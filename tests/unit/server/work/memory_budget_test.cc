@@ -60,6 +60,48 @@ TEST_CASE("a tenant's requests together have a bound, and so have those of all; 
   CHECK(status(other.set(MemoryPart::kBody, kFree + 100)) == 200);
 }
 
+TEST_CASE("bodies on their way may take half; whole ones, and all else, the rest") {
+  MemoryLimits wide = limits();
+  wide.request_bytes = kFree + 1000;
+  MemoryBudget budget(wide);  // 150 a tenant, 200 in all
+  MemoryBudget::Lease slow(budget);
+  slow.set_tenant("a");
+  REQUIRE(status(slow.receive(kFree + 75)) == 200);
+  CHECK(status(slow.receive(kFree + 76)) == 429);
+  MemoryBudget::Lease second(budget);
+  second.set_tenant("a");
+  CHECK(status(second.receive(kFree + 1)) == 429);
+  MemoryBudget::Lease other(budget);
+  other.set_tenant("b");
+  CHECK(status(other.receive(kFree + 26)) == 429);  // 100 of all
+  CHECK(status(other.receive(kFree + 25)) == 200);
+  MemoryBudget::Lease whole(budget);
+  whole.set_tenant("a");
+  CHECK(status(whole.set(MemoryPart::kWork, kFree + 75)) == 200);
+  CHECK(status(whole.set(MemoryPart::kWork, kFree + 76)) == 429);
+  CHECK(status(whole.set(MemoryPart::kWork, 0)) == 200);
+  slow.received();
+  CHECK(status(second.receive(kFree + 75)) == 200);
+  CHECK(budget.used() == 75 + 75 + 25);
+}
+
+TEST_CASE("a body on its way counts for its tenant from when that is known") {
+  MemoryBudget budget(limits());
+  {
+    MemoryBudget::Lease lease(budget);
+    REQUIRE(status(lease.receive(kFree + 60)) == 200);
+    lease.set_tenant("a");
+    MemoryBudget::Lease second(budget);
+    second.set_tenant("a");
+    CHECK(status(second.receive(kFree + 20)) == 429);
+    CHECK(status(second.receive(kFree + 15)) == 200);
+  }
+  CHECK(budget.used() == 0);
+  MemoryBudget::Lease third(budget);
+  third.set_tenant("a");
+  CHECK(status(third.receive(kFree + 75)) == 200);
+}
+
 TEST_CASE("what a request holds moves to its tenant when that is known") {
   MemoryBudget budget(limits());
   MemoryBudget::Lease lease(budget);

@@ -310,7 +310,7 @@ TEST_CASE("a port that is taken and an address that is not ours are named") {
   const auto six = Proxy::start(options, backend.connect());
   CHECK(six.ok());
   options.host = "127.0.0.1";
-  options.tls_certificate = "no certificate";
+  options.tls.certificate = "no certificate";
   const auto tls = Proxy::start(options, backend.connect());
   REQUIRE(!tls.ok());
   CHECK_THAT(std::string(tls.status().message()), Catch::Contains("--tls-cert"));

@@ -1,5 +1,5 @@
 // Reading and checking PEM files.
-#include "server/access/tls_identity.h"
+#include "server/net/tls_identity.h"
 
 #include <fmt/format.h>
 #include <openssl/bio.h>

@@ -1,5 +1,5 @@
 // Certificates and keys: the good, and everything that a wrong file may be.
-#include "server/access/tls_identity.h"
+#include "server/net/tls_identity.h"
 
 #include <fcntl.h>
 #include <openssl/pem.h>
