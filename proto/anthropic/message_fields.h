@@ -33,7 +33,7 @@ inline constexpr openai::ApiField kMessageFields[] = {
     {"user_profile_id", openai::FieldUse::kIgnored, "text", ""},
     {"workspace_id", openai::FieldUse::kIgnored, "text", ""},
     {"container", openai::FieldUse::kRefused, "text or object", "There are none."},
-    {"mcp_servers", openai::FieldUse::kRefused, "array", "The server calls no tools.", "[]"},
+    {"mcp_servers", openai::FieldUse::kRefused, "array", "The server calls no tools."},
     {"output_format", openai::FieldUse::kRefused, "object", "Structured output is not there yet."},
 };
 

@@ -249,7 +249,7 @@ void MessagesWriter::append_delta(const openai::ChoiceDelta& delta, std::string&
   }
 }
 
-void MessagesWriter::append_end(const Answer& answer, std::string& out) {
+void MessagesWriter::append_end(const openai::Answer& answer, std::string& out) {
   end_block(out);
   JsonWriter json = begin_event("message_delta");
   json.key("delta").begin_object();

@@ -13,7 +13,7 @@ bool is_plain(char c) {
 }
 
 bool is_harmless(const Json& value, std::string_view harmless) {
-  return !harmless.empty() && (!value.is_structured() || value.empty()) && value.dump() == harmless;
+  return is_empty(value) || (!harmless.empty() && !value.is_structured() && value.dump() == harmless);
 }
 
 }  // namespace

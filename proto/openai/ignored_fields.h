@@ -27,7 +27,7 @@ class IgnoredFields {
  public:
   // Adds a name; one that is no plain word, or that comes after kNamesMax others, is left out.
   void add(std::string_view name);
-  // Adds those of `table` that the reader's object has with another value than the harmless one.
+  // Adds those of `table` that the reader's object has with a value that is neither empty nor the harmless one.
   void add_present(const FieldReader& reader, std::span<const IgnoredField> table);
 
   bool empty() const { return names_.empty(); }

@@ -172,6 +172,11 @@ class TreeBuilder {
   std::string message_;
 };
 
+bool has_large_integer(const Json& value) {
+  return is_large_integer(value) ||
+         (value.is_structured() && std::any_of(value.begin(), value.end(), has_large_integer));
+}
+
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, const RequestLimits& limits, std::string_view what) {
@@ -202,6 +207,33 @@ double as_double(const Json& value) {
   }
   const Json::binary_t& digits = value.get_binary();
   return std::strtod(std::string(digits.begin(), digits.end()).c_str(), nullptr);
+}
+
+// nlohmann's own is faster, and cannot write large integers as numbers.
+std::string write_json(const Json& value) {
+  const auto write_plain = [](const Json& plain) { return plain.dump(-1, ' ', false, Json::error_handler_t::replace); };
+  if (is_large_integer(value)) {
+    const Json::binary_t& digits = value.get_binary();
+    return {digits.begin(), digits.end()};
+  }
+  if (!has_large_integer(value)) {
+    return write_plain(value);
+  }
+  std::string text;
+  if (value.is_array()) {
+    for (const Json& item : value) {  // depth is bounded by the parser
+      text += text.empty() ? "[" : ",";
+      text += write_json(item);
+    }
+    return text + "]";
+  }
+  for (const auto& [name, item] : value.items()) {
+    text += text.empty() ? "{" : ",";
+    text += write_plain(name);
+    text += ':';
+    text += write_json(item);
+  }
+  return text + "}";
 }
 
 bool is_empty(const Json& value) {

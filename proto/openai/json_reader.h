@@ -28,6 +28,9 @@ inline bool is_large_integer(const Json& value) {
 bool is_number(const Json& value);
 double as_double(const Json& value);  // REQUIRES: is_number(value)
 
+// The text of a value: large integers as they came, bytes that are not UTF-8 replaced.
+std::string write_json(const Json& value);
+
 // null, "", an empty array, and an object without members that say something: what a client's library sends for a field
 // that its user has not set.
 bool is_empty(const Json& value);

@@ -18,13 +18,9 @@ constexpr std::size_t kMetadataMax = 16;             // OpenAI's bounds: entries
 constexpr std::size_t kMetadataKeyBytesMax = 64;     // bytes of a name,
 constexpr std::size_t kMetadataValueBytesMax = 512;  // and of a text
 
-std::string dump(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 std::string dump_field(const Json& body, const char* name, const char* otherwise) {
   const auto found = body.find(name);
-  return found == body.end() || found->is_null() ? otherwise : dump(*found);
+  return found == body.end() || found->is_null() ? otherwise : write_json(*found);
 }
 
 // A text field that the answer repeats.
@@ -324,7 +320,7 @@ std::string echo_tools(const Json& body) {
       tool.emplace("parameters", nullptr);
     }
   }
-  return dump(echo);
+  return write_json(echo);
 }
 
 std::string echo_text(const Json& body) {
@@ -334,7 +330,7 @@ std::string echo_text(const Json& body) {
   if (given != body.end() && given->is_object() && given->contains("verbosity")) {
     text["verbosity"] = (*given)["verbosity"];
   }
-  return dump(text);
+  return write_json(text);
 }
 
 std::string echo_reasoning(const Json& body) {
@@ -345,7 +341,7 @@ std::string echo_reasoning(const Json& body) {
   if (given != body.end() && given->is_object() && given->contains("effort")) {
     reasoning["effort"] = (*given)["effort"];
   }
-  return dump(reasoning);
+  return write_json(reasoning);
 }
 
 ResponseEcho make_echo(const Json& body, const ResponsesRequest& request) {
@@ -378,11 +374,11 @@ ResponseEcho make_echo(const Json& body, const ResponsesRequest& request) {
 std::string dump_input(const Json& body) {
   const Json& input = body["input"];
   if (input.is_array()) {
-    return dump(input);
+    return write_json(input);
   }
   Json items = Json::array();
   items.push_back(text_item(input.get<std::string>()));
-  return dump(items);
+  return write_json(items);
 }
 
 }  // namespace

@@ -138,7 +138,7 @@ std::string write_item_list(std::span<const Json> items, bool has_more) {
   JsonWriter out;
   out.begin_object().key("object").string("list").key("data").begin_array();
   for (const Json& item : items) {
-    out.raw(item.dump(-1, ' ', false, Json::error_handler_t::replace));
+    out.raw(write_json(item));
   }
   out.end_array();
   out.key("first_id").string(items.empty() ? std::string() : items.front()["id"].get<std::string>());

@@ -135,7 +135,7 @@ TEST_CASE("fields without effect are named, others are repeated or refused") {
         R"({"enable_thinking":false})");
   CHECK(parsed(R"({"input":"x","truncation":"disabled","service_tier":"auto","parallel_tool_calls":true})")
             .generation.ignored.empty());
-  for (const char* const field : {R"("conversation":"c")", R"("prompt":{"id":"p"})", R"("guided_json":{})",
+  for (const char* const field : {R"("conversation":"c")", R"("prompt":{"id":"p"})", R"("guided_json":{"a":1})",
                                   R"("text":{"format":{"type":"json_object"}})",
                                   R"("text":{"format":{"type":"json_schema","name":"n","schema":{}}})"}) {
     INFO(field);
@@ -243,6 +243,19 @@ TEST_CASE("wrong fields are named") {
   }
   CHECK(refused(R"({"input":")" + std::string(20'000, 'x') + R"("})").status == 413);
   CHECK(refused(R"({"input":")" + std::string(20'000, 'x') + R"("})").param == "input");
+}
+
+TEST_CASE("integers beyond 64 bits keep their digits in what is repeated and stored") {
+  Result<Json> body = parse_json(
+      R"({"input":[{"role":"user","content":"x","seen":123456789012345678901234}],"tools":[{"type":"function","name":"f",)"
+      R"("parameters":{"maximum":[1,-99999999999999999999]}}]})",
+      limits());
+  REQUIRE(body.ok());
+  const Result<ResponsesRequest> read = read_responses_request(std::move(body.value()), {}, limits());
+  REQUIRE(read.ok());
+  CHECK(read.value().input == R"([{"role":"user","content":"x","seen":123456789012345678901234}])");
+  CHECK(echo_of(read.value(), "tools") ==
+        R"([{"type":"function","name":"f","parameters":{"maximum":[1,-99999999999999999999]},"strict":null}])");
 }
 
 TEST_CASE("items are listed with ids, types and parts") {

@@ -76,7 +76,7 @@ std::string stream_of(ResponsesWriter& writer, const std::vector<OutputItem>& it
   for (const OutputItem& item : items) {
     writer.append_delta({0, {item}, {}}, out);
   }
-  writer.append_end(usage(), out);
+  writer.append_end(answer_of({}), out);
   return out;
 }
 

@@ -104,7 +104,9 @@ TEST_CASE("a stream") {
   for (const OutputItem& item : all_items()) {
     writer.append_delta({0, {item}, {}}, out);
   }
-  writer.append_end(usage(), out);
+  Answer answer;
+  answer.usage = usage();
+  writer.append_end(answer, out);
   const std::string wanted =
       R"(message_start {"type":"message_start","message":{"id":"msg_ab","type":"message","role":"assistant",)"
       R"("model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":5,)"
