@@ -127,6 +127,12 @@ void RegularFile::forget(std::size_t offset, std::size_t count) const {
   (void)::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(count), POSIX_FADV_DONTNEED);
 }
 
+std::string_view placeholder_name(std::string_view bytes) {
+  return bytes.starts_with("version https://git-lfs.github.com/spec/")
+             ? "a git-lfs pointer, not the file itself: run \"git lfs pull\" in its folder"
+             : "";
+}
+
 absl::StatusOr<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max) {
   COPPICE_ASSIGN_OR_RETURN(const RegularFile file, RegularFile::open(path));
   if (file.size() > bytes_max) {
@@ -135,6 +141,9 @@ absl::StatusOr<std::string> read_file(const std::filesystem::path& path, std::si
   }
   std::string text(file.size(), '\0');
   COPPICE_RETURN_IF_ERROR(file.read(0, std::as_writable_bytes(std::span<char>(text))));
+  if (const std::string_view placeholder = placeholder_name(text); !placeholder.empty()) {
+    return absl::InvalidArgumentError(fmt::format("{}: is {}", path.string(), placeholder));
+  }
   return text;
 }
 

@@ -44,7 +44,12 @@ class RegularFile {
   std::size_t size_;
 };
 
-// The whole of a regular file. ERRORS: as RegularFile; InvalidArgument when it has more than `bytes_max`.
+// What stands in the place of a file whose download is not complete, when its first bytes say so: "a git-lfs pointer
+// ...". Empty: nothing known.
+std::string_view placeholder_name(std::string_view bytes);
+
+// The whole of a regular file. ERRORS: as RegularFile; InvalidArgument when it has more than `bytes_max` bytes, or is
+// something that stands in for the file.
 absl::StatusOr<std::string> read_file(const std::filesystem::path& path, std::size_t bytes_max);
 
 enum class FileReaders : std::uint8_t { kEveryone, kOwner };

@@ -42,8 +42,15 @@ struct Usage {
   std::int32_t prompt_tokens = 0;
   std::int32_t cached_tokens = 0;      // prompt tokens whose KV came from the prefix cache
   std::int32_t completion_tokens = 0;  // of this choice
-  std::int32_t accepted_prediction_tokens = 0;
-  std::int32_t rejected_prediction_tokens = 0;
+  std::int32_t drafted_tokens = 0;     // verified by the model, from whatever text they were drafted
+  std::int32_t accepted_tokens = 0;    // of them: right
+};
+
+// Whose fault an error is.
+enum class Fault : std::uint8_t {
+  kEngine,
+  kRequest,  // it was refused
+  kModel,    // its logits are not numbers
 };
 
 // What one step brought for one choice of one request.
@@ -54,7 +61,7 @@ struct Event {
   std::vector<TokenInfo> prompt;              // prompt logprobs, once, with choice 0's first event
   FinishReason finish = FinishReason::kNone;  // not kNone: the last event of this choice
   std::string error;                          // for kError: one line for the client
-  bool client_error = false;                  // the request itself was refused (400), not our failure (500)
+  Fault fault = Fault::kEngine;               // for kError
   Usage usage;                                // filled in the last event; cached_tokens in all
 };
 

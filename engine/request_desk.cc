@@ -74,7 +74,7 @@ void RequestDesk::refuse(RequestState& state, const std::string& reason) {
     Event& event = outbox_.event(entry, state.request.events.get(), state.request.id, choice);
     event.finish = FinishReason::kError;
     event.error = reason;
-    event.client_error = true;
+    event.fault = Fault::kRequest;
     ++stats_.finished[static_cast<std::size_t>(FinishReason::kError)];
   }
   leave_waiting_room(state);
@@ -176,13 +176,14 @@ void RequestDesk::expire(base::Clock::TimePoint now) {
   }
 }
 
-void RequestDesk::finish(Sequence& sequence, FinishReason reason, const std::string& error) {
+void RequestDesk::finish(Sequence& sequence, FinishReason reason, const std::string& error, Fault fault) {
   RequestState& state = requests_[sequence.request];
   homes_.pipeline.drop(sequence.slot);
   sequence.tokens.forget_awaited();
   Event& event = event_of(sequence);
   event.finish = reason;
   event.error = error;
+  event.fault = fault;
   const std::int32_t cached_tokens = event.usage.cached_tokens;
   event.usage = sequence.usage;
   event.usage.cached_tokens = cached_tokens;

@@ -49,7 +49,7 @@ class RequestDesk {
   // `parent` has computed the prompt: its dormant siblings fork from it.
   void fork_siblings(const Sequence& parent);
   // Ends a sequence: gives up what it holds and reports `reason`.
-  void finish(Sequence& sequence, FinishReason reason, const std::string& error);
+  void finish(Sequence& sequence, FinishReason reason, const std::string& error, Fault fault = Fault::kEngine);
 
   // The sequence's event of this step.
   Event& event_of(Sequence& sequence);

@@ -20,6 +20,13 @@ std::int32_t draw_count(const StepRow& row, const RowOutcome& outcome) {
   return outcome.draws ? 1 + row.draft_count : 0;
 }
 
+bool has_broken(std::span<const kernels::SamplingResult> results) {
+  return std::any_of(results.begin(), results.end(), [](const auto& result) { return result.is_broken; });
+}
+
+constexpr const char* kBrokenLogits =
+    "the model's logits are not numbers (NaN or infinity): its weights are damaged, or overflow in this type of number";
+
 bool ends_prompt(const StepRow& row, const Sequence& sequence) {
   return row.begin < sequence.tokens.prompt_count() && sequence.computed() >= sequence.tokens.prompt_count();
 }
@@ -90,37 +97,46 @@ void Settlement::settle(StepSlot& slot, const StepResult& result, OwedKvWork& ow
   for (std::size_t i = 0; i < slot.outcomes.size(); ++i) {
     const StepRow& row = slot.plan.rows[i];
     RowOutcome& outcome = slot.outcomes[i];
-    if (outcome.sequence == kNoSequence || !outcome.draws) {
+    if (outcome.sequence == kNoSequence) {
       continue;
     }
     Sequence& sequence = sequences_[outcome.sequence];
-    if (sequence.tokens.has_output()) {
-      const Results draws = results_of(row, result).last(static_cast<std::size_t>(draw_count(row, outcome)));
+    const Results results = results_of(row, result);
+    const Results draws = results.last(static_cast<std::size_t>(draw_count(row, outcome)));
+    if (outcome.draws && sequence.tokens.has_output()) {
       settle_row(sequence, draws, slot, outcome);
       if (row.draft_count > 0) {
         settle_draft(sequence, row, slot.path_of(outcome), owed);
       }
-    } else {
+    } else if (outcome.draws) {
       outcome.reason = FinishReason::kLength;
     }
+    if (has_broken(results.first(results.size() - draws.size()))) {
+      outcome.reason = FinishReason::kError;
+    }
+    stats_.counts().broken_logits += outcome.reason == FinishReason::kError ? 1 : 0;
   }
 }
 
 void Settlement::settle_row(Sequence& sequence, Results draws, StepSlot& slot, RowOutcome& outcome) {
   sequence.tokens.forget_awaited();
   accept_draft(sequence.drafting.flying(), draws, path_);
-  std::size_t taken = 0;  // tokens: the first draw, then one for each accepted node
+  std::size_t taken = 0;  // draws: the first, then one for each accepted node
   do {
-    const TokenId token = draw_along(draws, path_, taken).token;
+    const kernels::SamplingResult& draw = draw_along(draws, path_, taken);
     ++taken;
-    sequence.tokens.ids_.push_back(token);
-    homes_.sampler.observe(sequence.slot, token);
-    outcome.reason = finish_reason(sequence, token);
+    if (draw.is_broken) {  // nothing was drawn: the sequence ends with what it has
+      outcome.reason = FinishReason::kError;
+      break;
+    }
+    sequence.tokens.ids_.push_back(draw.token);
+    homes_.sampler.observe(sequence.slot, draw.token);
+    outcome.reason = finish_reason(sequence, draw.token);
   } while (outcome.reason == FinishReason::kNone && taken <= path_.size());
   path_.resize(taken - 1);
   outcome.path = {static_cast<std::int32_t>(slot.paths.size()), static_cast<std::int32_t>(path_.size())};
   slot.paths.insert(slot.paths.end(), path_.begin(), path_.end());
-  stats_.counts().generation_tokens += taken;
+  stats_.counts().generation_tokens += taken - (outcome.reason == FinishReason::kError ? 1 : 0);
 }
 
 void Settlement::settle_draft(Sequence& sequence, const StepRow& row, std::span<const std::int32_t> path,
@@ -131,8 +147,8 @@ void Settlement::settle_draft(Sequence& sequence, const StepRow& row, std::span<
   Scheduler::set_computed(sequence, linear_end + accepted);
   stats_.counts().draft_tokens += static_cast<std::uint64_t>(row.draft_count);
   stats_.counts().accepted_tokens += path.size();
-  sequence.usage.accepted_prediction_tokens += accepted;
-  sequence.usage.rejected_prediction_tokens += row.draft_count - accepted;
+  sequence.usage.drafted_tokens += row.draft_count;
+  sequence.usage.accepted_tokens += accepted;
   homes_.drafter.verified(sequence, path);
 }
 
@@ -171,7 +187,9 @@ void Settlement::book_row(const StepRow& row, const RowOutcome& outcome, std::sp
   if (ends_prompt(row, sequence)) {
     desk_.fork_siblings(sequence);
   }
-  if (outcome.reason != FinishReason::kNone) {
+  if (outcome.reason == FinishReason::kError) {
+    desk_.finish(sequence, outcome.reason, kBrokenLogits, Fault::kModel);
+  } else if (outcome.reason != FinishReason::kNone) {
     desk_.finish(sequence, outcome.reason, {});
   }
 }
@@ -190,7 +208,9 @@ void Settlement::report_tokens(Sequence& sequence, std::span<const std::int32_t>
   const bool with_logprobs = requests_[sequence.request].request.sampling.top_logprobs >= 0;
   Event& event = desk_.event_of(sequence);
   for (std::size_t i = 0; i <= path.size(); ++i) {
-    event.tokens.push_back(to_token_info(draw_along(draws, path, i), with_logprobs));
+    if (const kernels::SamplingResult& draw = draw_along(draws, path, i); !draw.is_broken) {
+      event.tokens.push_back(to_token_info(draw, with_logprobs));
+    }
   }
 }
 

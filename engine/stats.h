@@ -51,6 +51,7 @@ struct EngineStats {
   std::uint64_t preemptions = 0;
   std::uint64_t draft_tokens = 0;
   std::uint64_t accepted_tokens = 0;
+  std::uint64_t broken_logits = 0;          // sequences ended because a logit was no number
   std::uint64_t kv_tokens_attended = 0;     // keys × rows, per KV head and layer
   std::uint64_t kv_tokens_read = 0;         // keys × items
   std::array<std::uint64_t, 6> finished{};  // by FinishReason

@@ -53,6 +53,7 @@ struct SamplingResult {
   TokenId token = 0;
   float logprob = 0;              // of `token`; 0 unless asked for
   std::vector<TokenLogprob> top;  // descending; ties by lower id
+  bool is_broken = false;         // a logit was NaN or +infinity: no token was drawn, and there are no logprobs
 };
 
 }  // namespace coppice::kernels

@@ -9,10 +9,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/python_json.h"
+
 namespace coppice::models {
 namespace {
 
-constexpr std::size_t kExcerptBytes = 60;  // of a value in a message: the message stays one line
+constexpr double kWholeMost = 9007199254740992.0;  // 2^53: below, a double holds every integer
+constexpr std::size_t kExcerptBytes = 60;          // of a value in a message: the message stays one line
 
 // Nesting depth of `text` if it were JSON: counted before parsing, so that depth never costs memory or stack.
 int nesting_depth(std::string_view text) {
@@ -98,6 +101,11 @@ absl::StatusOr<nlohmann::json> parse_json(std::string_view text, std::string_vie
     return absl::InvalidArgumentError(
         fmt::format("{}: JSON nested deeper than the {} levels that are read", what, limits.depth));
   }
+  std::string plain;
+  if (limits.python_numbers != nullptr) {
+    plain = base::without_python_numbers(text, *limits.python_numbers);
+    text = plain;
+  }
   try {
     nlohmann::json value = nlohmann::json::parse(text.begin(), text.end());
     NameWatch watch;
@@ -136,6 +144,9 @@ std::int64_t JsonFields::integer(const char* name, std::int64_t fallback, std::i
   bool good = value.is_number_integer();
   if (value.is_number_unsigned()) {
     good = most >= 0 && value.get<std::uint64_t>() <= static_cast<std::uint64_t>(most);
+  } else if (value.is_number_float()) {  // 512.0
+    const auto number = value.get<double>();
+    good = std::abs(number) <= kWholeMost && std::trunc(number) == number;
   }
   if (good && value.get<std::int64_t>() >= least && value.get<std::int64_t>() <= most) {
     return value.get<std::int64_t>();

@@ -17,6 +17,8 @@ struct JsonLimits {
   std::size_t bytes = std::size_t{1} << 20;
   int depth = 16;                     // nested arrays and objects
   bool allow_duplicate_names = true;  // false: a name given twice in one object is an error; true: the last one counts
+  // Not null: NaN and Infinity, which Python writes, are read as null, and counted here. Null: they are errors.
+  std::size_t* python_numbers = nullptr;
 };
 
 // Parses `text`. `what` names the text in messages ("config.json").

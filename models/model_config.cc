@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -19,15 +21,22 @@ namespace {
 
 constexpr const char* kConfigFile = "config.json";
 constexpr const char* kGenerationFile = "generation_config.json";
-constexpr double kNormEpsilonLeast = 1e-12;  // a row of zeros must not divide by zero
+constexpr std::int64_t kTokenMost = std::numeric_limits<std::int32_t>::max();  // that a file may name
+constexpr double kNormEpsilonLeast = 1e-12;                                    // a row of zeros must not divide by zero
 
 std::int32_t integer(JsonFields& fields, const char* name, std::int32_t fallback, std::int32_t least,
                      std::int32_t most) {
   return static_cast<std::int32_t>(fields.integer(name, fallback, least, most));
 }
 
-absl::StatusOr<nlohmann::json> parse_object(const std::string& text, const char* what) {
-  COPPICE_ASSIGN_OR_RETURN(nlohmann::json value, parse_json(text, what, {.bytes = kConfigBytesMost, .depth = 64}));
+absl::StatusOr<nlohmann::json> parse_object(const std::string& text, const char* what,
+                                            std::vector<std::string>& notes) {
+  std::size_t python_numbers = 0;
+  const JsonLimits limits = {.bytes = kConfigBytesMost, .depth = 64, .python_numbers = &python_numbers};
+  COPPICE_ASSIGN_OR_RETURN(nlohmann::json value, parse_json(text, what, limits));
+  if (python_numbers > 0) {
+    notes.push_back(fmt::format("{}: {} numbers are NaN or Infinity: read as absent", what, python_numbers));
+  }
   if (!value.is_object()) {
     return absl::InvalidArgumentError(fmt::format("{}: must be a JSON object, got {}", what, json_excerpt(value)));
   }
@@ -160,18 +169,36 @@ std::int32_t read_window(JsonFields& fields, WindowRule rule, std::int32_t layer
   return sliding == layers ? window : 0;
 }
 
-// The weights' files say how weights are stored; a type that none of them may have is an early sign of a wrong model.
-void check_dtype(JsonFields& fields) {
+// The weights' files say how weights are stored, and are believed.
+void check_dtype(JsonFields& fields, std::vector<std::string>& notes) {
   const char* name = fields.has("dtype") ? "dtype" : "torch_dtype";
   const std::string dtype = fields.text(name, "float32");
   if (dtype != "float32" && dtype != "bfloat16" && dtype != "float16") {
-    fields.complain(
-        fmt::format("{} must be float32, bfloat16 or float16, got {}", name, json_excerpt(nlohmann::json(dtype))));
+    notes.push_back(fmt::format("{}: {} {} is ignored: the weights' files say how they are stored", fields.where(),
+                                name, json_excerpt(nlohmann::json(dtype))));
   }
 }
 
+// A token, or nothing where the file names one that cannot be drawn: -1, null, or an id beyond the vocabulary.
+std::optional<TokenId> read_token(JsonFields& fields, const char* name, const nlohmann::json& value, std::int32_t vocab,
+                                  std::vector<std::string>& notes) {
+  const nlohmann::json wrapped = {{name, value}};
+  JsonFields one(wrapped, fields.where());
+  const std::int64_t token = one.integer(name, -1, std::numeric_limits<std::int64_t>::min(), kTokenMost);
+  fields.fail(one.status());
+  if (token >= 0 && token < vocab) {
+    return static_cast<TokenId>(token);
+  }
+  if (token >= vocab) {
+    notes.push_back(
+        fmt::format("{}: {} {} is ignored: the vocabulary has {} tokens", fields.where(), name, token, vocab));
+  }
+  return std::nullopt;
+}
+
 // eos_token_id is a number, a list of numbers, or null. `fallback` < 0: none.
-std::vector<TokenId> read_end_tokens(JsonFields& fields, std::int32_t fallback, std::int32_t vocab) {
+std::vector<TokenId> read_end_tokens(JsonFields& fields, std::int32_t fallback, std::int32_t vocab,
+                                     std::vector<std::string>& notes) {
   constexpr const char* kName = "eos_token_id";
   const nlohmann::json* value = fields.find(kName);
   std::vector<TokenId> tokens;
@@ -181,25 +208,26 @@ std::vector<TokenId> read_end_tokens(JsonFields& fields, std::int32_t fallback, 
   if (value == nullptr || value->is_null()) {
     return tokens;
   }
-  if (!value->is_array()) {
-    return {integer(fields, kName, 0, 0, vocab - 1)};
-  }
-  if (value->size() > static_cast<std::size_t>(kEndTokensMost)) {
-    fields.complain(fmt::format("{} may hold at most {} tokens, got {}", kName, kEndTokensMost, value->size()));
+  const nlohmann::json list = value->is_array() ? *value : nlohmann::json::array({*value});
+  if (list.size() > static_cast<std::size_t>(kEndTokensMost)) {
+    fields.complain(fmt::format("{} may hold at most {} tokens, got {}", kName, kEndTokensMost, list.size()));
     return tokens;
   }
-  for (const nlohmann::json& element : *value) {
-    const nlohmann::json wrapped = {{kName, element}};
-    JsonFields one(wrapped, fields.where());
-    tokens.push_back(integer(one, kName, 0, 0, vocab - 1));
-    if (element.is_null()) {
-      one.complain(fmt::format("{} may not hold null", kName));
-    }
-    if (!one.status().ok()) {
-      fields.fail(one.status());
+  for (const nlohmann::json& element : list) {
+    if (const std::optional<TokenId> token = read_token(fields, kName, element, vocab, notes)) {
+      tokens.push_back(*token);
     }
   }
   return tokens;
+}
+
+TokenId read_bos(JsonFields& fields, std::int32_t fallback, std::int32_t vocab, std::vector<std::string>& notes) {
+  constexpr const char* kName = "bos_token_id";
+  const nlohmann::json* value = fields.find(kName);
+  if (value == nullptr) {
+    return fallback < vocab ? fallback : -1;
+  }
+  return read_token(fields, kName, *value, vocab, notes).value_or(-1);
 }
 
 void add_end_tokens(const std::vector<TokenId>& tokens, std::vector<TokenId>& eos) {
@@ -211,11 +239,11 @@ void add_end_tokens(const std::vector<TokenId>& tokens, std::vector<TokenId>& eo
 }  // namespace
 
 absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text) {
-  COPPICE_ASSIGN_OR_RETURN(const nlohmann::json json, parse_object(json_text, kConfigFile));
+  ModelConfig config;
+  COPPICE_ASSIGN_OR_RETURN(const nlohmann::json json, parse_object(json_text, kConfigFile, config.notes));
   COPPICE_ASSIGN_OR_RETURN(const Family* family, read_family(json));
   JsonFields fields(json, kConfigFile);
   refuse_unsupported(fields);
-  ModelConfig config;
   config.architecture = family->architecture;
   read_sizes(fields, *family, config);
   config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", kDefaultNormEpsilon, kNormEpsilonLeast, 1.0));
@@ -225,10 +253,9 @@ absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text) {
   config.mlp_bias = read_bias(fields, family->mlp_bias);
   config.qk_norm = family->qk_norm;
   config.sliding_window = read_window(fields, family->window, config.layers);
-  check_dtype(fields);
-  const std::int32_t bos = family->bos < config.vocab ? family->bos : -1;
-  config.bos = fields.is_null("bos_token_id") ? -1 : integer(fields, "bos_token_id", bos, -1, config.vocab - 1);
-  add_end_tokens(read_end_tokens(fields, family->eos, config.vocab), config.eos);
+  check_dtype(fields, config.notes);
+  config.bos = read_bos(fields, family->bos, config.vocab, config.notes);
+  add_end_tokens(read_end_tokens(fields, family->eos, config.vocab, config.notes), config.eos);
   const std::int32_t positions = integer(fields, "max_position_embeddings", family->max_positions, 1, kPositionsMost);
   COPPICE_RETURN_IF_ERROR(fields.status());
   COPPICE_ASSIGN_OR_RETURN(config.rope, parse_rope(json, config.head_dim, positions));
@@ -237,11 +264,13 @@ absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text) {
 }
 
 absl::Status parse_generation_config(const std::string& json_text, ModelConfig& config) {
-  COPPICE_ASSIGN_OR_RETURN(const nlohmann::json json, parse_object(json_text, kGenerationFile));
+  std::vector<std::string> notes;
+  COPPICE_ASSIGN_OR_RETURN(const nlohmann::json json, parse_object(json_text, kGenerationFile, notes));
   JsonFields fields(json, kGenerationFile);
-  const std::vector<TokenId> tokens = read_end_tokens(fields, -1, config.vocab);
+  const std::vector<TokenId> tokens = read_end_tokens(fields, -1, config.vocab, notes);
   COPPICE_RETURN_IF_ERROR(fields.status());
   add_end_tokens(tokens, config.eos);
+  config.notes.insert(config.notes.end(), notes.begin(), notes.end());
   return absl::OkStatus();
 }
 

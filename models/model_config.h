@@ -49,7 +49,8 @@ struct ModelConfig {
   bool qk_norm = false;             // Qwen3: RMSNorm per head on q and k
   std::int32_t sliding_window = 0;  // 0 = none
   TokenId bos = -1;
-  std::vector<TokenId> eos;  // from config.json and generation_config.json, ascending
+  std::vector<TokenId> eos;        // from config.json and generation_config.json, ascending
+  std::vector<std::string> notes;  // what the files say that is ignored; a line each, for the log
 };
 
 // Reads FOLDER/config.json, and the end tokens of FOLDER/generation_config.json when there is one.

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "models/json_text.h"
 #include "models/limits.h"
@@ -166,6 +167,26 @@ absl::Status check_tiling(const SafetensorsHeader& entries, std::uint64_t data_b
 // Fills `into` from byte `offset` of a file on.
 using ReadAt = std::function<absl::Status(std::size_t offset, std::span<std::byte> into)>;
 
+// What the file is when it is none of this format, as far as its first bytes say. ERRORS: of `read`.
+absl::StatusOr<std::string> name_other_file(const ReadAt& read, std::size_t file_bytes) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kKinds = {
+      {{"GGUF", "a GGUF file, not a safetensors file"},
+       {"PK\x03\x04", "a PyTorch or zip file, not a safetensors file"},
+       {"\x80\x02", "a pickled PyTorch file, not a safetensors file"},
+       {"<", "a page of HTML or XML, not a safetensors file: the download has failed"}}};
+  std::string begin(std::min<std::size_t>(file_bytes, 64), '\0');
+  COPPICE_RETURN_IF_ERROR(read(0, std::as_writable_bytes(std::span<char>(begin))));
+  if (const std::string_view placeholder = base::placeholder_name(begin); !placeholder.empty()) {
+    return std::string(placeholder);
+  }
+  for (const auto& [magic, name] : kKinds) {
+    if (begin.starts_with(magic)) {
+      return std::string(name);
+    }
+  }
+  return std::string();
+}
+
 // The JSON text of the header. ERRORS: as parse_safetensors.
 absl::StatusOr<std::string> read_header(const ReadAt& read, std::size_t file_bytes, std::string_view what) {
   if (file_bytes < kLengthBytes) {
@@ -178,8 +199,12 @@ absl::StatusOr<std::string> read_header(const ReadAt& read, std::size_t file_byt
     length |= static_cast<std::uint64_t>(length_bytes[i]) << (8 * i);
   }
   if (length > file_bytes - kLengthBytes || length > kHeaderBytesMost) {
-    return absl::InvalidArgumentError(fmt::format("{}: header length {} must be at most {} and fit the file's {} bytes",
-                                                  what, length, kHeaderBytesMost, file_bytes));
+    COPPICE_ASSIGN_OR_RETURN(const std::string other, name_other_file(read, file_bytes));
+    return absl::InvalidArgumentError(
+        other.empty() ? fmt::format("{}: not a safetensors file, or a damaged one: its header would have {} bytes, the "
+                                    "file has {}",
+                                    what, length, file_bytes)
+                      : fmt::format("{}: is {}", what, other));
   }
   std::string text(static_cast<std::size_t>(length), '\0');
   COPPICE_RETURN_IF_ERROR(read(kLengthBytes, std::as_writable_bytes(std::span<char>(text))));

@@ -78,6 +78,7 @@ class SafetensorsWeights final : public WeightSource {
   void release(const WeightSpec& spec) override { blocks_.give_back(spec.name); }
   WeightFormat stored_format() const override { return stored_format_; }
   std::size_t stored_bytes() const override { return stored_bytes_; }
+  std::string note() const override { return note_; }
 
  private:
   // A tensor of the files and its format.
@@ -92,6 +93,7 @@ class SafetensorsWeights final : public WeightSource {
   bool embedding_is_head_ = false;  // a tied model saved under the head's name alone
   WeightFormat stored_format_;
   std::size_t stored_bytes_ = 0;
+  std::string note_;
 };
 
 absl::StatusOr<SafetensorsWeights::Found> SafetensorsWeights::find(const WeightSpec& spec) const {
@@ -134,11 +136,15 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
     bytes_of[found->format.kind] += found->tensor->bytes();
     stored_bytes_ += found->tensor->bytes();
   }
+  std::size_t surplus = 0;
   for (const auto& [name, tensor] : tensors) {
     if (wanted.count(name) == 0 && !is_harmless_surplus(name, config)) {
-      return named(absl::InvalidArgumentError(
-          fmt::format("tensor {} is not part of a {} with this config.json", name, config.architecture)));
+      note_ = ++surplus == 1 ? name : note_;
     }
+  }
+  if (surplus > 0) {
+    note_ = fmt::format("{}: {} tensors are no part of a {} with this config.json and are ignored; the first is {}",
+                        folder.string(), surplus, config.architecture, note_);
   }
   std::size_t most = 0;
   for (const auto& [kind, bytes] : bytes_of) {

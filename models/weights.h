@@ -70,11 +70,13 @@ class WeightSource {
   virtual kernels::WeightFormat stored_format() const = 0;
   // Bytes of all the tensors of the model as stored.
   virtual std::size_t stored_bytes() const = 0;
+  // What its files hold beside, and is ignored: a line for the log. Empty: nothing.
+  virtual std::string note() const { return {}; }
 };
 
 // Weights of a model folder. Checks at once that every tensor of the config is there, with the right shape, in F32, F16
-// or BF16, and that nothing else is (but rotary tables and the head of a model with tied embeddings, which are known
-// and harmless). ERRORS: as SafetensorsFolder::open; InvalidArgument naming the tensor.
+// or BF16. Other tensors are ignored; note() names them, except rotary tables and the head of a model with tied
+// embeddings. ERRORS: as SafetensorsFolder::open; InvalidArgument naming the tensor.
 absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors_weights(const std::filesystem::path& folder,
                                                                        const ModelConfig& config);
 

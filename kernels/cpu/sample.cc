@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/check.h"
 #include "kernels/cpu/sample_body.h"
@@ -180,9 +181,13 @@ float keep_top_p(const SamplingRow& request, const Row& row, SampleScratch& scra
   return std::bit_cast<float>(cut.key);
 }
 
-TokenId draw(const SamplingRow& request, const Row& row, SampleScratch& scratch) {
+// Nothing: the row is broken.
+std::optional<TokenId> draw(const SamplingRow& request, const Row& row, SampleScratch& scratch) {
   const std::int64_t vocab = std::ssize(row.logits);
-  const float largest = row.body.largest_finite(row.logits.data(), vocab);
+  const float largest = row.body.largest(row.logits.data(), vocab);
+  if (std::isnan(largest)) {
+    return std::nullopt;
+  }
   if (largest == -kInfinity) {
     return last_resort(request, vocab);
   }
@@ -241,7 +246,11 @@ std::vector<TokenLogprob> most_likely(std::span<const float> logits, std::size_t
 
 void report_logprobs(const SamplingRow& request, const Row& row, SamplingResult& result) {
   const std::int64_t vocab = std::ssize(row.logits);
-  const float largest = row.body.largest_finite(row.logits.data(), vocab);
+  const float largest = row.body.largest(row.logits.data(), vocab);
+  if (std::isnan(largest)) {
+    result.is_broken = true;
+    return;
+  }
   const float sum = row.body.sum_exponentials(row.logits.data(), vocab, largest);
   const float logit = row.logits[static_cast<std::size_t>(result.token)];
   result.logprob = logprob_of(logit, largest, sum);
@@ -256,21 +265,25 @@ void report_logprobs(const SamplingRow& request, const Row& row, SamplingResult&
 
 void sample_row(const SamplingRow& request, const Row& row, SampleScratch& scratch, SamplingResult& result) {
   const bool wants_logprobs = request.top_logprobs >= 0 || request.scored >= 0;
-  result = SamplingResult();
+  std::optional<TokenId> token;
   if (request.scored >= 0) {
-    result.token = request.scored;
+    token = request.scored;
   } else if (has_edits(request) && wants_logprobs) {
     // Logprobs are of the model's own logits: the edits go to a copy.
     scratch.logits.assign(row.logits.begin(), row.logits.end());
     const Row copy{.logits = scratch.logits, .body = row.body};
     edit(request, copy);
-    result.token = draw(request, copy, scratch);
+    token = draw(request, copy, scratch);
   } else {
     edit(request, row);
-    result.token = draw(request, row, scratch);
+    token = draw(request, row, scratch);
   }
-  if (wants_logprobs) {
+  result = SamplingResult();
+  result.token = token.value_or(0);
+  result.is_broken = !token.has_value();
+  if (wants_logprobs && !result.is_broken) {
     report_logprobs(request, row, result);
+    result.token = result.is_broken ? 0 : result.token;
   }
 }
 

@@ -1,8 +1,9 @@
 // Sampling on the CPU: one result per row of logits, rows distributed over the team. kernels/sampling.h has the order
 // of the steps; their exact meaning:
 //
-// * A token whose logit is not finite is never drawn. If no token is left, the result is the lowest token that the mask
-//   allows and no list forbids (0 if there is none): a broken model cannot stop the server.
+// * A logit that may be drawn and is NaN or +infinity breaks the row: nothing is drawn from it. A token whose logit is
+//   -infinity is never drawn. If no token is left, the result is the lowest token that the mask allows and no list
+//   forbids (0 if there is none).
 // * Filters keep a prefix of the tokens in descending order of probability, equal ones by ascending id. top-k: the
 //   first k. top-p: the shortest prefix that holds at least top_p of the mass that top-k left; masses are whole numbers
 //   of 2^-40 of the heaviest, so their sum is the same in any order of summation. min-p: at least min_p of the

@@ -28,19 +28,32 @@ COPPICE_INLINE F32x16 finite_or_lowest(F32x16 x) {
   return load(lanes);
 }
 
-float largest_finite(const float* x, std::int64_t vocab) {
+// Not x < infinity is true of NaN and of infinity alone. maximum() does not keep them: `broken` does.
+COPPICE_INLINE F32x16 keep_larger(F32x16 x, F32x16 best, float* broken) {
+  float lanes[16];
+  store(lanes, x);
+  for (int i = 0; i < 16; ++i) {
+    broken[i] = lanes[i] < kInfinity ? broken[i] : 1.0F;
+  }
+  return maximum(x, best);
+}
+
+float largest_of(const float* x, std::int64_t vocab) {
   F32x16 best[4] = {broadcast(-kInfinity), broadcast(-kInfinity), broadcast(-kInfinity), broadcast(-kInfinity)};
+  float broken[16] = {};
   std::int64_t i = 0;
   for (; i + 4 * kLanes <= vocab; i += 4 * kLanes) {
     for (int part = 0; part < 4; ++part) {
-      best[part] = maximum(finite_or_lowest(load(x + i + part * kLanes)), best[part]);
+      best[part] = keep_larger(load(x + i + part * kLanes), best[part], broken);
     }
   }
   float result = largest(maximum(maximum(best[0], best[1]), maximum(best[2], best[3])));
+  bool is_broken = largest(load(broken)) > 0.0F;
   for (; i < vocab; ++i) {
-    result = is_finite(x[i]) && x[i] > result ? x[i] : result;
+    is_broken = is_broken || !(x[i] < kInfinity);
+    result = x[i] > result ? x[i] : result;
   }
-  return result;
+  return is_broken ? __builtin_nanf("") : result;
 }
 
 std::int64_t find(const float* x, std::int64_t vocab, float value) {
@@ -359,7 +372,7 @@ std::int64_t race(const float* weights_in, std::int64_t vocab, const RaceDraw& d
 }  // namespace
 
 const SampleBody& sample_body() {
-  static constexpr SampleBody kBody = {largest_finite, find, sum_exponentials, weights, total_mass, keep_allowed, race};
+  static constexpr SampleBody kBody = {largest_of, find, sum_exponentials, weights, total_mass, keep_allowed, race};
   return kBody;
 }
 

@@ -1,5 +1,5 @@
-// The inner loops of sampling (sample.cc), one table per instruction set. Rows are f32 [vocab]; a number that is not
-// finite counts as -infinity, a token that can never be drawn.
+// The inner loops of sampling (sample.cc), one table per instruction set. Rows are f32 [vocab]; -infinity is a token
+// that can never be drawn, and so is, except where said otherwise, a number that is not finite.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ struct RaceDraw {
 
 // A table of functions; immutable.
 struct SampleBody {
-  // Returns the largest finite number; -infinity if there is none.
-  float (*largest_finite)(const float* x, std::int64_t vocab);
+  // Returns the largest number; NaN when there is one that is NaN or +infinity.
+  float (*largest)(const float* x, std::int64_t vocab);
   // Returns the first index of `value`, or -1.
   std::int64_t (*find)(const float* x, std::int64_t vocab, float value);
   // Returns the sum of e^(x - largest), in a fixed order.

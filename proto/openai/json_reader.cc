@@ -177,7 +177,49 @@ bool has_large_integer(const Json& value) {
          (value.is_structured() && std::any_of(value.begin(), value.end(), has_large_integer));
 }
 
+// The place behind the value at `at`, of an array, object, string or word. REQUIRES: valid JSON.
+std::size_t skip_value(std::string_view text, std::size_t at) {
+  int depth = 0;
+  bool in_string = false;
+  for (; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_string) {
+      at += c == '\\' ? 1 : 0;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (depth == 0 && (c == ',' || c == '}' || c == ']' || c == ':')) {
+      return at;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return at;
+}
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t begin = std::min(text.find_first_not_of(kSpace), text.size());
+  return text.substr(begin, text.find_last_not_of(kSpace) + 1 - begin);
+}
+
 }  // namespace
+
+std::string_view member_text(std::string_view object, std::string_view name) {
+  std::size_t at = object.find('{') + 1;
+  while (at < object.size()) {
+    const std::size_t colon = skip_value(object, at);
+    const std::size_t end = skip_value(object, colon + 1);
+    const std::string_view key = trimmed(object.substr(at, colon - at));
+    if (key.size() == name.size() + 2 && key.substr(1, name.size()) == name) {
+      return trimmed(object.substr(colon + 1, end - colon - 1));
+    }
+    at = end + 1;
+  }
+  return {};
+}
 
 Result<Json> parse_json(std::string_view text, const RequestLimits& limits, std::string_view what) {
   if (text.size() > limits.body_bytes_max) {

@@ -35,6 +35,10 @@ std::string write_json(const Json& value);
 // that its user has not set.
 bool is_empty(const Json& value);
 
+// The text of a member's value, as it stands in the text of its object. REQUIRES: `object` is a JSON object with such a
+// member, whose name needs no escapes.
+std::string_view member_text(std::string_view object, std::string_view name);
+
 // "an array", "the number 3.5", "the string \"ab…\"": what came, for messages; never longer than a line.
 std::string describe(const Json& value);
 

@@ -33,7 +33,7 @@ std::int64_t longest_token(const text::Tokenizer& tokenizer) {
 absl::Status load_text(const ModelPackage& package, ModelHost& host) {
   COPPICE_ASSIGN_OR_RETURN(ModelText text, package.text());
   host.tokenizer = std::move(text.tokenizer);
-  COPPICE_ASSIGN_OR_RETURN(host.defaults, package.sampling_defaults());
+  COPPICE_ASSIGN_OR_RETURN(host.defaults, package.generation_defaults());
   if (text.config.chat_templates.empty()) {
     spdlog::info("the model has no chat template: /v1/chat/completions will refuse");
     return absl::OkStatus();

@@ -100,11 +100,13 @@ engine::Request make_request(const GenerateArguments& arguments, const base::Sam
 absl::Status print_answer(engine::Engine& engine, engine::EventQueue& queue, const text::Tokenizer& tokenizer,
                           const std::vector<TokenId>& prompt) {
   text::Detokenizer detokenizer = text::Detokenizer::after(tokenizer, {.skip_special = true}, prompt);
+  detokenizer.disown_pending();
   bool is_done = false;
   while (!is_done && engine.step()) {
     for (const engine::Event& event : queue.take()) {
       if (event.finish == engine::FinishReason::kError) {
-        return event.client_error ? absl::InvalidArgumentError(event.error) : absl::InternalError(event.error);
+        return event.fault == engine::Fault::kRequest ? absl::InvalidArgumentError(event.error)
+                                                      : absl::InternalError(event.error);
       }
       is_done = event.finish != engine::FinishReason::kNone;
       for (std::size_t i = 0; i < event.tokens.size(); ++i) {
@@ -124,7 +126,7 @@ absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
   COPPICE_RETURN_IF_ERROR(flags.apply());
   COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
   COPPICE_ASSIGN_OR_RETURN(const ModelText text, package->text());
-  COPPICE_ASSIGN_OR_RETURN(const base::SamplingChoices defaults, package->sampling_defaults());
+  COPPICE_ASSIGN_OR_RETURN(const GenerationDefaults defaults, package->generation_defaults());
   COPPICE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, prompt_tokens(arguments, text));
   LoadModelOptions load = arguments.load;
   load.cuda = cuda_options_from_environment();
@@ -137,7 +139,7 @@ absl::Status generate(GenerateArguments& arguments, CommandOptions& flags) {
     COPPICE_ASSIGN_OR_RETURN(model, load_model(*package, load));
   }
   auto queue = std::make_shared<engine::EventQueue>([] {});
-  if (!model.engine->submit(make_request(arguments, defaults, prompt, queue))) {
+  if (!model.engine->submit(make_request(arguments, defaults.sampling, prompt, queue))) {
     return absl::InternalError("an idle engine refused the request");
   }
   return print_answer(*model.engine, *queue, *text.tokenizer, prompt);

@@ -93,6 +93,10 @@ v1::GenerateResponse GrpcAnswerWriter::delta(const openai::ChoiceDelta& delta) c
   for (const TokenId token : delta.token_ids) {
     response.add_tokens()->set_token_id(token);
   }
+  if (has_usage_) {
+    response.mutable_usage()->set_prompt_tokens(static_cast<std::int32_t>(delta.so_far.prompt_tokens));
+    response.mutable_usage()->set_completion_tokens(static_cast<std::int32_t>(delta.so_far.completion_tokens));
+  }
   return response;
 }
 
@@ -107,6 +111,8 @@ v1::GenerateResponse GrpcAnswerWriter::end(const openai::Answer& answer) const {
   usage.set_completion_tokens(static_cast<std::int32_t>(answer.usage.completion_tokens));
   usage.set_accepted_prediction_tokens(static_cast<std::int32_t>(answer.usage.accepted_prediction_tokens));
   usage.set_rejected_prediction_tokens(static_cast<std::int32_t>(answer.usage.rejected_prediction_tokens));
+  response.mutable_speculation()->set_drafted_tokens(answer.speculation.drafted_tokens);
+  response.mutable_speculation()->set_accepted_tokens(answer.speculation.accepted_tokens);
   return response;
 }
 

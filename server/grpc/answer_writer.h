@@ -13,13 +13,16 @@ namespace coppice::server {
 class GrpcAnswerWriter {
  public:
   // `has_logprobs`: token entries name the tokens. REQUIRES: else the deltas have token ids, and only else.
-  explicit GrpcAnswerWriter(bool has_logprobs) : has_logprobs_(has_logprobs) {}
+  // `has_usage`: every delta has the usage so far.
+  explicit GrpcAnswerWriter(bool has_logprobs, bool has_usage = false)
+      : has_logprobs_(has_logprobs), has_usage_(has_usage) {}
 
   v1::GenerateResponse delta(const openai::ChoiceDelta& delta) const;
   v1::GenerateResponse end(const openai::Answer& answer) const;
 
  private:
   bool has_logprobs_;
+  bool has_usage_;
 };
 
 // `bytes` with what is not UTF-8 replaced by U+FFFD: protobuf strings must be UTF-8, tokens may be parts of characters.

@@ -94,6 +94,10 @@ openai::GenerationRequest read_common(const Request& from, openai::RequestKind k
   if (!from.prediction().empty()) {
     to.prediction = from.prediction();
   }
+  if (from.has_add_special_tokens()) {
+    to.add_special_tokens = from.add_special_tokens();
+  }
+  to.continuous_usage = from.continuous_usage();
   read_sampling(from.sampling(), to);
   if (from.sampling().has_logprobs()) {
     to.top_logprobs = from.sampling().logprobs();
@@ -179,6 +183,9 @@ openai::MaybeError add_message(const v1::ChatMessage& message, Json& messages, J
   if (!message.tool_call_id().empty()) {
     entry["tool_call_id"] = message.tool_call_id();
   }
+  if (!message.reasoning().empty()) {
+    entry["reasoning"] = message.reasoning();
+  }
   if (openai::MaybeError error =
           texts.add(entry, "tool_calls", "tool_calls_json", message.tool_calls_json(), kMessageLevels)) {
     return error;
@@ -198,6 +205,10 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::GenerateRequest& 
   openai::GenerationRequest read = read_common(request, openai::RequestKind::kCompletion);
   read.prompts.push_back(std::move(prompt.value()));
   read.echo = request.echo();
+  read.suffix = request.suffix();
+  if (request.has_parse_special()) {
+    read.parse_special = request.parse_special();
+  }
   if (request.sampling().has_best_of()) {
     if (request.sampling().best_of() > read.n) {
       return openai::bad_value("best_of",
@@ -227,6 +238,11 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& requ
                                            request.chat_template_arguments_json(), kBodyLevels)) {
     return *std::move(error);
   }
+  if (request.has_add_generation_prompt()) {
+    fields["add_generation_prompt"] = request.add_generation_prompt();
+  }
+  fields["continue_final_message"] = request.continue_final_message();
+  fields["chat_template"] = request.chat_template();
   openai::GenerationRequest read = read_common(request, openai::RequestKind::kChat);
   openai::FieldReader reader(fields);
   take_chat_fields(fields, reader, limits, read.chat);

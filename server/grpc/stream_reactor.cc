@@ -124,7 +124,8 @@ void StreamReactor::begin(Prepared prepared) {
     end(prepared.error());
   } else {
     const ModelHost& host = *context_.state.host.load();
-    writer_ = GrpcAnswerWriter(prepared.value().request.top_logprobs.has_value());
+    writer_ =
+        GrpcAnswerWriter(prepared.value().request.top_logprobs.has_value(), prepared.value().request.continuous_usage);
     OutputSink& sink = *this;
     session_ = std::make_unique<Session>(host, home_.hub, sink, memory_, arrival_);
     if (call_.deadline) {

@@ -39,7 +39,9 @@ openai::Result<grpc::ByteBuffer> tokenize(const ServerState& state, const grpc::
   if (request.has_add_special_tokens()) {
     asked.add_special_tokens = request.add_special_tokens();
   }
-  asked.parse_special = request.parse_special();
+  if (request.has_parse_special()) {
+    asked.parse_special = request.parse_special();
+  }
   const openai::Result<TokenIds> ids = host.encoder().encode(asked);
   if (!ids.ok()) {
     return ids.error();

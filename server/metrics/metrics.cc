@@ -104,6 +104,8 @@ void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gaug
   page.counter("vllm:num_preemptions_total", "Sequences sent back to wait for lack of KV pages", stats.preemptions);
   page.counter("vllm:spec_decode_num_draft_tokens_total", "Tokens drafted", stats.draft_tokens);
   page.counter("vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted", stats.accepted_tokens);
+  page.counter("coppice:broken_logits_total", "Answers ended because the model's logits were not numbers",
+               stats.broken_logits);
   page.info(
       "vllm:cache_config_info", "Size of the KV cache",
       {{"block_size", fmt::format("{}", gauges.page_size)}, {"num_gpu_blocks", fmt::format("{}", stats.pages.total)}});

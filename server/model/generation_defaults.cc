@@ -7,14 +7,15 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/python_json.h"
 #include "base/status_macros.h"
 #include "models/limits.h"
 #include "proto/openai/json_reader.h"
 
 namespace coppice::server {
 
-absl::StatusOr<base::SamplingChoices> load_generation_defaults(const std::filesystem::path& path) {
-  base::SamplingChoices recommended;
+absl::StatusOr<GenerationDefaults> load_generation_defaults(const std::filesystem::path& path) {
+  GenerationDefaults recommended;
   const absl::StatusOr<std::string> text = base::read_file(path, models::kConfigBytesMost);
   if (absl::IsNotFound(text.status())) {
     return recommended;
@@ -25,7 +26,9 @@ absl::StatusOr<base::SamplingChoices> load_generation_defaults(const std::filesy
   const auto refuse = [&path](const openai::ApiError& error) {
     return absl::InvalidArgumentError(fmt::format("{}: {}", path.string(), error.message));
   };
-  const openai::Result<openai::Json> parsed = openai::parse_json(*text, limits, "the file");
+  std::size_t python_numbers = 0;  // the model's config has them in its notes
+  const openai::Result<openai::Json> parsed =
+      openai::parse_json(base::without_python_numbers(*text, python_numbers), limits, "the file");
   if (!parsed.ok()) {
     return refuse(parsed.error());
   }
@@ -35,12 +38,17 @@ absl::StatusOr<base::SamplingChoices> load_generation_defaults(const std::filesy
       reader.read(knob.name, value);
     }
   };
-  base::for_each_sampling_knob(read, recommended);
+  base::for_each_sampling_knob(read, recommended.sampling);
+  reader.read("max_new_tokens", recommended.max_tokens);
   if (reader.failed()) {
     return refuse(*reader.error());
   }
-  if (const openai::MaybeError error = openai::validate(recommended, limits)) {
+  if (const openai::MaybeError error = openai::validate(recommended.sampling, limits)) {
     return refuse(*error);
+  }
+  if (recommended.max_tokens.value_or(1) < 1) {
+    return refuse(openai::bad_value(
+        "max_new_tokens", fmt::format("'max_new_tokens' must be at least 1; got {}", *recommended.max_tokens)));
   }
   return recommended;
 }

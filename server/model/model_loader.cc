@@ -104,6 +104,12 @@ absl::Status remake_engine(LoadedModel& model, const engine::EngineOptions& opti
 absl::StatusOr<LoadedModel> load_model(const ModelPackage& package, const LoadModelOptions& options) {
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package.config());
   COPPICE_ASSIGN_OR_RETURN(const auto weights, package.weights(config));
+  for (const std::string& note : config.notes) {
+    spdlog::warn("{}", note);
+  }
+  if (const std::string note = weights->note(); !note.empty()) {
+    spdlog::warn("{}", note);
+  }
   COPPICE_ASSIGN_OR_RETURN(auto backend, open_backend(options.device, options.cuda));
   return load_onto(std::move(backend), config, *weights, options);
 }

@@ -29,7 +29,7 @@ class FolderPackage final : public ModelPackage {
     return text;
   }
 
-  absl::StatusOr<base::SamplingChoices> sampling_defaults() const override {
+  absl::StatusOr<GenerationDefaults> generation_defaults() const override {
     return load_generation_defaults(folder_ / "generation_config.json");
   }
 

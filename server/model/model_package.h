@@ -37,8 +37,8 @@ class ModelPackage {
   // Opens the weights and checks them against `config`. Tensors are read later, one by one.
   virtual absl::StatusOr<std::unique_ptr<models::WeightSource>> weights(const models::ModelConfig& config) const = 0;
   virtual absl::StatusOr<ModelText> text() const = 0;
-  // Sampling that the model's makers recommend. Empty where the package recommends nothing.
-  virtual absl::StatusOr<base::SamplingChoices> sampling_defaults() const = 0;
+  // What the model's makers recommend. Empty where the package recommends nothing.
+  virtual absl::StatusOr<GenerationDefaults> generation_defaults() const = 0;
 };
 
 }  // namespace coppice::server

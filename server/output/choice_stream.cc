@@ -49,16 +49,59 @@ void ChoiceStream::push(const engine::TokenInfo& token) {
   }
   openai::TextDelta text;
   add_text(detokenizer_.push(token.token), text);
+  if (!stopped_by_string() && is_watched(token.token)) {
+    add_hidden(tokenizer_.piece(token.token), text);
+  }
   release_tokens(stops_.empty(), text);
   parser_->push(token.token, std::move(text), ready_.items);
 }
 
+// Whether a token gives no text, and a stop string spells it.
+bool ChoiceStream::is_watched(TokenId token) const {
+  if (stops_.empty() || !request_.skip_special_tokens || !tokenizer_.is_special(token)) {
+    return false;
+  }
+  const std::string piece = tokenizer_.piece(token);
+  return !piece.empty() && std::any_of(request_.stop.begin(), request_.stop.end(), [&piece](const std::string& stop) {
+    return stop.find(piece) != std::string::npos;
+  });
+}
+
 void ChoiceStream::add_text(std::string_view text, openai::TextDelta& out) {
   characters_pushed_ += count_characters(text);
-  text::StopMatch match = stops_.push(text);
-  characters_ready_ += count_characters(match.text);
-  out.text += match.text;
-  stop_index_ = match.index;
+  match(text, out);
+}
+
+void ChoiceStream::add_hidden(std::string_view text, openai::TextDelta& out) {
+  hidden_.push_back({bytes_matched_, bytes_matched_ + text.size()});
+  match(text, out);
+}
+
+void ChoiceStream::match(std::string_view text, openai::TextDelta& out) {
+  bytes_matched_ += text.size();
+  const text::StopMatch found = stops_.push(text);
+  give(found.text, out);
+  stop_index_ = found.index;
+}
+
+// Adds what has come out of the matcher, except hidden text.
+void ChoiceStream::give(std::string_view certain, openai::TextDelta& out) {
+  while (!certain.empty()) {
+    const bool in_hidden = !hidden_.empty() && hidden_.front().begin <= bytes_given_;
+    const std::size_t end = hidden_.empty() ? std::string_view::npos
+                            : in_hidden     ? hidden_.front().end
+                                            : hidden_.front().begin;
+    const std::string_view part = certain.substr(0, end - bytes_given_);
+    if (!in_hidden) {
+      characters_ready_ += count_characters(part);
+      out.text += part;
+    }
+    bytes_given_ += part.size();
+    certain.remove_prefix(part.size());
+    if (in_hidden && bytes_given_ == hidden_.front().end) {
+      hidden_.pop_front();
+    }
+  }
 }
 
 void ChoiceStream::release_tokens(bool all, openai::TextDelta& out) {
@@ -73,9 +116,7 @@ void ChoiceStream::end(openai::FinishReason reason, std::optional<TokenId> end_t
   if (!stopped_by_string()) {
     add_text(detokenizer_.finish(), rest);  // may complete a stop string
     if (!stopped_by_string()) {
-      const std::string held = stops_.finish();
-      characters_ready_ += count_characters(held);
-      rest.text += held;
+      give(stops_.finish(), rest);
     }
     release_tokens(!stopped_by_string(), rest);
   }

@@ -49,8 +49,12 @@ class ChoiceStream {
 
  private:
   void push(const engine::TokenInfo& token);
+  bool is_watched(TokenId token) const;
   void end(openai::FinishReason reason, std::optional<TokenId> end_token);
   void add_text(std::string_view text, openai::TextDelta& out);
+  void add_hidden(std::string_view text, openai::TextDelta& out);
+  void match(std::string_view text, openai::TextDelta& out);
+  void give(std::string_view certain, openai::TextDelta& out);
   void release_tokens(bool all, openai::TextDelta& out);
 
   const text::Tokenizer& tokenizer_;
@@ -62,6 +66,14 @@ class ChoiceStream {
   std::deque<openai::TokenEntry> held_;  // tokens whose text may yet be part of a stop string
   std::int64_t characters_pushed_;       // of text out of the detokenizer
   std::int64_t characters_ready_;        // of text out of the stop matcher
+  // The stop matcher also sees special tokens that give no text, where a stop string spells them.
+  struct HiddenText {
+    std::size_t begin = 0;  // bytes of what the matcher has seen before
+    std::size_t end = 0;
+  };
+  std::deque<HiddenText> hidden_;  // not yet out of the matcher
+  std::size_t bytes_matched_ = 0;  // into the matcher,
+  std::size_t bytes_given_ = 0;    // and out of it
   std::optional<std::size_t> stop_index_;
   std::optional<openai::FinishReason> end_reason_;
   std::int64_t token_count_ = 0;

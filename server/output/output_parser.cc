@@ -23,9 +23,9 @@ class PlainTextParser final : public OutputParser {
 
 }  // namespace
 
-std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, std::string call_id_prefix) {
+std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, CallIds ids) {
   if (request.chat.has_tools) {
-    return std::make_unique<ToolCallParser>(std::move(call_id_prefix));
+    return std::make_unique<ToolCallParser>(ids);
   }
   return std::make_unique<PlainTextParser>();
 }

@@ -9,6 +9,7 @@
 #include "base/types.h"
 #include "proto/openai/output_item.h"
 #include "proto/openai/request.h"
+#include "server/output/call_ids.h"
 
 namespace coppice::server {
 
@@ -27,7 +28,7 @@ class OutputParser {
   virtual void end(openai::TextDelta rest, openai::Finish finish, std::vector<openai::OutputItem>& items) = 0;
 };
 
-// The parser of one choice. `call_id_prefix` makes the ids of its tool calls unique.
-std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, std::string call_id_prefix);
+// The parser of one choice, whose tool calls get their ids from `ids`.
+std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, CallIds ids);
 
 }  // namespace coppice::server

@@ -1,8 +1,6 @@
 // Tool calls in text.
 #include "server/output/tool_call_parser.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <iterator>
 #include <optional>
@@ -52,7 +50,9 @@ std::optional<FoundCall> parse_call(std::string_view text) {
   }
   FoundCall call;
   call.name = name->get<std::string>();
-  call.arguments = arguments->is_string() ? arguments->get<std::string>() : arguments->dump();
+  // As the model wrote them: numbers keep their digits.
+  call.arguments =
+      arguments->is_string() ? arguments->get<std::string>() : std::string(openai::member_text(text, arguments.key()));
   call.bytes = text.size();
   return call;
 }
@@ -156,7 +156,7 @@ void ToolCallParser::end(openai::TextDelta rest, openai::Finish finish, std::vec
     const bool is_last = i + 1 == calls.size();
     openai::ToolCallBegin begin;
     begin.call = static_cast<std::int32_t>(i);
-    begin.id = fmt::format("{}{}", call_id_prefix_, i);
+    begin.id = ids_.next();
     begin.name = calls[i].name;
     begin.tokens = take_held(is_last ? held_.text.size() : calls[i].bytes).tokens;
     items.emplace_back(std::move(begin));

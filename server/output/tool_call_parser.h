@@ -14,8 +14,7 @@ namespace coppice::server {
 // is not well-formed: then nothing of the answer is lost.
 class ToolCallParser final : public OutputParser {
  public:
-  // The calls' ids are the prefix and the number of the call.
-  explicit ToolCallParser(std::string call_id_prefix) : call_id_prefix_(std::move(call_id_prefix)) {}
+  explicit ToolCallParser(CallIds ids) : ids_(ids) {}
 
   void push(TokenId token, openai::TextDelta text, std::vector<openai::OutputItem>& items) override;
   void end(openai::TextDelta rest, openai::Finish finish, std::vector<openai::OutputItem>& items) override;
@@ -31,7 +30,7 @@ class ToolCallParser final : public OutputParser {
   std::size_t certain_bytes();
   openai::TextDelta take_held(std::size_t bytes);
 
-  std::string call_id_prefix_;
+  const CallIds ids_;
   openai::TextDelta held_;
   std::int64_t characters_taken_ = 0;  // of the text before held_
   State state_ = State::kStart;

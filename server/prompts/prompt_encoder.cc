@@ -120,8 +120,13 @@ openai::Result<TokenIds> PromptEncoder::encode_output(const char* param, std::st
   return encode_text(param, text, {.add_special = false, .parse_special = false});
 }
 
-text::Detokenizer PromptEncoder::decoder_after(std::span<const TokenId> prompt, bool skip_special) const {
-  return text::Detokenizer::after(*tokenizer_, {.skip_special = skip_special}, prompt);
+text::Detokenizer PromptEncoder::decoder_after(std::span<const TokenId> prompt, bool skip_special,
+                                               bool is_echoed) const {
+  text::Detokenizer decoder = text::Detokenizer::after(*tokenizer_, {.skip_special = skip_special}, prompt);
+  if (!is_echoed) {
+    decoder.disown_pending();
+  }
+  return decoder;
 }
 
 }  // namespace coppice::server

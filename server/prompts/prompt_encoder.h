@@ -39,8 +39,10 @@ class PromptEncoder {
   // Text as the model itself writes it: no tokens around it, special tokens are text. `param` is the field it came in.
   openai::Result<TokenIds> encode_output(const char* param, std::string_view text) const;
 
-  // The decoder of what follows `prompt`: the answer's first word keeps its space, a character cut in two is completed.
-  text::Detokenizer decoder_after(std::span<const TokenId> prompt, bool skip_special) const;
+  // The decoder of what follows `prompt`: the answer's first word keeps its space, a character cut in two is completed,
+  // and if it is not, its first half is the prompt's and gives no text. `is_echoed`: the prompt's text up to that half
+  // is part of the answer, so the half is, too.
+  text::Detokenizer decoder_after(std::span<const TokenId> prompt, bool skip_special, bool is_echoed = false) const;
 
  private:
   openai::Result<TokenIds> encode_chat(const openai::ChatFields& chat, const std::optional<bool>& add_special) const;

@@ -32,7 +32,7 @@ struct ModelHost {
   std::unique_ptr<Corpora> corpora;        // null: speculation is off
   engine::Limits engine_limits;
   openai::RequestLimits request_limits;
-  base::SamplingChoices defaults;
+  GenerationDefaults defaults;
   Metrics* metrics = nullptr;                   // owned by the app
   std::chrono::milliseconds request_timeout{};  // 0 = none
 

@@ -16,12 +16,13 @@ namespace {
 
 // Bytes of memory for a byte of text while sentencepiece works on it: 15 MiB took 2 GB.
 constexpr std::size_t kTokenizeFactor = 140;
-constexpr std::size_t kTreeFactor = 24;     // bytes of JSON tree for a byte of text, at worst: "[],[],"
-constexpr std::size_t kTreeCopies = 2;      // the tree, and what the template reads
-constexpr std::size_t kChoiceBytes = 1024;  // a choice's streams and parser
-constexpr std::size_t kTokenCopies = 2;     // of a prompt: the session's and the engine's
-constexpr std::size_t kEntryBytes = 64;     // of JSON for one logprob
-constexpr std::size_t kAnswerCopies = 4;    // entries, JSON, response, socket: what an answer takes at its peak
+constexpr std::size_t kTreeFactor = 24;      // bytes of JSON tree for a byte of text, at worst: "[],[],"
+constexpr std::size_t kTreeCopies = 2;       // the tree, and what the template reads
+constexpr std::size_t kChoiceBytes = 1024;   // a choice's streams and parser
+constexpr std::size_t kTokenCopies = 2;      // of a prompt: the session's and the engine's
+constexpr std::size_t kPredictedBytes = 80;  // of the index in which a predicted token is found again
+constexpr std::size_t kEntryBytes = 64;      // of JSON for one logprob
+constexpr std::size_t kAnswerCopies = 4;     // entries, JSON, response, socket: what an answer takes at its peak
 
 openai::MaybeError check_lengths(const PreparedRequest& prepared, std::int64_t model_tokens_max) {
   const openai::GenerationRequest& request = prepared.request;
@@ -122,6 +123,16 @@ std::size_t token_bytes(const PreparedRequest& prepared) {
   return tokens * sizeof(TokenId) * kTokenCopies;
 }
 
+// The text of tokens without half a character at their end.
+std::string certain_text(const TokenIds& tokens, const openai::GenerationRequest& request, const ModelHost& host) {
+  text::Detokenizer decoder(*host.tokenizer, {.skip_special = request.skip_special_tokens});
+  std::string text;
+  for (const TokenId token : tokens) {
+    text += decoder.push(token);
+  }
+  return text;
+}
+
 // Takes the tokens out of `tokens` and the texts to be repeated out of the request.
 void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const ModelHost& host) {
   openai::GenerationRequest& request = prepared.request;
@@ -130,9 +141,9 @@ void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const
     prepared.prompts[i].tokens = std::move(tokens[i]);
     if (request.echo) {
       auto* const text = std::get_if<std::string>(&request.prompts[i]);
-      prepared.prompts[i].echo = text != nullptr
-                                     ? std::move(*text)
-                                     : host.tokenizer->decode(prepared.prompts[i].tokens, request.skip_special_tokens);
+      prepared.prompts[i].has_open_echo = text == nullptr;
+      prepared.prompts[i].echo =
+          text != nullptr ? std::move(*text) : certain_text(prepared.prompts[i].tokens, request, host);
     }
   }
   base::release(request.prompts);
@@ -184,6 +195,8 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   if (!tokens.ok()) {
     return renamed(std::move(tokens.error()), prepared.request);
   }
+  prepared.has_short_call_ids = prepared.request.chat.has_tools && host.prompter != nullptr &&
+                                host.prompter->has_short_call_ids(prepared.request.chat);
   take_prompts(prepared, std::move(tokens.value()), host);
   if (openai::MaybeError error = check_lengths(prepared, host.request_limits.model_tokens_max)) {
     return *std::move(error);
@@ -196,8 +209,8 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
     return answer.error();
   }
   const auto choices = static_cast<std::size_t>(prepared.request.best_of.value_or(prepared.request.n));
-  prepared.held_bytes =
-      token_bytes(prepared) + prepared.prompts.size() * choices * kChoiceBytes + answer.value() * kAnswerCopies;
+  prepared.held_bytes = token_bytes(prepared) + prepared.prediction.size() * kPredictedBytes +
+                        prepared.prompts.size() * choices * kChoiceBytes + answer.value() * kAnswerCopies;
   if (openai::MaybeError error = job.hold(prepared.held_bytes)) {
     return *std::move(error);
   }

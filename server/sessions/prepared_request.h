@@ -17,13 +17,15 @@ namespace coppice::server {
 struct PreparedRequest {
   struct Prompt {
     TokenIds tokens;
-    std::string echo;  // text to repeat; empty unless asked for
+    std::string echo;            // text to repeat; empty unless asked for
+    bool has_open_echo = false;  // the text ends before half a character, which the answer may complete
   };
 
   openai::GenerationRequest request;  // without prompts, messages, tools and template arguments: nothing needs them
   std::vector<Prompt> prompts;        // in the order of the request
   TokenIds prediction;
-  std::size_t held_bytes = 0;  // what the session will hold, choices and prompt logprobs included
+  bool has_short_call_ids = false;  // the model's template wants ids of tool calls that are nine letters and digits
+  std::size_t held_bytes = 0;       // what the session will hold, choices and prompt logprobs included
 };
 
 // Who waits for a job, and what pays for its memory. Both may be null.

@@ -53,6 +53,17 @@ std::size_t memory_of(const openai::ChoiceDelta& delta) {
   return bytes;
 }
 
+openai::ApiError error_of_fault(const engine::Event& event) {
+  if (event.fault == engine::Fault::kRequest) {
+    return openai::bad_value(param_of(event.error), event.error);
+  }
+  openai::ApiError error = openai::internal_error(event.error);
+  if (event.fault == engine::Fault::kModel) {
+    error.code = "broken_model";
+  }
+  return error;
+}
+
 // What an event that ends a choice before its time means for the client; none: it does not.
 openai::MaybeError error_of(const engine::Event& event) {
   switch (event.finish) {
@@ -62,8 +73,7 @@ openai::MaybeError error_of(const engine::Event& event) {
     case engine::FinishReason::kDeadline:
       return openai::deadline_exceeded("the answer was not complete within the server's --request-timeout");
     case engine::FinishReason::kError:
-      return event.client_error ? openai::bad_value(param_of(event.error), event.error)
-                                : openai::internal_error(event.error);
+      return error_of_fault(event);
     case engine::FinishReason::kNone:
     case engine::FinishReason::kStop:
     case engine::FinishReason::kLength:
@@ -133,7 +143,13 @@ std::size_t Session::handle(engine::Event&& event) {
   }
   if (!choice.stream.ended()) {
     meter_.observe_tokens(event.tokens.size(), choice.last_tokens);
+    const std::int64_t before = choice.stream.token_count();
     choice.stream.read(event);
+    const std::int64_t read = choice.stream.token_count() - before;
+    totals_.completion_tokens += read;
+    for (std::int64_t i = 0; i < read; ++i) {
+      choice.prediction.push(event.tokens[static_cast<std::size_t>(i)].token);
+    }
     if (!choice.stream.ended()) {
       if (openai::MaybeError error = error_of(event)) {
         fail(std::move(*error));
@@ -179,6 +195,7 @@ void Session::emit(PromptRun& run, std::int32_t index, openai::ChoiceDelta delta
   if (request_.stream) {
     const auto run_number = static_cast<std::int64_t>(run.id - runs_.front().id);
     delta.index = static_cast<std::int32_t>(run_number * request_.n + index);
+    delta.so_far = totals_;
     sink_.on_delta(std::move(delta));
     return;
   }
@@ -234,8 +251,8 @@ void Session::end_choice(PromptRun& run, Choice& choice, const engine::Event& ev
   }
   choice.engine_done = true;
   run.usage.cached_tokens = std::max(run.usage.cached_tokens, event.usage.cached_tokens);
-  run.usage.accepted_prediction_tokens += event.usage.accepted_prediction_tokens;
-  run.usage.rejected_prediction_tokens += event.usage.rejected_prediction_tokens;
+  run.usage.drafted_tokens += event.usage.drafted_tokens;
+  run.usage.accepted_tokens += event.usage.accepted_tokens;
   meter_.count_finish(label_of(choice.stream, FinishLabel::kError));
   if (--choices_left_ == 0) {
     complete();
@@ -267,31 +284,18 @@ void Session::complete() {
   sink_.on_done(make_answer());
 }
 
-std::int64_t Session::prompt_tokens() const {
-  return std::accumulate(runs_.begin(), runs_.end(), std::int64_t{0}, [](std::int64_t sum, const PromptRun& run) {
-    return sum + static_cast<std::int64_t>(run.tokens.size());
-  });
-}
-
-std::int64_t Session::completion_tokens() const {
-  std::int64_t sum = 0;
-  for (const PromptRun& run : runs_) {
-    for (const Choice& choice : run.choices) {
-      sum += choice.stream.token_count();
-    }
-  }
-  return sum;
-}
-
 openai::Answer Session::make_answer() {
   openai::Answer answer;
   answer.choices_per_prompt = request_.n;
-  answer.usage.prompt_tokens = prompt_tokens();
-  answer.usage.completion_tokens = completion_tokens();
+  answer.usage = totals_;
   for (PromptRun& run : runs_) {
     answer.usage.cached_tokens += run.usage.cached_tokens;
-    answer.usage.accepted_prediction_tokens += run.usage.accepted_prediction_tokens;
-    answer.usage.rejected_prediction_tokens += run.usage.rejected_prediction_tokens;
+    answer.speculation.drafted_tokens += run.usage.drafted_tokens;
+    answer.speculation.accepted_tokens += run.usage.accepted_tokens;
+    for (const Choice& choice : run.choices) {
+      answer.usage.accepted_prediction_tokens += choice.prediction.accepted();
+      answer.usage.rejected_prediction_tokens += choice.prediction.rejected();
+    }
     if (request_.prompt_logprobs) {
       answer.prompt_scores.push_back(prompt_entries(run));
     }

@@ -12,7 +12,9 @@
 #include "engine/request.h"
 #include "proto/openai/answer.h"
 #include "proto/openai/request.h"
+#include "server/output/call_ids.h"
 #include "server/output/choice_stream.h"
+#include "server/output/prediction_match.h"
 #include "server/sessions/model_host.h"
 #include "server/sessions/prepared_request.h"
 #include "server/sessions/session_hub.h"
@@ -61,8 +63,8 @@ class Session {
   void abort(const openai::ApiError& error);
 
   bool ended() const { return ended_; }
-  std::int64_t prompt_tokens() const;
-  std::int64_t completion_tokens() const;
+  std::int64_t prompt_tokens() const { return totals_.prompt_tokens; }
+  std::int64_t completion_tokens() const { return totals_.completion_tokens; }
   const char* finish_label() const { return finish_label_; }  // for the log: how it ended
   const SessionMeter& meter() const { return meter_; }
   std::size_t held_bytes() const { return held_bytes_; }
@@ -70,6 +72,7 @@ class Session {
  private:
   struct Choice {
     ChoiceStream stream;
+    PredictionMatch prediction;
     openai::ChoiceDelta whole = {};  // not streaming: everything so far
     SessionMeter::Clock::time_point last_tokens{};
     bool has_begun = false;    // its first delta, which repeats the prompt if asked to, is out
@@ -78,16 +81,23 @@ class Session {
   struct PromptRun {
     engine::RequestId id = 0;
     std::vector<TokenId> tokens;
-    std::string echo;                       // text to repeat
+    std::string echo;  // text to repeat
+    bool has_open_echo = false;
     std::vector<engine::TokenInfo> scores;  // prompt logprobs; entry i is of token i + 1
     std::vector<Choice> choices;
-    engine::Usage usage;  // prompt and cached of the prompt; predictions summed over choices
+    engine::Usage usage;  // cached of the prompt; drafts summed over choices
     bool is_submitted = false;
   };
 
   std::int32_t tokens_max(const PromptRun& run) const;
   engine::Request make_engine_request(const PromptRun& run, const TokenIds& prediction) const;
-  void make_choices(PromptRun& run, const std::shared_ptr<const text::StopStrings>& stops);
+  // What the choices of a request share.
+  struct Shared {
+    std::shared_ptr<const text::StopStrings> stops;
+    std::shared_ptr<const Prediction> prediction;  // null: none
+    CallIds call_ids;
+  };
+  void make_choices(PromptRun& run, const Shared& shared);
   openai::MaybeError submit(const TokenIds& prediction);
 
   void begin(const engine::Event& event);
@@ -113,6 +123,7 @@ class Session {
   std::vector<PromptRun> runs_;          // in the order of the prompts; ids are consecutive
   std::int64_t choices_per_prompt_ = 1;  // best_of or n
   std::size_t choices_left_ = 0;
+  openai::AnswerUsage totals_;            // prompt and completion tokens so far
   std::size_t held_bytes_ = 0;            // of memory, the answer so far included
   std::size_t counted_bytes_ = 0;         // of them, known to the lease
   const char* finish_label_ = "refused";  // until it ends

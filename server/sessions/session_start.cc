@@ -1,6 +1,4 @@
 // The first half of a session: a prepared request becomes choices and requests of the engine.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -28,13 +26,18 @@ openai::MaybeError Session::start(PreparedRequest prepared, const std::string& t
   tenant_ = tenant_of(tenant, request_.cache_salt);
   choices_per_prompt_ = request_.best_of.value_or(request_.n);
   const engine::RequestId first_id = host_.take_request_ids(prepared.prompts.size());
-  const auto stops = std::make_shared<const text::StopStrings>(request_.stop);
+  const Shared shared = {
+      .stops = std::make_shared<const text::StopStrings>(request_.stop),
+      .prediction = prepared.prediction.empty() ? nullptr : std::make_shared<const Prediction>(prepared.prediction),
+      .call_ids = CallIds(prepared.has_short_call_ids)};
   runs_.resize(prepared.prompts.size());
   for (std::size_t i = 0; i < runs_.size(); ++i) {
     runs_[i].id = first_id + i;
     runs_[i].tokens = std::move(prepared.prompts[i].tokens);
     runs_[i].echo = std::move(prepared.prompts[i].echo);
-    make_choices(runs_[i], stops);
+    runs_[i].has_open_echo = prepared.prompts[i].has_open_echo;
+    totals_.prompt_tokens += static_cast<std::int64_t>(runs_[i].tokens.size());
+    make_choices(runs_[i], shared);
   }
   return submit(prepared.prediction);
 }
@@ -42,19 +45,22 @@ openai::MaybeError Session::start(PreparedRequest prepared, const std::string& t
 std::int32_t Session::tokens_max(const PromptRun& run) const {
   const std::int64_t room = host_.request_limits.model_tokens_max - static_cast<std::int64_t>(run.tokens.size());
   const bool is_chat = request_.kind == openai::RequestKind::kChat;
-  const std::int64_t otherwise = is_chat ? room : std::min(room, kCompletionTokensDefault);
+  const std::int64_t recommended = std::min(room, host_.defaults.max_tokens.value_or(room));
+  const std::int64_t otherwise = is_chat ? recommended : std::min(recommended, kCompletionTokensDefault);
   const std::int64_t asked = request_.sampling.max_tokens.value_or(otherwise);
   return static_cast<std::int32_t>(request_.cuts_max_tokens ? std::min(asked, room) : asked);
 }
 
-void Session::make_choices(PromptRun& run, const std::shared_ptr<const text::StopStrings>& stops) {
-  const text::Detokenizer primed = host_.encoder().decoder_after(run.tokens, request_.skip_special_tokens);
+void Session::make_choices(PromptRun& run, const Shared& shared) {
+  const text::Detokenizer primed =
+      host_.encoder().decoder_after(run.tokens, request_.skip_special_tokens, run.has_open_echo);
   const std::int64_t echo_characters = count_characters(run.echo);
   run.choices.reserve(static_cast<std::size_t>(choices_per_prompt_));
   for (std::int64_t i = 0; i < choices_per_prompt_; ++i) {
-    std::unique_ptr<OutputParser> parser = make_output_parser(request_, fmt::format("call_{:x}_{}_", run.id, i));
+    std::unique_ptr<OutputParser> parser = make_output_parser(request_, shared.call_ids);
     run.choices.push_back(
-        {ChoiceStream(*host_.tokenizer, request_, stops, primed, std::move(parser), echo_characters)});
+        {ChoiceStream(*host_.tokenizer, request_, shared.stops, primed, std::move(parser), echo_characters),
+         PredictionMatch(shared.prediction)});
   }
 }
 
@@ -63,7 +69,7 @@ engine::Request Session::make_engine_request(const PromptRun& run, const TokenId
   out.id = run.id;
   out.prompt = run.tokens;
   out.prediction = prediction;
-  out.sampling = map_sampling(request_, host_.defaults, tokens_max(run));
+  out.sampling = map_sampling(request_, host_.defaults.sampling, tokens_max(run));
   out.choices = static_cast<std::int32_t>(choices_per_prompt_);
   out.priority = static_cast<std::int32_t>(request_.priority);
   out.tenant = tenant_;

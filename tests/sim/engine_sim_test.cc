@@ -66,6 +66,24 @@ TEST_CASE("clients that leave, deadlines, priorities and failures hurt no other 
   }
 }
 
+TEST_CASE("logits that are no numbers end their own answer, and no other", "[sim]") {
+  std::int64_t broken = 0;
+  for (std::uint64_t seed = 51; seed < 63; ++seed) {
+    World world = busy_world(seed);
+    world.device.broken_in = 300;
+    world.device.asynchronous = seed % 2 == 0;
+    world.device.works_for = static_cast<std::int32_t>(seed % 3);
+    world.drafts = seed % 3 != 0;
+    world.cancels_in = seed % 4 == 0 ? 8 : 0;
+    world.limits.pages = 40 + static_cast<std::int32_t>(seed % 5) * 30;
+    Simulation simulation(world);
+    const Tally tally = simulation.run();
+    CHECK(tally.completed > 0);
+    broken += tally.broken;
+  }
+  CHECK(broken > 100);
+}
+
 TEST_CASE("what is planned while a step runs changes no answer, whatever happens meanwhile", "[sim][ahead]") {
   for (std::uint64_t seed = 71; seed < 83; ++seed) {
     World world = busy_world(seed);

@@ -25,6 +25,7 @@ struct WorldDevice {
   std::uint32_t tick_ns = 20'000;  // most time between two looks at the clock
   std::uint32_t submit_fails_in = 0;
   std::uint32_t collect_fails_in = 0;
+  std::uint64_t broken_in = 0;  // FakeModel's
 };
 
 struct World {
@@ -74,6 +75,7 @@ struct Tally {
   std::int64_t completed = 0;
   std::int64_t cut_short = 0;  // cancelled or out of time
   std::int64_t failed = 0;     // by an injected failure
+  std::int64_t broken = 0;     // logits that were no numbers
   std::int64_t refused = 0;    // queue full
   std::int64_t steps = 0;
 };

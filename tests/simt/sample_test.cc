@@ -63,7 +63,7 @@ Request random_request(std::mt19937& generator, std::int64_t vocab) {
   return request;
 }
 
-enum class Logits { kSmooth, kCoarse, kBroken, kHopeless };
+enum class Logits { kSmooth, kCoarse, kExtreme, kHopeless, kBroken };
 
 Tensor random_logits(std::mt19937& generator, std::int64_t rows, std::int64_t vocab, Logits kind) {
   Tensor logits = random_tensor(ComputeType::kF32, rows, vocab, static_cast<std::uint32_t>(generator()));
@@ -72,10 +72,12 @@ Tensor random_logits(std::mt19937& generator, std::int64_t rows, std::int64_t vo
       float x = 3.0F * logits.at(row, token);
       if (kind == Logits::kCoarse) {
         x = std::round(x);
-      } else if (kind == Logits::kBroken) {
-        x = one_of(generator, {x, x, x, NAN, INFINITY, -INFINITY, -0.0F, 0.0F, 3e38F, -3e38F});
+      } else if (kind == Logits::kExtreme) {
+        x = one_of(generator, {x, x, x, -INFINITY, -0.0F, 0.0F, 3e38F, -3e38F});
       } else if (kind == Logits::kHopeless) {
-        x = one_of(generator, {NAN, INFINITY, -INFINITY});
+        x = -INFINITY;
+      } else if (kind == Logits::kBroken && token == row % vocab) {
+        x = one_of(generator, {x, NAN, INFINITY});
       }
       logits.set(row, token, x);
     }
@@ -113,6 +115,7 @@ std::vector<SamplingResult> sample_on_gpu(const Tensor& logits, std::span<const 
 }
 
 void check_equal(const SamplingResult& gpu, const SamplingResult& cpu) {
+  CHECK(gpu.is_broken == cpu.is_broken);
   CHECK(gpu.token == cpu.token);
   CHECK(std::abs(gpu.logprob - cpu.logprob) <= 2e-5 * (1.0 + std::abs(cpu.logprob)));
   REQUIRE(gpu.top.size() == cpu.top.size());
@@ -130,7 +133,7 @@ TEST_CASE("the GPU draws what the CPU draws") {
   const auto cpu = make_backend(1);
   std::mt19937 generator(31);
   for (const std::int64_t vocab : {1, 3, 32, 33, 1000, 2049, 5003}) {
-    for (const Logits kind : {Logits::kSmooth, Logits::kCoarse, Logits::kBroken, Logits::kHopeless}) {
+    for (const Logits kind : {Logits::kSmooth, Logits::kCoarse, Logits::kExtreme, Logits::kHopeless, Logits::kBroken}) {
       simt::Session session({.seed = generator()});
       constexpr std::int64_t kRows = 12;
       std::vector<Request> requests;

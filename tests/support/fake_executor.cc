@@ -102,6 +102,7 @@ Answer direct_answer(const engine::Request& request, std::uint64_t seed, const F
       row.scored = token;
       row.top_logprobs = sampling.prompt_logprobs;
       answer.prompt.push_back(info_of(fake_sample(reading.state(), row, model.vocab), true));
+      answer.has_broken_prompt = answer.has_broken_prompt || model.is_broken(reading.state());
     }
     reading.read(token);
     outputs[token] = 0;
@@ -134,6 +135,10 @@ Answer direct_answer(const engine::Request& request, std::uint64_t seed, const F
     row.biases = biases;
     if (output < sampling.min_tokens) {
       row.forbidden = ends;
+    }
+    if (model.is_broken(reading.state())) {
+      answer.finish = engine::FinishReason::kError;
+      return answer;
     }
     answer.tokens.push_back(info_of(fake_sample(reading.state(), row, model.vocab), sampling.top_logprobs >= 0));
     const TokenId token = answer.tokens.back().token;
@@ -224,6 +229,7 @@ absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
   for (std::size_t i = 0; i < plan.logits_rows.size(); ++i) {
     const std::uint64_t state = states_[static_cast<std::size_t>(plan.logits_rows[i])];
     drawn_.push_back(fake_sample(state, engine::sampling_row(plan.draws[i], plan.lists), model_.vocab));
+    drawn_.back().is_broken = model_.is_broken(state);
   }
   return absl::OkStatus();
 }

@@ -22,6 +22,9 @@ struct FakeModel {
   std::int32_t vocab = 50;
   std::vector<TokenId> eos;
   std::int32_t context = 1 << 20;  // prompt + output
+  std::uint64_t broken_in = 0;     // 1/broken_in of the states have logits that are no numbers; 0 = none
+
+  bool is_broken(std::uint64_t state) const { return broken_in != 0 && state % broken_in == 0; }
 };
 
 // What a model knows after reading tokens: fed one at a time.
@@ -43,7 +46,8 @@ kernels::SamplingResult fake_sample(std::uint64_t state, const kernels::Sampling
 struct Answer {
   std::vector<engine::TokenInfo> tokens;
   std::vector<engine::TokenInfo> prompt;
-  engine::FinishReason finish = engine::FinishReason::kNone;
+  engine::FinishReason finish = engine::FinishReason::kNone;  // kError: after the tokens come broken logits
+  bool has_broken_prompt = false;                             // among the prompt's scores, when asked for
 };
 Answer direct_answer(const engine::Request& request, std::uint64_t seed, const FakeModel& model);
 

@@ -66,8 +66,8 @@ class ScriptedEngine final : public Engine {
     if (finish != FinishReason::kNone) {
       event.usage.prompt_tokens = static_cast<std::int32_t>(requests[index].prompt.size());
       event.usage.cached_tokens = 1;
-      event.usage.accepted_prediction_tokens = 2;
-      event.usage.rejected_prediction_tokens = 3;
+      event.usage.drafted_tokens = 5;
+      event.usage.accepted_tokens = 2;
     }
     send(index, std::move(event));
   }

@@ -17,24 +17,24 @@ constexpr std::size_t kTailTokens = 16;
 // an incomplete character has.
 constexpr std::size_t kSettledBytes = 12;
 
-// Moves the certain part of `pending` to `out`: characters, and a replacement for each invalid byte or maximal subpart.
-// An incomplete character at the end stays, unless this is the end of the text.
-void drain(std::string& pending, bool per_byte, bool at_end, std::string& out) {
+// Moves the certain part of `pending` to `out`: characters, and a replacement for each invalid byte or maximal subpart;
+// nothing for what lies in the first `disowned` bytes. An incomplete character at the end stays, unless this is the end
+// of the text.
+void drain(std::string& pending, std::size_t& disowned, bool per_byte, bool at_end, std::string& out) {
   std::size_t at = 0;
   while (at < pending.size()) {
     const Utf8Step step = utf8_step(pending, at);
     if (step.cut_short && !at_end) {
       break;
     }
-    if (step.valid) {
-      out.append(pending, at, step.length);
-      at += step.length;
-    } else {
-      out += kReplacementCharacter;
-      at += per_byte ? 1 : step.length;
+    const std::size_t length = step.valid || !per_byte ? step.length : 1;
+    if (at + length > disowned) {
+      out += step.valid ? std::string_view(pending).substr(at, length) : kReplacementCharacter;
     }
+    at += length;
   }
   pending.erase(0, at);
+  disowned -= std::min(disowned, at);
 }
 
 }  // namespace
@@ -70,7 +70,7 @@ std::string Detokenizer::push(TokenId id) {
   if (token.form == TokenForm::kByte) {
     pending_ += token.bytes;
     if (rules.invalid_bytes == InvalidBytes::kEachByte) {
-      drain(pending_, true, false, out);
+      drain(pending_, disowned_, true, false, out);
     }
   } else {
     if (holds_runs) {
@@ -78,7 +78,7 @@ std::string Detokenizer::push(TokenId id) {
       out += token.bytes;
     } else {
       pending_ += token.bytes;
-      drain(pending_, false, false, out);
+      drain(pending_, disowned_, false, false, out);
     }
   }
   if (!rules.first_until_text || !token.bytes.empty()) {
@@ -104,17 +104,18 @@ std::string Detokenizer::finish() {
 void Detokenizer::flush_pending(std::string& out) {
   const InvalidBytes rule = tokenizer_->decode_rules().invalid_bytes;
   if (rule != InvalidBytes::kWholeRun) {
-    drain(pending_, rule == InvalidBytes::kEachByte, true, out);
+    drain(pending_, disowned_, rule == InvalidBytes::kEachByte, true, out);
     return;
   }
   if (is_valid_utf8(pending_)) {
-    out += pending_;
-  } else {
-    for (std::size_t index = 0; index < pending_.size(); ++index) {
-      out += kReplacementCharacter;
-    }
+    drain(pending_, disowned_, true, true, out);
+    return;
+  }
+  for (std::size_t index = disowned_; index < pending_.size(); ++index) {
+    out += kReplacementCharacter;
   }
   pending_.clear();
+  disowned_ = 0;
 }
 
 void Detokenizer::strip_start(std::string& text) {

@@ -30,6 +30,10 @@ class Detokenizer {
   // a leading space that is dropped.
   std::string push(TokenId id);
 
+  // The bytes held back so far are not of the text from here on: a prompt's. A character that they begin and later
+  // tokens complete is still given out; otherwise they give nothing, no U+FFFD either.
+  void disown_pending() { disowned_ = pending_.size(); }
+
   // Returns the held-back text, invalid bytes replaced by U+FFFD, and resets the decoder.
   std::string finish();
 
@@ -40,6 +44,7 @@ class Detokenizer {
   const Tokenizer* tokenizer_;
   DetokenizeOptions options_;
   std::string pending_;          // held-back bytes: part of a character, or a run of byte tokens
+  std::size_t disowned_ = 0;     // of them, at the front: given out only as part of a longer character
   bool is_first_ = true;         // the next token is decoded as a first one
   std::int32_t strip_left_ = 0;  // strip_units that may still be removed from the start of the text
 };

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "base/file.h"
+#include "base/python_json.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "text/tokenizer/added_token_json.h"
@@ -237,7 +238,9 @@ absl::StatusOr<AddedToken> added_token_from_json(const Json& json, TokenId id, s
 }
 
 absl::StatusOr<TokenizerConfig> tokenizer_config_from_json(std::string_view text) {
-  COPPICE_ASSIGN_OR_RETURN(const Json json, parse_json_object(text, kFile));
+  std::size_t python_numbers = 0;
+  COPPICE_ASSIGN_OR_RETURN(const Json json,
+                           parse_json_object(base::without_python_numbers(text, python_numbers), kFile));
   TokenizerConfig config;
   COPPICE_RETURN_IF_ERROR(read_flags(json, config));
   COPPICE_RETURN_IF_ERROR(read_roles(json, kFile, config));

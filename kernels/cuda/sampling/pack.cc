@@ -69,6 +69,10 @@ void PackedSampling::pack(std::span<const SamplingRow> requests, std::int64_t vo
 
 SamplingResult unpack_sample(const SamplingRow& request, const SampleAnswer& answer, std::span<SampleTop> tops) {
   SamplingResult result;
+  if (answer.token < 0) {
+    result.is_broken = true;
+    return result;
+  }
   result.token = answer.token;
   if (request.top_logprobs < 0 && request.scored < 0) {
     return result;

@@ -30,7 +30,7 @@ struct SampleRow : base::SamplingNumbers {
 
 // The answer for one row. Logits are the model's own, before any edit.
 struct SampleAnswer {
-  TokenId token;
+  TokenId token;  // -1: a logit was NaN or +infinity, and the rest means nothing
   float largest;  // of the finite logits; -infinity without one. From here on: only where logprobs are requested
   float sum;      // of e^(logit - largest)
   float logit;    // of `token`

@@ -17,12 +17,17 @@ struct SampleKernel {
   using Params = SampleParams;
   using Row = SampledRow;
 
-  // Key and token of the largest finite logit, the lowest id among equals; 0 when there is none.
+  static constexpr Count kBroken = ~Count{0};  // above every key of a logit with its token
+
+  // Key and token of the largest finite logit, the lowest id among equals; 0 when there is none; kBroken when one is
+  // NaN or +infinity.
   static COPPICE_DEVICE Count find_largest(const Row& row) {
     Count best = 0;
     for (std::int32_t token = thread_index(); token < row.vocab; token += thread_count()) {
-      const float x = row.logit(token);
-      if (is_finite(x)) {
+      const float x = row.is_allowed(token) ? static_cast<float>(row.logits[token]) : negative_infinity();
+      if (!(x < -negative_infinity())) {
+        best = kBroken;
+      } else if (is_finite(x)) {
         const Count entry =
             static_cast<Count>(key_of_logit(x)) << 32 | (0xFFFFFFFFU - static_cast<std::uint32_t>(token));
         best = entry > best ? entry : best;
@@ -109,8 +114,8 @@ struct SampleKernel {
     return best == 0 ? -1 : token_of(best);
   }
 
-  // Returns the lowest token that the mask allows and no list forbids, 0 if there is none: the result for a row of a
-  // broken model.
+  // Returns the lowest token that the mask allows and no list forbids, 0 if there is none: the result for a row with
+  // nothing to draw.
   static COPPICE_DEVICE TokenId last_resort(const Params& params, const SampleRow& request, const Row& row) {
     Count best = 0;
     for (std::int32_t token = thread_index(); token < row.vocab; token += thread_count()) {
@@ -126,8 +131,12 @@ struct SampleKernel {
     return best == 0 ? 0 : token_of(best);
   }
 
+  // Returns the drawn token; -1 from a broken row.
   static COPPICE_DEVICE TokenId draw(const Params& params, const SampleRow& request, const Row& row) {
     const Count entry = find_largest(row);
+    if (entry == kBroken) {
+      return -1;
+    }
     if (entry == 0) {
       return last_resort(params, request, row);
     }
@@ -155,10 +164,13 @@ struct SampleKernel {
 
   // --- logprobs ---
 
-  // largest, sum and the most likely tokens of the model's own logits.
-  static COPPICE_DEVICE void describe(const Params& params, const SampleRow& request, const Row& row,
+  // largest, sum and the most likely tokens of the model's own logits. False when the row is broken.
+  static COPPICE_DEVICE bool describe(const Params& params, const SampleRow& request, const Row& row,
                                       SampleAnswer& answer) {
     const Count entry = find_largest(row);
+    if (entry == kBroken) {
+      return false;
+    }
     answer.largest = entry == 0 ? negative_infinity() : logit_of_key(static_cast<std::uint32_t>(entry >> 32));
     float sum = 0.0F;
     for (std::int32_t token = thread_index(); token < row.vocab; token += thread_count()) {
@@ -171,7 +183,7 @@ struct SampleKernel {
     wanted = wanted < params.top_capacity ? wanted : params.top_capacity;
     answer.top_count = wanted > 0 ? wanted : 0;
     if (wanted <= 0) {
-      return;
+      return true;
     }
     const auto key_of = [&row](std::int32_t token) { return key_of_logit(row.logit(token)); };
     const SampleCut cut =
@@ -189,6 +201,7 @@ struct SampleKernel {
         tops[static_cast<std::int32_t>(place)] = SampleTop{token, row.logit(token)};
       }
     }
+    return true;
   }
 
   static COPPICE_DEVICE void run(const Params& params) {
@@ -198,11 +211,14 @@ struct SampleKernel {
     const Row masked{logits, params.allowed + request.allowed_begin, request.allowed_words, params.vocab};
     const bool wants_logprobs = request.top_logprobs >= 0 || request.scored >= 0;
     SampleAnswer answer{request.scored, 0.0F, 0.0F, 0.0F, 0};
+    bool is_whole = true;
     if (wants_logprobs) {
-      describe(params, request, own, answer);
+      is_whole = describe(params, request, own, answer);
       sync_block();
     }
-    if (request.scored < 0) {
+    if (!is_whole) {
+      answer.token = -1;
+    } else if (request.scored < 0) {
       const bool has_edits = request.edits_end > request.biases_begin;
       if (has_edits) {
         edit_logits(params, request, masked);
@@ -212,7 +228,7 @@ struct SampleKernel {
         restore_edited(params, request, masked);
       }
     }
-    if (wants_logprobs) {
+    if (wants_logprobs && answer.token >= 0) {
       answer.logit = logits[answer.token];
     }
     if (thread_index() == 0) {

@@ -177,9 +177,9 @@ TEST_CASE("what can never run is refused with a reason and harms no other reques
   fake.submit(FakeEngine::request(2, 10, 3));  // an id that lives
   fake.step();
   CHECK(fake.heard(1).last.finish == FinishReason::kError);
-  CHECK(fake.heard(1).last.client_error);
+  CHECK(fake.heard(1).last.fault == engine::Fault::kRequest);
   CHECK(fake.heard(1).last.error.find("2048 tokens") != std::string::npos);
-  CHECK(fake.heard(1, 2).last.client_error);  // every choice hears of it
+  CHECK(fake.heard(1, 2).last.fault == engine::Fault::kRequest);  // every choice hears of it
   CHECK(fake.heard(2).last.error == "the request id is in use");
   fake.run();
   CHECK(fake.heard(2).ids() == fake.true_ids(good));
@@ -339,7 +339,7 @@ TEST_CASE("pins leave room for the longest request, and need the prefix cache", 
     fake.run();
   }
   CHECK(fake.core().stats().pages.pinned == 20);
-  CHECK(fake.heard(3).last.client_error);
+  CHECK(fake.heard(3).last.fault == engine::Fault::kRequest);
   CHECK(fake.heard(3).last.error.find("0 are left for pins") != std::string::npos);
   const engine::Request longest = FakeEngine::request(4, 310, 10, 9);
   fake.submit(longest);
@@ -352,7 +352,7 @@ TEST_CASE("pins leave room for the longest request, and need the prefix cache", 
   pinned.pin = true;
   without.submit(pinned);
   without.run();
-  CHECK(without.heard(1).last.client_error);
+  CHECK(without.heard(1).last.fault == engine::Fault::kRequest);
 }
 
 TEST_CASE("unseeded requests repeat with --seed and differ without", "[engine]") {

@@ -345,7 +345,40 @@ TEST_CASE("without a request for logprobs none are reported", "[sample]") {
   CHECK(result.top.empty());
 }
 
-TEST_CASE("logits that are not finite are never drawn and never crash", "[sample]") {
+TEST_CASE("a row with a logit that is NaN or infinite is broken, wherever it stands; -infinity is no fault",
+          "[sample]") {
+  for (const cpu::Isa isa : runnable_isas()) {
+    const auto backend = make_backend(1, isa);
+    for (const std::size_t vocab : {1U, 16U, 63U, 64U, 65U, 200U}) {
+      for (std::size_t at = 0; at < vocab; ++at) {
+        for (const float value : {NAN, -NAN, kInfinity, -kInfinity, 3.4e38F}) {
+          std::vector<float> logits = random_logits(vocab, static_cast<std::uint32_t>(at));
+          logits[at] = value;
+          SamplingRow row;
+          row.temperature = at % 2 == 0 ? 1.0F : 0.0F;
+          row.top_logprobs = at % 3 == 0 ? 2 : -1;
+          row.scored = at % 6 == 0 ? 0 : -1;
+          const SamplingResult result = sample_one(*backend, logits, row);
+          CHECK(result.is_broken == (std::isnan(value) || value == kInfinity));
+          if (result.is_broken) {
+            CHECK(result.token == 0);
+            CHECK(result.top.empty());
+          }
+        }
+      }
+    }
+    // What the mask or a list rules out cannot be drawn, so it does not matter what it is.
+    const std::vector<std::uint32_t> allowed = {0x6U};
+    const std::vector<float> logits = {NAN, 1.0F, 2.0F, NAN};
+    SamplingRow row;
+    row.temperature = 0;
+    row.allowed = allowed;
+    CHECK_FALSE(sample_one(*backend, logits, row).is_broken);
+    CHECK(sample_one(*backend, logits, row).token == 2);
+  }
+}
+
+TEST_CASE("logits that are -infinity are never drawn, huge ones never crash", "[sample]") {
   std::mt19937 generator(11);
   for (const cpu::Isa isa : runnable_isas()) {
     const auto backend = make_backend(1, isa);
@@ -355,8 +388,8 @@ TEST_CASE("logits that are not finite are never drawn and never crash", "[sample
       bool any_finite = false;
       for (float& logit : logits) {
         const auto kind = generator() % 6;
-        logit = kind == 0 ? NAN : kind == 1 ? kInfinity : kind == 2 ? -kInfinity : kind == 3 ? 3e38F : logit;
-        logit = trial % 10 == 0 && !std::isfinite(logit) ? logit : trial % 10 == 0 ? NAN : logit;
+        logit = kind == 0 ? -3e38F : kind == 2 ? -kInfinity : kind == 3 ? 3e38F : logit;
+        logit = trial % 10 == 0 ? -kInfinity : logit;
         any_finite |= std::isfinite(logit);
       }
       SamplingRow row;
@@ -380,15 +413,15 @@ TEST_CASE("logits that are not finite are never drawn and never crash", "[sample
 
 TEST_CASE("with nothing left to draw, the lowest token that the request allows", "[sample]") {
   const auto backend = make_backend(1);
-  const std::vector<float> broken(70, NAN);
+  const std::vector<float> none(70, -kInfinity);
   SamplingRow row;
-  CHECK(sample_one(*backend, broken, row).token == 0);
+  CHECK(sample_one(*backend, none, row).token == 0);
   const std::vector<std::uint32_t> allowed = {0, 0x28U};  // 35 and 37
   row.allowed = allowed;
-  CHECK(sample_one(*backend, broken, row).token == 35);
+  CHECK(sample_one(*backend, none, row).token == 35);
   const TokenId forbidden[] = {35};
   row.forbidden = forbidden;
-  CHECK(sample_one(*backend, broken, row).token == 37);
+  CHECK(sample_one(*backend, none, row).token == 37);
   const TokenId both[] = {35, 37};
   row.forbidden = both;
   CHECK(sample_one(*backend, random_logits(70, 1), row).token == 0);

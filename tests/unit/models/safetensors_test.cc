@@ -109,11 +109,11 @@ TEST_CASE("safetensors: the header length is checked against the file") {
   std::string file = safetensors_file("{}", "");
   CHECK(message_of(file).empty());
   file[0] = 3;
-  CHECK(message_of(file).find("header length 3") != std::string::npos);
+  CHECK(message_of(file).find("its header would have 3") != std::string::npos);
   for (int i = 0; i < 8; ++i) {
     file[static_cast<std::size_t>(i)] = static_cast<char>(0xFF);
   }
-  CHECK(message_of(file).find("header length 18446744073709551615") != std::string::npos);
+  CHECK(message_of(file).find("its header would have 18446744073709551615 bytes") != std::string::npos);
 }
 
 TEST_CASE("safetensors index: file names stay in the folder") {

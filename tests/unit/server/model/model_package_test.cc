@@ -49,11 +49,11 @@ TEST_CASE("every part of the demo comes out of one package") {
   REQUIRE(text.ok());
   CHECK(text->tokenizer->vocab_size() <= config->vocab);
   CHECK(text->config.chat_template().has_value());
-  const absl::StatusOr<base::SamplingChoices> defaults = (*package)->sampling_defaults();
+  const absl::StatusOr<GenerationDefaults> defaults = (*package)->generation_defaults();
   REQUIRE(defaults.ok());
-  CHECK(defaults->temperature == 0.7);
-  CHECK(defaults->top_p == 0.9);
-  CHECK_FALSE(defaults->min_p.has_value());
+  CHECK(defaults->sampling.temperature == 0.7);
+  CHECK(defaults->sampling.top_p == 0.9);
+  CHECK_FALSE(defaults->sampling.min_p.has_value());
 }
 
 TEST_CASE("what is missing fails when it is asked for, and nothing else") {
@@ -67,7 +67,7 @@ TEST_CASE("what is missing fails when it is asked for, and nothing else") {
   fs::remove(copy.path() / "tokenizer.model");
   CHECK(package->text().status().code() == absl::StatusCode::kNotFound);
   fs::remove(copy.path() / "generation_config.json");
-  CHECK_FALSE(package->sampling_defaults()->temperature.has_value());
+  CHECK_FALSE(package->generation_defaults()->sampling.temperature.has_value());
 }
 
 TEST_CASE("recommended sampling has the bounds of a request") {
@@ -75,20 +75,66 @@ TEST_CASE("recommended sampling has the bounds of a request") {
   const auto package = copy.open();
   copy.write("generation_config.json",
              R"({"temperature":0.6,"top_p":0.9,"top_k":-1,"min_p":null,"repetition_penalty":1.05,"do_sample":true})");
-  const absl::StatusOr<base::SamplingChoices> defaults = package->sampling_defaults();
+  const absl::StatusOr<GenerationDefaults> defaults = package->generation_defaults();
   REQUIRE(defaults.ok());
-  CHECK(defaults->temperature == 0.6);
-  CHECK(defaults->top_k == -1);
-  CHECK(defaults->repetition_penalty == 1.05);
-  CHECK_FALSE(defaults->min_p.has_value());
+  CHECK(defaults->sampling.temperature == 0.6);
+  CHECK(defaults->sampling.top_k == -1);
+  CHECK(defaults->sampling.repetition_penalty == 1.05);
+  CHECK_FALSE(defaults->sampling.min_p.has_value());
   for (const char* text : {"[", R"({"temperature":-1})", R"({"top_p":1.5})", R"({"top_k":"all"})", R"({"top_k":-2})",
                            R"({"min_p":2})", R"({"repetition_penalty":0.005})"}) {
     INFO(text);
     copy.write("generation_config.json", text);
-    const absl::Status status = package->sampling_defaults().status();
+    const absl::Status status = package->generation_defaults().status();
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);
     CHECK(std::string(status.message()).find("generation_config.json: ") != std::string::npos);
   }
+}
+
+TEST_CASE("the recommended length of an answer; what Python alone reads as numbers is absent") {
+  const DemoCopy copy;
+  const auto package = copy.open();
+  copy.write("generation_config.json", R"({"max_new_tokens":256.0,"top_p":NaN,"temperature":-Infinity})");
+  const absl::StatusOr<GenerationDefaults> defaults = package->generation_defaults();
+  REQUIRE(defaults.ok());
+  CHECK(defaults->max_tokens == 256);
+  CHECK_FALSE(defaults->sampling.top_p.has_value());
+  CHECK_FALSE(defaults->sampling.temperature.has_value());
+  copy.write("generation_config.json", R"({"max_new_tokens":null})");
+  CHECK_FALSE(package->generation_defaults()->max_tokens.has_value());
+  for (const char* text : {R"({"max_new_tokens":0})", R"({"max_new_tokens":"many"})"}) {
+    copy.write("generation_config.json", text);
+    CHECK_THAT(std::string(package->generation_defaults().status().message()), Catch::Contains("max_new_tokens"));
+  }
+  copy.write("generation_config.json", "{]");
+  CHECK_THAT(std::string(package->generation_defaults().status().message()),
+             Catch::Contains("generation_config.json: the file is not valid JSON"));
+}
+
+TEST_CASE("a git-lfs pointer in the place of any file says so") {
+  const DemoCopy copy;
+  const auto package = copy.open();
+  const models::ModelConfig config = package->config().value();
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid "
+      "sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e"
+      "2393\nsize 12345\n";
+  const auto complains = [](const absl::Status& status, const char* file) {
+    INFO(status.ToString());
+    CHECK_THAT(std::string(status.message()), Catch::Contains(file) && Catch::Contains("is a git-lfs pointer"));
+  };
+  for (const char* const name : {"tokenizer.model", "tokenizer_config.json"}) {
+    fs::copy(copy.path() / name, copy.path() / "kept");
+    copy.write(name, pointer);
+    complains(package->text().status(), name);
+    fs::rename(copy.path() / "kept", copy.path() / name);
+  }
+  copy.write("model.safetensors", pointer);
+  complains(package->weights(config).status(), "model.safetensors");
+  copy.write("generation_config.json", pointer);
+  complains(package->generation_defaults().status(), "generation_config.json");
+  copy.write("config.json", pointer);
+  complains(package->config().status(), "config.json");
 }
 
 TEST_CASE("a path that is no folder is refused") {

@@ -53,7 +53,7 @@ ChoiceStream stream_of(const openai::GenerationRequest& request, std::int64_t of
           request,
           std::make_shared<const text::StopStrings>(request.stop),
           text::Detokenizer(kTokenizer),
-          make_output_parser(request, "call_"),
+          make_output_parser(request, CallIds()),
           offset};
 }
 
@@ -139,6 +139,42 @@ TEST_CASE("text that may be a stop string is held back, and given out when it is
   const openai::ChoiceDelta delta = stream.take();
   REQUIRE(delta.items.size() == 2);
   CHECK(std::get<openai::TextDelta>(delta.items[0]).text == "</t");
+}
+
+TEST_CASE("a stop string that spells a special token ends there, though the token gives no text") {
+  // <s> (0) is special and not the end token here.
+  const Run alone = run({2, 0, 3}, {"<s>"});
+  CHECK(alone.text == "a");
+  CHECK(alone.stopped);
+  CHECK(alone.count == 2);
+  CHECK(std::get<std::string>(alone.finish.cause) == "<s>");
+  CHECK(alone.tokens.size() == 1);
+  const Run inside = run({2, 3, 0, 3, 2}, {"b<s>b"});
+  CHECK(inside.text == "a");
+  CHECK(inside.stopped);
+  CHECK(inside.count == 4);
+  const Run included = run({2, 3, 0, 3, 2}, {"b<s>b"}, /*include_stop=*/true);
+  CHECK(included.text == "abb");
+  // What begins like it and is not it comes out whole, without the token's text.
+  const Run missed = run({2, 3, 0, 2, 3}, {"b<s>b"});
+  CHECK(missed.text == "abab");
+  CHECK_FALSE(missed.stopped);
+  CHECK(missed.tokens.size() == 5);
+  // Part of its spelling is no stop: nobody sees that text.
+  for (const std::string part : {"s", "<", "s>", "<s"}) {
+    CHECK_FALSE(run({2, 0, 3}, {part}).stopped);
+  }
+}
+
+TEST_CASE("a special token that is shown is text to stop strings") {
+  openai::GenerationRequest request = request_of({"<s>"});
+  request.skip_special_tokens = false;
+  ChoiceStream stream(kTokenizer, request, std::make_shared<const text::StopStrings>(request.stop),
+                      text::Detokenizer(kTokenizer, {.skip_special = false}), make_output_parser(request, CallIds()),
+                      0);
+  stream.read(event_of(2));
+  stream.read(event_of(0));
+  CHECK(stream.stopped_by_string());
 }
 
 TEST_CASE("an event of a cancelled or failed request leaves the choice open") {

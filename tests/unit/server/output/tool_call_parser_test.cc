@@ -42,7 +42,7 @@ struct Collect {
 
 // Feeds `text` in tokens of `piece` bytes, each with its entry.
 Parsed parse(const std::string& text, std::size_t piece, FinishReason reason = FinishReason::kStop) {
-  ToolCallParser parser("call_");
+  ToolCallParser parser{CallIds()};
   Parsed out;
   for (std::size_t at = 0; at < text.size(); at += piece) {
     openai::TextDelta delta;
@@ -102,9 +102,9 @@ TEST_CASE("Hermes calls, with text before them") {
     CHECK(out.text == "Let me see.\n");
     REQUIRE(out.calls.size() == 2);
     CHECK(out.calls[0].name == "f");
-    CHECK(out.calls[0].arguments == R"({"x":[1,"</tool"]})");
-    CHECK(out.calls[0].id == "call_0");
-    CHECK(out.calls[1].id == "call_1");
+    CHECK(out.calls[0].arguments == R"({"x": [1, "</tool"]})");
+    CHECK(out.calls[0].id != out.calls[1].id);
+    CHECK(out.calls[1].id.starts_with("call_"));
     CHECK(out.finish.reason == FinishReason::kToolCalls);
   }
 }
@@ -164,6 +164,22 @@ TEST_CASE("each call has the token entries of its block") {
     }
   }
   CHECK(counts == std::vector<std::size_t>{block.size(), block.size()});
+}
+
+TEST_CASE("arguments are as the model wrote them, whatever stands around them") {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"({"name":"f","arguments":{"n":123456789012345678901234567890,"x":1.50}})",
+       R"({"n":123456789012345678901234567890,"x":1.50})"},
+      {R"({"arguments" : {"a": "\"},{\\", "b": [{}]} , "name":"f"})", R"({"a": "\"},{\\", "b": [{}]})"},
+      {R"({"arg":{"arguments":1},"parameters":{"u":"\u00e9"},"name":"f"})", R"({"u":"\u00e9"})"},
+      {R"({"name":"f","arguments":"{\"a\": 1}"})", R"({"a": 1})"},
+      {R"({"name":"f","arguments":[]})", "[]"}};
+  for (const auto& [text, arguments] : cases) {
+    INFO(text);
+    const Parsed out = parse("<tool_call>" + text + "</tool_call>", 7);
+    REQUIRE(out.calls.size() == 1);
+    CHECK(out.calls[0].arguments == arguments);
+  }
 }
 
 }  // namespace

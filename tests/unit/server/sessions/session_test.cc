@@ -7,89 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "proto/openai/parse_request.h"
-#include "tests/support/scripted_engine.h"
-#include "tests/support/test_tokenizer.h"
+#include "tests/unit/server/sessions/session_world.h"
 
 namespace coppice::server {
 namespace {
-
-// The text of a delta or of a whole choice.
-openai::TextDelta text_of(const openai::ChoiceDelta& delta) {
-  openai::TextDelta all;
-  for (const openai::OutputItem& item : delta.items) {
-    if (const auto* const text = std::get_if<openai::TextDelta>(&item)) {
-      all.text += text->text;
-      all.tokens.insert(all.tokens.end(), text->tokens.begin(), text->tokens.end());
-    }
-  }
-  return all;
-}
-
-// REQUIRES: the choice has ended.
-openai::Finish finish_of(const openai::ChoiceDelta& delta) {
-  REQUIRE_FALSE(delta.items.empty());
-  return std::get<openai::Finish>(delta.items.back());
-}
-
-class RecordingSink final : public OutputSink {
- public:
-  void on_begin(const openai::AnswerUsage& begun) override { known.push_back(begun); }
-  void on_delta(openai::ChoiceDelta delta) override { deltas.push_back(std::move(delta)); }
-  void on_done(openai::Answer done) override { answer = std::move(done); }
-  void on_error(openai::ApiError failed) override { error = std::move(failed); }
-  void on_flush() override { ++flushes; }
-
-  // The streamed text of one choice.
-  std::string text(std::int32_t index) const {
-    std::string all;
-    for (const openai::ChoiceDelta& delta : deltas) {
-      if (delta.index == index) {
-        all += text_of(delta).text;
-      }
-    }
-    return all;
-  }
-
-  std::vector<openai::AnswerUsage> known;
-  std::vector<openai::ChoiceDelta> deltas;
-  std::optional<openai::Answer> answer;
-  openai::MaybeError error;
-  int flushes = 0;
-};
-
-// ids: <s> 0, </s> 1, a 2, b 3, c 4, " " 5, d 6
-struct World {
-  World() {
-    host.name = std::string("m");
-    host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b", "c", " ", "d"});
-    host.engine = &engine;
-    host.metrics = &metrics;
-    host.request_limits.vocab = 7;
-    host.request_limits.model_tokens_max = 20;
-  }
-
-  openai::MaybeError start(const std::string& body, const std::string& tenant = "") {
-    auto parsed = openai::parse_completion_request(body, host.request_limits);
-    REQUIRE(parsed.ok());
-    session = std::make_unique<Session>(host, hub, sink);
-    return session->start(std::move(parsed.value()), tenant);
-  }
-
-  std::string metric(const std::string& line) const {
-    const std::string page = metrics.page({}, {});
-    const std::size_t at = page.find(line);
-    return at == std::string::npos ? "none" : page.substr(at, page.find('\n', at) - at);
-  }
-
-  engine::ScriptedEngine engine;
-  Metrics metrics{"m"};
-  ModelHost host;
-  int wakes = 0;
-  SessionHub hub{[this] { ++wakes; }};
-  RecordingSink sink;
-  std::unique_ptr<Session> session;
-};
 
 using engine::FinishReason;
 
@@ -115,8 +36,10 @@ TEST_CASE("a completion from prompt to usage") {
   CHECK(answer.usage.prompt_tokens == 4);
   CHECK(answer.usage.completion_tokens == 3);
   CHECK(answer.usage.cached_tokens == 1);
-  CHECK(answer.usage.accepted_prediction_tokens == 2);
-  CHECK(answer.usage.rejected_prediction_tokens == 3);
+  CHECK(answer.usage.accepted_prediction_tokens == 0);
+  CHECK(answer.usage.rejected_prediction_tokens == 0);
+  CHECK(answer.speculation.drafted_tokens == 5);
+  CHECK(answer.speculation.accepted_tokens == 2);
   CHECK(world.sink.flushes == 1);
   CHECK(world.sink.known.size() == 1);
   CHECK(world.sink.known[0].prompt_tokens == 4);
@@ -376,16 +299,19 @@ TEST_CASE("tool calls: streamed and whole answers have the same items, ids are n
 TEST_CASE("failures of the engine reach the client with the right status and end everything") {
   struct Row {
     FinishReason finish;
-    bool client_error;
+    engine::Fault fault;
     int status;
   };
-  for (const Row& row : {Row{FinishReason::kError, false, 500}, Row{FinishReason::kError, true, 400},
-                         Row{FinishReason::kDeadline, false, 408}, Row{FinishReason::kCancelled, false, 503}}) {
+  for (const Row& row :
+       {Row{FinishReason::kError, engine::Fault::kEngine, 500}, Row{FinishReason::kError, engine::Fault::kRequest, 400},
+        Row{FinishReason::kError, engine::Fault::kModel, 500},
+        Row{FinishReason::kDeadline, engine::Fault::kEngine, 408},
+        Row{FinishReason::kCancelled, engine::Fault::kEngine, 503}}) {
     World world;
     REQUIRE_FALSE(world.start(R"({"prompt":"a","n":2})").has_value());
     engine::Event event;
     event.finish = row.finish;
-    event.client_error = row.client_error;
+    event.fault = row.fault;
     event.error = "why";
     world.engine.send(0, std::move(event));
     world.engine.send_tokens(0, 1, {2});
@@ -412,8 +338,8 @@ TEST_CASE("a shutdown ends every session with its error, once") {
 
 TEST_CASE("fields map to the engine's") {
   World world;
-  world.host.defaults.temperature = 0.6;
-  world.host.defaults.top_p = 0.9;
+  world.host.defaults.sampling.temperature = 0.6;
+  world.host.defaults.sampling.top_p = 0.9;
   world.host.request_timeout = std::chrono::milliseconds(5000);
   const auto before = std::chrono::steady_clock::now();
   REQUIRE_FALSE(world

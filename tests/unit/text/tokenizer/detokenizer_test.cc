@@ -67,6 +67,40 @@ TEST_CASE("finish() makes it new, a copy is a fork") {
   }
 }
 
+// The decoder of what follows `prompt`, which owns nothing of it.
+std::string answer_text(const Tokenizer& tokenizer, const std::vector<TokenId>& prompt,
+                        const std::vector<TokenId>& ids) {
+  Detokenizer decoder = Detokenizer::after(tokenizer, {}, prompt);
+  decoder.disown_pending();
+  std::string text;
+  for (const TokenId id : ids) {
+    text += decoder.push(id);
+  }
+  return text + decoder.finish();
+}
+
+TEST_CASE("half a character at a prompt's end gives nothing by itself, and a whole one with its other half") {
+  const std::string sheep = "\xE7\xBE\x8A";
+  for (const std::string_view name : kFixtureNames) {
+    const std::unique_ptr<Tokenizer> tokenizer = load_fixture(name);
+    const std::vector<TokenId> ids = tokenizer->encode(sheep + sheep, {false, false}).value();
+    if (tokenizer->decode(ids, true) != sheep + sheep || ids.size() < 6) {
+      continue;  // its vocabulary has the character, or cannot write it
+    }
+    INFO(name);
+    const std::size_t first = ids.size() - 6;  // of the byte tokens
+    const auto byte = [&](std::size_t index) { return ids[first + index]; };
+    const TokenId letter = tokenizer->encode("x", {false, false}).value().back();
+    const std::string x = tokenizer->token_bytes(letter);
+    CHECK(answer_text(*tokenizer, {letter, byte(0), byte(1)}, {letter}) == x);
+    CHECK(answer_text(*tokenizer, {letter, byte(0), byte(1)}, {}).empty());
+    CHECK(answer_text(*tokenizer, {letter, byte(0), byte(1)}, {byte(2), letter}) == sheep + x);
+    CHECK(answer_text(*tokenizer, {letter, byte(0), byte(1), byte(2)}, {letter}) == x);
+    CHECK(answer_text(*tokenizer, {letter, byte(0), byte(1), byte(2)}, {byte(3), byte(4), byte(5)}) == sheep);
+    CHECK(answer_text(*tokenizer, {letter, byte(0)}, {byte(0), letter}) == std::string(kReplacementCharacter) + x);
+  }
+}
+
 TEST_CASE("a character is given out with the token that completes it") {
   const std::unique_ptr<Tokenizer> tokenizer = load_fixture("gpt2");
   const std::string smile = "\xF0\x9F\x98\x80";

@@ -1,0 +1,93 @@
+// What an answer says of itself: usage, lengths, the text at its seam with the prompt.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/unit/server/sessions/session_world.h"
+
+namespace coppice::server {
+namespace {
+
+using engine::FinishReason;
+
+TEST_CASE("usage counts the request's own prediction; speculation has figures of its own") {
+  World world;
+  REQUIRE_FALSE(world
+                    .start(R"({"prompt":"a","max_tokens":4,"n":2,
+                              "prediction":{"type":"content","content":"bcd"}})")
+                    .has_value());
+  world.engine.send_tokens(0, 0, {3, 4, 2, 2}, FinishReason::kLength);  // "bc" of "bcd"
+  world.engine.send_tokens(0, 1, {2, 4, 6, 2}, FinishReason::kLength);  // "cd"
+  world.hub.dispatch();
+  REQUIRE(world.sink.answer.has_value());
+  CHECK(world.sink.answer->usage.accepted_prediction_tokens == 4);
+  CHECK(world.sink.answer->usage.rejected_prediction_tokens == 2);
+  CHECK(world.sink.answer->speculation.drafted_tokens == 10);
+  CHECK(world.sink.answer->speculation.accepted_tokens == 4);
+}
+
+TEST_CASE("the model's recommended length: a chat's default, the most of a completion's") {
+  World world;
+  world.host.request_limits.model_tokens_max = 100;
+  world.host.defaults.max_tokens = 40;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a"})").has_value());
+  CHECK(world.engine.requests.back().sampling.max_tokens == 16);
+  world.host.defaults.max_tokens = 7;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a"})").has_value());
+  CHECK(world.engine.requests.back().sampling.max_tokens == 7);
+  REQUIRE_FALSE(world.start(R"({"prompt":"a","max_tokens":9})").has_value());
+  CHECK(world.engine.requests.back().sampling.max_tokens == 9);
+  for (const std::int64_t recommended : {40, 7, 1000}) {
+    world.host.defaults.max_tokens = recommended;
+    openai::GenerationRequest chat;
+    chat.kind = openai::RequestKind::kChat;
+    PreparedRequest prepared;
+    prepared.request = chat;
+    prepared.prompts.push_back({{0, 2}, "", false});
+    Session session(world.host, world.hub, world.sink);
+    REQUIRE_FALSE(session.start(std::move(prepared), "").has_value());
+    CHECK(world.engine.requests.back().sampling.max_tokens == std::min<std::int64_t>(recommended, 98));
+  }
+}
+
+TEST_CASE("half a character at a prompt's end is no part of the answer; an echo has it once") {
+  World world;
+  world.host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "\xC3", "\xA9"});
+  world.host.request_limits.vocab = 5;
+  const auto answer = [&world](const std::string& fields, const std::vector<TokenId>& tokens) {
+    world.sink = {};
+    REQUIRE_FALSE(world.start(R"({"prompt":[2,3],"max_tokens":1,"logprobs":0)" + fields + "}").has_value());
+    world.engine.send_tokens(world.engine.requests.size() - 1, 0, tokens, FinishReason::kLength);
+    world.hub.dispatch();
+    REQUIRE(world.sink.answer.has_value());
+    return text_of(world.sink.answer->choices[0]);
+  };
+  CHECK(answer("", {2}).text == "a");
+  CHECK(answer("", {2}).tokens[0].text_offset == 0);
+  CHECK(answer("", {4}).text == "\xC3\xA9");
+  CHECK(answer(R"(,"echo":true)", {4}).text == "a\xC3\xA9");
+  CHECK(answer(R"(,"echo":true)", {2}).text ==
+        "a\xEF\xBF\xBD"
+        "a");
+}
+
+TEST_CASE("the usage so far comes with every delta") {
+  World world;
+  REQUIRE_FALSE(world
+                    .start(R"({"prompt":"a b","stream":true,"n":2,"max_tokens":4,
+                              "stream_options":{"continuous_usage_stats":true}})")
+                    .has_value());
+  world.engine.send_tokens(0, 0, {2, 3});
+  world.engine.send_tokens(0, 1, {2});
+  world.hub.dispatch();
+  REQUIRE(world.sink.deltas.size() == 2);
+  CHECK(world.sink.deltas[0].so_far.prompt_tokens == 4);
+  CHECK(world.sink.deltas[0].so_far.completion_tokens == 2);
+  CHECK(world.sink.deltas[1].so_far.completion_tokens == 3);
+}
+
+}  // namespace
+}  // namespace coppice::server
