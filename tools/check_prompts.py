@@ -19,11 +19,12 @@ import sys
 from transformers.utils.chat_template_utils import render_jinja_template
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
-TOOLS = [{"type": "function", "function": {"name": "other_tool", "description": "d",
-                                           "parameters": {"type": "object", "properties": {"w": {"type": "string"}}}}}]
-PREFILLS = ["", "<", "a", " a", "a ", " a \n", "\n", "  \n ", "a\n\n", "<|im_end|>", "<|im_start|>assistant\n", "assistant",
-            "model", "[INST]", "[/INST]", "</s>", "x", "question", "\u00a0", "a\u00a0", "<think>\nso", "{", '{"a": 1',
-            "CONTINUE_FINAL_MESSAGE_TAG", "\n\n", "a" * 3000, "None", "é", "<|eot_id|>", "<end_of_turn>\n", "```\n", "0"]
+PARAMETERS = {"type": "object", "properties": {"w": {"type": "string"}}}
+TOOLS = [{"type": "function", "function": {"name": "other_tool", "description": "d", "parameters": PARAMETERS}}]
+PREFILLS = ["", "<", "a", " a", "a ", " a \n", "\n", "  \n ", "a\n\n", "<|im_end|>", "<|im_start|>assistant\n",
+            "assistant", "model", "[INST]", "[/INST]", "</s>", "x", "question", "\u00a0", "a\u00a0", "<think>\nso",
+            "{", '{"a": 1', "CONTINUE_FINAL_MESSAGE_TAG", "\n\n", "a" * 3000, "None", "é", "<|eot_id|>",
+            "<end_of_turn>\n", "```\n", "0"]
 
 
 def transformers_says(template, messages, **flags):
@@ -83,7 +84,7 @@ def prefilled(template, text):
 
 
 def closed(template, text):
-    """The end of the prompt behind an assistant's text, as a way around what transformers gets wrong: ends at a mark."""
+    """The prompt up to the end of an assistant's text, found by a mark: also where transformers goes wrong."""
     mark = "\uE000"
     messages = [{"role": "user", "content": "question"}, {"role": "assistant", "content": text + mark}]
     rendered = transformers_says(template, messages, tools=None)
@@ -97,7 +98,7 @@ def conversations():
         for content in (None, "", "Let me see."):
             result = {**answer, "tool_call_id": "call_AbCdEfGh123"}
             yield {"messages": [user, call(sent, content=content), result], "tools": TOOLS}
-    plain = {"role": "assistant", "content": "fine", "tool_calls": [], "function_call": None, "refusal": None, "name": None}
+    plain = {"role": "assistant", "content": "fine", "tool_calls": [], "function_call": None, "refusal": None}
     yield {"messages": [user, plain, user]}
     yield {"messages": [user, {**plain, "tool_calls": None, "audio": None, "annotations": []}, user]}
 

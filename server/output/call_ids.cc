@@ -15,12 +15,13 @@ namespace coppice::server {
 namespace {
 
 constexpr std::string_view kAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-constexpr std::size_t kShortLength = 9;
-constexpr std::size_t kLongLength = 24;
+constexpr std::size_t kShortLength = 9;                      // characters: Mistral's templates count them
+constexpr std::size_t kLongLength = 24;                      // random characters behind "call_", as OpenAI has
 constexpr std::uint64_t kShortIds = 13'537'086'546'263'552;  // 62^9
 constexpr int kHalfBits = 27;                                // of a block: 2^54 is the next even power above 62^9
+// The lower half of a block, in bits.
 constexpr std::uint64_t kHalfMask = (std::uint64_t{1} << kHalfBits) - 1;
-constexpr std::uint64_t kRounds = 6;  // four are enough against whoever sees ids alone
+constexpr std::uint64_t kRounds = 6;  // of the network; four are enough against a reader of ids alone
 
 std::uint64_t random_word() {
   std::random_device entropy;

@@ -160,7 +160,7 @@ TEST_CASE("a stop string that spells a special token ends there, though the toke
   CHECK(missed.text == "abab");
   CHECK_FALSE(missed.stopped);
   CHECK(missed.tokens.size() == 5);
-  // Part of its spelling is no stop: nobody sees that text.
+  // Part of its spelling is no stop: that text is not shown.
   for (const std::string part : {"s", "<", "s>", "<s"}) {
     CHECK_FALSE(run({2, 0, 3}, {part}).stopped);
   }
