@@ -49,8 +49,8 @@ class ViewWriter {
     seen.output_tokens = sequence.known_count() - sequence.tokens.prompt_count();
     seen.computed_tokens = std::min(sequence.computed(), sequence.known_count());
     seen.cached_tokens = sequence.admission.found_tokens();
-    seen.accepted_drafts = sequence.usage.accepted_prediction_tokens;
-    seen.rejected_drafts = sequence.usage.rejected_prediction_tokens;
+    seen.accepted_drafts = sequence.usage.accepted_tokens;
+    seen.rejected_drafts = sequence.usage.drafted_tokens - sequence.usage.accepted_tokens;
   }
 
   EngineView& view() { return view_; }

@@ -96,7 +96,8 @@ def make_tokenizer(field):
         for i, (token, kind) in enumerate(zip(tokens, types))
         if kind in (CONTROL, USER_DEFINED)
     ]
-    bpe = {"type": "BPE", "vocab": {token: i for i, token in enumerate(tokens)}, "merges": field("tokenizer.ggml.merges")}
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    bpe = {"type": "BPE", "vocab": vocabulary, "merges": field("tokenizer.ggml.merges")}
     split = SPLITS[field("tokenizer.ggml.pre")]
     return {
         "version": "1.0",
@@ -151,7 +152,8 @@ def main():
         "model_max_length": field("llama.context_length"),
     }
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for name, contents in [("config", config), ("tokenizer_config", tokenizer_config), ("tokenizer", make_tokenizer(field))]:
+    files = {"config": config, "tokenizer_config": tokenizer_config, "tokenizer": make_tokenizer(field)}
+    for name, contents in files.items():
         (arguments.folder / f"{name}.json").write_text(json.dumps(contents, ensure_ascii=False, indent=1))
     write_safetensors(arguments.folder / "model.safetensors", read_tensors(reader, heads, kv_heads), arguments.dtype)
 

@@ -59,6 +59,18 @@ class ActiveRequest {
   std::atomic<std::int64_t>& count_;
 };
 
+// A handler's own exception is its answer's end, as in Connection::handle(). Null: there is none.
+void report_quiet(RequestHandler* handler) {
+  if (handler == nullptr) {
+    return;
+  }
+  try {
+    handler->on_quiet();
+  } catch (const std::exception& error) {
+    spdlog::error("http: a sign of life could not be sent: {}", error.what());
+  }
+}
+
 }  // namespace
 
 Connection::Connection(ConnectionContext& context, const asio::any_io_executor& executor, Listener::Client client)
@@ -309,19 +321,6 @@ asio::awaitable<bool> Connection::client_has_left() {
   co_return false;
 }
 
-// A handler's own exception is its answer's end, as in handle().
-void Connection::report_quiet(RequestHandler* handler) {
-  answer_.quiet_at = Clock::now() + context_.options.quiet_period;
-  if (handler == nullptr) {
-    return;
-  }
-  try {
-    handler->on_quiet();
-  } catch (const std::exception& error) {
-    spdlog::error("http: a sign of life could not be sent: {}", error.what());
-  }
-}
-
 asio::awaitable<bool> Connection::send_answer(RequestHandler* handler) {
   answer_.quiet_at = Clock::now() + context_.options.quiet_period;
   while (true) {
@@ -345,6 +344,7 @@ asio::awaitable<bool> Connection::send_answer(RequestHandler* handler) {
       co_return true;
     }
     if (Clock::now() >= answer_.quiet_at) {
+      answer_.quiet_at = Clock::now() + context_.options.quiet_period;
       report_quiet(handler);
       continue;
     }

@@ -78,7 +78,6 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   boost::asio::awaitable<bool> handshake();
   boost::asio::awaitable<void> refuse(const openai::ApiError& error, const HttpRequest* head = nullptr);
   boost::asio::awaitable<void> linger();
-  void report_quiet(RequestHandler* handler);
   void start_stall_clock(std::chrono::milliseconds timeout);
   void wake() { signal_.cancel(); }
   void count_output();

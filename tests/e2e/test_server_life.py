@@ -228,7 +228,7 @@ def test_json_log(binary):
         assert server.stop() == 0
         lines = [line for line in server.log if not line.startswith("ready: ")]
         entries = [json.loads(line) for line in lines]
-        assert any("/v1/completions status 200" in entry["message"] for entry in entries)
+        assert any("/v1/completions client 127.0.0.1 status 200" in entry["message"] for entry in entries)
 
 
 def test_without_a_gpu_cuda_is_refused_in_one_line(binary):

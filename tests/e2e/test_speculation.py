@@ -40,7 +40,7 @@ def ask(server, fields, **headers):
 
 
 def accepted(answer):
-    return answer["usage"]["completion_tokens_details"]["accepted_prediction_tokens"]
+    return answer["speculation"]["accepted_tokens"]
 
 
 def test_answers_are_the_same_with_and_without(binary):
