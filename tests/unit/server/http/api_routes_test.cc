@@ -34,9 +34,9 @@ struct World {
     state.responses = std::make_unique<ResponseStore>(ResponseStoreLimits());
     host.name = std::string("m");
     host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b", "c", "\n"});
-    auto prompter = ChatPrompter::create("{% for m in messages %}{{ m['content'] }}{% endfor %}", {}, *host.tokenizer);
-    REQUIRE(prompter.ok());
-    host.prompter = *std::move(prompter);
+    text::TokenizerConfig config;
+    config.chat_templates = {{"default", "{% for m in messages %}{{ m['content'] }}{% endfor %}"}};
+    host.prompter = ChatPrompter::create(config, *host.tokenizer).value();
     host.engine = &engine;
     host.metrics = &state.metrics;
     host.request_limits.vocab = 6;

@@ -319,7 +319,7 @@ TEST_CASE("what the pool reads is answered from there; a client that left is not
   CHECK_THAT(world.exchange.answer->body, Catch::StartsWith(R"({"count":5001,)"));
   CHECK(world.call("POST", "/v1/completions", body) == 0);
   world.exchange.run_posted();
-  CHECK_THAT(world.exchange.answer->body, Catch::Contains("this model's context is 50 tokens"));
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("maximum context length is 50 tokens"));
   CHECK(world.call("POST", "/tokenize", body) == 0);
   world.handler.reset();
   world.state.work->close();

@@ -133,7 +133,7 @@ TEST_CASE("those beyond the limit are marked, those far beyond it closed and cou
     const std::lock_guard lock(world.mutex);
     return world.labels.size() == 4;
   }));
-  CHECK(world.count() == 24);
+  REQUIRE(comes_true([&] { return world.count() == 24; }));  // the loops may be behind the acceptor
   const std::lock_guard lock(world.mutex);
   CHECK(world.over == 16);
   CHECK(world.labels == std::vector<std::string>(4, "too_many_connections"));
