@@ -51,7 +51,7 @@ def rows_of_types():
     for value in wrong["integer"]:
         yield CHAT, chat(max_completion_tokens=value), *VALUE, "max_completion_tokens"
         yield CHAT, chat(logprobs=True, top_logprobs=value), *VALUE, "top_logprobs"
-    for name in ("echo", "parse_special", "return_token_ids", "use_beam_search"):
+    for name in ("echo", "parse_special", "return_token_ids"):
         for value in wrong["boolean"]:
             yield COMPLETIONS, completion(**{name: value}), *VALUE, name
     for value in wrong["boolean"]:
@@ -72,7 +72,6 @@ def rows_of_bounds():
         ("logprobs", -1, 21),
         ("prompt_logprobs", -1, 21),
         ("min_tokens", -1, 10**9),
-        ("max_tokens", -1, 10**9),
         ("priority", -(2**31) - 1, 2**31),
     ]:
         for value in (low, high):
@@ -83,7 +82,9 @@ def rows_of_bounds():
     yield COMPLETIONS, completion(n=3, best_of=2), *VALUE, "best_of"
     yield COMPLETIONS, completion(best_of=2, stream=True), *VALUE, "best_of"
     yield COMPLETIONS, completion(prompt=["a"] * 17, n=128), *VALUE, "n"
-    yield COMPLETIONS, completion(max_tokens=2048), *TOO_LONG, "max_tokens"
+    yield COMPLETIONS, completion(max_tokens=-1), *VALUE, "max_tokens"
+    for most in (2048, 10**9):
+        yield COMPLETIONS, completion(max_tokens=most), *TOO_LONG, "max_tokens"
     yield COMPLETIONS, completion(model="other"), *UNKNOWN_MODEL, "model"
     yield CHAT, chat(model="other"), *UNKNOWN_MODEL, "model"
     for name in ("model", "user", "cache_salt"):
@@ -104,11 +105,12 @@ def rows_of_unsupported():
     ).split():
         yield COMPLETIONS, completion(**{name: "x"}), *UNSUPPORTED, name
         yield CHAT, chat(**{name: ["x"]}), *UNSUPPORTED, name
-    yield COMPLETIONS, completion(use_beam_search=True), *UNSUPPORTED, "use_beam_search"
+    for value in (True, "x", 1):
+        yield COMPLETIONS, completion(use_beam_search=value), *UNSUPPORTED, "use_beam_search"
     yield COMPLETIONS, completion(response_format={"type": "json_object"}), *UNSUPPORTED, "response_format"
     yield COMPLETIONS, completion(response_format="x"), *VALUE, "response_format"
     yield COMPLETIONS, completion(response_format={"type": 1}), *VALUE, "response_format.type"
-    yield CHAT, chat(chat_template="x"), *UNSUPPORTED, "chat_template"
+    yield CHAT, chat(chat_template="x"), *VALUE, "chat_template"
     yield CHAT, chat(tool_choice="required"), *UNSUPPORTED, "tool_choice"
     yield CHAT, chat(tool_choice={"type": "function"}), *UNSUPPORTED, "tool_choice"
 
@@ -185,9 +187,10 @@ def rows_of_chats():
         yield CHAT, chat(messages=[{"role": "user", "content": [part]}]), *VALUE, "messages[0].content"
     yield CHAT, chat(messages=[{"role": "user"}]), *VALUE, "messages[0].content"
     yield CHAT, chat(messages=[USER] * 4097), *VALUE, "messages"
-    for calls in (1, "x", {}, [1], [{}], [{"function": 1}]):
+    for calls in (1, "x", [1], [{}], [{"function": 1}]):
         message = {"role": "assistant", "content": "x", "tool_calls": calls}
-        yield CHAT, chat(messages=[message]), *VALUE, "messages[0].tool_calls"
+        place = "messages[0].tool_calls" + ("[0]" if isinstance(calls, list) else "")
+        yield CHAT, chat(messages=[message]), *VALUE, place
     for tools in (1, "x", {}, [1], [{}], [{"function": 1}], [{"function": {}}] * 513):
         yield CHAT, chat(tools=tools), *VALUE, "tools"
     for arguments in (1, "x", [], {f"k{i}": i for i in range(65)}, {f"k{i}": i for i in range(4000)}):

@@ -319,6 +319,7 @@ def test_a_stuck_engine_is_noticed_from_idle(binary):
         assert server.post("/v1/completions", {"prompt": "a", "max_tokens": 4})[0] == 200
         answers = []
         asker = threading.Thread(target=lambda: answers.append(server.post("/v1/completions", {"prompt": "a"})[0]))
+        time.sleep(1)  # the answer leaves before the step that made it has ended
         with Held(engine_thread(server.process.pid)):
             time.sleep(6)
             assert server.request("GET", "/ready")[0] == 200  # idle is not stuck
