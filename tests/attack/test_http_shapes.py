@@ -209,7 +209,7 @@ def test_out_of_file_handles(binary):
             time.sleep(1.5)
             for connection in held:
                 connection.close()
-            # As many connections are taken as the handles allow, so that none is wanted in vain; a line says so.
+            # As many connections are taken as the handles allow, so that none runs out; a line says so.
             assert sum("open files" in line for line in small.log) >= 1, small.log
             assert sum("out of file handles" in line for line in small.log) <= 8
         assert wait_until(lambda: small.request("GET", "/health")[0] == 200, 5)
