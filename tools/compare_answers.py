@@ -20,7 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests/fixtures/models"
 DEMO = ROOT / "models/demo"
 # How many drafts were tried depends on measured times.
-UNEQUAL_BY_NATURE = {"id", "created", "request_id", "accepted_prediction_tokens", "rejected_prediction_tokens"}
+UNEQUAL_BY_NATURE = {
+    "id",
+    "created",
+    "request_id",
+    "accepted_prediction_tokens",
+    "rejected_prediction_tokens",
+    "speculation",
+}
 PROMPT_SEED = 20261129  # any; fixed so that two runs ask the same
 MODES = [["--speculation", "off"], ["--speculation", "suffix"], ["--speculation", "suffix", "--max-batch-tokens", "48"]]
 

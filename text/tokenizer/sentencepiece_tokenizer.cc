@@ -47,7 +47,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> SentencePieceTokenizer::create(std::s
                                                                           const TokenizerConfig& config) {
   std::unique_ptr<SentencePieceTokenizer> tokenizer(new SentencePieceTokenizer());
   COPPICE_RETURN_IF_ERROR(tokenizer->load_models(serialized, config));
-  tokenizer->fill_pieces();
+  COPPICE_RETURN_IF_ERROR(tokenizer->fill_pieces());
   COPPICE_RETURN_IF_ERROR(tokenizer->add_tokens(config));
   COPPICE_RETURN_IF_ERROR(tokenizer->set_roles(config));
   return std::unique_ptr<Tokenizer>(std::move(tokenizer));
@@ -88,12 +88,15 @@ absl::Status SentencePieceTokenizer::load_models(std::string_view serialized, co
   return absl::OkStatus();
 }
 
-void SentencePieceTokenizer::fill_pieces() {
+absl::Status SentencePieceTokenizer::fill_pieces() {
   tokens_.resize(static_cast<std::size_t>(model_->size()));
   const bool drops_space = flags_.add_dummy_prefix || flags_.remove_extra_whitespaces;
   for (TokenId id = 0; id < model_->size(); ++id) {
     Token& token = tokens_[id];
     token.piece = model_->piece(id);
+    if (!is_valid_utf8(token.piece)) {  // the library would find it where a NUL cuts it short
+      return invalid_field(kFile, fmt::format("piece {} is not UTF-8", id));
+    }
     token.form = TokenForm::kText;
     switch (model_->piece_kind(id)) {
       case SentencePieceKind::kByte:
@@ -111,6 +114,7 @@ void SentencePieceTokenizer::fill_pieces() {
         break;
     }
   }
+  return absl::OkStatus();
 }
 
 absl::Status SentencePieceTokenizer::add_tokens(const TokenizerConfig& config) {

@@ -45,7 +45,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   SentencePieceTokenizer() = default;
 
   absl::Status load_models(std::string_view serialized, const TokenizerConfig& config);
-  void fill_pieces();
+  absl::Status fill_pieces();
   absl::Status add_tokens(const TokenizerConfig& config);
   absl::Status set_roles(const TokenizerConfig& config);
   void add_role(const std::string& content);

@@ -223,6 +223,10 @@ TEST_CASE("models whose decoding would differ are refused") {
     const auto tokenizer = SentencePieceTokenizer::create(model + change, {});
     CHECK(tokenizer.status().code() == absl::StatusCode::kInvalidArgument);
   }
+  // pieces { piece: bytes that are no UTF-8 }, which the library would match by what stands before their NUL.
+  const auto cut = SentencePieceTokenizer::create(model + std::string("\x0A\x06\x0A\x04\x12\x00\xFF\x02", 8), {});
+  CHECK(cut.status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(cut.status().message().find("is not UTF-8") != std::string_view::npos);
   CHECK_FALSE(SentencePieceTokenizer::create("", {}).ok());
   CHECK_FALSE(SentencePieceTokenizer::create(model.substr(0, 1000), {}).ok());
 }
