@@ -2,10 +2,14 @@
 // why.
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 
+#include "proto/anthropic/parse_messages.h"
 #include "proto/openai/json_reader.h"
 #include "proto/openai/parse_request.h"
+#include "proto/openai/parse_responses.h"
+#include "proto/openai/response_items.h"
 
 namespace coppice::openai {
 namespace {
@@ -49,8 +53,56 @@ void check_generation(const Result<GenerationRequest>& parsed, const RequestLimi
   }
 }
 
+void check_conversation(const GenerationRequest& request) {
+  for (const Json& message : *request.chat.messages) {
+    require(message.is_object() && message["role"].is_string());
+  }
+  for (const CacheBreakpoint& breakpoint : request.cache_breakpoints) {
+    require(breakpoint.messages <= request.chat.messages->size());
+  }
+  require(request.cache_breakpoints.size() <= kCacheBreakpointsMax);
+  require(request.ignored.header().find_first_of("\r\n") == std::string::npos);
+}
+
+// What a response repeats and stores of a request can be read again, and goes before the next one.
+void check_responses(const Json& body, const RequestLimits& limits) {
+  const Result<ResponsesRequest> parsed = read_responses_request(body, {}, limits);
+  check_error(parsed);
+  if (!parsed.ok()) {
+    return;
+  }
+  const ResponsesRequest& request = parsed.value();
+  check_generation(request.generation, limits);
+  check_conversation(request.generation);
+  for (const auto& [name, json] : request.echo) {
+    require(parse_json(json, RequestLimits{}).ok());
+  }
+  if (request.store) {
+    Result<Json> items = parse_json(request.input, RequestLimits{});
+    require(items.ok() && items.value().is_array());
+    for (const Json& item : items.value()) {
+      require(listed_item(item, "resp_1", 0)["id"].is_string());
+    }
+    check_error(read_responses_request(body, {items.value()}, limits));
+  }
+}
+
+void check_messages(const Json& body, const RequestLimits& limits) {
+  for (const Result<GenerationRequest>& parsed :
+       {anthropic::read_messages_request(body, limits), anthropic::read_count_request(body, limits)}) {
+    check_generation(parsed, limits);
+    if (parsed.ok()) {
+      check_conversation(parsed.value());
+    }
+  }
+}
+
 void run(std::string_view body) {
   const RequestLimits limits = fuzz_limits();
+  if (const Result<Json> json = parse_json(body, limits); json.ok()) {
+    check_responses(json.value(), limits);
+    check_messages(json.value(), limits);
+  }
   check_generation(parse_completion_request(body, limits), limits);
   check_generation(parse_chat_request(body, limits), limits);
   check_error(parse_tokenize_request(body, limits));
