@@ -39,6 +39,7 @@ inline constexpr ApiField kResponseFields[] = {
     {"stream_options", FieldUse::kHonoured, "object", "`include_obfuscation` has no effect."},
     {"conversation", FieldUse::kRefused, "id", "Use `previous_response_id`."},
     {"prompt", FieldUse::kRefused, "object", "There are no stored prompts."},
+    {"response_format", FieldUse::kRefused, "object", "Its name here is `text`."},
 };
 
 }  // namespace coppice::openai

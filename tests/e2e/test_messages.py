@@ -224,6 +224,11 @@ def test_models(claude):
     assert claude.models.retrieve("demo").display_name == "demo"
 
 
+def test_the_beta_client_is_served_too(claude):
+    beta = claude.beta.messages.create(**GREEDY, messages=USER, betas=["fine-grained-tool-streaming-2025-05-14"])
+    assert beta.content[0].text == claude.messages.create(**GREEDY, messages=USER).content[0].text
+
+
 def test_errors_are_the_ones_that_the_client_knows(claude, server):
     with pytest.raises(anthropic.NotFoundError) as missing:
         claude.messages.create(**{**GREEDY, "model": "other"}, messages=USER)

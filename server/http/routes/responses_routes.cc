@@ -95,21 +95,16 @@ openai::Result<std::vector<Json>> read_history(const TurnPointer& last, const op
   return history;
 }
 
-// What runs a response in the background, and answers with how it stands.
-StartGeneration start_in_background(openai::ResponseHead head, std::string input, TurnPointer previous) {
-  return [head = std::move(head), input = std::move(input), previous = std::move(previous)](
-             ServerState& state, const ModelHost& host, const CallPointer& call,
-             GenerationHandler::Prepared prepared) -> std::unique_ptr<RequestHandler> {
-    BackgroundResponse::Order order;
-    order.tenant = call->tenant;
-    order.request_id = call->request_id;
-    order.input = input;
-    order.previous = previous;
-    order.head = head;
-    order.memory = call->request.memory;
-    order.post = call->exchange.poster();
+// What runs a response in the background, and answers with how it stands. Once: it takes what is in `order`.
+StartGeneration start_in_background(std::shared_ptr<BackgroundResponse::Order> order) {
+  return [order = std::move(order)](ServerState& state, const ModelHost& host, const CallPointer& call,
+                                    GenerationHandler::Prepared prepared) -> std::unique_ptr<RequestHandler> {
+    order->tenant = call->tenant;
+    order->request_id = call->request_id;
+    order->memory = call->request.memory;
+    order->post = call->exchange.poster();
     std::string queued;
-    if (openai::MaybeError error = BackgroundResponse::start(host, call->hub, *state.responses, std::move(order),
+    if (openai::MaybeError error = BackgroundResponse::start(host, call->hub, *state.responses, std::move(*order),
                                                              std::move(prepared.request), queued)) {
       answer(state, *call, *error);
     } else {
@@ -148,7 +143,11 @@ openai::Result<ParsedGeneration> parse(ServerState& state, const RouteCall& call
   }
   ParsedGeneration parsed;
   if (request.background) {
-    parsed.start = start_in_background(std::move(head), std::move(request.input), std::move(previous.value()));
+    const auto order = std::make_shared<BackgroundResponse::Order>();
+    order->head = std::move(head);
+    order->input = std::move(request.input);
+    order->previous = std::move(previous.value());
+    parsed.start = start_in_background(order);
   } else if (request.store && state.responses != nullptr) {
     parsed.writer = std::make_shared<StoringWriter>(std::move(head), *state.responses, call.tenant,
                                                     std::move(request.input), std::move(previous.value()));
@@ -233,11 +232,17 @@ std::unique_ptr<RequestHandler> cancel(ServerState& state, const CallPointer& ca
 
 // --- input items -----------------------------------------------------------------------------------------------------
 
-// All items that a response was made from, first to last. ERRORS: 500 for what was stored wrong.
-openai::Result<std::vector<Json>> input_items(const StoredTurn& last, const openai::RequestLimits& limits) {
+// All items that a response was made from, first to last. ERRORS: 413, 429 (memory); 500 for what was stored wrong.
+openai::Result<std::vector<Json>> input_items(const StoredTurn& last, const openai::RequestLimits& limits,
+                                              const JobContext& job) {
   std::vector<const StoredTurn*> turns;
+  std::size_t bytes = 0;
   for (const StoredTurn* turn = &last; turn != nullptr; turn = turn->previous.get()) {
     turns.push_back(turn);
+    bytes += turn->input.size() + turn->output.size();
+  }
+  if (openai::MaybeError error = job.hold(parsing_bytes(bytes, limits))) {
+    return *std::move(error);
   }
   std::vector<Json> items;
   for (auto turn = turns.rbegin(); turn != turns.rend(); ++turn) {
@@ -282,8 +287,9 @@ openai::Result<Page> read_page(const RouteCall& call) {
   return page;
 }
 
-openai::Result<std::string> write_items(const StoredTurn& turn, const Page& page, const openai::RequestLimits& limits) {
-  openai::Result<std::vector<Json>> read = input_items(turn, limits);
+openai::Result<std::string> write_items(const StoredTurn& turn, const Page& page, const openai::RequestLimits& limits,
+                                        const JobContext& job) {
+  openai::Result<std::vector<Json>> read = input_items(turn, limits, job);
   if (!read.ok()) {
     return std::move(read.error());
   }
@@ -319,8 +325,8 @@ std::unique_ptr<RequestHandler> list_items(ServerState& state, const CallPointer
     return nullptr;
   }
   const auto write = [&host = *state.host.load(), turn = found->turn, page = page.value()](const RouteCall& /*asked*/,
-                                                                                           const JobContext& /*job*/) {
-    return write_items(*turn, page, host.request_limits);
+                                                                                           const JobContext& job) {
+    return write_items(*turn, page, host.request_limits, job);
   };
   return defer(state, call, write, 0);
 }
