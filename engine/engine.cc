@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <utility>
+#include <vector>
 
 #include "engine/engine_core.h"
 #include "engine/speculation/suffix_speculator.h"
@@ -32,6 +33,12 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::create(const Limits& limits, con
     parts.drafts.nodes_max = options.suffix.draft_max;
   }
   return std::make_unique<EngineCore>(limits, options, model, std::move(parts));
+}
+
+bool Engine::submit(Request request) {
+  std::vector<Request> one;
+  one.push_back(std::move(request));
+  return submit_all(std::move(one));
 }
 
 }  // namespace coppice::engine

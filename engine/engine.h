@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <future>
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/events.h"
@@ -30,8 +31,11 @@ class Engine {
                                                         std::unique_ptr<StepExecutor> executor);
   virtual ~Engine() = default;
 
-  // Any thread. Hands a request over; false when the command queue or the waiting room is full (429). Never blocks.
-  virtual bool submit(Request request) = 0;
+  // Any thread. Hands requests of one account over, all of them or none; false when the command queue is full or the
+  // account's share of the waiting room has no place for them all (429). Never blocks. REQUIRES: at least one.
+  virtual bool submit_all(std::vector<Request> requests) = 0;
+  // The same for one.
+  bool submit(Request request);
   // Any thread. Ends one choice (or, choice = -1, all) of a request within one step; unknown ids are ignored.
   virtual void cancel(RequestId request, std::int32_t choice) = 0;
   // Any thread. Something to draft from: joins the owner's corpus of that name. False when the command queue is full.

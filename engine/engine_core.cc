@@ -45,42 +45,43 @@ EngineCore::~EngineCore() {
   }
 }
 
-bool EngineCore::submit(Request request) {
-  const std::string account = account_of(request);
-  if (!desk_.waiting_room().enter(account)) {
+bool EngineCore::submit_all(std::vector<Request> requests) {
+  const std::string account = account_of(requests.front());
+  const auto count = static_cast<std::int32_t>(requests.size());
+  if (!desk_.waiting_room().enter(account, count)) {
     return false;
   }
-  if (!commands_.try_push({CommandKind::kSubmit, std::move(request), 0, {}, {}})) {
-    desk_.waiting_room().leave(account);
+  Command command{.kind = CommandKind::kSubmit, .requests = std::move(requests)};
+  if (!commands_.try_push(std::move(command))) {
+    desk_.waiting_room().leave(account, count);
     return false;
   }
   return true;
 }
 
 void EngineCore::cancel(RequestId request, std::int32_t choice) {
-  Command command{CommandKind::kCancel, {}, std::max(choice, -1), {}, {}};
-  command.request.id = request;
+  Command command{.kind = CommandKind::kCancel, .request = request, .choice = std::max(choice, -1)};
   commands_.push(std::move(command));
 }
 
 bool EngineCore::learn(Corpus corpus) {
-  return commands_.try_push({CommandKind::kLearn, {}, 0, std::move(corpus), {}});
+  return commands_.try_push({.kind = CommandKind::kLearn, .corpus = std::move(corpus)});
 }
 
 bool EngineCore::forget(Corpus corpus) {
-  return commands_.try_push({CommandKind::kForget, {}, 0, std::move(corpus), {}});
+  return commands_.try_push({.kind = CommandKind::kForget, .corpus = std::move(corpus)});
 }
 
 std::future<Learned> EngineCore::capture() {
   std::promise<Learned> captured;
   std::future<Learned> result = captured.get_future();
-  commands_.push({CommandKind::kCapture, {}, 0, {}, std::move(captured)});
+  commands_.push({.kind = CommandKind::kCapture, .captured = std::move(captured)});
   return result;
 }
 
 std::shared_ptr<const EngineView> EngineCore::view() {
   if (view_.ask()) {
-    commands_.push({CommandKind::kView, {}, 0, {}, {}});
+    commands_.push({.kind = CommandKind::kView});
   }
   return view_.read();
 }
@@ -97,10 +98,12 @@ void EngineCore::take_commands() {
 void EngineCore::apply(Command& command) {
   switch (command.kind) {
     case CommandKind::kSubmit:
-      desk_.start(std::move(command.request));
+      for (Request& request : command.requests) {
+        desk_.start(std::move(request));
+      }
       break;
     case CommandKind::kCancel:
-      desk_.cancel(command.request.id, command.choice);
+      desk_.cancel(command.request, command.choice);
       break;
     case CommandKind::kLearn:
       drafter_.learn(std::move(command.corpus));

@@ -49,7 +49,7 @@ class EngineCore final : public Engine {
   EngineCore(const Limits& limits, const EngineOptions& options, const models::ModelConfig& model, EngineParts parts);
   ~EngineCore() override;
 
-  bool submit(Request request) override;
+  bool submit_all(std::vector<Request> requests) override;
   void cancel(RequestId request, std::int32_t choice) override;
   bool learn(Corpus corpus) override;
   bool forget(Corpus corpus) override;
@@ -68,10 +68,11 @@ class EngineCore final : public Engine {
   enum class CommandKind : std::uint8_t { kSubmit, kCancel, kLearn, kForget, kCapture, kView };
   struct Command {
     CommandKind kind;
-    Request request;          // to submit; or whose id is to be cancelled
-    std::int32_t choice = 0;  // to cancel; -1: all
-    Corpus corpus;
-    std::promise<Learned> captured;
+    std::vector<Request> requests = {};  // to submit
+    RequestId request = 0;               // to cancel
+    std::int32_t choice = 0;             // to cancel; -1: all
+    Corpus corpus = {};
+    std::promise<Learned> captured = {};
   };
 
   void take_commands();

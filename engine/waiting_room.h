@@ -20,24 +20,25 @@ class WaitingRoom {
  public:
   explicit WaitingRoom(std::int32_t queued_max) : places_(kRoomFor * queued_max), queued_max_(queued_max) {}
 
-  // Takes a place; false when the account has its share, or there is none.
-  bool enter(const std::string& account) {
+  // Takes `count` places, or none; false when the account would have more than its share.
+  bool enter(const std::string& account, std::int32_t count = 1) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = held_.find(account);
     const std::int32_t held = found == held_.end() ? 0 : found->second;
-    if (held >= std::min(places_ - taken_, queued_max_)) {
+    // Place by place each one lessens what is left for the next: the last must be within the share, too.
+    if (held + count > std::min(places_ - taken_ - count + 1, queued_max_)) {
       return false;
     }
-    ++held_[account];
-    ++taken_;
+    held_[account] += count;
+    taken_ += count;
     return true;
   }
-  // Gives a place back. REQUIRES: the account has one.
-  void leave(const std::string& account) {
+  // Gives places back. REQUIRES: the account has them.
+  void leave(const std::string& account, std::int32_t count = 1) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = held_.find(account);
-    --taken_;
-    if (--found->second == 0) {
+    taken_ -= count;
+    if ((found->second -= count) == 0) {
       held_.erase(found);
     }
   }

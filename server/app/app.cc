@@ -140,6 +140,11 @@ GrpcOptions grpc_options(const ServeOptions& options) {
   return grpc;
 }
 
+// Of names with commas between.
+std::string first_of(const std::string& names) {
+  return names.substr(0, names.find(','));
+}
+
 // The running server. Members die bottom up: the engine's thread before the front ends it wakes, those before the
 // engine.
 class App {
@@ -148,7 +153,7 @@ class App {
       : options_(options),
         package_(package),
         tls_(std::move(tls)),
-        name_(options.served_model_name.empty() ? package.name() : options.served_model_name),
+        name_(options.served_model_name.empty() ? package.name() : first_of(options.served_model_name)),
         state_(name_, std::move(keys), options.memory),
         router_(state_, router_options(options, options.admin_port < 0 ? RouteSet::kAll : RouteSet::kInference)),
         admin_router_(state_, router_options(options, RouteSet::kAdministration)) {}
@@ -186,6 +191,10 @@ class App {
 };
 
 absl::Status App::start(SignalWatch& signals) {
+  host_.name = name_;
+  if (!options_.served_model_name.empty()) {
+    COPPICE_RETURN_IF_ERROR(host_.set_names(options_.served_model_name));
+  }
   state_.work = std::make_unique<WorkPool>(work_options(options_));
   if (options_.stored_responses.tenant_responses > 0) {
     state_.responses = std::make_unique<ResponseStore>(options_.stored_responses);
@@ -211,7 +220,6 @@ absl::Status App::start(SignalWatch& signals) {
     COPPICE_ASSIGN_OR_RETURN(model_, load_model(package_, load));
   }
   spdlog::info("limits: {}", model_.limits.to_string());
-  host_.name = name_;
   host_.created_s = static_cast<std::int64_t>(std::time(nullptr));
   host_.engine = model_.engine.get();
   host_.engine_limits = model_.limits;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "server/prompts/tokenizer_info.h"
 
 namespace coppice::server {
 namespace {
@@ -33,6 +34,7 @@ std::int64_t longest_token(const text::Tokenizer& tokenizer) {
 absl::Status load_text(const ModelPackage& package, ModelHost& host) {
   COPPICE_ASSIGN_OR_RETURN(ModelText text, package.text());
   host.tokenizer = std::move(text.tokenizer);
+  host.tokenizer_info = write_tokenizer_info(text.config, *host.tokenizer);
   COPPICE_ASSIGN_OR_RETURN(host.defaults, package.generation_defaults());
   if (text.config.chat_templates.empty()) {
     spdlog::info("the model has no chat template: /v1/chat/completions will refuse");

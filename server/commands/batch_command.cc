@@ -31,7 +31,8 @@ OptionTable batch_table(BatchArguments& arguments) {
   constexpr std::int32_t kMany = 1 << 30;  // the engine has its own bounds
   engine::EngineOptions& engine = arguments.load.engine;
   OptionTable table;
-  table.add_text("served-model-name", &arguments.served_model_name, "name that requests use; default: the folder's");
+  table.add_text("served-model-name", &arguments.served_model_name,
+                 "name that requests use, or several: a,b; default: the folder's");
   table.add_text("device", &arguments.load.device, "where to compute", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &arguments.load.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
   table.add_integer("max-model-len", &engine.model_tokens_max, 0, kMany,
@@ -79,7 +80,10 @@ absl::Status batch(BatchArguments& arguments, CommandOptions& flags) {
     arguments.load.cuda = cuda_options_from_environment();
     COPPICE_ASSIGN_OR_RETURN(model, load_model(*package, arguments.load));
   }
-  host.name = arguments.served_model_name.empty() ? package->name() : arguments.served_model_name;
+  host.name = package->name();
+  if (!arguments.served_model_name.empty()) {
+    COPPICE_RETURN_IF_ERROR(host.set_names(arguments.served_model_name));
+  }
   host.created_s = static_cast<std::int64_t>(std::time(nullptr));
   Metrics metrics(host.name);
   host.metrics = &metrics;

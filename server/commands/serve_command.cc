@@ -65,7 +65,8 @@ void add_access_rows(ServeArguments& arguments, OptionTable& table) {
   table.add_text("host", &options.host, "address to listen on");
   table.add_integer("port", &options.port, 0, 65535, "HTTP port; 0 = any free one");
   table.add_integer("grpc-port", &options.grpc_port, -1, 65535, "gRPC port; 0 = any free one, -1 = no gRPC");
-  table.add_text("served-model-name", &options.served_model_name, "name that clients use; default: the folder's");
+  table.add_text("served-model-name", &options.served_model_name,
+                 "name that clients use, or several: a,b; default: the folder's");
   table.begin_group("Access");
   table.add_text("api-key-file", &options.api_key_file, "file of API keys, one a line; without it no key is asked for");
   table.add_text("tls-cert", &options.tls_cert, "PEM certificate chain; with --tls-key: HTTPS and gRPC over TLS");

@@ -22,10 +22,10 @@ class StubEngine final : public engine::Engine {
   StubEngine(FrontBoard& board, TokenId token, std::chrono::nanoseconds period)
       : board_(board), token_(token), period_(period), next_(Clock::now()) {}
 
-  bool submit(engine::Request request) override {
-    const auto stream = static_cast<std::int32_t>(request.sampling.seed.value_or(0));
-    board_.submitted(stream) = FrontBoard::now();
-    {
+  bool submit_all(std::vector<engine::Request> requests) override {
+    for (engine::Request& request : requests) {
+      const auto stream = static_cast<std::int32_t>(request.sampling.seed.value_or(0));
+      board_.submitted(stream) = FrontBoard::now();
       const std::lock_guard<std::mutex> lock(mutex_);
       waiting_.push_back({stream, 0, std::move(request)});
     }

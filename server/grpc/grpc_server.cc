@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "coppice/v1/inference.grpc.pb.h"
+#include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -133,11 +134,10 @@ class Service final : public RawService {
     if (openai::MaybeError refusal = context_.state.refusal()) {
       return *std::move(refusal);
     }
-    std::optional<std::string> tenant =
-        context_.state.keys.required() ? context_.state.keys.tenant_of_bearer(metadata_of(context, "authorization"))
-                                       : std::string();
+    std::optional<std::string> tenant = tenant_of_call(context);
     if (!tenant) {
-      return openai::unauthorized("an API key is required in the metadata: authorization: Bearer KEY");
+      return openai::unauthorized(
+          "an API key is required in the metadata: authorization: Bearer KEY, or x-api-key: KEY");
     }
     std::unique_ptr<CallTable::Place> place = context_.calls.enter(*tenant, context);
     if (place == nullptr) {
@@ -151,6 +151,16 @@ class Service final : public RawService {
     call.request_id = choose_request_id(metadata_of(context, "x-request-id"));
     call.deadline = deadline_of(context);
     return call;
+  }
+
+  // By either name of the key, as HTTP has them. Nothing: a key is required, and none that is known came.
+  std::optional<std::string> tenant_of_call(const grpc::CallbackServerContext& context) const {
+    const ApiKeys& keys = context_.state.keys;
+    if (!keys.required()) {
+      return std::string();
+    }
+    std::optional<std::string> tenant = keys.tenant_of_bearer(metadata_of(context, "authorization"));
+    return tenant ? tenant : keys.tenant(metadata_of(context, "x-api-key"));
   }
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* stream(grpc::CallbackServerContext& context, const char* route,
@@ -199,6 +209,7 @@ class Server final : public GrpcServer {
     redirect_library_logs();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::health::v1::HealthCheckRequest::descriptor();  // so that the program has it, for reflection
     grpc::ServerBuilder builder;
     // Connections come from the proxy alone, plain ones: TLS ends there.
     acceptor_ = builder.experimental().AddExternalConnectionAcceptor(

@@ -97,10 +97,14 @@ openai::Result<grpc::ByteBuffer> list_models(const ServerState& state, const grp
   }
   const ModelHost& host = *state.host.load();
   v1::ListModelsResponse response;
-  v1::Model& model = *response.add_models();
-  model.set_id(host.name);
-  model.set_created(host.created_s);
-  model.set_max_model_len(host.engine_limits.model_tokens_max);
+  const auto add = [&](const std::string& name) {
+    v1::Model& model = *response.add_models();
+    model.set_id(name);
+    model.set_created(host.created_s);
+    model.set_max_model_len(host.engine_limits.model_tokens_max);
+  };
+  add(host.name);
+  std::for_each(host.other_names.begin(), host.other_names.end(), add);
   return encode(response);
 }
 

@@ -25,8 +25,13 @@ HttpResponse error_response(const openai::ApiError& error, const std::string& re
 }
 
 void answer(ServerState& state, RouteCall& call, std::string body, std::string content_type) {
-  state.metrics.count_answer("http", call.route, 200);
+  answer_with(state, call, 200, std::move(body), std::move(content_type));
+}
+
+void answer_with(ServerState& state, RouteCall& call, int status, std::string body, std::string content_type) {
+  state.metrics.count_answer("http", call.route, status);
   HttpResponse response;
+  response.status = status;
   response.body = std::move(body);
   response.content_type = std::move(content_type);
   response.headers.emplace_back("x-request-id", call.request_id);

@@ -37,6 +37,9 @@ using CallPointer = std::shared_ptr<RouteCall>;
 
 // Answers with 200 and `body`. On the connection's thread.
 void answer(ServerState& state, RouteCall& call, std::string body, std::string content_type = "application/json");
+// The same with another status.
+void answer_with(ServerState& state, RouteCall& call, int status, std::string body,
+                 std::string content_type = "application/json");
 // Answers with an error, in the envelope of the route's API.
 void answer(ServerState& state, RouteCall& call, const openai::ApiError& error);
 

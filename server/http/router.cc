@@ -11,8 +11,13 @@
 namespace coppice::server {
 namespace {
 
+// Without the query, and without a slash at its end: "/v1/models/" is "/v1/models".
 std::string_view path_of(std::string_view target) {
-  return target.substr(0, target.find('?'));
+  std::string_view path = target.substr(0, target.find('?'));
+  while (path.size() > 1 && path.ends_with('/')) {
+    path.remove_suffix(1);
+  }
+  return path;
 }
 
 // Clients of Anthropic's say so in a header, whatever they ask for; to its own routes everybody speaks its language.
@@ -93,6 +98,7 @@ void Router::find_route(const HttpRequest& head, Admission& found) const {
   found.error = openai::not_found("", "unknown_route", fmt::format("no route {} {}; see /", method, path));
   if (!found.allowed.empty()) {
     found.error->status = 405;
+    found.error->type = "invalid_request_error";
     found.error->code = "method_not_allowed";
     found.error->message = openai::bounded_message(fmt::format("{} takes {} only", path, found.allowed));
   }

@@ -18,6 +18,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/status_macros.h"
 #include "server/net/io_loop.h"
 
 namespace coppice::server {
@@ -31,6 +32,7 @@ constexpr std::chrono::milliseconds kErrorPause{100};         // after an error 
 constexpr std::chrono::milliseconds kHandshakePause{2};       // for a handshake to end: two signatures' time
 constexpr std::int64_t kExtraShare = 4;  // of connections: a quarter more, which the rest of the file handles bears
 constexpr std::int64_t kExtraMin = 16;   // where the limit itself is a few
+constexpr int kAnyPortTries = 16;        // for a port that is free on all addresses; one is mostly enough
 constexpr int kShedMax = 1024;           // connections closed at a time: what may have queued meanwhile, and an end
 
 // A file handle kept for the time when there are none left: with it, waiting connections can be taken and closed, so
@@ -84,11 +86,14 @@ std::int64_t affordable(const ListenerOptions& options) {
   return std::min(most, options.connections_max);
 }
 
-absl::StatusOr<tcp::endpoint> resolve(asio::io_context& io, const std::string& host, std::int32_t port) {
+// Every address that the host names, in the system's order.
+absl::StatusOr<std::vector<tcp::endpoint>> resolve(asio::io_context& io, const std::string& host, std::int32_t port) {
   boost::system::error_code error;
   const asio::ip::address address = asio::ip::make_address(host, error);
+  std::vector<tcp::endpoint> endpoints;
   if (!error) {
-    return tcp::endpoint(address, static_cast<std::uint16_t>(port));
+    endpoints.emplace_back(address, static_cast<std::uint16_t>(port));
+    return endpoints;
   }
   tcp::resolver resolver(io);
   const tcp::resolver::results_type found = resolver.resolve(host, fmt::format("{}", port), error);
@@ -96,10 +101,15 @@ absl::StatusOr<tcp::endpoint> resolve(asio::io_context& io, const std::string& h
     return absl::InvalidArgumentError(
         fmt::format("--host {}: {}; give an address of this machine such as 127.0.0.1", host, error.message()));
   }
-  return found.begin()->endpoint();
+  for (const auto& entry : found) {
+    if (std::find(endpoints.begin(), endpoints.end(), entry.endpoint()) == endpoints.end()) {
+      endpoints.push_back(entry.endpoint());
+    }
+  }
+  return endpoints;
 }
 
-absl::Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, const ListenerOptions& options) {
+boost::system::error_code listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint) {
   boost::system::error_code error;
   acceptor.open(endpoint.protocol(), error);
   if (!error) {
@@ -110,13 +120,16 @@ absl::Status listen(tcp::acceptor& acceptor, const tcp::endpoint& endpoint, cons
   if (!error) {
     acceptor.listen(asio::socket_base::max_listen_connections, error);
   }
-  if (error) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} {}: cannot listen on {}: {}; choose another {} or --host", options.port_flag, options.port,
-                    address_text(options.host, options.port), error.message(), options.port_flag));
+  if (!error) {
+    acceptor.native_non_blocking(true, error);  // for SpareHandle
   }
-  acceptor.native_non_blocking(true, error);  // for SpareHandle
-  return absl::OkStatus();
+  return error;
+}
+
+// The host's name has an address of a kind that this machine does not use.
+bool is_no_address_here(const boost::system::error_code& error) {
+  return error == boost::system::errc::address_not_available ||
+         error == boost::system::errc::address_family_not_supported;
 }
 
 }  // namespace
@@ -132,13 +145,20 @@ struct Listener::State : std::enable_shared_from_this<State> {
         log(refusals),
         connections(std::make_shared<Places>(affordable(options))),
         extra_max(std::max(connections->most() / kExtraShare, kExtraMin)),
-        handshakes(std::make_shared<Places>(options.handshakes_max)),
-        acceptor(*loops.front()),
-        pause(*loops.front()) {}
+        handshakes(std::make_shared<Places>(options.handshakes_max)) {}
 
-  asio::awaitable<void> accept_all();
-  asio::awaitable<void> accept_one();
-  asio::awaitable<void> rest(std::chrono::milliseconds duration);
+  // One address that is listened on. Of the first loop's thread, once it runs.
+  struct Address {
+    explicit Address(asio::io_context& io) : acceptor(io), pause(io) {}
+    tcp::acceptor acceptor;
+    asio::steady_timer pause;
+  };
+
+  absl::Status listen_on(const std::vector<tcp::endpoint>& endpoints);
+  boost::system::error_code try_to_listen(std::vector<tcp::endpoint> endpoints);
+  asio::awaitable<void> accept_all(Address& address);
+  asio::awaitable<void> accept_one(Address& address);
+  static asio::awaitable<void> rest(Address& address, std::chrono::milliseconds duration);
   void admit(std::size_t loop, tcp::socket socket);
   void hand_over(std::size_t loop, std::shared_ptr<Client> client);
   void find_room(std::size_t loop, std::size_t asked, std::shared_ptr<Client> client);
@@ -151,57 +171,89 @@ struct Listener::State : std::enable_shared_from_this<State> {
   const std::shared_ptr<Places> handshakes;
   Handlers handlers;
   std::int32_t port = 0;
+  std::vector<std::unique_ptr<Address>> addresses;  // all with the same port
   // Of the first loop's thread, once it runs.
-  tcp::acceptor acceptor;
-  asio::steady_timer pause;
   std::shared_ptr<asio::ssl::context> tls;  // null: plain
   SpareHandle spare;
   std::size_t next = 0;
 };
 
-asio::awaitable<void> Listener::State::accept_all() {
+// Fills `addresses`. What stops one of them stops all, except that this machine does not use its kind.
+boost::system::error_code Listener::State::try_to_listen(std::vector<tcp::endpoint> endpoints) {
+  addresses.clear();
+  boost::system::error_code problem;
+  for (tcp::endpoint& endpoint : endpoints) {
+    if (!addresses.empty()) {
+      endpoint.port(addresses.front()->acceptor.local_endpoint().port());
+    }
+    auto address = std::make_unique<Address>(*loops.front());
+    if (const boost::system::error_code error = listen(address->acceptor, endpoint); !error) {
+      addresses.push_back(std::move(address));
+    } else if (problem = error; !is_no_address_here(error)) {
+      return error;
+    }
+  }
+  return addresses.empty() ? problem : boost::system::error_code();
+}
+
+absl::Status Listener::State::listen_on(const std::vector<tcp::endpoint>& endpoints) {
+  boost::system::error_code error = try_to_listen(endpoints);
+  // A port that was free on the first address may be taken on the next.
+  for (int again = 0; options.port == 0 && error && again < kAnyPortTries; ++again) {
+    error = try_to_listen(endpoints);
+  }
+  if (error) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} {}: cannot listen on {}: {}; choose another {} or --host", options.port_flag, options.port,
+                    address_text(options.host, options.port), error.message(), options.port_flag));
+  }
+  port = addresses.front()->acceptor.local_endpoint().port();
+  return absl::OkStatus();
+}
+
+asio::awaitable<void> Listener::State::accept_all(Address& address) {
   const auto self = shared_from_this();
-  while (acceptor.is_open()) {
+  while (address.acceptor.is_open()) {
     bool has_failed = false;
     try {
-      co_await accept_one();
+      co_await accept_one(address);
     } catch (const std::exception& error) {  // out of memory at worst
       spdlog::error("{}: a connection could not be taken: {}", options.name, error.what());
       has_failed = true;
     }
     if (has_failed) {
-      co_await rest(kErrorPause);
+      co_await rest(address, kErrorPause);
     }
   }
 }
 
-asio::awaitable<void> Listener::State::rest(std::chrono::milliseconds duration) {
-  pause.expires_after(duration);
-  co_await pause.async_wait(kAwait);
+asio::awaitable<void> Listener::State::rest(Address& address, std::chrono::milliseconds duration) {
+  address.pause.expires_after(duration);
+  co_await address.pause.async_wait(kAwait);
 }
 
-asio::awaitable<void> Listener::State::accept_one() {
+asio::awaitable<void> Listener::State::accept_one(Address& address) {
   if (tls != nullptr && handshakes->is_full()) {  // who waits in the system's queue costs nothing
-    co_await rest(kHandshakePause);
+    co_await rest(address, kHandshakePause);
     co_return;
   }
   const std::size_t loop = next++ % loops.size();
   tcp::socket socket(*loops[loop]);
-  const auto [error] = co_await acceptor.async_accept(socket, kAwait);
+  const auto [error] = co_await address.acceptor.async_accept(socket, kAwait);
   if (!error) {
     admit(loop, std::move(socket));
     co_return;
   }
-  if (error == asio::error::operation_aborted || !acceptor.is_open()) {
+  if (error == asio::error::operation_aborted || !address.acceptor.is_open()) {
     co_return;
   }
   const bool is_out_of_handles =
       error == boost::system::errc::too_many_files_open || error == boost::system::errc::too_many_files_open_in_system;
   log.refuse("a client", is_out_of_handles ? kNoFileHandles : kNotAccepted, error.message());
-  for (int shed = is_out_of_handles ? spare.shed(acceptor.native_handle()) : 0; shed > 1; --shed) {
+  for (int shed = is_out_of_handles ? spare.shed(address.acceptor.native_handle()) : 0; shed > 1; --shed) {
     log.refuse("a client", kNoFileHandles);
   }
-  co_await rest(kErrorPause);
+  co_await rest(address, kErrorPause);
 }
 
 void Listener::State::admit(std::size_t loop, tcp::socket socket) {
@@ -260,20 +312,17 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::open(const ListenerOptions& 
     return std::move(tls).status();
   }
   state->tls = *std::move(tls);
-  const absl::StatusOr<tcp::endpoint> endpoint = resolve(*state->loops.front(), options.host, options.port);
-  if (!endpoint.ok()) {
-    return endpoint.status();
-  }
-  if (absl::Status status = listen(state->acceptor, *endpoint, options); !status.ok()) {
-    return status;
-  }
-  state->port = state->acceptor.local_endpoint().port();
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<tcp::endpoint> endpoints,
+                           resolve(*state->loops.front(), options.host, options.port));
+  COPPICE_RETURN_IF_ERROR(state->listen_on(endpoints));
   return std::unique_ptr<Listener>(new Listener(std::move(state)));  // NOLINT: private constructor
 }
 
 void Listener::start(Handlers handlers) {
   state_->handlers = std::move(handlers);
-  asio::co_spawn(*state_->loops.front(), state_->accept_all(), LogException(state_->options.name));
+  for (const std::unique_ptr<State::Address>& address : state_->addresses) {
+    asio::co_spawn(*state_->loops.front(), state_->accept_all(*address), LogException(state_->options.name));
+  }
 }
 
 std::int32_t Listener::port() const {
@@ -295,8 +344,10 @@ absl::Status Listener::replace_tls(const TlsIdentity& identity) {
 void Listener::close() {
   asio::post(*state_->loops.front(), [state = state_] {
     boost::system::error_code ignored;
-    state->acceptor.close(ignored);
-    state->pause.cancel();
+    for (const std::unique_ptr<State::Address>& address : state->addresses) {
+      address->acceptor.close(ignored);
+      address->pause.cancel();
+    }
   });
 }
 

@@ -1,5 +1,5 @@
-// Listener: a port, the loop that accepts on it, and what that costs: places for connections and for handshakes, file
-// handles, TLS. HTTP and the proxy in front of gRPC each have one.
+// Listener: a port on one or more addresses, the loop that accepts on it, and what that costs: places for connections
+// and for handshakes, file handles, TLS. HTTP and the proxy in front of gRPC each have one.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -22,9 +22,9 @@ namespace coppice::server {
 struct ListenerOptions {
   const char* name = "http";         // begins its log lines; a literal
   const char* port_flag = "--port";  // names it in errors; a literal
-  std::string host = "127.0.0.1";
-  std::int32_t port = 0;  // 0: any free port
-  TlsIdentity tls;        // empty: plain
+  std::string host = "127.0.0.1";    // an address, or a name: then every address that it has
+  std::int32_t port = 0;             // 0: any free port
+  TlsIdentity tls;                   // empty: plain
   TlsProtocol protocol = TlsProtocol::kHttp1;
   std::int64_t connections_max = 4096;
   std::int64_t handles_each = 1;      // file handles that a connection takes

@@ -7,7 +7,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "absl/status/status.h"
 
 #include "engine/engine.h"
 #include "engine/limits.h"
@@ -23,11 +26,13 @@ namespace coppice::server {
 // Owner: the app or the batch command, which fill it before the first session; it outlives every session. Immutable
 // except for the id counter. Thread: any.
 struct ModelHost {
-  std::string name;            // as clients know it
-  std::int64_t created_s = 0;  // Unix time of the start
+  std::string name;                      // as clients know it, and as answers say
+  std::vector<std::string> other_names;  // that clients may use, too
+  std::int64_t created_s = 0;            // Unix time of the start
   std::unique_ptr<text::Tokenizer> tokenizer;
   std::unique_ptr<ChatPrompter> prompter;  // null: the model has no chat template that can be used
   std::string prompter_problem;            // why a template cannot be used; empty: there is none
+  std::string tokenizer_info;              // what GET /tokenizer_info answers: JSON
   engine::Engine* engine = nullptr;        // owned by the app
   std::unique_ptr<Corpora> corpora;        // null: speculation is off
   engine::Limits engine_limits;
@@ -39,7 +44,9 @@ struct ModelHost {
   // The encoder of this model's prompts.
   PromptEncoder encoder() const { return {*tokenizer, prompter.get(), request_limits, prompter_problem}; }
 
-  // 404 when `model` is neither empty nor the name of the served one.
+  // Takes "a,b": the first is `name`. ERRORS: InvalidArgument for an empty one, or one that comes twice.
+  absl::Status set_names(std::string_view names);
+  // 404 when `model` is neither empty nor a name of the served one.
   openai::MaybeError check_model(const std::string& model) const;
 
   // `count` consecutive ids, never given out before; returns the first.

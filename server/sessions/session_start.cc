@@ -85,17 +85,23 @@ engine::Request Session::make_engine_request(const PromptRun& run, const TokenId
 }
 
 openai::MaybeError Session::submit(const TokenIds& prediction) {
+  std::vector<engine::Request> requests;
+  requests.reserve(runs_.size());
   for (PromptRun& run : runs_) {
     hub_.remember(run.id, *this);
-    if (!host_.engine->submit(make_engine_request(run, prediction))) {
-      leave();
-      ended_ = true;
-      return openai::overloaded("the server's queue is full; try again later", kRetryAfterSeconds);
-    }
+    requests.push_back(make_engine_request(run, prediction));
     run.is_submitted = true;
     choices_left_ += run.choices.size();
   }
-  return std::nullopt;
+  if (host_.engine->submit_all(std::move(requests))) {
+    return std::nullopt;
+  }
+  for (PromptRun& run : runs_) {
+    run.is_submitted = false;
+  }
+  leave();
+  ended_ = true;
+  return openai::overloaded("the server's queue is full; try again later", kRetryAfterSeconds);
 }
 
 }  // namespace coppice::server

@@ -63,6 +63,14 @@ def test_reflection_lists_the_services(stub):
     assert "grpc.health.v1.Health" in stub.database.get_services()
 
 
+def test_reflection_describes_every_service(stub):
+    pool = descriptor_pool.DescriptorPool(stub.database)
+    for service in (SERVICE, "grpc.health.v1.Health"):
+        assert pool.FindServiceByName(service).methods
+    check = pool.FindServiceByName("grpc.health.v1.Health").methods_by_name["Check"]
+    assert check.input_type.full_name == "grpc.health.v1.HealthCheckRequest"
+
+
 def test_health(server):
     stub = health_pb2_grpc.HealthStub(grpc.insecure_channel(server.grpc))
     for service in ("", SERVICE):

@@ -1,7 +1,9 @@
 // An engine that does what the test says: it keeps what it was given and sends the events it is told to send.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -12,11 +14,11 @@ namespace coppice::engine {
 // Thread: the test's.
 class ScriptedEngine final : public Engine {
  public:
-  bool submit(Request request) override {
-    if (requests.size() >= accepts_max) {
+  bool submit_all(std::vector<Request> submitted) override {
+    if (requests.size() + submitted.size() > accepts_max) {
       return false;
     }
-    requests.push_back(std::move(request));
+    std::move(submitted.begin(), submitted.end(), std::back_inserter(requests));
     return true;
   }
   void cancel(RequestId request, std::int32_t choice) override { cancelled.emplace_back(request, choice); }

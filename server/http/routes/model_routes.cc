@@ -1,5 +1,6 @@
 // GET /v1/models and /v1/models/NAME.
-#include <array>
+#include <string>
+#include <vector>
 
 #include "proto/anthropic/write_objects.h"
 #include "proto/openai/write_objects.h"
@@ -8,12 +9,16 @@
 namespace coppice::server {
 namespace {
 
-openai::ModelCard make_card(const ModelHost& host) {
-  return {host.name, host.created_s, host.request_limits.model_tokens_max};
+openai::ModelCard make_card(const ModelHost& host, const std::string& name) {
+  return {name, host.created_s, host.request_limits.model_tokens_max};
 }
 
 std::unique_ptr<RequestHandler> list(ServerState& state, const CallPointer& call) {
-  const std::array<openai::ModelCard, 1> cards = {make_card(*state.host.load())};
+  const ModelHost& host = *state.host.load();
+  std::vector<openai::ModelCard> cards = {make_card(host, host.name)};
+  for (const std::string& name : host.other_names) {
+    cards.push_back(make_card(host, name));
+  }
   const bool is_anthropic = call->dialect == ErrorDialect::kAnthropic;
   answer(state, *call, is_anthropic ? anthropic::write_model_list(cards) : openai::write_model_list(cards));
   return nullptr;
@@ -25,7 +30,8 @@ std::unique_ptr<RequestHandler> get(ServerState& state, const CallPointer& call)
     answer(state, *call, *error);
   } else {
     const bool is_anthropic = call->dialect == ErrorDialect::kAnthropic;
-    answer(state, *call, is_anthropic ? anthropic::write_model(make_card(host)) : openai::write_model(make_card(host)));
+    const openai::ModelCard card = make_card(host, call->parts[0]);
+    answer(state, *call, is_anthropic ? anthropic::write_model(card) : openai::write_model(card));
   }
   return nullptr;
 }

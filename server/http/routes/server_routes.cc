@@ -13,6 +13,21 @@ std::unique_ptr<RequestHandler> live(ServerState& state, const CallPointer& call
   return nullptr;
 }
 
+// What routers and test suites wait for before they send requests. /live says that the process lives, whatever it does.
+std::unique_ptr<RequestHandler> health(ServerState& state, const CallPointer& call) {
+  const Phase phase = state.phase.load();
+  if (phase == Phase::kStarting) {
+    answer_with(state, *call, openai::kUnavailableStatus, R"({"status":"loading"})");
+  } else if (phase == Phase::kDraining) {
+    answer_with(state, *call, openai::kUnavailableStatus, R"({"status":"draining"})");
+  } else if (state.engine_is_stuck) {
+    answer_with(state, *call, openai::kUnavailableStatus, R"({"status":"stuck"})");
+  } else {
+    answer(state, *call, R"({"status":"ok"})");
+  }
+  return nullptr;
+}
+
 std::unique_ptr<RequestHandler> ready(ServerState& state, const CallPointer& call) {
   openai::MaybeError error = state.refusal();
   if (!error && state.engine_is_stuck) {
@@ -50,7 +65,7 @@ constexpr Route public_route(std::string_view path, Route::Action action) {
 }
 
 constexpr Route kRoutes[] = {
-    public_route("/health", &live),     public_route("/live", &live),       public_route("/ready", &ready),
+    public_route("/health", &health),   public_route("/live", &live),       public_route("/ready", &ready),
     public_route("/version", &version), public_route("/metrics", &metrics),
 };
 

@@ -142,6 +142,14 @@ TEST_CASE("no account fills the waiting room for another", "[engine][queue]") {
     room.leave("b");
   }
   CHECK(room.enter("a"));
+  engine::WaitingRoom several(100);
+  CHECK(several.enter("b", 60));
+  CHECK_FALSE(several.enter("b", 41));  // beyond --max-queued: none of them
+  CHECK(several.enter("b", 40));
+  CHECK_FALSE(several.enter("a", 51));  // as one by one
+  CHECK(several.enter("a", 50));
+  several.leave("b", 100);
+  CHECK(several.enter("b", 75));
   engine::WaitingRoom one(1);
   CHECK(one.enter("b"));
   CHECK_FALSE(one.enter("b"));
