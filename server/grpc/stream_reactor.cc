@@ -204,6 +204,13 @@ void StreamReactor::on_done(openai::Answer answer) {
   is_ended_ = true;
 }
 
+void StreamReactor::on_error(openai::ApiError error) {
+  if (error.status >= 500) {
+    spdlog::warn("request {}: {}", call_.request_id, error.message);
+  }
+  end(error);
+}
+
 void StreamReactor::pump() {
   if (is_writing_ || is_finished_ || is_reading_) {
     return;

@@ -58,7 +58,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, p
 
   void on_delta(openai::ChoiceDelta delta) override { push(writer_.delta(delta)); }
   void on_done(openai::Answer answer) override;
-  void on_error(openai::ApiError error) override { end(error); }
+  void on_error(openai::ApiError error) override;
   void on_flush() override { pump(); }
 
   CallContext& context_;

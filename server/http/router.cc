@@ -13,11 +13,8 @@ namespace {
 
 // Without the query, and without a slash at its end: "/v1/models/" is "/v1/models".
 std::string_view path_of(std::string_view target) {
-  std::string_view path = target.substr(0, target.find('?'));
-  while (path.size() > 1 && path.ends_with('/')) {
-    path.remove_suffix(1);
-  }
-  return path;
+  const std::string_view path = target.substr(0, target.find('?'));
+  return path.size() > 1 && path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
 }
 
 // Clients of Anthropic's say so in a header, whatever they ask for; to its own routes everybody speaks its language.

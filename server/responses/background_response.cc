@@ -48,6 +48,9 @@ void BackgroundResponse::on_done(openai::Answer answer) {
 
 void BackgroundResponse::on_error(openai::ApiError error) {
   store_.end(tenant_, name(), writer_.failed(error), std::nullopt);
+  if (error.status >= 500) {
+    spdlog::warn("request {}: {}", request_id_, error.message);
+  }
   log("failed");
 }
 

@@ -73,6 +73,9 @@ TEST_CASE("all fields of a completion arrive") {
   request.set_cache_salt("salt");
   request.set_user("u");
   request.set_prediction("so it goes");
+  request.set_parse_special(false);
+  request.set_add_special_tokens(false);
+  request.set_continuous_usage(true);
   v1::SamplingParameters& sampling = *request.mutable_sampling();
   sampling.set_temperature(0.25F);
   sampling.set_top_k(5);
@@ -104,6 +107,9 @@ TEST_CASE("all fields of a completion arrive") {
   CHECK(got.cache_salt == "salt");
   CHECK(got.user == "u");
   CHECK(got.prediction == "so it goes");
+  CHECK_FALSE(got.parse_special);
+  CHECK_FALSE(got.add_special_tokens);
+  CHECK(got.continuous_usage);
   CHECK(got.sampling.temperature == 0.25);
   CHECK(got.sampling.top_k == 5);
   CHECK(got.sampling.top_p == 0.5);
@@ -138,6 +144,10 @@ TEST_CASE("fields that are not set are not there") {
   CHECK_FALSE(got.top_logprobs.has_value());
   CHECK_FALSE(got.best_of.has_value());
   CHECK_FALSE(got.prediction.has_value());
+  CHECK(got.suffix.empty());
+  CHECK(got.parse_special);
+  CHECK(got.add_special_tokens);
+  CHECK_FALSE(got.continuous_usage);
   CHECK(got.n == 1);
   CHECK(got.skip_special_tokens);
 }
@@ -224,6 +234,38 @@ TEST_CASE("a conversation is the one that HTTP reads") {
   CHECK(*got.tools == *http.value().chat.tools);
   CHECK(*got.template_kwargs == *http.value().chat.template_kwargs);
   CHECK(got.add_generation_prompt);
+}
+
+TEST_CASE("the text behind the answer, and what goes on where the last message ends") {
+  v1::GenerateRequest between = completion();
+  between.set_suffix("after");
+  CHECK(from_proto(between, small_limits()).value().suffix == "after");
+  between.set_echo(true);
+  CHECK(refusal(between) == http_refusal(R"({"prompt":"hi","suffix":"after","echo":true})"));
+
+  v1::ChatRequest request = chat();
+  v1::ChatMessage& begun = *request.add_messages();
+  begun.set_role("assistant");
+  begun.set_content("so ");
+  begun.set_reasoning("hm");
+  request.set_add_generation_prompt(false);
+  request.set_continue_final_message(true);
+  request.set_chat_template("rag");
+  const openai::Result<openai::GenerationRequest> read = from_proto(request, small_limits());
+  const auto http = openai::parse_chat_request(
+      R"({"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"so ","reasoning":"hm"}],
+          "add_generation_prompt":false,"continue_final_message":true,"chat_template":"rag"})",
+      small_limits());
+  REQUIRE(read.ok());
+  REQUIRE(http.ok());
+  CHECK(*read.value().chat.messages == *http.value().chat.messages);
+  CHECK(read.value().chat.continue_final_message);
+  CHECK_FALSE(read.value().chat.add_generation_prompt);
+  CHECK(read.value().chat.template_name == http.value().chat.template_name);
+  request.set_add_generation_prompt(true);
+  CHECK(refusal(request) == http_refusal(R"({"messages":[{"role":"user","content":"hi"}],
+                                             "add_generation_prompt":true,"continue_final_message":true})",
+                                         true));
 }
 
 TEST_CASE("conversations are refused with the words of HTTP") {

@@ -94,16 +94,19 @@ const RouteRow kRows[] = {
     {"GET", "/v1/models/m/1", "", false, true},
     {"POST", "/tokenize", R"({"prompt":"ab"})", false, true},
     {"POST", "/detokenize", R"({"tokens":[2]})", false, true},
+    {"GET", "/tokenizer_info", "", false, true},
+    {"POST", "/v1/completions/input_tokens", R"({"prompt":"a"})", false, true},
+    {"POST", "/v1/chat/completions/input_tokens", R"({"messages":[]})", false, true},
+    {"POST", "/v1/rerank", R"({"query":"a","documents":["b"]})", false, true},
     {"POST", "/v1/speculation/corpora", R"({"name":"c","texts":["ab"]})", false, true},
     {"GET", "/v1/speculation/corpora", "", false, true},
     {"DELETE", "/v1/speculation/corpora/c", "", false, true},
-    {"GET", "/health", "", true, false},
     {"GET", "/live", "", true, false},
     {"GET", "/version", "", true, false},
     {"GET", "/metrics", "", true, false},
     {"GET", "/", "", true, false},
     {"GET", "/?x=y", "", true, false},
-    {"HEAD", "/health", "", true, false},
+    {"HEAD", "/live", "", true, false},
 };
 
 TEST_CASE("every route asks for a key unless it is public, whatever the phase") {
@@ -134,13 +137,25 @@ TEST_CASE("while the server starts nothing touches the model, which is not there
   CHECK(world.call("GET", "/ready") == 503);
 }
 
-TEST_CASE("/ready follows phase and engine") {
-  World world;
-  CHECK(world.call("GET", "/ready") == 200);
+TEST_CASE("/ready and /health follow phase and engine, /live does not") {
+  World world(test_keys());  // none of them asks for a key
+  const auto expect = [&](int status, const std::string& code, const std::string& health) {
+    CHECK(world.call("GET", "/ready") == status);
+    CHECK_THAT(world.exchange.answer->body, Catch::Contains(code));
+    CHECK(world.call("GET", "/health") == status);
+    CHECK(world.exchange.answer->body == R"({"status":")" + health + R"("})");
+    CHECK(world.call("HEAD", "/health") == status);
+    CHECK(world.call("GET", "/live") == 200);
+  };
+  expect(200, "ready", "ok");
   world.state.engine_is_stuck = true;
-  CHECK(world.call("GET", "/ready") == 503);
-  CHECK_THAT(world.exchange.answer->body, Catch::Contains("engine_stuck"));
-  CHECK(world.call("GET", "/health") == 200);
+  expect(503, "engine_stuck", "stuck");
+  world.state.engine_is_stuck = false;
+  world.state.phase = Phase::kDraining;
+  expect(503, "draining", "draining");
+  world.state.phase = Phase::kStarting;
+  world.state.host = nullptr;
+  expect(503, "starting", "loading");
 }
 
 TEST_CASE("unknown routes, wrong methods, odd targets") {
@@ -151,10 +166,60 @@ TEST_CASE("unknown routes, wrong methods, odd targets") {
   CHECK(world.call("POST", "/health") == 405);
   CHECK(world.exchange.header("allow") == "GET, HEAD");
   CHECK(world.call("OPTIONS", "/v1/completions") == 405);
-  for (const char* const target : {"*", "http://evil/health", "//health", "/health/", "/HEALTH", "/v1/completions/",
-                                   "/v1/models/", "/v1/models/other", "/\xff"}) {
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains(R"("type":"invalid_request_error")"));
+  for (const char* const target : {"*", "http://evil/health", "//health", "/health//", "/HEALTH", "/v1/completions//",
+                                   "/v1/models/other", "/v1/models//", "/\xff"}) {
     INFO(target);
     CHECK(world.call("GET", target) == 404);
+  }
+}
+
+TEST_CASE("a slash at the end of a path changes nothing") {
+  World world;
+  for (const char* const target : {"/health/", "/v1/models/", "/v1/models/m/1/", "/v1/models/?a=b", "/"}) {
+    INFO(target);
+    CHECK(world.call("GET", target) == 200);
+  }
+  CHECK(world.call("POST", "/tokenize/", R"({"prompt":"ab"})") == 200);
+  CHECK(world.call("GET", "/tokenize/") == 405);
+}
+
+TEST_CASE("a model may have several names; answers say the first") {
+  World world;
+  REQUIRE(world.host.set_names("m,n/2").ok());
+  CHECK(world.call("GET", "/v1/models") == 200);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains(R"("id":"m")") && Catch::Contains(R"("id":"n/2")"));
+  for (const char* const target : {"/v1/models/m", "/v1/models/n/2", "/v1/models/n%2F2"}) {
+    INFO(target);
+    CHECK(world.call("GET", target) == 200);
+  }
+  CHECK(world.call("GET", "/v1/models/n") == 404);
+  CHECK(world.call("POST", "/tokenize", R"({"prompt":"ab","model":"n/2"})") == 200);
+  CHECK(world.call("POST", "/tokenize", R"({"prompt":"ab","model":"m,n/2"})") == 404);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("'m', 'n/2'"));
+  for (const char* const names : {"", ",", "a,", ",a", "a,,b", "a,b,a"}) {
+    INFO(names);
+    CHECK_FALSE(ModelHost().set_names(names).ok());
+  }
+}
+
+TEST_CASE("the tokens of a request, as the answer would count them") {
+  World world;
+  CHECK(world.call("POST", "/v1/completions/input_tokens", R"({"prompt":["ab","a",[2,3]]})") == 200);
+  CHECK(world.exchange.answer->body == R"({"object":"response.input_tokens","input_tokens":7})");
+  CHECK(world.call("POST", "/v1/completions/input_tokens", R"({"prompt":1})") == 400);
+  CHECK(world.call("POST", "/v1/chat/completions/input_tokens", R"({"messages":[]})") == 400);
+  CHECK(world.engine.requests.empty());
+}
+
+TEST_CASE("routes of models that write no text say what they need") {
+  World world;
+  for (const char* const path : {"/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score"}) {
+    INFO(path);
+    CHECK(world.call("POST", path, R"({"query":"a","documents":["b"]})") == 501);
+    CHECK_THAT(world.exchange.answer->body,
+               Catch::Contains("reranking model") && Catch::Contains(R"("type":"invalid_request_error")"));
+    CHECK(world.call("GET", path) == 405);
   }
 }
 
@@ -384,7 +449,7 @@ TEST_CASE("a corpus is dropped by its own path alone, and /detokenize checks the
   World world;
   CHECK(world.call("POST", "/v1/speculation/corpora", R"({"name":"c","texts":["ab"]})") == 200);
   for (const char* const other : {"/v1/speculation/corpora/x/c", "/v1/speculation/corpora//c",
-                                  "/v1/speculation/corpora/x%2Fc", "/v1/speculation/corpora/c/"}) {
+                                  "/v1/speculation/corpora/x%2Fc", "/v1/speculation/corpora/c//"}) {
     INFO(other);
     CHECK(world.call("DELETE", other) == 404);
   }

@@ -2,6 +2,7 @@
 #include "server/net/listener.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -119,6 +120,34 @@ TEST_CASE("clients go to the loops in turn, with their addresses and places") {
   CHECK(world.over == 0);
   world.clients.clear();
   CHECK(world.listener->connections() == 0);
+}
+
+TEST_CASE("a name is listened on at every address that it has, with one port") {
+  ListenerOptions options;
+  options.host = "localhost";
+  World world(options);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  REQUIRE(::getaddrinfo("localhost", std::to_string(world.listener->port()).c_str(), &hints, &found) == 0);
+  std::size_t usable = 0;
+  for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
+    const int any_port = ::socket(address->ai_family, SOCK_STREAM, 0);
+    sockaddr_storage local{};
+    local.ss_family = static_cast<sa_family_t>(address->ai_family);
+    if (address->ai_family == AF_INET6) {
+      reinterpret_cast<sockaddr_in6&>(local).sin6_addr = in6addr_loopback;
+    } else {
+      reinterpret_cast<sockaddr_in&>(local).sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    }
+    const bool is_here = ::bind(any_port, reinterpret_cast<sockaddr*>(&local), address->ai_addrlen) == 0;
+    usable += is_here ? 1 : 0;
+    CHECK(!is_here == (::connect(any_port, address->ai_addr, address->ai_addrlen) != 0));
+    ::close(any_port);
+  }
+  ::freeaddrinfo(found);
+  CHECK(usable > 0);
+  CHECK(comes_true([&] { return world.count() == usable; }));
 }
 
 TEST_CASE("those beyond the limit are marked, those far beyond it closed and counted") {

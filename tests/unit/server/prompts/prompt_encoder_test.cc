@@ -117,6 +117,23 @@ TEST_CASE("several prompts, as text and as tokens") {
   CHECK(tokens.value() == std::vector<TokenIds>{{2, 3}, {4}});
 }
 
+TEST_CASE("an answer between two texts, with the model's own tokens for it") {
+  World world;
+  const openai::GenerationRequest request = world.parse(R"({"prompt":"a","suffix":"b"})");
+  const auto refused = world.host.encoder().encode(request);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().param == "suffix");
+  const auto with = [&](const std::vector<std::string>& added) {
+    world.host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b"}, added);
+    return world.host.encoder().encode(request).value();
+  };
+  CHECK(with({"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"}) == std::vector<TokenIds>{{0, 4, 2, 5, 3, 6}});
+  CHECK(with({"<fim_suffix>", "<fim_middle>", "<fim_prefix>"}) == std::vector<TokenIds>{{0, 6, 2, 4, 3, 5}});
+  CHECK(with({"[SUFFIX]", "[PREFIX]"}) == std::vector<TokenIds>{{0, 4, 3, 5, 2}});
+  CHECK(world.host.encoder().encode(world.parse(R"({"prompt":"a","suffix":""})")).value() ==
+        std::vector<TokenIds>{{0, 2}});
+}
+
 TEST_CASE("refusals name the field") {
   World world;
   const auto unknown = world.host.encoder().encode(world.parse(R"({"prompt":"?"})"));
