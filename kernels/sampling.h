@@ -37,6 +37,7 @@ struct SamplingRow : DrawNumbers {
   std::span<const TokenBias> biases;
   std::span<const TokenId> forbidden;      // never drawn (end tokens before min_tokens)
   std::span<const std::uint32_t> allowed;  // bit per token, constrained decoding; empty = all allowed
+  std::span<const TokenId> labels;         // their logprobs are reported too, whatever is drawn; below the vocabulary
 };
 
 struct TokenLogprob {
@@ -51,8 +52,9 @@ inline constexpr float kLogprobMin = -9999.0F;
 // reports by default.
 struct SamplingResult {
   TokenId token = 0;
-  float logprob = 0;              // of `token`; 0 unless asked for
+  float logprob = 0;              // of `token`; 0 unless logprobs of any kind are asked for
   std::vector<TokenLogprob> top;  // descending; ties by lower id
+  std::vector<float> labels;      // logprobs of the row's labels, in their order
   bool is_broken = false;         // a logit was NaN or +infinity: no token was drawn, and there are no logprobs
 };
 

@@ -261,10 +261,13 @@ void report_logprobs(const SamplingRow& request, const Row& row, SamplingResult&
       entry.logprob = logprob_of(entry.logprob, largest, sum);
     }
   }
+  for (const TokenId label : request.labels) {
+    result.labels.push_back(logprob_of(row.logits[static_cast<std::size_t>(label)], largest, sum));
+  }
 }
 
 void sample_row(const SamplingRow& request, const Row& row, SampleScratch& scratch, SamplingResult& result) {
-  const bool wants_logprobs = request.top_logprobs >= 0 || request.scored >= 0;
+  const bool wants_logprobs = request.top_logprobs >= 0 || request.scored >= 0 || !request.labels.empty();
   std::optional<TokenId> token;
   if (request.scored >= 0) {
     token = request.scored;
@@ -296,6 +299,8 @@ void CpuSampler::sample(const Matrix& logits, std::span<const SamplingRow> rows,
   const SampleBody& body = COPPICE_SELECT_BODY(context_.isa, sample_body);
   for (const SamplingRow& row : rows) {
     COPPICE_CHECK(row.scored < logits.columns, "sample: the scored token is beyond the vocabulary");
+    COPPICE_CHECK(std::ranges::all_of(row.labels, [&](TokenId label) { return label >= 0 && label < logits.columns; }),
+                  "sample: a label is beyond the vocabulary");
   }
   parallel_rows(context_.threads, logits.rows, logits.columns * std::int64_t{sizeof(float)},
                 [&](std::int64_t begin, std::int64_t end) {

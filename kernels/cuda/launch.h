@@ -65,6 +65,8 @@ struct SampleCall {
   SampleAnswer* answers = nullptr;
   SampleTop* tops = nullptr;
   std::int32_t top_capacity = 0;
+  const TokenId* labels = nullptr;
+  float* label_logits = nullptr;
 };
 int launch_sample(const SampleCall& call, LaunchStream stream);
 

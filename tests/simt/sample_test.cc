@@ -17,6 +17,7 @@ struct Request {
   std::vector<TokenBias> biases;
   std::vector<TokenId> forbidden;
   std::vector<std::uint32_t> allowed;
+  std::vector<TokenId> labels;
 };
 
 std::int32_t below(std::mt19937& generator, std::int64_t end) {
@@ -53,6 +54,9 @@ Request random_request(std::mt19937& generator, std::int64_t vocab) {
   }
   for (std::int32_t i = below(generator, 4) == 0 ? 3 : 0; i > 0; --i) {
     request.forbidden.push_back(below(generator, vocab));
+  }
+  for (std::int32_t i = below(generator, 3) == 0 ? 5 : 0; i > 0; --i) {
+    request.labels.push_back(below(generator, vocab));
   }
   if (below(generator, 4) == 0) {
     request.allowed.resize(static_cast<std::size_t>(1 + below(generator, (vocab + 31) / 32)));
@@ -96,6 +100,8 @@ std::vector<SamplingResult> sample_on_gpu(const Tensor& logits, std::span<const 
   simt::Buffer<float> saved(packed.edits.size(), "saved");
   simt::Buffer<cuda::SampleAnswer> answers(rows.size(), "answers");
   simt::Buffer<cuda::SampleTop> tops(rows.size() * capacity, "tops");
+  const simt::Buffer<TokenId> labels(std::span<const TokenId>(packed.labels), "labels");
+  simt::Buffer<float> label_logits(packed.labels.size(), "label logits");
   const cuda::SampleCall call{.logits = device.matrix(),
                               .rows = device_rows.data(),
                               .edits = edits.data(),
@@ -103,13 +109,18 @@ std::vector<SamplingResult> sample_on_gpu(const Tensor& logits, std::span<const 
                               .allowed = allowed.data(),
                               .answers = answers.data(),
                               .tops = tops.data(),
-                              .top_capacity = packed.top_capacity};
+                              .top_capacity = packed.top_capacity,
+                              .labels = labels.data(),
+                              .label_logits = label_logits.data()};
   REQUIRE(cuda::launch_sample(call, {}) == 0);
   std::vector<SamplingResult> results;
+  const float* labelled = label_logits.data();
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto count = static_cast<std::size_t>(answers[i].top_count);
+    const std::size_t label_count = rows[i].labels.size();
     results.push_back(
-        cuda::unpack_sample(rows[i], answers[i], std::span<cuda::SampleTop>(tops.data() + i * capacity, count)));
+        cuda::unpack_sample(rows[i], answers[i], {{tops.data() + i * capacity, count}, {labelled, label_count}}));
+    labelled += label_count;
   }
   return results;
 }
@@ -122,6 +133,10 @@ void check_equal(const SamplingResult& gpu, const SamplingResult& cpu) {
   for (std::size_t i = 0; i < gpu.top.size(); ++i) {
     CHECK(gpu.top[i].token == cpu.top[i].token);
     CHECK(std::abs(gpu.top[i].logprob - cpu.top[i].logprob) <= 2e-5 * (1.0 + std::abs(cpu.top[i].logprob)));
+  }
+  REQUIRE(gpu.labels.size() == cpu.labels.size());
+  for (std::size_t i = 0; i < gpu.labels.size(); ++i) {
+    CHECK(std::abs(gpu.labels[i] - cpu.labels[i]) <= 2e-5 * (1.0 + std::abs(cpu.labels[i])));
   }
 }
 
@@ -146,6 +161,7 @@ TEST_CASE("the GPU draws what the CPU draws") {
         request.row.biases = request.biases;
         request.row.forbidden = request.forbidden;
         request.row.allowed = request.allowed;
+        request.row.labels = request.labels;
         rows.push_back(request.row);
       }
       const Tensor logits = random_logits(generator, kRows, vocab, kind);

@@ -19,6 +19,8 @@ struct SampleParams {
   Global<SampleAnswer> answers;
   Global<SampleTop> tops;  // [rows][top_capacity], in no order
   std::int32_t top_capacity;
+  Global<const TokenId> labels;
+  Global<float> label_logits;  // one a label
 };
 
 // A row while it is sampled.

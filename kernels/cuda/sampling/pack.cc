@@ -30,6 +30,7 @@ void PackedSampling::pack(std::span<const SamplingRow> requests, std::int64_t vo
   rows.clear();
   edits.clear();
   allowed.clear();
+  labels.clear();
   top_capacity = 0;
   const auto edit_count = [this] { return static_cast<std::int32_t>(edits.size()); };
   for (const SamplingRow& request : requests) {
@@ -64,25 +65,33 @@ void PackedSampling::pack(std::span<const SamplingRow> requests, std::int64_t vo
     }
     row.edits_end = edit_count();
     allowed.insert(allowed.end(), request.allowed.begin(), request.allowed.end());
+    row.labels_begin = static_cast<std::int32_t>(labels.size());
+    COPPICE_CHECK(std::ranges::all_of(request.labels, [&](TokenId label) { return in_range(label, vocab); }),
+                  "sample: a label is beyond the vocabulary");
+    labels.insert(labels.end(), request.labels.begin(), request.labels.end());
+    row.labels_end = static_cast<std::int32_t>(labels.size());
   }
 }
 
-SamplingResult unpack_sample(const SamplingRow& request, const SampleAnswer& answer, std::span<SampleTop> tops) {
+SamplingResult unpack_sample(const SamplingRow& request, const SampleAnswer& answer, const SampleLists& lists) {
   SamplingResult result;
   if (answer.token < 0) {
     result.is_broken = true;
     return result;
   }
   result.token = answer.token;
-  if (request.top_logprobs < 0 && request.scored < 0) {
+  if (request.top_logprobs < 0 && request.scored < 0 && request.labels.empty()) {
     return result;
   }
   result.logprob = logprob_of(answer.logit, answer.largest, answer.sum);
-  std::ranges::sort(tops, [](const SampleTop& a, const SampleTop& b) {
+  std::ranges::sort(lists.tops, [](const SampleTop& a, const SampleTop& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
   });
-  for (const SampleTop& top : tops) {
+  for (const SampleTop& top : lists.tops) {
     result.top.push_back({top.token, logprob_of(top.logit, answer.largest, answer.sum)});
+  }
+  for (const float logit : lists.labels) {
+    result.labels.push_back(logprob_of(logit, answer.largest, answer.sum));
   }
   return result;
 }

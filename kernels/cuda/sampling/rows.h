@@ -26,6 +26,10 @@ struct SampleRow : base::SamplingNumbers {
   std::int32_t edits_end;
   std::int32_t allowed_begin;  // first word of the mask
   std::int32_t allowed_words;  // -1: every token is allowed
+  std::int32_t labels_begin;   // labels [labels_begin, labels_end): tokens whose logits are reported
+  std::int32_t labels_end;
+
+  constexpr bool wants_logprobs() const { return top_logprobs >= 0 || scored >= 0 || labels_end > labels_begin; }
 };
 
 // The answer for one row. Logits are the model's own, before any edit.

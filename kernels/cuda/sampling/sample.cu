@@ -17,7 +17,9 @@ int launch_sample(const SampleCall& call, LaunchStream stream) {
                                     .allowed = call.allowed,
                                     .answers = call.answers,
                                     .tops = call.tops,
-                                    .top_capacity = call.top_capacity};
+                                    .top_capacity = call.top_capacity,
+                                    .labels = call.labels,
+                                    .label_logits = call.label_logits};
   const LaunchShape shape{.blocks = static_cast<std::int32_t>(call.logits.rows),
                           .threads = SampleKernel::kThreadsMax,
                           .shared_bytes = SampleKernel::kSharedBytesMax,

@@ -164,7 +164,7 @@ struct SampleKernel {
 
   // --- logprobs ---
 
-  // largest, sum and the most likely tokens of the model's own logits. False when the row is broken.
+  // largest, sum, the labels and the most likely tokens of the model's own logits. False when the row is broken.
   static COPPICE_DEVICE bool describe(const Params& params, const SampleRow& request, const Row& row,
                                       SampleAnswer& answer) {
     const Count entry = find_largest(row);
@@ -179,6 +179,9 @@ struct SampleKernel {
     }
     sync_block();
     answer.sum = block_sum(sum, SampleShared::float_scratch());
+    for (std::int32_t i = request.labels_begin + thread_index(); i < request.labels_end; i += thread_count()) {
+      params.label_logits[i] = row.logit(params.labels[i]);
+    }
     std::int32_t wanted = request.top_logprobs < row.vocab ? request.top_logprobs : row.vocab;
     wanted = wanted < params.top_capacity ? wanted : params.top_capacity;
     answer.top_count = wanted > 0 ? wanted : 0;
@@ -209,7 +212,7 @@ struct SampleKernel {
     const Global<float> logits = params.logits + block_index() * params.stride;
     const Row own{logits, params.allowed, -1, params.vocab};
     const Row masked{logits, params.allowed + request.allowed_begin, request.allowed_words, params.vocab};
-    const bool wants_logprobs = request.top_logprobs >= 0 || request.scored >= 0;
+    const bool wants_logprobs = request.wants_logprobs();
     SampleAnswer answer{request.scored, 0.0F, 0.0F, 0.0F, 0};
     bool is_whole = true;
     if (wants_logprobs) {

@@ -31,9 +31,9 @@ class CudaSampler {
   void upload(Staging& staging, SampleCall& call) const;
 
   PackedSampling packed_;
-  Buffer requests_;  // rows, then edits, then masks
+  Buffer requests_;  // rows, then edits, then masks, then labels
   Buffer saved_;     // one number an edit
-  Buffer answers_;   // answers, then tops
+  Buffer answers_;   // answers, then tops, then logits of labels
   Buffer fetched_;   // the same, page-locked
 };
 

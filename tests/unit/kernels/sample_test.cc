@@ -338,11 +338,45 @@ TEST_CASE("logprobs are log-softmax of the raw logits; top orders ties by id", "
   }
 }
 
+TEST_CASE("labels are reported in their order, whatever else a row asks for, and change nothing else", "[sample]") {
+  const std::vector<float> logits = random_logits(1000, 12, 4.0F);
+  const std::vector<TokenId> labels = {999, 3, 0, 3};
+  const std::vector<TokenId> forbidden = {3};
+  double sum = 0;
+  for (const float logit : logits) {
+    sum += std::exp(double{logit});
+  }
+  for (const cpu::Isa isa : runnable_isas()) {
+    const auto backend = make_backend(1, isa);
+    for (const bool is_scored : {false, true}) {
+      for (const std::int32_t top : {-1, 0, 5}) {
+        SamplingRow row;
+        row.temperature = 0.8F;
+        row.top_logprobs = top;
+        row.scored = is_scored ? 17 : -1;
+        row.forbidden = forbidden;
+        const SamplingResult without = sample_one(*backend, logits, row);
+        row.labels = labels;
+        const SamplingResult with = sample_one(*backend, logits, row);
+        CHECK(without.labels.empty());
+        CHECK(with.token == without.token);
+        CHECK(with.top.size() == without.top.size());
+        REQUIRE(with.labels.size() == labels.size());
+        for (std::size_t i = 0; i < labels.size(); ++i) {
+          const double expected = logits[static_cast<std::size_t>(labels[i])] - std::log(sum);
+          CHECK(std::abs(with.labels[i] - expected) < 2e-6 * (1 + std::abs(expected)));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("without a request for logprobs none are reported", "[sample]") {
   const auto backend = make_backend(1);
   const SamplingResult result = sample_one(*backend, random_logits(50, 1), SamplingRow());
   CHECK(result.logprob == 0.0F);
   CHECK(result.top.empty());
+  CHECK(result.labels.empty());
 }
 
 TEST_CASE("a row with a logit that is NaN or infinite is broken, wherever it stands; -infinity is no fault",
