@@ -50,7 +50,7 @@ class Operations {
   // out[i, :] = table[tokens[i], :]. out: f32 [tokens, hidden].
   void embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out);
   // out[i, :] = x[i, :] / rms(x[i, :]) * weight. x: f32 [rows, hidden]; weight: f32 [hidden]; out: f32 or the
-  // compute type.
+  // compute type; an f32 out may be x itself.
   void rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out);
   // out = in · weightᵀ + bias. in: the weight's compute type [rows, in_features]; out: f32 or the same type [rows,
   // out_features]; f32 for kAdd. ENSURES: a row of out depends on its row of in alone, to the bit.

@@ -26,16 +26,20 @@ struct AttentionParameters {
 struct StepArrays {
   std::span<const KvSlot> slots;              // where each token row's K and V go
   std::span<const std::int32_t> logits_rows;  // rows whose logits are computed, ascending
+  std::span<const std::int32_t> hidden_rows;  // rows whose final hidden states are brought back, ascending
 };
 
-// A step's arrays where operations can read them. One entry per token row except in logits_rows. They may be longer
-// than the caller's: padded rows follow the real ones, with token 0, position 0 and kNoSlot; padded logits rows name
-// row 0.
+// A step's arrays where operations can read them. One entry per token row except in output_rows. They may be longer
+// than the caller's: padded rows follow the real ones, with token 0, position 0 and kNoSlot; padded hidden and logits
+// rows name row 0.
 struct StepInputs {
   std::span<const TokenId> tokens;
   std::span<const std::int32_t> positions;  // rotary position of each row; the same array that attention reads
   std::span<const KvSlot> slots;
-  std::span<const std::int32_t> logits_rows;
+  std::span<const std::int32_t> output_rows;  // the caller's hidden_rows, then its logits_rows
+  std::int32_t hidden_count = 0;              // of output_rows
+
+  std::int64_t logits_count() const { return static_cast<std::int64_t>(output_rows.size()) - hidden_count; }
 };
 
 // An attention plan where operations can read it. Made by a StepRunner.
@@ -54,7 +58,7 @@ struct LoadedStep {
 // The largest step that a caller will run. Memory for it is allocated at once.
 struct StepLimits {
   std::int32_t tokens = 0;           // token rows of a step
-  std::int32_t logits = 0;           // logits rows of a step
+  std::int32_t logits = 0;           // logits and hidden rows of a step, together
   std::int32_t sequences = 0;        // of a step
   std::int32_t sequence_tokens = 0;  // positions of one sequence
   std::int32_t page_size = 16;

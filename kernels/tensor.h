@@ -19,6 +19,10 @@ struct Matrix {
 
   // The same matrix with only its first `count` rows.
   Matrix first_rows(std::int64_t count) const { return {data, dtype, count, columns, stride}; }
+  // The same matrix without its first `count` rows.
+  Matrix rows_from(std::int64_t count) const {
+    return {static_cast<std::byte*>(data) + offset(count), dtype, rows - count, columns, stride};
+  }
   // Bytes from the first element to (row, column).
   std::int64_t offset(std::int64_t row, std::int64_t column = 0) const {
     return (row * stride + column) * static_cast<std::int64_t>(element_bytes(dtype));

@@ -26,15 +26,15 @@ using kernels::Matrix;
 // The working memory of one forward pass: allocated once for the largest step, reused by every step. Rows are token
 // rows; a step uses the first. The residual stream is f32; what matrix products read is in the compute type.
 struct Activations {
-  kernels::Matrix residual;         // f32 [step_tokens, hidden]
-  kernels::Matrix normed;           // [step_tokens, hidden]
-  kernels::Matrix qkv;              // f32 [step_tokens, (query_heads + 2 * key_heads) * head_dim]
-  kernels::Matrix query;            // [step_tokens, query_heads * head_dim]
-  kernels::Matrix attended;         // [step_tokens, query_heads * head_dim]
-  kernels::Matrix gate_up;          // [step_tokens, 2 * intermediate]
-  kernels::Matrix activated;        // [step_tokens, intermediate]
-  kernels::Matrix logits_residual;  // f32 [step_logits, hidden]
-  kernels::Matrix logits;           // f32 [step_logits, vocab]
+  kernels::Matrix residual;   // f32 [step_tokens, hidden]
+  kernels::Matrix normed;     // [step_tokens, hidden]
+  kernels::Matrix qkv;        // f32 [step_tokens, (query_heads + 2 * key_heads) * head_dim]
+  kernels::Matrix query;      // [step_tokens, query_heads * head_dim]
+  kernels::Matrix attended;   // [step_tokens, query_heads * head_dim]
+  kernels::Matrix gate_up;    // [step_tokens, 2 * intermediate]
+  kernels::Matrix activated;  // [step_tokens, intermediate]
+  kernels::Matrix outputs;    // f32 [step_logits, hidden]: the residual stream of the step's output rows
+  kernels::Matrix logits;     // f32 [step_logits, vocab]
   std::vector<kernels::Buffer> memory;
 };
 
@@ -71,7 +71,7 @@ absl::StatusOr<Activations> make_activations(const ModelConfig& config, ComputeT
       {&made.attended, tokens, query, compute},
       {&made.gate_up, tokens, std::int64_t{2} * config.intermediate, compute},
       {&made.activated, tokens, config.intermediate, compute},
-      {&made.logits_residual, logits_rows, config.hidden, ComputeType::kF32},
+      {&made.outputs, logits_rows, config.hidden, ComputeType::kF32},
       {&made.logits, logits_rows, config.vocab, ComputeType::kF32},
   };
   for (const Wanted& wanted : list) {
@@ -98,6 +98,7 @@ class DeviceTransformer final : public Transformer {
   std::size_t bytes_per_step() const override { return weights_.bytes_per_step(); }
   Matrix forward(const LoadedStep& step, kernels::KvCache& cache) override;
   Matrix logits(std::int64_t rows) const override { return activations_.logits.first_rows(rows); }
+  Matrix hidden_states(std::int64_t rows) const override { return activations_.outputs.first_rows(rows); }
   const kernels::AttentionParameters& attention_parameters() const override { return attention_; }
 
  private:
@@ -107,6 +108,8 @@ class DeviceTransformer final : public Transformer {
   void attend(std::int32_t index, const LoadedStep& step, kernels::KvCache& cache);
   // residual += mlp(norm(residual)).
   void apply_mlp(const PackedLayer& layer, const Matrix& residual);
+  // What the step is for: hidden states and logits of its output rows.
+  Matrix compute_outputs(const kernels::StepInputs& inputs, const Matrix& residual);
 
   ModelConfig config_;
   kernels::Operations& operations_;
@@ -125,9 +128,9 @@ void DeviceTransformer::check(const LoadedStep& step, const kernels::KvCache& ca
                 "a step has 1 to limits.step_tokens rows");
   COPPICE_CHECK(inputs.positions.size() == tokens && inputs.slots.size() == tokens,
                 "a step has one position and one slot per token");
-  COPPICE_CHECK(static_cast<std::int64_t>(inputs.logits_rows.size()) <= activations_.logits.rows &&
-                    inputs.logits_rows.size() <= tokens,
-                "a step wants at most limits.step_logits rows of logits");
+  COPPICE_CHECK(static_cast<std::int64_t>(inputs.output_rows.size()) <= activations_.outputs.rows &&
+                    inputs.hidden_count >= 0 && inputs.logits_count() >= 0,
+                "a step wants at most limits.step_logits rows of logits and hidden states");
   COPPICE_CHECK(plan.row_count <= static_cast<std::int32_t>(tokens), "the plan is of another step");
   COPPICE_CHECK(plan.window == config_.sliding_window, "the plan has another sliding window than the model");
   const kernels::KvGeometry& geometry = cache.geometry();
@@ -178,24 +181,34 @@ Matrix DeviceTransformer::forward(const LoadedStep& step, kernels::KvCache& cach
   check(step, cache);
   const kernels::StepInputs& inputs = step.inputs;
   const Matrix residual = activations_.residual.first_rows(static_cast<std::int64_t>(inputs.tokens.size()));
-  const auto logits_rows = static_cast<std::int64_t>(inputs.logits_rows.size());
-  const Matrix logits = this->logits(logits_rows);
   operations_.embed(inputs.tokens, weights_.embedding_table, residual);
   for (std::int32_t layer = 0; layer < config_.layers - 1; ++layer) {
     attend(layer, step, cache);
     apply_mlp(weights_.layers[static_cast<std::size_t>(layer)], residual);
   }
-  // After the last attention only the rows whose logits are requested are read: the others stop here.
   attend(config_.layers - 1, step, cache);
-  if (logits_rows == 0) {
+  return compute_outputs(inputs, residual);
+}
+
+// After the last attention only the output rows are read: the others stop there.
+Matrix DeviceTransformer::compute_outputs(const kernels::StepInputs& inputs, const Matrix& residual) {
+  const std::int64_t logits_count = inputs.logits_count();
+  const Matrix logits = this->logits(logits_count);
+  if (inputs.output_rows.empty()) {
     return logits;
   }
-  const Matrix wanted = activations_.logits_residual.first_rows(logits_rows);
-  const Matrix normed = activations_.normed.first_rows(logits_rows);
-  operations_.gather_rows(residual, inputs.logits_rows, wanted);
-  apply_mlp(weights_.layers.back(), wanted);
-  operations_.rms_norm(wanted, weights_.final_norm, config_.norm_epsilon, normed);
-  operations_.linear(normed, *weights_.head, LinearEpilogue::kStore, logits);
+  const Matrix outputs = activations_.outputs.first_rows(static_cast<std::int64_t>(inputs.output_rows.size()));
+  operations_.gather_rows(residual, inputs.output_rows, outputs);
+  apply_mlp(weights_.layers.back(), outputs);
+  if (logits_count > 0) {
+    const Matrix normed = activations_.normed.first_rows(logits_count);
+    operations_.rms_norm(outputs.rows_from(inputs.hidden_count), weights_.final_norm, config_.norm_epsilon, normed);
+    operations_.linear(normed, *weights_.head, LinearEpilogue::kStore, logits);
+  }
+  if (inputs.hidden_count > 0) {
+    const Matrix hidden = hidden_states(inputs.hidden_count);
+    operations_.rms_norm(hidden, weights_.final_norm, config_.norm_epsilon, hidden);
+  }
   return logits;
 }
 
@@ -205,6 +218,7 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::load(
     const ModelConfig& config, WeightSource& source, kernels::Backend& backend, const kernels::ModelFormats& formats,
     const TransformerLimits& limits, const std::function<void(std::size_t, std::size_t)>& progress) {
   COPPICE_CHECK(limits.step_tokens > 0 && limits.step_logits > 0, "limits are positive");
+  COPPICE_CHECK(limits.step_logits <= limits.step_tokens, "output rows have the activations of token rows");
   kernels::Device& device = backend.device();
   COPPICE_RETURN_IF_ERROR(device.check_formats(formats));
   COPPICE_ASSIGN_OR_RETURN(Activations activations, make_activations(config, formats.compute, limits, device));

@@ -20,7 +20,7 @@ class WeightSource;  // weights.h: safetensors files or seeded random numbers, f
 
 struct TransformerLimits {
   std::int32_t step_tokens = 0;  // most rows in one step: sizes the activations, allocated once
-  std::int32_t step_logits = 0;  // most logits rows in one step
+  std::int32_t step_logits = 0;  // most logits and hidden rows in one step, together
 };
 
 // Owner: the program's main object. Thread: the engine's. Holds packed weights and one set of activations.
@@ -43,6 +43,9 @@ class Transformer {
   virtual kernels::Matrix forward(const kernels::LoadedStep& step, kernels::KvCache& cache) = 0;
   // Where forward() leaves the first `rows` rows of logits: f32 [rows, vocab].
   virtual kernels::Matrix logits(std::int64_t rows) const = 0;
+  // Where forward() leaves the first `rows` final hidden states, those that logits are computed from, with the last
+  // norm applied: f32 [rows, hidden].
+  virtual kernels::Matrix hidden_states(std::int64_t rows) const = 0;
   virtual const kernels::AttentionParameters& attention_parameters() const = 0;
   kernels::KvGeometry kv_geometry(std::int32_t page_size, std::int32_t pages) const;
 };

@@ -76,13 +76,16 @@ class CpuStepRunner final : public StepRunner {
   absl::Status do_reserve(StepProgram, const StepLimits&) override { return absl::OkStatus(); }
   void do_prepare(StepProgram, const StepArrays& arrays, const AttentionPlan&, const AttentionParameters&) override {
     slots_.assign(arrays.slots.begin(), arrays.slots.end());
-    logits_rows_.assign(arrays.logits_rows.begin(), arrays.logits_rows.end());
+    output_rows_.assign(arrays.hidden_rows.begin(), arrays.hidden_rows.end());
+    output_rows_.insert(output_rows_.end(), arrays.logits_rows.begin(), arrays.logits_rows.end());
+    hidden_count_ = static_cast<std::int32_t>(arrays.hidden_rows.size());
   }
   LoadedStep do_load(std::span<const TokenId> tokens, const LoadedAttention& attention) override {
     return {.inputs = {.tokens = tokens,
                        .positions = attention.plan->row_positions,
                        .slots = slots_,
-                       .logits_rows = logits_rows_},
+                       .output_rows = output_rows_,
+                       .hidden_count = hidden_count_},
             .attention = attention};
   }
   void do_run(StepProgram, const LoadedStep& step, absl::FunctionRef<void(const LoadedStep&)> enqueue) override {
@@ -98,7 +101,8 @@ class CpuStepRunner final : public StepRunner {
 
   CpuSampler sampler_;
   std::vector<KvSlot> slots_;
-  std::vector<std::int32_t> logits_rows_;
+  std::vector<std::int32_t> output_rows_;
+  std::int32_t hidden_count_ = 0;
   Matrix logits_;  // given to sample()
 };
 

@@ -85,6 +85,7 @@ std::vector<RunnerRow> random_rows(std::mt19937& random) {
       row.tokens.push_back(static_cast<TokenId>(random() % kVocab));
     }
     row.logits = random() % 3 == 0 ? static_cast<std::int32_t>(random() % (count + 1)) : 1;
+    row.hidden = random() % 3 == 0 ? static_cast<std::int32_t>(random() % (count + 1)) : 0;
     rows.push_back(row);
   }
   return rows.empty() ? decode(1, 3) : rows;
@@ -100,6 +101,7 @@ TEST_CASE("recorded steps have the bits of those that are not, whatever follows 
     INFO("step " << i);
     const std::vector<RunnerRow> rows = random_rows(random);
     CHECK((recorded->step(rows) == direct->step(rows)));
+    CHECK((recorded->hidden_states() == direct->hidden_states()));
   }
   const StepCounts counts = recorded->backend().steps().counts();
   CHECK(counts.trouble == "");
@@ -131,6 +133,7 @@ TEST_CASE("a prepared step is the same step, whatever is uploaded before it runs
     INFO("step " << i);
     const std::vector<RunnerRow> rows = random_rows(random);
     CHECK((prepared->step(rows) == whole->step(rows)));
+    CHECK((prepared->hidden_states() == whole->hidden_states()));
   }
   CHECK(device_report() == "");
 }

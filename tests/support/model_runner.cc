@@ -60,6 +60,7 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
   std::vector<TokenId> tokens;
   std::vector<KvSlot> slots;
   std::vector<std::int32_t> logits_rows;
+  std::vector<std::int32_t> hidden_rows;
   std::vector<kernels::PlanSequence> sequences;
   for (const RunnerRow& row : rows) {
     const auto index = static_cast<std::size_t>(row.sequence);
@@ -76,6 +77,9 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
       if (static_cast<std::int32_t>(tokens.size()) >= first_wanted) {
         logits_rows.push_back(static_cast<std::int32_t>(tokens.size()));
       }
+      if (static_cast<std::int32_t>(tokens.size()) >= sequences.back().row_begin + count - row.hidden) {
+        hidden_rows.push_back(static_cast<std::int32_t>(tokens.size()));
+      }
       tokens.push_back(token);
       slots.push_back(page * options_.page_size + position % options_.page_size);
     }
@@ -88,23 +92,28 @@ std::vector<std::vector<float>> ModelRunner::step(std::span<const RunnerRow> row
                                                                  .key_heads = config.key_heads,
                                                                  .workers = cache_->workers()});
   kernels::StepRunner& runner = backend_->steps();
-  kernels::PreparedStep prepared = runner.prepare(program_, {.slots = slots, .logits_rows = logits_rows}, plan,
-                                                  transformer_->attention_parameters());
+  kernels::PreparedStep prepared =
+      runner.prepare(program_, {.slots = slots, .logits_rows = logits_rows, .hidden_rows = hidden_rows}, plan,
+                     transformer_->attention_parameters());
   if (options_.after_prepare) {
     options_.after_prepare();
   }
   runner.run(std::move(prepared), tokens,
              [&](const kernels::LoadedStep& step) { transformer_->forward(step, *cache_); });
-  const kernels::Matrix logits = transformer_->logits(static_cast<std::int64_t>(logits_rows.size()));
-  std::vector<std::vector<float>> result;
-  const auto vocab = static_cast<std::size_t>(config.vocab);
-  for (std::int64_t row = 0; row < logits.rows; ++row) {
-    const float* begin = static_cast<const float*>(logits.data) + row * logits.stride;
-    std::vector<float>& host = result.emplace_back(vocab);
-    backend_->device().download(begin, host.data(), vocab * sizeof(float));
+  hidden_states_ = fetch(transformer_->hidden_states(static_cast<std::int64_t>(hidden_rows.size())));
+  return fetch(transformer_->logits(static_cast<std::int64_t>(logits_rows.size())));
+}
+
+std::vector<std::vector<float>> ModelRunner::fetch(const kernels::Matrix& matrix) {
+  std::vector<std::vector<float>> rows;
+  const auto columns = static_cast<std::size_t>(matrix.columns);
+  for (std::int64_t row = 0; row < matrix.rows; ++row) {
+    const float* begin = static_cast<const float*>(matrix.data) + row * matrix.stride;
+    std::vector<float>& host = rows.emplace_back(columns);
+    backend_->device().download(begin, host.data(), columns * sizeof(float));
   }
   backend_->device().synchronize();
-  return result;
+  return rows;
 }
 
 std::vector<std::vector<float>> ModelRunner::feed(std::int32_t sequence, std::span<const TokenId> tokens,

@@ -43,6 +43,7 @@ struct RunnerRow {
   std::int32_t sequence = 0;
   std::vector<TokenId> tokens;
   std::int32_t logits = -1;  // of how many of the last tokens; -1: of all
+  std::int32_t hidden = 0;   // of how many of the last tokens the hidden states are kept
 };
 
 // Owner: a test. One thread. Page lists are scattered over the pool on purpose.
@@ -56,6 +57,8 @@ class ModelRunner {
   std::vector<std::vector<float>> step(std::span<const RunnerRow> rows);
   // One sequence alone, in chunks of at most `chunk` tokens: the logits of every token.
   std::vector<std::vector<float>> feed(std::int32_t sequence, std::span<const TokenId> tokens, std::int32_t chunk);
+  // Of the last step, in the order of its rows.
+  const std::vector<std::vector<float>>& hidden_states() const { return hidden_states_; }
   void forget(std::int32_t sequence) { lengths_[static_cast<std::size_t>(sequence)] = 0; }
   // Makes the first `tokens` of `to` the pages of `from`: a shared prefix. REQUIRES: whole pages.
   void share_prefix(std::int32_t from, std::int32_t to, std::int32_t tokens);
@@ -65,6 +68,8 @@ class ModelRunner {
 
  private:
   ModelRunner() = default;
+  std::vector<std::vector<float>> fetch(const kernels::Matrix& matrix);
+
   RunnerOptions options_;
   std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<models::Transformer> transformer_;
@@ -73,6 +78,7 @@ class ModelRunner {
   kernels::AttentionPlanner planner_;
   std::vector<std::vector<PageId>> pages_;  // per sequence
   std::vector<std::int32_t> lengths_;       // per sequence
+  std::vector<std::vector<float>> hidden_states_;
 };
 
 // The lowest id among the largest logits.

@@ -16,7 +16,7 @@ constexpr std::size_t kWord = sizeof(std::int32_t);  // bytes: a block is an arr
 constexpr std::size_t kPlanAlignment = 16;           // bytes: the kernel reads items as vectors of four words
 
 std::size_t plan_begin(StepShape shape) {
-  const std::size_t words = 3 * static_cast<std::size_t>(shape.tokens) + static_cast<std::size_t>(shape.logits);
+  const std::size_t words = 3 * static_cast<std::size_t>(shape.tokens) + static_cast<std::size_t>(shape.outputs());
   return (words * kWord + kPlanAlignment - 1) / kPlanAlignment * kPlanAlignment;
 }
 
@@ -72,6 +72,7 @@ void StepBlock::pack(const StepArrays& arrays, StepShape padded, const Attention
   words = pack_words({}, 0, padded.tokens, words);  // the tokens: send()
   words = pack_words(plan.row_positions, 0, padded.tokens, words);
   words = pack_words(arrays.slots, kNoSlot, padded.tokens, words);
+  words = pack_words(arrays.hidden_rows, 0, padded.hidden, words);
   pack_words(arrays.logits_rows, 0, padded.logits, words);
   pack_attention_plan(plan, group, parameters.head_dim, padded.tokens - static_cast<std::int32_t>(begin / kWord),
                       {packed + begin, plan_bytes});
@@ -94,7 +95,8 @@ bool StepBlock::send(std::span<const TokenId> tokens, cudaStream_t stream) {
   inputs_ = {.tokens = {first, count},
              .positions = {first + count, count},
              .slots = {first + 2 * count, count},
-             .logits_rows = {first + 3 * count, static_cast<std::size_t>(shape_.logits)}};
+             .output_rows = {first + 3 * count, static_cast<std::size_t>(shape_.outputs())},
+             .hidden_count = shape_.hidden};
   return moved;
 }
 

@@ -2,7 +2,9 @@
 // the padded numbers of rows alone, and data behind the inputs is found by offsets in the data, so a recorded step
 // finds everything at the addresses of its recording.
 //
-//   tokens, positions, slots [tokens each] | logits_rows [logits] | attention plan (attention/device_plan.h)
+//   tokens, positions, slots [tokens each] | hidden_rows [hidden] | logits_rows [logits] | attention plan
+//
+// The attention plan is that of attention/device_plan.h.
 //
 // The host packs a step in page-locked memory. There are two pieces: one may be copied to the GPU while the next step
 // is packed in the other.
@@ -25,7 +27,9 @@ namespace coppice::kernels::cuda {
 struct StepShape {
   std::int32_t tokens = 0;
   std::int32_t logits = 0;
+  std::int32_t hidden = 0;  // rows whose final hidden states are brought back
 
+  std::int32_t outputs() const { return logits + hidden; }
   bool operator==(const StepShape&) const = default;
 };
 

@@ -30,7 +30,7 @@ CudaStepRunner::CudaStepRunner(CudaContext& context, AttentionStep& attention, S
 absl::Status CudaStepRunner::do_reserve(StepProgram program, const StepLimits& limits) {
   context_.use();
   const cudaStream_t on = context_.on();
-  const StepShape largest{limits.tokens, limits.logits};
+  const StepShape largest{limits.tokens, limits.logits, 0};
   COPPICE_RETURN_IF_ERROR(block_.reserve(largest, attention_plan_bytes_most(limits), on));
   COPPICE_RETURN_IF_ERROR(attention_.reserve(limits, on));
   COPPICE_RETURN_IF_ERROR(sampler_.reserve(limits, on));
@@ -46,14 +46,20 @@ StepShape CudaStepRunner::padded_shape(StepProgram program, StepShape shape) con
   }
   const StepShape& largest = programs_[static_cast<std::size_t>(program) - 1];
   const std::int32_t tokens = recorded_rows(shape.tokens, largest.tokens);
-  // A step that is too large to be recorded is not padded.
-  return {tokens, tokens > kRecordedRowsMax ? shape.logits : recorded_rows(shape.logits, largest.logits)};
+  if (tokens > kRecordedRowsMax) {
+    return {tokens, shape.logits, shape.hidden};  // too large to be recorded: not padded
+  }
+  const StepShape padded{tokens, recorded_rows(shape.logits, largest.logits),
+                         recorded_rows(shape.hidden, largest.logits)};
+  // Both kinds of output rows share memory, which their padding together may exceed.
+  return padded.outputs() > largest.logits ? StepShape{tokens, shape.logits, shape.hidden} : padded;
 }
 
 void CudaStepRunner::do_prepare(StepProgram program, const StepArrays& arrays, const AttentionPlan& plan,
                                 const AttentionParameters& parameters) {
   context_.use();
-  const StepShape shape{plan.row_count, static_cast<std::int32_t>(arrays.logits_rows.size())};
+  const StepShape shape{plan.row_count, static_cast<std::int32_t>(arrays.logits_rows.size()),
+                        static_cast<std::int32_t>(arrays.hidden_rows.size())};
   block_.pack(arrays, padded_shape(program, shape), plan, parameters);
 }
 
@@ -74,7 +80,7 @@ LoadedStep CudaStepRunner::do_load(std::span<const TokenId> tokens, const Loaded
 void CudaStepRunner::do_run(StepProgram program, const LoadedStep& step,
                             absl::FunctionRef<void(const LoadedStep&)> enqueue) {
   const StepShape shape{static_cast<std::int32_t>(step.inputs.tokens.size()),
-                        static_cast<std::int32_t>(step.inputs.logits_rows.size())};
+                        static_cast<std::int32_t>(step.inputs.logits_count()), step.inputs.hidden_count};
   const auto forward = [&] { enqueue(step); };
   if (program == StepProgram::kNone || shape.tokens > kRecordedRowsMax) {
     graphs_.run_directly(forward);

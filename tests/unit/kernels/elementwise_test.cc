@@ -75,6 +75,21 @@ TEST_CASE("every half and every bf16 converts exactly; f32 rounds to the nearest
   }
 }
 
+TEST_CASE("rms_norm in place is rms_norm", "[elementwise]") {
+  for (const cpu::Isa isa : runnable_isas()) {
+    const auto backend = make_backend(2, isa);
+    for (const std::int64_t hidden : kWidths) {
+      Tensor x = random_tensor(ComputeType::kF32, 3, hidden, 5);
+      const Tensor weight = random_tensor(ComputeType::kF32, 1, hidden, 6);
+      const auto* const weights = reinterpret_cast<const float*>(weight.bytes.data());
+      Tensor out(ComputeType::kF32, 3, hidden);
+      backend->operations().rms_norm(x.matrix(), weights, 1e-5F, out.matrix());
+      backend->operations().rms_norm(x.matrix(), weights, 1e-5F, x.matrix());
+      CHECK(x.bytes == out.bytes);
+    }
+  }
+}
+
 TEST_CASE("rms_norm agrees with float64", "[elementwise]") {
   for (const cpu::Isa isa : runnable_isas()) {
     const auto backend = make_backend(2, isa);

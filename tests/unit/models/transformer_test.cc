@@ -62,6 +62,34 @@ TEST_CASE("transformer: the logits of a row do not depend on which others are re
   CHECK((*runner)->step(std::vector<RunnerRow>{{0, {first.back()}}}).front() == all[6]);
 }
 
+TEST_CASE("transformer: a row's hidden state does not depend on what else is requested, and changes no logits") {
+  for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
+    const Opened opened = open_fixture("qwen2");
+    const auto runner = ModelRunner::make(opened.config, *opened.source, {.dtype = dtype, .sequences = 2});
+    REQUIRE(runner.ok());
+    const std::vector<TokenId> first = {1, 5, 9, 70, 33, 2, 8};
+    const std::vector<TokenId> second = {1, 5, 44};
+    const auto run = [&](RunnerRow one, RunnerRow other) {
+      (*runner)->forget(0);
+      (*runner)->forget(1);
+      return (*runner)->step(std::vector<RunnerRow>{std::move(one), std::move(other)});
+    };
+    const auto logits = run({0, first}, {1, second});
+    CHECK((*runner)->hidden_states().empty());
+    CHECK(run({0, first, -1, 7}, {1, second, -1, 3}) == logits);  // both of every row
+    const std::vector<std::vector<float>> all = (*runner)->hidden_states();
+    REQUIRE(all.size() == 10);
+    CHECK(all[6] != all[9]);
+    CHECK(run({0, first, 0, 1}, {1, second, 0, 0}).empty());
+    REQUIRE((*runner)->hidden_states().size() == 1);
+    CHECK((*runner)->hidden_states().front() == all[6]);
+    CHECK(run({0, first, 1, 0}, {1, second, 0, 2}).front() == logits[6]);
+    REQUIRE((*runner)->hidden_states().size() == 2);
+    CHECK((*runner)->hidden_states()[0] == all[8]);
+    CHECK((*runner)->hidden_states()[1] == all[9]);
+  }
+}
+
 TEST_CASE("transformer: loading reports every byte, once, upwards") {
   for (const char* name : {"qwen2", "llama_bias", "llama31"}) {
     INFO(name);
