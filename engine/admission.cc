@@ -24,9 +24,13 @@ Admission::Admission(std::int32_t running_max, SequenceTable& sequences, Lines& 
       preemption_(preemption),
       rows_(rows) {}
 
-void Admission::fork(const Sequence& parent, Sequence& child) {
-  child.admission.admitted_ = true;
-  child.admission.found_tokens_ = parent.admission.found_tokens_;
+void Admission::fork(const Sequence& parent, Sequence& child, std::int32_t tokens) {
+  if (tokens >= child.tokens.prompt_count()) {
+    child.admission.admitted_ = true;
+    child.admission.found_tokens_ = parent.admission.found_tokens_;
+  } else {
+    child.admission.forked_tokens_ = tokens;
+  }
 }
 
 // --- making way ------------------------------------------------------------------------------------------------------
@@ -363,12 +367,13 @@ void Admission::run(Sequence& sequence, std::int32_t missing_pages) {
   state.refused_pages_ = -1;
   if (!state.admitted_) {
     state.admitted_ = true;
-    state.found_tokens_ = sequence.computed();
+    state.found_tokens_ = std::max(0, sequence.computed() - state.forked_tokens_);
     lines_.charge_prompt(sequence, sequence.pending());
-    counts_.prompt_tokens += static_cast<std::uint64_t>(sequence.tokens.prompt_count());
+    const auto own = static_cast<std::uint64_t>(sequence.tokens.prompt_count() - state.forked_tokens_);
+    counts_.prompt_tokens += own;
     if (pages_.has_prefix_cache()) {
-      counts_.prefix_queries += static_cast<std::uint64_t>(sequence.tokens.prompt_count());
-      counts_.prefix_hits += static_cast<std::uint64_t>(sequence.computed());
+      counts_.prefix_queries += own;
+      counts_.prefix_hits += static_cast<std::uint64_t>(state.found_tokens_);
     }
   }
 }
@@ -385,15 +390,15 @@ bool Admission::waits_for_leader(const Sequence& sequence) const {
 }
 
 // Looks for a running sequence of the same tenant and no worse priority that will show the cache at least one page more
-// of this one's prefix than the cache has now. Remembers the one with the longest common prefix. Prompt logprobs need
-// every row, so such a sequence has no leader.
+// of this one's prefix than the cache has now. Remembers the one with the longest common prefix. One that wants the
+// output of every row has no leader.
 bool Admission::find_leader(Sequence& sequence) const {
-  if (!pages_.has_prefix_cache() || sequence.wants_scores()) {
+  if (!pages_.has_prefix_cache() || sequence.wants_rows()) {
     return false;
   }
   const std::int32_t page_size = pages_.pool().page_size();
   const std::span<const TokenId> tokens(sequence.tokens.ids());
-  const std::span<const TokenId> prefix = tokens.first(tokens.size() - 1);  // the last token's logits are needed
+  const std::span<const TokenId> prefix = tokens.first(tokens.size() - 1);  // the last token's output is needed
   const std::int32_t computed = sequence.computed();
   if (computed + page_size > static_cast<std::int32_t>(prefix.size())) {
     return false;

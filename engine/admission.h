@@ -44,8 +44,9 @@ class Admission {
   void admit_waiting();
   // Whether a waiting sequence may soon be admitted that may share rows with `first` (RowBudget::may_share).
   bool newcomer_wants_rows(const Sequence& first) const;
-  // `child` was forked from `parent`: it counts as admitted with it.
-  static void fork(const Sequence& parent, Sequence& child);
+  // `child` was forked from `parent`, whose first `tokens` tokens are its own too: unless it has more than one token
+  // beside them, it counts as admitted with the parent.
+  static void fork(const Sequence& parent, Sequence& child, std::int32_t tokens);
 
   const Counts& counts() const { return counts_; }
 

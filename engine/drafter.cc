@@ -24,6 +24,9 @@ std::int32_t Teacher::predicted_count(const Sequence& sequence) const {
 }
 
 std::int32_t Teacher::untaught(const Sequence& sequence) const {
+  if (!sequence.tokens.has_output()) {
+    return 0;  // nothing will ever be drafted for it, nor learned from it
+  }
   return predicted_count(sequence) + sequence.known_count() - sequence.drafting.taught_;
 }
 
@@ -200,7 +203,8 @@ std::int32_t Drafter::ask_some(bool well, const Asking& asking, std::int32_t tok
     Sequence& sequence = sequences_[order[place].slot];
     const std::int32_t untaught = teacher_->untaught(sequence);
     const std::int32_t untaught_max = asking.is_timed ? tokens_max : tokens_max - taught;
-    if (!sequence.draws() || sequence.drafting.drafts_well() != well || untaught > untaught_max) {
+    if (!sequence.draws() || !sequence.tokens.has_output() || sequence.drafting.drafts_well() != well ||
+        untaught > untaught_max) {
       continue;
     }
     const base::Clock::TimePoint begin = clock_.now();

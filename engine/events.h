@@ -39,8 +39,9 @@ enum class FinishReason : std::uint8_t {
 };
 
 struct Usage {
-  std::int32_t prompt_tokens = 0;
-  std::int32_t cached_tokens = 0;      // prompt tokens whose KV came from the prefix cache
+  std::int32_t prompt_tokens = 0;  // of this choice
+  // Prompt tokens whose KV came from the prefix cache. Of a branch that was forked: those behind Request::prompt.
+  std::int32_t cached_tokens = 0;
   std::int32_t completion_tokens = 0;  // of this choice
   std::int32_t drafted_tokens = 0;     // verified by the model, from whatever text they were drafted
   std::int32_t accepted_tokens = 0;    // of them: right
@@ -59,6 +60,7 @@ struct Event {
   std::int32_t choice = 0;
   std::vector<TokenInfo> tokens;              // in order; a stop token is included, the front end drops its text
   std::vector<TokenInfo> prompt;              // prompt logprobs, once, with choice 0's first event
+  std::vector<float> reading;                 // what a reading request asked for, with the last event
   FinishReason finish = FinishReason::kNone;  // not kNone: the last event of this choice
   std::string error;                          // for kError: one line for the client
   Fault fault = Fault::kEngine;               // for kError

@@ -140,9 +140,10 @@ absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models:
 std::string Limits::to_string() const {
   return fmt::format(
       "model_tokens_max {}\nstep_tokens_max {}\nstep_logits_max {}\nrunning_max {}\nqueued_max {}\npage_size {}\n"
-      "pages {}\nchunk_tokens_max {}\nchoices_max {}\ntop_logprobs_max {}\nlogit_bias_max {}\nstop_tokens_max {}\n",
+      "pages {}\nchunk_tokens_max {}\nchoices_max {}\nbranches_max {}\nlabels_max {}\ntop_logprobs_max {}\n"
+      "logit_bias_max {}\nstop_tokens_max {}\n",
       model_tokens_max, step_tokens_max, step_logits_max, running_max, queued_max, page_size, pages, chunk_tokens_max,
-      choices_max, top_logprobs_max, logit_bias_max, stop_tokens_max);
+      choices_max, branches_max, labels_max, top_logprobs_max, logit_bias_max, stop_tokens_max);
 }
 
 }  // namespace coppice::engine

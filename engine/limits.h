@@ -42,6 +42,8 @@ struct Limits {
   bool priority_across_tenants = false;
   // Bounds of one request, so that it cannot take all of the engine's memory or time.
   std::int32_t choices_max = 128;      // n, as in OpenAI's API
+  std::int32_t branches_max = 2048;    // of a reading request: OpenAI's number of inputs of one embeddings request
+  std::int32_t labels_max = 256;       // of a branch: OpenAI's API allows 255 choices
   std::int32_t top_logprobs_max = 20;  // as in OpenAI's API
   std::int32_t logit_bias_max = 1024;
   std::int32_t stop_tokens_max = 64;

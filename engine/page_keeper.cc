@@ -73,7 +73,7 @@ void PageKeeper::find_prefix(Sequence& sequence) {
   if (prefix_cache_) {
     const std::span<const TokenId> tokens(sequence.tokens.ids());
     hold.lock_ = tree_.match(requests_[sequence.request].request.tenant,
-                             tokens.first(sequence.wants_scores() ? 0 : tokens.size() - 1), hold.pages_);
+                             tokens.first(sequence.wants_rows() ? 0 : tokens.size() - 1), hold.pages_);
   }
   hold.computed_ = hold.pages_.size() * pool_.page_size();
 }
@@ -88,10 +88,11 @@ void PageKeeper::fork(const Sequence& parent, Sequence& child) {
   find_prefix(child);
   // Pages beyond the match are the parent's own, unless the tree has the prompt's last page: a page of the tree may
   // only be held under a lock that covers it, and that would cover the last token too.
-  if (parent.cached() > child.computed()) {
+  // The last token is computed again, for its output.
+  const std::int32_t shared = std::min(common_prompt(child), child.tokens.prompt_count() - 1);
+  if (parent.cached() > child.computed() || child.computed() >= shared || child.wants_rows()) {
     return;
   }
-  const std::int32_t shared = child.tokens.prompt_count() - 1;  // the last token is computed again, for its logits
   PageTable& pages = child.hold.pages_;
   while (pages.size() < pool_.pages_for(shared)) {
     pages.append(pool_.share(parent.hold.pages_[pages.size()]));

@@ -71,14 +71,19 @@ class PageKeeper {
   // Forgets the copies of the step before.
   void begin_step() { copies_.clear(); }
 
-  // Takes the longest cached prefix of its tokens, as computed; never the last token, whose logits are needed, and
-  // nothing for a sequence with prompt logprobs, which needs every row. REQUIRES: the sequence holds no pages.
+  // Takes the longest cached prefix of its tokens, as computed; never the last token, whose output is needed, and
+  // nothing for a sequence that wants the output of every row. REQUIRES: the sequence holds no pages.
   void find_prefix(Sequence& sequence);
   // Tokens of its longest cached prefix. Changes nothing.
   std::int32_t peek_prefix(const Sequence& sequence) const;
-  // `child` takes over the KV of `parent`'s prompt by reference, except the last token's. REQUIRES: the prompt is
-  // computed; the child's tokens are the prompt and it holds no pages.
+  // `child` takes over the KV of `parent`'s prompt by reference, except the last token's; of a branch, that of
+  // Request::prompt. Nothing if the child wants the output of every row. REQUIRES: the prompt is computed; the child's
+  // tokens are its own prompt and it holds no pages.
   void fork(const Sequence& parent, Sequence& child);
+  // Leading tokens that it has in common with its siblings: Request::prompt.
+  std::int32_t common_prompt(const Sequence& sequence) const {
+    return static_cast<std::int32_t>(requests_[sequence.request].request.prompt.size());
+  }
   // The sequence runs from now on: it takes its place in the sharing order.
   void enter_order(Sequence& sequence);
   // Gives up all that the sequence holds.

@@ -18,8 +18,49 @@ std::string refuse_tokens(const char* name, const std::vector<TokenId>& tokens, 
   return {};
 }
 
+std::string refuse_branch(const Request& request, std::size_t index, const Limits& limits, std::int32_t vocab) {
+  const Branch& branch = request.branches[index];
+  const std::string name = fmt::format("branches[{}]", index);
+  const std::size_t tokens = request.prompt.size() + branch.tokens.size();
+  if (tokens == 0 || tokens > static_cast<std::size_t>(limits.model_tokens_max)) {
+    return fmt::format("{} has {} tokens; 1 to {} are allowed", name, tokens, limits.model_tokens_max);
+  }
+  if ((request.reading == Reading::kLabels) == branch.labels.empty() ||
+      branch.labels.size() > static_cast<std::size_t>(limits.labels_max)) {
+    return fmt::format("{} has {} labels; 1 to {} are allowed, and none where none are read", name,
+                       branch.labels.size(), limits.labels_max);
+  }
+  if (std::string reason = refuse_tokens((name + ".tokens").c_str(), branch.tokens, vocab); !reason.empty()) {
+    return reason;
+  }
+  return refuse_tokens((name + ".labels").c_str(), branch.labels, vocab);
+}
+
+// Of a request that reads: it generates nothing, and nothing is reported about its tokens but what is read.
+std::string refuse_reading(const Request& request, const Limits& limits, std::int32_t vocab) {
+  const SamplingParameters& sampling = request.sampling;
+  if (sampling.max_tokens != 0 || sampling.prompt_logprobs >= 0 || request.pin || !request.prediction.empty()) {
+    return "a request that reads generates nothing, scores nothing and pins nothing";
+  }
+  const std::size_t branches = request.branches.size();
+  if (branches < 1 || branches > static_cast<std::size_t>(limits.branches_max) ||
+      static_cast<std::size_t>(request.choices) != branches) {
+    return fmt::format("{} branches for {} choices; 1 to {} of each are allowed, as many of one as of the other",
+                       branches, request.choices, limits.branches_max);
+  }
+  for (std::size_t i = 0; i < branches; ++i) {
+    if (std::string reason = refuse_branch(request, i, limits, vocab); !reason.empty()) {
+      return reason;
+    }
+  }
+  return refuse_tokens("prompt", request.prompt, vocab);
+}
+
 std::string refuse_lengths(const Request& request, const Limits& limits) {
   const std::size_t context = static_cast<std::size_t>(limits.model_tokens_max);
+  if (!request.branches.empty()) {
+    return "branches are for requests that read";
+  }
   if (request.prompt.empty()) {
     return "prompt is empty; at least one token is needed";
   }
@@ -87,6 +128,9 @@ std::string refuse_lists(const SamplingParameters& sampling, const Limits& limit
 }  // namespace
 
 std::string refusal(const Request& request, const Limits& limits, const models::ModelConfig& model) {
+  if (request.reading != Reading::kNone) {
+    return refuse_reading(request, limits, model.vocab);
+  }
   if (std::string reason = refuse_lengths(request, limits); !reason.empty()) {
     return reason;
   }

@@ -36,18 +36,36 @@ struct SamplingParameters : base::SamplingNumbers {
   std::int32_t prompt_logprobs = -1;  // likewise for each prompt token but the first
 };
 
+// What a request that generates nothing (max_tokens = 0) asks about each of its branches.
+enum class Reading : std::uint8_t {
+  kNone,
+  kLabels,      // the logprobs of given tokens as the next one
+  kLastHidden,  // the final hidden state of the last token
+  kMeanHidden,  // the mean of the final hidden states of all tokens
+};
+
+// One of the texts that a reading request asks about: Request::prompt, then these tokens.
+struct Branch {
+  std::vector<TokenId> tokens;
+  std::vector<TokenId> labels;  // Reading::kLabels: at least one
+};
+
 // One prompt, `choices` independent continuations (OpenAI's n; best_of is made of choices by the front end).
 // Choice i of a seeded request draws with a seed derived from (seed, i): choice 0 equals the n = 1 answer.
+// A reading request has a choice for each branch instead. What its branches have in common is computed once, except
+// where a mean needs every row: put it into `prompt`, which may be empty.
 struct Request {
   RequestId id = 0;                 // unique among live requests; chosen by the front end
-  std::vector<TokenId> prompt;      // at least one token
+  std::vector<TokenId> prompt;      // at least one token, unless there are branches
   std::vector<TokenId> prediction;  // OpenAI predicted outputs; empty = none
   SamplingParameters sampling;
   std::int32_t choices = 1;
-  std::int32_t priority = 0;  // lower runs first, as in vLLM
-  std::string tenant;         // cache_salt or API key; prefixes are shared only within one tenant
-  std::string account;        // what pays: an API key, whatever salts it uses; "" = the tenant itself
-  bool pin = false;           // the prompt's whole pages stay in the tenant's prefix cache as long as the engine lives
+  Reading reading = Reading::kNone;
+  std::vector<Branch> branches;  // of a reading request, one a choice; else empty
+  std::int32_t priority = 0;     // lower runs first, as in vLLM
+  std::string tenant;            // cache_salt or API key; prefixes are shared only within one tenant
+  std::string account;           // what pays: an API key, whatever salts it uses; "" = the tenant itself
+  bool pin = false;  // the prompt's whole pages stay in the tenant's prefix cache as long as the engine lives
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::shared_ptr<EventQueue> events;  // where its events go; one queue serves many requests of one I/O thread
 };

@@ -64,12 +64,19 @@ void RequestDesk::start(Request&& request) {
   by_id_[state.request.id] = place;
   deadlines_ += state.request.deadline.has_value() ? 1 : 0;
   open_choices(state, place);
-  promote_sibling(state);
+  if (state.request.prompt.empty()) {  // branches without a trunk: none waits for another
+    while (state.dormant_choices > 0) {
+      promote_sibling(state);
+    }
+  } else {
+    promote_sibling(state);
+  }
 }
 
 // Every choice gets an event.
 void RequestDesk::refuse(RequestState& state, const std::string& reason) {
-  for (std::int32_t choice = 0; choice < std::clamp(state.request.choices, 1, limits_.choices_max); ++choice) {
+  const std::int32_t most = state.request.reading == Reading::kNone ? limits_.choices_max : limits_.branches_max;
+  for (std::int32_t choice = 0; choice < std::clamp(state.request.choices, 1, most); ++choice) {
     OutboxEntry entry;
     Event& event = outbox_.event(entry, state.request.events.get(), state.request.id, choice);
     event.finish = FinishReason::kError;
@@ -95,6 +102,7 @@ std::uint64_t RequestDesk::seed_of(const RequestState& state) const {
 
 void RequestDesk::open_choices(RequestState& state, std::int32_t place) {
   state.live_choices = state.request.choices;
+  state.dormant_choices = state.request.choices;
   for (std::int32_t choice = 0; choice < state.request.choices; ++choice) {
     const SequenceSlot slot = sequences_.take();
     state.choices.push_back(slot);
@@ -107,18 +115,30 @@ void RequestDesk::open_choices(RequestState& state, std::int32_t place) {
 }
 
 // A choice gets its tokens only now: a dormant one costs nothing.
-void RequestDesk::activate(Sequence& sequence, const RequestState& state) {
+void RequestDesk::activate(Sequence& sequence, RequestState& state) {
+  static const Branch kNoBranch;
   const Request& request = state.request;
+  const Branch& branch =
+      request.branches.empty() ? kNoBranch : request.branches[static_cast<std::size_t>(sequence.choice)];
   TokenState& tokens = sequence.tokens;
-  tokens.ids_.reserve(request.prompt.size() +
+  tokens.ids_.reserve(request.prompt.size() + branch.tokens.size() +
                       static_cast<std::size_t>(std::min(request.sampling.max_tokens, kOutputReserved)));
   tokens.ids_ = request.prompt;
+  tokens.ids_.insert(tokens.ids_.end(), branch.tokens.begin(), branch.tokens.end());
   tokens.prompt_count_ = tokens.count();
   tokens.count_max_ = static_cast<std::int32_t>(std::min(
       std::int64_t{limits_.model_tokens_max}, std::int64_t{tokens.prompt_count_} + request.sampling.max_tokens));
-  tokens.scored_ = sequence.choice == 0 && request.sampling.prompt_logprobs >= 0 ? 0 : -1;
-  homes_.sampler.begin(sequence.slot, request.sampling, sequence.seed, request.prompt);
+  sequence.reading.kind_ = request.reading;
+  if (request.reading == Reading::kMeanHidden) {
+    tokens.rows_reported_ = 0;
+    tokens.rows_wanted_ = tokens.prompt_count_;
+  } else if (sequence.choice == 0 && request.sampling.prompt_logprobs >= 0) {
+    tokens.rows_reported_ = 0;
+    tokens.rows_wanted_ = tokens.prompt_count_ - 1;  // nothing comes after the last
+  }
+  homes_.sampler.begin(sequence.slot, request.sampling, sequence.seed, request.prompt, branch.labels);
   homes_.drafter.begin(sequence, request.tenant);
+  --state.dormant_choices;
 }
 
 // The first dormant choice computes the prompt; the others fork from it when it has (fork_siblings).
@@ -133,7 +153,7 @@ void RequestDesk::promote_sibling(RequestState& state) {
 }
 
 void RequestDesk::fork_siblings(const Sequence& parent) {
-  const RequestState& state = requests_[parent.request];
+  RequestState& state = requests_[parent.request];
   for (const SequenceSlot slot : state.choices) {
     if (slot != kNoSequence && sequences_[slot].tokens.ids().empty()) {
       activate(sequences_[slot], state);
@@ -187,10 +207,12 @@ void RequestDesk::finish(Sequence& sequence, FinishReason reason, const std::str
   const std::int32_t cached_tokens = event.usage.cached_tokens;
   event.usage = sequence.usage;
   event.usage.cached_tokens = cached_tokens;
-  event.usage.prompt_tokens = static_cast<std::int32_t>(state.request.prompt.size());
+  const bool is_active = !sequence.tokens.ids().empty();
+  event.usage.prompt_tokens =
+      is_active ? sequence.tokens.prompt_count() : static_cast<std::int32_t>(state.request.prompt.size());
   event.usage.completion_tokens = sequence.output_count();
   ++stats_.finished[static_cast<std::size_t>(reason)];
-  const bool is_active = !sequence.tokens.ids().empty();
+  state.dormant_choices -= is_active ? 0 : 1;
   if (is_active) {
     homes_.scheduler.remove(sequence);
     homes_.sampler.end(sequence.slot);

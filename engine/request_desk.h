@@ -60,7 +60,7 @@ class RequestDesk {
   void refuse(RequestState& state, const std::string& reason);
   std::uint64_t seed_of(const RequestState& state) const;
   void open_choices(RequestState& state, std::int32_t place);
-  void activate(Sequence& sequence, const RequestState& state);
+  void activate(Sequence& sequence, RequestState& state);
   void promote_sibling(RequestState& state);
   void end_choices(RequestState& state, std::int32_t choice, FinishReason reason);
   void close(RequestState& state);

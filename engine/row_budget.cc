@@ -96,7 +96,7 @@ void RowBudget::begin_step() {
   }
   unfit_.clear();
   rows_left_ = limits_.step_tokens_max;
-  logits_left_ = limits_.step_logits_max;
+  outputs_left_ = limits_.step_logits_max;
 }
 
 void RowBudget::select_decoding() {
@@ -159,24 +159,26 @@ void RowBudget::top_up_prompts() {
     }
     if (sequence.line.is_running() && sequence.pending() > std::max(1, sequence.chosen.planned_count())) {
       rows_left_ += sequence.chosen.planned_count();
-      logits_left_ += sequence.chosen.logits_count();
+      outputs_left_ += sequence.chosen.output_count();
       leave_out(sequence);
       plan(sequence, rows_left_);
     }
   }
 }
 
-// The law for a step (README.md), for one sequence: how many of its pending tokens, and which logits of those.
+// The law for a step (README.md), for one sequence: how many of its pending tokens, and how many of those with an
+// output: logits, or a hidden state.
 void RowBudget::plan(Sequence& sequence, std::int32_t rows_max) {
   std::int32_t count = std::min({sequence.pending(), limits_.chunk_tokens_max, rows_max});
-  std::int32_t logits = 0;
-  if (sequence.wants_scores()) {
-    const std::int32_t from = std::max(sequence.computed(), sequence.tokens.scored());  // first row with logits
-    count = std::min(count, from - sequence.computed() + logits_left_);
-    logits = std::max(0, sequence.computed() + count - from);
+  std::int32_t outputs = 0;
+  if (sequence.wants_rows()) {
+    const std::int32_t from =
+        std::max(sequence.computed(), sequence.tokens.rows_reported());  // first row with an output
+    count = std::min(count, from - sequence.computed() + outputs_left_);
+    outputs = std::max(0, sequence.computed() + count - from);
   } else if (count == sequence.pending()) {
-    if (logits_left_ > 0) {
-      logits = 1;
+    if (outputs_left_ > 0) {
+      outputs = 1;
     } else {
       --count;
     }
@@ -185,9 +187,9 @@ void RowBudget::plan(Sequence& sequence, std::int32_t rows_max) {
     return;
   }
   sequence.chosen.planned_count_ = count;
-  sequence.chosen.logits_count_ = logits;
+  sequence.chosen.output_count_ = outputs;
   rows_left_ -= count;
-  logits_left_ -= logits;
+  outputs_left_ -= outputs;
 }
 
 // False: the sequence is not in this step.
@@ -210,14 +212,14 @@ bool RowBudget::hold_pages(Sequence& sequence, std::int32_t token_count) {
 
 std::int32_t RowBudget::draft_room(const Sequence& sequence) const {
   const std::int64_t tokens = pages_.tokens_within_reach(sequence) - sequence.scheduled();
-  return static_cast<std::int32_t>(std::min<std::int64_t>({rows_left_, logits_left_, tokens}));
+  return static_cast<std::int32_t>(std::min<std::int64_t>({rows_left_, outputs_left_, tokens}));
 }
 
 void RowBudget::take_draft(Sequence& sequence, std::int32_t count) {
   COPPICE_CHECK(count <= draft_room(sequence), "drafts stay within their room");
   sequence.chosen.draft_count_ = count;
   rows_left_ -= count;
-  logits_left_ -= count;
+  outputs_left_ -= count;
   pages_.cover(sequence, sequence.scheduled());
 }
 

@@ -1,4 +1,4 @@
-// RowBudget: how many token rows and logits rows of the coming step each sequence gets, and Preemption: which sequence
+// RowBudget: how many token rows and output rows of the coming step each sequence gets, and Preemption: which sequence
 // gives up its pages when a row needs some and none are free.
 //
 // Sequences with one pending token come first in every step, so a long prompt never delays them; prompts share the rows
@@ -85,17 +85,17 @@ class RowBudget {
   void select_prompts(bool newcomer);
   // The rows that are still left to prompts, in rank.
   void top_up_prompts();
-  // Gives the sequence at most `rows_max` rows and the pages they need. It may stay out of the step: when rows, logits
+  // Gives the sequence at most `rows_max` rows and the pages they need. It may stay out of the step: when rows, outputs
   // or pages are missing; it was preempted then, or is unfit, or waits for the next step.
   void plan(Sequence& sequence, std::int32_t rows_max);
   // Takes the sequence out of the step.
   static void leave_out(Sequence& sequence) { sequence.chosen = {}; }
 
-  // Draft nodes that the step may carry in all: free rows and logits.
-  std::int32_t drafts_max() const { return std::min(rows_left_, logits_left_); }
-  // Draft nodes that `sequence` may carry: free rows, logits and pages.
+  // Draft nodes that the step may carry in all: free rows and outputs.
+  std::int32_t drafts_max() const { return std::min(rows_left_, outputs_left_); }
+  // Draft nodes that `sequence` may carry: free rows, outputs and pages.
   std::int32_t draft_room(const Sequence& sequence) const;
-  // Gives `count` draft nodes of the sequence rows, logits and pages. REQUIRES: count <= draft_room().
+  // Gives `count` draft nodes of the sequence rows, outputs and pages. REQUIRES: count <= draft_room().
   void take_draft(Sequence& sequence, std::int32_t count);
 
   // Whether `other` may use rows of the half that the first prompt in rank leaves to others.
@@ -113,7 +113,7 @@ class RowBudget {
   PageKeeper& pages_;
   Preemption& preemption_;
   std::int32_t rows_left_ = 0;
-  std::int32_t logits_left_ = 0;
+  std::int32_t outputs_left_ = 0;
   std::vector<SequenceSlot> unfit_;
   std::vector<SequenceKey> scratch_;  // what a loop walks while preemption changes the running list
 };

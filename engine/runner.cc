@@ -59,6 +59,7 @@ class Runner final : public StepExecutor {
                [&](const kernels::LoadedStep& step) { model_.forward(step, *cache_); });
     steps_.sample(model_.logits(static_cast<std::int64_t>(sampling_.size())), sampling_);
     is_submitted_ = true;
+    hidden_rows_ = static_cast<std::int64_t>(plan.hidden_rows.size());
     result_ = StepResult{};
     result_.keys_attended = attention.keys_attended;
     result_.keys_read = attention.keys_read;
@@ -76,6 +77,7 @@ class Runner final : public StepExecutor {
     const auto begin = clock_.now();
     const kernels::StepResults results = steps_.finish();
     result_.results = results.draws;
+    result_.hidden = fetch_hidden();
     result_.device_ns = results.device_ns;
     if (result_.device_ns > 0) {
       result_.attention_ns = 0;  // what was counted are launches
@@ -86,7 +88,17 @@ class Runner final : public StepExecutor {
 
  private:
   static kernels::StepArrays arrays_of(const StepPlan& plan) {
-    return {.slots = plan.slots, .logits_rows = plan.logits_rows};
+    return {.slots = plan.slots, .logits_rows = plan.logits_rows, .hidden_rows = plan.hidden_rows};
+  }
+
+  // Of the step that is over.
+  std::span<const float> fetch_hidden() {
+    const kernels::Matrix states = model_.hidden_states(hidden_rows_);
+    hidden_.resize(static_cast<std::size_t>(states.rows * states.columns));
+    if (!hidden_.empty()) {
+      device_.download(states.data, hidden_.data(), hidden_.size() * sizeof(float));
+    }
+    return hidden_;
   }
 
   // Planned unless prepare() did.
@@ -115,6 +127,8 @@ class Runner final : public StepExecutor {
   std::uint64_t prepared_number_ = 0;           // of the StepPlan that prepared_ is for
   std::vector<kernels::SamplingRow> sampling_;  // views of the plan that was submitted
   bool is_submitted_ = false;
+  std::int64_t hidden_rows_ = 0;  // of the step that was submitted
+  std::vector<float> hidden_;     // of the step that was collected
   StepResult result_;
 };
 

@@ -43,7 +43,7 @@ TokenInfo to_token_info(const kernels::SamplingResult& result, bool with_logprob
 }
 
 void Sampler::begin(SequenceSlot slot, const SamplingParameters& parameters, std::uint64_t seed,
-                    std::span<const TokenId> prompt) {
+                    std::span<const TokenId> prompt, std::span<const TokenId> labels) {
   while (states_.size() <= static_cast<std::size_t>(slot)) {
     states_.emplace_back();
   }
@@ -51,6 +51,7 @@ void Sampler::begin(SequenceSlot slot, const SamplingParameters& parameters, std
   COPPICE_CHECK(state.parameters == nullptr, "a slot begins once");
   state.parameters = &parameters;
   state.seed = seed;
+  state.labels = labels;
   state.penalized = parameters.repetition_penalty != 1.0F || parameters.presence_penalty != 0.0F ||
                     parameters.frequency_penalty != 0.0F;
   if (state.penalized) {
@@ -131,6 +132,15 @@ StepDraw Sampler::score(SequenceSlot slot, TokenId token) const {
   StepDraw draw;
   draw.numbers.scored = token;
   draw.numbers.top_logprobs = states_[static_cast<std::size_t>(slot)].parameters->prompt_logprobs;
+  return draw;
+}
+
+StepDraw Sampler::read(SequenceSlot slot, SamplingLists& lists) const {
+  const std::span<const TokenId> labels = states_[static_cast<std::size_t>(slot)].labels;
+  StepDraw draw;
+  draw.numbers.scored = labels.front();  // so that nothing is drawn
+  draw.labels = {static_cast<std::int32_t>(lists.labels.size()), static_cast<std::int32_t>(labels.size())};
+  lists.labels.insert(lists.labels.end(), labels.begin(), labels.end());
   return draw;
 }
 

@@ -27,9 +27,10 @@ class Sampler {
  public:
   explicit Sampler(std::vector<TokenId> eos) : eos_(std::move(eos)) {}
 
-  // REQUIRES: `parameters` outlive the sequence.
+  // labels: what is read after the last token instead of a draw. REQUIRES: `parameters` and `labels` outlive the
+  // sequence.
   void begin(SequenceSlot slot, const SamplingParameters& parameters, std::uint64_t seed,
-             std::span<const TokenId> prompt);
+             std::span<const TokenId> prompt, std::span<const TokenId> labels = {});
   void end(SequenceSlot slot);
   // Counts a generated token.
   void observe(SequenceSlot slot, TokenId token);
@@ -47,6 +48,8 @@ class Sampler {
   void count_late(SequenceSlot slot, TokenId token, StepDraw& draw, SamplingLists& lists) const;
   // How to report the logprob of prompt token `token`.
   StepDraw score(SequenceSlot slot, TokenId token) const;
+  // How to report the labels' logprobs. Appends its lists. REQUIRES: there are labels.
+  StepDraw read(SequenceSlot slot, SamplingLists& lists) const;
 
  private:
   struct State {
@@ -57,6 +60,7 @@ class Sampler {
     absl::flat_hash_map<TokenId, std::int32_t> index;  // token -> entry of counts
     std::vector<kernels::TokenBias> biases;
     std::vector<TokenId> ends;  // tokens that end the sequence
+    std::span<const TokenId> labels;
   };
 
   static void count(State& state, TokenId token, std::int32_t output);

@@ -12,7 +12,7 @@ Scheduler::Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& seq
 
 void Scheduler::fork(const Sequence& parent, Sequence& child) {
   pages_.fork(parent, child);
-  Admission::fork(parent, child);
+  Admission::fork(parent, child, pages_.common_prompt(child));
   lines_.wait_beside(parent, child);
 }
 

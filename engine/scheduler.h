@@ -47,8 +47,8 @@ class Scheduler {
 
   // The sequence waits to run. REQUIRES: it has tokens and its request is set.
   void enqueue(Sequence& sequence) { lines_.wait(sequence); }
-  // `child`, a dormant choice whose tokens are the prompt, takes over `parent`'s prompt KV by reference, except the
-  // last token's, and waits to run. REQUIRES: parent has computed the prompt.
+  // `child`, a dormant choice until now, takes over `parent`'s prompt KV by reference, except the last token's (of a
+  // branch: what both have of Request::prompt), and waits to run. REQUIRES: parent has computed its prompt.
   void fork(const Sequence& parent, Sequence& child);
   // Forgets the sequence and gives up its pages.
   void remove(Sequence& sequence);

@@ -16,6 +16,7 @@
 #include "engine/radix_tree.h"
 #include "engine/request.h"
 #include "engine/speculation/speculator.h"
+#include "engine/token_state.h"
 
 namespace coppice::engine {
 
@@ -26,49 +27,9 @@ struct RequestState {
   std::uint64_t seed = 0;
   std::vector<SequenceSlot> choices;  // kNoSequence once finished
   std::int32_t live_choices = 0;
+  std::int32_t dormant_choices = 0;    // of the live ones
   bool counted_waiting = false;        // holds a place in the waiting room
   std::vector<TokenInfo> prompt_info;  // prompt logprobs so far
-};
-
-// The tokens of a sequence and how far the engine is with them. Writers: RequestDesk (begin and end), Settlement.
-class TokenState {
- public:
-  // Prompt, then output; the last is kNoToken while awaits_token(). Empty: the sequence is dormant.
-  const std::vector<TokenId>& ids() const { return ids_; }
-  std::int32_t count() const { return static_cast<std::int32_t>(ids_.size()); }
-  std::int32_t prompt_count() const { return prompt_count_; }
-  // The last of ids() is being drawn.
-  bool awaits_token() const { return awaits_token_; }
-  // Tokens that may still be generated: at 0 the sequence ends by length.
-  std::int32_t left() const { return count_max_ - count(); }
-  // False: only the prompt is asked about (max_tokens is 0).
-  bool has_output() const { return count_max_ > prompt_count_; }
-  // Leading prompt rows whose logprobs were reported; -1: not asked for.
-  std::int32_t scored() const { return scored_; }
-
- private:
-  friend class RequestDesk;
-  friend class Settlement;
-
-  // Makes room for the token that is being drawn. Not if it is the last: then there is no step behind it.
-  void await_token() {
-    if (left() > 1) {
-      ids_.push_back(kNoToken);
-      awaits_token_ = true;
-    }
-  }
-  void forget_awaited() {
-    if (awaits_token_) {
-      ids_.pop_back();
-      awaits_token_ = false;
-    }
-  }
-
-  std::vector<TokenId> ids_;
-  std::int32_t prompt_count_ = 0;
-  std::int32_t count_max_ = 0;  // the sequence ends by length when it has this number of tokens
-  std::int32_t scored_ = -1;
-  bool awaits_token_ = false;
 };
 
 // The KV pages of a sequence and what is computed in them. Writer: PageKeeper.
@@ -142,7 +103,8 @@ class LineState {
 // What admission remembers of a sequence. Writer: Admission.
 class AdmissionState {
  public:
-  // Prompt tokens that the prefix cache had when the sequence was first admitted; 0 before.
+  // Prompt tokens that the prefix cache had when the sequence was first admitted, without those taken over from the
+  // sequence that it was forked from; 0 before.
   std::int32_t found_tokens() const { return found_tokens_; }
 
  private:
@@ -150,6 +112,7 @@ class AdmissionState {
 
   bool admitted_ = false;  // once: its prompt is charged and counted
   std::int32_t found_tokens_ = 0;
+  std::int32_t forked_tokens_ = 0;   // of its prompt, a fork's parent had computed; 0 once that is accounted for
   std::int32_t overtaken_ = 0;       // admissions of sequences behind it in its tenant's line
   std::int32_t refused_pages_ = -1;  // did not fit into this many available pages: not tried again until there are more
 
@@ -164,8 +127,8 @@ class StepChoice {
  public:
   // Token rows of the sequence's own tokens, without drafts.
   std::int32_t planned_count() const { return planned_count_; }
-  // Logits rows, without those of drafts.
-  std::int32_t logits_count() const { return logits_count_; }
+  // Token rows with an output (logits, or a hidden state), without those of drafts.
+  std::int32_t output_count() const { return output_count_; }
   // Draft nodes; each has a token row and a logits row.
   std::int32_t draft_count() const { return draft_count_; }
   bool in_step() const { return planned_count_ > 0; }
@@ -174,7 +137,7 @@ class StepChoice {
   friend class RowBudget;
 
   std::int32_t planned_count_ = 0;
-  std::int32_t logits_count_ = 0;
+  std::int32_t output_count_ = 0;
   std::int32_t draft_count_ = 0;
 };
 
@@ -212,6 +175,7 @@ struct Sequence {
   Usage usage;
 
   TokenState tokens;
+  ReadingState reading;
   PageHold hold;
   LineState line;
   AdmissionState admission;
@@ -227,9 +191,10 @@ struct Sequence {
   std::int32_t known_count() const { return token_count() - (tokens.awaits_token() ? 1 : 0); }
   std::int32_t output_count() const { return token_count() - tokens.prompt_count(); }
   std::int32_t pending() const { return token_count() - computed(); }
-  bool wants_scores() const { return tokens.scored() >= 0 && tokens.scored() < tokens.prompt_count() - 1; }
+  // An output of each prompt row was requested, and not all of them are reported.
+  bool wants_rows() const { return tokens.rows_reported() >= 0 && tokens.rows_reported() < tokens.rows_wanted(); }
   bool in_step() const { return chosen.in_step(); }
-  // In this step, up to its last token: a next token will be drawn.
+  // In this step, up to its last token: a next token will be drawn, or what is read is complete.
   bool draws() const { return in_step() && computed() + chosen.planned_count() == token_count(); }
 };
 

@@ -2,6 +2,7 @@
 #include "engine/settlement.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <utility>
 
@@ -14,18 +15,35 @@ std::span<const kernels::SamplingResult> results_of(const StepRow& row, const St
   return result.results.subspan(static_cast<std::size_t>(row.logits_begin), static_cast<std::size_t>(row.logits_count));
 }
 
+// The hidden states of a row, one after the other.
+std::span<const float> hidden_of(const StepRow& row, const StepPlan& plan, const StepResult& result) {
+  if (row.hidden_count == 0) {
+    return {};
+  }
+  const std::size_t width = result.hidden.size() / plan.hidden_rows.size();
+  return result.hidden.subspan(static_cast<std::size_t>(row.hidden_begin) * width,
+                               static_cast<std::size_t>(row.hidden_count) * width);
+}
+
 // Results of a row that draw tokens: one after the last linear token and one after each draft node. The others score
-// prompt tokens.
+// prompt tokens. Where labels are read, the one that does counts as a draw.
 std::int32_t draw_count(const StepRow& row, const RowOutcome& outcome) {
-  return outcome.draws ? 1 + row.draft_count : 0;
+  return outcome.draws && row.hidden_count == 0 ? 1 + row.draft_count : 0;
 }
 
 bool has_broken(std::span<const kernels::SamplingResult> results) {
   return std::any_of(results.begin(), results.end(), [](const auto& result) { return result.is_broken; });
 }
 
+bool has_broken(std::span<const float> states) {
+  return !std::all_of(states.begin(), states.end(), [](float number) { return std::isfinite(number); });
+}
+
 constexpr const char* kBrokenLogits =
     "the model's logits are not numbers (NaN or infinity): its weights are damaged, or overflow in this type of number";
+constexpr const char* kBrokenStates =
+    "the model's hidden states are not numbers (NaN or infinity): its weights are damaged, or overflow in this type of "
+    "number";
 
 bool ends_prompt(const StepRow& row, const Sequence& sequence) {
   return row.begin < sequence.tokens.prompt_count() && sequence.computed() >= sequence.tokens.prompt_count();
@@ -86,14 +104,17 @@ bool Settlement::assume_row(const StepRow& row, RowOutcome& outcome) {
   COPPICE_CHECK(sequence.drafting.flying().size() == row.draft_count, "the draft that flies is the row's");
   Scheduler::leave_out(sequence);
   outcome.draws = sequence.computed() == sequence.token_count();
-  if (sequence.wants_scores()) {
-    sequence.tokens.scored_ += row.logits_count - draw_count(row, outcome);
+  if (sequence.wants_rows()) {
+    sequence.tokens.rows_reported_ += row.logits_count + row.hidden_count - draw_count(row, outcome);
   }
-  return ends_prompt(row, sequence) && requests_[sequence.request].live_choices > 1;
+  return ends_prompt(row, sequence) && requests_[sequence.request].dormant_choices > 0;
 }
 
 void Settlement::settle(StepSlot& slot, const StepResult& result, OwedKvWork& owed) {
   COPPICE_CHECK(result.results.size() == slot.plan.logits_rows.size(), "one result a logits row");
+  COPPICE_CHECK(
+      slot.plan.hidden_rows.empty() ? result.hidden.empty() : result.hidden.size() % slot.plan.hidden_rows.size() == 0,
+      "one hidden state a hidden row");
   for (std::size_t i = 0; i < slot.outcomes.size(); ++i) {
     const StepRow& row = slot.plan.rows[i];
     RowOutcome& outcome = slot.outcomes[i];
@@ -109,9 +130,10 @@ void Settlement::settle(StepSlot& slot, const StepResult& result, OwedKvWork& ow
         settle_draft(sequence, row, slot.path_of(outcome), owed);
       }
     } else if (outcome.draws) {
-      outcome.reason = FinishReason::kLength;
+      const bool is_broken = sequence.reading.kind() == Reading::kLabels && has_broken(draws);
+      outcome.reason = is_broken ? FinishReason::kError : FinishReason::kLength;
     }
-    if (has_broken(results.first(results.size() - draws.size()))) {
+    if (has_broken(results.first(results.size() - draws.size())) || has_broken(hidden_of(row, slot.plan, result))) {
       outcome.reason = FinishReason::kError;
     }
     stats_.counts().broken_logits += outcome.reason == FinishReason::kError ? 1 : 0;
@@ -165,33 +187,62 @@ void Settlement::book(StepSlot& slot, const StepResult& result) {
   for (std::size_t i = 0; i < slot.outcomes.size(); ++i) {
     const RowOutcome& outcome = slot.outcomes[i];
     if (outcome.sequence != kNoSequence) {
-      book_row(slot.plan.rows[i], outcome, slot.path_of(outcome), results_of(slot.plan.rows[i], result));
+      book_row(slot, i, result);
     }
   }
 }
 
-void Settlement::book_row(const StepRow& row, const RowOutcome& outcome, std::span<const std::int32_t> path,
-                          Results results) {
+void Settlement::book_row(const StepSlot& slot, std::size_t index, const StepResult& result) {
+  const StepRow& row = slot.plan.rows[index];
+  const RowOutcome& outcome = slot.outcomes[index];
+  const Results results = results_of(row, result);
   Sequence& sequence = sequences_[outcome.sequence];
   desk_.leave_waiting_room(requests_[sequence.request]);
   const std::int32_t prompt_left = std::max(0, sequence.tokens.prompt_count() - row.begin);
   stats_.counts().prompt_tokens_computed += static_cast<std::uint64_t>(std::min(prompt_left, row.linear_count()));
+  pool(sequence, hidden_of(row, slot.plan, result), row.hidden_count);
   const auto draws = static_cast<std::size_t>(draw_count(row, outcome));
   if (results.size() > draws) {
     report_scores(sequence, results.first(results.size() - draws));
   }
   if (outcome.draws && sequence.tokens.has_output()) {
-    report_tokens(sequence, path, results.last(draws));
+    report_tokens(sequence, slot.path_of(outcome), results.last(draws));
+  } else if (outcome.draws && outcome.reason != FinishReason::kError && sequence.reading.kind() != Reading::kNone) {
+    report_reading(sequence, results);
   }
   homes_.scheduler.advance(sequence);
   if (ends_prompt(row, sequence)) {
     desk_.fork_siblings(sequence);
   }
   if (outcome.reason == FinishReason::kError) {
-    desk_.finish(sequence, outcome.reason, kBrokenLogits, Fault::kModel);
+    desk_.finish(sequence, outcome.reason, row.hidden_count > 0 ? kBrokenStates : kBrokenLogits, Fault::kModel);
   } else if (outcome.reason != FinishReason::kNone) {
     desk_.finish(sequence, outcome.reason, {});
   }
+}
+
+// Adds the last `count` hidden states of what is computed; of a sequence whose last one is read, that is all there is.
+void Settlement::pool(Sequence& sequence, std::span<const float> states, std::int32_t count) {
+  std::vector<double>& sum = sequence.reading.sum_;
+  for (std::int32_t i = 0; i < count; ++i) {
+    const std::size_t width = states.size() / static_cast<std::size_t>(count);
+    const std::span<const float> state = states.subspan(static_cast<std::size_t>(i) * width, width);
+    sum.resize(width, 0.0);
+    std::transform(state.begin(), state.end(), sum.begin(), sum.begin(), [](float x, double y) { return x + y; });
+  }
+}
+
+// The sequence is computed to its end: reports what was asked about it.
+void Settlement::report_reading(Sequence& sequence, Results results) {
+  std::vector<float>& reading = desk_.event_of(sequence).reading;
+  if (sequence.reading.kind() == Reading::kLabels) {
+    reading = results.back().labels;
+    return;
+  }
+  const double count = sequence.reading.kind() == Reading::kMeanHidden ? sequence.tokens.prompt_count() : 1;
+  const std::vector<double>& sum = sequence.reading.sum_;
+  reading.resize(sum.size());
+  std::transform(sum.begin(), sum.end(), reading.begin(), [count](double x) { return static_cast<float>(x / count); });
 }
 
 void Settlement::report_scores(Sequence& sequence, Results results) {
@@ -199,7 +250,7 @@ void Settlement::report_scores(Sequence& sequence, Results results) {
   for (const kernels::SamplingResult& result : results) {
     state.prompt_info.push_back(to_token_info(result, true));
   }
-  if (!sequence.wants_scores()) {
+  if (!sequence.wants_rows()) {
     desk_.event_of(sequence).prompt = std::move(state.prompt_info);
   }
 }

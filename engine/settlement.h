@@ -67,7 +67,9 @@ class Settlement {
   void settle_row(Sequence& sequence, Results draws, StepSlot& slot, RowOutcome& outcome);
   void settle_draft(Sequence& sequence, const StepRow& row, std::span<const std::int32_t> path, OwedKvWork& owed);
   FinishReason finish_reason(const Sequence& sequence, TokenId token) const;
-  void book_row(const StepRow& row, const RowOutcome& outcome, std::span<const std::int32_t> path, Results results);
+  void book_row(const StepSlot& slot, std::size_t index, const StepResult& result);
+  void pool(Sequence& sequence, std::span<const float> states, std::int32_t count);
+  void report_reading(Sequence& sequence, Results results);
   void report_scores(Sequence& sequence, Results results);
   void report_tokens(Sequence& sequence, std::span<const std::int32_t> path, Results draws);
 

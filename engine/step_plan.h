@@ -9,6 +9,9 @@
 //   decode                          1             0             1
 //   verify a draft tree, d nodes    1 + d         d             1 + d
 //
+// A row of a sequence whose hidden states are read has no logits but the last `hidden_count` hidden states: 1 of the
+// last chunk, or all.
+//
 // The engine plans; a StepExecutor runs the plan on the model and brings a StepResult back.
 #pragma once
 
@@ -50,8 +53,10 @@ struct StepRow {
   std::int32_t token_count = 0;
   std::int32_t draft_count = 0;
   std::int32_t logits_count = 0;
+  std::int32_t hidden_count = 0;
   std::int32_t token_begin = 0;    // first token row
   std::int32_t logits_begin = 0;   // first entry of logits_rows and draws
+  std::int32_t hidden_begin = 0;   // first entry of hidden_rows
   std::int32_t parents_begin = 0;  // first entry of draft_parents
   std::int32_t shared_pages = 0;   // leading pages in common with the row before; -1 = not known
   PlanRange pages;                 // of plan.pages: the page table; covers begin + token_count positions
@@ -72,6 +77,7 @@ struct StepDraw {
   PlanRange counts;
   PlanRange biases;
   PlanRange forbidden;
+  PlanRange labels;
 };
 
 // Lists of StepDraws.
@@ -79,11 +85,13 @@ struct SamplingLists {
   std::vector<kernels::TokenCount> counts;
   std::vector<kernels::TokenBias> biases;
   std::vector<TokenId> forbidden;
+  std::vector<TokenId> labels;
 
   void clear() {
     counts.clear();
     biases.clear();
     forbidden.clear();
+    labels.clear();
   }
 };
 
@@ -101,6 +109,7 @@ struct StepPlan {
   std::vector<std::int32_t> draft_parents;  // draft index of the parent within its row; -1 = the last linear token
   std::vector<std::int32_t> logits_rows;    // token rows whose logits are computed, ascending
   std::vector<StepDraw> draws;              // one a logits row
+  std::vector<std::int32_t> hidden_rows;    // token rows whose final hidden states are brought back, ascending
   SamplingLists lists;
 
   std::int32_t token_count() const { return static_cast<std::int32_t>(tokens.size()); }
@@ -119,6 +128,7 @@ struct StepPlan {
     draft_parents.clear();
     logits_rows.clear();
     draws.clear();
+    hidden_rows.clear();
     lists.clear();
   }
   void clear() {
@@ -151,6 +161,7 @@ inline kernels::SamplingRow sampling_row(const StepDraw& draw, const SamplingLis
   row.counts = draw.counts.of(lists.counts);
   row.biases = draw.biases.of(lists.biases);
   row.forbidden = draw.forbidden.of(lists.forbidden);
+  row.labels = draw.labels.of(lists.labels);
   return row;
 }
 
@@ -165,6 +176,7 @@ inline void list_sampling_rows(const StepPlan& plan, std::vector<kernels::Sampli
 // What a step brought back. The results are valid until the next collect().
 struct StepResult {
   std::span<const kernels::SamplingResult> results;  // one a logits row
+  std::span<const float> hidden;                     // one hidden state a hidden row, one after the other
   std::int64_t keys_attended = 0;                    // AttentionPlan's counts
   std::int64_t keys_read = 0;
   std::int32_t shared_items = 0;

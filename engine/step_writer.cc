@@ -29,9 +29,12 @@ void StepWriter::add_row(const Sequence& sequence, std::int32_t shared_pages, St
   row.begin = sequence.computed();
   row.draft_count = chosen.draft_count();
   row.token_count = chosen.planned_count() + row.draft_count;
-  row.logits_count = chosen.logits_count() + row.draft_count;
+  const bool reads_hidden = sequence.reading.reads_hidden();
+  row.logits_count = reads_hidden ? 0 : chosen.output_count() + row.draft_count;
+  row.hidden_count = reads_hidden ? chosen.output_count() : 0;
   row.token_begin = plan.token_count();
   row.logits_begin = static_cast<std::int32_t>(plan.logits_rows.size());
+  row.hidden_begin = static_cast<std::int32_t>(plan.hidden_rows.size());
   row.parents_begin = static_cast<std::int32_t>(plan.draft_parents.size());
   row.shared_pages = shared_pages;
   row.pages = {static_cast<std::int32_t>(plan.pages.size()), pages.size()};
@@ -48,6 +51,9 @@ void StepWriter::add_row(const Sequence& sequence, std::int32_t shared_pages, St
   add_draft(sequence, plan);
   for (std::int32_t i = row.token_count - row.logits_count; i < row.token_count; ++i) {
     plan.logits_rows.push_back(row.token_begin + i);
+  }
+  for (std::int32_t i = row.token_count - row.hidden_count; i < row.token_count; ++i) {
+    plan.hidden_rows.push_back(row.token_begin + i);
   }
   add_draws(sequence, row, plan);
   plan.rows.push_back(row);
@@ -71,13 +77,16 @@ void StepWriter::add_draft(const Sequence& sequence, StepPlan& plan) {
   }
 }
 
-// The first rows score prompt tokens; the row of the last token, if it is in the step, and each draft node draw.
+// The first rows score prompt tokens; the row of the last token, if it is in the step, and each draft node draw, or
+// labels are read there.
 void StepWriter::add_draws(const Sequence& sequence, const StepRow& row, StepPlan& plan) {
   const std::int32_t end = row.begin + sequence.chosen.planned_count();  // of the linear rows
-  for (std::int32_t position = end - sequence.chosen.logits_count(); position < end; ++position) {
+  for (std::int32_t position = end - (row.logits_count - row.draft_count); position < end; ++position) {
     if (position + 1 < sequence.token_count()) {
       const TokenId next = sequence.tokens.ids()[static_cast<std::size_t>(position + 1)];
       plan.draws.push_back(sampler_.score(sequence.slot, next));
+    } else if (sequence.reading.kind() == Reading::kLabels) {
+      plan.draws.push_back(sampler_.read(sequence.slot, plan.lists));
     } else {
       const StepDraw root = sampler_.draw(sequence.slot, end, sequence.output_count(), plan.lists);
       plan.draws.push_back(root);

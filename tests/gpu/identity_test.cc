@@ -5,6 +5,7 @@
 
 #include "tests/gpu/device.h"
 #include "tests/support/identity.h"
+#include "tests/support/reading_requests.h"
 
 namespace coppice::tests {
 namespace {
@@ -41,6 +42,11 @@ std::vector<engine::Request> requests_for(const HarnessModel& model) {
       requests[i].sampling.max_tokens = i == 0 ? 3 : 5;
       requests[i].choices = std::min(requests[i].choices, 2);
     }
+  }
+  for (const engine::Reading kind :
+       {engine::Reading::kLabels, engine::Reading::kLastHidden, engine::Reading::kMeanHidden}) {
+    requests.push_back(testing::reading_request(0, kind, device_is_emulated() ? 20 : 100, device_is_emulated() ? 2 : 12,
+                                                model.transformer->config().vocab));
   }
   return requests;
 }

@@ -49,6 +49,27 @@ TEST_CASE("drafts change nothing but the number of steps", "[sim]") {
   }
 }
 
+TEST_CASE("labels and hidden states are read as the oracle reads them, among requests that generate",
+          "[sim][reading]") {
+  for (std::uint64_t seed = 121; seed < 131; ++seed) {
+    World world = busy_world(seed);
+    world.readings_in = seed % 3 == 0 ? 1 : 2;
+    world.prefix_cache = seed % 4 != 0;
+    world.drafts = seed % 2 == 0;
+    world.device.works_for = static_cast<std::int32_t>(seed % 3);
+    world.cancels_in = seed % 5 == 0 ? 8 : 0;
+    world.deadlines_in = seed % 5 == 0 ? 8 : 0;
+    world.device.collect_fails_in = seed % 5 == 1 ? 60 : 0;
+    world.limits.pages = 26 + static_cast<std::int32_t>(seed % 2) * 20;
+    world.limits.model_tokens_max = 26 * 16;
+    Simulation simulation(world);
+    const Tally tally = simulation.run();
+    INFO("seed " << seed);
+    CHECK(tally.read > world.requests / 2);
+    CHECK((world.readings_in == 1 || tally.completed > tally.read));
+  }
+}
+
 TEST_CASE("clients that leave, deadlines, priorities and failures hurt no other client", "[sim]") {
   for (std::uint64_t seed = 31; seed < 37; ++seed) {
     World world = busy_world(seed);
@@ -122,6 +143,7 @@ TEST_CASE("a seed makes the same world again, event by event", "[sim][seed]") {
     world.deadlines_in = 12;
     world.drafts = seed % 4 < 2;
     world.drafts_in = seed % 3 == 0 ? 1 : 20;
+    world.readings_in = seed % 6 == 0 ? 3 : 0;
     world.device.step_ns = seed % 3 == 0 ? 0 : 200'000 * (seed % 7);  // by which drafts and planning are timed
     world.device.collect_fails_in = seed % 8 == 1 ? 100 : 0;
     world.limits.pages = seed % 5 < 2 ? 40 : 100;

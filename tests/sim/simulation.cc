@@ -121,6 +121,33 @@ void Simulation::shape_sampling(engine::SamplingParameters& sampling) {
   sampling.seed = (std::uint64_t{random(1U << 30)} << 32) | random(1U << 30);
 }
 
+// Turns the request into one that reads branches of its prompt, or of nothing.
+void Simulation::make_reading(engine::Request& request) {
+  constexpr engine::Reading kKinds[] = {engine::Reading::kLabels, engine::Reading::kLastHidden,
+                                        engine::Reading::kMeanHidden};
+  request.reading = kKinds[random(3)];
+  request.sampling = {};
+  request.sampling.max_tokens = 0;
+  request.choices = 1 + static_cast<std::int32_t>(random(6));
+  request.branches.resize(static_cast<std::size_t>(request.choices));
+  const bool has_trunk = random(3) != 0;
+  for (engine::Branch& branch : request.branches) {
+    if (!has_trunk) {
+      branch.tokens = request.prompt;
+      branch.tokens.resize(1 + random(static_cast<std::uint32_t>(branch.tokens.size())));
+    }
+    for (std::uint32_t i = random(20); i > 0; --i) {
+      branch.tokens.push_back(static_cast<TokenId>(random(50)));
+    }
+    for (std::uint32_t i = 1 + random(5); i > 0 && request.reading == engine::Reading::kLabels; --i) {
+      branch.labels.push_back(static_cast<TokenId>(random(50)));
+    }
+  }
+  if (!has_trunk) {
+    request.prompt.clear();
+  }
+}
+
 engine::Request Simulation::make_request() {
   engine::Request request;
   request.id = ++submitted_;
@@ -141,15 +168,18 @@ engine::Request Simulation::make_request() {
   if (world_.deadlines_in != 0 && random(world_.deadlines_in) == 0) {
     request.deadline = now_ + std::chrono::milliseconds(random(200));
   }
-  if (world_.drafts) {
+  const std::vector<TokenId> prompt = request.prompt;
+  if (one_in(world_.readings_in)) {
+    make_reading(request);
+  } else if (world_.drafts) {
     for (const engine::TokenInfo& info : direct_answer(request, *request.sampling.seed, model_).tokens) {
       request.prediction.push_back(random(8) == 0 ? static_cast<TokenId>(random(50)) : info.token);
     }
   }
   if (prompts_.size() < 32) {
-    prompts_.push_back(request.prompt);
+    prompts_.push_back(prompt);
   } else {
-    prompts_[random(32)] = request.prompt;
+    prompts_[random(32)] = prompt;
   }
   return request;
 }
@@ -161,7 +191,7 @@ void Simulation::arrive() {
        --i) {
     Client client;
     client.request = make_request();
-    client.seed = *client.request.sampling.seed;
+    client.seed = client.request.sampling.seed.value_or(0);
     client.choices_left = client.request.choices;
     client.outcomes.resize(static_cast<std::size_t>(client.request.choices));
     engine::Request request = client.request;
@@ -206,6 +236,7 @@ void Simulation::take_events() {
     std::move(event.tokens.begin(), event.tokens.end(), std::back_inserter(outcome.answer.tokens));
     std::move(event.prompt.begin(), event.prompt.end(), std::back_inserter(outcome.answer.prompt));
     if (event.finish != FinishReason::kNone) {
+      outcome.answer.reading = std::move(event.reading);
       outcome.answer.finish = event.finish;
       outcome.error = event.error;
       outcome.usage = event.usage;
@@ -235,6 +266,9 @@ void Simulation::write_log(const engine::Event& event) {
   write(static_cast<std::uint64_t>(event.choice));
   write_tokens(event.tokens);
   write_tokens(event.prompt);
+  for (const float number : event.reading) {
+    write(std::bit_cast<std::uint32_t>(number));
+  }
   write(static_cast<std::uint64_t>(event.finish));
   write(std::hash<std::string>()(event.error));
   write(static_cast<std::uint64_t>(event.usage.cached_tokens));
@@ -250,7 +284,9 @@ void Simulation::judge(engine::RequestId id, const Client& client) {
 
 void Simulation::judge_choice(const Client& client, std::int32_t choice) {
   const Outcome& outcome = client.outcomes[static_cast<std::size_t>(choice)];
-  const Answer truth = direct_answer(client.request, engine::choice_seed(client.seed, choice), model_);
+  const bool reads = client.request.reading != engine::Reading::kNone;
+  const Answer truth = reads ? direct_reading(client.request, static_cast<std::size_t>(choice), model_)
+                             : direct_answer(client.request, engine::choice_seed(client.seed, choice), model_);
   INFO("choice " << choice << " finish " << static_cast<int>(outcome.answer.finish) << " " << outcome.error);
   REQUIRE(outcome.usage.completion_tokens == static_cast<std::int32_t>(outcome.answer.tokens.size()));
   REQUIRE(same(outcome.answer.tokens, truth.tokens, outcome.answer.tokens.size()));
@@ -260,6 +296,8 @@ void Simulation::judge_choice(const Client& client, std::int32_t choice) {
       REQUIRE(outcome.answer.finish == truth.finish);
       REQUIRE(outcome.answer.tokens.size() == truth.tokens.size());
       REQUIRE_FALSE((choice == 0 && truth.has_broken_prompt));
+      REQUIRE(outcome.answer.reading == truth.reading);
+      tally_.read += reads ? 1 : 0;
       if (choice == 0) {
         REQUIRE(outcome.answer.prompt.size() == truth.prompt.size());
         REQUIRE(same(outcome.answer.prompt, truth.prompt, truth.prompt.size()));

@@ -37,6 +37,7 @@ struct World {
   std::int32_t output_max = 40;
   std::int32_t choices_max = 4;
   std::uint32_t shares_in = 2;     // 1/shares_in of the requests continue an earlier prompt; 0 = none
+  std::uint32_t readings_in = 0;   // 1/readings_in of the requests read instead of generating; 0 = none
   std::uint32_t cancels_in = 0;    // a request is cancelled once in this number of steps; 0 = never
   std::uint32_t deadlines_in = 0;  // 1/deadlines_in of the requests have one; 0 = none
   std::uint32_t priorities = 1;
@@ -73,6 +74,7 @@ struct Client {
 
 struct Tally {
   std::int64_t completed = 0;
+  std::int64_t read = 0;       // of these, readings
   std::int64_t cut_short = 0;  // cancelled or out of time
   std::int64_t failed = 0;     // by an injected failure
   std::int64_t broken = 0;     // logits that were no numbers
@@ -96,6 +98,7 @@ class Simulation {
   bool one_in(std::uint32_t count) { return count != 0 && random(count) == 0; }
   engine::Request make_request();
   void shape_sampling(engine::SamplingParameters& sampling);
+  void make_reading(engine::Request& request);
   void arrive();
   void disturb();
   void meanwhile();

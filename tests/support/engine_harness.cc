@@ -46,12 +46,15 @@ class HastyExecutor final : public engine::StepExecutor {
       result_ = executor_->collect();
       COPPICE_CHECK(result_.ok(), "a step on the CPU is not lost");
       drawn_.assign(result_->results.begin(), result_->results.end());
+      read_.assign(result_->hidden.begin(), result_->hidden.end());
     }
     return status;
   }
   absl::StatusOr<engine::StepResult> collect() override {
     results_.swap(drawn_);
+    hidden_.swap(read_);
     result_->results = results_;
+    result_->hidden = hidden_;
     return result_;
   }
 
@@ -60,12 +63,15 @@ class HastyExecutor final : public engine::StepExecutor {
   absl::StatusOr<engine::StepResult> result_;
   std::vector<kernels::SamplingResult> drawn_;
   std::vector<kernels::SamplingResult> results_;
+  std::vector<float> read_;
+  std::vector<float> hidden_;
 };
 
+bool same_float(float a, float b) {
+  return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
+}
+
 bool same_info(const engine::TokenInfo& a, const engine::TokenInfo& b) {
-  const auto same_float = [](float x, float y) {
-    return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
-  };
   return a.token == b.token && same_float(a.logprob, b.logprob) &&
          std::equal(a.top.begin(), a.top.end(), b.top.begin(), b.top.end(),
                     [&](const engine::TokenLogprob& x, const engine::TokenLogprob& y) {
@@ -100,8 +106,10 @@ void take_events(engine::EventQueue& events, HarnessRun& run, std::size_t& unfin
     std::move(event.tokens.begin(), event.tokens.end(), std::back_inserter(text.tokens));
     std::move(event.prompt.begin(), event.prompt.end(), std::back_inserter(text.prompt));
     if (event.finish != engine::FinishReason::kNone) {
+      text.reading = std::move(event.reading);
       text.finish = event.finish;
       text.error = event.error;
+      text.usage = event.usage;
       --unfinished;
     }
   }
@@ -184,6 +192,7 @@ std::size_t run_recorded(HarnessModel& model, const HarnessOptions& options, con
 
 bool same_bits(const ChoiceText& a, const ChoiceText& b) {
   return a.finish == b.finish && a.error == b.error &&
+         std::equal(a.reading.begin(), a.reading.end(), b.reading.begin(), b.reading.end(), same_float) &&
          std::equal(a.tokens.begin(), a.tokens.end(), b.tokens.begin(), b.tokens.end(), same_info) &&
          std::equal(a.prompt.begin(), a.prompt.end(), b.prompt.begin(), b.prompt.end(), same_info);
 }

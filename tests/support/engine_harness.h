@@ -35,8 +35,10 @@ struct HarnessOptions {
 struct ChoiceText {
   std::vector<engine::TokenInfo> tokens;
   std::vector<engine::TokenInfo> prompt;
+  std::vector<float> reading;
   engine::FinishReason finish = engine::FinishReason::kNone;
   std::string error;
+  engine::Usage usage;
 };
 
 // A model with random weights or those of a folder, on `backend` (null: the CPU).
@@ -60,7 +62,7 @@ HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>&
 // Runs recorded steps on a new runner, whose KV memory is empty. Returns how many bring the same results.
 std::size_t run_recorded(HarnessModel& model, const HarnessOptions& options, const std::vector<RecordedStep>& steps);
 
-// Bitwise: tokens, logprobs, top lists, prompt logprobs, finish reasons.
+// Bitwise: tokens, logprobs, top lists, prompt logprobs, readings, finish reasons.
 bool same_bits(const ChoiceText& a, const ChoiceText& b);
 
 }  // namespace coppice::testing

@@ -2,6 +2,9 @@
 #include "tests/support/fake_executor.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -54,7 +57,7 @@ engine::TokenInfo info_of(const kernels::SamplingResult& result, bool with_logpr
 
 }  // namespace
 
-void Reading::read(TokenId token) {
+void FakeReader::read(TokenId token) {
   state_ = mix(state_, key_of(token, count_, state_));
   ++count_;
 }
@@ -84,6 +87,9 @@ kernels::SamplingResult fake_sample(std::uint64_t state, const kernels::Sampling
       result.token = (result.token + 1) % vocab;
     }
   }
+  for (const TokenId label : row.labels) {
+    result.labels.push_back(fake_logprob(state, label));
+  }
   if (row.top_logprobs >= 0) {
     result.logprob = fake_logprob(state, result.token);
     result.top = fake_top(state, row.top_logprobs, vocab);
@@ -91,10 +97,60 @@ kernels::SamplingResult fake_sample(std::uint64_t state, const kernels::Sampling
   return result;
 }
 
+std::vector<float> fake_hidden(std::uint64_t state) {
+  std::vector<float> hidden;
+  for (std::uint64_t i = 0; i < kFakeHidden; ++i) {
+    hidden.push_back(static_cast<float>(mix(state, 100 + i) % 1000000) / 1000.0F);
+  }
+  return hidden;
+}
+
+Answer direct_reading(const engine::Request& request, std::size_t branch, const FakeModel& model) {
+  Answer answer;
+  answer.finish = engine::FinishReason::kLength;
+  std::vector<TokenId> tokens = request.prompt;
+  const engine::Branch& own = request.branches[branch];
+  tokens.insert(tokens.end(), own.tokens.begin(), own.tokens.end());
+  FakeReader reading;
+  std::vector<double> sum(kFakeHidden, 0.0);
+  bool is_broken = false;
+  for (const TokenId token : tokens) {
+    reading.read(token);
+    const bool is_read = request.reading == engine::Reading::kMeanHidden || reading.count() == std::ssize(tokens);
+    is_broken = is_broken || (is_read && model.is_broken(reading.state()));
+    const std::vector<float> hidden = fake_hidden(reading.state());
+    std::transform(hidden.begin(), hidden.end(), sum.begin(), sum.begin(), std::plus<>());
+  }
+  if (is_broken) {
+    answer.finish = engine::FinishReason::kError;
+    return answer;
+  }
+  switch (request.reading) {
+    case engine::Reading::kNone:
+      break;
+    case engine::Reading::kLabels: {
+      kernels::SamplingRow row;
+      row.scored = own.labels.front();
+      row.labels = own.labels;
+      answer.reading = fake_sample(reading.state(), row, model.vocab).labels;
+      break;
+    }
+    case engine::Reading::kLastHidden:
+      answer.reading = fake_hidden(reading.state());
+      break;
+    case engine::Reading::kMeanHidden:
+      for (const double number : sum) {
+        answer.reading.push_back(static_cast<float>(number / static_cast<double>(tokens.size())));
+      }
+      break;
+  }
+  return answer;
+}
+
 Answer direct_answer(const engine::Request& request, std::uint64_t seed, const FakeModel& model) {
   const engine::SamplingParameters& sampling = request.sampling;
   Answer answer;
-  Reading reading;
+  FakeReader reading;
   std::map<TokenId, std::int32_t> outputs;
   for (const TokenId token : request.prompt) {
     if (reading.count() > 0 && sampling.prompt_logprobs >= 0) {
@@ -189,7 +245,8 @@ void FakeExecutor::check_prepared(const engine::StepPlan& plan) {
   COPPICE_CHECK(plan.rows == prepared_.rows && plan.tokens.size() == prepared_.tokens.size() &&
                     plan.slots == prepared_.slots && plan.pages == prepared_.pages &&
                     plan.draft_parents == prepared_.draft_parents && plan.logits_rows == prepared_.logits_rows &&
-                    plan.draws.size() == prepared_.draws.size() && plan.moves.empty(),
+                    plan.hidden_rows == prepared_.hidden_rows && plan.draws.size() == prepared_.draws.size() &&
+                    plan.moves.empty(),
                 "a prepared step stays as it is");
 }
 
@@ -231,6 +288,13 @@ absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
     drawn_.push_back(fake_sample(state, engine::sampling_row(plan.draws[i], plan.lists), model_.vocab));
     drawn_.back().is_broken = model_.is_broken(state);
   }
+  read_.clear();
+  for (const std::int32_t row : plan.hidden_rows) {
+    const std::uint64_t state = states_[static_cast<std::size_t>(row)];
+    std::vector<float> hidden = fake_hidden(state);
+    hidden[0] = model_.is_broken(state) ? std::numeric_limits<float>::quiet_NaN() : hidden[0];
+    read_.insert(read_.end(), hidden.begin(), hidden.end());
+  }
   return absl::OkStatus();
 }
 
@@ -263,19 +327,24 @@ void FakeExecutor::check_shape(const engine::StepPlan& plan) const {
   COPPICE_CHECK(std::find(plan.tokens.begin(), plan.tokens.end(), kNoToken) == plan.tokens.end(),
                 "every token is known");
   COPPICE_CHECK(!plan.rows.empty() && tokens <= static_cast<std::size_t>(options_.step_tokens_max), "rows in bounds");
-  COPPICE_CHECK(plan.logits_rows.size() <= static_cast<std::size_t>(options_.step_logits_max), "logits in bounds");
+  COPPICE_CHECK(plan.logits_rows.size() + plan.hidden_rows.size() <= static_cast<std::size_t>(options_.step_logits_max),
+                "outputs in bounds");
   COPPICE_CHECK(plan.slots.size() == tokens, "one entry a token row");
   COPPICE_CHECK(plan.draws.size() == plan.logits_rows.size(), "one draw a logits row");
   COPPICE_CHECK(std::is_sorted(plan.logits_rows.begin(), plan.logits_rows.end()), "logits rows ascend");
+  COPPICE_CHECK(std::is_sorted(plan.hidden_rows.begin(), plan.hidden_rows.end()), "hidden rows ascend");
   std::int32_t token_end = 0;
   std::int32_t logits_end = 0;
+  std::int32_t hidden_end = 0;
   std::int32_t parents_end = 0;
   for (std::size_t i = 0; i < plan.rows.size(); ++i) {
     const engine::StepRow& row = plan.rows[i];
-    COPPICE_CHECK(row.token_begin == token_end && row.logits_begin == logits_end && row.parents_begin == parents_end,
+    COPPICE_CHECK(row.token_begin == token_end && row.logits_begin == logits_end && row.hidden_begin == hidden_end &&
+                      row.parents_begin == parents_end,
                   "rows tile the step");
     token_end += row.token_count;
     logits_end += row.logits_count;
+    hidden_end += row.hidden_count;
     parents_end += row.draft_count;
     check_row(plan, i);
   }
@@ -284,7 +353,7 @@ void FakeExecutor::check_shape(const engine::StepPlan& plan) const {
 
 void FakeExecutor::check_row(const engine::StepPlan& plan, std::size_t index) const {
   const engine::StepRow& row = plan.rows[index];
-  COPPICE_CHECK(row.token_count > 0 && row.logits_count <= row.token_count, "a row has tokens");
+  COPPICE_CHECK(row.token_count > 0 && row.logits_count + row.hidden_count <= row.token_count, "a row has tokens");
   const std::span<const PageId> pages = plan.pages_of(row);
   COPPICE_CHECK(static_cast<std::int64_t>(pages.size()) * options_.page_size >= row.begin + row.token_count,
                 "the page table covers the row");
@@ -307,11 +376,13 @@ absl::StatusOr<engine::StepResult> FakeExecutor::collect() {
   COPPICE_CHECK(submitted_, "collect() follows submit()");
   submitted_ = false;
   results_.swap(drawn_);
+  hidden_.swap(read_);
   if (collect_fails_) {
     return absl::InternalError("the fake device lost the step");
   }
   engine::StepResult result;
   result.results = results_;
+  result.hidden = hidden_;
   result.keys_attended = attended_;
   result.keys_read = attended_;
   result.device_ns = options_.device_ns;

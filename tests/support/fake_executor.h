@@ -28,7 +28,7 @@ struct FakeModel {
 };
 
 // What a model knows after reading tokens: fed one at a time.
-class Reading {
+class FakeReader {
  public:
   void read(TokenId token);
   std::uint64_t state() const { return state_; }
@@ -42,14 +42,22 @@ class Reading {
 // Draws (or scores) from a reading's state, as a backend would from logits.
 kernels::SamplingResult fake_sample(std::uint64_t state, const kernels::SamplingRow& row, std::int32_t vocab);
 
+// Numbers of a hidden state.
+inline constexpr std::size_t kFakeHidden = 3;
+// The hidden state that belongs to a reading's state.
+std::vector<float> fake_hidden(std::uint64_t state);
+
 // The answer to one choice of `request`, from the tokens alone. `seed` is the choice's own.
 struct Answer {
   std::vector<engine::TokenInfo> tokens;
   std::vector<engine::TokenInfo> prompt;
+  std::vector<float> reading;
   engine::FinishReason finish = engine::FinishReason::kNone;  // kError: after the tokens come broken logits
   bool has_broken_prompt = false;                             // among the prompt's scores, when asked for
 };
 Answer direct_answer(const engine::Request& request, std::uint64_t seed, const FakeModel& model);
+// What a reading request reads about one of its branches.
+Answer direct_reading(const engine::Request& request, std::size_t branch, const FakeModel& model);
 
 // Owner: an engine. Thread: the engine's.
 class FakeExecutor final : public engine::StepExecutor {
@@ -98,6 +106,8 @@ class FakeExecutor final : public engine::StepExecutor {
   std::vector<std::uint64_t> fresh_;              // by token row: its key, before it is stored
   std::vector<kernels::SamplingResult> drawn_;    // of the step that was submitted
   std::vector<kernels::SamplingResult> results_;  // of the step that was collected
+  std::vector<float> read_;                       // hidden states of the step that was submitted
+  std::vector<float> hidden_;                     // of the step that was collected
   bool submitted_ = false;
   engine::StepPlan prepared_;
   std::int64_t prepared_count_ = 0;

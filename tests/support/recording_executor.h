@@ -16,6 +16,7 @@ namespace coppice::testing {
 struct RecordedStep {
   engine::StepPlan plan;
   std::vector<kernels::SamplingResult> results;
+  std::vector<float> hidden;
 };
 
 // Owner: an engine. Thread: the engine's. `steps` outlives it.
@@ -30,7 +31,7 @@ class RecordingExecutor final : public engine::StepExecutor {
   absl::Status submit(const engine::StepPlan& plan) override {
     absl::Status status = executor_->submit(plan);
     if (status.ok()) {
-      steps_.push_back({plan, {}});
+      steps_.push_back({plan, {}, {}});
     }
     return status;
   }
@@ -38,6 +39,7 @@ class RecordingExecutor final : public engine::StepExecutor {
     absl::StatusOr<engine::StepResult> result = executor_->collect();
     COPPICE_CHECK(result.ok(), "a recorded step is not lost");
     steps_.back().results.assign(result->results.begin(), result->results.end());
+    steps_.back().hidden.assign(result->hidden.begin(), result->hidden.end());
     return result;
   }
 
@@ -49,7 +51,7 @@ class RecordingExecutor final : public engine::StepExecutor {
 // Runs the steps anew. Returns how many bring the same results as before, to the bit.
 inline std::size_t run_again(const std::vector<RecordedStep>& steps, engine::StepExecutor& executor) {
   const auto same = [](const kernels::SamplingResult& a, const kernels::SamplingResult& b) {
-    return a.token == b.token && a.logprob == b.logprob &&
+    return a.token == b.token && a.logprob == b.logprob && a.labels == b.labels &&
            std::equal(a.top.begin(), a.top.end(), b.top.begin(), b.top.end(),
                       [](const kernels::TokenLogprob& x, const kernels::TokenLogprob& y) {
                         return x.token == y.token && x.logprob == y.logprob;
@@ -61,9 +63,10 @@ inline std::size_t run_again(const std::vector<RecordedStep>& steps, engine::Ste
     COPPICE_CHECK(status.ok(), "a step can be run again");
     const absl::StatusOr<engine::StepResult> result = executor.collect();
     COPPICE_CHECK(result.ok(), "a step can be run again");
-    equal += std::equal(step.results.begin(), step.results.end(), result->results.begin(), result->results.end(), same)
-                 ? 1
-                 : 0;
+    const bool has_same_results =
+        std::equal(step.results.begin(), step.results.end(), result->results.begin(), result->results.end(), same) &&
+        std::equal(step.hidden.begin(), step.hidden.end(), result->hidden.begin(), result->hidden.end());
+    equal += has_same_results ? 1 : 0;
   }
   return equal;
 }

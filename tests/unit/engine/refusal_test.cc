@@ -76,6 +76,55 @@ TEST_CASE("every bad number is refused by name", "[admission]") {
   }
 }
 
+TEST_CASE("every bad reading is refused by name", "[admission][reading]") {
+  const auto after = [](const std::function<void(Request&)>& spoil) {
+    return refusal_after([&](Request& request) {
+      request.reading = Reading::kLabels;
+      request.sampling.max_tokens = 0;
+      request.choices = 2;
+      request.branches = {{{4, 5}, {1, 2}}, {{}, {9}}};
+      spoil(request);
+    });
+  };
+  CHECK(after([](Request&) {}).empty());
+  CHECK(after([](Request& r) { r.branches[0].tokens.resize(5); }).empty());  // the whole context: nothing is generated
+  CHECK(after([](Request& r) {
+          r.reading = Reading::kMeanHidden;
+          r.branches = {{{1}, {}}, {{2}, {}}};
+          r.prompt.clear();
+        }).empty());
+  struct Case {
+    const char* expected;
+    std::function<void(Request&)> spoil;
+  };
+  const std::vector<Case> cases = {
+      {"a request that reads generates nothing", [](Request& r) { r.sampling.max_tokens = 1; }},
+      {"a request that reads generates nothing", [](Request& r) { r.sampling.prompt_logprobs = 0; }},
+      {"a request that reads generates nothing", [](Request& r) { r.pin = true; }},
+      {"a request that reads generates nothing", [](Request& r) { r.prediction = {1}; }},
+      {"2 branches for 1 choices", [](Request& r) { r.choices = 1; }},
+      {"0 branches for 2 choices", [](Request& r) { r.branches.clear(); }},
+      {"2049 branches",
+       [](Request& r) {
+         r.choices = 2049;
+         r.branches.resize(2049, {{1}, {1}});
+       }},
+      {"branches[0] has 9 tokens", [](Request& r) { r.branches[0].tokens.resize(6); }},
+      {"branches[1] has 0 tokens", [](Request& r) { r.prompt.clear(); }},
+      {"branches[1] has 0 labels", [](Request& r) { r.branches[1].labels.clear(); }},
+      {"branches[1] has 257 labels", [](Request& r) { r.branches[1].labels.resize(257); }},
+      {"branches[0] has 2 labels", [](Request& r) { r.reading = Reading::kLastHidden; }},
+      {"branches[0].tokens[1] is token 10", [](Request& r) { r.branches[0].tokens[1] = 10; }},
+      {"branches[1].labels[0] is token -1", [](Request& r) { r.branches[1].labels[0] = -1; }},
+      {"prompt[1] is token 10", [](Request& r) { r.prompt[1] = 10; }},
+      {"branches are for requests that read", [](Request& r) { r.reading = Reading::kNone; }},
+  };
+  for (const Case& spoilt : cases) {
+    INFO(spoilt.expected);
+    CHECK(after(spoilt.spoil).starts_with(spoilt.expected));
+  }
+}
+
 TEST_CASE("sampling numbers have the bounds of the table, both allowed", "[admission]") {
   for (const bool is_most : {false, true}) {
     CHECK(refusal_after([is_most](Request& request) {
