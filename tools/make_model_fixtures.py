@@ -3,8 +3,8 @@
     python tools/make_model_fixtures.py [tests/fixtures/models]      needs torch and transformers
 
 Each folder holds config.json, weights as safetensors, expected.json (prompt and greedy ids, transformers' own error in
-bfloat16) and logits.f32 (raw little-endian float32 [prompt, vocab]): computed by transformers in float32 on the CPU
-from the stored weights. Seeds are pinned; a seed whose greedy text is nearly a tie somewhere, or dull, is passed over
+bfloat16), logits.f32 and hidden.f32 (raw little-endian float32 [prompt, vocab] and [prompt, hidden], the latter with the
+last norm applied): computed by transformers in float32 on the CPU from the stored weights. Seeds are pinned; a seed whose greedy text is nearly a tie somewhere, or dull, is passed over
 for the next.
 """
 
@@ -188,19 +188,20 @@ def random_weights(model, seed, dtype):
 
 
 def expect(model, seed):
-    """Prompt, logits of every prompt position, greedy continuation, least gap between the two best logits."""
+    """Prompt, logits and hidden states of every prompt position, greedy text, least gap between the two best logits."""
     generator = torch.Generator().manual_seed(seed + 1)
     prompt = torch.randint(3, model.config.vocab_size, (PROMPT_TOKENS,), generator=generator).tolist()
     prompt[0] = model.config.bos_token_id
     with torch.no_grad():
         logits = model(torch.tensor([prompt]), use_cache=False).logits[0]
+        hidden = model.model(torch.tensor([prompt]), use_cache=False).last_hidden_state[0]
         tokens, gap = list(prompt), float("inf")
         for _ in range(GREEDY_TOKENS):
             last = model(torch.tensor([tokens]), use_cache=False).logits[0, -1]
             best = torch.topk(last, 2)
             gap = min(gap, float(best.values[0] - best.values[1]))
             tokens.append(int(best.indices[0]))
-    return prompt, logits, tokens[PROMPT_TOKENS:], gap
+    return prompt, logits, hidden, tokens[PROMPT_TOKENS:], gap
 
 
 def bfloat16_error(model, prompt, logits):
@@ -249,7 +250,7 @@ def make(name, folder):
         config._attn_implementation = "eager"
         model = getattr(transformers, architecture + "ForCausalLM")(config).float().eval()
         random_weights(model, seed, dtype)
-        prompt, logits, greedy, gap = expect(model, seed)
+        prompt, logits, hidden, greedy, gap = expect(model, seed)
         if gap >= LEAST_GAP and len(set(greedy)) >= LEAST_DISTINCT:
             break
     else:
@@ -258,6 +259,7 @@ def make(name, folder):
     save_config(config, fields, folder, dtype, layout)
     save_weights(model, folder, dtype, layout)
     logits.numpy().astype("<f4").tofile(folder / "logits.f32")
+    hidden.numpy().astype("<f4").tofile(folder / "hidden.f32")
     error = bfloat16_error(model, prompt, logits)
     expected = {"seed": seed, "prompt": prompt, "greedy": greedy, "bf16_mean_error": round(error, 5)}
     (folder / "expected.json").write_text(json.dumps(expected) + "\n", encoding="utf-8")

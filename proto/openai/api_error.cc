@@ -86,6 +86,10 @@ ApiError internal_error(std::string message) {
   return make_error(500, "internal_server_error", "", "internal_error", std::move(message));
 }
 
+ApiError not_implemented(std::string param, std::string message) {
+  return make_error(501, "not_implemented_error", std::move(param), "not_implemented", std::move(message));
+}
+
 std::string write_error(const ApiError& error) {
   JsonWriter out;
   out.begin_object().key("error").begin_object();

@@ -67,6 +67,7 @@ ApiError cancelled();                                                           
 ApiError overloaded(std::string message, int retry_after_s);                     // 429
 ApiError unavailable(std::string code, std::string message, int retry_after_s);  // 503
 ApiError internal_error(std::string message);                                    // 500: our bug
+ApiError not_implemented(std::string param, std::string message);                // 501: not with the served model
 
 // {"error":{"message","type","param","code"}}
 std::string write_error(const ApiError& error);

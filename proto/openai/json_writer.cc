@@ -157,6 +157,15 @@ JsonWriter& JsonWriter::number(double value) {
   return *this;
 }
 
+JsonWriter& JsonWriter::single(float value) {
+  if (!std::isfinite(value)) {
+    return null();
+  }
+  separate();
+  fmt::format_to(std::back_inserter(text_), "{}", value);
+  return *this;
+}
+
 JsonWriter& JsonWriter::logprob(float value) {
   separate();
   fmt::format_to(std::back_inserter(text_), "{}", value >= kLogprobMin ? value : kLogprobMin);

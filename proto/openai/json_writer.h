@@ -20,6 +20,7 @@ class JsonWriter {
   JsonWriter& string_or_null(std::string_view utf8);  // null when empty
   JsonWriter& integer(std::int64_t value);
   JsonWriter& number(double value);  // shortest text that reads back as the same double; not finite: null
+  JsonWriter& single(float value);   // shortest text that reads back as the same float; not finite: null
   JsonWriter& logprob(float value);  // shortest text that reads back as the same float; below -9999: -9999.0, as vLLM
   JsonWriter& boolean(bool value);
   JsonWriter& null();

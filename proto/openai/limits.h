@@ -30,6 +30,7 @@ struct StopLimits {
 struct RequestLimits : JsonLimits, StopLimits {
   // of the model
   std::int64_t vocab = 0;             // token ids are below this
+  std::int64_t hidden = 0;            // numbers of an embedding
   std::int64_t model_tokens_max = 0;  // prompt and answer together
   std::int64_t token_bytes_max = 0;   // bytes of the longest token: bounds text before it is tokenised; 0 = unknown
   bool has_chat_template = false;
@@ -39,9 +40,13 @@ struct RequestLimits : JsonLimits, StopLimits {
   std::int64_t detokenize_tokens_max = 65536;  // of one /detokenize; at least the model's context
 
   // of one request
-  std::int64_t prompts_max = 2048;        // in one completion request, as OpenAI
-  std::int64_t choices_max = 128;         // n and best_of
-  std::int64_t total_choices_max = 2048;  // prompts × best_of
+  std::int64_t prompts_max = 2048;          // in one completion request, as OpenAI
+  std::int64_t choices_max = 128;           // n and best_of
+  std::int64_t total_choices_max = 2048;    // prompts × best_of
+  std::int64_t inputs_max = 2048;           // in one embeddings request, as OpenAI
+  std::int64_t input_tokens_max = 300'000;  // of all inputs together, as OpenAI; at least the model's context
+  std::int64_t questions_max = 400;         // in one decisions request, as OpenAI
+  std::int64_t question_choices_max = 255;  // of a question, as OpenAI
   std::int64_t logit_bias_max = 1024;
   std::int64_t top_logprobs_max = 20;
   std::int64_t messages_max = 4096;

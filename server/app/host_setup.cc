@@ -36,6 +36,7 @@ absl::Status load_text(const ModelPackage& package, ModelHost& host) {
   host.tokenizer = std::move(text.tokenizer);
   host.tokenizer_info = write_tokenizer_info(text.config, *host.tokenizer);
   COPPICE_ASSIGN_OR_RETURN(host.defaults, package.generation_defaults());
+  COPPICE_ASSIGN_OR_RETURN(host.embedding, package.embedding_defaults());
   if (text.config.chat_templates.empty()) {
     spdlog::info("the model has no chat template: /v1/chat/completions will refuse");
     return absl::OkStatus();
@@ -54,11 +55,15 @@ void derive_request_limits(std::size_t body_bytes_max, const models::ModelConfig
   openai::RequestLimits& limits = host.request_limits;
   limits.body_bytes_max = body_bytes_max;
   limits.vocab = config.vocab;
+  limits.hidden = config.hidden;
   limits.model_tokens_max = host.engine_limits.model_tokens_max;
   limits.token_bytes_max = longest_token(*host.tokenizer) * kTokenBytesMargin;
   limits.text_bytes_max =
       std::max(kTextBytesMin, std::min(limits.token_bytes_max, kTextBytesPerToken) * limits.model_tokens_max);
   limits.prompts_max = std::min<std::int64_t>(limits.prompts_max, host.engine_limits.queued_max);
+  limits.inputs_max = std::min<std::int64_t>(limits.inputs_max, host.engine_limits.branches_max);
+  limits.questions_max = std::min<std::int64_t>(limits.questions_max, host.engine_limits.branches_max);
+  limits.question_choices_max = std::min<std::int64_t>(limits.question_choices_max, host.engine_limits.labels_max);
   limits.choices_max = host.engine_limits.choices_max;
   limits.top_logprobs_max = host.engine_limits.top_logprobs_max;
   limits.logit_bias_max = host.engine_limits.logit_bias_max;

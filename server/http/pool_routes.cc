@@ -9,27 +9,28 @@
 namespace coppice::server {
 namespace {
 
-// On the pool.
+DeferredHandler::Finish refuse(ServerState& state, const CallPointer& call, openai::ApiError error) {
+  return [&state, call, error = std::move(error)]() -> std::unique_ptr<RequestHandler> {
+    answer(state, *call, error);
+    return nullptr;
+  };
+}
+
+// On the pool, as the one below.
 DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer& call, const ParseGeneration& parse,
                                            const JobContext& job) {
   const ModelHost& host = *state.host.load();
-  const auto refused = [&state, call](openai::ApiError error) {
-    return [&state, call, error = std::move(error)]() -> std::unique_ptr<RequestHandler> {
-      answer(state, *call, error);
-      return nullptr;
-    };
-  };
   if (openai::MaybeError error = job.hold(parsing_bytes(call->request.body.size(), host.request_limits))) {
-    return refused(*std::move(error));
+    return refuse(state, call, *std::move(error));
   }
   openai::Result<ParsedGeneration> parsed = parse(*call, host);
   drop_body(*call);
   if (!parsed.ok()) {
-    return refused(std::move(parsed.error()));
+    return refuse(state, call, std::move(parsed.error()));
   }
   openai::Result<PreparedRequest> prepared = prepare(std::move(parsed.value().request), host, job);
   if (!prepared.ok()) {
-    return refused(std::move(prepared.error()));
+    return refuse(state, call, std::move(prepared.error()));
   }
   const auto ready = std::make_shared<GenerationHandler::Prepared>(
       GenerationHandler::Prepared{std::move(parsed.value().writer), std::move(prepared.value())});
@@ -38,6 +39,23 @@ DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer
       call->exchange.add_header(openai::kIgnoredHeader, ignored.header());
     }
     return start(state, host, call, std::move(*ready));
+  };
+}
+
+DeferredHandler::Finish prepare_reading(ServerState& state, const CallPointer& call, PrepareReading prepare,
+                                        const JobContext& job) {
+  const ModelHost& host = *state.host.load();
+  if (openai::MaybeError error = job.hold(parsing_bytes(call->request.body.size(), host.request_limits))) {
+    return refuse(state, call, *std::move(error));
+  }
+  openai::Result<Reading> prepared = prepare(host, call->request.body, job);
+  drop_body(*call);
+  if (!prepared.ok()) {
+    return refuse(state, call, std::move(prepared.error()));
+  }
+  const auto reading = std::make_shared<Reading>(std::move(prepared.value()));
+  return [&state, call, &host, reading] {
+    return ReadingHandler::start(state, host, call, std::move(reading->request), std::move(reading->write));
   };
 }
 
@@ -82,6 +100,14 @@ std::unique_ptr<RequestHandler> generate(ServerState& state, const CallPointer& 
       [&state, call, parse = std::move(parse)](const JobContext& job) {
         return prepare_generation(state, call, parse, job);
       },
+      [&state, call](const openai::ApiError& error) { answer(state, *call, error); });
+}
+
+std::unique_ptr<RequestHandler> read(ServerState& state, const CallPointer& call, std::size_t here_max,
+                                     PrepareReading prepare) {
+  return DeferredHandler::start(
+      state, call, here_max,
+      [&state, call, prepare](const JobContext& job) { return prepare_reading(state, call, prepare, job); },
       [&state, call](const openai::ApiError& error) { answer(state, *call, error); });
 }
 

@@ -1,5 +1,5 @@
 // What routes have in common whose work is done by the pool: those that answer with one JSON object, and those that
-// start a generation.
+// start a generation or a reading.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include "proto/openai/request.h"
 #include "server/http/deferred_handler.h"
 #include "server/http/generation_handler.h"
+#include "server/http/reading_handler.h"
 #include "server/http/route_call.h"
 #include "server/sessions/server_state.h"
 
@@ -45,5 +46,16 @@ std::unique_ptr<RequestHandler> generate(ServerState& state, const CallPointer& 
 
 // Who an answer to this call says that it is.
 openai::AnswerIdentity identity_of(const RouteCall& call, const ModelHost& host);
+
+// A request that reads, and how its answer is written.
+struct Reading {
+  PreparedReading request;
+  ReadingHandler::Write write;
+};
+// Parses and prepares a body. On the pool. ERRORS: any.
+using PrepareReading = openai::Result<Reading> (*)(const ModelHost& host, std::string_view body, const JobContext& job);
+// Prepares and starts a reading. Bodies of at most `here_max` bytes are parsed on the connection's thread.
+std::unique_ptr<RequestHandler> read(ServerState& state, const CallPointer& call, std::size_t here_max,
+                                     PrepareReading prepare);
 
 }  // namespace coppice::server

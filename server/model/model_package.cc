@@ -33,6 +33,8 @@ class FolderPackage final : public ModelPackage {
     return load_generation_defaults(folder_ / "generation_config.json");
   }
 
+  absl::StatusOr<EmbeddingDefaults> embedding_defaults() const override { return load_embedding_defaults(folder_); }
+
  private:
   const std::filesystem::path folder_;
 };

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "models/model_config.h"
 #include "models/weights.h"
+#include "server/model/embedding_defaults.h"
 #include "server/model/generation_defaults.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/tokenizer/tokenizer_config.h"
@@ -39,6 +40,8 @@ class ModelPackage {
   virtual absl::StatusOr<ModelText> text() const = 0;
   // What the model's makers recommend. Empty where the package recommends nothing.
   virtual absl::StatusOr<GenerationDefaults> generation_defaults() const = 0;
+  // How embeddings are made with the model where a request does not say.
+  virtual absl::StatusOr<EmbeddingDefaults> embedding_defaults() const = 0;
 };
 
 }  // namespace coppice::server

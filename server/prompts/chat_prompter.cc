@@ -71,6 +71,24 @@ std::optional<OpenPrompt> cut_open(std::string_view rendered, std::string_view m
   return has_cut ? std::optional(std::move(prompt)) : std::nullopt;
 }
 
+// Where the one cut of ours begins and where the text behind it does. Nothing when there are none or several.
+std::optional<std::pair<std::size_t, std::size_t>> find_cut(std::string_view rendered, std::string_view marked_cut) {
+  std::optional<std::pair<std::size_t, std::size_t>> found;
+  for (std::size_t at = rendered.find(ControlTokens::kCut); at != std::string_view::npos;
+       at = rendered.find(ControlTokens::kCut, at + 1)) {
+    if (is_users_cut(rendered, at, marked_cut)) {
+      continue;
+    }
+    if (found) {
+      return std::nullopt;
+    }
+    std::size_t end = at + ControlTokens::kCut.size();
+    end += rendered.substr(end).starts_with(kTail) ? kTail.size() : 0;
+    found.emplace(at, end);
+  }
+  return found;
+}
+
 // Refuses a conversation of whose messages the template has dropped some: without a word, as it does not know the role.
 openai::MaybeError check_roles(const openai::Json& messages, std::string_view rendered) {
   constexpr std::array<std::string_view, 6> kCommon = {"system", "developer", "user", "assistant", "tool", "function"};
@@ -259,13 +277,42 @@ openai::Result<std::vector<TokenId>> ChatPrompter::tokenize(const openai::ChatFi
   if (openai::MaybeError error = openai::check_prompt_bytes("messages", rendered.value().size(), limits)) {
     return *std::move(error);
   }
-  const ControlTokens::Unmarked prompt = used.value()->tokens->unmark(rendered.value());
+  return encode(*used.value()->tokens, rendered.value(), add_special);
+}
+
+openai::Result<std::vector<TokenId>> ChatPrompter::encode(const ControlTokens& tokens, std::string_view marked,
+                                                          bool add_special) const {
+  const ControlTokens::Unmarked prompt = tokens.unmark(marked);
   absl::StatusOr<std::vector<TokenId>> ids =
       tokenizer_.encode(prompt.text, {.add_special = add_special, .parse_special = true, .plain = prompt.plain});
   if (!ids.ok()) {
     return openai::bad_value("messages", std::string(ids.status().message()));
   }
   return *std::move(ids);
+}
+
+openai::Result<ChatPrompter::Cut> ChatPrompter::render_cut(const openai::ChatFields& chat,
+                                                           const openai::RequestLimits& limits) const {
+  const openai::Result<const Template*> used = choose(chat);
+  if (!used.ok()) {
+    return used.error();
+  }
+  openai::ChatFields open = chat;
+  open.continue_final_message = true;  // which puts the cut
+  const openai::Result<std::string> rendered = render_context(open, *used.value(), limits);
+  if (!rendered.ok()) {
+    return rendered.error();
+  }
+  const ControlTokens& tokens = *used.value()->tokens;
+  const auto cut = find_cut(rendered.value(), tokens.mark_text(ControlTokens::kCut, ControlTokens::Writer::kUser));
+  if (!cut) {
+    return openai::not_implemented("model", "the model's chat template does not repeat the last message as it is");
+  }
+  return Cut{rendered.value().substr(0, cut->first), rendered.value().substr(cut->second), &tokens};
+}
+
+openai::Result<std::vector<TokenId>> ChatPrompter::encode_marked(const Cut& cut, std::string_view marked) const {
+  return encode(*cut.tokens, marked, /*add_special=*/false);
 }
 
 }  // namespace coppice::server

@@ -37,6 +37,19 @@ class ChatPrompter {
   openai::Result<std::vector<TokenId>> tokenize(const openai::ChatFields& chat, bool add_special,
                                                 const openai::RequestLimits& limits) const;
 
+  // A conversation as its template renders it, cut at the end of the last message's text. What users wrote is marked.
+  struct Cut {
+    std::string before;                     // up to the end of the message's text
+    std::string after;                      // the end of the message, and the beginning of the answer
+    const ControlTokens* tokens = nullptr;  // the template's
+  };
+  // REQUIRES: the last message has a text. ERRORS: as tokenize(); 501 when the template does not repeat that text as it
+  // is, once.
+  openai::Result<Cut> render_cut(const openai::ChatFields& chat, const openai::RequestLimits& limits) const;
+  // The tokens of marked text: a part of the cut, or parts with text of a user between them. ERRORS: 400 for text that
+  // cannot be tokenised.
+  openai::Result<std::vector<TokenId>> encode_marked(const Cut& cut, std::string_view marked) const;
+
   // Whether ids of tool calls must be nine letters and digits for the template that the request gets.
   bool has_short_call_ids(const openai::ChatFields& chat) const;
 
@@ -60,6 +73,8 @@ class ChatPrompter {
                                      const openai::RequestLimits& limits) const;
   openai::Result<std::string> render_context(const openai::ChatFields& chat, const Template& used,
                                              const openai::RequestLimits& limits) const;
+  openai::Result<std::vector<TokenId>> encode(const ControlTokens& tokens, std::string_view marked,
+                                              bool add_special) const;
   // The prompt of a conversation whose final message goes on, marks included.
   openai::Result<std::string> render_open(const openai::ChatFields& chat, const Template& used,
                                           const openai::RequestLimits& limits) const;

@@ -66,6 +66,31 @@ openai::Result<std::vector<TokenIds>> PromptEncoder::encode(const openai::Genera
   return prompts;
 }
 
+openai::Result<std::vector<TokenIds>> PromptEncoder::encode(const openai::EmbeddingRequest& request,
+                                                            const std::atomic<bool>* cancelled) const {
+  std::vector<TokenIds> inputs;
+  for (const openai::Prompt& input : request.inputs) {
+    if (cancelled != nullptr && cancelled->load()) {
+      return openai::cancelled();
+    }
+    if (const auto* const ids = std::get_if<TokenIds>(&input)) {
+      inputs.push_back(*ids);
+      continue;
+    }
+    const auto& text = std::get<std::string>(input);
+    if (openai::MaybeError error = check_prompt_bytes("input", text.size(), *limits_)) {
+      return *std::move(error);
+    }
+    openai::Result<TokenIds> ids =
+        encode_text("input", text, {.add_special = text_special(request.add_special_tokens), .parse_special = false});
+    if (!ids.ok()) {
+      return std::move(ids.error());
+    }
+    inputs.push_back(std::move(ids.value()));
+  }
+  return inputs;
+}
+
 openai::Result<TokenIds> PromptEncoder::encode_prompt(const openai::GenerationRequest& request,
                                                       const openai::Prompt& prompt, bool adds_special) const {
   if (const auto* const ids = std::get_if<TokenIds>(&prompt)) {

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "base/types.h"
+#include "proto/openai/decision.h"
+#include "proto/openai/embedding.h"
 #include "proto/openai/parse_request.h"
 #include "proto/openai/request.h"
 #include "server/prompts/chat_prompter.h"
@@ -19,6 +21,17 @@
 namespace coppice::server {
 
 using TokenIds = std::vector<TokenId>;
+
+// What a decision request becomes: texts that begin with the same tokens.
+struct DecisionPrompt {
+  struct Question {
+    TokenIds tokens;  // behind the prompt
+    TokenIds labels;  // one an option: the token that would be the answer
+  };
+
+  TokenIds prompt;
+  std::vector<Question> questions;
+};
 
 // A view of a model's tokenizer, template and limits, which outlive it. Thread: any.
 class PromptEncoder {
@@ -36,6 +49,14 @@ class PromptEncoder {
   // The same prompt gives the same tokens as above. Text may be longer than the context: to
   // count its tokens is a use of it.
   openai::Result<TokenIds> encode(const openai::TokenizeRequest& request) const;
+  // One list of tokens for each input. ERRORS: 400, 499 as above.
+  openai::Result<std::vector<TokenIds>> encode(const openai::EmbeddingRequest& request,
+                                               const std::atomic<bool>* cancelled = nullptr) const;
+  // ERRORS: 400 for a conversation that the template refuses, and where a question has more options than the tokenizer
+  // has labels; 499; 501 for a model without a chat template, and for one whose template repeats the input in another
+  // form or whose answers always begin with reasoning.
+  openai::Result<DecisionPrompt> encode(const openai::DecisionRequest& request,
+                                        const std::atomic<bool>* cancelled = nullptr) const;
   // Text as the model itself writes it: no tokens around it, special tokens are text. `param` is the field it came in.
   openai::Result<TokenIds> encode_output(const char* param, std::string_view text) const;
 

@@ -17,6 +17,7 @@
 #include "proto/openai/limits.h"
 #include "server/corpora/corpora.h"
 #include "server/metrics/metrics.h"
+#include "server/model/embedding_defaults.h"
 #include "server/model/generation_defaults.h"
 #include "server/prompts/prompt_encoder.h"
 #include "text/tokenizer/tokenizer.h"
@@ -38,6 +39,7 @@ struct ModelHost {
   engine::Limits engine_limits;
   openai::RequestLimits request_limits;
   GenerationDefaults defaults;
+  EmbeddingDefaults embedding;
   Metrics* metrics = nullptr;                   // owned by the app
   std::chrono::milliseconds request_timeout{};  // 0 = none
 

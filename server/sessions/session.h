@@ -38,7 +38,7 @@ class OutputSink {
 };
 
 // Owner: the front end's request object. Thread: its hub's. The host, the hub and the sink outlive it.
-class Session {
+class Session final : public EventListener {
  public:
   // `memory` pays for what the session holds; null: nothing is counted. The request came at `arrival`.
   Session(const ModelHost& host, SessionHub& hub, OutputSink& sink,
@@ -57,10 +57,10 @@ class Session {
   // The client waits no longer than this; --request-timeout may end it sooner. Call before start().
   void end_by(SessionMeter::Clock::time_point deadline) { client_deadline_ = deadline; }
 
-  // From the hub. Returns a measure of the work that it was: entries of tokens read and written.
-  std::size_t handle(engine::Event&& event);
-  void flush() { sink_.on_flush(); }
-  void abort(const openai::ApiError& error);
+  // From the hub.
+  std::size_t handle(engine::Event&& event) override;
+  void flush() override { sink_.on_flush(); }
+  void abort(const openai::ApiError& error) override;
 
   bool ended() const { return ended_; }
   std::int64_t prompt_tokens() const { return totals_.prompt_tokens; }

@@ -8,7 +8,6 @@
 #include <exception>
 
 #include "base/release.h"
-#include "server/sessions/session.h"
 
 namespace coppice::server {
 
@@ -24,13 +23,13 @@ void SessionHub::dispatch() {
     if (found == sessions_.end()) {
       continue;  // its session has left and cancelled it
     }
-    Session* const session = found->second;
+    EventListener* const session = found->second;
     if (touched_.empty() || touched_.back() != session) {
       touched_.push_back(session);
     }
     entries += handle(*session, std::move(event));
   }
-  for (Session* const session : touched_) {
+  for (EventListener* const session : touched_) {
     flush(*session);
   }
   drop_ended();
@@ -52,7 +51,7 @@ void SessionHub::drop_ended() {
 }
 
 // Returns the entries handled. What a session throws, out of memory at worst, ends that session alone.
-std::size_t SessionHub::handle(Session& session, engine::Event&& event) {
+std::size_t SessionHub::handle(EventListener& session, engine::Event&& event) {
   try {
     return session.handle(std::move(event));
   } catch (const std::exception& error) {
@@ -61,7 +60,7 @@ std::size_t SessionHub::handle(Session& session, engine::Event&& event) {
   }
 }
 
-void SessionHub::abort(Session& session, const openai::ApiError& error) {
+void SessionHub::abort(EventListener& session, const openai::ApiError& error) {
   try {
     session.abort(error);
   } catch (const std::exception& failure) {
@@ -69,7 +68,7 @@ void SessionHub::abort(Session& session, const openai::ApiError& error) {
   }
 }
 
-void SessionHub::flush(Session& session) {
+void SessionHub::flush(EventListener& session) {
   try {
     session.flush();
   } catch (const std::exception& error) {
@@ -84,7 +83,7 @@ void SessionHub::abort_all(const openai::ApiError& error) {
   }
   std::sort(touched_.begin(), touched_.end());
   touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
-  for (Session* const session : touched_) {
+  for (EventListener* const session : touched_) {
     abort(*session, error);
     flush(*session);
   }

@@ -3,6 +3,7 @@
 // once. What would hold the thread for long is done in turns: others on the thread come between.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,7 +16,19 @@
 
 namespace coppice::server {
 
-class Session;
+// What hears of the events of some requests: a session. Thread: its hub's.
+class EventListener {
+ public:
+  // Returns a measure of the work that it was: entries of tokens read and written.
+  virtual std::size_t handle(engine::Event&& event) = 0;
+  // After the last event of one dispatch: sends what there is.
+  virtual void flush() = 0;
+  // Ends with `error`, unless it has ended. flush() comes next.
+  virtual void abort(const openai::ApiError& error) = 0;
+
+ protected:
+  ~EventListener() = default;
+};
 
 // A session that no client waits for: the hub owns it.
 class DetachedSession {
@@ -35,7 +48,7 @@ class SessionHub {
   const std::shared_ptr<engine::EventQueue>& queue() const { return queue_; }
 
   // Events of request `id` go to `session` until forget(id).
-  void remember(engine::RequestId id, Session& session) { sessions_[id] = &session; }
+  void remember(engine::RequestId id, EventListener& session) { sessions_[id] = &session; }
   void forget(engine::RequestId id) { sessions_.erase(id); }
   std::size_t size() const { return sessions_.size(); }
 
@@ -55,17 +68,17 @@ class SessionHub {
   void abort_all(const openai::ApiError& error);
 
  private:
-  std::size_t handle(Session& session, engine::Event&& event);
-  void flush(Session& session);
+  std::size_t handle(EventListener& session, engine::Event&& event);
+  void flush(EventListener& session);
   void drop_ended();
-  void abort(Session& session, const openai::ApiError& error);
+  void abort(EventListener& session, const openai::ApiError& error);
 
   const std::function<void()> wake_;
   std::shared_ptr<engine::EventQueue> queue_;
-  absl::flat_hash_map<engine::RequestId, Session*> sessions_;
+  absl::flat_hash_map<engine::RequestId, EventListener*> sessions_;
   std::vector<engine::Event> events_;                       // taken from the queue
   std::size_t handled_ = 0;                                 // of events_
-  std::vector<Session*> touched_;                           // scratch of dispatch()
+  std::vector<EventListener*> touched_;                           // scratch of dispatch()
   std::vector<std::unique_ptr<DetachedSession>> detached_;  // last: they leave sessions_
 };
 

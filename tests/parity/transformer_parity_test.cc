@@ -1,5 +1,6 @@
 // The Transformer on the CPU backend against Hugging Face transformers, for a tiny model of every family: float32
-// within 2e-4 on every logit and the same greedy text; bfloat16 nearer to float32 than transformers' own bfloat16 is.
+// within 2e-4 on every logit and hidden state, and the same greedy text; bfloat16 nearer to float32 than transformers'
+// own bfloat16 is.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -51,6 +52,27 @@ TEST_CASE("transformer, f32: logits and greedy text of every family are Hugging 
       greedy.push_back(greedy_token(loaded.runner->feed(0, std::span(&greedy.back(), 1), 1).front()));
     }
     CHECK(greedy == fixture.greedy);
+  }
+}
+
+TEST_CASE("transformer, f32: final hidden states of every family are Hugging Face's") {
+  for (const FixtureModel& fixture : load_fixture_models()) {
+    INFO(fixture.name);
+    const LoadedRunner loaded = load_runner(fixture, {});
+    const auto count = static_cast<std::int32_t>(fixture.prompt.size());
+    const RunnerRow row{0, fixture.prompt, 0, count};
+    CHECK(loaded.runner->step(std::span(&row, 1)).empty());
+    const std::vector<std::vector<float>>& hidden = loaded.runner->hidden_states();
+    REQUIRE(hidden.size() == fixture.hidden.size());
+    float worst = 0.0F;
+    for (std::size_t i = 0; i < hidden.size(); ++i) {
+      REQUIRE(hidden[i].size() == fixture.hidden[i].size());
+      for (std::size_t k = 0; k < hidden[i].size(); ++k) {
+        worst = std::max(worst, std::abs(hidden[i][k] - fixture.hidden[i][k]));
+      }
+    }
+    CHECK(worst <= kLogitTolerance);
+    CHECK(worst > 0.0F);
   }
 }
 

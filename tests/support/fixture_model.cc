@@ -17,6 +17,21 @@ std::filesystem::path fixtures_folder() {
                           : std::filesystem::path(COPPICE_SOURCE_DIR) / "tests" / "fixtures" / "models";
 }
 
+// Raw float32 [rows, any number of columns].
+std::vector<std::vector<float>> load_rows(const std::filesystem::path& path, std::size_t rows) {
+  const std::size_t columns = std::filesystem::file_size(path) / sizeof(float) / rows;
+  REQUIRE(columns * rows * sizeof(float) == std::filesystem::file_size(path));
+  std::ifstream file(path, std::ios::binary);
+  std::vector<std::vector<float>> loaded;
+  for (std::size_t i = 0; i < rows; ++i) {
+    std::vector<float>& row = loaded.emplace_back(columns);
+    file.read(static_cast<char*>(static_cast<void*>(row.data())),
+              static_cast<std::streamsize>(columns * sizeof(float)));
+  }
+  REQUIRE(file.good());
+  return loaded;
+}
+
 }  // namespace
 
 FixtureModel load_fixture_model(const std::string& name) {
@@ -28,16 +43,8 @@ FixtureModel load_fixture_model(const std::string& name) {
   fixture.prompt = json.at("prompt").get<std::vector<TokenId>>();
   fixture.greedy = json.at("greedy").get<std::vector<TokenId>>();
   fixture.bf16_mean_error = json.at("bf16_mean_error").get<double>();
-  const std::filesystem::path logits_file = fixture.folder / "logits.f32";
-  const std::size_t vocab = std::filesystem::file_size(logits_file) / sizeof(float) / fixture.prompt.size();
-  REQUIRE(vocab * fixture.prompt.size() * sizeof(float) == std::filesystem::file_size(logits_file));
-  std::ifstream logits(logits_file, std::ios::binary);
-  for (std::size_t i = 0; i < fixture.prompt.size(); ++i) {
-    std::vector<float>& row = fixture.logits.emplace_back(vocab);
-    logits.read(static_cast<char*>(static_cast<void*>(row.data())),
-                static_cast<std::streamsize>(vocab * sizeof(float)));
-  }
-  REQUIRE(logits.good());
+  fixture.logits = load_rows(fixture.folder / "logits.f32", fixture.prompt.size());
+  fixture.hidden = load_rows(fixture.folder / "hidden.f32", fixture.prompt.size());
   REQUIRE(fixture.greedy.size() == 64);
   return fixture;
 }

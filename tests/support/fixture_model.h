@@ -17,6 +17,7 @@ struct FixtureModel {
   std::vector<TokenId> prompt;
   std::vector<TokenId> greedy;             // continuation of the prompt
   std::vector<std::vector<float>> logits;  // of each prompt position, in float32
+  std::vector<std::vector<float>> hidden;  // likewise the final hidden states, with the last norm applied
   double bf16_mean_error = 0.0;            // mean distance of transformers' bfloat16 logits from these
 };
 

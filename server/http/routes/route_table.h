@@ -10,6 +10,7 @@ namespace coppice::server {
 std::span<const Route> completion_routes();  // text and chats
 std::span<const Route> responses_routes();   // OpenAI's responses, and those that are stored
 std::span<const Route> message_routes();     // Anthropic's messages
+std::span<const Route> reading_routes();     // embeddings, decisions
 std::span<const Route> model_routes();       // which models are served
 std::span<const Route> text_routes();        // tokens of a text, text of tokens
 std::span<const Route> corpus_routes();      // texts to draft from

@@ -2,6 +2,7 @@
 // in f32 and bf16.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <numeric>
 
 #include "tests/support/fixture_model.h"
@@ -76,6 +77,35 @@ TEST_CASE("readings are the same to the bit alone, together, in chunks, cold, wa
         check(options, true);
         model.steps_ahead = false;
       }
+    }
+  }
+}
+
+TEST_CASE("embeddings are Hugging Face's hidden states, the last or their mean, in f32", "[parity][reading]") {
+  for (const tests::FixtureModel& fixture : tests::load_fixture_models()) {
+    INFO(fixture.name);
+    HarnessModel model = folder_model(fixture.folder, kernels::ComputeType::kF32);
+    std::vector<engine::Request> requests;
+    for (const Reading kind : {Reading::kLastHidden, Reading::kMeanHidden}) {
+      engine::Request& request = requests.emplace_back();
+      request.sampling.max_tokens = 0;
+      request.reading = kind;
+      request.branches = {{fixture.prompt, {}}};
+    }
+    HarnessOptions options;
+    options.chunk_tokens_max = 9;
+    const HarnessRun run = run_requests(model, requests, options);
+    const std::vector<float>& last = run.texts[0][0].reading;
+    const std::vector<float>& mean = run.texts[1][0].reading;
+    REQUIRE(last.size() == fixture.hidden.back().size());
+    REQUIRE(mean.size() == last.size());
+    for (std::size_t k = 0; k < last.size(); ++k) {
+      double sum = 0;
+      for (const std::vector<float>& state : fixture.hidden) {
+        sum += state[k];
+      }
+      CHECK(std::abs(last[k] - fixture.hidden.back()[k]) <= 2e-4);
+      CHECK(std::abs(mean[k] - sum / static_cast<double>(fixture.hidden.size())) <= 2e-4);
     }
   }
 }
