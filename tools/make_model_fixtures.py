@@ -3,9 +3,9 @@
     python tools/make_model_fixtures.py [tests/fixtures/models]      needs torch and transformers
 
 Each folder holds config.json, weights as safetensors, expected.json (prompt and greedy ids, transformers' own error in
-bfloat16), logits.f32 and hidden.f32 (raw little-endian float32 [prompt, vocab] and [prompt, hidden], the latter with the
-last norm applied): computed by transformers in float32 on the CPU from the stored weights. Seeds are pinned; a seed whose greedy text is nearly a tie somewhere, or dull, is passed over
-for the next.
+bfloat16), logits.f32 and hidden.f32 (raw little-endian float32 [prompt, vocab] and [prompt, hidden], the latter with
+the last norm applied): computed by transformers in float32 on the CPU from the stored weights. Seeds are pinned; a seed
+whose greedy text is nearly a tie somewhere, or dull, is passed over for the next.
 """
 
 import json

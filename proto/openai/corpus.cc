@@ -10,10 +10,8 @@
 namespace coppice::openai {
 namespace {
 
-constexpr std::size_t kNameMax = 128;  // bytes: a name stands in paths and logs
-
 bool is_name(std::string_view name) {
-  return !name.empty() && name.size() <= kNameMax && std::all_of(name.begin(), name.end(), [](char c) {
+  return !name.empty() && name.size() <= kCorpusNameMax && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
            c == '-';
   });
@@ -65,7 +63,7 @@ Result<CorpusRequest> parse_corpus_request(std::string_view body, const RequestL
     return *reader.error();
   }
   if (!is_name(request.name)) {
-    return bad_value("name", fmt::format("'name' must be 1 to {} letters, digits, '.', '_' or '-'", kNameMax));
+    return bad_value("name", fmt::format("'name' must be 1 to {} letters, digits, '.', '_' or '-'", kCorpusNameMax));
   }
   if (request.cache_salt.size() > static_cast<std::size_t>(limits.name_bytes_max)) {
     return bad_value("cache_salt", fmt::format("'cache_salt' must have at most {} bytes", limits.name_bytes_max));

@@ -16,6 +16,8 @@
 
 namespace coppice::openai {
 
+inline constexpr std::size_t kCorpusNameMax = 128;  // bytes: a name stands in paths and logs
+
 // One text, or its tokens.
 using CorpusText = std::variant<std::string, std::vector<TokenId>>;
 

@@ -10,8 +10,10 @@
 #include <set>
 #include <utility>
 
+#include "proto/openai/conversation.h"
 #include "proto/openai/json_reader.h"
 #include "proto/openai/json_writer.h"
+#include "proto/openai/parse_chat.h"
 
 namespace coppice::openai {
 namespace {
@@ -46,7 +48,7 @@ std::string string_member(const Json& object, const char* name) {
 MaybeError add_json(const Json& data, const std::string& name, std::string& text) {
   std::size_t values = 0;
   const std::size_t levels = levels_of(data, values);
-  const std::string compact = data.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string compact = write_json(data);
   if (levels > kJsonLevelsMax || values > kJsonValuesMax || compact.size() > kJsonBytesMax) {
     return bad_value(
         name, fmt::format("'{}' has {} levels, {} values and {} bytes; at most {}, {} and {} are allowed", name, levels,
@@ -76,12 +78,12 @@ Result<std::string> text_of(const Json& content, const std::string& name) {
   return text;
 }
 
-// Brings items into the messages that templates know.
+// Brings items into the messages that templates know, as /v1/responses does.
 class InputReader {
  public:
   MaybeError read(const Json& input) {
     if (input.is_string()) {
-      add("user", input.get<std::string>());
+      conversation_.add_message("user", input.get<std::string>());
       return std::nullopt;
     }
     for (std::size_t i = 0; i < input.size(); ++i) {
@@ -94,25 +96,26 @@ class InputReader {
 
   // The messages; the last one is a user's.
   Json take() {
-    if (messages_.empty() || messages_.back()["role"] != "user") {
-      add("user", "");
+    if (conversation_.last_role() != "user") {
+      conversation_.add_message("user", "");
     }
-    return std::move(messages_);
+    return conversation_.take();
   }
 
  private:
-  void add(const char* role, std::string text) { messages_.push_back({{"role", role}, {"content", std::move(text)}}); }
-
   MaybeError read_item(const Json& item, const std::string& name) {
     const std::string type = string_member(item, "type");
     if (type.empty() || type == "message") {
       return read_message(item, name);
     }
+    std::string id = item["call_id"].get<std::string>();
     if (type == "function_call" || type == "custom_tool_call") {
-      read_call(item, type == "function_call");
+      // A tool that takes text instead of JSON is, for templates, a function of one argument.
+      const Json arguments = type == "function_call" ? item["arguments"] : Json{{"input", item["input"]}};
+      calls_.insert(id);
+      conversation_.add_call(std::move(id), item["name"].get<std::string>(), arguments);
       return std::nullopt;
     }
-    const std::string id = item["call_id"].get<std::string>();
     if (calls_.count(id) == 0) {
       return bad_value(name + ".call_id", fmt::format("'{}.call_id' must be the call_id of an earlier call; got \"{}\"",
                                                       name, id.substr(0, 40)));
@@ -121,53 +124,33 @@ class InputReader {
     if (!text.ok()) {
       return std::move(text.error());
     }
-    add("tool", std::move(text.value()));
-    messages_.back()["tool_call_id"] = id;
+    conversation_.add_result(std::move(id), std::move(text.value()));
     return std::nullopt;
   }
 
+  // Templates want roles in turn: what one side says twice in a row is one message.
   MaybeError read_message(const Json& item, const std::string& name) {
     Result<std::string> text = text_of(item["content"], name + ".content");
     if (!text.ok()) {
       return std::move(text.error());
     }
     const std::string role = item["role"].get<std::string>();
-    const char* const known = role == "user" ? "user" : role == "assistant" ? "assistant" : "system";
-    // Templates want roles in turn: what a user says twice in a row is one message.
-    if (!messages_.empty() && messages_.back()["role"] == known && !messages_.back().contains("tool_calls")) {
-      messages_.back()["content"].get_ref<std::string&>() += "\n\n" + text.value();
+    if (role == "assistant") {
+      conversation_.add_message(role, std::move(text.value()));
     } else {
-      add(known, std::move(text.value()));
+      conversation_.join_message(role == "user" ? "user" : "system", std::move(text.value()));
     }
     return std::nullopt;
   }
 
-  // A call joins the assistant's message before it.
-  void read_call(const Json& item, bool is_function) {
-    if (messages_.empty() || messages_.back()["role"] != "assistant") {
-      add("assistant", "");
-    }
-    Json arguments = Json::object();
-    if (is_function) {
-      arguments = Json::parse(item["arguments"].get_ref<const std::string&>(), nullptr, /*allow_exceptions=*/false);
-    }
-    if (!is_function || !arguments.is_object()) {
-      arguments = {{"input", item[is_function ? "arguments" : "input"]}};
-    }
-    const std::string id = item["call_id"].get<std::string>();
-    calls_.insert(id);
-    messages_.back()["tool_calls"].push_back(
-        {{"id", id}, {"type", "function"}, {"function", {{"name", item["name"]}, {"arguments", arguments}}}});
-  }
-
-  Json messages_ = Json::array();
+  Conversation conversation_;
   std::set<std::string> calls_;
 };
 
 DecisionOption read_choice(const Json& choice) {
   const Json& value = choice["value"];
   DecisionOption option;
-  option.text = value.dump(-1, ' ', false, Json::error_handler_t::replace);  // "true" and true are two values
+  option.text = write_json(value);  // "true" and true are two values
   option.description = string_member(choice, "description");
   if (value.is_boolean()) {
     option.value = value.get<bool>();
@@ -337,7 +320,18 @@ Result<DecisionRequest> parse_decision_request(std::string_view body, const Requ
   if (MaybeError error = input.read(fields["input"])) {
     return *std::move(error);
   }
-  request.chat.messages = std::make_shared<const Json>(input.take());
+  Json messages = input.take();
+  if (messages.size() > static_cast<std::size_t>(limits.messages_max)) {
+    return bad_value(
+        "input", fmt::format("'input' has {} messages; at most {} are allowed", messages.size(), limits.messages_max));
+  }
+  FieldReader reader(fields);
+  constexpr IgnoredField kIgnored[] = {{"prompt_cache_key"}, {"prompt_cache_options"}, {"safety_identifier"}};
+  request.ignored.add_present(reader, kIgnored);
+  set_messages(std::move(messages), reader, limits, request.chat);
+  if (reader.failed()) {
+    return *reader.error();
+  }
   for (std::size_t i = 0; i < fields["questions"].size(); ++i) {
     Result<DecisionQuestion> question = read_question(fields["questions"][i], fmt::format("questions[{}]", i));
     if (!question.ok()) {

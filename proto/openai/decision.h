@@ -41,6 +41,7 @@ struct DecisionRequest {
   std::vector<DecisionQuestion> questions;
   // The input as a conversation that ends with a user's message: each question is to be put at the end of that.
   ChatFields chat;
+  IgnoredFields ignored;  // for the answer's header
 };
 
 // What a body may hold, and what the answer holds. Fields that the API does not have are refused.

@@ -44,7 +44,7 @@ std::vector<Prompt> take_inputs(Json& input) {
   std::vector<Prompt> inputs;
   if (input.is_string()) {
     inputs.emplace_back(std::move(input.get_ref<std::string&>()));
-  } else if (input.front().is_number()) {
+  } else if (is_number(input.front())) {
     inputs.emplace_back(take_tokens(input));
   } else {
     for (Json& item : input) {
@@ -129,6 +129,8 @@ Result<EmbeddingRequest> parse_embedding_request(std::string_view body, const Re
   reader.read("add_special_tokens", request.add_special_tokens);
   reader.read("priority", request.priority);
   reader.read("cache_salt", request.cache_salt);
+  constexpr IgnoredField kIgnored[] = {{"user"}};
+  request.ignored.add_present(reader, kIgnored);
   const Json* const format = reader.find("encoding_format");
   request.is_base64 = format != nullptr && *format == "base64";
   if (const Json* const pooling = reader.find("pooling")) {

@@ -28,6 +28,7 @@ struct EmbeddingRequest {
   std::optional<bool> add_special_tokens;  // BOS and the like; unset: yes
   std::int64_t priority = 0;
   std::string cache_salt;
+  IgnoredFields ignored;  // for the answer's header
 };
 
 // What a body may hold, and what the answer holds.

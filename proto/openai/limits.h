@@ -26,8 +26,16 @@ struct StopLimits {
   std::int64_t stop_tokens_max = 64;
 };
 
+// Of requests that read instead of generating.
+struct ReadingLimits {
+  std::int64_t inputs_max = 2048;           // in one embeddings request, as OpenAI
+  std::int64_t input_tokens_max = 300'000;  // of all inputs together, as OpenAI; at least the model's context
+  std::int64_t questions_max = 400;         // in one decisions request, as OpenAI
+  std::int64_t question_choices_max = 255;  // of a question, as OpenAI
+};
+
 // Immutable after start.
-struct RequestLimits : JsonLimits, StopLimits {
+struct RequestLimits : JsonLimits, StopLimits, ReadingLimits {
   // of the model
   std::int64_t vocab = 0;             // token ids are below this
   std::int64_t hidden = 0;            // numbers of an embedding
@@ -40,13 +48,9 @@ struct RequestLimits : JsonLimits, StopLimits {
   std::int64_t detokenize_tokens_max = 65536;  // of one /detokenize; at least the model's context
 
   // of one request
-  std::int64_t prompts_max = 2048;          // in one completion request, as OpenAI
-  std::int64_t choices_max = 128;           // n and best_of
-  std::int64_t total_choices_max = 2048;    // prompts × best_of
-  std::int64_t inputs_max = 2048;           // in one embeddings request, as OpenAI
-  std::int64_t input_tokens_max = 300'000;  // of all inputs together, as OpenAI; at least the model's context
-  std::int64_t questions_max = 400;         // in one decisions request, as OpenAI
-  std::int64_t question_choices_max = 255;  // of a question, as OpenAI
+  std::int64_t prompts_max = 2048;        // in one completion request, as OpenAI
+  std::int64_t choices_max = 128;         // n and best_of
+  std::int64_t total_choices_max = 2048;  // prompts × best_of
   std::int64_t logit_bias_max = 1024;
   std::int64_t top_logprobs_max = 20;
   std::int64_t messages_max = 4096;

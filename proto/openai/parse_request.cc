@@ -209,7 +209,7 @@ Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limi
     bool logprobs = false;
     reader.read("logprobs", logprobs);
     reader.read("top_logprobs", request.top_logprobs);
-    if (request.top_logprobs.value_or(0) > 0 && !logprobs) {
+    if (request.top_logprobs.value_or(0) != 0 && !logprobs) {
       reader.fail(bad_value("top_logprobs", "'top_logprobs' needs 'logprobs' to be true"));
     }
     request.top_logprobs = logprobs ? std::optional(request.top_logprobs.value_or(0)) : std::nullopt;

@@ -159,6 +159,38 @@ const std::string& Schema::name() const {
   return node_->name;
 }
 
+std::span<const Schema::Member> Schema::members() const {
+  return node_->members;
+}
+
+std::vector<std::string> Schema::member_names() const {
+  std::vector<std::string> names;
+  for (const Member& member : node_->members) {
+    names.push_back(member.name);
+  }
+  if (node_->kind == Kind::kOneOf) {
+    for (const Schema& part : node_->parts) {
+      for (std::string& name : part.member_names()) {
+        if (std::find(names.begin(), names.end(), name) == names.end()) {
+          names.push_back(std::move(name));
+        }
+      }
+    }
+  }
+  return names;
+}
+
+std::string Schema::form() const {
+  const Node& node = *node_;
+  if (node.kind == Kind::kInteger && node.least_integer != kIntegerMin && node.most_integer != kIntegerMax) {
+    return fmt::format("{} from {} to {}", node.what, node.least_integer, node.most_integer);
+  }
+  if (node.kind == Kind::kNumber && node.bounds) {
+    return fmt::format("{} from {} to {}", node.what, node.bounds->first, node.bounds->second);
+  }
+  return node.kind == Kind::kAny ? "any value" : node.what;
+}
+
 // --- checking --------------------------------------------------------------------------------------------------------
 
 bool Schema::has_type_of(const Json& value) const {
@@ -170,9 +202,9 @@ bool Schema::has_type_of(const Json& value) const {
     case Kind::kBoolean:
       return value.is_boolean();
     case Kind::kInteger:
-      return as_integer(value).has_value();
+      return as_integer(value).has_value() || (value.is_number_unsigned() && node_->most_integer == kIntegerMax);
     case Kind::kNumber:
-      return value.is_number();
+      return is_number(value);
     case Kind::kString:
     case Kind::kWord:
       return value.is_string();
@@ -199,7 +231,7 @@ MaybeError Schema::check(const Json& value, const std::string& name) const {
   }
   switch (node.kind) {
     case Kind::kInteger: {
-      const std::int64_t number = as_integer(value).value_or(0);
+      const std::int64_t number = as_integer(value).value_or(kIntegerMax);
       if (number < node.least_integer || number > node.most_integer) {
         return bad_value(name, fmt::format("'{}' must be from {} to {}; got {}", name, node.least_integer,
                                            node.most_integer, number));
@@ -207,7 +239,7 @@ MaybeError Schema::check(const Json& value, const std::string& name) const {
       return std::nullopt;
     }
     case Kind::kNumber: {
-      const double number = value.get<double>();
+      const double number = as_double(value);
       if (node.bounds && !(number >= node.bounds->first && number <= node.bounds->second)) {
         return bad_value(name, fmt::format("'{}' must be from {} to {}; got {}", name, node.bounds->first,
                                            node.bounds->second, number));
@@ -290,12 +322,18 @@ MaybeError Schema::check_object(const Json& value, const std::string& name) cons
 MaybeError Schema::check_alternatives(const Json& value, const std::string& name) const {
   const Node& node = *node_;
   if (node.kind == Kind::kOneOf) {
+    MaybeError first;
     for (const Schema& part : node.parts) {
-      if (part.has_type_of(value)) {
-        return part.check(value, name);
+      if (!part.has_type_of(value)) {
+        continue;
       }
+      MaybeError error = part.check(value, name);
+      if (!error) {
+        return std::nullopt;
+      }
+      first = first ? std::move(first) : std::move(error);
     }
-    return refuse(name, node.what, value);
+    return first ? std::move(first) : refuse(name, node.what, value);
   }
   const auto tag = value.is_object() ? value.find(node.tag) : value.end();
   const bool is_absent = tag == value.end() || tag->is_null();
@@ -397,7 +435,12 @@ void Schema::write_object(JsonWriter& out) const {
   }
   out.key("properties").begin_object();
   for (const Member& member : node.members) {
-    out.key(member.name).begin_object();
+    out.key(member.name);
+    if (member.is_required && member.meaning.empty()) {
+      member.schema.write(out);
+      continue;
+    }
+    out.begin_object();
     if (!member.meaning.empty()) {
       out.key("description").string(member.meaning);
     }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,8 +27,8 @@ class Schema {
   struct Member;
   struct Node;
 
-  static constexpr std::int64_t kIntegerMax = std::numeric_limits<std::int64_t>::max();
-  static constexpr std::int64_t kIntegerMin = std::numeric_limits<std::int64_t>::min();
+  static constexpr std::int64_t kIntegerMax = std::numeric_limits<std::int64_t>::max();  // no bound
+  static constexpr std::int64_t kIntegerMin = std::numeric_limits<std::int64_t>::min();  // no bound
 
   static Schema any();
   static Schema null();
@@ -46,7 +47,8 @@ class Schema {
   static Schema object(std::vector<Member> members, Others others = Others::kIgnored);
   // An object from any names to values of one kind.
   static Schema map(Schema values);
-  // A value is checked by the first alternative of its JSON type, which of an array is also that of its first item.
+  // Refusals are those of the first alternative of the value's JSON type, which of an array is also that of its first
+  // item.
   // `what` is for refusals: "a string or an array of strings".
   static Schema one_of(std::string what, std::vector<Schema> alternatives);
   // Objects told apart by the member `tag`, a word; each alternative is an object that has it. `otherwise`: the word
@@ -57,6 +59,13 @@ class Schema {
   // The same, written once among the components of a document under this name, and by reference elsewhere.
   Schema named(std::string name) const;
   const std::string& name() const;
+
+  // Of an object, in their order; none for other kinds.
+  std::span<const Member> members() const;
+  // Of an object, or of all alternatives, each once.
+  std::vector<std::string> member_names() const;
+  // For people: "an integer from 1 to 5".
+  std::string form() const;
 
   // Whether `value` is as the schema says; `name` is what refusals call it. REQUIRES: bounded depth. ERRORS: 400 naming
   // the member at fault, what may be there and what came.

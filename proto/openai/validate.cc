@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <type_traits>
 
-#include "proto/openai/request.h"
+#include "proto/openai/request_fields.h"
 
 namespace coppice::openai {
 namespace {
@@ -65,6 +65,17 @@ void check_knobs(const base::SamplingChoices& sampling, const RequestLimits& lim
   base::for_each_sampling_knob(check_one, sampling);
 }
 
+// The bounds of a number in the table of request_fields.h.
+void check_field(std::string_view name, const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
+  for_each_request_field(request, [&](const RequestField& field, const auto& value) {
+    if constexpr (!std::is_same_v<std::decay_t<decltype(value)>, bool>) {
+      if (field.name == name) {
+        check.integer(field.name, value, field.least, field.most_of(limits));
+      }
+    }
+  });
+}
+
 void check_sampling(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
   const SamplingFields& sampling = request.sampling;
   check_knobs(sampling, limits, check);
@@ -77,7 +88,7 @@ void check_sampling(const GenerationRequest& request, const RequestLimits& limit
   }
   check.integer(name, sampling.max_tokens, may_be_empty ? 0 : 1,
                 request.cuts_max_tokens ? std::numeric_limits<std::int32_t>::max() : limits.model_tokens_max);
-  check.integer("min_tokens", sampling.min_tokens, 0, limits.model_tokens_max);
+  check_field("min_tokens", request, limits, check);
   if (sampling.min_tokens && sampling.max_tokens && *sampling.min_tokens > *sampling.max_tokens) {
     check.fail(bad_value("min_tokens", fmt::format("'min_tokens' must not be larger than '{}'", name)));
   }
@@ -105,7 +116,7 @@ void check_token_lists(const SamplingFields& sampling, const RequestLimits& limi
 }
 
 void check_choices(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
-  check.integer("n", request.n, 1, limits.choices_max);
+  check_field("n", request, limits, check);
   check.integer("best_of", request.best_of, 1, limits.choices_max);
   if (check.failed()) {
     return;
@@ -138,7 +149,7 @@ void check_stops(const GenerationRequest& request, const RequestLimits& limits, 
 
 void check_logprobs(const GenerationRequest& request, const RequestLimits& limits, Checker& check) {
   check.integer(names_of(request).logprobs, request.top_logprobs, 0, limits.top_logprobs_max);
-  check.integer("prompt_logprobs", request.prompt_logprobs, 0, limits.top_logprobs_max);
+  check_field("prompt_logprobs", request, limits, check);
   check.require(!request.stream || request.streams_prompt_logprobs || !request.prompt_logprobs, "prompt_logprobs",
                 "'prompt_logprobs' cannot be streamed: set 'stream' to false");
 }

@@ -66,6 +66,11 @@ struct Fields {
   }
   void operator()(const openai::Finish& item) const {
     response.set_finish_reason(to_proto(item.reason));
+    if (const auto* const text = std::get_if<std::string>(&item.cause)) {
+      response.set_stop_text(*text);
+    } else if (const auto* const token = std::get_if<TokenId>(&item.cause)) {
+      response.set_stop_token(*token);
+    }
     if (has_logprobs && item.end_token) {
       response.add_tokens()->set_token_id(*item.end_token);
     }
@@ -111,6 +116,7 @@ v1::GenerateResponse GrpcAnswerWriter::end(const openai::Answer& answer) const {
   usage.set_completion_tokens(static_cast<std::int32_t>(answer.usage.completion_tokens));
   usage.set_accepted_prediction_tokens(static_cast<std::int32_t>(answer.usage.accepted_prediction_tokens));
   usage.set_rejected_prediction_tokens(static_cast<std::int32_t>(answer.usage.rejected_prediction_tokens));
+  usage.set_reasoning_tokens(static_cast<std::int32_t>(answer.usage.reasoning_tokens));
   response.mutable_speculation()->set_drafted_tokens(answer.speculation.drafted_tokens);
   response.mutable_speculation()->set_accepted_tokens(answer.speculation.accepted_tokens);
   return response;

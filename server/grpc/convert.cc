@@ -2,10 +2,11 @@
 #include "server/grpc/convert.h"
 
 #include <algorithm>
-#include <iterator>
+#include <span>
 #include <string_view>
 #include <utility>
 
+#include "server/sessions/refusals.h"
 #include "text/utf8.h"
 
 namespace coppice::server {
@@ -41,14 +42,14 @@ std::string in_words_of_proto(std::string text) {
 }  // namespace
 
 grpc::Status to_status(const openai::ApiError& error) {
-  static constexpr std::pair<int, grpc::StatusCode> kCodes[] = {
-      {400, grpc::StatusCode::INVALID_ARGUMENT}, {401, grpc::StatusCode::UNAUTHENTICATED},
-      {404, grpc::StatusCode::NOT_FOUND},        {408, grpc::StatusCode::DEADLINE_EXCEEDED},
-      {413, grpc::StatusCode::INVALID_ARGUMENT}, {429, grpc::StatusCode::RESOURCE_EXHAUSTED},
-      {499, grpc::StatusCode::CANCELLED},        {503, grpc::StatusCode::UNAVAILABLE}};
-  const auto* const found = std::find_if(std::begin(kCodes), std::end(kCodes),
-                                         [&error](const auto& entry) { return entry.first == error.status; });
-  const grpc::StatusCode code = found == std::end(kCodes) ? grpc::StatusCode::INTERNAL : found->second;
+  const std::span<const Refusal> table = refusals();
+  const auto found = std::find_if(table.begin(), table.end(),
+                                  [&error](const Refusal& refusal) { return refusal.status == error.status; });
+  grpc::StatusCode code =
+      error.status == openai::kClientLeftStatus ? grpc::StatusCode::CANCELLED : grpc::StatusCode::INTERNAL;
+  if (found != table.end()) {
+    code = static_cast<grpc::StatusCode>(found->grpc_code);
+  }
   // A message may quote part of a character that a client sent; statuses are UTF-8.
   return {code, text::replace_invalid_utf8(in_words_of_proto(error.message))};
 }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
@@ -27,6 +28,11 @@ using openai::Json;
 constexpr std::size_t kBodyLevels = 1;
 constexpr std::size_t kMessageLevels = 3;
 
+// The number that a client wrote: the shortest decimal of a float, so that 0.7 is 0.7 as over HTTP.
+double as_written(float number) {
+  return std::strtod(fmt::format("{}", number).c_str(), nullptr);
+}
+
 // Reads the set fields of a message by name; a field that is not set leaves the output as it is.
 class ProtoReader {
  public:
@@ -34,7 +40,7 @@ class ProtoReader {
 
   void read(const char* name, std::optional<double>& out) const {
     if (const auto* const field = find(name)) {
-      out = reflection().GetFloat(message_, field);
+      out = as_written(reflection().GetFloat(message_, field));
     }
   }
   void read(const char* name, std::optional<std::int64_t>& out) const {
@@ -75,7 +81,7 @@ void read_sampling(const v1::SamplingParameters& from, openai::GenerationRequest
     to.sampling.seed = static_cast<std::uint64_t>(from.seed());
   }
   for (const auto& [token, bias] : from.logit_bias()) {
-    to.sampling.logit_bias.emplace_back(token, bias);
+    to.sampling.logit_bias.emplace_back(token, as_written(bias));
   }
   to.sampling.stop_token_ids.assign(from.stop_token_ids().begin(), from.stop_token_ids().end());
   to.stop.assign(from.stop().begin(), from.stop().end());
@@ -183,6 +189,9 @@ openai::MaybeError add_message(const v1::ChatMessage& message, Json& messages, J
   if (!message.tool_call_id().empty()) {
     entry["tool_call_id"] = message.tool_call_id();
   }
+  if (!message.refusal().empty()) {
+    entry["refusal"] = message.refusal();
+  }
   if (!message.reasoning().empty()) {
     entry["reasoning"] = message.reasoning();
   }
@@ -243,6 +252,9 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& requ
   }
   fields["continue_final_message"] = request.continue_final_message();
   fields["chat_template"] = request.chat_template();
+  if (!request.tool_choice().empty()) {
+    fields["tool_choice"] = request.tool_choice();
+  }
   openai::GenerationRequest read = read_common(request, openai::RequestKind::kChat);
   openai::FieldReader reader(fields);
   take_chat_fields(fields, reader, limits, read.chat);

@@ -16,6 +16,12 @@ DeferredHandler::Finish refuse(ServerState& state, const CallPointer& call, open
   };
 }
 
+void add_header(const openai::IgnoredFields& ignored, RouteCall& call) {
+  if (!ignored.empty()) {
+    call.exchange.add_header(openai::kIgnoredHeader, ignored.header());
+  }
+}
+
 // On the pool, as the one below.
 DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer& call, const ParseGeneration& parse,
                                            const JobContext& job) {
@@ -35,9 +41,7 @@ DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer
   const auto ready = std::make_shared<GenerationHandler::Prepared>(
       GenerationHandler::Prepared{std::move(parsed.value().writer), std::move(prepared.value())});
   return [&state, call, &host, ready, start = std::move(parsed.value().start)] {
-    if (const openai::IgnoredFields& ignored = ready->request.request.ignored; !ignored.empty()) {
-      call->exchange.add_header(openai::kIgnoredHeader, ignored.header());
-    }
+    add_header(ready->request.request.ignored, *call);
     return start(state, host, call, std::move(*ready));
   };
 }
@@ -55,6 +59,7 @@ DeferredHandler::Finish prepare_reading(ServerState& state, const CallPointer& c
   }
   const auto reading = std::make_shared<Reading>(std::move(prepared.value()));
   return [&state, call, &host, reading] {
+    add_header(reading->ignored, *call);
     return ReadingHandler::start(state, host, call, std::move(reading->request), std::move(reading->write));
   };
 }

@@ -51,6 +51,7 @@ openai::AnswerIdentity identity_of(const RouteCall& call, const ModelHost& host)
 struct Reading {
   PreparedReading request;
   ReadingHandler::Write write;
+  openai::IgnoredFields ignored = {};
 };
 // Parses and prepares a body. On the pool. ERRORS: any.
 using PrepareReading = openai::Result<Reading> (*)(const ModelHost& host, std::string_view body, const JobContext& job);

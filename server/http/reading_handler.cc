@@ -64,7 +64,7 @@ void ReadingHandler::respond(std::string body) {
 }
 
 void ReadingHandler::on_reading_error(openai::ApiError error) {
-  call_->exchange.respond(error_response(error, call_->request_id));
+  call_->exchange.respond(error_response(error, call_->request_id, call_->dialect));
   if (error.status >= 500) {
     spdlog::warn("request {}: {}", call_->request_id, error.message);
   }

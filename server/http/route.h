@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "server/http/operation.h"
 #include "server/http/route_call.h"
 #include "server/sessions/server_state.h"
 
@@ -33,6 +34,7 @@ struct Route {
   Availability availability = Availability::kWhileServing;
   Purpose purpose = Purpose::kInference;
   ErrorDialect dialect = ErrorDialect::kOpenai;  // also of what is refused before the action
+  Describe describe = nullptr;                   // what documents say of it
 };
 
 // True: `path`, without its query, is one of `pattern`. What stood for its names is appended to `parts`, percent

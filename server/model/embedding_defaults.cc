@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/python_json.h"
 #include "base/status_macros.h"
 #include "models/limits.h"
 #include "proto/openai/json_reader.h"
@@ -23,7 +24,9 @@ absl::StatusOr<std::optional<Json>> read_object(const std::filesystem::path& pat
     return std::nullopt;
   }
   COPPICE_RETURN_IF_ERROR(text.status());
-  openai::Result<Json> parsed = openai::parse_json(*text, openai::RequestLimits());
+  std::size_t python_numbers = 0;  // notes may have them
+  openai::Result<Json> parsed =
+      openai::parse_json(base::without_python_numbers(*text, python_numbers), openai::RequestLimits());
   if (!parsed.ok() || !parsed.value().is_object()) {
     return absl::InvalidArgumentError(
         fmt::format("{}: {}", path.string(), parsed.ok() ? "not a JSON object" : parsed.error().message));

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "proto/openai/parse_chat.h"
 #include "server/prompts/prompt_encoder.h"
 
 namespace coppice::server {
@@ -68,7 +69,7 @@ class Labels {
       }
       known.alone = *std::move(alone);
     }
-    constexpr std::size_t kLabels = kLetters + kLetters * kLetters;
+    constexpr std::size_t kLabels = kLetters + kLetters * kLetters;  // in all: of one letter, and of two
     for (; known.found.tokens.size() < count && known.next < kLabels; ++known.next) {
       const std::string label = label_text(known.next);
       const absl::StatusOr<TokenIds> with = encode(std::string(tail) + label);
@@ -132,7 +133,7 @@ openai::ChatFields with_question(const openai::ChatFields& input) {
   std::string& last = messages->back()["content"].get_ref<std::string&>();
   last += fmt::format("{}{}", last.empty() ? "" : "\n\n", kQuestion);
   chat.messages = std::move(messages);
-  chat.template_kwargs = std::make_shared<const openai::Json>(openai::Json{{"enable_thinking", false}});
+  openai::set_thinking(false, chat);
   return chat;
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "proto/openai/json_reader.h"
 #include "proto/openai/normalise_message.h"
 
 namespace coppice::server {
@@ -130,7 +131,7 @@ Json TemplateForm::arguments_for(const Json& sent, const openai::RequestLimits& 
     return arguments;
   }
   const bool is_as_sent = sent.is_string() && !(arguments.is_object() && arguments.empty());
-  return is_as_sent ? sent : Json(arguments.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return is_as_sent ? sent : Json(openai::write_json(arguments));
 }
 
 Json TemplateForm::call_for(const Json& call, const ControlTokens& tokens, const openai::RequestLimits& limits,

@@ -17,8 +17,7 @@ constexpr std::size_t kOptionBytes = 128;    // of the answer, for one option of
 constexpr std::size_t kQuestionBytes = 512;  // likewise for one question
 
 openai::ApiError too_long(const std::string& param, std::size_t tokens, std::int64_t most) {
-  return openai::context_too_long(
-      param, fmt::format("'{}' has {} tokens; this model's context is {} tokens", param, tokens, most));
+  return openai::context_too_long(param, most, fmt::format("'{}' has {} tokens", param, tokens));
 }
 
 std::size_t largest_text(const openai::EmbeddingRequest& request) {

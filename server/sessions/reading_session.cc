@@ -10,7 +10,7 @@
 namespace coppice::server {
 namespace {
 
-constexpr int kRetryAfterSeconds = 1;  // soon: one step of the engine may empty its queue
+constexpr int kRetryAfterSeconds = 1;         // soon: one step of the engine may empty its queue
 constexpr std::size_t kNumbersPerEntry = 16;  // moved, while an entry of a token is decoded and written
 
 FinishLabel label_of(const openai::ApiError& error) {

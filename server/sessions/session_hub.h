@@ -78,7 +78,7 @@ class SessionHub {
   absl::flat_hash_map<engine::RequestId, EventListener*> sessions_;
   std::vector<engine::Event> events_;                       // taken from the queue
   std::size_t handled_ = 0;                                 // of events_
-  std::vector<EventListener*> touched_;                           // scratch of dispatch()
+  std::vector<EventListener*> touched_;                     // scratch of dispatch()
   std::vector<std::unique_ptr<DetachedSession>> detached_;  // last: they leave sessions_
 };
 

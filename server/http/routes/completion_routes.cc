@@ -1,6 +1,8 @@
 // POST /v1/completions and /v1/chat/completions.
 #include <utility>
 
+#include "proto/openai/answer_schema.h"
+#include "proto/openai/generation_schema.h"
 #include "proto/openai/parse_request.h"
 #include "server/http/pool_routes.h"
 #include "server/http/routes/route_table.h"
@@ -29,9 +31,25 @@ std::unique_ptr<RequestHandler> chat(ServerState& state, const CallPointer& call
   return generate(state, call, 0, parse_with(&openai::parse_chat_request));
 }
 
+Operation describe_completion(const openai::RequestLimits& limits) {
+  return {.name = "createCompletion",
+          .summary = "Continues prompts: text, or token ids.",
+          .body = openai::completion_schema(limits),
+          .answer = openai::completion_answer_schema(),
+          .event = openai::completion_chunk_schema()};
+}
+
+Operation describe_chat(const openai::RequestLimits& limits) {
+  return {.name = "createChatCompletion",
+          .summary = "Continues a conversation, rendered with the model's chat template.",
+          .body = openai::chat_schema(limits),
+          .answer = openai::chat_answer_schema(),
+          .event = openai::chat_chunk_schema()};
+}
+
 constexpr Route kRoutes[] = {
-    {"POST", "/v1/completions", &complete},
-    {"POST", "/v1/chat/completions", &chat},
+    {.method = "POST", .path = "/v1/completions", .action = &complete, .describe = &describe_completion},
+    {.method = "POST", .path = "/v1/chat/completions", .action = &chat, .describe = &describe_chat},
 };
 
 }  // namespace

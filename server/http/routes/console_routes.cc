@@ -42,9 +42,32 @@ std::unique_ptr<RequestHandler> file(ServerState& state, const CallPointer& call
   return send(state, call, call->parts[0]);
 }
 
+Operation describe_page(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getConsole",
+          .summary = "The console page.",
+          .answer = openai::Schema::string(1),
+          .content_types = {"text/html"}};
+}
+
+Operation describe_file(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getConsoleFile",
+          .summary = "A file of the console page.",
+          .answer = openai::Schema::string(1),
+          .content_types = {"text/html", "text/javascript", "text/css"}};
+}
+
+constexpr Route public_route(std::string_view path, Route::Action action, Describe describe) {
+  return {.method = "GET",
+          .path = path,
+          .action = action,
+          .access = Access::kPublic,
+          .availability = Availability::kAlways,
+          .describe = describe};
+}
+
 constexpr Route kRoutes[] = {
-    {"GET", "/", &page, Access::kPublic, Availability::kAlways},
-    {"GET", "/console/{file}", &file, Access::kPublic, Availability::kAlways},
+    public_route("/", &page, &describe_page),
+    public_route("/console/{file}", &file, &describe_file),
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "proto/openai/corpus.h"
+#include "proto/openai/object_schema.h"
 #include "server/access/api_keys.h"
 #include "server/http/pool_routes.h"
 #include "server/http/routes/route_table.h"
@@ -58,14 +59,39 @@ std::unique_ptr<RequestHandler> drop(ServerState& state, const CallPointer& call
   return nullptr;
 }
 
-constexpr Route admin_route(std::string_view method, std::string_view path, Route::Action action) {
-  return {method, path, action, Access::kKey, Availability::kWhileServing, Purpose::kAdministration};
+Operation describe_add(const openai::RequestLimits& limits) {
+  return {.name = "createCorpus",
+          .summary = "Adds texts to draft from.",
+          .body = openai::corpus_request_schema(limits),
+          .answer = openai::corpus_schema()};
+}
+
+std::vector<QueryParameter> salt_parameter() {
+  return {{"cache_salt", openai::Schema::string(), "Of the requests that draft from it."}};
+}
+
+Operation describe_list(const openai::RequestLimits& /*limits*/) {
+  return {.name = "listCorpora",
+          .summary = "The corpora that the caller's requests draft from.",
+          .answer = openai::corpus_list_schema(),
+          .query = salt_parameter()};
+}
+
+Operation describe_drop(const openai::RequestLimits& /*limits*/) {
+  return {.name = "deleteCorpus",
+          .summary = "Drops a corpus.",
+          .answer = openai::corpus_deleted_schema(),
+          .query = salt_parameter()};
+}
+
+constexpr Route admin_route(std::string_view method, std::string_view path, Route::Action action, Describe describe) {
+  return {.method = method, .path = path, .action = action, .purpose = Purpose::kAdministration, .describe = describe};
 }
 
 constexpr Route kRoutes[] = {
-    admin_route("POST", "/v1/speculation/corpora", &add),
-    admin_route("GET", "/v1/speculation/corpora", &list),
-    admin_route("DELETE", "/v1/speculation/corpora/{name...}", &drop),
+    admin_route("POST", "/v1/speculation/corpora", &add, &describe_add),
+    admin_route("GET", "/v1/speculation/corpora", &list, &describe_list),
+    admin_route("DELETE", "/v1/speculation/corpora/{name...}", &drop, &describe_drop),
 };
 
 }  // namespace

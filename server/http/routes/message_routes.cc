@@ -1,6 +1,7 @@
 // POST /v1/messages and /v1/messages/count_tokens.
 #include <utility>
 
+#include "proto/anthropic/message_schema.h"
 #include "proto/anthropic/messages_writer.h"
 #include "proto/anthropic/parse_messages.h"
 #include "proto/anthropic/write_objects.h"
@@ -57,15 +58,28 @@ std::unique_ptr<RequestHandler> count(ServerState& state, const CallPointer& cal
       0);
 }
 
-constexpr Route message_route(std::string_view path, Route::Action action) {
-  Route route = {"POST", path, action};
-  route.dialect = ErrorDialect::kAnthropic;
-  return route;
+Operation describe_create(const openai::RequestLimits& limits) {
+  return {.name = "createMessage",
+          .summary = "Continues a conversation, in Anthropic's form.",
+          .body = anthropic::message_request_schema(limits),
+          .answer = anthropic::message_schema(),
+          .event = anthropic::message_event_schema()};
+}
+
+Operation describe_count(const openai::RequestLimits& limits) {
+  return {.name = "countMessageTokens",
+          .summary = "The number of a conversation's tokens, in Anthropic's form.",
+          .body = anthropic::count_request_schema(limits),
+          .answer = anthropic::token_count_schema()};
+}
+
+constexpr Route message_route(std::string_view path, Route::Action action, Describe describe) {
+  return {.method = "POST", .path = path, .action = action, .dialect = ErrorDialect::kAnthropic, .describe = describe};
 }
 
 constexpr Route kRoutes[] = {
-    message_route("/v1/messages", &create),
-    message_route("/v1/messages/count_tokens", &count),
+    message_route("/v1/messages", &create, &describe_create),
+    message_route("/v1/messages/count_tokens", &count, &describe_count),
 };
 
 }  // namespace

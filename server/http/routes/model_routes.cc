@@ -2,7 +2,9 @@
 #include <string>
 #include <vector>
 
+#include "proto/anthropic/message_schema.h"
 #include "proto/anthropic/write_objects.h"
+#include "proto/openai/object_schema.h"
 #include "proto/openai/write_objects.h"
 #include "server/http/routes/route_table.h"
 
@@ -36,8 +38,22 @@ std::unique_ptr<RequestHandler> get(ServerState& state, const CallPointer& call)
   return nullptr;
 }
 
+Operation describe_list(const openai::RequestLimits& /*limits*/) {
+  return {.name = "listModels",
+          .summary = "The served model, as a list; in Anthropic's form for requests with `anthropic-version`.",
+          .answer = openai::Schema::one_of("a list", {openai::model_list_schema(), anthropic::model_list_schema()})};
+}
+
+Operation describe_get(const openai::RequestLimits& /*limits*/) {
+  return {.name = "retrieveModel",
+          .summary = "The served model; in Anthropic's form for requests with `anthropic-version`.",
+          .answer = openai::Schema::one_of("a model", {openai::model_schema(), anthropic::model_schema()})};
+}
+
 constexpr Route kRoutes[] = {
-    {"GET", "/v1/models", &list}, {"GET", "/v1/models/{model...}", &get},  // a name may have slashes
+    {.method = "GET", .path = "/v1/models", .action = &list, .describe = &describe_list},
+    // A name may have slashes.
+    {.method = "GET", .path = "/v1/models/{model...}", .action = &get, .describe = &describe_get},
 };
 
 }  // namespace

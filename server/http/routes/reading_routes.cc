@@ -27,7 +27,8 @@ openai::Result<Reading> prepare_embeddings(const ModelHost& host, std::string_vi
                      vector = openai::shape_embedding(std::move(vector), dimensions, normalize);
                    }
                    return openai::write_embeddings(format, answer.readings, answer.usage);
-                 }};
+                 },
+                 request.ignored};
 }
 
 openai::Result<Reading> prepare_decision(const ModelHost& host, std::string_view body, const JobContext& job) {
@@ -43,7 +44,8 @@ openai::Result<Reading> prepare_decision(const ModelHost& host, std::string_view
                  [questions = std::move(parsed.value().questions), name = host.name](ReadingAnswer& answer) {
                    answer.usage.completion_tokens = static_cast<std::int64_t>(questions.size());
                    return openai::write_decision(name, questions, answer.readings, answer.usage);
-                 }};
+                 },
+                 std::move(parsed.value().ignored)};
 }
 
 std::unique_ptr<RequestHandler> embed(ServerState& state, const CallPointer& call) {
@@ -55,9 +57,23 @@ std::unique_ptr<RequestHandler> decide(ServerState& state, const CallPointer& ca
   return read(state, call, 0, &prepare_decision);
 }
 
+Operation describe_embedding(const openai::RequestLimits& limits) {
+  return {.name = "createEmbedding",
+          .summary = "What the model holds of texts, as vectors.",
+          .body = openai::embedding_schema(limits),
+          .answer = openai::embedding_answer_schema()};
+}
+
+Operation describe_decision(const openai::RequestLimits& limits) {
+  return {.name = "createDecision",
+          .summary = "How likely the model finds each answer to questions about one input.",
+          .body = openai::decision_schema(limits),
+          .answer = openai::decision_answer_schema()};
+}
+
 constexpr Route kRoutes[] = {
-    {"POST", "/v1/embeddings", &embed},
-    {"POST", "/v1/decisions", &decide},
+    {.method = "POST", .path = "/v1/embeddings", .action = &embed, .describe = &describe_embedding},
+    {.method = "POST", .path = "/v1/decisions", .action = &decide, .describe = &describe_decision},
 };
 
 }  // namespace

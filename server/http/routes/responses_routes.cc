@@ -8,6 +8,7 @@
 
 #include "proto/openai/parse_responses.h"
 #include "proto/openai/response_items.h"
+#include "proto/openai/response_schema.h"
 #include "proto/openai/responses_writer.h"
 #include "server/http/pool_routes.h"
 #include "server/http/routes/route_table.h"
@@ -331,13 +332,51 @@ std::unique_ptr<RequestHandler> list_items(ServerState& state, const CallPointer
   return defer(state, call, write, 0);
 }
 
+Operation describe_create(const openai::RequestLimits& limits) {
+  return {.name = "createResponse",
+          .summary = "Continues a conversation of items, given or stored.",
+          .body = openai::response_request_schema(limits),
+          .answer = openai::response_schema(),
+          .event = openai::response_event_schema()};
+}
+
+Operation describe_count(const openai::RequestLimits& limits) {
+  return {.name = "countResponseTokens",
+          .summary = "The number of a conversation's tokens.",
+          .body = openai::response_request_schema(limits),
+          .answer = openai::response_input_tokens_schema()};
+}
+
+Operation describe_get(const openai::RequestLimits& /*limits*/) {
+  return {.name = "retrieveResponse", .summary = "A stored response.", .answer = openai::response_schema()};
+}
+
+Operation describe_drop(const openai::RequestLimits& /*limits*/) {
+  return {.name = "deleteResponse", .summary = "Drops a stored response.", .answer = openai::response_deleted_schema()};
+}
+
+Operation describe_cancel(const openai::RequestLimits& /*limits*/) {
+  return {.name = "cancelResponse",
+          .summary = "Ends a response that is made in the background.",
+          .answer = openai::response_schema()};
+}
+
+Operation describe_items(const openai::RequestLimits& /*limits*/) {
+  return {.name = "listResponseInputItems",
+          .summary = "All items that a stored response was made from.",
+          .answer = openai::response_input_items_schema(),
+          .query = {{"limit", openai::Schema::integer(1, kItemsMax), "Most items of a page. Default: 20."},
+                    {"order", openai::Schema::word({"asc", "desc"}), "Default: desc, the newest first."},
+                    {"after", openai::Schema::string(), "The id of the item before the page."}}};
+}
+
 constexpr Route kRoutes[] = {
-    {"POST", "/v1/responses", &create},
-    {"POST", "/v1/responses/input_tokens", &count},
-    {"GET", "/v1/responses/{id}", &get},
-    {"DELETE", "/v1/responses/{id}", &drop},
-    {"POST", "/v1/responses/{id}/cancel", &cancel},
-    {"GET", "/v1/responses/{id}/input_items", &list_items},
+    {.method = "POST", .path = "/v1/responses", .action = &create, .describe = &describe_create},
+    {.method = "POST", .path = "/v1/responses/input_tokens", .action = &count, .describe = &describe_count},
+    {.method = "GET", .path = "/v1/responses/{id}", .action = &get, .describe = &describe_get},
+    {.method = "DELETE", .path = "/v1/responses/{id}", .action = &drop, .describe = &describe_drop},
+    {.method = "POST", .path = "/v1/responses/{id}/cancel", .action = &cancel, .describe = &describe_cancel},
+    {.method = "GET", .path = "/v1/responses/{id}/input_items", .action = &list_items, .describe = &describe_items},
 };
 
 }  // namespace

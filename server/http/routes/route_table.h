@@ -15,6 +15,7 @@ std::span<const Route> model_routes();       // which models are served
 std::span<const Route> text_routes();        // tokens of a text, text of tokens
 std::span<const Route> corpus_routes();      // texts to draft from
 std::span<const Route> server_routes();      // health, version, metrics
+std::span<const Route> document_routes();    // which routes there are
 std::span<const Route> view_routes();        // what the engine does now
 std::span<const Route> console_routes();     // the page for people
 

@@ -60,13 +60,52 @@ std::unique_ptr<RequestHandler> metrics(ServerState& state, const CallPointer& c
   return nullptr;
 }
 
-constexpr Route public_route(std::string_view path, Route::Action action) {
-  return {"GET", path, action, Access::kPublic, Availability::kAlways};
+openai::Schema status_schema(const char* word) {
+  return openai::Schema::object({openai::required("status", openai::Schema::word({word}))});
+}
+
+Operation describe_health(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getHealth",
+          .summary = "Whether the server takes requests; else 503 with the status `loading`, `draining` or `stuck`.",
+          .answer = status_schema("ok")};
+}
+
+Operation describe_live(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getLive", .summary = "200 as long as the process lives.", .answer = status_schema("ok")};
+}
+
+Operation describe_ready(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getReady",
+          .summary = "The same as `/health`, with the error that a request would get.",
+          .answer = status_schema("ready")};
+}
+
+Operation describe_version(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getVersion",
+          .summary = "The server's version.",
+          .answer = openai::Schema::object({openai::required("version", openai::Schema::string(1))})};
+}
+
+Operation describe_metrics(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getMetrics",
+          .summary = "Counters and gauges for Prometheus.",
+          .answer = openai::Schema::string(1),
+          .content_types = {"text/plain"}};
+}
+
+constexpr Route public_route(std::string_view path, Route::Action action, Describe describe) {
+  return {.method = "GET",
+          .path = path,
+          .action = action,
+          .access = Access::kPublic,
+          .availability = Availability::kAlways,
+          .describe = describe};
 }
 
 constexpr Route kRoutes[] = {
-    public_route("/health", &health),   public_route("/live", &live),       public_route("/ready", &ready),
-    public_route("/version", &version), public_route("/metrics", &metrics),
+    public_route("/health", &health, &describe_health),    public_route("/live", &live, &describe_live),
+    public_route("/ready", &ready, &describe_ready),       public_route("/version", &version, &describe_version),
+    public_route("/metrics", &metrics, &describe_metrics),
 };
 
 }  // namespace

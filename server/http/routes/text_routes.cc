@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "proto/openai/generation_schema.h"
 #include "proto/openai/json_writer.h"
+#include "proto/openai/object_schema.h"
 #include "proto/openai/parse_request.h"
 #include "proto/openai/write_objects.h"
 #include "server/http/pool_routes.h"
@@ -14,6 +16,8 @@
 
 namespace coppice::server {
 namespace {
+
+using openai::Schema;
 
 // Memory of one token in the answer of /tokenize: its id, its piece, and both as JSON.
 constexpr std::size_t kTokenAnswerBytes = 96;
@@ -120,19 +124,66 @@ std::unique_ptr<RequestHandler> rerank(ServerState& state, const CallPointer& ca
   return nullptr;
 }
 
+Operation describe_tokenize(const openai::RequestLimits& limits) {
+  return {.name = "tokenize",
+          .summary = "The token ids of a text or a conversation.",
+          .body = openai::tokenize_schema(limits),
+          .answer = openai::tokenize_answer_schema()};
+}
+
+Operation describe_detokenize(const openai::RequestLimits& limits) {
+  return {.name = "detokenize",
+          .summary = "The text of token ids.",
+          .body = openai::detokenize_schema(limits),
+          .answer = openai::detokenize_answer_schema()};
+}
+
+Schema counted_tokens_schema() {
+  return Schema::object({openai::required("object", Schema::word({"response.input_tokens"})),
+                         openai::required("input_tokens", Schema::integer(0))})
+      .named("CountedTokens");
+}
+
+Operation describe_count_chat(const openai::RequestLimits& limits) {
+  return {.name = "countChatTokens",
+          .summary = "The tokens of the prompt of such a request, which is not run.",
+          .body = openai::chat_schema(limits),
+          .answer = counted_tokens_schema()};
+}
+
+Operation describe_count_completion(const openai::RequestLimits& limits) {
+  return {.name = "countCompletionTokens",
+          .summary = "The tokens of the prompts of such a request, which is not run.",
+          .body = openai::completion_schema(limits),
+          .answer = counted_tokens_schema()};
+}
+
+Operation describe_tokenizer_info(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getTokenizerInfo",
+          .summary = "The tokenizer's settings, added tokens and chat templates, as in `tokenizer_config.json`.",
+          .answer = Schema::map(Schema::any())};
+}
+
 constexpr Route kRoutes[] = {
-    {"POST", "/tokenize", &tokenize},
-    {"POST", "/detokenize", &detokenize},
-    {"GET", "/tokenizer_info", &tokenizer_info},
-    {"POST", "/v1/chat/completions/input_tokens", &count_chat},
-    {"POST", "/v1/completions/input_tokens", &count_completion},
-    {"POST", "/v1/rerank", &rerank},  // vLLM, SGLang, llama.cpp, Jina, Cohere: each has some of these
-    {"POST", "/v2/rerank", &rerank},
-    {"POST", "/rerank", &rerank},
-    {"POST", "/v1/reranking", &rerank},
-    {"POST", "/reranking", &rerank},
-    {"POST", "/v1/score", &rerank},
-    {"POST", "/score", &rerank},
+    {.method = "POST", .path = "/tokenize", .action = &tokenize, .describe = &describe_tokenize},
+    {.method = "POST", .path = "/detokenize", .action = &detokenize, .describe = &describe_detokenize},
+    {.method = "GET", .path = "/tokenizer_info", .action = &tokenizer_info, .describe = &describe_tokenizer_info},
+    {.method = "POST",
+     .path = "/v1/chat/completions/input_tokens",
+     .action = &count_chat,
+     .describe = &describe_count_chat},
+    {.method = "POST",
+     .path = "/v1/completions/input_tokens",
+     .action = &count_completion,
+     .describe = &describe_count_completion},
+    // vLLM, SGLang, llama.cpp, Jina, Cohere: each has some of these. No document describes them: all are refused.
+    {.method = "POST", .path = "/v1/rerank", .action = &rerank},
+    {.method = "POST", .path = "/v2/rerank", .action = &rerank},
+    {.method = "POST", .path = "/rerank", .action = &rerank},
+    {.method = "POST", .path = "/v1/reranking", .action = &rerank},
+    {.method = "POST", .path = "/reranking", .action = &rerank},
+    {.method = "POST", .path = "/v1/score", .action = &rerank},
+    {.method = "POST", .path = "/score", .action = &rerank},
 };
 
 }  // namespace

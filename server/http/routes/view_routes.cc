@@ -114,8 +114,43 @@ std::unique_ptr<RequestHandler> view(ServerState& state, const CallPointer& call
   return nullptr;
 }
 
+openai::Schema counts(std::initializer_list<const char*> names, std::vector<openai::Schema::Member> more = {}) {
+  for (const char* const name : names) {
+    more.push_back(openai::required(name, openai::Schema::integer(0)));
+  }
+  return openai::Schema::object(std::move(more));
+}
+
+Operation describe_view(const openai::RequestLimits& /*limits*/) {
+  using openai::Schema;
+  const Schema number = Schema::integer(engine::kNoViewNode);  // of a node, or of none
+  const Schema stats = counts({"running", "waiting", "pages_total", "pages_free", "pages_cached", "steps", "step_ns",
+                               "prompt_tokens_computed", "generation_tokens", "prefix_queries", "prefix_hits",
+                               "draft_tokens", "accepted_tokens", "kv_tokens_attended", "kv_tokens_read"});
+  const Schema node = counts({"pages", "sharers", "hits"}, {openai::required("parent", number)});
+  const Schema sequence = counts(
+      {"request", "choice", "prompt_tokens", "cached_tokens", "computed_tokens", "output_tokens", "accepted_drafts",
+       "rejected_drafts"},
+      {openai::required("state", Schema::word({"waiting", "prefill", "decode"})), openai::required("node", number)});
+  const auto list = [](const Schema& items) {
+    return Schema::one_of("an array or null", {Schema::array(items), Schema::null()});
+  };
+  return {
+      .name = "viewEngine",
+      .summary = "The prefix tree, the sequences and the counters, for the console page.",
+      .answer = Schema::object(
+          {openai::required("model", Schema::string()), openai::required("page_size", Schema::integer(1)),
+           openai::required("seconds", Schema::number()), openai::required("stats", stats),
+           openai::required("nodes", list(node)), openai::optional("nodes_total", Schema::integer(0)),
+           openai::required("sequences", list(sequence)), openai::optional("sequences_total", Schema::integer(0))})};
+}
+
 constexpr Route kRoutes[] = {
-    {"GET", "/v1/engine/view", &view, Access::kKey, Availability::kWhileServing, Purpose::kAdministration},
+    {.method = "GET",
+     .path = "/v1/engine/view",
+     .action = &view,
+     .purpose = Purpose::kAdministration,
+     .describe = &describe_view},
 };
 
 }  // namespace

@@ -89,6 +89,8 @@ const RouteRow kRows[] = {
     {"GET", "/v1/responses/resp_1/input_items", "", false, true},
     {"POST", "/v1/messages", R"({"messages":[]})", false, true},
     {"POST", "/v1/messages/count_tokens", R"({"messages":[]})", false, true},
+    {"POST", "/v1/embeddings", R"({"input":""})", false, true},
+    {"POST", "/v1/decisions", "{}", false, true},
     {"GET", "/v1/models", "", false, true},
     {"GET", "/v1/models/m%2F1", "", false, true},
     {"GET", "/v1/models/m/1", "", false, true},
@@ -104,6 +106,7 @@ const RouteRow kRows[] = {
     {"GET", "/live", "", true, false},
     {"GET", "/version", "", true, false},
     {"GET", "/metrics", "", true, false},
+    {"GET", "/openapi.json", "", true, false},
     {"GET", "/", "", true, false},
     {"GET", "/?x=y", "", true, false},
     {"HEAD", "/live", "", true, false},
@@ -334,6 +337,40 @@ TEST_CASE("a chat without a template, a model by another name, tokens and back")
         R"({"count":3,"max_model_len":50,"tokens":[0,2,3],"token_strs":["<s>","a","b"]})");
   CHECK(world.call("POST", "/detokenize", R"({"tokens":[2,3]})") == 200);
   CHECK(world.exchange.answer->body == R"({"prompt":"ab"})");
+}
+
+TEST_CASE("embeddings go to the engine and come back as vectors of length 1") {
+  World world;
+  world.host.request_limits.hidden = 2;
+  CHECK(world.call("POST", "/v1/embeddings", R"({"input":["ab","a"],"pooling":"mean"})") == 0);
+  REQUIRE(world.engine.requests.size() == 1);
+  CHECK(world.engine.requests[0].reading == engine::Reading::kMeanHidden);
+  for (std::int32_t choice = 0; choice < 2; ++choice) {
+    engine::Event event;
+    event.choice = choice;
+    event.reading = {3, choice == 0 ? 4.0F : -4.0F};
+    event.finish = engine::FinishReason::kLength;
+    world.engine.send(0, std::move(event));
+  }
+  world.hub.dispatch();
+  REQUIRE(world.exchange.answer.has_value());
+  CHECK(world.exchange.answer->status == 200);
+  CHECK_THAT(world.exchange.answer->body,
+             Catch::StartsWith(
+                 R"({"object":"list","model":"m/1","data":[{"object":"embedding","index":0,"embedding":[0.6,0.8]},)"
+                 R"({"object":"embedding","index":1,"embedding":[0.6,-0.8]}],"usage":{"prompt_tokens":5,)"));
+  CHECK(world.call("POST", "/v1/embeddings", R"({"input":"a","model":"x"})") == 404);
+  CHECK(world.call("POST", "/v1/embeddings", R"({"input":"a"})") == 0);
+  world.handler.reset();
+  CHECK(world.engine.cancelled.size() == 1);
+  CHECK_THAT(world.state.metrics.page({}, {}), Catch::Contains("route=\"/v1/embeddings\",status=\"499\"} 1"));
+}
+
+TEST_CASE("decisions need a chat template, and say so") {
+  World world;
+  const std::string body = R"({"model":"m/1","input":"a","questions":[{"type":"predicate","instructions":"b"}]})";
+  CHECK(world.call("POST", "/v1/decisions", body) == 501);
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains("\"code\":\"not_implemented\""));
 }
 
 TEST_CASE("corpora are added to, listed and dropped by their owner") {

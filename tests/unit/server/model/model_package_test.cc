@@ -137,6 +137,41 @@ TEST_CASE("a git-lfs pointer in the place of any file says so") {
   complains(package->config().status(), "config.json");
 }
 
+TEST_CASE("how embeddings are pooled and cut is the model's makers' word") {
+  const DemoCopy copy;
+  const auto package = copy.open();
+  const absl::StatusOr<EmbeddingDefaults> plain = package->embedding_defaults();
+  REQUIRE(plain.ok());
+  CHECK(plain->pooling == openai::Pooling::kLast);
+  CHECK_FALSE(plain->may_be_cut);
+  fs::create_directories(copy.path() / "1_Pooling");
+  const char* const kPooling = "1_Pooling/config.json";
+  copy.write(kPooling,
+             R"({"word_embedding_dimension":8,"pooling_mode_mean_tokens":true,"pooling_mode_cls_token":false})");
+  CHECK(package->embedding_defaults()->pooling == openai::Pooling::kMean);
+  copy.write(kPooling, R"({"pooling_mode_mean_tokens":false,"pooling_mode_lasttoken":true})");
+  CHECK(package->embedding_defaults()->pooling == openai::Pooling::kLast);
+  copy.write(kPooling, R"({"pooling_mode":"mean"})");
+  CHECK(package->embedding_defaults()->pooling == openai::Pooling::kMean);
+  copy.write(kPooling, R"({"pooling_mode_cls_token":true})");
+  CHECK(package->embedding_defaults().status().code() == absl::StatusCode::kUnimplemented);
+  for (const char* text : {"[", "[]", R"({"pooling_mode":1})"}) {
+    INFO(text);
+    copy.write(kPooling, text);
+    const absl::Status status = package->embedding_defaults().status();
+    CHECK(status.code() == absl::StatusCode::kInvalidArgument);
+    CHECK(std::string(status.message()).find(kPooling) != std::string::npos);
+  }
+  copy.write(kPooling, R"({"pooling_mode":"mean"})");
+  copy.write("config.json", R"({"is_matryoshka":true})");
+  CHECK(package->embedding_defaults()->may_be_cut);
+  copy.write("config.json", R"({"matryoshka_dimensions":[64,128]})");
+  CHECK(package->embedding_defaults()->may_be_cut);
+  CHECK(package->embedding_defaults()->dimensions == std::vector<std::int64_t>{64, 128});
+  copy.write("config.json", R"({"matryoshka_dimensions":[0]})");
+  CHECK(package->embedding_defaults().status().code() == absl::StatusCode::kInvalidArgument);
+}
+
 TEST_CASE("a path that is no folder is refused") {
   CHECK(ModelPackage::open("/nowhere/at/all").status().code() == absl::StatusCode::kNotFound);
   CHECK(ModelPackage::open(kDemo / "config.json").status().code() == absl::StatusCode::kUnimplemented);

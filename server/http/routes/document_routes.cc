@@ -1,0 +1,43 @@
+// GET /openapi.json: every route of this server, with the bounds of the model that it serves. It needs no key.
+#include "proto/openai/object_schema.h"
+#include "server/http/openapi_document.h"
+#include "server/http/routes/route_table.h"
+
+namespace coppice::server {
+namespace {
+
+std::unique_ptr<RequestHandler> document(ServerState& state, const CallPointer& call) {
+  const ModelHost* const host = state.host.load();
+  if (host == nullptr) {
+    answer(state, *call, openai::unavailable("starting", "the model is loading: its bounds are not known yet", 1));
+  } else {
+    answer(state, *call, write_openapi(all_routes(), host->request_limits, state.keys.required()));
+  }
+  return nullptr;
+}
+
+Operation describe_document(const openai::RequestLimits& /*limits*/) {
+  return {.name = "getOpenapi",
+          .summary = "This document.",
+          .answer = openai::Schema::object({openai::required("openapi", openai::Schema::word({kOpenapiVersion})),
+                                            openai::required("info", openai::Schema::object({})),
+                                            openai::required("paths", openai::Schema::object({})),
+                                            openai::required("components", openai::Schema::object({}))})};
+}
+
+constexpr Route kRoutes[] = {
+    {.method = "GET",
+     .path = "/openapi.json",
+     .action = &document,
+     .access = Access::kPublic,
+     .availability = Availability::kAlways,
+     .describe = &describe_document},
+};
+
+}  // namespace
+
+std::span<const Route> document_routes() {
+  return kRoutes;
+}
+
+}  // namespace coppice::server
