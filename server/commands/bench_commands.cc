@@ -51,8 +51,8 @@ void add_bench_machine_command(CLI::App& bench, Run& run) {
 }
 
 void add_bench_commands(CLI::App& program, Run& run) {
-  CLI::App* bench =
-      program.add_subcommand("bench", "benchmarks: engine, attention, speculation, serve, front, machine, weights");
+  CLI::App* bench = program.add_subcommand(
+      "bench", "benchmarks: engine, attention, speculation, decisions, serve, front, machine, weights");
   bench->require_subcommand(1);
   add_examples(*bench, {"coppice bench engine --shape 160m --requests 8", "coppice bench machine"});
   add_bench_engine_command(*bench, run);
@@ -63,6 +63,7 @@ void add_bench_commands(CLI::App& program, Run& run) {
   add_bench_weights_command(*bench, run);
   add_bench_host_command(*bench, run);
   add_bench_front_command(*bench, run);
+  add_bench_decisions_command(*bench, run);
 }
 
 }  // namespace coppice::server

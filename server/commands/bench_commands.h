@@ -16,6 +16,7 @@ void add_bench_speculation_command(CLI::App& bench, Run& run);
 void add_bench_weights_command(CLI::App& bench, Run& run);
 void add_bench_host_command(CLI::App& bench, Run& run);
 void add_bench_front_command(CLI::App& bench, Run& run);
+void add_bench_decisions_command(CLI::App& bench, Run& run);
 
 nlohmann::ordered_json machine_json(const kernels::MachineFigures& machine);
 
