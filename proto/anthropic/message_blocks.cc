@@ -247,8 +247,10 @@ void read_system(const Json& system, BlockReading& reading) {
     } else if (const std::string* const text = string_of(block, "text", 0, reading)) {
       const std::string_view kept = without_billing_header(*text);
       if (!kept.empty()) {
-        add_text(block, kept, reading);
+        reading.conversation.join_message(role, std::string(kept));
       }
+      read_cache_control(block.json, block.name, reading.conversation.size(), reading.conversation.last_bytes(),
+                         reading);
     }
   }
 }

@@ -331,7 +331,9 @@ MaybeError Schema::check_alternatives(const Json& value, const std::string& name
       if (!error) {
         return std::nullopt;
       }
-      first = first ? std::move(first) : std::move(error);
+      if (!first) {
+        first = std::move(error);
+      }
     }
     return first ? std::move(first) : refuse(name, node.what, value);
   }

@@ -80,7 +80,8 @@ absl::StatusOr<DecisionBenchWay> run(std::vector<engine::Request> requests, Load
   const double wall_s = std::chrono::duration<double>(Clock::now() - begin).count();
   for (engine::Event& event : queue->take()) {
     if (event.finish == engine::FinishReason::kError) {
-      return event.client_error ? absl::InvalidArgumentError(event.error) : absl::InternalError(event.error);
+      return event.fault == engine::Fault::kRequest ? absl::InvalidArgumentError(event.error)
+                                                    : absl::InternalError(event.error);
     }
     const std::size_t question = is_one ? static_cast<std::size_t>(event.choice) : event.request - 1;
     readings[question] = std::move(event.reading);

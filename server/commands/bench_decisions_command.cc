@@ -91,6 +91,7 @@ absl::Status bench_decisions(DecisionBenchArguments& arguments, CommandOptions& 
 
 void add_bench_decisions_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("decisions", "questions about one state as one request, and one by one");
+  add_examples(*command, {"coppice bench decisions --shape 160m --questions 64 --state 2000"});
   auto arguments = std::make_shared<DecisionBenchArguments>();
   command->add_option("MODEL", arguments->model, "model folder, or demo");
   command->add_flag("--json", arguments->json, "one JSON object");

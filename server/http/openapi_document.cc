@@ -76,6 +76,16 @@ Schema error_schema_of(const Route& route) {
   return route.dialect == ErrorDialect::kAnthropic ? anthropic::error_schema() : error_schema();
 }
 
+// Each event is an object of the fields of server-sent events; its data is a JSON text.
+void write_events(const Schema& data, JsonWriter& out) {
+  out.key("text/event-stream").begin_object().key("schema").begin_object().key("type").string("object");
+  out.key("properties").begin_object();
+  out.key("event").begin_object().key("type").string("string").end_object();
+  out.key("data").begin_object().key("type").string("string").key("contentMediaType").string("application/json");
+  data.write(out.key("contentSchema"));
+  out.end_object().end_object().end_object().end_object();
+}
+
 void write_answers(const Operation& operation, const Schema& error, JsonWriter& out) {
   out.key("responses").begin_object();
   out.key("200").begin_object().key("description").string("The answer.").key("content").begin_object();
@@ -83,9 +93,7 @@ void write_answers(const Operation& operation, const Schema& error, JsonWriter& 
     write_content(type, operation.answer, out);
   }
   if (operation.event) {
-    out.key("text/event-stream").begin_object().key("schema").begin_object().key("type").string("string").end_object();
-    operation.event->write(out.key("x-event-data"));
-    out.end_object();
+    write_events(*operation.event, out);
   }
   out.end_object().end_object();
   for (const Refusal& refusal : refusals()) {
@@ -113,7 +121,9 @@ void write_operation(const Route& route, const Operation& operation, std::span<c
       write_parameter("path", name, Schema::string(1), "", out);
     }
     for (const QueryParameter& parameter : operation.query) {
-      write_parameter("query", parameter.name, parameter.schema, parameter.meaning, out);
+      // An empty one is as good as none: see query_value().
+      const Schema or_empty = Schema::one_of("a value or nothing", {parameter.schema, Schema::string(0, 0)});
+      write_parameter("query", parameter.name, or_empty, parameter.meaning, out);
     }
     out.end_array();
   }

@@ -2,6 +2,7 @@
 #include "server/http/router.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <utility>
 
@@ -78,10 +79,14 @@ openai::Result<std::string> Router::tenant_of_request(const HttpRequest& head) c
 void Router::find_route(const HttpRequest& head, Admission& found) const {
   const std::string_view path = path_of(head.target);
   const std::string_view method = head.method == "HEAD" ? "GET" : std::string_view(head.method);
-  for (const Route& route : all_routes()) {
+  const std::span<const Route> routes = all_routes();
+  // A path that a row spells out is not also one of another row's names.
+  const bool is_spelled_out =
+      std::any_of(routes.begin(), routes.end(), [&path](const Route& route) { return route.path == path; });
+  for (const Route& route : routes) {
     const bool is_here = route.access == Access::kPublic || routes_ == RouteSet::kAll ||
                          (routes_ == RouteSet::kAdministration) == (route.purpose == Purpose::kAdministration);
-    if (!is_here || !matches_path(route.path, path, found.parts)) {
+    if (!is_here || (is_spelled_out ? route.path != path : !matches_path(route.path, path, found.parts))) {
       continue;
     }
     if (method == route.method) {

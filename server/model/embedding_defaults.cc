@@ -3,57 +3,52 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
 #include "base/file.h"
-#include "base/python_json.h"
 #include "base/status_macros.h"
+#include "models/json_text.h"
 #include "models/limits.h"
-#include "proto/openai/json_reader.h"
 
 namespace coppice::server {
 namespace {
 
-using openai::Json;
+using models::JsonFields;
+using nlohmann::json;
 
-// The object in a file, or nothing where there is no file.
-absl::StatusOr<std::optional<Json>> read_object(const std::filesystem::path& path) {
+// The object in a file, or nothing where there is no file. As lenient as the reader of the model's shape: the files are
+// the same.
+absl::StatusOr<std::optional<json>> read_object(const std::filesystem::path& path) {
   const absl::StatusOr<std::string> text = base::read_file(path, models::kConfigBytesMost);
   if (absl::IsNotFound(text.status())) {
     return std::nullopt;
   }
   COPPICE_RETURN_IF_ERROR(text.status());
-  std::size_t python_numbers = 0;  // notes may have them
-  openai::Result<Json> parsed =
-      openai::parse_json(base::without_python_numbers(*text, python_numbers), openai::RequestLimits());
-  if (!parsed.ok() || !parsed.value().is_object()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}: {}", path.string(), parsed.ok() ? "not a JSON object" : parsed.error().message));
+  constexpr int kDepthMost = 64;   // of nesting, as in the reader of the shape
+  std::size_t python_numbers = 0;  // the reader of the shape notes them
+  COPPICE_ASSIGN_OR_RETURN(
+      json value,
+      models::parse_json(*text, path.string(),
+                         {.bytes = models::kConfigBytesMost, .depth = kDepthMost, .python_numbers = &python_numbers}));
+  if (!value.is_object()) {
+    return absl::InvalidArgumentError(fmt::format("{}: not a JSON object", path.string()));
   }
-  return std::optional(std::move(parsed.value()));
-}
-
-absl::Status refuse(const std::filesystem::path& path, const openai::FieldReader& reader) {
-  return reader.failed() ? absl::InvalidArgumentError(fmt::format("{}: {}", path.string(), reader.error()->message))
-                         : absl::OkStatus();
+  return std::optional(std::move(value));
 }
 
 absl::Status read_pooling(const std::filesystem::path& path, EmbeddingDefaults& defaults) {
-  COPPICE_ASSIGN_OR_RETURN(const std::optional<Json> config, read_object(path));
+  COPPICE_ASSIGN_OR_RETURN(const std::optional<json> config, read_object(path));
   if (!config) {
     return absl::OkStatus();
   }
-  openai::FieldReader reader(*config);
-  bool last = false;
-  bool mean = false;
-  reader.read("pooling_mode_lasttoken", last);
-  reader.read("pooling_mode_mean_tokens", mean);
-  std::string mode;  // as newer versions write it
-  reader.read("pooling_mode", mode);
-  COPPICE_RETURN_IF_ERROR(refuse(path, reader));
-  last = last || mode == "lasttoken";
-  mean = mean || mode == "mean";
+  JsonFields fields(*config, path.string());
+  const std::string mode = fields.text("pooling_mode", "");  // as newer versions write it
+  const bool last = fields.boolean("pooling_mode_lasttoken", false) || mode == "lasttoken";
+  const bool mean = fields.boolean("pooling_mode_mean_tokens", false) || mode == "mean";
+  COPPICE_RETURN_IF_ERROR(fields.status());
   if (last == mean) {
     return absl::UnimplementedError(
         fmt::format("{}: embeddings are pooled from the last token or as the mean; this model wants something else",
@@ -64,26 +59,26 @@ absl::Status read_pooling(const std::filesystem::path& path, EmbeddingDefaults& 
 }
 
 absl::Status read_lengths(const std::filesystem::path& path, EmbeddingDefaults& defaults) {
-  COPPICE_ASSIGN_OR_RETURN(const std::optional<Json> config, read_object(path));
+  COPPICE_ASSIGN_OR_RETURN(const std::optional<json> config, read_object(path));
   if (!config) {
     return absl::OkStatus();
   }
-  openai::FieldReader reader(*config);
-  reader.read("is_matryoshka", defaults.may_be_cut);
-  const Json* const lengths = reader.find("matryoshka_dimensions");
-  if (lengths != nullptr && !lengths->is_array()) {
-    reader.fail_type("matryoshka_dimensions", "an array of integers", *lengths);
-  }
-  for (std::size_t i = 0; lengths != nullptr && !reader.failed() && i < lengths->size(); ++i) {
-    const std::optional<std::int64_t> length = openai::as_integer((*lengths)[i]);
-    if (!length || *length < 1) {
-      reader.fail_type("matryoshka_dimensions", "an array of positive integers", (*lengths)[i]);
-    } else {
-      defaults.dimensions.push_back(*length);
+  JsonFields fields(*config, path.string());
+  defaults.may_be_cut = fields.boolean("is_matryoshka", false);
+  const json* const lengths = fields.find("matryoshka_dimensions");
+  if (fields.has("matryoshka_dimensions") && !lengths->is_array()) {
+    fields.complain("matryoshka_dimensions must be an array");
+  } else if (fields.has("matryoshka_dimensions")) {
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();  // numbers: more than any vector has
+    for (const json& length : *lengths) {
+      const json entry = {{"length", length.is_null() ? json("null") : length}};
+      JsonFields reader(entry, path.string() + ": matryoshka_dimensions");
+      defaults.dimensions.push_back(reader.integer("length", 0, 1, kMost));
+      COPPICE_RETURN_IF_ERROR(reader.status());
     }
   }
   defaults.may_be_cut = defaults.may_be_cut || !defaults.dimensions.empty();
-  return refuse(path, reader);
+  return fields.status();
 }
 
 }  // namespace

@@ -76,8 +76,10 @@ class Labels {
       if (!with.ok()) {
         return with.status();
       }
-      const bool adds_one =
-          with->size() == known.alone.size() + 1 && std::equal(known.alone.begin(), known.alone.end(), with->begin());
+      // A letter that the vocabulary does not have would be an unknown token.
+      const bool adds_one = with->size() == known.alone.size() + 1 &&
+                            std::equal(known.alone.begin(), known.alone.end(), with->begin()) &&
+                            tokenizer_.token_bytes(with->back()).ends_with(label);
       if (adds_one &&
           std::find(known.found.tokens.begin(), known.found.tokens.end(), with->back()) == known.found.tokens.end()) {
         known.found.texts.push_back(label);

@@ -1,9 +1,11 @@
 """/v1/embeddings by the official client: shapes, and the same vectors to the bit whatever is around them."""
 
+import base64
 import concurrent.futures
 import math
 import struct
 import threading
+import time
 
 import openai
 import pytest
@@ -16,6 +18,9 @@ LONG = "Once upon a time there was a little house at the edge of the wood. " * 3
 
 
 def bits(vector):
+    """The bytes of numbers, or of their base64."""
+    if isinstance(vector, str):
+        return base64.b64decode(vector)
     return struct.pack(f"<{len(vector)}f", *vector)
 
 
@@ -131,11 +136,12 @@ def test_what_the_model_cannot_do_is_refused(client):
 def test_a_client_that_leaves_cancels(server):
     body = b'{"input":[' + b",".join([b'"' + LONG.encode() * 3 + b'"'] * 60) + b'],"pooling":"mean"}'
     connection = server.connect()
-    head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     head += f"content-length: {len(body)}\r\n\r\n"
     connection.sendall(head.encode() + body)
+    deadline = time.monotonic() + 30
     while not server.metric("vllm:num_requests_running"):
-        pass
+        assert time.monotonic() < deadline
     connection.close()
     assert server.wait_metric("vllm:num_requests_running", 0) == 0
     assert server.wait_metric("vllm:num_requests_waiting", 0) == 0

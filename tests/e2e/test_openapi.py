@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import jsonschema_rs
 import pytest
 from openai.types import Completion, CreateEmbeddingResponse, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -12,11 +13,12 @@ from openai.types.decision import Decision
 
 from running_server import RunningServer
 
-pytest.importorskip("schemathesis")
-jsonschema_rs = pytest.importorskip("jsonschema_rs")
-
 CASES_MIN = 5000
 MINUTES_MAX = 10  # on a busy machine; an idle one takes a fifth
+# What is wrong may be too large as well.
+CONFIGURATION = """[checks]
+negative_data_rejection.expected-statuses = ["400", "404", "405", "408", "413", "415", "429"]
+"""
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "hi"}]
 ASK = {"model": "demo", "input": "a", "questions": [{"type": "predicate", "instructions": "Is it?"}]}
@@ -62,6 +64,9 @@ CALLS = [
     ("POST", "/tokenize", {"prompt": "a", "return_token_strs": True}, 200),
     ("POST", "/tokenize", {"messages": MESSAGES}, 200),
     ("POST", "/detokenize", {"tokens": [1, 2, 3]}, 200),
+    ("GET", "/tokenizer_info", None, 200),
+    ("POST", "/v1/completions/input_tokens", {"prompt": ["a", "b"]}, 200),
+    ("POST", CHAT + "/input_tokens", {"messages": MESSAGES}, 200),
     ("POST", "/v1/speculation/corpora", {"name": "c", "texts": ["a b c"]}, 200),
     ("POST", "/v1/speculation/corpora", {"name": "c", "texts": []}, 400),
     ("GET", "/v1/speculation/corpora", None, 200),
@@ -133,9 +138,9 @@ def test_answers_have_what_the_document_says_and_no_more(server, document):
         content = operation["responses"][str(status)]["content"][kind]
         if kind == "text/event-stream":
             events = [line[6:] for line in text.splitlines() if line.startswith("data: {")]
-            assert len(events) > 2
+            assert len(events) >= 2
             for event in events:
-                check(strict, content["x-event-data"], json.loads(event))
+                check(strict, content["schema"]["properties"]["data"]["contentSchema"], json.loads(event))
         else:
             answer = json.loads(text) if kind == "application/json" else text
             check(strict, content["schema"], answer)
@@ -192,12 +197,14 @@ def test_no_request_breaks_the_server_or_the_document(binary, tmp_path):
     report = tmp_path / "report.json"
     flags = ("--max-model-len", "64", "--request-timeout", "5", "--seed", "1")
     with RunningServer(binary, "demo", *flags) as server:
-        command = [sys.executable, "-m", "schemathesis.cli", "run", server.url + "/openapi.json"]
-        command += ["--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", "150", "--workers", "4"]
+        (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
+        command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml")]
+        command += ["run", server.url + "/openapi.json"]
+        command += ["--checks", checks, "--phases", "coverage,fuzzing", "--max-examples", "150"]
         command += ["--seed", "1", "--generation-database", "none", "--suppress-health-check", "all"]
         command += ["--continue-on-failure", "--no-color", "--report", "json", "--report-json-path", str(report)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=MINUTES_MAX * 60, cwd=tmp_path)
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         assert server.process.poll() is None, "".join(server.log)
         assert server.stop() == 0, "".join(server.log)
-    assert cases_of(json.loads(report.read_text())) >= CASES_MIN
+    assert json.loads(report.read_text())["test_cases"]["generated"] >= CASES_MIN

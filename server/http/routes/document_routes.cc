@@ -1,4 +1,5 @@
-// GET /openapi.json: every route of this server, with the bounds of the model that it serves. It needs no key.
+// GET /openapi.json: every route of this server, with the bounds of the model that it serves. It needs no key, but the
+// model: its bounds are in the document.
 #include "proto/openai/object_schema.h"
 #include "server/http/openapi_document.h"
 #include "server/http/routes/route_table.h"
@@ -7,11 +8,10 @@ namespace coppice::server {
 namespace {
 
 std::unique_ptr<RequestHandler> document(ServerState& state, const CallPointer& call) {
-  const ModelHost* const host = state.host.load();
-  if (host == nullptr) {
-    answer(state, *call, openai::unavailable("starting", "the model is loading: its bounds are not known yet", 1));
+  if (const openai::MaybeError error = state.refusal()) {
+    answer(state, *call, *error);
   } else {
-    answer(state, *call, write_openapi(all_routes(), host->request_limits, state.keys.required()));
+    answer(state, *call, write_openapi(all_routes(), state.host.load()->request_limits, state.keys.required()));
   }
   return nullptr;
 }
@@ -30,7 +30,6 @@ constexpr Route kRoutes[] = {
      .path = "/openapi.json",
      .action = &document,
      .access = Access::kPublic,
-     .availability = Availability::kAlways,
      .describe = &describe_document},
 };
 

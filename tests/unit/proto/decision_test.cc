@@ -1,6 +1,8 @@
 // Decisions: bodies of OpenAI's shape, good and bad; inputs as conversations; probabilities.
 #include "proto/openai/decision.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -95,7 +97,7 @@ TEST_CASE("an input becomes a conversation that ends with a user's message") {
            {"role":"user","content":""}])"},
   };
   for (const InputRow& row : rows) {
-    CHECK(*parse(body(row.input, "[" + std::string(kPredicate) + "]")).chat.messages == Json::parse(row.messages));
+    CHECK(*parse(body(row.input, fmt::format("[{}]", kPredicate))).chat.messages == Json::parse(row.messages));
   }
 }
 
@@ -107,10 +109,10 @@ struct BadRow {
 };
 
 TEST_CASE("what the API does not have, or bounds, is refused by name") {
-  const std::string one = "[" + std::string(kPredicate) + "]";
+  const std::string one = fmt::format("[{}]", kPredicate);
   const BadRow rows[] = {
       {"3", one.c_str(), "input", "a string or an array of items; got the number 3"},
-      {R"("")", one.c_str(), "input", "not empty"},
+      {R"("")", one.c_str(), "input", "a string of 1 to"},
       {"[]", one.c_str(), "input", "an array of 1 to"},
       {R"([{"role":"tool","content":"a"}])", one.c_str(), "input[0].role", "\"user\", \"developer\", \"system\" or"},
       {R"([{"role":"user"}])", one.c_str(), "input[0].content", "is missing"},
@@ -132,7 +134,7 @@ TEST_CASE("what the API does not have, or bounds, is refused by name") {
        "\"predicate\", \"choice\" or \"score\""},
       {R"("s")", R"([{"instructions":"a"}])", "questions[0]", "an object whose 'type' is"},
       {R"("s")", R"([{"type":"predicate"}])", "questions[0].instructions", "is missing"},
-      {R"("s")", R"([{"type":"predicate","instructions":""}])", "questions[0].instructions", "not empty"},
+      {R"("s")", R"([{"type":"predicate","instructions":""}])", "questions[0].instructions", "a string of 1 to"},
       {R"("s")", R"([{"type":"predicate","instructions":"a","choices":[]}])", "questions[0].choices", "not a field"},
       {R"("s")", R"([{"type":"choice","instructions":"a"}])", "questions[0].choices", "an array of 2 to 4 choices"},
       {R"("s")", R"([{"type":"choice","instructions":"a","choices":[{"value":"x"}]}])", "questions[0].choices",
@@ -170,7 +172,7 @@ TEST_CASE("JSON parts have OpenAI's bounds") {
   }
   const auto input = [](const std::string& data) {
     return body(R"([{"role":"user","content":[{"type":"input_json","data":)" + data + "}]}]",
-                "[" + std::string(kPredicate) + "]");
+                fmt::format("[{}]", kPredicate));
   };
   parse(input(deep));
   CHECK_FALSE(parse_decision_request(input(R"({"a":)" + deep + "}"), small_limits()).ok());

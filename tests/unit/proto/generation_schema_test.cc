@@ -2,6 +2,8 @@
 // except for what a schema cannot say.
 #include "proto/openai/generation_schema.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <functional>
@@ -63,12 +65,12 @@ std::vector<std::string> candidates() {
   for (const std::int64_t number : {-101, -3, -2, -1, 0, 1, 2, 3, 20, 21, 39, 40, 41, 49, 50, 51, 100, 101, 128, 129}) {
     all.push_back(std::to_string(number));
     all.push_back(std::to_string(number) + ".0");
-    all.push_back("[" + std::to_string(number) + "]");
+    all.push_back(fmt::format("[{}]", number));
   }
   constexpr std::size_t kLengths[] = {0, 1, 5, 6, 7};
   for (const std::size_t length : kLengths) {
-    all.push_back("\"" + std::string(length, 'x') + "\"");
-    all.push_back("[\"" + std::string(length, 'x') + "\"]");
+    all.push_back(fmt::format("\"{}\"", std::string(length, 'x')));
+    all.push_back(fmt::format("[\"{}\"]", std::string(length, 'x')));
   }
   constexpr std::size_t kCounts[] = {2, 3, 4, 30, 31, 40, 41};
   for (const std::size_t count : kCounts) {

@@ -217,6 +217,7 @@ TEST_CASE("wrong fields are named") {
       {R"("thinking":{},)" + kUser, "thinking.type"},
       {R"("output_config":{"format":{"type":"json_schema"}},)" + kUser, "output_config.format"},
       {R"("cache_control":1,)" + kUser, "cache_control"},
+      {R"("system":[{"type":"text","text":"","cache_control":{}}],)" + kUser, "system[0].cache_control"},
       {R"("cache_control":{"type":"ephemeral","ttl":"2h"},)" + kUser, "cache_control.ttl"},
       {R"("stop_sequences":"x",)" + kUser, "stop_sequences"},
       {R"("stop_sequences":[""],)" + kUser, "stop_sequences"},

@@ -110,6 +110,7 @@ TEST_CASE("the writer's end is not waited for when stderr is stuck", "[log]") {
   const auto begin = Clock::now();
   writer.reset();
   CHECK(Clock::now() - begin < std::chrono::seconds(3));
+  std::this_thread::sleep_for(milliseconds(600));  // its thread gives up: nothing of it reaches the next test's pipe
 }
 
 TEST_CASE("a reader that has left costs lines, nothing else", "[log]") {

@@ -108,7 +108,7 @@ TEST_CASE("all fields of a completion arrive") {
   CHECK(got.user == "u");
   CHECK(got.prediction == "so it goes");
   CHECK_FALSE(got.parse_special);
-  CHECK_FALSE(got.add_special_tokens);
+  CHECK(got.add_special_tokens == false);
   CHECK(got.continuous_usage);
   CHECK(got.sampling.temperature == 0.25);
   CHECK(got.sampling.top_k == 5);
@@ -146,7 +146,7 @@ TEST_CASE("fields that are not set are not there") {
   CHECK_FALSE(got.prediction.has_value());
   CHECK(got.suffix.empty());
   CHECK(got.parse_special);
-  CHECK(got.add_special_tokens);
+  CHECK_FALSE(got.add_special_tokens.has_value());
   CHECK_FALSE(got.continuous_usage);
   CHECK(got.n == 1);
   CHECK(got.skip_special_tokens);

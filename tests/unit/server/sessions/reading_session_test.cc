@@ -101,7 +101,7 @@ TEST_CASE("a reading is one request of the engine, and its answer comes when all
   CHECK(world.hub.size() == 0);
   world.session.reset();
   CHECK(world.engine.cancelled.empty());
-  CHECK(world.metric("vllm:prompt_tokens_total") == "vllm:prompt_tokens_total{model_name=\"m\"} 5");
+  CHECK(world.metric("vllm:request_prompt_tokens_sum{") == "vllm:request_prompt_tokens_sum{model_name=\"m\"} 5");
   CHECK_THAT(world.metric("vllm:request_success_total{finished_reason=\"length\""), Catch::EndsWith("} 2"));
 }
 
