@@ -66,8 +66,10 @@ std::string refuse_lengths(const Request& request, const Limits& limits) {
   }
   const std::size_t output = request.sampling.max_tokens > 0 ? 1 : 0;
   if (request.prompt.size() + output > context) {
-    return fmt::format("this model's maximum context length is {} tokens; prompt has {}, and at least {} of output",
-                       context, request.prompt.size(), output);
+    return fmt::format(
+        "prompt does not fit: this model's maximum context length is {} tokens; prompt has {}, and at least {} of "
+        "output",
+        context, request.prompt.size(), output);
   }
   if (request.prediction.size() > context) {
     return fmt::format("prediction has {} tokens; at most {} are allowed", request.prediction.size(), context);

@@ -236,10 +236,11 @@ def test_keys(binary, tmp_path):
             list(stub.call("Generate", text=PROMPT))
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
         good = [("authorization", "Bearer a-good-long-key")]
-        texts, _, _ = whole(stub.call("Generate", metadata=good, text=PROMPT, sampling={"max_tokens": 4, "temperature": 0}))
+        greedy = {"max_tokens": 4, "temperature": 0}
+        texts, _, _ = whole(stub.call("Generate", metadata=good, text=PROMPT, sampling=greedy))
         assert texts[0]
-        same, _, _ = whole(stub.call("Generate", metadata=[("x-api-key", "a-good-long-key")], text=PROMPT,
-                                     sampling={"max_tokens": 4, "temperature": 0}))
+        also_good = [("x-api-key", "a-good-long-key")]
+        same, _, _ = whole(stub.call("Generate", metadata=also_good, text=PROMPT, sampling=greedy))
         assert same == texts
         with pytest.raises(grpc.RpcError) as refused:
             list(stub.call("Generate", metadata=[("x-api-key", "another-good-key")], text=PROMPT))

@@ -41,7 +41,7 @@ TEST_CASE("every bad number is refused by name", "[admission]") {
   };
   const std::vector<Case> cases = {
       {"prompt is empty", [](Request& r) { r.prompt.clear(); }},
-      {"prompt has 8 tokens", [](Request& r) { r.prompt.resize(8); }},
+      {"prompt does not fit: this model's maximum context length is 8 tokens", [](Request& r) { r.prompt.resize(8); }},
       {"prompt[1] is token 10", [](Request& r) { r.prompt[1] = 10; }},
       {"prompt[2] is token -1", [](Request& r) { r.prompt[2] = -1; }},
       {"prediction has 9 tokens", [](Request& r) { r.prediction.resize(9); }},
