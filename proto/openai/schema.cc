@@ -306,7 +306,8 @@ MaybeError Schema::check_object(const Json& value, const std::string& name) cons
   if (node_->others == Others::kIgnored) {
     return std::nullopt;
   }
-  for (const auto& [key, item] : value.items()) {
+  for (const auto& entry : value.items()) {
+    const std::string& key = entry.key();
     const auto knows = [&key](const Member& member) { return member.name == key; };
     if (std::none_of(node_->members.begin(), node_->members.end(), knows)) {
       constexpr std::size_t kShownBytes = 40;  // of a name that may be anything
