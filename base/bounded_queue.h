@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/release.h"
+
 namespace coppice::base {
 
 // Thread: all methods from any thread; take() and wait() from the one consumer. Owner: the consumer.
@@ -47,6 +49,14 @@ class BoundedQueue {
     const std::lock_guard<std::mutex> lock(mutex_);
     taken.swap(items_);
     filled_.store(false, std::memory_order_release);
+  }
+
+  // Frees the memory of the most items that ever waited, if none waits.
+  void shrink() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (items_.empty()) {
+      release(items_);
+    }
   }
 
   // Takes no lock: for a consumer that looks often.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/release.h"
 
 namespace coppice::base {
 
@@ -36,6 +37,13 @@ class SlotTable {
     entry.value = T();
     free_.push_back(slot);
     --live_;
+  }
+
+  // Frees the memory of the most objects that ever lived at once. REQUIRES: none lives.
+  void shrink() {
+    COPPICE_CHECK(live_ == 0, "a table in use shrinks");
+    base::release(entries_);
+    base::release(free_);
   }
 
   bool is_live(std::int32_t slot) const {

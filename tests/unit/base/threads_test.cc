@@ -1,5 +1,13 @@
 // What stands between threads: the bounded queue and the snapshot; and the slot table.
+#include <pthread.h>
+
+#include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <csignal>
+#include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -81,6 +89,73 @@ TEST_CASE("a snapshot is read whole", "[snapshot]") {
   }
   writer.join();
   CHECK_FALSE(torn);
+}
+
+namespace {
+
+std::atomic<bool> is_held{false};
+std::atomic<int> held_count{0};
+std::atomic<int> freed_count{0};
+
+// Stands still wherever the signal meets the thread.
+void hold_thread(int /*signal*/) {
+  held_count.fetch_add(1);
+  while (is_held.load()) {
+  }
+  freed_count.fetch_add(1);
+}
+
+}  // namespace
+
+TEST_CASE("a reader does not wait for a writer that stands still while it publishes", "[snapshot]") {
+  struct Large {
+    std::array<std::uint64_t, 4096> numbers;
+  };
+  const auto snapshot = std::make_unique<Snapshot<Large>>();
+  std::signal(SIGUSR1, hold_thread);
+  std::atomic<bool> is_over{false};
+  std::thread writer([&] {
+    Large value{};
+    while (!is_over) {
+      value.numbers.fill(value.numbers[0] + 1);
+      snapshot->publish(value);
+    }
+  });
+  int torn = 0;
+  for (int round = 1; round <= 20; ++round) {  // the writer spends most of its time in publish()
+    is_held = true;
+    pthread_kill(writer.native_handle(), SIGUSR1);
+    while (held_count.load() < round) {
+    }
+    std::future<Large> read = std::async(std::launch::async, [&] { return snapshot->read(); });
+    const bool is_read = read.wait_for(std::chrono::seconds(10)) == std::future_status::ready;
+    is_held = false;
+    const Large value = read.get();
+    torn += value.numbers.front() == value.numbers.back() ? 0 : 1;
+    while (freed_count.load() < round) {
+    }
+    REQUIRE(is_read);
+  }
+  is_over = true;
+  writer.join();
+  std::signal(SIGUSR1, SIG_DFL);
+  CHECK(torn == 0);
+}
+
+TEST_CASE("an empty slot table gives its memory back and begins anew", "[slots]") {
+  SlotTable<std::string> table;
+  for (int i = 0; i < 100; ++i) {
+    table.take();
+  }
+  for (int i = 0; i < 100; ++i) {
+    table.release(i);
+  }
+  CHECK(table.slots() == 100);
+  table.shrink();
+  CHECK(table.slots() == 0);
+  CHECK_FALSE(table.is_live(0));
+  CHECK(table.take() == 0);
+  CHECK(table.live() == 1);
 }
 
 TEST_CASE("slots are reused and addresses stay", "[slots]") {
