@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/release.h"
 #include "base/spin.h"
 
 namespace coppice::engine {
@@ -17,6 +18,8 @@ constexpr std::size_t kOtherCommandsMax = 4096;
 // After each planning ahead the remembered time shrinks by 1/8, so that a rare long one is forgotten after about twenty
 // steps.
 constexpr std::uint64_t kPlanningFadeIn = 8;
+// Sequences for which the tables keep their memory when the engine is idle: a megabyte.
+constexpr std::int32_t kSlotsKept = 1024;
 
 }  // namespace
 
@@ -143,12 +146,29 @@ bool EngineCore::step() {
     desk_.send_events();  // else beside the next step
   }
   const std::uint64_t turn_ns = base::ns_since(*clock_, begin);
+  if (!is_busy) {
+    give_memory_back();
+  }
   stats_.publish(scheduler_, turn_ns);
   pulse_.end_turn(turn_ns, is_busy);
   if (check_integrity_) {
     scheduler_.check_integrity();
   }
   return is_busy;
+}
+
+// Nothing lives, flies or is to be learned. The tables have places for the most choices that ever waited, which may be
+// very many, once.
+void EngineCore::give_memory_back() {
+  if (sequences_.slots() <= kSlotsKept || sequences_.live() > 0 || requests_.live() > 0) {
+    return;
+  }
+  sequences_.shrink();
+  requests_.shrink();
+  sampler_.shrink();
+  desk_.shrink();
+  base::release(drained_);
+  commands_.shrink();
 }
 
 // Nothing flies: chooses, writes and submits a step.

@@ -76,6 +76,7 @@ class EngineCore final : public Engine {
   };
 
   void take_commands();
+  void give_memory_back();
   void apply(Command& command);
   void begin_step();
   void choose(bool ahead);

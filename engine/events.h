@@ -132,6 +132,9 @@ class Outbox {
     return event;
   }
 
+  // Frees the memory of the most events that a step ever had. REQUIRES: flushed.
+  void shrink() { boxes_ = std::vector<Box>(); }
+
   void flush() {
     for (std::size_t i = 0; i < used_; ++i) {
       Box& box = boxes_[i];

@@ -55,6 +55,8 @@ class RequestDesk {
   Event& event_of(Sequence& sequence);
   // Hands the events to the front end's queues and forgets the requests that ended.
   void send_events();
+  // Frees the memory of the most choices that ever waited. REQUIRES: no request lives, and its events are sent.
+  void shrink() { outbox_.shrink(); }
 
  private:
   void refuse(RequestState& state, const std::string& reason);

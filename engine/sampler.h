@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "base/release.h"
 #include "base/types.h"
 #include "engine/events.h"
 #include "engine/request.h"
@@ -32,6 +33,8 @@ class Sampler {
   void begin(SequenceSlot slot, const SamplingParameters& parameters, std::uint64_t seed,
              std::span<const TokenId> prompt, std::span<const TokenId> labels = {});
   void end(SequenceSlot slot);
+  // Frees the memory of the most sequences that ever lived at once. REQUIRES: none lives.
+  void shrink() { base::release(states_); }
   // Counts a generated token.
   void observe(SequenceSlot slot, TokenId token);
 
