@@ -105,8 +105,9 @@ void ToolCallParser::hold(openai::TextDelta text) {
 // Bytes of held text that are certainly not part of a call.
 std::size_t ToolCallParser::certain_bytes() {
   if (state_ == State::kStart) {
-    const std::size_t first = held_.text.find_first_not_of(kSpace);
+    const std::size_t first = held_.text.find_first_not_of(kSpace, blank_bytes_);
     if (first == std::string::npos) {
+      blank_bytes_ = held_.text.size();
       return 0;
     }
     state_ = held_.text[first] == '{' ? State::kCall : State::kText;
@@ -152,13 +153,22 @@ void ToolCallParser::push(TokenId /*token*/, openai::TextDelta text, std::vector
 void ToolCallParser::end(openai::TextDelta rest, openai::Finish finish, std::vector<openai::OutputItem>& items) {
   hold(std::move(rest));
   const std::vector<FoundCall> calls = find_calls(held_.text);
+  std::string_view left = held_.text;
+  auto tokens = held_.tokens.begin();  // of `left`
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const bool is_last = i + 1 == calls.size();
+    const std::size_t bytes = is_last ? left.size() : calls[i].bytes;
+    characters_taken_ += count_characters(left.substr(0, bytes));
+    left.remove_prefix(bytes);
+    const auto end = is_last ? held_.tokens.end() : std::find_if(tokens, held_.tokens.end(), [this](const auto& entry) {
+      return entry.text_offset >= characters_taken_;
+    });
     openai::ToolCallBegin begin;
     begin.call = static_cast<std::int32_t>(i);
     begin.id = ids_.next();
     begin.name = calls[i].name;
-    begin.tokens = take_held(is_last ? held_.text.size() : calls[i].bytes).tokens;
+    begin.tokens.assign(std::make_move_iterator(tokens), std::make_move_iterator(end));
+    tokens = end;
     items.emplace_back(std::move(begin));
     items.emplace_back(openai::ToolArgumentsDelta{static_cast<std::int32_t>(i), calls[i].arguments});
   }

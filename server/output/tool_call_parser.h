@@ -33,6 +33,7 @@ class ToolCallParser final : public OutputParser {
   const CallIds ids_;
   openai::TextDelta held_;
   std::int64_t characters_taken_ = 0;  // of the text before held_
+  std::size_t blank_bytes_ = 0;        // of held_ that are known to be white space, while nothing else came
   State state_ = State::kStart;
 };
 

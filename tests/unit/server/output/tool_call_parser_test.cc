@@ -2,6 +2,7 @@
 #include "server/output/tool_call_parser.h"
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -180,6 +181,25 @@ TEST_CASE("arguments are as the model wrote them, whatever stands around them") 
     REQUIRE(out.calls.size() == 1);
     CHECK(out.calls[0].arguments == arguments);
   }
+}
+
+// Far above what linear work takes, far below what quadratic work would.
+constexpr std::chrono::seconds kLinear{10};
+
+TEST_CASE("long answers take time that grows with their length: many calls, and white space alone") {
+  const auto begin = std::chrono::steady_clock::now();
+  std::string calls;
+  constexpr int kCalls = 60'000;
+  for (int i = 0; i < kCalls; ++i) {
+    calls += R"(<tool_call>{"name":"f","arguments":{}}</tool_call>)";
+  }
+  const Parsed many = parse(calls, 64);
+  CHECK(many.calls.size() == kCalls);
+  CHECK(many.text.empty());
+  const Parsed blank = parse(std::string(400'000, ' '), 1);
+  CHECK(blank.calls.empty());
+  CHECK(blank.text.size() == 400'000);
+  CHECK(std::chrono::steady_clock::now() - begin < kLinear);
 }
 
 }  // namespace
