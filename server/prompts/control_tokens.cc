@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/check.h"
 #include "text/utf8.h"
 
 namespace coppice::server {
@@ -31,18 +32,18 @@ bool is_word(std::string_view text) {
 }
 
 std::string mark_with(const text::AddedTokenMatcher& matcher, std::string_view text) {
-  std::vector<text::Section> sections;
-  matcher.split(text, true, {}, sections);
   std::string marked;
   marked.reserve(text.size());
-  for (const text::Section& section : sections) {
+  const absl::Status status = matcher.split(text, true, {}, [&](const text::Section& section) {
     const std::string_view part = text.substr(section.begin, section.end - section.begin);
     if (section.id < 0) {
       marked += part;
     } else {
       marked.append(kBegin).append(part).append(kEnd);
     }
-  }
+    return absl::OkStatus();
+  });
+  COPPICE_CHECK(status.ok(), "marking cannot fail");
   return marked;
 }
 

@@ -45,6 +45,7 @@ std::string small_model() {
 }
 
 void encode_and_decode(const coppice::text::Tokenizer& tokenizer, const std::string& text) {
+  COPPICE_CHECK(tokenizer.encode_memory(text) >= text.size(), "less memory than the text has");
   const auto ids = tokenizer.encode(text, {});
   if (!ids.ok()) {
     return;

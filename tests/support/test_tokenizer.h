@@ -42,6 +42,8 @@ class TestTokenizer final : public Tokenizer {
     return ids;
   }
 
+  std::size_t encode_memory(std::string_view utf8) const override { return memory_of_byte * utf8.size(); }
+
   std::int32_t vocab_size() const override { return static_cast<std::int32_t>(vocabulary_.size()); }
   std::string piece(TokenId id) const override {
     return id >= 0 && id < vocab_size() ? vocabulary_[static_cast<std::size_t>(id)] : std::string();
@@ -63,6 +65,8 @@ class TestTokenizer final : public Tokenizer {
             .is_added = is_special(id) || id >= first_added_};
   }
   const DecodeRules& decode_rules() const override { return rules_; }
+
+  std::size_t memory_of_byte = 0;  // that encode() says it takes
 
  private:
   TokenId longest_match(std::string_view text, std::size_t at, const EncodeOptions& options) const {

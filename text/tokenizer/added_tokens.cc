@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/status_macros.h"
 #include "text/tokenizer/word_character.h"
 #include "text/utf8.h"
 
@@ -26,8 +27,9 @@ bool is_single_word(std::string_view text, std::size_t begin, std::size_t end) {
   return !joined_left && !joined_right;
 }
 
-std::size_t skip_space_left(std::string_view text, std::size_t end) {
-  while (end > 0) {
+// Looks at nothing before `floor`.
+std::size_t skip_space_left(std::string_view text, std::size_t end, std::size_t floor) {
+  while (end > floor) {
     std::size_t begin = 0;
     if (!is_white_space(code_point_before(text, end, begin))) {
       break;
@@ -106,10 +108,9 @@ std::int32_t AddedTokenMatcher::longest_at(std::string_view text, std::size_t at
   return best;
 }
 
-void AddedTokenMatcher::split(std::string_view text, bool with_special, std::span<const TextRange> plain,
-                              std::vector<Section>& sections) const {
-  sections.clear();
-  std::size_t done = 0;  // text before `done` is in sections
+absl::Status AddedTokenMatcher::split(std::string_view text, bool with_special, std::span<const TextRange> plain,
+                                      absl::FunctionRef<absl::Status(const Section&)> visit) const {
+  std::size_t done = 0;  // text before `done` was visited
   std::size_t at = 0;
   while (at < text.size() && !tokens_.empty()) {
     while (!plain.empty() && plain.front().end <= at) {
@@ -131,20 +132,18 @@ void AddedTokenMatcher::split(std::string_view text, bool with_special, std::spa
       continue;
     }
     if (token.lstrip) {
-      begin = std::max(skip_space_left(text, begin), done);
+      begin = std::max(skip_space_left(text, begin, done), done);
     }
     if (token.rstrip) {
-      end = skip_space_right(text, end);
+      end = skip_space_right(text, std::max(end, done));  // up to `done` is white space that was skipped before
     }
     if (done < begin) {
-      sections.push_back({done, begin, -1});
+      COPPICE_RETURN_IF_ERROR(visit({done, begin, -1}));
     }
-    sections.push_back({begin, end, token.id});
+    COPPICE_RETURN_IF_ERROR(visit({begin, end, token.id}));
     done = end;
   }
-  if (done < text.size()) {
-    sections.push_back({done, text.size(), -1});
-  }
+  return done < text.size() ? visit({done, text.size(), -1}) : absl::OkStatus();
 }
 
 }  // namespace coppice::text

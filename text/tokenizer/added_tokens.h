@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "base/types.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/tokenizer/tokenizer_config.h"
@@ -35,11 +37,12 @@ class AddedTokenMatcher {
   // pattern stays. Ignores an empty pattern.
   void add(std::string_view pattern, const AddedToken& token);
 
-  // Appends sections that cover the text, except the white space that a token strips.
+  // Calls visit() with sections that cover the text in order, except the white space that a token strips; ends with its
+  // first error. A list of them might have one for every byte.
   // with_special: whether special tokens are recognised. If not, a special token in the text is text, and no token that
   // overlaps it is found (as in Hugging Face with encode_special_tokens). plain: as EncodeOptions::plain.
-  void split(std::string_view text, bool with_special, std::span<const TextRange> plain,
-             std::vector<Section>& sections) const;
+  absl::Status split(std::string_view text, bool with_special, std::span<const TextRange> plain,
+                     absl::FunctionRef<absl::Status(const Section&)> visit) const;
 
   bool empty() const { return tokens_.empty(); }
 

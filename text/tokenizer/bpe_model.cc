@@ -1,9 +1,10 @@
-// BPE with two mergers: an array scan for short pieces, which make up nearly all text, and a heap over a linked list
+// BPE with two mergers: an array scan for short pieces, which make up nearly all text, and a heap over a row of symbols
 // for long ones. Both take the lowest rank first, leftmost of equals, so they return the same ids.
 #include "text/tokenizer/bpe_model.h"
 
 #include <algorithm>
 
+#include "base/release.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "text/tokenizer/byte_alphabet.h"
@@ -15,6 +16,8 @@ namespace {
 
 // Symbols in a piece. At most this many are merged by the scan, which is quadratic but needs no heap.
 constexpr std::size_t kShortSymbolsMax = 48;
+// Candidates for which the heap stays from one piece to the next, so that its 48 KiB are not allocated again and again.
+constexpr std::size_t kCandidatesKept = 4096;
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // "▁"
 
 // Returns the end of the word that begins at `begin`: the next "▁" that follows a character other than "▁".
@@ -30,6 +33,68 @@ std::size_t word_end(std::string_view text, std::size_t begin) {
     }
     search = at + kMetaspace.size();
   }
+}
+
+// Symbols in the place of their characters: the id of a symbol stands at its first. At the second and the last
+// character of a longer one stands its length, negative; between them something negative. So a list needs no links.
+class SymbolRow {
+ public:
+  explicit SymbolRow(std::vector<TokenId>& ids) : ids_(ids) {}
+
+  std::size_t size() const { return ids_.size(); }
+  bool begins_at(std::int32_t at) const { return ids_[at] >= 0; }
+  // REQUIRES of all below: a symbol begins there. Each returns -1 for none.
+  TokenId id(std::int32_t at) const { return ids_[at]; }
+  std::int32_t next(std::int32_t at) const {
+    const std::int32_t next = at + length(at);
+    return next < static_cast<std::int32_t>(ids_.size()) ? next : -1;
+  }
+  std::int32_t previous(std::int32_t at) const {
+    const TokenId last = at > 0 ? ids_[at - 1] : 0;
+    return last >= 0 ? at - 1 : at + last;
+  }
+
+  // REQUIRES: right == next(left).
+  void merge(std::int32_t left, std::int32_t right, TokenId id) {
+    const std::int32_t merged = right - left + length(right);
+    ids_[right] = -1;
+    ids_[left] = id;
+    ids_[left + 1] = -merged;
+    ids_[left + merged - 1] = -merged;
+  }
+
+  // Leaves the ids of the symbols alone.
+  void close_up() {
+    std::size_t count = 0;
+    for (std::int32_t at = 0; at >= 0;) {
+      const std::int32_t next_at = next(at);
+      ids_[count++] = ids_[at];
+      at = next_at;
+    }
+    ids_.resize(count);
+  }
+
+ private:
+  std::int32_t length(std::int32_t at) const {
+    const auto second = static_cast<std::size_t>(at) + 1;
+    return second < ids_.size() && ids_[second] < 0 ? -ids_[second] : 1;
+  }
+
+  std::vector<TokenId>& ids_;
+};
+
+// REQUIRES: valid UTF-8.
+std::size_t count_characters(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char byte) { return (static_cast<std::uint8_t>(byte) & 0xC0) != 0x80; }));
+}
+
+// Grows the list by a quarter: there are many symbols, and their memory was asked for.
+void append(std::vector<TokenId>& ids, TokenId id) {
+  if (ids.size() == ids.capacity()) {
+    ids.reserve(ids.size() + ids.size() / 4 + 16);
+  }
+  ids.push_back(id);
 }
 
 std::string byte_token(unsigned byte) {
@@ -146,13 +211,25 @@ void BpeModel::encode_piece(std::string_view piece, std::vector<TokenId>& out, S
 
 void BpeModel::encode_unsplit(std::string_view piece, std::vector<TokenId>& out, Scratch& scratch) const {
   scratch.ids.clear();
+  if (piece.size() > kShortSymbolsMax) {
+    scratch.ids.reserve(byte_level_ ? piece.size() : count_characters(piece));
+  }
   initial_symbols(piece, scratch.ids);
   if (scratch.ids.size() <= kShortSymbolsMax) {
     merge_short(scratch);
   } else {
     merge_long(scratch);
   }
+  if (scratch.heap.capacity() > kCandidatesKept) {
+    base::release(scratch.heap);
+  }
   out.insert(out.end(), scratch.ids.begin(), scratch.ids.end());
+}
+
+std::size_t BpeModel::symbols_of(std::string_view piece) const {
+  std::vector<TokenId> ids;
+  initial_symbols(piece, ids);
+  return ids.size();
 }
 
 // Hugging Face holds an unknown character back until the next known one, to fuse runs. Characters that fall back to
@@ -173,13 +250,13 @@ void BpeModel::initial_symbols(std::string_view piece, std::vector<TokenId>& ids
       continue;
     }
     if (unknown.has_value()) {
-      ids.push_back(*unknown);
+      append(ids, *unknown);
       unknown.reset();
     }
-    ids.push_back(id);
+    append(ids, id);
   }
   if (unknown.has_value()) {
-    ids.push_back(*unknown);
+    append(ids, *unknown);
   }
 }
 
@@ -189,7 +266,7 @@ void BpeModel::add_unknown(std::string_view character, std::optional<TokenId>& u
     const auto has_token = [this](char byte) { return byte_ids_[static_cast<std::uint8_t>(byte)] >= 0; };
     if (std::all_of(character.begin(), character.end(), has_token)) {
       for (const char byte : character) {
-        ids.push_back(byte_ids_[static_cast<std::uint8_t>(byte)]);
+        append(ids, byte_ids_[static_cast<std::uint8_t>(byte)]);
       }
       return;
     }
@@ -198,7 +275,7 @@ void BpeModel::add_unknown(std::string_view character, std::optional<TokenId>& u
     return;  // a model without an unknown token drops the character
   }
   if (unknown.has_value() && !fuse_unk_) {
-    ids.push_back(*unknown);
+    append(ids, *unknown);
   }
   unknown = unk_;
 }
@@ -232,50 +309,48 @@ void BpeModel::merge_short(Scratch& scratch) const {
 }
 
 void BpeModel::merge_long(Scratch& scratch) const {
-  std::vector<Scratch::Symbol>& symbols = scratch.symbols;
+  SymbolRow symbols(scratch.ids);
   std::vector<Scratch::Candidate>& heap = scratch.heap;
-  const auto count = static_cast<std::int32_t>(scratch.ids.size());
-  symbols.clear();
   heap.clear();
-  for (std::int32_t index = 0; index < count; ++index) {
-    symbols.push_back({scratch.ids[index], index - 1, index + 1 < count ? index + 1 : -1});
-  }
-  const auto offer = [&](std::int32_t position) {
-    const Scratch::Symbol& symbol = symbols[position];
-    const Merge merge = merges_.find(symbol.id, symbols[symbol.next].id);
-    if (merge.rank >= 0) {
-      heap.push_back({merge.rank, position, merge.id});
-      std::push_heap(heap.begin(), heap.end());
+  heap.reserve(symbols.size());
+  const auto is_stale = [&](const Scratch::Candidate& candidate) {  // one of its symbols has merged with another since
+    if (!symbols.begins_at(candidate.position)) {
+      return true;
     }
+    const std::int32_t right = symbols.next(candidate.position);
+    return right < 0 || merges_.find(symbols.id(candidate.position), symbols.id(right)).id != candidate.id;
   };
-  for (std::int32_t index = 0; index + 1 < count; ++index) {
-    offer(index);
+  const auto offer = [&](std::int32_t left, std::int32_t right) {
+    const Merge merge = merges_.find(symbols.id(left), symbols.id(right));
+    if (merge.rank < 0) {
+      return;
+    }
+    if (heap.size() == heap.capacity()) {  // rather than grow: there are fewer pairs than symbols were
+      std::erase_if(heap, is_stale);
+      std::make_heap(heap.begin(), heap.end());
+    }
+    heap.push_back({merge.rank, left, merge.id});
+    std::push_heap(heap.begin(), heap.end());
+  };
+  for (std::int32_t index = 0; index + 1 < static_cast<std::int32_t>(symbols.size()); ++index) {
+    offer(index, index + 1);
   }
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end());
     const Scratch::Candidate top = heap.back();
     heap.pop_back();
-    Scratch::Symbol& left = symbols[top.position];
-    // An entry is stale if one of its symbols has merged with another since.
-    if (left.id < 0 || left.next < 0 || merges_.find(left.id, symbols[left.next].id).id != top.id) {
+    if (is_stale(top)) {
       continue;
     }
-    Scratch::Symbol& right = symbols[left.next];
-    left.id = top.id;
-    right.id = -1;
-    left.next = right.next;
-    if (left.next >= 0) {
-      symbols[left.next].previous = top.position;
-      offer(top.position);
+    symbols.merge(top.position, symbols.next(top.position), top.id);
+    if (const std::int32_t next = symbols.next(top.position); next >= 0) {
+      offer(top.position, next);
     }
-    if (left.previous >= 0) {
-      offer(left.previous);
+    if (const std::int32_t previous = symbols.previous(top.position); previous >= 0) {
+      offer(previous, top.position);
     }
   }
-  scratch.ids.clear();
-  for (std::int32_t index = 0; index >= 0; index = symbols[index].next) {
-    scratch.ids.push_back(symbols[index].id);
-  }
+  symbols.close_up();
 }
 
 }  // namespace coppice::text

@@ -35,11 +35,6 @@ class BpeModel {
  public:
   // Working memory of encode_piece(), reused for all pieces of a text.
   struct Scratch {
-    struct Symbol {
-      TokenId id;
-      std::int32_t previous;
-      std::int32_t next;  // -1: none. A symbol that merged into its neighbour has id -1.
-    };
     struct Candidate {
       std::int32_t rank;
       std::int32_t position;
@@ -51,7 +46,6 @@ class BpeModel {
     };
     std::vector<TokenId> ids;
     std::vector<Merge> merges;
-    std::vector<Symbol> symbols;
     std::vector<Candidate> heap;
   };
 
@@ -62,6 +56,9 @@ class BpeModel {
   // Appends the ids of `piece`. Costs O(n log n); a piece that is one token costs one look-up.
   // REQUIRES: valid UTF-8, unless byte_level.
   void encode_piece(std::string_view piece, std::vector<TokenId>& out, Scratch& scratch) const;
+
+  // Returns how many symbols the merging of `piece` begins with. REQUIRES: as above.
+  std::size_t symbols_of(std::string_view piece) const;
 
  private:
   BpeModel() = default;

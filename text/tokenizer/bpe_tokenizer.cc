@@ -7,10 +7,17 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "text/tokenizer/growth.h"
 #include "text/utf8.h"
 
 namespace coppice::text {
 namespace {
+
+// Bytes of memory (tokenizer_memory_test.cc measures them). For a byte of text as it is rewritten: normalised, and cut;
+// a string has room for twice as much at worst. For a symbol of BPE: its id and its candidate for merging, or two
+// pieces of the text, and a third of a token of the answer.
+constexpr std::size_t kMemoryOfByte = 4;
+constexpr std::size_t kMemoryOfSymbol = 18;
 
 // Ids index arrays, so sparse ids are refused: one token with id 2,000,000 would cost memory for two million.
 std::size_t ids_allowed(std::size_t token_count) {
@@ -150,21 +157,27 @@ absl::StatusOr<std::vector<TokenId>> BpeTokenizer::encode(std::string_view utf8,
   if (options.add_special) {
     state.ids = prefix_;
   }
-  std::vector<Section> sections;
-  raw_matcher_.split(utf8, options.parse_special, options.plain, sections);
-  for (const Section& section : sections) {
+  std::span<const TextRange> plain_left = options.plain;
+  COPPICE_RETURN_IF_ERROR(raw_matcher_.split(utf8, options.parse_special, options.plain, [&](const Section& section) {
     if (section.id >= 0) {
       state.ids.push_back(section.id);
-      continue;
+      return absl::OkStatus();
     }
-    take_ranges(options.plain, section, state.plain);
-    const std::string_view text = utf8.substr(section.begin, section.end - section.begin);
-    COPPICE_RETURN_IF_ERROR(encode_section(text, section.begin == 0, state));
-  }
+    take_ranges(plain_left, section, state.plain);
+    return encode_section(utf8.substr(section.begin, section.end - section.begin), section.begin == 0, state);
+  }));
   if (options.add_special) {
     state.ids.insert(state.ids.end(), suffix_.begin(), suffix_.end());
   }
   return std::move(state.ids);
+}
+
+std::size_t BpeTokenizer::encode_memory(std::string_view utf8) const {
+  const auto symbols = [this](std::string_view content) { return model_.symbols_of(content); };
+  Growth growth(utf8, symbols);
+  normalizer_.grow(growth);
+  pre_tokenizer_.grow(growth);
+  return growth.bytes() * kMemoryOfByte + growth.symbols() * kMemoryOfSymbol;
 }
 
 absl::Status BpeTokenizer::encode_section(std::string_view section, bool at_start, EncodeState& state) const {
@@ -179,17 +192,14 @@ absl::Status BpeTokenizer::encode_normalized(std::string_view text, bool at_star
   if (normalized_matcher_.empty()) {
     return encode_plain(text, at_start, state);
   }
-  std::vector<Section> sections;
-  normalized_matcher_.split(text, state.parse_special, state.plain, sections);
-  for (const Section& section : sections) {
+  return normalized_matcher_.split(text, state.parse_special, state.plain, [&](const Section& section) {
     if (section.id >= 0) {
       state.ids.push_back(section.id);
-      continue;
+      return absl::OkStatus();
     }
     const std::string_view plain = text.substr(section.begin, section.end - section.begin);
-    COPPICE_RETURN_IF_ERROR(encode_plain(plain, at_start && section.begin == 0, state));
-  }
-  return absl::OkStatus();
+    return encode_plain(plain, at_start && section.begin == 0, state);
+  });
 }
 
 absl::Status BpeTokenizer::encode_plain(std::string_view text, bool at_start, EncodeState& state) const {

@@ -35,6 +35,7 @@ class BpeTokenizer final : public Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> create(BpeTokenizerParts parts);
 
   absl::StatusOr<std::vector<TokenId>> encode(std::string_view utf8, EncodeOptions options) const override;
+  std::size_t encode_memory(std::string_view utf8) const override;
   std::int32_t vocab_size() const override { return static_cast<std::int32_t>(tokens_.size()); }
   std::string piece(TokenId id) const override;
   bool is_special(TokenId id) const override;

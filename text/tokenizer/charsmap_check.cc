@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fmt/format.h"
+#include "text/tokenizer/charsmap.h"
 
 namespace coppice::text {
 namespace {
@@ -18,14 +19,7 @@ constexpr std::size_t kSymbols = 256;                    // a state is left by a
 constexpr std::size_t kReplacementBytesMax = 256;        // NFKC's longest has 33; bounds how much text can grow
 constexpr int kMatchesMax = 32;                          // that the library has room for, of keys that begin a text
 
-// A unit of the double array.
-struct Unit {
-  std::uint32_t bits;
-  bool has_leaf() const { return (bits >> 8 & 1U) == 1; }
-  std::uint32_t value() const { return bits & 0x7FFFFFFFU; }
-  std::uint32_t label() const { return bits & 0x800000FFU; }  // of a leaf: no byte's
-  std::uint32_t offset() const { return (bits >> 10) << ((bits & 0x200U) >> 6); }
-};
+using Unit = CharsmapUnit;
 
 // Goes through the states depth first. One check, one thread.
 class TrieWalk {

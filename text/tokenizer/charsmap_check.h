@@ -1,7 +1,6 @@
 // The check of a sentencepiece model's precompiled_charsmap, which the library walks at every character and trusts:
 // an offset beyond its end, or more matches than it has room for, would be read from memory that is not the map's.
-// The map is a little-endian u32 of bytes of a double-array trie, the trie (units of 4 bytes), and the replacement
-// strings, each ended by a NUL. The trie is Yata's (https://github.com/s-yata/darts-clone).
+// charsmap.h says what the map is.
 #pragma once
 
 #include <string>

@@ -17,6 +17,9 @@ namespace coppice::text {
 namespace {
 
 constexpr std::size_t kStepsMax = 32;  // normalizers in a Sequence; each walks the text once
+// Bytes that a form makes of one, at most (Unicode Standard Annex 15).
+constexpr std::size_t kDecomposedFactor = 3;
+constexpr std::size_t kCompatibleFactor = 11;
 
 // Lead byte of U+0300, the first character that NFC may change.
 bool is_surely_nfc(std::string_view text) {
@@ -88,21 +91,19 @@ absl::StatusOr<std::string> unicode_normalize(std::string_view text, Normalizer:
 }
 
 absl::StatusOr<std::string> replace_matches(std::string_view text, const Normalizer::Replace& replace) {
-  std::vector<Span> matches;
-  COPPICE_RETURN_IF_ERROR(replace.pattern.find_all(text, {0, text.size()}, matches));
-  if (matches.empty()) {
-    return std::string(text);
-  }
   std::string out;
   out.reserve(text.size());
   std::size_t at = 0;
-  for (const Span& match : matches) {
-    out += text.substr(at, match.begin - at);
-    out += replace.content;
-    at = match.end;
-    if (out.size() > kJsonBytesMax) {
-      return absl::ResourceExhaustedError("the normalizer made the text too long");
+  const Span whole{0, static_cast<std::uint32_t>(text.size())};
+  COPPICE_RETURN_IF_ERROR(replace.pattern.for_each(text, whole, [&](Span match) {
+    if (out.size() <= kJsonBytesMax) {
+      out += text.substr(at, match.begin - at);
+      out += replace.content;
+      at = match.end;
     }
+  }));
+  if (out.size() > kJsonBytesMax) {
+    return absl::ResourceExhaustedError("the normalizer made the text too long");
   }
   out += text.substr(at);
   return out;
@@ -197,6 +198,29 @@ absl::StatusOr<Normalizer> Normalizer::from_json(const Json* json, std::string_v
     COPPICE_RETURN_IF_ERROR(add_steps(*json, std::string(where), 0, steps));
   }
   return Normalizer(std::move(steps));
+}
+
+void Normalizer::grow(Growth& growth) const {
+  for (const Step& step : steps_) {
+    if (const auto* const form = std::get_if<UnicodeForm>(&step)) {
+      const bool is_compatible = *form == UnicodeForm::kNfkc || *form == UnicodeForm::kNfkd;
+      if (*form == UnicodeForm::kNfc) {
+        growth.compose();
+      } else {
+        growth.normalize(is_compatible ? kCompatibleFactor : kDecomposedFactor);
+      }
+    } else if (const auto* const prepend = std::get_if<Prepend>(&step)) {
+      growth.prepend(prepend->prefix);
+    } else {
+      const auto& replace = std::get<Replace>(step);
+      const std::string& literal = replace.pattern.literal();
+      if (!literal.empty()) {
+        growth.replace(literal, replace.content);
+      } else {
+        growth.replace(replace.pattern.bytes_min(), replace.content);
+      }
+    }
+  }
 }
 
 absl::StatusOr<std::string> Normalizer::normalize(std::string_view text) const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "text/tokenizer/growth.h"
 #include "text/tokenizer/json_access.h"
 #include "text/tokenizer/pattern.h"
 #include "text/tokenizer/tokenizer.h"
@@ -34,6 +35,8 @@ class Normalizer {
   static absl::StatusOr<Normalizer> from_json(const Json* json, std::string_view where);
 
   bool empty() const { return steps_.empty(); }
+  // Takes a text's growth through the steps.
+  void grow(Growth& growth) const;
 
   // Returns the rewritten text.
   // REQUIRES: valid UTF-8.

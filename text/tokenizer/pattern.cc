@@ -91,6 +91,12 @@ class Pattern::Compiled {
     pool_.push_back(std::move(workspace));
   }
 
+  std::size_t characters_min() const {
+    std::uint32_t characters = 0;
+    const int error = pcre2_pattern_info(code_.get(), PCRE2_INFO_MINLENGTH, &characters);
+    return error == 0 ? characters : 0;
+  }
+
   // Returns PCRE2's result for the next match at or after `at`.
   int match(std::string_view subject, std::size_t at, Workspace& workspace) const {
     if (jit_) {
@@ -127,7 +133,11 @@ absl::StatusOr<Pattern> Pattern::compile_literal(std::string_view literal) {
   if (literal.size() > kPatternBytesMax || !is_valid_utf8(literal)) {
     return absl::InvalidArgumentError("pattern: too long, or not UTF-8");
   }
-  return compile_pcre(literal, PCRE2_UTF | PCRE2_LITERAL);
+  absl::StatusOr<Pattern> pattern = compile_pcre(literal, PCRE2_UTF | PCRE2_LITERAL);
+  if (pattern.ok()) {
+    pattern->literal_ = literal;
+  }
+  return pattern;
 }
 
 absl::StatusOr<Pattern> Pattern::compile_pcre(std::string_view pattern, std::uint32_t options) {
@@ -144,8 +154,16 @@ absl::StatusOr<Pattern> Pattern::compile_pcre(std::string_view pattern, std::uin
   return Pattern(std::make_unique<Compiled>(code, jit));
 }
 
+std::size_t Pattern::bytes_min() const {
+  return std::max(literal_.size(), compiled_->characters_min());
+}
+
 absl::Status Pattern::find_all(std::string_view text, Span range, std::vector<Span>& matches) const {
   matches.clear();
+  return for_each(text, range, [&matches](Span match) { matches.push_back(match); });
+}
+
+absl::Status Pattern::for_each(std::string_view text, Span range, absl::FunctionRef<void(Span match)> visit) const {
   const std::string_view subject = text.substr(range.begin, range.end - range.begin);
   std::unique_ptr<Workspace> workspace = compiled_->borrow();
   std::size_t at = 0;
@@ -157,14 +175,14 @@ absl::Status Pattern::find_all(std::string_view text, Span range, std::vector<Sp
       break;
     }
     const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(workspace->data.get());
-    const Span match{offsets[0], offsets[1]};
-    at = match.end;
-    if (match.begin == match.end && match.end == last_end) {
+    const std::size_t begin = offsets[0];
+    at = offsets[1];
+    if (begin == at && at == last_end) {
       at += at < subject.size() ? utf8_step(subject, at).length : 1;
       continue;
     }
-    last_end = match.end;
-    matches.push_back({match.begin + range.begin, match.end + range.begin});
+    last_end = at;
+    visit({static_cast<std::uint32_t>(begin + range.begin), static_cast<std::uint32_t>(at + range.begin)});
   }
   compiled_->give_back(std::move(workspace));
   if (result < 0 && result != PCRE2_ERROR_NOMATCH) {

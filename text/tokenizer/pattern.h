@@ -4,19 +4,24 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace coppice::text {
 
+// Bytes of a text. As small as texts allow (kEncodeBytesMax): there may be one for every byte.
 struct Span {
-  std::size_t begin = 0;
-  std::size_t end = 0;
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+
+  std::size_t size() const { return end - begin; }
 };
 
 // Returns an Oniguruma pattern in PCRE2 syntax.
@@ -35,9 +40,16 @@ class Pattern {
   Pattern& operator=(Pattern&&) noexcept;
   ~Pattern();
 
-  // Sets `matches` to the matches in text[range], left to right, not overlapping. Look-around sees only the range. As
+  // All that this matches; empty for a pattern that is no literal.
+  const std::string& literal() const { return literal_; }
+  // Returns what a match has at least.
+  std::size_t bytes_min() const;
+
+  // Calls visit() with the matches in text[range], left to right, not overlapping. Look-around sees only the range. As
   // in Oniguruma's find_iter, no empty match directly follows another match. REQUIRES: valid UTF-8, the range on
   // character boundaries. ERRORS: ResourceExhausted beyond PCRE2's match limit.
+  absl::Status for_each(std::string_view text, Span range, absl::FunctionRef<void(Span match)> visit) const;
+  // The same: sets `matches`.
   absl::Status find_all(std::string_view text, Span range, std::vector<Span>& matches) const;
 
  private:
@@ -45,6 +57,7 @@ class Pattern {
   explicit Pattern(std::unique_ptr<Compiled> compiled);
   static absl::StatusOr<Pattern> compile_pcre(std::string_view pattern, std::uint32_t options);
   std::unique_ptr<Compiled> compiled_;
+  std::string literal_;
 };
 
 }  // namespace coppice::text

@@ -42,7 +42,7 @@ std::optional<char> byte_of_token(std::string_view token) {
 
 absl::Status replace_all(const PieceDecoder::Replace& replace, std::string& text) {
   std::vector<Span> matches;
-  COPPICE_RETURN_IF_ERROR(replace.pattern.find_all(text, {0, text.size()}, matches));
+  COPPICE_RETURN_IF_ERROR(replace.pattern.find_all(text, {0, static_cast<std::uint32_t>(text.size())}, matches));
   for (auto match = matches.rbegin(); match != matches.rend(); ++match) {
     text.replace(match->begin, match->end - match->begin, replace.content);
   }

@@ -19,67 +19,72 @@ namespace {
 
 constexpr std::size_t kStepsMax = 32;  // pre-tokenizers in a Sequence; each walks the text once
 
-struct Part {
-  Span span;
-  bool is_match = false;
+// Makes pieces of the parts of a range, matches and what is between them, as they come. As HF NormalizedString::split.
+class PieceMaker {
+ public:
+  PieceMaker(SplitBehavior behavior, bool invert, std::deque<Span>& pieces)
+      : behavior_(behavior), invert_(invert), pieces_(pieces) {}
+
+  void begin(Span range) {
+    at_ = range.begin;
+    is_first_ = true;
+    previous_match_ = false;
+  }
+  void add_match(Span match) {
+    if (at_ < match.begin) {
+      add({at_, match.begin}, invert_);
+    }
+    add(match, !invert_);
+    at_ = match.end;
+  }
+  void end(Span range) {
+    if (at_ < range.end) {
+      add({at_, range.end}, invert_);
+    }
+  }
+
+ private:
+  void add(Span part, bool is_match) {
+    if (joins(is_match) && !is_first_) {
+      pieces_.back().end = part.end;
+    } else if (behavior_ != SplitBehavior::kRemoved || !is_match) {
+      pieces_.push_back(part);
+    }
+    is_first_ = false;
+    previous_match_ = is_match;
+  }
+
+  // With the part before.
+  bool joins(bool is_match) const {
+    switch (behavior_) {
+      case SplitBehavior::kRemoved:
+      case SplitBehavior::kIsolated:
+        return false;
+      case SplitBehavior::kMergedWithPrevious:
+        return is_match && !previous_match_;
+      case SplitBehavior::kMergedWithNext:
+        return !is_match && previous_match_;
+      case SplitBehavior::kContiguous:
+        return is_match == previous_match_;
+    }
+    return false;
+  }
+
+  const SplitBehavior behavior_;
+  const bool invert_;
+  std::deque<Span>& pieces_;
+  std::uint32_t at_ = 0;  // where the part that is not yet added begins
+  bool is_first_ = true;  // no part of the range was added
+  bool previous_match_ = false;
 };
 
-// Alternating parts of a range: what matched and what did not.
-void list_parts(Span range, const std::vector<Span>& matches, bool invert, std::vector<Part>& parts) {
-  parts.clear();
-  std::size_t at = range.begin;
-  for (const Span& match : matches) {
-    if (at < match.begin) {
-      parts.push_back({{at, match.begin}, invert});
-    }
-    parts.push_back({match, !invert});
-    at = match.end;
-  }
-  if (at < range.end) {
-    parts.push_back({{at, range.end}, invert});
-  }
-}
-
-// Joins a match with its neighbour, as HF NormalizedString::split does. Walking backwards gives MergedWithNext.
-void append_merged(const std::vector<Part>& parts, SplitBehavior behavior, std::vector<Span>& pieces) {
-  const std::size_t first_piece = pieces.size();
-  bool previous_match = false;
-  for (std::size_t index = 0; index < parts.size(); ++index) {
-    const bool backwards = behavior == SplitBehavior::kMergedWithNext;
-    const Part& part = parts[backwards ? parts.size() - 1 - index : index];
-    const bool has_neighbour = pieces.size() > first_piece;
-    const bool joins =
-        behavior == SplitBehavior::kContiguous ? part.is_match == previous_match : part.is_match && !previous_match;
-    if (!joins || !has_neighbour) {
-      pieces.push_back(part.span);
-    } else if (backwards) {
-      pieces.back().begin = part.span.begin;
-    } else {
-      pieces.back().end = part.span.end;
-    }
-    previous_match = part.is_match;
-  }
-  if (behavior == SplitBehavior::kMergedWithNext) {
-    std::reverse(pieces.begin() + static_cast<std::ptrdiff_t>(first_piece), pieces.end());
-  }
-}
-
 absl::Status split_pieces(const Pattern& pattern, SplitBehavior behavior, bool invert, CutText& cut) {
-  std::vector<Span> pieces;
-  std::vector<Span> matches;
-  std::vector<Part> parts;
+  std::deque<Span> pieces;
+  PieceMaker maker(behavior, invert, pieces);
   for (const Span& piece : cut.pieces) {
-    COPPICE_RETURN_IF_ERROR(pattern.find_all(cut.text, piece, matches));
-    list_parts(piece, matches, invert, parts);
-    if (behavior == SplitBehavior::kRemoved || behavior == SplitBehavior::kIsolated) {
-      for (const Part& part : parts) {
-        if (!part.is_match || behavior == SplitBehavior::kIsolated) {
-          pieces.push_back(part.span);
-        }
-      }
-    } else {
-      append_merged(parts, behavior, pieces);
-    }
+    maker.begin(piece);
+    COPPICE_RETURN_IF_ERROR(pattern.for_each(cut.text, piece, [&maker](Span match) { maker.add_match(match); }));
+    maker.end(piece);
   }
   std::erase_if(pieces, [](const Span& piece) { return piece.begin == piece.end; });
   cut.pieces = std::move(pieces);
@@ -93,9 +98,9 @@ void rewrite_pieces(CutText& cut, const Rewrite& rewrite) {
   text.reserve(cut.text.size() + cut.text.size() / 2);
   for (std::size_t index = 0; index < cut.pieces.size(); ++index) {
     Span& piece = cut.pieces[index];
-    const std::size_t begin = text.size();
-    rewrite(std::string_view(cut.text).substr(piece.begin, piece.end - piece.begin), index, text);
-    piece = {begin, text.size()};
+    const auto begin = static_cast<std::uint32_t>(text.size());
+    rewrite(std::string_view(cut.text).substr(piece.begin, piece.size()), index, text);
+    piece = {begin, static_cast<std::uint32_t>(text.size())};
   }
   cut.text = std::move(text);
 }
@@ -260,10 +265,28 @@ absl::StatusOr<PreTokenizer> PreTokenizer::from_json(const Json* json, std::stri
   return reader.take();
 }
 
+void PreTokenizer::grow(Growth& growth) const {
+  for (const Step& step : steps_) {
+    if (std::holds_alternative<Split>(step)) {
+      growth.cut();
+    } else if (const auto* const metaspace = std::get_if<Metaspace>(&step)) {
+      growth.replace(" ", metaspace->replacement);
+      if (metaspace->prepend == PrependScheme::kAlways) {
+        growth.prepend_to_pieces(metaspace->replacement);
+      } else if (metaspace->prepend == PrependScheme::kFirst) {
+        growth.prepend(metaspace->replacement);
+      }
+      growth.cut();
+    } else {
+      growth.prepend_to_pieces(" ");
+    }
+  }
+}
+
 absl::Status PreTokenizer::cut(CutText& cut) const {
   cut.pieces.clear();
   if (!cut.text.empty()) {
-    cut.pieces.push_back({0, cut.text.size()});
+    cut.pieces.push_back({0, static_cast<std::uint32_t>(cut.text.size())});
   }
   for (const Step& step : steps_) {
     if (const auto* split = std::get_if<Split>(&step)) {

@@ -17,6 +17,8 @@ constexpr std::uint64_t kTrainerSpec = 2;
 constexpr std::uint64_t kNormalizerSpec = 3;
 constexpr std::uint64_t kDenormalizerSpec = 5;
 constexpr std::uint64_t kTreatWhitespaceAsSuffix = 24;
+constexpr std::uint64_t kModelType = 3;
+constexpr std::uint64_t kBpe = 2;  // value of the model's type
 constexpr std::uint64_t kPrecompiledCharsmap = 2;
 constexpr std::uint64_t kAddDummyPrefix = 3;
 constexpr std::uint64_t kRemoveExtraWhitespaces = 4;
@@ -25,6 +27,8 @@ constexpr std::uint64_t kPieceText = 1;
 constexpr std::uint64_t kPieceType = 3;
 constexpr std::uint64_t kUserDefined = 4;       // value of a piece's type
 constexpr std::uint64_t kKeyMax = 0xFFFFFFFFU;  // a key has 32 bits
+
+constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // "▁": a space in a piece
 
 enum class Wire : std::uint8_t { kVarint = 0, kEightBytes = 1, kBytes = 2, kFourBytes = 5 };
 
@@ -123,8 +127,22 @@ bool read_normalizer(std::string_view message, SentencePieceFlags& flags) {
   return !reader.failed();
 }
 
+// A space, written either way, behind a character that is none.
+bool has_space_inside(std::string_view piece) {
+  bool is_behind = false;
+  while (!piece.empty()) {
+    const bool is_space = piece.starts_with(' ') || piece.starts_with(kMetaspace);
+    if (is_space && is_behind) {
+      return true;
+    }
+    is_behind = !is_space;
+    piece.remove_prefix(piece.starts_with(kMetaspace) ? kMetaspace.size() : 1);
+  }
+  return false;
+}
+
 // Adds the piece's text to `user_defined` if it is one.
-bool read_piece(std::string_view message, std::vector<std::string_view>& user_defined) {
+bool read_piece(std::string_view message, SentencePieceFlags& flags, std::vector<std::string_view>& user_defined) {
   FieldReader reader(message);
   std::string_view text;
   std::uint64_t type = 0;
@@ -138,6 +156,7 @@ bool read_piece(std::string_view message, std::vector<std::string_view>& user_de
   if (type == kUserDefined) {
     user_defined.push_back(text);
   }
+  flags.has_space_inside = flags.has_space_inside || has_space_inside(text);
   return !reader.failed();
 }
 
@@ -161,6 +180,8 @@ bool read_trainer(std::string_view message, SentencePieceFlags& flags) {
   while (const std::optional<Field> field = reader.next()) {
     if (field->is_varint(kTreatWhitespaceAsSuffix)) {
       flags.whitespace_as_suffix = field->value != 0;
+    } else if (field->is_varint(kModelType)) {
+      flags.is_bpe = field->value == kBpe;
     }
   }
   return !reader.failed();
@@ -195,7 +216,7 @@ std::optional<SentencePieceFlags> read_sentencepiece_flags(std::string_view seri
   bool ok = true;
   while (const std::optional<Field> field = reader.next()) {
     if (field->is_bytes(kPieces)) {
-      ok = ok && read_piece(field->bytes, user_defined);
+      ok = ok && read_piece(field->bytes, flags, user_defined);
     } else if (field->is_bytes(kTrainerSpec)) {
       ok = ok && read_trainer(field->bytes, flags);
     } else if (field->is_bytes(kNormalizerSpec)) {

@@ -15,6 +15,8 @@ struct SentencePieceFlags {
   bool escape_whitespaces = true;
   bool whitespace_as_suffix = false;
   bool has_denormalizer = false;
+  bool is_bpe = false;                   // the library knows other algorithms too
+  bool has_space_inside = false;         // a piece has a space behind another character
   std::string_view charsmap;             // of the normalizer; a part of the serialized model
   std::size_t user_defined_nesting = 0;  // most user-defined pieces that each begin the next
 };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "text/tokenizer/added_tokens.h"
+#include "text/tokenizer/charsmap.h"
 #include "text/tokenizer/sentencepiece_flags.h"
 #include "text/tokenizer/sentencepiece_model.h"
 #include "text/tokenizer/token_tables.h"
@@ -23,6 +24,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> create(std::string_view serialized, const TokenizerConfig& config);
 
   absl::StatusOr<std::vector<TokenId>> encode(std::string_view utf8, EncodeOptions options) const override;
+  std::size_t encode_memory(std::string_view utf8) const override;
   std::int32_t vocab_size() const override { return static_cast<std::int32_t>(tokens_.size()); }
   std::string piece(TokenId id) const override;
   bool is_special(TokenId id) const override;
@@ -55,11 +57,14 @@ class SentencePieceTokenizer final : public Tokenizer {
   // Where the text must be cut for the library not to recognise a piece; ascending.
   std::vector<std::size_t> cuts_of(std::string_view text, std::span<const TextRange> plain) const;
   absl::Status encode_run(const SentencePieceModel& model, std::string_view text, std::vector<TokenId>& ids) const;
+  static absl::Status encode_whole(const SentencePieceModel& model, std::string_view text, std::vector<TokenId>& ids);
 
   std::unique_ptr<SentencePieceModel> model_;
   std::unique_ptr<SentencePieceModel> model_without_prefix_;
   SentencePieceFlags flags_;
-  bool legacy_ = true;  // each text between added tokens gets the dummy prefix, not only the first
+  Charsmap charsmap_;
+  bool cuts_at_spaces_ = false;  // a text cut before a word gives the same tokens (load_models())
+  bool legacy_ = true;           // each text between added tokens gets the dummy prefix, not only the first
   AddedTokenMatcher matcher_;
   AddedTokenMatcher hidden_matcher_;  // special tokens that the library itself would recognise in a text
   std::vector<Token> tokens_;

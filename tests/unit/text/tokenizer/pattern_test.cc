@@ -10,7 +10,7 @@ namespace {
 std::vector<std::string> matches(std::string_view pattern, const std::string& text) {
   const Pattern compiled = Pattern::compile(pattern).value();
   std::vector<Span> spans;
-  REQUIRE(compiled.find_all(text, {0, text.size()}, spans).ok());
+  REQUIRE(compiled.find_all(text, {0, static_cast<std::uint32_t>(text.size())}, spans).ok());
   std::vector<std::string> found;
   for (const Span& span : spans) {
     found.push_back(text.substr(span.begin, span.end - span.begin));
@@ -82,7 +82,8 @@ TEST_CASE("a pattern that explodes gives up with an error") {
   const Pattern pattern = Pattern::compile("(?:a+)+$").value();
   std::vector<Span> spans;
   const std::string text = std::string(40, 'a') + "b";
-  CHECK(pattern.find_all(text, {0, text.size()}, spans).code() == absl::StatusCode::kResourceExhausted);
+  CHECK(pattern.find_all(text, {0, static_cast<std::uint32_t>(text.size())}, spans).code() ==
+        absl::StatusCode::kResourceExhausted);
 }
 
 TEST_CASE("literals are not patterns") {

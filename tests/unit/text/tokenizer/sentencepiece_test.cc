@@ -4,11 +4,13 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "tests/unit/text/tokenizer/fixtures.h"
 #include "text/tokenizer/sentencepiece_flags.h"
+#include "text/tokenizer/sentencepiece_model.h"
 #include "text/tokenizer/sentencepiece_tokenizer.h"
 
 namespace coppice::text {
@@ -56,6 +58,44 @@ TEST_CASE("settings are read from the file's bytes") {
   CHECK_FALSE(read_sentencepiece_flags("\xFF\xFF\xFF").has_value());
 }
 
+TEST_CASE("a long text is cut before words and gives the tokens of the whole") {
+  const std::string model = model_file("sentencepiece_bpe");
+  const SentencePieceFlags flags = read_sentencepiece_flags(model).value();
+  CHECK(flags.is_bpe);
+  CHECK_FALSE(flags.has_space_inside);
+  const auto tokenizer = SentencePieceTokenizer::create(model, {}).value();
+  std::string error;
+  const auto library = SentencePieceModel::load(with_settings(model, flags.charsmap, flags.add_dummy_prefix), error);
+  REQUIRE(library != nullptr);
+  std::mt19937 random(7);  // NOLINT: the same in every run
+  const std::vector<std::string> alphabet = {"a",
+                                             "b",
+                                             "the",
+                                             " ",
+                                             " ",
+                                             "  ",
+                                             "\n",
+                                             "\t",
+                                             "\xE2\x96\x81",
+                                             "1",
+                                             ".",
+                                             "\xC3\xA9",
+                                             " \xE2\x96\x81",
+                                             "\xF0\x9F\x98\x80",
+                                             "ing"};
+  for (int round = 0; round < 12; ++round) {
+    std::string text;
+    const std::size_t letters = round % 2 == 0 ? alphabet.size() : 6;
+    while (text.size() < 120'000) {
+      text += alphabet[random() % letters];
+    }
+    std::vector<TokenId> whole;
+    REQUIRE(library->encode(text, whole, error));
+    CHECK(tokenizer->encode(text, {.add_special = false}).value() == whole);
+    CHECK(tokenizer->encode_memory(text) < text.size() * 100);  // a tenth of what the library takes for all of it
+  }
+}
+
 std::string length_delimited(char number, const std::string& bytes) {
   std::string field(1, static_cast<char>(number << 3 | 2));
   for (std::size_t length = bytes.size();; length >>= 7) {
@@ -64,6 +104,38 @@ std::string length_delimited(char number, const std::string& bytes) {
       return field + bytes;
     }
   }
+}
+
+TEST_CASE("a text without words, and a model whose pieces cross them, are not cut") {
+  const auto bpe = SentencePieceTokenizer::create(model_file("sentencepiece_bpe"), {}).value();
+  CHECK(bpe->encode_memory(std::string(100'000, 'a')) > 100'000 * 300);
+  CHECK(bpe->encode_memory(std::string(100'000, ' ')) > 100'000 * 300);
+  std::string words;
+  while (words.size() < 100'000) {
+    words += "word ";
+  }
+  CHECK(bpe->encode_memory(words) < 100'000 * 100);
+  const auto unigram = SentencePieceTokenizer::create(model_file("sentencepiece_unigram"), {}).value();
+  CHECK(unigram->encode_memory(words) > 100'000 * 300);
+  const std::string crossing = length_delimited(1, length_delimited(1,
+                                                                    "a\xE2\x96\x81"
+                                                                    "b"));
+  CHECK(read_sentencepiece_flags(model_file("sentencepiece_bpe") + crossing)->has_space_inside);
+}
+
+TEST_CASE("a model that does not know the space makes one unknown token of it and of what is beside it") {
+  std::string model;
+  for (const auto& [piece, type] : std::vector<std::pair<std::string, char>>{{"<unk>", '\x02'}, {"a", '\x01'}}) {
+    model += length_delimited(1, length_delimited(1, piece) + std::string("\x18") + type);
+  }
+  model += length_delimited(2, std::string("\x18\x02"));                     // BPE
+  model += length_delimited(3, std::string("\x18\x00\x20\x00\x28\x01", 6));  // no prefix, all spaces, as "▁"
+  const auto tokenizer = SentencePieceTokenizer::create(model, {}).value();
+  std::string text;
+  while (text.size() < 100'000) {
+    text += "\xC3\xA9 ";
+  }
+  CHECK(tokenizer->encode(text, {.add_special = false}).value().size() == 1);
 }
 
 // normalizer_spec.precompiled_charsmap.
