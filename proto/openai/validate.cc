@@ -197,11 +197,30 @@ std::size_t text_bytes(const Json& value) {
   return bytes;
 }
 
+// A text that alone is more than all may have is one that the context would not take.
+MaybeError check_one_text(const char* name, std::size_t bytes, const RequestLimits& limits) {
+  if (limits.text_bytes_max == 0 || bytes <= static_cast<std::size_t>(limits.text_bytes_max)) {
+    return std::nullopt;
+  }
+  return context_too_long(
+      name, limits.model_tokens_max,
+      fmt::format("'{}' has {} bytes, more than the {} that are taken for it", name, bytes, limits.text_bytes_max));
+}
+
 // The prediction cannot be longer than an answer; all texts together have a bound of their own.
 MaybeError check_texts(const GenerationRequest& request, const RequestLimits& limits) {
+  const auto& prompt_name = names_of(request).prompt;
+  if (request.chat.messages != nullptr) {
+    if (MaybeError error = check_one_text(prompt_name, text_bytes(*request.chat.messages), limits)) {
+      return error;
+    }
+  }
   std::size_t bytes = text_bytes(request.chat);
   for (const Prompt& prompt : request.prompts) {
     if (const auto* const text = std::get_if<std::string>(&prompt)) {
+      if (MaybeError error = check_one_text(prompt_name, text->size(), limits)) {
+        return error;
+      }
       bytes += text->size();
     }
   }
@@ -212,7 +231,7 @@ MaybeError check_texts(const GenerationRequest& request, const RequestLimits& li
     }
     bytes += request.prediction->size();
   }
-  return check_text_bytes(names_of(request).prompt, bytes, limits);
+  return check_text_bytes(prompt_name, bytes, limits);
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ openai::ApiError too_much(const char* param, std::string message) {
 
 }  // namespace
 
-openai::Result<std::vector<std::vector<TokenId>>> Corpora::to_tokens(
-    const std::vector<openai::CorpusText>& texts) const {
+openai::Result<std::vector<std::vector<TokenId>>> Corpora::to_tokens(const std::vector<openai::CorpusText>& texts,
+                                                                     const JobContext& job) const {
   std::vector<std::vector<TokenId>> sequences;
   sequences.reserve(texts.size());
   std::size_t bytes = 0;
@@ -45,7 +45,7 @@ openai::Result<std::vector<std::vector<TokenId>>> Corpora::to_tokens(
                                            "calls with the same name",
                                            limits_.text_bytes_max));
     }
-    openai::Result<TokenIds> tokens = encoder_.encode_output("texts", string);
+    openai::Result<TokenIds> tokens = encoder_.encode_output("texts", string, job);
     if (!tokens.ok()) {
       return std::move(tokens.error());
     }
@@ -132,8 +132,9 @@ openai::MaybeError Corpora::hand_over(const Key& key, std::vector<std::vector<To
   return std::nullopt;
 }
 
-openai::Result<openai::CorpusCard> Corpora::add(const std::string& tenant, const openai::CorpusRequest& request) {
-  openai::Result<std::vector<std::vector<TokenId>>> sequences = to_tokens(request.texts);
+openai::Result<openai::CorpusCard> Corpora::add(const std::string& tenant, const openai::CorpusRequest& request,
+                                                const JobContext& job) {
+  openai::Result<std::vector<std::vector<TokenId>>> sequences = to_tokens(request.texts, job);
   if (!sequences.ok()) {
     return std::move(sequences.error());
   }
@@ -216,7 +217,7 @@ absl::StatusOr<std::int64_t> Corpora::preload(const std::string& path, const ope
       return absl::InvalidArgumentError(
           fmt::format("--speculation-corpus {}, line {}: {}", path, number, text.error().message));
     }
-    openai::Result<std::vector<std::vector<TokenId>>> tokens = to_tokens({std::move(text.value())});
+    openai::Result<std::vector<std::vector<TokenId>>> tokens = to_tokens({std::move(text.value())}, {});
     if (!tokens.ok()) {
       return absl::InvalidArgumentError(
           fmt::format("--speculation-corpus {}, line {}: {}", path, number, tokens.error().message));

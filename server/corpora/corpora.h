@@ -39,7 +39,8 @@ class Corpora {
   // Adds the texts to the tenant's corpus of that name, which it makes when there is none. Returns the whole corpus.
   // ERRORS: 400 for text that cannot be tokenised or has no tokens; 413 beyond a bound; 429 while the engine has not
   // taken earlier calls. Nothing is added then.
-  openai::Result<openai::CorpusCard> add(const std::string& tenant, const openai::CorpusRequest& request);
+  openai::Result<openai::CorpusCard> add(const std::string& tenant, const openai::CorpusRequest& request,
+                                         const JobContext& job = {});
   // The tenant's corpora, then everyone's, each by name.
   std::vector<openai::CorpusCard> list(const std::string& tenant) const;
   // ERRORS: 404 when the tenant has no corpus of that name.
@@ -72,7 +73,8 @@ class Corpora {
   };
   using UsePtr = std::shared_ptr<Use>;
 
-  openai::Result<std::vector<std::vector<TokenId>>> to_tokens(const std::vector<openai::CorpusText>& texts) const;
+  openai::Result<std::vector<std::vector<TokenId>>> to_tokens(const std::vector<openai::CorpusText>& texts,
+                                                              const JobContext& job) const;
   // What the owner of the corpus uses, made when there is nothing yet. REQUIRES: mutex_.
   UsePtr use_of(const Key& key);
   // Why `more` cannot be added to the corpus, or nothing. REQUIRES: mutex_.

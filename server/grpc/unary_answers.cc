@@ -31,9 +31,6 @@ openai::Result<grpc::ByteBuffer> tokenize(const ServerState& state, const grpc::
   if (openai::MaybeError error = openai::check_text_bytes("text", request.text().size(), host.request_limits)) {
     return *std::move(error);
   }
-  if (openai::MaybeError error = job.hold(tokenizing_bytes(request.text().size()))) {
-    return *std::move(error);
-  }
   openai::TokenizeRequest asked;
   asked.prompt = request.text();
   if (request.has_add_special_tokens()) {
@@ -42,7 +39,7 @@ openai::Result<grpc::ByteBuffer> tokenize(const ServerState& state, const grpc::
   if (request.has_parse_special()) {
     asked.parse_special = request.parse_special();
   }
-  const openai::Result<TokenIds> ids = host.encoder().encode(asked);
+  const openai::Result<TokenIds> ids = host.encoder().encode(asked, job);
   if (!ids.ok()) {
     return ids.error();
   }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -15,6 +16,12 @@
 namespace coppice::server {
 namespace {
 
+// What a template reads: our copies of the conversation, in which marks may take twice as much as what they stand
+// around; and the template's own values and output, which have a bound of their own (jinja::Limits).
+constexpr std::size_t kMarkedFactor = 4;
+constexpr std::size_t kValuesFactor = 8;  // an empty list is a value of a hundred bytes
+constexpr std::size_t kValuesMax = std::size_t{64} << 20U;
+
 constexpr std::array<const char*, 4> kReserved = {"messages", "tools", "add_generation_prompt",
                                                   "continue_final_message"};
 constexpr std::string_view kToolTemplate = "tool_use";
@@ -22,6 +29,37 @@ constexpr std::string_view kDefaultTemplate = "default";
 
 // White space that no template writes by itself: where it is missing behind the cut, the template has trimmed.
 constexpr std::string_view kTail = "\xE2\x81\x9F";  // U+205F, medium mathematical space
+
+// Bytes of a tree. REQUIRES: bounded depth.
+std::size_t tree_memory(const openai::Json& value) {
+  if (value.is_string()) {
+    return sizeof(value) + sizeof(std::string) + value.get_ref<const std::string&>().capacity();
+  }
+  std::size_t bytes = 2 * sizeof(value);  // lists have room to grow
+  if (value.is_object()) {
+    for (const auto& [name, item] : value.items()) {
+      bytes += 2 * sizeof(std::string) + name.capacity() + tree_memory(item);
+    }
+  } else if (value.is_array()) {
+    for (const openai::Json& item : value) {
+      bytes += tree_memory(item);
+    }
+  }
+  return bytes;
+}
+
+std::size_t tree_memory(const openai::ChatFields& chat) {
+  std::size_t bytes = 0;
+  for (const std::shared_ptr<const openai::Json>& part : {chat.messages, chat.tools, chat.template_kwargs}) {
+    bytes += part == nullptr ? 0 : tree_memory(*part);
+  }
+  return bytes;
+}
+
+// What is held while a conversation of `tree` bytes is rendered, itself included.
+std::size_t rendering_memory(std::size_t tree) {
+  return tree + kMarkedFactor * tree + std::min(kValuesFactor * tree, kValuesMax);
+}
 
 std::string_view trailing_space(std::string_view text) {
   return text.substr(jinja::strip_right(text).size());
@@ -89,16 +127,30 @@ std::optional<std::pair<std::size_t, std::size_t>> find_cut(std::string_view ren
   return found;
 }
 
+// Whether `text` is in `rendered`: looked for from `from` on, which is then behind it, and only then before. Linear,
+// and for texts in the order of the prompt all together: memmem() never goes back.
+bool find_in_order(std::string_view rendered, std::string_view text, std::size_t& from) {
+  for (const std::size_t begin : {from, std::size_t{0}}) {
+    const std::string_view rest = rendered.substr(begin);
+    if (const void* const found = memmem(rest.data(), rest.size(), text.data(), text.size()); found != nullptr) {
+      from = static_cast<std::size_t>(static_cast<const char*>(found) - rendered.data()) + text.size();
+      return true;
+    }
+  }
+  return false;
+}
+
 // Refuses a conversation of whose messages the template has dropped some: without a word, as it does not know the role.
 openai::MaybeError check_roles(const openai::Json& messages, std::string_view rendered) {
   constexpr std::array<std::string_view, 6> kCommon = {"system", "developer", "user", "assistant", "tool", "function"};
+  std::size_t from = 0;
   for (const openai::Json& message : messages) {
     const std::string role = message["role"];
     if (std::find(kCommon.begin(), kCommon.end(), role) != kCommon.end() || !message["content"].is_string()) {
       continue;
     }
     const auto& content = message["content"].get_ref<const std::string&>();
-    if (rendered.find(jinja::strip_left(jinja::strip_right(content))) == std::string_view::npos) {
+    if (!find_in_order(rendered, jinja::strip_left(jinja::strip_right(content)), from)) {
       return openai::bad_value("messages", fmt::format("the model's chat template drops what messages of role '{}' say",
                                                        role.substr(0, 40)));
     }
@@ -265,10 +317,15 @@ openai::Result<std::string> ChatPrompter::render(const openai::ChatFields& chat,
 }
 
 openai::Result<std::vector<TokenId>> ChatPrompter::tokenize(const openai::ChatFields& chat, bool add_special,
-                                                            const openai::RequestLimits& limits) const {
+                                                            const openai::RequestLimits& limits,
+                                                            const JobContext& job) const {
   const openai::Result<const Template*> used = choose(chat);
   if (!used.ok()) {
     return used.error();
+  }
+  const std::size_t tree = tree_memory(chat);
+  if (openai::MaybeError error = job.hold(rendering_memory(tree))) {
+    return *std::move(error);
   }
   const openai::Result<std::string> rendered = render(chat, *used.value(), limits);
   if (!rendered.ok()) {
@@ -277,12 +334,17 @@ openai::Result<std::vector<TokenId>> ChatPrompter::tokenize(const openai::ChatFi
   if (openai::MaybeError error = openai::check_prompt_bytes("messages", rendered.value().size(), limits)) {
     return *std::move(error);
   }
-  return encode(*used.value()->tokens, rendered.value(), add_special);
+  return encode(*used.value()->tokens, rendered.value(), add_special, {job, tree});
 }
 
 openai::Result<std::vector<TokenId>> ChatPrompter::encode(const ControlTokens& tokens, std::string_view marked,
-                                                          bool add_special) const {
+                                                          bool add_special, const JobMemory& memory) const {
   const ControlTokens::Unmarked prompt = tokens.unmark(marked);
+  const std::size_t ranges = prompt.plain.capacity() * sizeof(text::TextRange);
+  if (openai::MaybeError error =
+          memory.hold(marked.size() + prompt.text.size() + 2 * ranges + tokenizer_.encode_memory(prompt.text))) {
+    return *std::move(error);
+  }
   absl::StatusOr<std::vector<TokenId>> ids =
       tokenizer_.encode(prompt.text, {.add_special = add_special, .parse_special = true, .plain = prompt.plain});
   if (!ids.ok()) {
@@ -292,10 +354,14 @@ openai::Result<std::vector<TokenId>> ChatPrompter::encode(const ControlTokens& t
 }
 
 openai::Result<ChatPrompter::Cut> ChatPrompter::render_cut(const openai::ChatFields& chat,
-                                                           const openai::RequestLimits& limits) const {
+                                                           const openai::RequestLimits& limits,
+                                                           const JobContext& job) const {
   const openai::Result<const Template*> used = choose(chat);
   if (!used.ok()) {
     return used.error();
+  }
+  if (openai::MaybeError error = job.hold(rendering_memory(tree_memory(chat)))) {
+    return *std::move(error);
   }
   openai::ChatFields open = chat;
   open.continue_final_message = true;  // which puts the cut
@@ -311,8 +377,9 @@ openai::Result<ChatPrompter::Cut> ChatPrompter::render_cut(const openai::ChatFie
   return Cut{rendered.value().substr(0, cut->first), rendered.value().substr(cut->second), &tokens};
 }
 
-openai::Result<std::vector<TokenId>> ChatPrompter::encode_marked(const Cut& cut, std::string_view marked) const {
-  return encode(*cut.tokens, marked, /*add_special=*/false);
+openai::Result<std::vector<TokenId>> ChatPrompter::encode_marked(const Cut& cut, std::string_view marked,
+                                                                 const JobMemory& memory) const {
+  return encode(*cut.tokens, marked, /*add_special=*/false, memory);
 }
 
 }  // namespace coppice::server

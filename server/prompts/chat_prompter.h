@@ -13,6 +13,7 @@
 #include "proto/openai/request.h"
 #include "server/prompts/control_tokens.h"
 #include "server/prompts/template_form.h"
+#include "server/work/job_context.h"
 #include "text/jinja/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/tokenizer/tokenizer_config.h"
@@ -33,9 +34,10 @@ class ChatPrompter {
   // With continue_final_message the prompt ends exactly behind the final message's text. Where the template trims that
   // text, white space at its end is trimmed too, as in transformers.
   //
-  // ERRORS: 400 with the template's own words when it refuses the conversation, or when its text cannot fit the model.
+  // ERRORS: 400 with the template's own words when it refuses the conversation, or when its text cannot fit the model;
+  // 413 and 429 for the memory that this takes.
   openai::Result<std::vector<TokenId>> tokenize(const openai::ChatFields& chat, bool add_special,
-                                                const openai::RequestLimits& limits) const;
+                                                const openai::RequestLimits& limits, const JobContext& job = {}) const;
 
   // A conversation as its template renders it, cut at the end of the last message's text. What users wrote is marked.
   struct Cut {
@@ -45,10 +47,12 @@ class ChatPrompter {
   };
   // REQUIRES: the last message has a text. ERRORS: as tokenize(); 501 when the template does not repeat that text as it
   // is, once.
-  openai::Result<Cut> render_cut(const openai::ChatFields& chat, const openai::RequestLimits& limits) const;
+  openai::Result<Cut> render_cut(const openai::ChatFields& chat, const openai::RequestLimits& limits,
+                                 const JobContext& job = {}) const;
   // The tokens of marked text: a part of the cut, or parts with text of a user between them. ERRORS: 400 for text that
-  // cannot be tokenised.
-  openai::Result<std::vector<TokenId>> encode_marked(const Cut& cut, std::string_view marked) const;
+  // cannot be tokenised; 413 and 429.
+  openai::Result<std::vector<TokenId>> encode_marked(const Cut& cut, std::string_view marked,
+                                                     const JobMemory& memory) const;
 
   // Whether ids of tool calls must be nine letters and digits for the template that the request gets.
   bool has_short_call_ids(const openai::ChatFields& chat) const;
@@ -73,8 +77,8 @@ class ChatPrompter {
                                      const openai::RequestLimits& limits) const;
   openai::Result<std::string> render_context(const openai::ChatFields& chat, const Template& used,
                                              const openai::RequestLimits& limits) const;
-  openai::Result<std::vector<TokenId>> encode(const ControlTokens& tokens, std::string_view marked,
-                                              bool add_special) const;
+  openai::Result<std::vector<TokenId>> encode(const ControlTokens& tokens, std::string_view marked, bool add_special,
+                                              const JobMemory& memory) const;
   // The prompt of a conversation whose final message goes on, marks included.
   openai::Result<std::string> render_open(const openai::ChatFields& chat, const Template& used,
                                           const openai::RequestLimits& limits) const;

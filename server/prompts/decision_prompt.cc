@@ -166,7 +166,7 @@ struct Frame {
 // A question's tokens and labels. The labels are tried behind the text that ends with them as they are, so a question
 // whose options need others is put again.
 openai::Result<DecisionPrompt::Question> encode_question(const openai::DecisionQuestion& question, std::size_t number,
-                                                         const Frame& frame, Labels& labels) {
+                                                         const Frame& frame, Labels& labels, const JobMemory& memory) {
   std::vector<std::string> texts;
   for (std::size_t i = 0; i < question.options.size(); ++i) {
     texts.push_back(label_text(i));
@@ -175,7 +175,7 @@ openai::Result<DecisionPrompt::Question> encode_question(const openai::DecisionQ
   for (int i = 0; i < kTries; ++i) {
     const std::string text = fmt::format("{}{}", frame.adds_space ? "" : " ", question_text(question, texts));
     const std::string marked = frame.cut.tokens->mark_text(text, ControlTokens::Writer::kUser) + frame.cut.after;
-    openai::Result<TokenIds> tokens = frame.prompter.encode_marked(frame.cut, marked);
+    openai::Result<TokenIds> tokens = frame.prompter.encode_marked(frame.cut, marked, memory);
     if (!tokens.ok()) {
       return input_error(std::move(tokens.error()));
     }
@@ -200,14 +200,14 @@ openai::Result<DecisionPrompt::Question> encode_question(const openai::DecisionQ
 }  // namespace
 
 openai::Result<DecisionPrompt> PromptEncoder::encode(const openai::DecisionRequest& request,
-                                                     const std::atomic<bool>* cancelled) const {
+                                                     const JobContext& job) const {
   if (prompter_ == nullptr) {
     return openai::not_implemented("model", problem_.empty() ? "decisions need a chat template: this model has none"
                                                              : fmt::format("this model's chat template cannot be "
                                                                            "used: {}",
                                                                            problem_));
   }
-  openai::Result<ChatPrompter::Cut> cut = prompter_->render_cut(with_question(request.chat), *limits_);
+  openai::Result<ChatPrompter::Cut> cut = prompter_->render_cut(with_question(request.chat), *limits_, job);
   if (!cut.ok()) {
     return input_error(std::move(cut.error()));
   }
@@ -218,7 +218,9 @@ openai::Result<DecisionPrompt> PromptEncoder::encode(const openai::DecisionReque
   if (openai::MaybeError error = openai::check_prompt_bytes("input", cut.value().before.size(), *limits_)) {
     return *std::move(error);
   }
-  openai::Result<TokenIds> before = prompter_->encode_marked(cut.value(), cut.value().before);
+  // What stays meanwhile: the conversation, and it rendered.
+  JobMemory memory{job, openai::text_bytes(request.chat) + cut.value().before.size() + cut.value().after.size()};
+  openai::Result<TokenIds> before = prompter_->encode_marked(cut.value(), cut.value().before, memory);
   if (!before.ok()) {
     return input_error(std::move(before.error()));
   }
@@ -227,15 +229,17 @@ openai::Result<DecisionPrompt> PromptEncoder::encode(const openai::DecisionReque
   const Frame frame{*prompter_, std::move(cut.value()), adds_space};
   DecisionPrompt prompt;
   prompt.prompt = std::move(before.value());
+  memory.held += prompt.prompt.capacity() * sizeof(TokenId);
   Labels labels(*tokenizer_);
   for (std::size_t i = 0; i < request.questions.size(); ++i) {
-    if (cancelled != nullptr && cancelled->load()) {
+    if (job.is_cancelled()) {
       return openai::cancelled();
     }
-    openai::Result<DecisionPrompt::Question> question = encode_question(request.questions[i], i, frame, labels);
+    openai::Result<DecisionPrompt::Question> question = encode_question(request.questions[i], i, frame, labels, memory);
     if (!question.ok()) {
       return std::move(question.error());
     }
+    memory.held += question.value().tokens.capacity() * sizeof(TokenId);
     prompt.questions.push_back(std::move(question.value()));
   }
   return prompt;

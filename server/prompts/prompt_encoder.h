@@ -3,7 +3,6 @@
 // tokens, and a prefix computed for one is found by the others.
 #pragma once
 
-#include <atomic>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include "proto/openai/parse_request.h"
 #include "proto/openai/request.h"
 #include "server/prompts/chat_prompter.h"
+#include "server/work/job_context.h"
 #include "text/tokenizer/detokenizer.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -43,22 +43,21 @@ class PromptEncoder {
 
   // One list of tokens for each prompt of the request, in order; a chat is one prompt. REQUIRES: validate()d. ERRORS:
   // 400 for text that cannot be tokenised or cannot fit the model, and for a conversation that the template refuses;
-  // 499 when `cancelled`, looked at before each prompt, is set.
+  // 413 and 429 for the memory that this takes; 499 when the client has left, which is looked at before each prompt.
   openai::Result<std::vector<TokenIds>> encode(const openai::GenerationRequest& request,
-                                               const std::atomic<bool>* cancelled = nullptr) const;
+                                               const JobContext& job = {}) const;
   // The same prompt gives the same tokens as above. Text may be longer than the context: to
   // count its tokens is a use of it.
-  openai::Result<TokenIds> encode(const openai::TokenizeRequest& request) const;
-  // One list of tokens for each input. ERRORS: 400, 499 as above.
+  openai::Result<TokenIds> encode(const openai::TokenizeRequest& request, const JobContext& job = {}) const;
+  // One list of tokens for each input. ERRORS: 400, 413, 429, 499 as above.
   openai::Result<std::vector<TokenIds>> encode(const openai::EmbeddingRequest& request,
-                                               const std::atomic<bool>* cancelled = nullptr) const;
+                                               const JobContext& job = {}) const;
   // ERRORS: 400 for a conversation that the template refuses, and where a question has more options than the tokenizer
-  // has labels; 499; 501 for a model without a chat template, and for one whose template repeats the input in another
-  // form or whose answers always begin with reasoning.
-  openai::Result<DecisionPrompt> encode(const openai::DecisionRequest& request,
-                                        const std::atomic<bool>* cancelled = nullptr) const;
+  // has labels; 413, 429, 499; 501 for a model without a chat template, and for one whose template repeats the input in
+  // another form or whose answers always begin with reasoning.
+  openai::Result<DecisionPrompt> encode(const openai::DecisionRequest& request, const JobContext& job = {}) const;
   // Text as the model itself writes it: no tokens around it, special tokens are text. `param` is the field it came in.
-  openai::Result<TokenIds> encode_output(const char* param, std::string_view text) const;
+  openai::Result<TokenIds> encode_output(const char* param, std::string_view text, const JobContext& job = {}) const;
 
   // The decoder of what follows `prompt`: the answer's first word keeps its space, a character cut in two is completed,
   // and if it is not, its first half is the prompt's and gives no text. `is_echoed`: the prompt's text up to that half
@@ -66,12 +65,15 @@ class PromptEncoder {
   text::Detokenizer decoder_after(std::span<const TokenId> prompt, bool skip_special, bool is_echoed = false) const;
 
  private:
-  openai::Result<TokenIds> encode_chat(const openai::ChatFields& chat, const std::optional<bool>& add_special) const;
+  openai::Result<TokenIds> encode_chat(const openai::ChatFields& chat, const std::optional<bool>& add_special,
+                                       const JobContext& job) const;
   openai::Result<TokenIds> encode_prompt(const openai::GenerationRequest& request, const openai::Prompt& prompt,
-                                         bool adds_special) const;
+                                         bool adds_special, const JobMemory& memory) const;
   // The prompt of the answer between `prompt` and the request's suffix.
-  openai::Result<TokenIds> encode_between(const openai::GenerationRequest& request, const openai::Prompt& prompt) const;
-  openai::Result<TokenIds> encode_text(const char* param, std::string_view text, text::EncodeOptions options) const;
+  openai::Result<TokenIds> encode_between(const openai::GenerationRequest& request, const openai::Prompt& prompt,
+                                          const JobMemory& memory) const;
+  openai::Result<TokenIds> encode_text(const char* param, std::string_view text, text::EncodeOptions options,
+                                       const JobMemory& memory) const;
 
   const text::Tokenizer* tokenizer_;
   const ChatPrompter* prompter_;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <utility>
-#include <variant>
 
 namespace coppice::server {
 namespace {
@@ -18,15 +17,6 @@ constexpr std::size_t kQuestionBytes = 512;  // likewise for one question
 
 openai::ApiError too_long(const std::string& param, std::size_t tokens, std::int64_t most) {
   return openai::context_too_long(param, most, fmt::format("'{}' has {} tokens", param, tokens));
-}
-
-std::size_t largest_text(const openai::EmbeddingRequest& request) {
-  std::size_t largest = 0;
-  for (const openai::Prompt& input : request.inputs) {
-    const auto* const text = std::get_if<std::string>(&input);
-    largest = std::max(largest, text == nullptr ? 0 : text->size());
-  }
-  return largest;
 }
 
 openai::MaybeError check_dimensions(const openai::EmbeddingRequest& request, const ModelHost& host) {
@@ -87,11 +77,10 @@ openai::Result<PreparedReading> prepare(const openai::EmbeddingRequest& request,
   const openai::RequestLimits& limits = host.request_limits;
   openai::MaybeError error = host.check_model(request.model);
   error = error ? std::move(error) : check_dimensions(request, host);
-  error = error ? std::move(error) : job.hold(tokenizing_bytes(largest_text(request)));
   if (error) {
     return *std::move(error);
   }
-  openai::Result<std::vector<TokenIds>> inputs = host.encoder().encode(request, job.cancelled);
+  openai::Result<std::vector<TokenIds>> inputs = host.encoder().encode(request, job);
   if (!inputs.ok()) {
     return std::move(inputs.error());
   }
@@ -120,11 +109,10 @@ openai::Result<PreparedReading> prepare(const openai::DecisionRequest& request, 
                                         const JobContext& job) {
   const openai::RequestLimits& limits = host.request_limits;
   openai::MaybeError error = host.check_model(request.model);
-  error = error ? std::move(error) : job.hold(tokenizing_bytes(openai::text_bytes(request.chat)));
   if (error) {
     return *std::move(error);
   }
-  openai::Result<DecisionPrompt> encoded = host.encoder().encode(request, job.cancelled);
+  openai::Result<DecisionPrompt> encoded = host.encoder().encode(request, job);
   if (!encoded.ok()) {
     return std::move(encoded.error());
   }

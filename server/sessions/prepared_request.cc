@@ -14,8 +14,6 @@
 namespace coppice::server {
 namespace {
 
-// Bytes of memory for a byte of text while sentencepiece works on it: 15 MiB took 2 GB.
-constexpr std::size_t kTokenizeFactor = 140;
 constexpr std::size_t kTreeFactor = 24;      // bytes of JSON tree for a byte of text, at worst: "[],[],"
 constexpr std::size_t kTreeCopies = 2;       // the tree, and what the template reads
 constexpr std::size_t kChoiceBytes = 1024;   // a choice's streams and parser
@@ -73,12 +71,15 @@ openai::Result<std::size_t> prompt_answer_bytes(const PreparedRequest& prepared,
   return bytes;
 }
 
-openai::MaybeError encode_prediction(PreparedRequest& prepared, const ModelHost& host) {
+openai::MaybeError encode_prediction(PreparedRequest& prepared, const ModelHost& host, const JobContext& job) {
   if (!prepared.request.prediction || prepared.request.prediction->empty()) {
     return std::nullopt;
   }
-  openai::Result<TokenIds> tokens = host.encoder().encode_output("prediction", *prepared.request.prediction);
+  openai::Result<TokenIds> tokens = host.encoder().encode_output("prediction", *prepared.request.prediction, job);
   if (!tokens.ok()) {
+    if (tokens.error().status != 400) {
+      return std::move(tokens.error());
+    }
     return std::nullopt;  // a prediction that cannot be read only costs its speed-up
   }
   const std::int64_t tokens_max = host.request_limits.model_tokens_max;
@@ -89,16 +90,6 @@ openai::MaybeError encode_prediction(PreparedRequest& prepared, const ModelHost&
   prepared.prediction = std::move(tokens.value());
   prepared.request.prediction.reset();
   return std::nullopt;
-}
-
-std::size_t largest_text(const openai::GenerationRequest& request) {
-  std::size_t largest = openai::text_bytes(request.chat);
-  for (const openai::Prompt& prompt : request.prompts) {
-    if (const auto* const text = std::get_if<std::string>(&prompt)) {
-      largest = std::max(largest, text->size());
-    }
-  }
-  return std::max(largest, request.prediction ? request.prediction->size() : 0);
 }
 
 // The prompter speaks of 'messages'; the request's API may call the conversation something else.
@@ -147,6 +138,7 @@ void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const
     }
   }
   base::release(request.prompts);
+  base::release(request.suffix);
   request.chat.messages.reset();
   request.chat.tools.reset();
   request.chat.template_kwargs.reset();
@@ -158,19 +150,12 @@ std::size_t parsing_bytes(std::size_t body_bytes, const openai::RequestLimits& l
   return std::min(body_bytes * kTreeFactor, limits.json_tree_bytes_max) * kTreeCopies;
 }
 
-std::size_t tokenizing_bytes(std::size_t text_bytes) {
-  return text_bytes * kTokenizeFactor;
-}
-
 openai::Result<std::int64_t> count_prompt_tokens(const openai::GenerationRequest& request, const ModelHost& host,
                                                  const JobContext& job) {
   if (openai::MaybeError error = host.check_model(request.model)) {
     return *std::move(error);
   }
-  if (openai::MaybeError error = job.hold(tokenizing_bytes(largest_text(request)))) {
-    return *std::move(error);
-  }
-  const openai::Result<std::vector<TokenIds>> prompts = host.encoder().encode(request, job.cancelled);
+  const openai::Result<std::vector<TokenIds>> prompts = host.encoder().encode(request, job);
   if (!prompts.ok()) {
     return renamed(prompts.error(), request);
   }
@@ -188,10 +173,7 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   }
   PreparedRequest prepared;
   prepared.request = std::move(request);
-  if (openai::MaybeError error = job.hold(tokenizing_bytes(largest_text(prepared.request)))) {
-    return *std::move(error);
-  }
-  openai::Result<std::vector<TokenIds>> tokens = host.encoder().encode(prepared.request, job.cancelled);
+  openai::Result<std::vector<TokenIds>> tokens = host.encoder().encode(prepared.request, job);
   if (!tokens.ok()) {
     return renamed(std::move(tokens.error()), prepared.request);
   }
@@ -201,7 +183,7 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   if (openai::MaybeError error = check_lengths(prepared, host.request_limits.model_tokens_max)) {
     return *std::move(error);
   }
-  if (openai::MaybeError error = encode_prediction(prepared, host)) {
+  if (openai::MaybeError error = encode_prediction(prepared, host, job)) {
     return *std::move(error);
   }
   const openai::Result<std::size_t> answer = prompt_answer_bytes(prepared, host.request_limits);

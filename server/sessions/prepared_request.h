@@ -8,8 +8,7 @@
 
 #include "proto/openai/request.h"
 #include "server/sessions/model_host.h"
-#include "server/work/memory_budget.h"
-#include "server/work/work_pool.h"
+#include "server/work/job_context.h"
 
 namespace coppice::server {
 
@@ -28,22 +27,8 @@ struct PreparedRequest {
   std::size_t held_bytes = 0;       // what the session will hold, choices and prompt logprobs included
 };
 
-// Who waits for a job, and what pays for its memory. Both may be null.
-struct JobContext {
-  const CancelFlag* cancelled = nullptr;
-  MemoryBudget::Lease* memory = nullptr;
-
-  bool is_cancelled() const { return cancelled != nullptr && cancelled->load(); }
-  // The job's memory is now `bytes`. ERRORS: as Lease::set.
-  openai::MaybeError hold(std::size_t bytes) const {
-    return memory == nullptr ? std::nullopt : memory->set(MemoryPart::kWork, bytes);
-  }
-};
-
 // Most memory that reading `body_bytes` of JSON takes, the copy of a conversation for its template included.
 std::size_t parsing_bytes(std::size_t body_bytes, const openai::RequestLimits& limits);
-// Most memory that tokenising one text of `text_bytes` takes.
-std::size_t tokenizing_bytes(std::size_t text_bytes);
 
 // Renders and tokenises, checks lengths, drops what is no longer needed. REQUIRES: `request` passed openai::validate().
 // ERRORS: 400, 404 (model), 413 and 429 (memory); 499 when the client left meanwhile.

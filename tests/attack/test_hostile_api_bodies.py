@@ -17,7 +17,6 @@ VALUE = (400, "invalid_value")
 JSON_TEXT = (400, "invalid_json")
 UNSUPPORTED = (400, "not_supported")
 TOO_LONG = (400, "context_length_exceeded")
-TOO_LARGE = (413, "request_too_large")
 UNKNOWN_MODEL = (404, "model_not_found")
 GONE = (400, "previous_response_not_found")
 # The same in Anthropic's words: of its errors only these types can be told apart.
@@ -105,9 +104,9 @@ def rows_of_bounds():
         yield MESSAGES, message(stop_sequences=stop), *VALUE, "stop_sequences"
     yield RESPONSES, response(input="word " * 3000), *TOO_LONG, "input"
     yield MESSAGES, message(messages=[{"role": "user", "content": "word " * 3000}]), *TOO_LONG, "messages"
-    yield RESPONSES, response(input="x" * 3_000_000), *TOO_LARGE, "input"
-    yield MESSAGES, message(messages=[{"role": "user", "content": "x" * 3_000_000}]), *TOO_LARGE, ""
-    yield COUNT, {"messages": [{"role": "user", "content": "x" * 3_000_000}]}, *TOO_LARGE, ""
+    yield RESPONSES, response(input="x" * 3_000_000), *TOO_LONG, "input"
+    yield MESSAGES, message(messages=[{"role": "user", "content": "x" * 3_000_000}]), *TOO_LONG, ""
+    yield COUNT, {"messages": [{"role": "user", "content": "x" * 3_000_000}]}, *TOO_LONG, ""
     yield RESPONSES, response(background=True, stream=True), *UNSUPPORTED, "background"
     yield RESPONSES, response(background=True, store=False), *VALUE, "background"
 

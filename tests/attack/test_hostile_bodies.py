@@ -125,7 +125,7 @@ def rows_of_prompts():
     yield COMPLETIONS, completion(prompt="word " * 3000), *TOO_LONG, "prompt"
     yield COMPLETIONS, completion(prompt=[5] * 3000), *TOO_LONG, "prompt"
     yield COMPLETIONS, completion(prompt=["a" * 2000] * 1000), *TOO_LARGE, "prompt"
-    yield COMPLETIONS, completion(prompt="a" * 15_000_000), *TOO_LARGE, "prompt"
+    yield COMPLETIONS, completion(prompt="a" * 15_000_000), *TOO_LONG, "prompt"
     yield COMPLETIONS, completion(prompt=[[1]] * 400_000), *VALUE, "prompt"
     many = [[5] * 1000] * 500
     yield COMPLETIONS, completion(prompt=many, prompt_logprobs=20), *VALUE, "prompt_logprobs"
@@ -198,7 +198,7 @@ def rows_of_chats():
     for name in ("messages", "tools", "add_generation_prompt", "continue_final_message"):
         yield CHAT, chat(chat_template_kwargs={name: 1}), *VALUE, "chat_template_kwargs"
     yield CHAT, chat(chat_template_kwargs={"a": [[]] * 300_000}), *TOO_LARGE, "messages"
-    yield CHAT, chat(messages=[{"role": "user", "content": "x" * 3_000_000}]), *TOO_LARGE, "messages"
+    yield CHAT, chat(messages=[{"role": "user", "content": "x" * 3_000_000}]), *TOO_LONG, "messages"
     yield CHAT, chat(messages=[{"role": "user", "content": "word " * 3000}]), *TOO_LONG, "messages"
     yield CHAT, chat(continue_final_message=True, add_generation_prompt=True), *VALUE, "continue_final_message"
 

@@ -14,7 +14,8 @@ openai::ApiError no_corpora() {
   return openai::not_found("", "speculation_off", "this server runs without speculation: it has no corpora");
 }
 
-openai::Result<std::string> write_new_corpus(const ModelHost& host, const std::string& tenant, std::string_view body) {
+openai::Result<std::string> write_new_corpus(const ModelHost& host, const std::string& tenant, std::string_view body,
+                                             const JobContext& job) {
   if (host.corpora == nullptr) {
     return no_corpora();
   }
@@ -23,13 +24,13 @@ openai::Result<std::string> write_new_corpus(const ModelHost& host, const std::s
     return parsed.error();
   }
   const openai::Result<openai::CorpusCard> card =
-      host.corpora->add(tenant_of(tenant, parsed.value().cache_salt), parsed.value());
+      host.corpora->add(tenant_of(tenant, parsed.value().cache_salt), parsed.value(), job);
   return card.ok() ? openai::Result<std::string>(openai::write_corpus(card.value())) : card.error();
 }
 
 std::unique_ptr<RequestHandler> add(ServerState& state, const CallPointer& call) {
-  return defer(state, call, [&host = *state.host.load()](const RouteCall& asked, const JobContext& /*job*/) {
-    return write_new_corpus(host, asked.tenant, asked.request.body);
+  return defer(state, call, [&host = *state.host.load()](const RouteCall& asked, const JobContext& job) {
+    return write_new_corpus(host, asked.tenant, asked.request.body, job);
   });
 }
 

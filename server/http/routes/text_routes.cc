@@ -32,10 +32,7 @@ openai::Result<std::string> write_tokens(const ModelHost& host, std::string_view
   if (openai::MaybeError error = host.check_model(request.model)) {
     return *std::move(error);
   }
-  if (openai::MaybeError error = job.hold(tokenizing_bytes(request.prompt.size() + openai::text_bytes(request.chat)))) {
-    return *std::move(error);
-  }
-  const openai::Result<TokenIds> tokens = host.encoder().encode(request);
+  const openai::Result<TokenIds> tokens = host.encoder().encode(request, job);
   if (!tokens.ok()) {
     return tokens.error();
   }

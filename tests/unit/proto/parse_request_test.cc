@@ -436,6 +436,7 @@ TEST_CASE("all text of a request together is bounded, whatever field it comes in
   CHECK(completion(R"({"prompt":")" + twenty + R"("})") == 200);
   CHECK(completion(R"({"prompt":[")" + twenty + R"(",")" + twenty + R"("]})") == 200);
   CHECK(completion(R"({"prompt":[")" + twenty + R"(",")" + twenty + R"(","x"]})") == 413);
+  CHECK(completion(R"({"prompt":"x)" + twenty + twenty + R"("})") == 400);  // of the context
   CHECK(completion(R"({"prompt":")" + twenty + R"(","prediction":{"type":"content","content":"x)" + twenty +
                    R"("}})") == 413);
   limits.text_bytes_max = 200;

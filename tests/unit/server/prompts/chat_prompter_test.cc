@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -231,6 +232,22 @@ TEST_CASE("the template's own refusal, and text too long, are the client's error
 
 TEST_CASE("a template that does not compile is an error at load") {
   CHECK_FALSE(ChatPrompter::create(config_of({{"default", "{% for %}"}}), kTokenizer).ok());
+}
+
+TEST_CASE("messages of unknown roles are looked for in time that grows with the conversation") {
+  const auto prompter = make_prompter("{% for m in messages %}{{ m.content }}|{% endfor %}");
+  std::vector<openai::Json> messages;
+  for (int i = 0; i < 60; ++i) {  // each begins like all that stand before it
+    messages.push_back(message("guest", std::string(16'000, 'a') + std::to_string(i)));
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  CHECK(prompter->tokenize(chat_of(messages), false, {}).ok());
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+  const auto backwards = make_prompter("{% for m in messages[::-1] %}{{ m.content }}|{% endfor %}");
+  messages.resize(3);
+  CHECK(backwards->tokenize(chat_of(messages), false, {}).ok());
+  const auto first = make_prompter("{{ messages[0].content }}");
+  CHECK_FALSE(first->tokenize(chat_of(messages), false, {}).ok());
 }
 
 }  // namespace

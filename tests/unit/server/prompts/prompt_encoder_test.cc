@@ -163,10 +163,33 @@ TEST_CASE("a chat template that cannot be used says why to those who ask for a c
   CHECK_THAT(world.host.encoder().encode(chat).error().message, Catch::Contains("line 3: unknown filter 'nope'"));
 }
 
+TEST_CASE("the memory of encoding is asked for before it is used, a text at a time") {
+  World world;
+  static_cast<text::TestTokenizer&>(*world.host.tokenizer).memory_of_byte = 1000;
+  MemoryLimits limits;
+  limits.request_bytes = 120'000;
+  MemoryBudget budget(limits);
+  MemoryBudget::Lease lease(budget);
+  const JobContext job{nullptr, &lease};
+  const std::string hundred(100, 'a');
+  const std::string more(130, 'a');
+  const PromptEncoder encoder = world.host.encoder();
+  CHECK(encoder.encode_output("texts", hundred, job).ok());
+  CHECK(encoder.encode_output("texts", more, job).error().status == 413);
+  openai::GenerationRequest request;
+  request.prompts.assign(5, hundred);
+  CHECK(encoder.encode(request, job).ok());
+  request.prompts.emplace_back(more);
+  CHECK(encoder.encode(request, job).error().status == 413);
+  openai::TokenizeRequest tokenize;
+  tokenize.prompt = more;
+  CHECK(encoder.encode(tokenize, job).error().status == 413);
+}
+
 TEST_CASE("tokenising ends before the next prompt when the client has left") {
   World world;
   const std::atomic<bool> cancelled = true;
-  const auto tokens = world.host.encoder().encode(world.parse(R"({"prompt":["a","b"]})"), &cancelled);
+  const auto tokens = world.host.encoder().encode(world.parse(R"({"prompt":["a","b"]})"), {&cancelled, nullptr});
   REQUIRE_FALSE(tokens.ok());
   CHECK(tokens.error().status == openai::kClientLeftStatus);
 }
