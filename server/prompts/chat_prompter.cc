@@ -21,6 +21,8 @@ namespace {
 constexpr std::size_t kMarkedFactor = 4;
 constexpr std::size_t kValuesFactor = 8;  // an empty list is a value of a hundred bytes
 constexpr std::size_t kValuesMax = std::size_t{64} << 20U;
+// The ranges that are the user's, those of a section, and what normalisation moves them to: two lists that grow.
+constexpr std::size_t kRangesFactor = 7;
 
 constexpr std::array<const char*, 4> kReserved = {"messages", "tools", "add_generation_prompt",
                                                   "continue_final_message"};
@@ -341,8 +343,8 @@ openai::Result<std::vector<TokenId>> ChatPrompter::encode(const ControlTokens& t
                                                           bool add_special, const JobMemory& memory) const {
   const ControlTokens::Unmarked prompt = tokens.unmark(marked);
   const std::size_t ranges = prompt.plain.capacity() * sizeof(text::TextRange);
-  if (openai::MaybeError error =
-          memory.hold(marked.size() + prompt.text.size() + 2 * ranges + tokenizer_.encode_memory(prompt.text))) {
+  if (openai::MaybeError error = memory.hold(marked.size() + prompt.text.size() + kRangesFactor * ranges +
+                                             tokenizer_.encode_memory(prompt.text))) {
     return *std::move(error);
   }
   absl::StatusOr<std::vector<TokenId>> ids =
