@@ -3,6 +3,7 @@
 #include "server/app/app.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -52,6 +53,16 @@ constexpr milliseconds kEndMargin{5000};
 
 milliseconds to_milliseconds(double seconds) {
   return milliseconds(std::llround(seconds * 1000));
+}
+
+// Blocks from this size on are mapped and given back one by one, and as much may stay free at the end of an arena.
+// Unset, both grow with the largest block that was ever freed, to 32 and 64 MiB: after one large body every arena keeps
+// tens of MiB, which malloc_trim() leaves to all arenas but the first.
+constexpr int kLargeBlockBytes = 1 << 20;
+
+void bound_allocator() {
+  mallopt(M_MMAP_THRESHOLD, kLargeBlockBytes);
+  mallopt(M_TRIM_THRESHOLD, kLargeBlockBytes);
 }
 
 // 1024 file handles, the usual soft limit, are fewer than --max-connections.
@@ -431,6 +442,7 @@ void App::drain() {
 absl::Status run_server(const ServeOptions& options, const ModelPackage& package) {
   SignalWatch signals;  // first: every thread inherits its mask
   set_log_format(options.log_format);
+  bound_allocator();
   raise_file_limit();
   if (options.memory.request_bytes < options.body_bytes_max) {
     return absl::InvalidArgumentError(
