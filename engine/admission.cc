@@ -269,7 +269,7 @@ void Admission::choose_from_line(std::int32_t tenant, std::int32_t priority) {
       break;
     }
     const bool has_rivals = lines_.waiting().size() > 1;
-    const bool looks_up = pages_.has_prefix_cache() && has_rivals && sequence.hold.pages().empty();
+    const bool looks_up = has_rivals && pages_.reads_cache(sequence) && sequence.hold.pages().empty();
     candidates_.push_back({key, looks_up ? pages_.peek_prefix(sequence) : sequence.computed()});
     if (sequence.admission.overtaken_ >= kOvertakenMax) {
       break;
@@ -371,7 +371,7 @@ void Admission::run(Sequence& sequence, std::int32_t missing_pages) {
     lines_.charge_prompt(sequence, sequence.pending());
     const auto own = static_cast<std::uint64_t>(sequence.tokens.prompt_count() - state.forked_tokens_);
     counts_.prompt_tokens += own;
-    if (pages_.has_prefix_cache()) {
+    if (pages_.reads_cache(sequence)) {
       counts_.prefix_queries += own;
       counts_.prefix_hits += static_cast<std::uint64_t>(state.found_tokens_);
     }
@@ -390,10 +390,10 @@ bool Admission::waits_for_leader(const Sequence& sequence) const {
 }
 
 // Looks for a running sequence of the same tenant and no worse priority that will show the cache at least one page more
-// of this one's prefix than the cache has now. Remembers the one with the longest common prefix. One that wants the
-// output of every row has no leader.
+// of this one's prefix than the cache has now. Remembers the one with the longest common prefix. A sequence that does
+// not read the cache has no leader.
 bool Admission::find_leader(Sequence& sequence) const {
-  if (!pages_.has_prefix_cache() || sequence.wants_rows()) {
+  if (!pages_.reads_cache(sequence)) {
     return false;
   }
   const std::int32_t page_size = pages_.pool().page_size();
@@ -413,10 +413,10 @@ bool Admission::find_leader(Sequence& sequence) const {
   for (const SequenceKey& key : lines_.running()) {
     const Sequence& other = sequences_[key.slot];
     if (other.line.rank().priority > sequence.line.rank().priority || other.line.tenant() != sequence.line.tenant() ||
-        !has_page(other.tokens.ids()) || !pages_.share_prefixes(sequence, other)) {
+        !has_page(other.tokens.ids())) {
       continue;
     }
-    const std::int32_t common = common_prefix(prefix, other.tokens.ids());
+    const std::int32_t common = std::min(common_prefix(prefix, other.tokens.ids()), pages_.shown_max(other, sequence));
     const std::int32_t whole = common - common % page_size;
     if (whole > best && other.cached() < whole) {
       best = whole;

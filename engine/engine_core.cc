@@ -95,7 +95,9 @@ void EngineCore::take_commands() {
     apply(command);
   }
   drained_.clear();
-  desk_.expire(clock_->now());
+  const base::Clock::TimePoint now = clock_->now();
+  desk_.expire(now);
+  scheduler_.set_time(now);
 }
 
 void EngineCore::apply(Command& command) {

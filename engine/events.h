@@ -42,9 +42,10 @@ struct Usage {
   std::int32_t prompt_tokens = 0;  // of this choice
   // Prompt tokens whose KV came from the prefix cache. Of a branch that was forked: those behind Request::prompt.
   std::int32_t cached_tokens = 0;
-  std::int32_t completion_tokens = 0;  // of this choice
-  std::int32_t drafted_tokens = 0;     // verified by the model, from whatever text they were drafted
-  std::int32_t accepted_tokens = 0;    // of them: right
+  std::int32_t cache_write_tokens = 0;  // prompt tokens in pages that this choice added to the prefix cache
+  std::int32_t completion_tokens = 0;   // of this choice
+  std::int32_t drafted_tokens = 0;      // verified by the model, from whatever text they were drafted
+  std::int32_t accepted_tokens = 0;     // of them: right
 };
 
 // Whose fault an error is.

@@ -27,6 +27,9 @@ constexpr std::int32_t kDraftLogitsMax = 256;
 constexpr std::size_t kKvSpareIn = 2;
 // Upper bound: this multiple of what all running sequences can fill. Pages beyond it would only keep old prefixes.
 constexpr std::int64_t kPoolFills = 2;
+// All kept prefixes together have at most 1/kKeptIn of the pages, unless one account may have more: the rest is always
+// for prefixes that nothing protects, so that keeping much never turns the cache off for others.
+constexpr std::int32_t kKeptIn = 2;
 constexpr std::int32_t kPageSizes[] = {16, 32, 64, 128};  // tokens: the divisors of the smallest KV split from 16 on
 
 absl::Status check_options(const EngineOptions& options) {
@@ -88,6 +91,13 @@ absl::StatusOr<std::int32_t> derive_model_tokens(const EngineOptions& options, s
   return static_cast<std::int32_t>(std::min(wanted, pool_tokens));
 }
 
+KeepLimits derive_keep_limits(double share, std::int32_t pages) {
+  KeepLimits kept;
+  kept.account_pages = static_cast<std::int32_t>(share * pages);
+  kept.pages = kept.account_pages == 0 ? 0 : std::max(kept.account_pages, pages / kKeptIn);
+  return kept;
+}
+
 }  // namespace
 
 absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models::ModelConfig& model,
@@ -134,16 +144,18 @@ absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models:
   limits.chunk_tokens_max = options.chunk_tokens_max != 0 ? std::min(options.chunk_tokens_max, limits.step_tokens_max)
                                                           : limits.step_tokens_max;
   limits.priority_across_tenants = options.priority_across_tenants;
+  limits.kept = derive_keep_limits(options.keep_share, limits.pages);
   return limits;
 }
 
 std::string Limits::to_string() const {
   return fmt::format(
       "model_tokens_max {}\nstep_tokens_max {}\nstep_logits_max {}\nrunning_max {}\nqueued_max {}\npage_size {}\n"
-      "pages {}\nchunk_tokens_max {}\nchoices_max {}\nbranches_max {}\nlabels_max {}\ntop_logprobs_max {}\n"
-      "logit_bias_max {}\nstop_tokens_max {}\n",
+      "pages {}\nchunk_tokens_max {}\nkept_pages_of_account {}\nkept_pages {}\nchoices_max {}\nbranches_max {}\n"
+      "labels_max {}\ntop_logprobs_max {}\nlogit_bias_max {}\nstop_tokens_max {}\nkeeps_max {}\n",
       model_tokens_max, step_tokens_max, step_logits_max, running_max, queued_max, page_size, pages, chunk_tokens_max,
-      choices_max, branches_max, labels_max, top_logprobs_max, logit_bias_max, stop_tokens_max);
+      kept.account_pages, kept.pages, choices_max, branches_max, labels_max, top_logprobs_max, logit_bias_max,
+      stop_tokens_max, keeps_max);
 }
 
 }  // namespace coppice::engine

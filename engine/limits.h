@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/kept_prefixes.h"
 #include "engine/speculation/suffix_speculator.h"
 #include "kernels/formats.h"
 #include "models/model_config.h"
@@ -28,6 +29,9 @@ struct EngineOptions {
   bool seed_given = false;
   std::int32_t chunk_tokens_max = 0;     // most prompt rows one sequence gets in a step; 0 = the step's budget
   bool priority_across_tenants = false;  // --priority-across-tenants: else a priority orders its tenant's requests only
+  // --keep-share: of the KV pages, what one account's kept prefixes may have. A quarter: two tenants have room for all
+  // that they may keep, and half of the pages is always left to prefixes that nothing protects.
+  double keep_share = 0.25;
 };
 
 struct Limits {
@@ -40,6 +44,7 @@ struct Limits {
   std::int32_t pages = 0;
   std::int32_t chunk_tokens_max = 0;
   bool priority_across_tenants = false;
+  KeepLimits kept;  // pages of kept prefixes
   // Bounds of one request, so that it cannot take all of the engine's memory or time.
   std::int32_t choices_max = 128;      // n, as in OpenAI's API
   std::int32_t branches_max = 2048;    // of a reading request: OpenAI's number of inputs of one embeddings request
@@ -47,6 +52,7 @@ struct Limits {
   std::int32_t top_logprobs_max = 20;  // as in OpenAI's API
   std::int32_t logit_bias_max = 1024;
   std::int32_t stop_tokens_max = 64;
+  std::int32_t keeps_max = 4;  // kept prefixes of one request, as in OpenAI's and Anthropic's APIs
 
   std::string to_string() const;  // one line a field, for the log
 };

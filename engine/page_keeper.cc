@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "fmt/format.h"
 
 namespace coppice::engine {
 
@@ -59,13 +58,13 @@ void SharingOrder::check_integrity() const {
 
 PageKeeper::PageKeeper(const Limits& limits, bool prefix_cache, const SequenceTable& sequences,
                        const RequestTable& requests)
-    : model_tokens_max_(limits.model_tokens_max),
-      prefix_cache_(prefix_cache),
+    : prefix_cache_(prefix_cache),
       sequences_(sequences),
       requests_(requests),
       pool_(limits.pages, limits.page_size),
-      tree_(pool_),
-      order_([this](SequenceSlot slot) { return sequences_[slot].hold.pages_.ids(); }) {}
+      tree_(pool_, limits.kept),
+      order_([this](SequenceSlot slot) { return sequences_[slot].hold.pages_.ids(); }),
+      pins_(pool_, prefix_cache ? &tree_ : nullptr, limits.model_tokens_max) {}
 
 void PageKeeper::find_prefix(Sequence& sequence) {
   PageHold& hold = sequence.hold;
@@ -73,31 +72,34 @@ void PageKeeper::find_prefix(Sequence& sequence) {
   if (prefix_cache_) {
     const std::span<const TokenId> tokens(sequence.tokens.ids());
     hold.lock_ = tree_.match(requests_[sequence.request].request.tenant,
-                             tokens.first(sequence.wants_rows() ? 0 : tokens.size() - 1), hold.pages_);
+                             tokens.first(reads_cache(sequence) ? tokens.size() - 1 : 0), hold.pages_);
   }
   hold.computed_ = hold.pages_.size() * pool_.page_size();
+  hold.found_or_written_ = std::max(hold.found_or_written_, hold.pages_.size());
 }
 
 std::int32_t PageKeeper::peek_prefix(const Sequence& sequence) const {
-  return prefix_cache_ ? tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens.ids()) : 0;
+  return reads_cache(sequence) ? tree_.peek(requests_[sequence.request].request.tenant, sequence.tokens.ids()) : 0;
 }
 
-void PageKeeper::fork(const Sequence& parent, Sequence& child) {
+std::int32_t PageKeeper::fork(const Sequence& parent, Sequence& child) {
   COPPICE_CHECK(parent.computed() >= parent.tokens.prompt_count() && child.hold.pages_.empty(),
                 "a fork needs the prompt's KV");
   find_prefix(child);
   // Pages beyond the match are the parent's own, unless the tree has the prompt's last page: a page of the tree may
   // only be held under a lock that covers it, and that would cover the last token too.
   // The last token is computed again, for its output.
-  const std::int32_t shared = std::min(common_prompt(child), child.tokens.prompt_count() - 1);
+  const auto common = static_cast<std::int32_t>(requests_[child.request].request.prompt.size());
+  const std::int32_t shared = std::min(common, child.tokens.prompt_count() - 1);
   if (parent.cached() > child.computed() || child.computed() >= shared || child.wants_rows()) {
-    return;
+    return common;
   }
   PageTable& pages = child.hold.pages_;
   while (pages.size() < pool_.pages_for(shared)) {
     pages.append(pool_.share(parent.hold.pages_[pages.size()]));
   }
   child.hold.computed_ = shared;
+  return common;
 }
 
 void PageKeeper::enter_order(Sequence& sequence) {
@@ -170,61 +172,63 @@ void PageKeeper::advance(Sequence& sequence) {
     hold.pages_.truncate(needed);
     hold.identity_ = ++identities_;
   }
-  const std::int32_t whole = hold.computed_ - hold.computed_ % pool_.page_size();
-  if (prefix_cache_ && whole > hold.cached()) {
-    const std::span<const TokenId> tokens(sequence.tokens.ids());
-    if (tree_.extend(hold.lock_, tokens.first(static_cast<std::size_t>(whole)), hold.pages_) > 0) {
-      replaced_pages(sequence);
-    }
-  }
+  show_computed(sequence);
+  keep_prefixes(sequence);
   if (!hold.pin_tried_ && hold.computed_ >= sequence.tokens.prompt_count()) {
     hold.pin_tried_ = true;
-    pin_prompt(sequence);
+    if (const Request& request = requests_[sequence.request].request; request.pin) {
+      pins_.pin(request);
+    }
   }
 }
 
-std::string PageKeeper::pin_refusal(std::int32_t tokens) const {
-  if (!prefix_cache_) {
-    return "a prompt can only be pinned in the prefix cache, which is off";
+void PageKeeper::show_computed(Sequence& sequence) {
+  PageHold& hold = sequence.hold;
+  const std::int32_t page_size = pool_.page_size();
+  const std::int32_t shown_max = requests_[sequence.request].request.cache.write_tokens;
+  const std::int32_t pages = std::min(hold.computed_, shown_max) / page_size;
+  if (!prefix_cache_ || pages * page_size <= hold.cached()) {
+    return;
   }
-  const std::int32_t room = pool_.pages() - pool_.pages_for(model_tokens_max_) - pinned_pages_;
-  if (tokens / pool_.page_size() > room) {
-    return fmt::format(
-        "a pinned prompt of {} tokens does not fit: {} are left for pins; raise --kv-memory or lower "
-        "--max-model-len",
-        tokens, std::max(0, room) * pool_.page_size());
+  const std::span<const TokenId> tokens(sequence.tokens.ids());
+  const std::int32_t before = tree_.pages();
+  if (tree_.extend(hold.lock_, tokens.first(static_cast<std::size_t>(pages * page_size)), hold.pages_) > 0) {
+    replaced_pages(sequence);
   }
-  return {};
+  // The pages that the tree did not have are the last ones.
+  const std::int32_t had = std::max(pages - (tree_.pages() - before), hold.found_or_written_);
+  hold.written_ += page_size * std::max(0, std::min(pages, sequence.tokens.prompt_count() / page_size) - had);
+  hold.found_or_written_ = std::max(hold.found_or_written_, pages);
 }
 
-void PageKeeper::pin_prompt(Sequence& sequence) {
+void PageKeeper::keep_prefixes(Sequence& sequence) {
+  PageHold& hold = sequence.hold;
   const Request& request = requests_[sequence.request].request;
-  if (!request.pin || !pin_refusal(sequence.tokens.prompt_count()).empty()) {
-    return;  // there was room when the request came, but other pins took it
+  const std::vector<KeepPrefix>& keeps = request.cache.keeps;
+  for (; hold.keeps_done_ < static_cast<std::int32_t>(keeps.size()); ++hold.keeps_done_) {
+    const KeepPrefix& keep = keeps[static_cast<std::size_t>(hold.keeps_done_)];
+    const std::int32_t pages = keep.tokens / pool_.page_size();
+    if (pages * pool_.page_size() > hold.cached()) {
+      return;
+    }
+    if (pages > 0) {
+      tree_.keep(hold.lock_, pages, account_of(request), keep.time);
+    }
   }
-  Pin pin;
-  pin.pages = PageTable(pool_);
-  pin.lock = tree_.match(request.tenant, request.prompt, pin.pages);
-  pinned_pages_ += pin.pages.size();
-  pins_.push_back(std::move(pin));
 }
 
 // Of each page: the entries of page tables, of sequences and of pins, that name it.
 std::vector<std::int32_t> PageKeeper::count_references() const {
   std::vector<std::int32_t> counts(static_cast<std::size_t>(pool_.pages()), 0);
-  const auto count = [&counts](const PageTable& pages) {
-    for (const PageId page : pages.ids()) {
+  for (SequenceSlot slot = 0; slot < sequences_.slots(); ++slot) {
+    if (!sequences_.is_live(slot)) {
+      continue;
+    }
+    for (const PageId page : sequences_[slot].hold.pages_.ids()) {
       ++counts[static_cast<std::size_t>(page)];
     }
-  };
-  for (SequenceSlot slot = 0; slot < sequences_.slots(); ++slot) {
-    if (sequences_.is_live(slot)) {
-      count(sequences_[slot].hold.pages_);
-    }
   }
-  for (const Pin& pin : pins_) {
-    count(pin.pages);
-  }
+  pins_.count_references(counts);
   return counts;
 }
 

@@ -11,9 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/types.h"
 #include "engine/kv_pool.h"
 #include "engine/limits.h"
+#include "engine/pinned_prefixes.h"
 #include "engine/radix_tree.h"
 #include "engine/sequence.h"
 #include "engine/step_plan.h"
@@ -70,20 +72,19 @@ class PageKeeper {
 
   // Forgets the copies of the step before.
   void begin_step() { copies_.clear(); }
+  // It is `now`: prefixes whose time is over are kept no longer.
+  void set_time(base::Clock::TimePoint now) { tree_.set_time(now); }
 
   // Takes the longest cached prefix of its tokens, as computed; never the last token, whose output is needed, and
-  // nothing for a sequence that wants the output of every row. REQUIRES: the sequence holds no pages.
+  // nothing unless it reads_cache(). REQUIRES: the sequence holds no pages.
   void find_prefix(Sequence& sequence);
   // Tokens of its longest cached prefix. Changes nothing.
   std::int32_t peek_prefix(const Sequence& sequence) const;
   // `child` takes over the KV of `parent`'s prompt by reference, except the last token's; of a branch, that of
   // Request::prompt. Nothing if the child wants the output of every row. REQUIRES: the prompt is computed; the child's
-  // tokens are its own prompt and it holds no pages.
-  void fork(const Sequence& parent, Sequence& child);
-  // Leading tokens that it has in common with its siblings: Request::prompt.
-  std::int32_t common_prompt(const Sequence& sequence) const {
-    return static_cast<std::int32_t>(requests_[sequence.request].request.prompt.size());
-  }
+  // tokens are its own prompt and it holds no pages. Returns how many leading tokens siblings have in common:
+  // Request::prompt.
+  std::int32_t fork(const Sequence& parent, Sequence& child);
   // The sequence runs from now on: it takes its place in the sharing order.
   void enter_order(Sequence& sequence);
   // Gives up all that the sequence holds.
@@ -102,24 +103,25 @@ class PageKeeper {
   // The first `count` tokens are computed, or will be when the step that runs is over.
   static void set_computed(Sequence& sequence, std::int32_t count) { sequence.hold.computed_ = count; }
   // After a step: gives up pages beyond the sequence's tokens and its choice, shows whole computed pages to the prefix
-  // cache, and pins the prompt if the request asks for it.
+  // cache, and keeps or pins there what the request asks for.
   void advance(Sequence& sequence);
+  // Whether the sequence may find its prefix in the cache; not one that wants the output of every row.
+  bool reads_cache(const Sequence& sequence) const {
+    return prefix_cache_ && !sequence.wants_rows() && requests_[sequence.request].request.cache.reads;
+  }
 
   // Frees at most `pages` pages that only the prefix cache holds; returns how many.
   std::int32_t evict(std::int32_t pages) { return tree_.evict(pages); }
   // Free pages, with those that evict() could free.
   std::int32_t available() const { return pool_.free_pages() + tree_.evictable_pages(); }
 
-  // Why a prompt of `tokens` tokens cannot be pinned, or "". Pins leave room for the longest request, alone.
-  std::string pin_refusal(std::int32_t tokens) const;
-  std::int32_t pinned_pages() const { return pinned_pages_; }
-
-  bool has_prefix_cache() const { return prefix_cache_; }
+  const PinnedPrefixes& pins() const { return pins_; }
   std::span<const PageCopy> copies() const { return copies_; }
   const SharingOrder& order() const { return order_; }
-  // Whether a prefix that one of them computes is one the other may find.
-  bool share_prefixes(const Sequence& a, const Sequence& b) const {
-    return requests_[a.request].request.tenant == requests_[b.request].request.tenant;
+  // Leading tokens that `leader` shows the prefix cache at most, if `sequence` may find them there.
+  std::int32_t shown_max(const Sequence& leader, const Sequence& sequence) const {
+    const Request& leading = requests_[leader.request].request;
+    return leading.tenant == requests_[sequence.request].request.tenant ? leading.cache.write_tokens : 0;
   }
   const KvPool& pool() const { return pool_; }
   const RadixTree& tree() const { return tree_; }
@@ -127,29 +129,22 @@ class PageKeeper {
   void check_integrity() const;
 
  private:
-  // A prefix that is never evicted: held as a sequence would hold it.
-  struct Pin {
-    RadixLock lock;
-    PageTable pages;  // after the lock, so that pages are given up first
-  };
-
   bool starts_in_shared_page(const Sequence& sequence) const;
   std::int32_t pages_with(const Sequence& sequence, std::int32_t token_count) const;
   void replaced_pages(Sequence& sequence);
-  void pin_prompt(Sequence& sequence);
+  void show_computed(Sequence& sequence);
+  void keep_prefixes(Sequence& sequence);
   std::vector<std::int32_t> count_references() const;
 
-  const std::int32_t model_tokens_max_;
   const bool prefix_cache_;
   const SequenceTable& sequences_;
   const RequestTable& requests_;
   KvPool pool_;
   RadixTree tree_;
   SharingOrder order_;
-  std::vector<Pin> pins_;
-  std::int32_t pinned_pages_ = 0;  // a page counts for each pin that has it
-  std::vector<PageCopy> copies_;   // that the chosen step does first
-  std::uint64_t identities_ = 0;   // given to page tables
+  PinnedPrefixes pins_;
+  std::vector<PageCopy> copies_;  // that the chosen step does first
+  std::uint64_t identities_ = 0;  // given to page tables
 };
 
 }  // namespace coppice::engine

@@ -1,232 +1,12 @@
-// The prefix cache: its nodes, its unlocked leaves, and what is done with them: matching, extending, locking, evicting.
+// The prefix cache: matching, extending, locking, keeping, evicting.
 #include "engine/radix_tree.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
 
 namespace coppice::engine {
-namespace {
-
-// Entries beyond those that the number of pages bounds: a pool of a few pages needs room for tenants' roots too.
-constexpr std::size_t kSpareEntries = 16;
-
-}  // namespace
-
-// --- nodes -----------------------------------------------------------------------------------------------------------
-
-RadixNodes::RadixNodes(KvPool& pool)
-    : pool_(pool),
-      page_size_(static_cast<std::size_t>(pool.page_size())),
-      page_tokens_(static_cast<std::size_t>(pool.pages()) * page_size_),
-      next_(static_cast<std::size_t>(pool.pages()), kNoPage),
-      previous_(static_cast<std::size_t>(pool.pages()), kNoPage),
-      references_(static_cast<std::size_t>(pool.pages())),
-      buckets_(std::bit_ceil(2 * static_cast<std::size_t>(pool.pages()) + kSpareEntries), kNoRadixNode) {
-  // Nodes with pages: at most one a page. Roots with children: as many at worst.
-  nodes_.reserve(2 * static_cast<std::size_t>(pool.pages()) + kSpareEntries);
-}
-
-bool RadixNodes::same_tokens(PageId page, const TokenId* tokens) const {
-  return std::memcmp(tokens_of(page).data(), tokens, page_size_ * sizeof(TokenId)) == 0;
-}
-
-std::size_t RadixNodes::bucket_of(RadixNodeId parent, const TokenId* tokens) const {
-  return XXH3_64bits_withSeed(tokens, page_size_ * sizeof(TokenId), parent) & (buckets_.size() - 1);
-}
-
-RadixNodeId RadixNodes::find_child(RadixNodeId parent, const TokenId* tokens) const {
-  for (RadixNodeId node = buckets_[bucket_of(parent, tokens)]; node != kNoRadixNode; node = nodes_[node].bucket_next) {
-    if (nodes_[node].parent == parent && same_tokens(nodes_[node].first_page, tokens)) {
-      return node;
-    }
-  }
-  return kNoRadixNode;
-}
-
-void RadixNodes::link_child(RadixNodeId node) {
-  RadixNode& child = nodes_[node];
-  RadixNodeId& head = buckets_[bucket_of(child.parent, tokens_of(child.first_page).data())];
-  child.bucket_next = head;
-  head = node;
-}
-
-void RadixNodes::unlink_child(RadixNodeId node) {
-  RadixNode& child = nodes_[node];
-  RadixNodeId* link = &buckets_[bucket_of(child.parent, tokens_of(child.first_page).data())];
-  while (*link != node) {
-    COPPICE_CHECK(*link != kNoRadixNode, "a node is in the chain of its parent and first page");
-    link = &nodes_[*link].bucket_next;
-  }
-  *link = child.bucket_next;
-  child.bucket_next = kNoRadixNode;
-}
-
-RadixNodeId RadixNodes::add() {
-  RadixNodeId node = free_node_;
-  if (node == kNoRadixNode) {
-    node = count();
-    nodes_.emplace_back();
-  } else {
-    free_node_ = nodes_[node].bucket_next;
-    nodes_[node] = RadixNode();
-  }
-  nodes_[node].live = true;
-  return node;
-}
-
-void RadixNodes::free(RadixNodeId node) {
-  nodes_[node] = RadixNode();
-  nodes_[node].bucket_next = free_node_;
-  free_node_ = node;
-}
-
-void RadixNodes::split(RadixNodeId node, std::int32_t page_count) {
-  COPPICE_CHECK(page_count > 0 && page_count < nodes_[node].page_count, "a split leaves pages on both sides");
-  unlink_child(node);
-  const RadixNodeId upper = add();
-  RadixNode& deep = nodes_[node];
-  RadixNode& top = nodes_[upper];
-  top.parent = deep.parent;
-  top.first_page = deep.first_page;
-  top.page_count = page_count;
-  top.child_count = 1;
-  top.lock_count = deep.lock_count;
-  top.last_use = deep.last_use;
-  top.hits = deep.hits;
-  PageId last = deep.first_page;
-  for (std::int32_t i = 1; i < page_count; ++i) {
-    last = next(last);
-  }
-  top.last_page = last;
-  deep.first_page = std::exchange(next_[static_cast<std::size_t>(last)], kNoPage);
-  previous_[static_cast<std::size_t>(deep.first_page)] = kNoPage;
-  deep.page_count -= page_count;
-  deep.parent = upper;
-  link_child(upper);
-  link_child(node);
-}
-
-void RadixNodes::append_page(RadixNodeId node, PageId page, const TokenId* tokens) {
-  const auto index = static_cast<std::size_t>(page);
-  COPPICE_CHECK(!references_[index].held(), "a page stands in the tree once");
-  std::copy(tokens, tokens + page_size_, page_tokens_.begin() + static_cast<std::ptrdiff_t>(index * page_size_));
-  references_[index] = pool_.share(page);
-  RadixNode& end = nodes_[node];
-  previous_[index] = end.last_page;
-  next_[index] = kNoPage;
-  if (end.last_page == kNoPage) {
-    end.first_page = page;
-  } else {
-    next_[static_cast<std::size_t>(end.last_page)] = page;
-  }
-  end.last_page = page;
-  ++end.page_count;
-}
-
-void RadixNodes::drop_last_page(RadixNodeId node) {
-  RadixNode& end = nodes_[node];
-  const PageId page = end.last_page;
-  end.last_page = previous_[static_cast<std::size_t>(page)];
-  if (end.last_page == kNoPage) {
-    end.first_page = kNoPage;
-  } else {
-    next_[static_cast<std::size_t>(end.last_page)] = kNoPage;
-  }
-  --end.page_count;
-  references_[static_cast<std::size_t>(page)].reset();
-}
-
-void RadixNodes::check_edge(RadixNodeId node) const {
-  const RadixNode& end = nodes_[node];
-  std::int32_t count = 0;
-  PageId last = kNoPage;
-  for (PageId page = end.first_page; page != kNoPage; page = next(page)) {
-    COPPICE_CHECK(references_[static_cast<std::size_t>(page)].id() == page, "the tree holds each of its pages");
-    COPPICE_CHECK(previous_[static_cast<std::size_t>(page)] == last, "an edge reads the same backwards");
-    COPPICE_CHECK(end.lock_count > 0 || pool_.references(page) == 1, "an unlocked page is the tree's alone");
-    last = page;
-    ++count;
-  }
-  COPPICE_CHECK(count == end.page_count && last == end.last_page, "an edge has the pages it says");
-}
-
-template <typename Visit>
-RadixPlace RadixNodes::descend(RadixNodeId node, std::span<const TokenId> tokens, Visit visit) const {
-  RadixPlace place{node, nodes_[node].page_count};
-  const std::size_t whole = tokens.size() / page_size_;
-  std::size_t index = 0;
-  while (index < whole) {
-    const RadixNodeId child = find_child(place.node, tokens.data() + index * page_size_);
-    if (child == kNoRadixNode) {
-      return place;
-    }
-    place = {child, 0};
-    for (PageId page = nodes_[child].first_page; page != kNoPage; page = next(page)) {
-      if (index == whole || !same_tokens(page, tokens.data() + index * page_size_)) {
-        return place;
-      }
-      visit(page);
-      ++place.page_count;
-      ++index;
-    }
-  }
-  return place;
-}
-
-// --- unlocked leaves -------------------------------------------------------------------------------------------------
-
-void RadixLeaves::push(RadixNodeId node) {
-  nodes_[node].heap_position = static_cast<std::uint32_t>(heap_.size());
-  heap_.push_back(node);
-  settle(heap_.size() - 1);
-}
-
-void RadixLeaves::remove(RadixNodeId node) {
-  const std::size_t position = nodes_[node].heap_position;
-  nodes_[node].heap_position = kNoRadixNode;
-  const RadixNodeId moved = heap_.back();
-  heap_.pop_back();
-  if (moved != node) {
-    heap_[position] = moved;
-    nodes_[moved].heap_position = static_cast<std::uint32_t>(position);
-    settle(position);
-  }
-}
-
-// Moves the entry at `position` up or down to where the order holds.
-void RadixLeaves::settle(std::size_t position) {
-  const auto swap_with = [this, &position](std::size_t other) {
-    std::swap(heap_[position], heap_[other]);
-    nodes_[heap_[position]].heap_position = static_cast<std::uint32_t>(position);
-    nodes_[heap_[other]].heap_position = static_cast<std::uint32_t>(other);
-    position = other;
-  };
-  while (position > 0 && older(heap_[position], heap_[(position - 1) / 2])) {
-    swap_with((position - 1) / 2);
-  }
-  for (std::size_t child = 2 * position + 1; child < heap_.size(); child = 2 * position + 1) {
-    if (child + 1 < heap_.size() && older(heap_[child + 1], heap_[child])) {
-      ++child;
-    }
-    if (!older(heap_[child], heap_[position])) {
-      break;
-    }
-    swap_with(child);
-  }
-}
-
-void RadixLeaves::check_position(RadixNodeId node) const {
-  const std::size_t position = nodes_[node].heap_position;
-  COPPICE_CHECK(position < heap_.size() && heap_[position] == node, "a leaf knows its position in the heap");
-  const std::size_t up = position == 0 ? 0 : (position - 1) / 2;
-  COPPICE_CHECK(!older(node, heap_[up]), "the heap is in order");
-}
 
 // --- the tree --------------------------------------------------------------------------------------------------------
 
@@ -237,7 +17,12 @@ void RadixLock::release() {
   }
 }
 
-RadixTree::RadixTree(KvPool& pool) : pool_(pool), nodes_(pool), leaves_(nodes_, pool.pages()) {}
+RadixTree::RadixTree(KvPool& pool, const KeepLimits& keep_limits)
+    : pool_(pool),
+      keep_limits_(keep_limits),
+      nodes_(pool),
+      leaves_(nodes_, pool.pages()),
+      kept_leaves_(nodes_, pool.pages()) {}
 
 RadixTree::~RadixTree() {
   for (RadixNodeId node = 0; node < nodes_.count(); ++node) {
@@ -274,7 +59,7 @@ void RadixTree::lock_path(RadixNodeId from, RadixNodeId above) {
     if (locked.lock_count++ == 0) {
       evictable_pages_ -= locked.page_count;
       if (locked.heap_position != kNoRadixNode) {
-        leaves_.remove(node);
+        heap_of(node).remove(node);
       }
     }
   }
@@ -293,7 +78,7 @@ void RadixTree::unlock(RadixNodeId node) {
         if (parent == kNoRadixNode) {
           drop_root(node);
         } else {
-          leaves_.push(node);
+          heap_of(node).push(node);
         }
       }
     }
@@ -328,8 +113,11 @@ RadixLock RadixTree::match(std::string_view tenant, std::span<const TokenId> tok
       nodes_.descend(root_of(tenant), tokens, [&](PageId page) { table.append(pool_.share(page)); });
   const RadixNodeId node = node_at(place);
   lock_path(node, kNoRadixNode);
-  for (RadixNodeId found = node; !nodes_[found].is_root(); found = nodes_[found].parent) {
-    ++nodes_[found].hits;
+  for (RadixNodeId used = node; !nodes_[used].is_root(); used = nodes_[used].parent) {
+    ++nodes_[used].hits;
+    if (!kept_.empty()) {
+      kept_.renew(used, now_);
+    }
   }
   return {this, node, table.size() * nodes_.page_size()};
 }
@@ -356,8 +144,11 @@ std::int32_t RadixTree::extend(RadixLock& lock, std::span<const TokenId> tokens,
   RadixNodeId node = node_at(place);
   lock_path(node, lock.node_);
   if (index < end) {
-    // A leaf that only this lock holds grows in place; elsewhere other paths end or go on, so a child begins.
-    const bool grows = nodes_[node].lock_count == 1 && nodes_[node].child_count == 0 && !nodes_[node].is_root();
+    // A leaf that only this lock holds grows in place; elsewhere other paths, or a kept prefix, end or go on, so a
+    // child begins.
+    const RadixNode& end_node = nodes_[node];
+    const bool grows =
+        end_node.lock_count == 1 && end_node.child_count == 0 && end_node.keep_count == 0 && !end_node.is_root();
     if (!grows) {
       ++nodes_[node].child_count;
       const RadixNodeId child = nodes_.add();
@@ -378,13 +169,109 @@ std::int32_t RadixTree::extend(RadixLock& lock, std::span<const TokenId> tokens,
   return replaced;
 }
 
+// --- kept prefixes ---------------------------------------------------------------------------------------------------
+
+// Where the path that ends at `node` is `pages` pages shorter.
+RadixPlace RadixTree::place_above(RadixNodeId node, std::int32_t pages) const {
+  while (pages >= nodes_[node].page_count && !nodes_[node].is_root()) {
+    pages -= nodes_[node].page_count;
+    node = nodes_[node].parent;
+  }
+  return {node, nodes_[node].page_count - pages};
+}
+
+// Counts one kept prefix more, or fewer, on every node from `from` up to, but without, `above`. It ends at `end`, or
+// did.
+void RadixTree::count_keep(RadixNodeId from, RadixNodeId above, std::int32_t more, RadixNodeId end) {
+  for (RadixNodeId index = from; index != above; index = nodes_[index].parent) {
+    RadixNode& node = nodes_[index];
+    const bool turns = (node.keep_count > 0) != (node.keep_count + more > 0);
+    const bool is_leaf = node.heap_position != kNoRadixNode;
+    if (turns && is_leaf) {
+      heap_of(index).remove(index);
+    }
+    node.keep_count += more;
+    if (turns) {
+      kept_.count_pages(end, more * node.page_count);
+    }
+    if (turns && is_leaf) {
+      heap_of(index).push(index);
+    }
+  }
+}
+
+void RadixTree::forget_kept(RadixNodeId end) {
+  count_keep(end, kNoRadixNode, -1, end);
+  kept_.erase(end);
+}
+
+// The last `pages` pages that no other prefix keeps are kept no longer; with fewer of them, none of it is.
+void RadixTree::shorten_kept(RadixNodeId end, std::int32_t pages) {
+  std::int32_t own = 0;
+  for (RadixNodeId node = end; nodes_[node].keep_count == 1 && !nodes_[node].is_root(); node = nodes_[node].parent) {
+    own += nodes_[node].page_count;
+  }
+  if (own <= pages) {
+    forget_kept(end);
+    return;
+  }
+  const RadixNodeId shorter = node_at(place_above(end, pages));
+  count_keep(end, shorter, -1, end);
+  COPPICE_CHECK(!kept_.move(end, shorter), "no other prefix is kept there");
+}
+
+void RadixTree::limit_kept(const std::string& account, std::int32_t pages_max) {
+  while (kept_.pages_of(account) > pages_max) {
+    shorten_kept(kept_.least_recently_used(account), kept_.pages_of(account) - pages_max);
+  }
+}
+
+void RadixTree::keep(const RadixLock& lock, std::int32_t pages, std::string_view account, KeptPrefixes::Duration time) {
+  const std::int32_t path_pages = lock.token_count_ / nodes_.page_size();
+  COPPICE_CHECK(lock.tree_ == this && pages > 0 && pages <= path_pages, "the path has the pages to be kept");
+  if (keep_limits_.account_pages == 0) {
+    return;
+  }
+  const RadixNodeId end = node_at(place_above(lock.node_, path_pages - pages));
+  if (kept_.keep(end, account, time, now_)) {
+    count_keep(end, kNoRadixNode, 1, end);
+  }
+  limit_kept(std::string(account), keep_limits_.account_pages);
+  while (kept_.pages() > keep_limits_.pages) {
+    const std::string largest = kept_.largest_account();
+    limit_kept(largest, kept_.fair_share(keep_limits_.pages));
+  }
+}
+
+void RadixTree::set_time(KeptPrefixes::TimePoint now) {
+  now_ = now;
+  while (kept_.ended(now) != kNoRadixNode) {
+    forget_kept(kept_.ended(now));
+  }
+}
+
+// A kept leaf has lost its last page: what was kept ends above it, if anything is left.
+void RadixTree::raise_kept(RadixNodeId leaf) {
+  const RadixNodeId parent = nodes_[leaf].parent;
+  if (nodes_[parent].is_root()) {
+    forget_kept(leaf);
+  } else if (kept_.move(leaf, parent)) {
+    count_keep(parent, kNoRadixNode, -1, parent);
+  }
+}
+
+// --- evicting --------------------------------------------------------------------------------------------------------
+
 // Takes the last page off an unlocked leaf. An empty leaf goes, and its parent may become one.
 void RadixTree::drop_last_page(RadixNodeId leaf) {
   const bool is_last = nodes_[leaf].page_count == 1;
   const RadixNodeId parent = nodes_[leaf].parent;
   if (is_last) {
-    leaves_.remove(leaf);
+    heap_of(leaf).remove(leaf);
     nodes_.unlink_child(leaf);
+  }
+  if (nodes_[leaf].keep_count > 0) {
+    kept_.count_pages(leaf, -1);
   }
   nodes_.drop_last_page(leaf);
   --pages_;
@@ -392,21 +279,24 @@ void RadixTree::drop_last_page(RadixNodeId leaf) {
   if (!is_last) {
     return;
   }
+  if (nodes_[leaf].keep_count > 0) {
+    raise_kept(leaf);
+  }
   nodes_.free(leaf);
   RadixNode& above = nodes_[parent];
   if (--above.child_count == 0 && above.lock_count == 0) {
     if (above.is_root()) {
       drop_root(parent);
     } else {
-      leaves_.push(parent);
+      heap_of(parent).push(parent);
     }
   }
 }
 
 std::int32_t RadixTree::evict(std::int32_t pages) {
   std::int32_t freed = 0;
-  for (; freed < pages && !leaves_.empty(); ++freed) {
-    drop_last_page(leaves_.front());
+  for (; freed < pages && !(leaves_.empty() && kept_leaves_.empty()); ++freed) {
+    drop_last_page(leaves_.empty() ? kept_leaves_.front() : leaves_.front());
   }
   return freed;
 }
@@ -432,7 +322,7 @@ void RadixTree::check_node(RadixNodeId index) const {
   const bool evictable = !node.is_root() && node.lock_count == 0 && node.child_count == 0;
   COPPICE_CHECK(evictable == (node.heap_position != kNoRadixNode), "the heap holds exactly the unlocked leaves");
   if (evictable) {
-    leaves_.check_position(index);
+    (node.keep_count > 0 ? kept_leaves_ : leaves_).check_position(index);
   }
   if (!node.is_root()) {
     const RadixNode& above = nodes_[node.parent];
@@ -441,6 +331,25 @@ void RadixTree::check_node(RadixNodeId index) const {
     COPPICE_CHECK(above.live && above.lock_count >= node.lock_count, "a lock covers its whole path");
     COPPICE_CHECK(above.last_use >= node.last_use || above.lock_count > 0, "a path is as recent as what hangs on it");
   }
+}
+
+// Every node counts the kept prefixes that end at it or go through it.
+void RadixTree::check_kept() const {
+  kept_.check_integrity();
+  std::vector<std::int32_t> going_through(nodes_.count(), 0);
+  std::int32_t pages = 0;
+  for (RadixNodeId index = 0; index < nodes_.count(); ++index) {
+    const RadixNode& node = nodes_[index];
+    pages += node.live && node.keep_count > 0 ? node.page_count : 0;
+    if (node.live && !node.is_root()) {
+      going_through[node.parent] += node.keep_count;
+    }
+  }
+  for (RadixNodeId index = 0; index < nodes_.count(); ++index) {
+    COPPICE_CHECK(nodes_[index].keep_count == going_through[index] + (kept_.ends_at(index) ? 1 : 0),
+                  "a node counts its kept prefixes");
+  }
+  COPPICE_CHECK(pages == kept_.pages() && pages <= keep_limits_.pages, "kept pages add up and stay within their limit");
 }
 
 void RadixTree::check_integrity() const {
@@ -462,6 +371,7 @@ void RadixTree::check_integrity() const {
   COPPICE_CHECK(pages == pages_ && evictable == evictable_pages_, "page counts add up");
   COPPICE_CHECK(children == non_roots, "every node except the roots is a child of one node");
   COPPICE_CHECK(roots_.size() == root_names_.size(), "tenants and roots are one to one");
+  check_kept();
 }
 
 }  // namespace coppice::engine

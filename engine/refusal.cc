@@ -1,6 +1,7 @@
 // The checks of a request against Limits and the model, one message each.
 #include "engine/refusal.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/sampling.h"
@@ -127,9 +128,30 @@ std::string refuse_lists(const SamplingParameters& sampling, const Limits& limit
   return {};
 }
 
+std::string refuse_cache_use(const Request& request, const Limits& limits) {
+  const CacheUse& use = request.cache;
+  if (use.write_tokens < 0 || use.keeps.size() > static_cast<std::size_t>(limits.keeps_max)) {
+    return fmt::format("cache use of {} tokens with {} kept prefixes; at most {} are allowed", use.write_tokens,
+                       use.keeps.size(), limits.keeps_max);
+  }
+  std::int32_t before = 0;
+  const auto most = std::min(static_cast<std::int64_t>(request.prompt.size()), std::int64_t{use.write_tokens});
+  for (const KeepPrefix& keep : use.keeps) {
+    if (keep.tokens < before || keep.tokens > most || keep.time.count() <= 0) {
+      return fmt::format("cache use keeps {} tokens behind {}; ascending numbers up to {}, and times, are allowed",
+                         keep.tokens, before, most);
+    }
+    before = keep.tokens;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string refusal(const Request& request, const Limits& limits, const models::ModelConfig& model) {
+  if (std::string reason = refuse_cache_use(request, limits); !reason.empty()) {
+    return reason;
+  }
   if (request.reading != Reading::kNone) {
     return refuse_reading(request, limits, model.vocab);
   }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +51,19 @@ struct Branch {
   std::vector<TokenId> labels;  // Reading::kLabels: at least one
 };
 
+// A beginning of a prompt that shall stay in the prefix cache.
+struct KeepPrefix {
+  std::int32_t tokens = 0;  // of them, the whole pages are kept
+  std::chrono::steady_clock::duration time{};
+};
+
+// What a request does to the prefix cache. It changes when an answer comes, never the answer.
+struct CacheUse {
+  bool reads = true;                                                     // it may find its prefix there
+  std::int32_t write_tokens = std::numeric_limits<std::int32_t>::max();  // leading tokens that it may leave there
+  std::vector<KeepPrefix> keeps;  // ascending in tokens, none beyond write_tokens; at most Limits::keeps_max
+};
+
 // One prompt, `choices` independent continuations (OpenAI's n; best_of is made of choices by the front end).
 // Choice i of a seeded request draws with a seed derived from (seed, i): choice 0 equals the n = 1 answer.
 // A reading request has a choice for each branch instead. What its branches have in common is computed once, except
@@ -65,7 +79,9 @@ struct Request {
   std::int32_t priority = 0;     // lower runs first, as in vLLM
   std::string tenant;            // cache_salt or API key; prefixes are shared only within one tenant
   std::string account;           // what pays: an API key, whatever salts it uses; "" = the tenant itself
+  bool background = false;       // runs on what requests that are not leave, whatever its tenant and priority
   bool pin = false;  // the prompt's whole pages stay in the tenant's prefix cache as long as the engine lives
+  CacheUse cache;
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::shared_ptr<EventQueue> events;  // where its events go; one queue serves many requests of one I/O thread
 };

@@ -207,6 +207,7 @@ void RequestDesk::finish(Sequence& sequence, FinishReason reason, const std::str
   const std::int32_t cached_tokens = event.usage.cached_tokens;
   event.usage = sequence.usage;
   event.usage.cached_tokens = cached_tokens;
+  event.usage.cache_write_tokens = sequence.hold.written();
   const bool is_active = !sequence.tokens.ids().empty();
   event.usage.prompt_tokens =
       is_active ? sequence.tokens.prompt_count() : static_cast<std::int32_t>(state.request.prompt.size());

@@ -11,8 +11,7 @@ Scheduler::Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& seq
       admission_(limits.running_max, sequences, lines_, pages_, preemption_, rows_) {}
 
 void Scheduler::fork(const Sequence& parent, Sequence& child) {
-  pages_.fork(parent, child);
-  Admission::fork(parent, child, pages_.common_prompt(child));
+  Admission::fork(parent, child, pages_.fork(parent, child));
   lines_.wait_beside(parent, child);
 }
 

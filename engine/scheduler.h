@@ -5,7 +5,7 @@
 //   Lines       the waiting and running sequences in rank, tenants
 //   Admission   which waiting sequences run next, which running ones give way to them
 //   RowBudget   the rows and logits of the coming step
-//   PageKeeper  pages, prefix cache, sharing order, pins
+//   PageKeeper  pages, prefix cache, sharing order, kept prefixes, pins
 //   Preemption  which sequence gives up its pages when none are free
 //
 // One step: select() gives every chosen sequence rows and pages; take_draft() may add drafts from what rows are left;
@@ -45,6 +45,9 @@ class Scheduler {
 
   Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& sequences, const RequestTable& requests);
 
+  // It is `now`: kept prefixes whose time is over are kept no longer.
+  void set_time(base::Clock::TimePoint now) { pages_.set_time(now); }
+
   // The sequence waits to run. REQUIRES: it has tokens and its request is set.
   void enqueue(Sequence& sequence) { lines_.wait(sequence); }
   // `child`, a dormant choice until now, takes over `parent`'s prompt KV by reference, except the last token's (of a
@@ -70,7 +73,7 @@ class Scheduler {
   void advance(Sequence& sequence);
 
   // Why a prompt of `tokens` tokens cannot be pinned (Request::pin), or "".
-  std::string pin_refusal(std::int32_t tokens) const { return pages_.pin_refusal(tokens); }
+  std::string pin_refusal(std::int32_t tokens) const { return pages_.pins().refusal(tokens); }
 
   // The running sequences in depth-first order of shared pages.
   std::span<const SharingOrder::Entry> order() const { return pages_.order().entries(); }
@@ -79,7 +82,7 @@ class Scheduler {
 
   std::int32_t running() const { return lines_.running_count(); }
   std::int32_t waiting() const { return static_cast<std::int32_t>(lines_.waiting().size()); }
-  std::int32_t pinned_pages() const { return pages_.pinned_pages(); }
+  std::int32_t pinned_pages() const { return pages_.pins().pages(); }
   std::uint64_t preemptions() const { return preemption_.count(); }
   const Admission::Counts& admissions() const { return admission_.counts(); }
   const KvPool& pool() const { return pages_.pool(); }

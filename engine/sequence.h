@@ -44,6 +44,8 @@ class PageHold {
   std::int32_t cached() const { return lock_.token_count(); }
   // The prefix cache's node where those end; kNoRadixNode: it holds none.
   RadixNodeId node() const { return lock_.node(); }
+  // Prompt tokens in pages that the prefix cache has, or had, from this sequence and that it did not find there.
+  std::int32_t written() const { return written_; }
 
  private:
   friend class PageKeeper;
@@ -52,8 +54,11 @@ class PageHold {
   PageTable pages_;  // after the lock, so that pages are given up first
   std::uint64_t identity_ = 0;
   std::int32_t computed_ = 0;
-  bool in_order_ = false;   // it stands in the sharing order: the sequence runs
-  bool pin_tried_ = false;  // its prompt is pinned, or cannot be
+  std::int32_t written_ = 0;
+  std::int32_t found_or_written_ = 0;  // leading pages that have been found or shown: none is counted again
+  std::int32_t keeps_done_ = 0;        // of its request's kept prefixes
+  bool in_order_ = false;              // it stands in the sharing order: the sequence runs
+  bool pin_tried_ = false;             // its prompt is pinned, or cannot be
 };
 
 // Order of service: smaller is earlier. Total over live sequences, and unchanged from the first admission on, so the

@@ -30,7 +30,8 @@ void StatsBook::publish(const Scheduler& scheduler, std::uint64_t step_ns) {
   counts_.pages = {.total = scheduler.pool().pages(),
                    .free = scheduler.pool().free_pages(),
                    .cached = scheduler.tree().evictable_pages(),
-                   .pinned = scheduler.pinned_pages()};
+                   .pinned = scheduler.pinned_pages(),
+                   .kept = scheduler.tree().kept().pages()};
   published_.publish(counts_);
 }
 

@@ -18,6 +18,7 @@ struct PageCounts {
   std::int32_t free = 0;    // neither owned by a sequence nor cached
   std::int32_t cached = 0;  // held by the radix tree alone
   std::int32_t pinned = 0;  // held for pinned prompts; a page counts for each of them
+  std::int32_t kept = 0;    // of kept prefixes, in use or not
 };
 
 // Nanoseconds, summed over steps. The first five make up all of EngineCore::step().

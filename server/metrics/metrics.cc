@@ -124,6 +124,8 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   page.gauge("coppice:kv_pages_free", "KV pages neither owned nor cached", stats.pages.free);
   page.gauge("coppice:kv_pages_cached", "KV pages held by the prefix cache alone", stats.pages.cached);
   page.gauge("coppice:kv_pages_pinned", "KV pages held for pinned prompts (--pin-file)", stats.pages.pinned);
+  page.gauge("coppice:kv_pages_kept", "KV pages of prefixes that requests asked to keep, as of the last step",
+             stats.pages.kept);
   constexpr const char* kStep = "coppice:step_seconds_total";
   constexpr const char* kStepHelp = "Time of engine steps by part";
   page.counter_seconds(kStep, kStepHelp, "plan", stats.times.plan_ns);

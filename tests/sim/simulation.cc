@@ -148,6 +148,24 @@ void Simulation::make_reading(engine::Request& request) {
   }
 }
 
+// Most keep one or two beginnings for some time; some write little, or neither read nor write.
+void Simulation::shape_cache_use(engine::Request& request) {
+  const auto size = static_cast<std::uint32_t>(request.prompt.size());
+  engine::CacheUse& use = request.cache;
+  if (random(4) == 0) {
+    use.write_tokens = static_cast<std::int32_t>(random(size + 1));
+  }
+  if (random(8) == 0) {
+    use.reads = false;
+    use.write_tokens = 0;
+  }
+  const auto most = std::min(static_cast<std::uint32_t>(use.write_tokens), size);
+  const std::uint32_t first = random(most + 1);
+  for (const std::uint32_t tokens : {first, first + random(most - first + 1)}) {
+    use.keeps.push_back({static_cast<std::int32_t>(tokens), std::chrono::milliseconds(1 + random(2000))});
+  }
+}
+
 engine::Request Simulation::make_request() {
   engine::Request request;
   request.id = ++submitted_;
@@ -165,6 +183,7 @@ engine::Request Simulation::make_request() {
       random(3) == 0 ? static_cast<std::int32_t>(random(static_cast<std::uint32_t>(world_.choices_max))) + 1 : 1;
   request.priority = static_cast<std::int32_t>(random(world_.priorities));
   shape_sampling(request.sampling);
+  request.background = one_in(world_.background_in);
   if (world_.deadlines_in != 0 && random(world_.deadlines_in) == 0) {
     request.deadline = now_ + std::chrono::milliseconds(random(200));
   }
@@ -175,6 +194,9 @@ engine::Request Simulation::make_request() {
     for (const engine::TokenInfo& info : direct_answer(request, *request.sampling.seed, model_).tokens) {
       request.prediction.push_back(random(8) == 0 ? static_cast<TokenId>(random(50)) : info.token);
     }
+  }
+  if (one_in(world_.keeps_in)) {
+    shape_cache_use(request);
   }
   if (prompts_.size() < 32) {
     prompts_.push_back(prompt);
@@ -290,6 +312,13 @@ void Simulation::judge_choice(const Client& client, std::int32_t choice) {
   INFO("choice " << choice << " finish " << static_cast<int>(outcome.answer.finish) << " " << outcome.error);
   REQUIRE(outcome.usage.completion_tokens == static_cast<std::int32_t>(outcome.answer.tokens.size()));
   REQUIRE(same(outcome.answer.tokens, truth.tokens, outcome.answer.tokens.size()));
+  const auto prompt_tokens =
+      static_cast<std::int32_t>(client.request.prompt.size() +
+                                (reads ? client.request.branches[static_cast<std::size_t>(choice)].tokens.size() : 0));
+  const engine::CacheUse& use = client.request.cache;
+  REQUIRE((use.reads || outcome.usage.cached_tokens == 0));
+  REQUIRE(outcome.usage.cache_write_tokens <= std::min(use.write_tokens, prompt_tokens));
+  REQUIRE(outcome.usage.cached_tokens + outcome.usage.cache_write_tokens <= prompt_tokens);
   switch (outcome.answer.finish) {
     case FinishReason::kStop:
     case FinishReason::kLength:
@@ -341,9 +370,11 @@ Tally Simulation::run() {
     REQUIRE(quiet < 100000);  // no request starves
   }
   engine_->step();
+  now_ += std::chrono::hours(1);
   REQUIRE_FALSE(engine_->step());
   const engine::EngineStats stats = engine_->stats();
   REQUIRE(stats.pages.free + stats.pages.cached == stats.pages.total);
+  REQUIRE(stats.pages.kept == 0);  // their time is over
   REQUIRE(stats.running == 0);
   REQUIRE(stats.waiting == 0);
   return tally_;

@@ -41,6 +41,8 @@ struct World {
   std::uint32_t cancels_in = 0;    // a request is cancelled once in this number of steps; 0 = never
   std::uint32_t deadlines_in = 0;  // 1/deadlines_in of the requests have one; 0 = none
   std::uint32_t priorities = 1;
+  std::uint32_t background_in = 0;  // 1/background_in of the requests run in the background; 0 = none
+  std::uint32_t keeps_in = 0;       // 1/keeps_in say what the cache shall keep, read and write; 0 = none
   bool drafts = false;
   std::uint32_t drafts_in = 1;  // with drafts: each sequence proposes once in this number of steps
   bool prefix_cache = true;
@@ -99,6 +101,7 @@ class Simulation {
   engine::Request make_request();
   void shape_sampling(engine::SamplingParameters& sampling);
   void make_reading(engine::Request& request);
+  void shape_cache_use(engine::Request& request);
   void arrive();
   void disturb();
   void meanwhile();

@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <string>
+#include <tuple>
 
 namespace coppice::engine {
 namespace {
@@ -65,6 +66,20 @@ TEST_CASE("a step has logits for drafts when all places are taken", "[limits]") 
     const auto limits = derive_limits(options, small_model(), {kernels::KvKind::kBF16}, 1 << 30);
     REQUIRE(limits.ok());
     CHECK(limits->step_logits_max == logits);
+  }
+}
+
+TEST_CASE("kept prefixes have a share of the pages", "[limits]") {
+  for (const auto& [share, account, all] :
+       {std::tuple(0.0, 0, 0), {0.25, 100, 200}, {0.75, 300, 300}, {1.0, 400, 400}}) {
+    EngineOptions options;
+    options.keep_share = share;
+    options.kv_bytes = 2048 * 400;
+    const auto limits = derive_limits(options, small_model(), {kernels::KvKind::kBF16}, 1 << 30);
+    REQUIRE(limits.ok());
+    REQUIRE(limits->pages == 400);
+    CHECK(limits->kept.account_pages == account);
+    CHECK(limits->kept.pages == all);
   }
 }
 

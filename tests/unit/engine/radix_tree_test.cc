@@ -1,5 +1,6 @@
 // The prefix cache against a map that remembers every cached prefix by its whole text: a million random operations,
-// with the tree's own invariants checked after each; and the cases one would draw on paper.
+// with the tree's own invariants checked after each; and the cases one would draw on paper. Some prefixes are kept for
+// a time: the map knows until when.
 #include "engine/radix_tree.h"
 
 #include <algorithm>
@@ -14,6 +15,8 @@
 
 using coppice::PageId;
 using coppice::TokenId;
+using coppice::engine::KeepLimits;
+using coppice::engine::KeptPrefixes;
 using coppice::engine::KvPool;
 using coppice::engine::PageRef;
 using coppice::engine::PageTable;
@@ -41,7 +44,8 @@ struct Reader {
 
 class World {
  public:
-  explicit World(std::uint32_t seed) : random_(seed) {}
+  explicit World(std::uint32_t seed, const KeepLimits& keep_limits = {40, 40})
+      : random_(seed), keep_limits_(keep_limits), tree_(pool_, keep_limits) {}
   ~World() { readers_.clear(); }
 
   void run(int operations) {
@@ -58,14 +62,21 @@ class World {
     REQUIRE(tree_.evict(std::numeric_limits<std::int32_t>::max()) == static_cast<std::int32_t>(cached_.size()));
     REQUIRE(pool_.free_pages() == pool_.pages());
     REQUIRE(tree_.pages() == 0);
+    REQUIRE(tree_.kept().empty());
     tree_.check_integrity();
   }
 
   int hits() const { return hits_; }
   int replacements() const { return replacements_; }
   int evictions() const { return evictions_; }
+  int kept_evictions() const { return kept_evictions_; }
+  int ends() const { return ends_; }
 
  private:
+  struct Keep {
+    KeptPrefixes::TimePoint until;
+    KeptPrefixes::Duration time;
+  };
   struct Cached {
     PageId page;
     std::uint64_t last_use;
@@ -84,7 +95,7 @@ class World {
   }
 
   void step() {
-    const std::uint32_t kind = draw(10);
+    const std::uint32_t kind = draw(12);
     if (readers_.size() < 6 && (readers_.empty() || kind < 3)) {
       begin();
     } else if (kind < 6) {
@@ -93,8 +104,63 @@ class World {
       fork(*readers_[draw(static_cast<std::uint32_t>(readers_.size()))]);
     } else if (kind < 9) {
       leave(draw(static_cast<std::uint32_t>(readers_.size())));
-    } else {
+    } else if (kind == 9) {
       evict(static_cast<std::int32_t>(draw(6)));
+    } else if (kind == 10) {
+      keep(*readers_[draw(static_cast<std::uint32_t>(readers_.size()))]);
+    } else {
+      pass_time();
+    }
+  }
+
+  bool keeps_all() const { return keep_limits_.account_pages == pool_.pages(); }
+
+  void keep(const Reader& reader) {
+    const std::int32_t path = reader.lock.token_count() / kPageSize;
+    if (path == 0) {
+      return;
+    }
+    const std::int32_t pages = static_cast<std::int32_t>(draw(static_cast<std::uint32_t>(path))) + 1;
+    const KeptPrefixes::Duration time{draw(400) + 1};
+    tree_.keep(reader.lock, pages, reader.tenant, time);
+    const std::string key = key_of(reader.tenant, {reader.tokens.data(), static_cast<std::size_t>(pages * kPageSize)});
+    join(key, {now_ + time, time});
+  }
+
+  void join(const std::string& key, const Keep& keep) {
+    Keep& entry = keeps_.try_emplace(key, keep).first->second;
+    entry = {std::max(entry.until, keep.until), std::max(entry.time, keep.time)};
+  }
+
+  void pass_time() {
+    now_ += KeptPrefixes::Duration(draw(50));
+    tree_.set_time(now_);
+    ends_ += static_cast<int>(std::erase_if(keeps_, [this](const auto& entry) { return entry.second.until <= now_; }));
+  }
+
+  // Every cached prefix that is, or begins, a kept one.
+  std::set<std::string> kept() const {
+    std::set<std::string> keys;
+    for (const auto& [key, keep] : keeps_) {
+      for (std::string prefix = key; prefix.back() != ':'; prefix.resize(prefix.size() - kPageSize)) {
+        keys.insert(prefix);
+      }
+    }
+    return keys;
+  }
+
+  // What was kept and is evicted is kept as far as it is still cached.
+  void shorten_keeps() {
+    std::map<std::string, Keep> before;
+    before.swap(keeps_);
+    for (const auto& [key, keep] : before) {
+      std::string prefix = key;
+      while (prefix.back() != ':' && !cached_.contains(prefix)) {
+        prefix.resize(prefix.size() - kPageSize);
+      }
+      if (prefix.back() != ':') {
+        join(prefix, keep);
+      }
     }
   }
 
@@ -125,7 +191,15 @@ class World {
     REQUIRE(peeked == static_cast<std::int32_t>(expected));
     hits_ += expected > 0 ? 1 : 0;
     reader->tokens.assign(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(expected));
+    renew(*reader);
     readers_.push_back(std::move(reader));
+  }
+
+  void renew(const Reader& reader) {
+    const std::string path = key_of(reader.tenant, reader.tokens);
+    for (auto& [key, keep] : keeps_) {
+      keep.until = path.starts_with(key) ? std::max(keep.until, now_ + keep.time) : keep.until;
+    }
   }
 
   void extend(Reader& reader) {
@@ -169,6 +243,7 @@ class World {
     reader->tokens = from.tokens;
     reader->lock = tree_.match(from.tenant, from.tokens, reader->table);
     REQUIRE(std::ranges::equal(reader->table.ids(), from.table.ids()));
+    renew(*reader);
     readers_.push_back(std::move(reader));
   }
 
@@ -199,25 +274,44 @@ class World {
   void evict(std::int32_t count) {
     const auto evictable = static_cast<std::int32_t>(unlocked().size());
     REQUIRE(tree_.evictable_pages() == evictable);
+    const std::set<std::string> protected_keys = kept();
     REQUIRE(tree_.evict(count) == std::min(count, evictable));
     std::uint64_t newest_gone = 0;
+    bool takes_kept = false;
     for (auto entry = cached_.begin(); entry != cached_.end();) {
       if (pool_.references(entry->second.page) == 0) {
-        newest_gone = std::max(newest_gone, entry->second.last_use);
+        if (protected_keys.contains(entry->first)) {
+          ++kept_evictions_;
+          takes_kept = true;
+        } else {
+          newest_gone = std::max(newest_gone, entry->second.last_use);
+        }
         entry = cached_.erase(entry);
         ++evictions_;
       } else {
         ++entry;
       }
     }
+    if (!keeps_all()) {
+      return;  // the tree keeps less than the map knows
+    }
     for (const std::string& key : unlocked()) {  // what is left at the ends of the tree is no older than what went
       const auto next = cached_.upper_bound(key);
       const bool leaf = next == cached_.end() || next->first.compare(0, key.size(), key) != 0;
-      REQUIRE((!leaf || cached_.at(key).last_use >= newest_gone));
+      const bool is_kept = protected_keys.contains(key);
+      REQUIRE((!leaf || is_kept || cached_.at(key).last_use >= newest_gone));
+      REQUIRE((is_kept || !takes_kept));  // kept pages go when no others can
     }
+    shorten_keeps();
   }
 
   void compare() const {
+    if (keeps_all()) {
+      REQUIRE(tree_.kept().pages() == static_cast<std::int32_t>(kept().size()));
+    }
+    for (const std::string& account : {std::string(), std::string("other")}) {
+      REQUIRE(tree_.kept().pages_of(account) <= keep_limits_.account_pages);
+    }
     REQUIRE(tree_.pages() == static_cast<std::int32_t>(cached_.size()));
     REQUIRE(tree_.evictable_pages() == static_cast<std::int32_t>(unlocked().size()));
     std::vector<PageId> pages;
@@ -232,11 +326,16 @@ class World {
   }
 
   std::mt19937 random_;
+  const KeepLimits keep_limits_;
   KvPool pool_{40, kPageSize};
-  RadixTree tree_{pool_};
+  RadixTree tree_;
   std::vector<std::unique_ptr<Reader>> readers_;
   std::map<std::string, Cached> cached_;
+  std::map<std::string, Keep> keeps_;  // by the whole text that is kept
+  KeptPrefixes::TimePoint now_{};
   std::uint64_t clock_ = 0;
+  int kept_evictions_ = 0;
+  int ends_ = 0;
   int hits_ = 0;
   int replacements_ = 0;
   int evictions_ = 0;
@@ -254,16 +353,29 @@ TEST_CASE("a million random operations agree with a map of all prefixes", "[radi
   int hits = 0;
   int replacements = 0;
   int evictions = 0;
+  int kept_evictions = 0;
+  int ends = 0;
   for (std::uint32_t seed = 1; seed <= 10; ++seed) {
     World world(seed);
     world.run(kOperations / 10);
     hits += world.hits();
     replacements += world.replacements();
     evictions += world.evictions();
+    kept_evictions += world.kept_evictions();
+    ends += world.ends();
   }
+  CHECK(kept_evictions > kOperations / 200);
+  CHECK(ends > kOperations / 200);
   CHECK(hits > kOperations / 50);
   CHECK(replacements > kOperations / 50);
   CHECK(evictions > kOperations / 50);
+}
+
+TEST_CASE("kept pages stay within the limits of an account and of all", "[radix_tree]") {
+  for (const KeepLimits& limits : {KeepLimits{5, 7}, KeepLimits{1, 1}, KeepLimits{10, 10}}) {
+    World world(30, limits);
+    world.run(kOperations / 20);
+  }
 }
 
 TEST_CASE("a newcomer splits an edge; the first reader's path stays", "[radix_tree]") {
