@@ -180,7 +180,11 @@ bool Admission::newcomer_wants_rows(const Sequence& first) const {
   }
   const std::vector<std::int32_t>& active = lines_.tenants().active();
   return std::any_of(active.begin(), active.end(), [&](std::int32_t tenant) {
-    const SequenceKey* head = first_of_line(tenant, first.line.rank().priority);
+    const auto& line = lines_.tenants()[tenant].waiting;
+    if (line.empty() || line.begin()->rank.priority > first.line.rank().priority) {
+      return false;
+    }
+    const SequenceKey* head = first_of_line(tenant, line.begin()->rank.priority);
     return head != nullptr && rows_.may_share(first, sequences_[head->slot]);
   });
 }

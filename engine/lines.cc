@@ -2,6 +2,7 @@
 #include "engine/lines.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 
@@ -18,6 +19,20 @@ std::uint64_t aged_order(std::uint64_t arrival, std::int32_t priority) {
   const std::int64_t moved = kAgePerPriority * std::clamp(priority, -kPrioritySpan, kPrioritySpan);
   const std::uint64_t place = arrival + static_cast<std::uint64_t>(kFirst + moved);
   return place << kArrivalBits | (arrival & ((std::uint64_t{1} << kArrivalBits) - 1));
+}
+
+// Better is less. Where priorities order a tenant's own requests, all tenants' requests are of one class, but those of
+// the background are of a worse one.
+std::int32_t class_of(const Request& request, bool across_tenants) {
+  if (request.background) {
+    return std::numeric_limits<std::int32_t>::max();
+  }
+  return across_tenants ? request.priority : 0;
+}
+
+// What an account has run in the background is not held against its other requests.
+std::string served_name(const Request& request) {
+  return account_of(request) + (request.background ? "|background" : "");
 }
 
 }  // namespace
@@ -107,10 +122,10 @@ void Lines::enter(Sequence& sequence) {
   if (line.tenant_ < 0) {
     const RequestState& state = requests_[sequence.request];
     line.priority_ = state.request.priority;
-    line.rank_ = {.priority = across_tenants_ ? line.priority_ : 0,
+    line.rank_ = {.priority = class_of(state.request, across_tenants_),
                   .order = across_tenants_ ? state.order : aged_order(state.order, line.priority_),
                   .choice = sequence.choice};
-    line.tenant_ = tenants_.enter(account_of(state.request));
+    line.tenant_ = tenants_.enter(served_name(state.request));
   }
 }
 

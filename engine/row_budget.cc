@@ -110,8 +110,10 @@ void RowBudget::select_decoding() {
 }
 
 bool RowBudget::may_share(const Sequence& first, const Sequence& other) const {
-  return other.line.rank().priority == first.line.rank().priority &&
-         (lines_.tenant_of(other).served < lines_.tenant_of(first).served || other.pending() <= first.pending() / 2);
+  const std::int32_t others = other.line.rank().priority;
+  const std::int32_t firsts = first.line.rank().priority;
+  return others < firsts || (others == firsts && (lines_.tenant_of(other).served < lines_.tenant_of(first).served ||
+                                                  other.pending() <= first.pending() / 2));
 }
 
 const Sequence* RowBudget::first_prompt() const {

@@ -65,7 +65,8 @@ class Preemption {
 
 // While others may use them, the first prompt in rank has one half of the rows that prompts share, and 1/kNewcomersIn
 // of them is kept for a request that is about to be admitted, so its first rows need not wait for a long prompt's end.
-// Others are prompts of less served tenants, and prompts at most half as long as what the first still has to compute.
+// Others are prompts of better priority between tenants, of less served tenants, and those at most half as long as what
+// the first still has to compute.
 inline constexpr std::int32_t kNewcomersIn = 4;
 
 // Owner: the scheduler. Thread: the engine's. Writes StepChoice. Loops are bounded by limits.running_max.

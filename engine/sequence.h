@@ -89,7 +89,8 @@ class LineState {
   SequenceState state() const { return state_; }
   bool is_running() const { return state_ == SequenceState::kRunning; }
   const Rank& rank() const { return rank_; }
-  // The request's. Between tenants rank().priority counts, which may be 0 for all.
+  // The request's. Between tenants rank().priority counts: 0 for all but those in the background, unless priorities
+  // order all tenants' requests.
   std::int32_t priority() const { return priority_; }
   // Its number in Tenants while it waits or runs, else -1.
   std::int32_t tenant() const { return tenant_; }

@@ -172,4 +172,60 @@ TEST_CASE("the engine's pulse says whether there is work and whether it gets on"
   CHECK_FALSE(fake.core().pulse().has_work);
 }
 
+TEST_CASE("requests in the background run on what others leave", "[engine][priority]") {
+  for (const bool across : {false, true}) {
+    for (const char* const tenant : {"a", "b"}) {
+      engine::Limits limits = with_places(4);
+      limits.priority_across_tenants = across;
+      FakeEngine fake(limits);
+      for (engine::RequestId id = 1; id <= 60; ++id) {
+        engine::Request request = request_of("b", id, -1000, 30);
+        request.background = true;
+        fake.submit(request);
+      }
+      fake.step();
+      for (engine::RequestId id = 100; id < 120; ++id) {  // others come without end
+        const engine::Request request = request_of(tenant, id, 1000, 3);
+        fake.submit(request);
+        CHECK(steps_to_first_token(fake, id) <= 2);
+      }
+      CHECK(fake.core().stats().preemptions >= 1);
+      fake.run();
+      for (engine::RequestId id = 1; id <= 60; ++id) {
+        engine::Request request = request_of("b", id, -1000, 30);
+        CHECK(fake.heard(id).ids() == fake.true_ids(request));
+      }
+    }
+  }
+}
+
+TEST_CASE("a long prompt in the background leaves rows to those that come", "[engine][priority]") {
+  FakeEngine fake(with_places(4));
+  engine::Request background = FakeEngine::request(1, 2000, 1);
+  background.background = true;
+  fake.submit(background);
+  fake.step();
+  fake.submit(FakeEngine::request(2, 1500, 1, 1));  // long itself
+  CHECK(steps_to_first_token(fake, 2) <= 1500 / 64 + 3);
+  CHECK(fake.heard(1).tokens.empty());
+  fake.run();
+  CHECK(fake.heard(1).ids() == fake.true_ids(background));
+}
+
+TEST_CASE("what a tenant ran in the background is not held against it", "[engine][priority]") {
+  FakeEngine fake(with_places(1));
+  engine::Request background = FakeEngine::request(1, 1000, 200);
+  background.tenant = std::string("a");
+  background.background = true;
+  fake.submit(background);
+  fake.run();
+  fake.submit(request_of("c", 9, 0, 40));
+  fake.step();
+  fake.submit(request_of("a", 2, 0));
+  fake.submit(request_of("b", 3, 0));
+  steps_to_first_token(fake, 2);
+  CHECK(fake.heard(3).tokens.empty());  // it came later
+  fake.run();
+}
+
 }  // namespace coppice::testing
