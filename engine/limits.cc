@@ -144,7 +144,7 @@ absl::StatusOr<Limits> derive_limits(const EngineOptions& options, const models:
   limits.chunk_tokens_max = options.chunk_tokens_max != 0 ? std::min(options.chunk_tokens_max, limits.step_tokens_max)
                                                           : limits.step_tokens_max;
   limits.priority_across_tenants = options.priority_across_tenants;
-  limits.kept = derive_keep_limits(options.keep_share, limits.pages);
+  limits.kept = derive_keep_limits(options.prefix_cache ? options.keep_share : 0, limits.pages);
   return limits;
 }
 

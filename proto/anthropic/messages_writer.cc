@@ -80,8 +80,8 @@ void write_block(const WholeBlock& block, JsonWriter& out) {
 // What of the prompt was neither read from the cache nor put there to be kept is the input.
 void write_usage(const AnswerUsage& usage, JsonWriter& out) {
   out.begin_object();
-  out.key("input_tokens").integer(usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens);
-  out.key("cache_creation_input_tokens").integer(usage.cache_write_tokens);
+  out.key("input_tokens").integer(usage.prompt_tokens - usage.cached_tokens - usage.kept_write_tokens);
+  out.key("cache_creation_input_tokens").integer(usage.kept_write_tokens);
   out.key("cache_read_input_tokens").integer(usage.cached_tokens);
   out.key("output_tokens").integer(usage.completion_tokens);
   out.end_object();

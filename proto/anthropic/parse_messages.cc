@@ -221,6 +221,7 @@ openai::Result<GenerationRequest> read_request(const Json& body, const RequestLi
   for (const std::string& name : reading.ignored.names()) {
     request.ignored.add(name);
   }
+  openai::note_unknown(reader, kMessageFields, request.ignored);
   request.cache_breakpoints = openai::arrange_breakpoints(std::move(reading.breakpoints), *request.chat.messages);
   if (openai::MaybeError error = validate(request, limits)) {
     return std::move(*error);

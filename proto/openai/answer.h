@@ -10,14 +10,15 @@
 
 namespace coppice::openai {
 
-// What a request has used. Except cached_tokens and cache_write_tokens a function of the request and its answer alone.
+// What a request has used. Except what it says of the cache a function of the request and its answer alone.
 struct AnswerUsage {
   std::int64_t prompt_tokens = 0;
   std::int64_t completion_tokens = 0;
   std::int64_t cached_tokens = 0;
   std::int64_t accepted_prediction_tokens = 0;  // of the request's own prediction; see PredictionMatch
   std::int64_t rejected_prediction_tokens = 0;
-  std::int64_t cache_write_tokens = 0;  // of the prompt, put into the prefix cache to be kept for a time
+  std::int64_t cache_write_tokens = 0;  // of the prompt, added to the prefix cache
+  std::int64_t kept_write_tokens = 0;   // of those, in what the request asked to keep for a time
   std::int64_t reasoning_tokens = 0;    // of the completion
 };
 

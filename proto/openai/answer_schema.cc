@@ -24,7 +24,7 @@ Schema logprob() {
 
 Members head(const char* object) {
   return {required("id", Schema::string(1)), required("object", Schema::word({object})), required("created", count()),
-          required("model", Schema::string())};
+          required("model", Schema::string()), optional("service_tier", Schema::word({"default", "flex", "priority"}))};
 }
 
 Members totals() {
@@ -36,7 +36,8 @@ Schema usage() {
   Members members = totals();
   append_members(
       members,
-      {required("prompt_tokens_details", Schema::object({required("cached_tokens", count())})),
+      {required("prompt_tokens_details",
+                Schema::object({required("cached_tokens", count()), required("cache_write_tokens", count())})),
        required("completion_tokens_details",
                 Schema::object({required("reasoning_tokens", count()), required("accepted_prediction_tokens", count()),
                                 required("rejected_prediction_tokens", count())}))});

@@ -5,6 +5,7 @@
 
 #include "proto/openai/chat_writer.h"
 #include "proto/openai/completion_writer.h"
+#include "proto/openai/service_fields.h"
 
 namespace coppice::openai {
 
@@ -12,6 +13,7 @@ std::unique_ptr<AnswerWriter> make_answer_writer(const GenerationRequest& reques
   AnswerHead head;
   head.created_s = identity.created_s;
   head.model = std::move(identity.model);
+  head.service_tier = service_tier_name(request.service_tier);
   head.logprobs = request.top_logprobs.has_value();
   head.include_usage = request.include_usage;
   head.continuous_usage = request.continuous_usage;

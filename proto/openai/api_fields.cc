@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string>
+
 namespace coppice::openai {
 
 void apply_table(FieldReader& reader, std::span<const ApiField> table, IgnoredFields& ignored) {
@@ -22,6 +25,14 @@ void apply_table(FieldReader& reader, std::span<const ApiField> table, IgnoredFi
       return;
     }
     ignored.add(found.names().front());
+  }
+}
+
+void note_unknown(const FieldReader& reader, std::span<const ApiField> table, IgnoredFields& ignored) {
+  for (const std::string& name : reader.unread()) {
+    if (std::none_of(table.begin(), table.end(), [&name](const ApiField& field) { return field.name == name; })) {
+      ignored.add(name);
+    }
   }
 }
 

@@ -26,5 +26,7 @@ struct ApiField {
 
 // Notes the ignored fields that the object has and refuses the refused ones. ERRORS: in `reader`.
 void apply_table(FieldReader& reader, std::span<const ApiField> table, IgnoredFields& ignored);
+// Notes the fields that the object has and nothing has asked for, except those of the table.
+void note_unknown(const FieldReader& reader, std::span<const ApiField> table, IgnoredFields& ignored);
 
 }  // namespace coppice::openai

@@ -29,6 +29,14 @@ struct CacheBreakpoint {
   friend bool operator==(const CacheBreakpoint&, const CacheBreakpoint&) = default;
 };
 
+// What a request says of the prefix cache beside its breakpoints.
+struct CacheControl {
+  // The cache is written up to the last breakpoint alone; without one it is neither read nor written.
+  bool is_explicit = false;
+  std::chrono::seconds keeps_prompt{0};  // > 0: all of the prompt is kept for this time
+  const char* field = "";                // by which the client asked for that; a literal
+};
+
 // In ascending order of their places; a place stands once, with the longest of its times.
 using CacheBreakpoints = std::vector<CacheBreakpoint>;
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "proto/openai/sampling_schema.h"
+#include "proto/openai/service_schema.h"
 
 namespace coppice::openai {
 namespace {
@@ -25,9 +26,10 @@ Schema token_ids(const RequestLimits& limits) {
 }
 
 Schema content_parts() {
-  const Schema text = Schema::object({required("type", Schema::word({"text"})), required("text", Schema::string())});
-  const Schema refusal =
-      Schema::object({required("type", Schema::word({"refusal"})), required("refusal", Schema::string())});
+  const Schema text = Schema::object(
+      {required("type", Schema::word({"text"})), required("text", Schema::string()), breakpoint_member()});
+  const Schema refusal = Schema::object(
+      {required("type", Schema::word({"refusal"})), required("refusal", Schema::string()), breakpoint_member()});
   return Schema::array(Schema::tagged("type", {{"text", text}, {"refusal", refusal}}), 0, std::nullopt, "parts");
 }
 
@@ -44,6 +46,7 @@ Members common_members(const RequestLimits& limits) {
   const Schema prediction =
       Schema::object({optional("type", Schema::word({"content"})), required("content", content())});
   Members members = sampling_members(limits);
+  append_members(members, service_members());
   append_members(members, request_field_members(limits));
   append_members(members,
                  {optional("stop", stops, "Ends the answer before this text."),

@@ -344,11 +344,24 @@ std::optional<std::int64_t> as_integer(const Json& value) {
 }
 
 const Json* FieldReader::find(const char* name) const {
+  asked_.emplace_back(name);
   if (failed() || !object_.is_object()) {
     return nullptr;
   }
   const auto found = object_.find(name);
   return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::vector<std::string> FieldReader::unread() const {
+  std::vector<std::string> names;
+  if (object_.is_object()) {
+    for (const auto& [name, value] : object_.items()) {
+      if (!is_empty(value) && std::find(asked_.begin(), asked_.end(), name) == asked_.end()) {
+        names.push_back(name);
+      }
+    }
+  }
+  return names;
 }
 
 void FieldReader::fail(ApiError error) {

@@ -42,8 +42,8 @@ std::string_view member_text(std::string_view object, std::string_view name);
 // "an array", "the number 3.5", "the string \"ab…\"": what came, for messages; never longer than a line.
 std::string describe(const Json& value);
 
-// Reads fields of one object. A missing field and null leave the output as it is. After the first error every read does
-// nothing. Owner and thread: a local variable; the object must outlive it.
+// Reads fields of one object, whose names have static storage. A missing field and null leave the output as it is.
+// After the first error every read does nothing. Owner and thread: a local variable; the object must outlive it.
 class FieldReader {
  public:
   // `prefix` is put before names in messages: "stream_options.".
@@ -60,6 +60,8 @@ class FieldReader {
   // The field's value; nothing when it is missing, null, or an error came before.
   const Json* find(const char* name) const;
   bool has(const char* name) const { return find(name) != nullptr; }
+  // Names of the object's fields, empty ones left out, that nothing has asked for.
+  std::vector<std::string> unread() const;
 
   void fail(ApiError error);
   // "'name' must be WHAT; got ..."
@@ -72,6 +74,7 @@ class FieldReader {
   const Json& object_;
   const std::string prefix_;
   MaybeError error_;
+  mutable std::vector<std::string_view> asked_;  // names, which have static storage
 };
 
 // An integer that fits int64, whatever its spelling (3, 3.0); nothing for anything else.

@@ -7,6 +7,7 @@
 #include <array>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace coppice::openai {
 namespace {
@@ -87,10 +88,11 @@ void normalise_tool_calls(Json& calls, const std::string& name, FieldReader& rea
   }
 }
 
-void normalise_content(Json& message, const std::string& name, FieldReader& reader) {
+// `ends` gets the bytes of text up to the end of each part with a breakpoint.
+void normalise_content(Json& message, const std::string& name, FieldReader& reader, std::vector<std::size_t>& ends) {
   const auto content = message.find("content");
   if (content != message.end() && !content->is_null()) {
-    if (std::optional<std::string> text = read_content(*content, name + ".content", reader)) {
+    if (std::optional<std::string> text = read_content(*content, name + ".content", reader, &ends)) {
       *content = std::move(*text);
     }
     return;
@@ -120,6 +122,19 @@ const std::string* text_of_part(const Json& part) {
   return nullptr;
 }
 
+// Whether a content part asks to keep the prompt up to its end. ERRORS: in `reader`.
+bool read_breakpoint(const Json& part, const std::string& name, FieldReader& reader) {
+  const auto given = part.find("prompt_cache_breakpoint");
+  if (given == part.end() || given->is_null()) {
+    return false;
+  }
+  const auto mode = given->is_object() ? given->find("mode") : given->end();
+  if (!given->is_object() || (mode != given->end() && *mode != "explicit")) {
+    reader.fail_type(name + ".prompt_cache_breakpoint", "the object {\"mode\":\"explicit\"}", *given);
+  }
+  return true;
+}
+
 ApiError wrong_part(const Json& part, const std::string& name) {
   const auto type = part.is_object() ? part.find("type") : part.end();
   if (!part.is_object() || type == part.end() || !type->is_string()) {
@@ -134,7 +149,8 @@ ApiError wrong_part(const Json& part, const std::string& name) {
 
 }  // namespace
 
-std::optional<std::string> read_content(const Json& content, const std::string& name, FieldReader& reader) {
+std::optional<std::string> read_content(const Json& content, const std::string& name, FieldReader& reader,
+                                        std::vector<std::size_t>* breakpoints) {
   if (content.is_string()) {
     return content.get_ref<const std::string&>();
   }
@@ -150,6 +166,9 @@ std::optional<std::string> read_content(const Json& content, const std::string& 
       return std::nullopt;
     }
     text += (text.empty() ? "" : "\n") + *words;
+    if (breakpoints != nullptr && read_breakpoint(part, name, reader)) {
+      breakpoints->push_back(text.size());
+    }
   }
   return text;
 }
@@ -169,7 +188,8 @@ Json tool_arguments(const Json& sent, const RequestLimits& limits) {
   return parsed.value().is_null() ? Json::object() : std::move(parsed.value());
 }
 
-void normalise_message(Json& message, std::size_t index, const RequestLimits& limits, FieldReader& reader) {
+void normalise_message(Json& message, std::size_t index, const RequestLimits& limits, FieldReader& reader,
+                       CacheBreakpoints& marks) {
   const std::string name = fmt::format("messages[{}]", index);
   if (!message.is_object()) {
     reader.fail_type(name, "an object with 'role' and 'content'", message);
@@ -190,7 +210,11 @@ void normalise_message(Json& message, std::size_t index, const RequestLimits& li
   if (const auto calls = message.find("tool_calls"); calls != message.end()) {
     normalise_tool_calls(*calls, name + ".tool_calls", reader);
   }
-  normalise_content(message, name, reader);
+  std::vector<std::size_t> ends;
+  normalise_content(message, name, reader, ends);
+  for (const std::size_t bytes : ends) {
+    marks.push_back({.messages = index + 1, .content_bytes = bytes});
+  }
 }
 
 void normalise_tool(Json& tool, std::size_t index, FieldReader& reader) {

@@ -103,7 +103,7 @@ void set_messages(Json messages, FieldReader& reader, const RequestLimits& limit
     return;
   }
   for (std::size_t i = 0; i < messages.size() && !reader.failed(); ++i) {
-    normalise_message(messages[i], i, limits, reader);
+    normalise_message(messages[i], i, limits, reader, chat.marks);
   }
   chat.messages = take(messages);
 }

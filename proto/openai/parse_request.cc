@@ -11,6 +11,7 @@
 #include "proto/openai/parse_chat.h"
 #include "proto/openai/parse_sampling.h"
 #include "proto/openai/request_fields.h"
+#include "proto/openai/service_fields.h"
 
 namespace coppice::openai {
 namespace {
@@ -150,11 +151,19 @@ Result<GenerationRequest> read_generation(Json body, const RequestLimits& limits
     return bad_value("", "the request body must be a JSON object; got " + describe(body));
   }
   GenerationRequest request;
+  ServiceFields service;
   FieldReader reader(body);
   read(body, reader, request);
+  read_service(reader, service);
+  constexpr IgnoredField kIgnored[] = {{"parallel_tool_calls", "true"}};
+  request.ignored.add_present(reader, kIgnored);
   if (reader.failed()) {
     return *reader.error();
   }
+  if (MaybeError error = apply_service(service, request)) {
+    return std::move(*error);
+  }
+  note_unknown(reader, {}, request.ignored);
   if (MaybeError error = validate(request, limits)) {
     return std::move(*error);
   }
@@ -185,6 +194,7 @@ Result<GenerationRequest> parse_chat_request(std::string_view body, const Reques
 Result<GenerationRequest> read_completion_request(Json body, const RequestLimits& limits) {
   return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kCompletion;
+    (void)reader.has("prompt");  // which is taken out of the body
     take_prompts(fields, reader, limits, request);
     read_common(fields, reader, limits, request);
     reader.read("best_of", request.best_of);
@@ -198,6 +208,9 @@ Result<GenerationRequest> read_completion_request(Json body, const RequestLimits
 Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limits) {
   return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kChat;
+    for (const char* const taken : {"messages", "tools", "chat_template_kwargs"}) {
+      (void)reader.has(taken);  // what is taken out of the body is read, too
+    }
     take_chat_fields(fields, reader, limits, request.chat);
     read_common(fields, reader, limits, request);
     std::optional<std::int64_t> completion_tokens;

@@ -10,6 +10,7 @@
 #include "proto/openai/parse_sampling.h"
 #include "proto/openai/response_fields.h"
 #include "proto/openai/response_items.h"
+#include "proto/openai/service_fields.h"
 
 namespace coppice::openai {
 namespace {
@@ -268,7 +269,7 @@ void read_options(FieldReader& reader, const RequestLimits& limits, ResponsesReq
   read_stream_options(reader, request.ignored);
   choose_tools(reader, read_tools(reader, limits, request.ignored), request.chat);
   check_metadata(reader);
-  for (const char* const name : {"safety_identifier", "prompt_cache_key", "service_tier", "truncation"}) {
+  for (const char* const name : {"safety_identifier", "prompt_cache_key", "truncation"}) {
     check_text(reader, name, limits);
   }
   if (out.background && !out.store) {
@@ -355,7 +356,8 @@ ResponseEcho make_echo(const Json& body, const ResponsesRequest& request) {
   echo.emplace_back("prompt_cache_key", dump_field(body, "prompt_cache_key", "null"));
   echo.emplace_back("reasoning", echo_reasoning(body));
   echo.emplace_back("safety_identifier", dump_field(body, "safety_identifier", "null"));
-  echo.emplace_back("service_tier", "\"default\"");
+  const std::string_view tier = service_tier_name(request.generation.service_tier);
+  echo.emplace_back("service_tier", fmt::format("\"{}\"", tier.empty() ? "default" : tier));
   echo.emplace_back("store", request.store ? "true" : "false");
   echo.emplace_back("temperature", dump_field(body, "temperature", "null"));
   echo.emplace_back("text", echo_text(body));
@@ -410,6 +412,8 @@ Result<ResponsesRequest> read_responses_request(Json body, const std::vector<Jso
   ItemReading reading{reader, limits};
   read_conversation(history, reading);
   read_options(reader, limits, out);
+  ServiceFields service;
+  read_serving(reader, service);
   reader.read("previous_response_id", out.previous_id);
   set_messages(reading.conversation.take(), reader, limits, request.chat);
   if (reader.failed()) {
@@ -418,7 +422,11 @@ Result<ResponsesRequest> read_responses_request(Json body, const std::vector<Jso
   for (const std::string& name : reading.ignored.names()) {
     request.ignored.add(name);
   }
-  request.cache_breakpoints = arrange_breakpoints(std::move(reading.breakpoints), *request.chat.messages);
+  note_unknown(reader, kResponseFields, request.ignored);
+  request.chat.marks = std::move(reading.breakpoints);
+  if (MaybeError error = apply_service(service, request)) {
+    return std::move(*error);
+  }
   if (MaybeError error = validate(request, limits)) {
     return std::move(*error);
   }

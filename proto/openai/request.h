@@ -47,7 +47,11 @@ struct ChatFields {
   std::string template_name;                    // chat_template: one of the model's; empty: as transformers chooses
   bool add_generation_prompt = true;
   bool continue_final_message = false;
+  CacheBreakpoints marks;  // as content parts ask for them, in their order; without times
 };
+
+// Class of service: which of a tenant's requests go first.
+enum class ServiceTier : std::uint8_t { kUnset, kDefault, kFlex, kPriority };
 
 // What an API calls the fields that refusals name; SamplingFields has the name of max_tokens.
 struct FieldNames {
@@ -89,8 +93,10 @@ struct GenerationRequest {
   bool tokens_as_ids = false;             // vLLM's return_tokens_as_token_ids: logprobs name tokens "token_id:7"
   std::optional<std::string> prediction;  // predicted outputs, as text
   std::int64_t priority = 0;              // lower runs first
+  ServiceTier service_tier = ServiceTier::kUnset;
   std::string cache_salt;
   CacheBreakpoints cache_breakpoints;  // kChat; at most kCacheBreakpointsMax
+  CacheControl cache_control;
   std::string user;
   IgnoredFields ignored;  // for the answer's header
 };

@@ -11,7 +11,6 @@
 namespace coppice::openai {
 namespace {
 
-constexpr std::chrono::seconds kCacheTime = std::chrono::minutes{30};  // of a breakpoint: the API knows no other
 constexpr std::string_view kIdPrefix = "resp_";
 
 const Json* find(const Json& object, const char* name) {
@@ -99,7 +98,7 @@ void add_breakpoints(const Content& content, ItemReading& reading) {
   const std::size_t before = reading.conversation.last_bytes() - content.text.size();  // of text it was joined to
   std::transform(content.breakpoints.begin(), content.breakpoints.end(), std::back_inserter(reading.breakpoints),
                  [&](std::size_t bytes) {
-                   return CacheBreakpoint{reading.conversation.size(), before + bytes, kCacheTime};
+                   return CacheBreakpoint{reading.conversation.size(), before + bytes};
                  });
 }
 

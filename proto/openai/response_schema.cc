@@ -11,6 +11,7 @@
 #include "proto/openai/answer_schema.h"
 #include "proto/openai/response_fields.h"
 #include "proto/openai/sampling_schema.h"
+#include "proto/openai/service_schema.h"
 
 namespace coppice::openai {
 namespace {
@@ -65,7 +66,7 @@ std::map<std::string, Schema> request_forms(const RequestLimits& limits) {
       {required("type", Schema::string()), optional("name", Schema::any()), optional("parameters", Schema::any())});
   const Schema format = Schema::object({required("type", tag("text"))});
   constexpr std::size_t kMetadataTextMax = 512;  // characters, as OpenAI
-  return {
+  std::map<std::string, Schema> forms = {
       {"input", Schema::one_of("a string or an array of items",
                                {Schema::string(), Schema::array(input_item(limits), 0, items_max, "items")})},
       {"instructions", Schema::string()},
@@ -83,10 +84,13 @@ std::map<std::string, Schema> request_forms(const RequestLimits& limits) {
       {"metadata", Schema::map(Schema::string(0, kMetadataTextMax))},
       {"safety_identifier", name_schema(limits)},
       {"prompt_cache_key", name_schema(limits)},
-      {"service_tier", name_schema(limits)},
       {"truncation", name_schema(limits)},
       {"stream_options", Schema::object({})},
   };
+  for (const Schema::Member& member : serving_members()) {
+    forms.emplace(member.name, member.schema);
+  }
+  return forms;
 }
 
 // --- answers ---------------------------------------------------------------------------------------------------------

@@ -46,6 +46,9 @@ void write_head(const AnswerHead& head, std::string_view object, JsonWriter& out
   out.key("object").string(object);
   out.key("created").integer(head.created_s);
   out.key("model").string(head.model);
+  if (!head.service_tier.empty()) {
+    out.key("service_tier").string(head.service_tier);
+  }
 }
 
 void write_usage(const Answer& answer, JsonWriter& out) {
@@ -54,6 +57,7 @@ void write_usage(const Answer& answer, JsonWriter& out) {
   write_totals(usage, out);
   out.key("prompt_tokens_details").begin_object();
   out.key("cached_tokens").integer(usage.cached_tokens);
+  out.key("cache_write_tokens").integer(usage.cache_write_tokens);
   out.end_object();
   out.key("completion_tokens_details").begin_object();
   out.key("reasoning_tokens").integer(usage.reasoning_tokens);

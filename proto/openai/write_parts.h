@@ -18,6 +18,7 @@ struct AnswerHead {
   std::string id;              // "cmpl-..." or "chatcmpl-..."
   std::int64_t created_s = 0;  // Unix time
   std::string model;
+  std::string_view service_tier;  // empty: was not asked for; else a literal
   bool logprobs = false;
   bool include_usage = false;     // stream: "usage": null in every chunk and a last chunk that has it
   bool continuous_usage = false;  // stream: the usage so far in every chunk

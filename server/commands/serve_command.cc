@@ -46,6 +46,8 @@ void add_engine_rows(ServeArguments& arguments, OptionTable& table) {
   table.add_integer("page-size", &options.engine.page_size, 16, 128, "token positions in a KV page: 16, 32, 64 or 128");
   table.begin_group("Sharing");
   table.add_switch("prefix-cache", &options.engine.prefix_cache, "keep prefixes for later requests");
+  table.add_number("keep-share", &options.engine.keep_share, 0, 1,
+                   "share of the KV cache that one API key's kept prefixes may have (prompt_cache_options); 0 = none");
   table.add_switch("sharing", &options.engine.sharing, "compute attention over shared prefixes once");
   table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
   table.begin_group("Speculation");

@@ -107,11 +107,13 @@ v1::GenerateResponse GrpcAnswerWriter::delta(const openai::ChoiceDelta& delta) c
 
 v1::GenerateResponse GrpcAnswerWriter::end(const openai::Answer& answer) const {
   v1::GenerateResponse response;
+  response.set_service_tier(std::string(service_tier_));
   for (const openai::PromptScores& scores : answer.prompt_scores) {
     add_entries(scores, *response.mutable_prompt_tokens());
   }
   v1::Usage& usage = *response.mutable_usage();
   usage.set_prompt_tokens(static_cast<std::int32_t>(answer.usage.prompt_tokens));
+  usage.set_cache_write_tokens(static_cast<std::int32_t>(answer.usage.cache_write_tokens));
   usage.set_cached_tokens(static_cast<std::int32_t>(answer.usage.cached_tokens));
   usage.set_completion_tokens(static_cast<std::int32_t>(answer.usage.completion_tokens));
   usage.set_accepted_prediction_tokens(static_cast<std::int32_t>(answer.usage.accepted_prediction_tokens));

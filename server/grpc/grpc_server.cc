@@ -174,7 +174,7 @@ class Service final : public RawService {
     SessionLoop& home = *loops_[next_loop_++ % loops_.size()];
     call.value().renders = renders;
     // NOLINTNEXTLINE: owns itself until OnDone
-    return new StreamReactor(context_, home, std::move(call.value()), request, read);
+    return new StreamReactor(context_, context, home, std::move(call.value()), request, read);
   }
 
   // Makes an answer of one message. Runs on the work pool.

@@ -18,6 +18,7 @@
 #include "proto/openai/parse_chat.h"
 #include "proto/openai/parse_request.h"
 #include "proto/openai/request_fields.h"
+#include "proto/openai/service_fields.h"
 
 namespace coppice::server {
 namespace {
@@ -87,6 +88,28 @@ void read_sampling(const v1::SamplingParameters& from, openai::GenerationRequest
   to.stop.assign(from.stop().begin(), from.stop().end());
 }
 
+openai::ServiceFields read_service(const v1::ServiceOptions& from) {
+  openai::ServiceFields to;
+  const auto read = [](bool is_set, const std::string& value, std::optional<std::string>& out) {
+    if (is_set) {
+      out = value;
+    }
+  };
+  read(from.has_service_tier(), from.service_tier(), to.service_tier);
+  read(from.has_prompt_cache_key(), from.prompt_cache_key(), to.prompt_cache_key);
+  read(from.has_prompt_cache_retention(), from.prompt_cache_retention(), to.prompt_cache_retention);
+  read(from.has_safety_identifier(), from.safety_identifier(), to.safety_identifier);
+  read(from.has_verbosity(), from.verbosity(), to.verbosity);
+  if (from.has_prompt_cache_options()) {
+    const v1::PromptCacheOptions& options = from.prompt_cache_options();
+    to.cache_mode = options.has_mode() ? options.mode() : "implicit";
+    read(options.has_ttl(), options.ttl(), to.cache_ttl);
+  }
+  to.store = from.store();
+  to.metadata.assign(from.metadata().begin(), from.metadata().end());
+  return to;
+}
+
 template <typename Request>
 openai::GenerationRequest read_common(const Request& from, openai::RequestKind kind) {
   openai::GenerationRequest to;
@@ -111,8 +134,11 @@ openai::GenerationRequest read_common(const Request& from, openai::RequestKind k
   return to;
 }
 
-openai::Result<openai::GenerationRequest> checked(openai::GenerationRequest request,
+openai::Result<openai::GenerationRequest> checked(openai::GenerationRequest request, const v1::ServiceOptions& service,
                                                   const openai::RequestLimits& limits) {
+  if (openai::MaybeError error = apply_service(read_service(service), request)) {
+    return *std::move(error);
+  }
   if (openai::MaybeError error = validate(request, limits)) {
     return *std::move(error);
   }
@@ -183,6 +209,10 @@ class JsonFields {
 
 openai::MaybeError add_message(const v1::ChatMessage& message, Json& messages, JsonFields& texts) {
   Json entry = {{"role", message.role()}, {"content", message.content()}};
+  if (message.prompt_cache_breakpoint()) {
+    Json part = {{"type", "text"}, {"text", message.content()}, {"prompt_cache_breakpoint", {{"mode", "explicit"}}}};
+    entry["content"] = Json::array({std::move(part)});
+  }
   if (!message.name().empty()) {
     entry["name"] = message.name();
   }
@@ -226,7 +256,7 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::GenerateRequest& 
     }
     read.best_of = request.sampling().best_of();
   }
-  return checked(std::move(read), limits);
+  return checked(std::move(read), request.service(), limits);
 }
 
 openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& request,
@@ -261,7 +291,7 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& requ
   if (reader.failed()) {
     return *reader.error();
   }
-  return checked(std::move(read), limits);
+  return checked(std::move(read), request.service(), limits);
 }
 
 }  // namespace coppice::server

@@ -8,14 +8,18 @@
 #include <exception>
 #include <utility>
 
+#include "grpcpp/server_context.h"
+#include "proto/openai/service_fields.h"
 #include "server/grpc/convert.h"
 #include "server/grpc/message_bytes.h"
 #include "server/sessions/request_id.h"
 
 namespace coppice::server {
 
-StreamReactor::StreamReactor(CallContext& context, SessionLoop& home, Call call, grpc::ByteBuffer& request, Read read)
+StreamReactor::StreamReactor(CallContext& context, grpc::CallbackServerContext& server_context, SessionLoop& home,
+                             Call call, grpc::ByteBuffer& request, Read read)
     : context_(context),
+      server_context_(server_context),
       home_(home),
       call_(std::move(call)),
       memory_(std::make_shared<MemoryBudget::Lease>(context.state.memory)) {
@@ -124,8 +128,12 @@ void StreamReactor::begin(Prepared prepared) {
     end(prepared.error());
   } else {
     const ModelHost& host = *context_.state.host.load();
-    writer_ =
-        GrpcAnswerWriter(prepared.value().request.top_logprobs.has_value(), prepared.value().request.continuous_usage);
+    const openai::GenerationRequest& request = prepared.value().request;
+    writer_ = GrpcAnswerWriter(request.top_logprobs.has_value(), request.continuous_usage,
+                               service_tier_name(request.service_tier));
+    if (!request.ignored.empty()) {
+      server_context_.AddTrailingMetadata(openai::kIgnoredHeader, request.ignored.header());
+    }
     OutputSink& sink = *this;
     session_ = std::make_unique<Session>(host, home_.hub, sink, memory_, arrival_);
     if (call_.deadline) {

@@ -25,8 +25,10 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, p
                                                              const openai::RequestLimits& limits,
                                                              std::string& request_id);
 
-  // `request` is gRPC's, valid until OnDone(); it is emptied when it has been read.
-  StreamReactor(CallContext& context, SessionLoop& home, Call call, grpc::ByteBuffer& request, Read read);
+  // `server_context` is gRPC's of this call. `request` is gRPC's, valid until OnDone(); it is emptied when it has been
+  // read.
+  StreamReactor(CallContext& context, grpc::CallbackServerContext& server_context, SessionLoop& home, Call call,
+                grpc::ByteBuffer& request, Read read);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -62,6 +64,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, p
   void on_flush() override { pump(); }
 
   CallContext& context_;
+  grpc::CallbackServerContext& server_context_;  // lives until OnDone()
   SessionLoop& home_;
   Call call_;  // changed by the pool while it has the request
   const SessionMeter::Clock::time_point arrival_ = SessionMeter::Clock::now();

@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "base/release.h"
+#include "server/prompts/prefix_places.h"
 
 namespace coppice::server {
 namespace {
@@ -124,6 +125,40 @@ std::string certain_text(const TokenIds& tokens, const openai::GenerationRequest
   return text;
 }
 
+// Nothing is kept here: the fields that ask for it have no effect.
+void name_unkept(openai::GenerationRequest& request) {
+  if (!request.cache_breakpoints.empty()) {
+    const bool is_anthropic = request.names == &openai::kMessagesNames;
+    request.ignored.add(is_anthropic ? "cache_control" : "prompt_cache_breakpoint");
+  }
+  if (request.cache_control.keeps_prompt.count() > 0) {
+    request.ignored.add(request.cache_control.field);
+  }
+}
+
+// What of each prompt the prefix cache shall keep: up to the breakpoints of a conversation, and all of it.
+std::vector<std::vector<engine::KeepPrefix>> find_keeps(openai::GenerationRequest& request,
+                                                        const std::vector<TokenIds>& prompts, const ModelHost& host,
+                                                        const JobContext& job) {
+  std::vector<std::vector<engine::KeepPrefix>> keeps(prompts.size());
+  if (host.engine_limits.kept.account_pages == 0) {
+    name_unkept(request);
+    return keeps;
+  }
+  if (!request.cache_breakpoints.empty()) {
+    const std::vector<std::int32_t> places = find_places(request, prompts.front(), host.encoder(), job.cancelled);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      keeps.front().push_back({places[i], request.cache_breakpoints[i].time_to_live});
+    }
+  }
+  if (request.cache_control.keeps_prompt.count() > 0) {
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      keeps[i].push_back({static_cast<std::int32_t>(prompts[i].size()), request.cache_control.keeps_prompt});
+    }
+  }
+  return keeps;
+}
+
 // Takes the tokens out of `tokens` and the texts to be repeated out of the request.
 void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const ModelHost& host) {
   openai::GenerationRequest& request = prepared.request;
@@ -179,7 +214,11 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   }
   prepared.has_short_call_ids = prepared.request.chat.has_tools && host.prompter != nullptr &&
                                 host.prompter->has_short_call_ids(prepared.request.chat);
+  std::vector<std::vector<engine::KeepPrefix>> keeps = find_keeps(prepared.request, tokens.value(), host, job);
   take_prompts(prepared, std::move(tokens.value()), host);
+  for (std::size_t i = 0; i < keeps.size(); ++i) {
+    prepared.prompts[i].keeps = std::move(keeps[i]);
+  }
   if (openai::MaybeError error = check_lengths(prepared, host.request_limits.model_tokens_max)) {
     return *std::move(error);
   }

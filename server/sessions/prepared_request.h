@@ -16,8 +16,9 @@ namespace coppice::server {
 struct PreparedRequest {
   struct Prompt {
     TokenIds tokens;
-    std::string echo;            // text to repeat; empty unless asked for
-    bool has_open_echo = false;  // the text ends before half a character, which the answer may complete
+    std::string echo;                       // text to repeat; empty unless asked for
+    bool has_open_echo = false;             // the text ends before half a character, which the answer may complete
+    std::vector<engine::KeepPrefix> keeps;  // what of it the prefix cache shall keep
   };
 
   openai::GenerationRequest request;  // without prompts, messages, tools and template arguments: nothing needs them

@@ -213,6 +213,7 @@ void Session::end_choice(PromptRun& run, Choice& choice, const engine::Event& ev
   }
   choice.engine_done = true;
   run.usage.cached_tokens = std::max(run.usage.cached_tokens, event.usage.cached_tokens);
+  run.usage.cache_write_tokens += event.usage.cache_write_tokens;
   run.usage.drafted_tokens += event.usage.drafted_tokens;
   run.usage.accepted_tokens += event.usage.accepted_tokens;
   meter_.count_finish(label_of(choice.stream, FinishLabel::kError));
@@ -252,6 +253,10 @@ openai::Answer Session::make_answer() {
   answer.usage = totals_;
   for (PromptRun& run : runs_) {
     answer.usage.cached_tokens += run.usage.cached_tokens;
+    answer.usage.cache_write_tokens += run.usage.cache_write_tokens;
+    const std::int32_t kept = run.keeps.empty() ? 0 : run.keeps.back().tokens;
+    const std::int32_t in_pages = kept - kept % std::max(1, host_.engine_limits.page_size);
+    answer.usage.kept_write_tokens += std::clamp(in_pages - run.usage.cached_tokens, 0, run.usage.cache_write_tokens);
     answer.speculation.drafted_tokens += run.usage.drafted_tokens;
     answer.speculation.accepted_tokens += run.usage.accepted_tokens;
     for (const Choice& choice : run.choices) {

@@ -54,6 +54,8 @@ class Session final : public EventListener {
   // The same after prepare() on this thread. REQUIRES, ERRORS: its, too.
   openai::MaybeError start(openai::GenerationRequest request, const std::string& tenant);
 
+  // Runs on what requests that are not leave. Call before start().
+  void run_in_background() { is_background_ = true; }
   // The client waits no longer than this; --request-timeout may end it sooner. Call before start().
   void end_by(SessionMeter::Clock::time_point deadline) { client_deadline_ = deadline; }
 
@@ -83,6 +85,7 @@ class Session final : public EventListener {
     std::vector<TokenId> tokens;
     std::string echo;  // text to repeat
     bool has_open_echo = false;
+    std::vector<engine::KeepPrefix> keeps;  // of the prompt, in the prefix cache
     std::vector<engine::TokenInfo> scores;  // prompt logprobs; entry i is of token i + 1
     std::vector<Choice> choices;
     engine::Usage usage;  // cached of the prompt; drafts summed over choices
@@ -129,6 +132,7 @@ class Session final : public EventListener {
   const char* finish_label_ = "refused";  // until it ends
   bool has_begun_ = false;                // the sink knows
   bool ended_ = false;
+  bool is_background_ = false;
 };
 
 }  // namespace coppice::server

@@ -1,5 +1,6 @@
 // The first half of a session: a prepared request becomes choices and requests of the engine.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "server/access/api_keys.h"
@@ -11,7 +12,29 @@ namespace coppice::server {
 namespace {
 
 constexpr std::int64_t kCompletionTokensDefault = 16;  // tokens; OpenAI's default for completions
-constexpr int kRetryAfterSeconds = 1;                  // soon: one step of the engine may empty its queue
+// Steps of priority that a class of service is worth: 512 requests, more than run at once by default.
+constexpr std::int64_t kTierSteps = 16;
+constexpr int kRetryAfterSeconds = 1;  // soon: one step of the engine may empty its queue
+
+// Lower goes first.
+std::int32_t priority_of(const openai::GenerationRequest& request) {
+  const std::int64_t steps = request.service_tier == openai::ServiceTier::kPriority ? -kTierSteps
+                             : request.service_tier == openai::ServiceTier::kFlex   ? kTierSteps
+                                                                                    : 0;
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(
+      request.priority + steps, std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()));
+}
+
+// `keeps`: of one prompt.
+engine::CacheUse cache_use(const openai::GenerationRequest& request, const std::vector<engine::KeepPrefix>& keeps) {
+  engine::CacheUse use;
+  use.keeps = keeps;
+  if (request.cache_control.is_explicit) {
+    use.reads = !keeps.empty();
+    use.write_tokens = keeps.empty() ? 0 : keeps.back().tokens;
+  }
+  return use;
+}
 
 }  // namespace
 
@@ -36,6 +59,7 @@ openai::MaybeError Session::start(PreparedRequest prepared, const std::string& t
     runs_[i].tokens = std::move(prepared.prompts[i].tokens);
     runs_[i].echo = std::move(prepared.prompts[i].echo);
     runs_[i].has_open_echo = prepared.prompts[i].has_open_echo;
+    runs_[i].keeps = std::move(prepared.prompts[i].keeps);
     totals_.prompt_tokens += static_cast<std::int64_t>(runs_[i].tokens.size());
     make_choices(runs_[i], shared);
   }
@@ -71,7 +95,12 @@ engine::Request Session::make_engine_request(const PromptRun& run, const TokenId
   out.prediction = prediction;
   out.sampling = map_sampling(request_, host_.defaults.sampling, tokens_max(run));
   out.choices = static_cast<std::int32_t>(choices_per_prompt_);
-  out.priority = static_cast<std::int32_t>(request_.priority);
+  out.priority = priority_of(request_);
+  out.background = is_background_;
+  out.cache = cache_use(request_, run.keeps);
+  if (is_background_) {
+    out.cache.keeps.clear();
+  }
   out.tenant = tenant_;
   out.account = key_part(tenant_);
   if (host_.request_timeout.count() > 0) {

@@ -41,14 +41,15 @@ TokenEntry entry(TokenId token, float logprob, std::string bytes, std::int64_t o
 }
 
 constexpr const char* kUsage =
-    R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":4},)"
+    R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":4,)"
+    R"("cache_write_tokens":6},)"
     R"("completion_tokens_details":{"reasoning_tokens":0,"accepted_prediction_tokens":2,)"
     R"("rejected_prediction_tokens":1}},"speculation":{"drafted_tokens":9,"accepted_tokens":7})";
 
 Answer answer_of(std::vector<OutputItem> items) {
   Answer answer;
   answer.choices.push_back({0, std::move(items), {}});
-  answer.usage = {5, 3, 4, 2, 1};
+  answer.usage = {5, 3, 4, 2, 1, 6};
   answer.speculation = {9, 7};
   return answer;
 }
@@ -162,6 +163,24 @@ TEST_CASE("stream chunks of a completion") {
   writer_of(request)->append_end(answer_of({}), out);
   CHECK(out ==
         "data: " + std::string(kCompletionHead) + R"("choices":[],)" + std::string(kUsage) + "}\n\ndata: [DONE]\n\n");
+}
+
+TEST_CASE("the class of service is in every object, when it was asked for") {
+  for (const RequestKind kind : {RequestKind::kCompletion, RequestKind::kChat}) {
+    GenerationRequest request = request_of(kind);
+    const Answer answer = answer_of({TextDelta{"a"}});
+    CHECK(writer_of(request)->whole(answer).find("service_tier") == std::string::npos);
+    request.service_tier = ServiceTier::kPriority;
+    request.include_usage = true;
+    constexpr const char* kTier = R"("model":"m","service_tier":"priority",)";
+    CHECK(writer_of(request)->whole(answer).find(kTier) != std::string::npos);
+    std::string out;
+    writer_of(request)->append_delta({0, {TextDelta{"a"}}, {}}, out);
+    CHECK(out.find(kTier) != std::string::npos);
+    out.clear();
+    writer_of(request)->append_end({}, out);
+    CHECK(out.find(kTier) != std::string::npos);
+  }
 }
 
 TEST_CASE("stream chunks of a chat: a role first, then what is new") {

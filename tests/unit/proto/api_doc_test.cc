@@ -14,6 +14,7 @@
 #include "proto/anthropic/message_fields.h"
 #include "proto/openai/request_fields.h"
 #include "proto/openai/response_fields.h"
+#include "proto/openai/service_fields.h"
 
 namespace coppice::openai {
 namespace {
@@ -91,6 +92,7 @@ TEST_CASE("docs/api.md lists the fields of the tables") {
   check_section("base/sampling.h and proto/openai/request_fields.h", sampling_section());
   check_section("proto/openai/response_fields.h", api_section(kResponseFields));
   check_section("proto/anthropic/message_fields.h", api_section(anthropic::kMessageFields));
+  check_section("proto/openai/service_fields.h", api_section(kServiceFields));
 }
 
 }  // namespace

@@ -125,8 +125,10 @@ TEST_CASE("fields without effect are named, others are repeated or refused") {
       R"("reasoning":{"effort":"low","summary":"auto"},"prompt_cache_key":"k","user":"u","unknown":1,)"
       R"("stream_options":{"include_obfuscation":false},"max_tool_calls":null})");
   CHECK(request.generation.ignored.header() ==
-        "parallel_tool_calls, service_tier, truncation, include.reasoning.encrypted_content, text.verbosity, "
-        "reasoning.summary");
+        "parallel_tool_calls, truncation, include.reasoning.encrypted_content, text.verbosity, "
+        "reasoning.summary, unknown, user");
+  CHECK(request.generation.service_tier == ServiceTier::kFlex);
+  CHECK(echo_of(request, "service_tier") == R"("flex")");
   CHECK(echo_of(request, "metadata") == R"({"a":"b"})");
   CHECK(echo_of(request, "prompt_cache_key") == R"("k")");
   CHECK(echo_of(request, "reasoning") == R"({"effort":"low","summary":null})");

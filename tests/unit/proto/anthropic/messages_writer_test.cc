@@ -38,7 +38,8 @@ AnswerUsage usage() {
   usage.prompt_tokens = 9;
   usage.completion_tokens = 3;
   usage.cached_tokens = 4;
-  usage.cache_write_tokens = 2;
+  usage.cache_write_tokens = 3;
+  usage.kept_write_tokens = 2;
   return usage;
 }
 

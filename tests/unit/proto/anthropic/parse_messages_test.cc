@@ -154,7 +154,7 @@ TEST_CASE("tools, thinking and effort reach the template; what has no effect is 
       R"("tools":[{"name":"f","description":"d","input_schema":{"type":"object"}},{"type":"web_search_20250305",)"
       R"("name":"web_search"},{"type":"custom","name":"g","input_schema":{}}],"tool_choice":{"type":"auto",)"
       R"("disable_parallel_tool_use":true},"thinking":{"type":"enabled","budget_tokens":1024},)"
-      R"("output_config":{"effort":"low"},"metadata":{"user_id":"u"},"service_tier":"standard_only",)" +
+      R"("output_config":{"effort":"low"},"metadata":{"user_id":"u"},"service_tier":"standard_only","frobnicate":1,)" +
       kUser);
   CHECK(request.chat.tools->dump() ==
         R"([{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object"}}},)"
@@ -162,7 +162,8 @@ TEST_CASE("tools, thinking and effort reach the template; what has no effect is 
   CHECK(request.chat.template_kwargs->dump() == R"({"enable_thinking":true,"reasoning_effort":"low"})");
   CHECK(request.user == "u");
   CHECK(request.ignored.header() ==
-        "service_tier, tool_choice.disable_parallel_tool_use, thinking.budget_tokens, tools.web_search_20250305");
+        "service_tier, tool_choice.disable_parallel_tool_use, thinking.budget_tokens, tools.web_search_20250305, "
+        "frobnicate");
   CHECK(parsed(R"("thinking":{"type":"disabled"},)" + kUser).chat.template_kwargs->dump() ==
         R"({"enable_thinking":false})");
   CHECK_FALSE(

@@ -87,12 +87,14 @@ TEST_CASE("later pieces of a call name it by its index, reasoning has a field of
 
 TEST_CASE("the last message has the usage and the prompt's scores") {
   openai::Answer answer;
-  answer.usage = {5, 3, 4, 2, 1};
+  answer.usage = {5, 3, 4, 2, 1, 6};
   answer.prompt_scores = {{entry(9, "a")}};
-  const v1::GenerateResponse end = GrpcAnswerWriter(/*has_logprobs=*/false).end(answer);
+  const v1::GenerateResponse end = GrpcAnswerWriter(/*has_logprobs=*/false, /*has_usage=*/false, "flex").end(answer);
   CHECK(end.usage().prompt_tokens() == 5);
   CHECK(end.usage().completion_tokens() == 3);
   CHECK(end.usage().cached_tokens() == 4);
+  CHECK(end.usage().cache_write_tokens() == 6);
+  CHECK(end.service_tier() == "flex");
   CHECK(end.usage().accepted_prediction_tokens() == 2);
   CHECK(end.usage().rejected_prediction_tokens() == 1);
   CHECK(end.prompt_tokens(0).token_id() == 9);

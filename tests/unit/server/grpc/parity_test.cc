@@ -31,7 +31,8 @@ using google::protobuf::Message;
 using google::protobuf::Reflection;
 using openai::Json;
 
-// By name over HTTP: the name of the field in inference.proto; "sampling.": of SamplingParameters.
+// By name over HTTP: the name of the field in inference.proto; "sampling.": of SamplingParameters, "service.": of
+// ServiceOptions.
 using Names = std::map<std::string, std::string>;
 // Fields that one of the two has alone, with the reason.
 using Alone = std::map<std::string, const char*>;
@@ -60,6 +61,10 @@ Names common_names() {
   base::for_each_sampling_knob(
       [&](const base::SamplingKnob& knob, const auto&) { names[knob.name] = std::string("sampling.") + knob.name; },
       knobs);
+  for (const char* const name : {"service_tier", "prompt_cache_options", "prompt_cache_retention", "prompt_cache_key",
+                                 "safety_identifier", "metadata", "verbosity", "store"}) {
+    names[name] = std::string("service.") + name;
+  }
   openai::GenerationRequest request;
   openai::for_each_request_field(request, [&](const openai::RequestField& field, const auto&) {
     names[field.name] = std::string("sampling.") + field.proto_name;
@@ -111,18 +116,19 @@ const Alone kChatHttpAlone = {{"logprobs", "that sampling.logprobs is there says
 const Alone kGrpcAlone = {{"request_id", "over HTTP the header x-request-id"},
                           {"token_ids", "over HTTP `prompt` takes both"},
                           {"continuous_usage", "over HTTP in stream_options"},
-                          {"sampling", "its fields are counted"}};
+                          {"sampling", "its fields are counted"},
+                          {"service", "its fields are counted"}};
 const Alone kChatGrpcAlone = {{"sampling.best_of", "of completions alone"}};
 
-// The names of a message's fields, those of `sampling` as "sampling.x".
+// The names of a message's fields, those of `sampling` and `service` as "sampling.x".
 std::set<std::string> proto_fields(const Descriptor& message) {
   std::set<std::string> names;
   for (int i = 0; i < message.field_count(); ++i) {
     const FieldDescriptor& field = *message.field(i);
     names.insert(field.name());
-    if (field.name() == "sampling") {
+    if (field.name() == "sampling" || field.name() == "service") {
       for (int k = 0; k < field.message_type()->field_count(); ++k) {
-        names.insert("sampling." + field.message_type()->field(k)->name());
+        names.insert(field.name() + "." + field.message_type()->field(k)->name());
       }
     }
   }
@@ -166,7 +172,8 @@ TEST_CASE("every field of a body is a field of inference.proto, and the other wa
   const auto message =
       std::find_if(named.begin(), named.end(), [](const auto& schema) { return schema.name() == "ChatMessage"; });
   REQUIRE(message != named.end());
-  check_names(message->member_names(), *v1::ChatMessage::descriptor(), kMessageNames, {kHttpAlone}, {});
+  const Alone message_alone = {{"prompt_cache_breakpoint", "over HTTP a part of the content has it"}};
+  check_names(message->member_names(), *v1::ChatMessage::descriptor(), kMessageNames, {kHttpAlone}, {message_alone});
 }
 
 // --- the same request over HTTP and gRPC
@@ -213,6 +220,12 @@ std::string fingerprint(const openai::GenerationRequest& request) {
                    request.suffix,
                    request.cache_salt,
                    request.user};
+  const openai::CacheControl& cache = request.cache_control;
+  shown["service"] = {static_cast<int>(request.service_tier), cache.is_explicit, cache.keeps_prompt.count(),
+                      request.ignored.header()};
+  for (const openai::CacheBreakpoint& place : request.cache_breakpoints) {
+    shown["breakpoints"].push_back({place.messages, place.content_bytes, place.time_to_live.count()});
+  }
   return shown.dump();
 }
 
@@ -275,7 +288,7 @@ std::vector<Value> values_of(const FieldDescriptor& field) {
       }
       break;
     case FieldDescriptor::CPPTYPE_STRING:
-      for (const char* const text : {"x", "none", "auto", "abcdef", "abcdefg"}) {
+      for (const char* const text : {"x", "none", "auto", "low", "24h", "abcdef", "abcdefg"}) {
         add(text, [text](const Reflection& reflection, Message& message, const FieldDescriptor& its) {
           reflection.SetString(&message, &its, text);
         });
@@ -292,16 +305,17 @@ template <typename Request, typename Parse>
 int compare_values(const Names& names, const Request& plain, const Json& plain_body, const Parse& parse) {
   int compared = 0;
   for (const auto& [http, path] : names) {
-    const bool is_sampling = path.rfind("sampling.", 0) == 0;
-    const Descriptor& owner = is_sampling ? *v1::SamplingParameters::descriptor() : *Request::descriptor();
-    const FieldDescriptor* const field = owner.FindFieldByName(is_sampling ? path.substr(9) : path);
+    const FieldDescriptor* const group = Request::descriptor()->FindFieldByName(path.substr(0, path.find('.')));
+    const bool is_grouped = path.find('.') != std::string::npos;
+    const Descriptor& owner = is_grouped ? *group->message_type() : *Request::descriptor();
+    const FieldDescriptor* const field = owner.FindFieldByName(is_grouped ? path.substr(path.find('.') + 1) : path);
     const bool is_json = path.size() > 5 && path.rfind("_json") == path.size() - 5;
     if (field == nullptr || field->is_repeated() || is_json) {
       continue;  // compared below
     }
     for (const Value& value : values_of(*field)) {
       Request request = plain;
-      value.set(is_sampling ? static_cast<Message&>(*request.mutable_sampling()) : request, *field);
+      value.set(is_grouped ? *request.GetReflection()->MutableMessage(&request, group) : request, *field);
       Json body = plain_body;
       body[http] = http == "prediction" ? Json({{"type", "content"}, {"content", value.json}}) : value.json;
       if (http == "top_logprobs") {
@@ -388,6 +402,39 @@ TEST_CASE("lists give the same request or the same refusal over HTTP and gRPC") 
   tokens.mutable_token_ids()->add_ids(50);
   CHECK(outcome(from_proto(tokens, small_limits())) ==
         outcome(openai::parse_completion_request(R"({"prompt":[1,49,50]})", small_limits())));
+}
+
+TEST_CASE("cache controls and notes give the same request or the same refusal over HTTP and gRPC") {
+  struct Row {
+    std::function<void(v1::ServiceOptions&)> grpc;
+    const char* http;  // members of a body
+  };
+  using Options = v1::ServiceOptions;
+  const std::vector<Row> rows = {
+      {[](Options& to) { to.mutable_prompt_cache_options(); }, R"({"prompt_cache_options":{}})"},
+      {[](Options& to) { to.mutable_prompt_cache_options()->set_ttl("90s"); },
+       R"({"prompt_cache_options":{"ttl":"90s"}})"},
+      {[](Options& to) { to.mutable_prompt_cache_options()->set_ttl("25h"); },
+       R"({"prompt_cache_options":{"ttl":"25h"}})"},
+      {[](Options& to) { to.mutable_prompt_cache_options()->set_mode("explicit"); },
+       R"({"prompt_cache_options":{"mode":"explicit"}})"},
+      {[](Options& to) { to.mutable_prompt_cache_options()->set_mode("always"); },
+       R"({"prompt_cache_options":{"mode":"always"}})"},
+      {[](Options& to) { (*to.mutable_metadata())["a"] = "b"; }, R"({"metadata":{"a":"b"}})"},
+      {[](Options& to) { (*to.mutable_metadata())[""] = "b"; }, R"({"metadata":{"":"b"}})"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.http);
+    v1::ChatRequest chat = plain_chat();
+    row.grpc(*chat.mutable_service());
+    chat.mutable_messages(0)->set_prompt_cache_breakpoint(true);
+    Json body = kChat;
+    body.update(Json::parse(row.http));
+    body["messages"][0]["content"] =
+        Json::parse(R"([{"type":"text","text":"hi","prompt_cache_breakpoint":{"mode":"explicit"}}])");
+    CHECK(outcome(from_proto(chat, small_limits())) ==
+          outcome(openai::parse_chat_request(body.dump(), small_limits())));
+  }
 }
 
 TEST_CASE("tools, template arguments and messages are the same over HTTP and gRPC") {

@@ -1,7 +1,10 @@
 // A protobuf request is the HTTP request of the same fields: same values, same refusals.
 #include "server/grpc/read_request.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -130,6 +133,56 @@ TEST_CASE("all fields of a completion arrive") {
   CHECK(got.include_stop_str_in_output);
   CHECK_FALSE(got.skip_special_tokens);
   CHECK(got.stream);
+}
+
+TEST_CASE("how a request is served is read as over HTTP") {
+  v1::ChatRequest request = chat();
+  request.mutable_messages(0)->set_prompt_cache_breakpoint(true);
+  v1::ServiceOptions& service = *request.mutable_service();
+  service.set_service_tier("fast");
+  service.set_prompt_cache_key("k");
+  service.mutable_prompt_cache_options()->set_ttl("10m");
+  service.set_safety_identifier("s");
+  service.set_verbosity("low");
+  service.set_store(true);
+  (*service.mutable_metadata())["a"] = "b";
+  request.set_user("u");
+  const openai::Result<openai::GenerationRequest> read = from_proto(request, small_limits());
+  REQUIRE(read.ok());
+  const auto parsed = openai::parse_chat_request(
+      R"({"messages":[{"role":"user","content":[{"type":"text","text":"hi",
+          "prompt_cache_breakpoint":{"mode":"explicit"}}]}],
+          "service_tier":"fast","prompt_cache_key":"k","prompt_cache_options":{"ttl":"10m"},"safety_identifier":"s",
+          "verbosity":"low","store":true,"metadata":{"a":"b"},"user":"u"})",
+      small_limits());
+  REQUIRE(parsed.ok());
+  CHECK(read.value().service_tier == openai::ServiceTier::kPriority);
+  CHECK(read.value().cache_breakpoints == parsed.value().cache_breakpoints);
+  CHECK(read.value().cache_breakpoints.size() == 1);
+  CHECK(read.value().cache_control.keeps_prompt == std::chrono::minutes(10));
+  CHECK(read.value().ignored.header() == parsed.value().ignored.header());
+  CHECK(*read.value().chat.messages == *parsed.value().chat.messages);
+}
+
+TEST_CASE("wrong words about service are refused with HTTP's words") {
+  using Change = void (*)(v1::ServiceOptions&);
+  const std::vector<std::pair<Change, std::string>> rows = {
+      {[](v1::ServiceOptions& s) { s.set_service_tier("gold"); }, R"("service_tier":"gold")"},
+      {[](v1::ServiceOptions& s) { s.set_verbosity(""); }, R"("verbosity":"")"},
+      {[](v1::ServiceOptions& s) { s.set_prompt_cache_retention("1h"); }, R"("prompt_cache_retention":"1h")"},
+      {[](v1::ServiceOptions& s) { s.set_safety_identifier(std::string(129, 'x')); },
+       fmt::format(R"("safety_identifier":"{:x>129}")", "")},
+      {[](v1::ServiceOptions& s) { s.mutable_prompt_cache_options()->set_mode("auto"); },
+       R"("prompt_cache_options":{"mode":"auto"})"},
+      {[](v1::ServiceOptions& s) { s.mutable_prompt_cache_options()->set_ttl("25h"); },
+       R"("prompt_cache_options":{"ttl":"25h"})"},
+      {[](v1::ServiceOptions& s) { (*s.mutable_metadata())[""] = std::string("x"); }, R"("metadata":{"":"x"})"},
+  };
+  for (const auto& [change, fields] : rows) {
+    v1::GenerateRequest request = completion();
+    change(*request.mutable_service());
+    CHECK(refusal(request) == http_refusal(fmt::format(R"({{"prompt":"hi",{}}})", fields)));
+  }
 }
 
 TEST_CASE("fields that are not set are not there") {

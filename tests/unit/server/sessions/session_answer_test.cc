@@ -46,7 +46,7 @@ TEST_CASE("the model's recommended length: a chat's default, the most of a compl
     chat.kind = openai::RequestKind::kChat;
     PreparedRequest prepared;
     prepared.request = chat;
-    prepared.prompts.push_back({{0, 2}, "", false});
+    prepared.prompts.push_back({{0, 2}, "", false, {}});
     Session session(world.host, world.hub, world.sink);
     REQUIRE_FALSE(session.start(std::move(prepared), "").has_value());
     CHECK(world.engine.requests.back().sampling.max_tokens == std::min<std::int64_t>(recommended, 98));
