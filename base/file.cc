@@ -23,9 +23,33 @@ std::string system_reason() {
   return std::generic_category().message(errno);
 }
 
+// A full disk or quota is told apart: it is no fault of the program's.
 absl::Status failed(const std::filesystem::path& path, const char* doing) {
-  return absl::InternalError(fmt::format("{}: {}: {}", path.string(), doing, system_reason()));
+  const bool is_full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+  return absl::Status(is_full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
+                      fmt::format("{}: {}: {}", path.string(), doing, system_reason()));
 }
+
+// Writes a new file in a folder and closes it. Some file systems report a full disk only in fsync() or close().
+absl::Status write_new(int folder, const std::string& name, std::span<const std::string_view> parts, mode_t mode,
+                       const std::filesystem::path& path) {
+  const int descriptor = ::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+  if (descriptor < 0) {
+    return failed(path, "cannot be made");
+  }
+  bool is_good = std::all_of(parts.begin(), parts.end(),
+                             [descriptor](std::string_view part) { return write_all(descriptor, part); });
+  is_good = is_good && ::fsync(descriptor) == 0;
+  const absl::Status status = is_good ? absl::OkStatus() : failed(path, "cannot be written");
+  const bool is_closed = ::close(descriptor) == 0;
+  return is_good && !is_closed ? failed(path, "cannot be written") : status;
+}
+
+// Without O_NONBLOCK, opening a FIFO would wait for a writer before fstat could refuse it; without O_NOCTTY a terminal
+// could become the process's own.
+constexpr int kReading = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+
+}  // namespace
 
 bool write_all(int descriptor, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -41,47 +65,27 @@ bool write_all(int descriptor, std::string_view bytes) {
   return true;
 }
 
-// Writes a new file at `path` and closes it. Some file systems report a full disk only in fsync() or close().
-absl::Status write_new(const std::filesystem::path& path, std::span<const std::string_view> parts, mode_t mode) {
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-  if (descriptor < 0) {
-    return failed(path, "cannot be made");
-  }
-  bool is_good = std::all_of(parts.begin(), parts.end(),
-                             [descriptor](std::string_view part) { return write_all(descriptor, part); });
-  is_good = is_good && ::fsync(descriptor) == 0;
-  const absl::Status status = is_good ? absl::OkStatus() : failed(path, "cannot be written");
-  const bool is_closed = ::close(descriptor) == 0;
-  return is_good && !is_closed ? failed(path, "cannot be written") : status;
-}
-
-// So that the renaming outlives a loss of power. Not every file system can.
-void sync_folder(const std::filesystem::path& path) {
-  const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor >= 0) {
-    ::fsync(descriptor);
-    ::close(descriptor);
-  }
-}
-
-}  // namespace
-
 absl::StatusOr<RegularFile> RegularFile::open(const std::filesystem::path& path) {
-  // Without O_NONBLOCK, opening a FIFO would wait for a writer before fstat could refuse it; without O_NOCTTY a
-  // terminal could become the process's own.
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  return take(::open(path.c_str(), kReading), path);
+}
+
+absl::StatusOr<RegularFile> RegularFile::open_in(int folder, const std::string& name, std::filesystem::path path) {
+  return take(::openat(folder, name.c_str(), kReading | O_NOFOLLOW), std::move(path));
+}
+
+// What open() returned.
+absl::StatusOr<RegularFile> RegularFile::take(int descriptor, std::filesystem::path path) {
   if (descriptor < 0) {
     const std::string message = fmt::format("{}: cannot be opened: {}", path.string(), system_reason());
     return errno == ENOENT ? absl::NotFoundError(message) : absl::InvalidArgumentError(message);
   }
-  RegularFile file(path, descriptor, 0);
+  RegularFile file(std::move(path), descriptor, 0);
   struct stat facts {};
   if (::fstat(descriptor, &facts) != 0) {
-    return failed(path, "cannot be examined");
+    return failed(file.path(), "cannot be examined");
   }
   if (!S_ISREG(facts.st_mode)) {
-    return absl::InvalidArgumentError(fmt::format("{}: not a regular file", path.string()));
+    return absl::InvalidArgumentError(fmt::format("{}: not a regular file", file.path().string()));
   }
   file.size_ = static_cast<std::size_t>(facts.st_size);
   return file;
@@ -149,21 +153,33 @@ absl::StatusOr<std::string> read_file(const std::filesystem::path& path, std::si
 
 absl::Status replace_file(const std::filesystem::path& path, std::span<const std::string_view> parts,
                           FileReaders readers) {
-  const std::filesystem::path beside = path.string() + ".tmp";
+  const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) {
+    return failed(path, "cannot be made");
+  }
+  const absl::Status status = replace_file_in(descriptor, path.filename().string(), parts, readers, path);
+  ::close(descriptor);
+  return status;
+}
+
+absl::Status replace_file_in(int folder, const std::string& name, std::span<const std::string_view> parts,
+                             FileReaders readers, const std::filesystem::path& path) {
+  const std::string beside = name + ".tmp";
   // What an earlier run left there, be it a FIFO, must neither be waited for nor written through.
-  if (::unlink(beside.c_str()) != 0 && errno != ENOENT) {
-    return failed(beside, "is in the way");
+  if (::unlinkat(folder, beside.c_str(), 0) != 0 && errno != ENOENT) {
+    return failed(path.string() + ".tmp", "is in the way");
   }
   const mode_t mode = readers == FileReaders::kOwner ? S_IRUSR | S_IWUSR : S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH;
-  absl::Status status = write_new(beside, parts, mode);
-  if (status.ok() && ::rename(beside.c_str(), path.c_str()) != 0) {
+  absl::Status status = write_new(folder, beside, parts, mode, path.string() + ".tmp");
+  if (status.ok() && ::renameat(folder, beside.c_str(), folder, name.c_str()) != 0) {
     status = failed(path, "cannot be replaced");
   }
   if (!status.ok()) {
-    ::unlink(beside.c_str());
+    ::unlinkat(folder, beside.c_str(), 0);
     return status;
   }
-  sync_folder(path);
+  ::fsync(folder);  // so that the renaming outlives a loss of power; not every file system can
   return absl::OkStatus();
 }
 

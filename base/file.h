@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,6 +21,9 @@ class RegularFile {
  public:
   // Never waits for a writer. ERRORS: NotFound; InvalidArgument (a FIFO, device, socket or folder; no permission).
   static absl::StatusOr<RegularFile> open(const std::filesystem::path& path);
+  // The file `name` in an open folder, of which `path` is the whole name, for messages. A link is not followed: it is
+  // an InvalidArgument. ERRORS: as above.
+  static absl::StatusOr<RegularFile> open_in(int folder, const std::string& name, std::filesystem::path path);
 
   RegularFile(RegularFile&& other) noexcept;
   RegularFile& operator=(RegularFile&& other) noexcept;
@@ -38,6 +42,7 @@ class RegularFile {
  private:
   RegularFile(std::filesystem::path path, int descriptor, std::size_t size)
       : path_(std::move(path)), descriptor_(descriptor), size_(size) {}
+  static absl::StatusOr<RegularFile> take(int descriptor, std::filesystem::path path);
 
   std::filesystem::path path_;
   int descriptor_;
@@ -56,8 +61,15 @@ enum class FileReaders : std::uint8_t { kEveryone, kOwner };
 
 // Replaces `path` by a file that holds `parts` one behind the other: written beside it, forced to the disk, renamed. A
 // reader sees the old file or the new one, whole. After an error the old file stands and nothing is left beside it.
-// ERRORS: Internal with the system's reason.
+// ERRORS: Internal with the system's reason; ResourceExhausted when there is no room for it.
 absl::Status replace_file(const std::filesystem::path& path, std::span<const std::string_view> parts,
                           FileReaders readers);
+
+// The same for the file `name` in an open folder, of which `path` is the whole name, for messages.
+absl::Status replace_file_in(int folder, const std::string& name, std::span<const std::string_view> parts,
+                             FileReaders readers, const std::filesystem::path& path);
+
+// Writes all of `bytes` at the descriptor's position. False: errno says why not.
+bool write_all(int descriptor, std::string_view bytes);
 
 }  // namespace coppice::base
