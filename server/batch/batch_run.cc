@@ -1,15 +1,10 @@
-// Sorting, the window of requests in flight, and the answers.
+// The window of requests in flight, and the answers.
 #include "server/batch/batch_run.h"
 
-#include <algorithm>
-#include <ctime>
 #include <memory>
-#include <tuple>
 #include <utility>
 
-#include "proto/openai/answer_writer.h"
-#include "proto/openai/parse_request.h"
-#include "server/sessions/session.h"
+#include "base/status_macros.h"
 
 namespace coppice::server {
 namespace {
@@ -19,107 +14,65 @@ constexpr std::size_t kWindowFills = 2;
 
 }  // namespace
 
-// One request in flight.
-class BatchRun::Job final : public OutputSink {
- public:
-  Job(BatchRun& run, const BatchLine& line) : run_(run), line_(line), session_(run.host_, run.hub_, *this) {}
-
-  openai::MaybeError start(openai::GenerationRequest request) {
-    writer_ = openai::make_answer_writer(request,
-                                         {line_.id(), static_cast<std::int64_t>(std::time(nullptr)), run_.host_.name});
-    return session_.start(std::move(request), "");
-  }
-  bool ended() const { return ended_; }
-
-  void on_delta(openai::ChoiceDelta /*delta*/) override {}
-  void on_done(openai::Answer answer) override {
-    ended_ = true;
-    run_.finish(line_, 200, writer_->whole(answer));
-  }
-  void on_error(openai::ApiError error) override {
-    ended_ = true;
-    run_.finish(line_, error);
-  }
-  void on_flush() override {}
-
- private:
-  BatchRun& run_;
-  const BatchLine& line_;
-  std::unique_ptr<openai::AnswerWriter> writer_;  // null before start()
-  bool ended_ = false;
-  Session session_;  // last: its destructor cancels while everything else still stands
-};
-
 BatchRun::BatchRun(const ModelHost& host, BatchOutput& output, std::function<void(std::size_t, std::size_t)> progress)
     : host_(host), output_(output), progress_(std::move(progress)), hub_([] {}) {}
 
 BatchRun::~BatchRun() = default;
 
-absl::Status BatchRun::run(std::vector<BatchLine> lines) {
-  total_ = lines.size();
-  counts_.skipped =
-      static_cast<std::size_t>(std::erase_if(lines, [this](const BatchLine& line) { return output_.has(line); }));
-  std::sort(lines.begin(), lines.end(), [](const BatchLine& a, const BatchLine& b) {
-    return std::tie(a.prefix_key, a.number) < std::tie(b.prefix_key, b.number);
-  });
+absl::Status BatchRun::run(const BatchInput& input) {
+  total_ = input.entries().size();
   const std::size_t window = kWindowFills * static_cast<std::size_t>(host_.engine_limits.running_max);
   std::size_t next = 0;
-  while (write_status_.ok() && (next < lines.size() || !jobs_.empty())) {
-    while (next < lines.size() && jobs_.size() < window && start(lines[next])) {
-      ++next;
+  while (write_status_.ok() && (next < total_ || !jobs_.empty())) {
+    for (bool goes_on = true; goes_on && next < total_ && jobs_.size() < window;) {
+      COPPICE_ASSIGN_OR_RETURN(BatchLine line, input.read(input.entries()[next]));
+      COPPICE_ASSIGN_OR_RETURN(goes_on, start(std::move(line)));
+      next += goes_on ? 1 : 0;
     }
-    host_.engine->step();
-    hub_.dispatch();
-    std::erase_if(jobs_, [](const std::unique_ptr<Job>& job) { return job->ended(); });
+    const std::size_t before = jobs_.size();
+    do {  // a line that the engine has no room for is tried again when another has ended
+      host_.engine->step();
+      hub_.dispatch();
+      std::erase_if(jobs_, [](const std::unique_ptr<BatchJob>& job) { return job->ended(); });
+    } while (write_status_.ok() && before > 0 && jobs_.size() == before);
   }
   jobs_.clear();
   return write_status_;
 }
 
-openai::Result<openai::GenerationRequest> BatchRun::parse(const BatchLine& line) const {
-  openai::Result<openai::GenerationRequest> request =
-      line.kind == openai::RequestKind::kChat ? openai::read_chat_request(line.body, host_.request_limits)
-                                              : openai::read_completion_request(line.body, host_.request_limits);
-  if (request.ok() && request.value().stream) {
-    return openai::bad_value("stream", "'stream' cannot be used in a batch");
-  }
-  return request;
-}
-
 // False: the engine takes no more for now.
-bool BatchRun::start(const BatchLine& line) {
+absl::StatusOr<bool> BatchRun::start(BatchLine line) {
+  if (output_.has(line)) {
+    ++counts_.skipped;
+    return true;
+  }
   if (!line.refusal.empty()) {
     ++counts_.refused;
-    write_status_.Update(output_.append(write_batch_refusal(line)));
+    write_status_.Update(output_.append(write_batch_refusal(line, "invalid_line", line.refusal)));
     return true;
   }
-  openai::Result<openai::GenerationRequest> request = parse(line);
-  if (!request.ok()) {
-    finish(line, request.error());
-    return true;
-  }
-  auto job = std::make_unique<Job>(*this, line);
-  if (const openai::MaybeError error = job->start(std::move(request.value()))) {
-    if (error->status == openai::kOverloadedStatus && !jobs_.empty()) {
+  auto job = std::make_unique<BatchJob>(
+      host_, hub_, std::move(line), BatchJobOptions(),
+      [this](BatchJob& done, const BatchJob::Outcome& outcome) { answer(done.line(), outcome); });
+  if (const openai::MaybeError error = job->start()) {
+    if (!jobs_.empty()) {
       return false;
     }
-    finish(line, *error);
+    answer(job->line(), {error->status, openai::write_error(*error), {}});
     return true;
   }
-  jobs_.push_back(std::move(job));
+  if (!job->ended()) {
+    jobs_.push_back(std::move(job));
+  }
   return true;
 }
 
-void BatchRun::finish(const BatchLine& line, int status, std::string_view body) {
-  ++(status == 200 ? counts_.answered : counts_.refused);
-  write_status_.Update(output_.append(write_batch_answer(line, status, body)));
+void BatchRun::answer(const BatchLine& line, const BatchJob::Outcome& outcome) {
+  ++(outcome.status == 200 ? counts_.answered : counts_.refused);
+  write_status_.Update(output_.append(write_batch_answer(line, outcome.status, outcome.body)));
   if (progress_) {
     progress_(counts_.answered + counts_.refused + counts_.skipped, total_);
   }
-}
-
-void BatchRun::finish(const BatchLine& line, const openai::ApiError& error) {
-  finish(line, error.status, openai::write_error(error));
 }
 
 }  // namespace coppice::server

@@ -5,17 +5,18 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/batch/batch_file.h"
+#include "server/batch/batch_input.h"
+#include "server/batch/batch_job.h"
+#include "server/batch/batch_output.h"
 #include "server/sessions/model_host.h"
 #include "server/sessions/session_hub.h"
 
 namespace coppice::server {
 
-struct BatchCounts {
+struct BatchRunCounts {
   std::size_t answered = 0;  // 200
   std::size_t refused = 0;   // any other status, and lines that could not be read
   std::size_t skipped = 0;   // had an answer already
@@ -26,31 +27,27 @@ class BatchRun {
  public:
   // progress(done, total) after every answer; may be empty.
   BatchRun(const ModelHost& host, BatchOutput& output, std::function<void(std::size_t, std::size_t)> progress);
-
   ~BatchRun();
   BatchRun(const BatchRun&) = delete;
   BatchRun& operator=(const BatchRun&) = delete;
 
-  // Every line gets one line of output. ERRORS: Internal when the output cannot be written.
-  absl::Status run(std::vector<BatchLine> lines);
-  const BatchCounts& counts() const { return counts_; }
+  // Every line gets one line of output. REQUIRES: the input is scanned. ERRORS: Internal when the output cannot be
+  // written; DataLoss when the input has shrunk.
+  absl::Status run(const BatchInput& input);
+  const BatchRunCounts& counts() const { return counts_; }
 
  private:
-  class Job;
-
-  openai::Result<openai::GenerationRequest> parse(const BatchLine& line) const;
-  bool start(const BatchLine& line);
-  void finish(const BatchLine& line, int status, std::string_view body);
-  void finish(const BatchLine& line, const openai::ApiError& error);
+  absl::StatusOr<bool> start(BatchLine line);
+  void answer(const BatchLine& line, const BatchJob::Outcome& outcome);
 
   const ModelHost& host_;
   BatchOutput& output_;
   const std::function<void(std::size_t, std::size_t)> progress_;
   SessionHub hub_;
-  std::vector<std::unique_ptr<Job>> jobs_;
+  std::vector<std::unique_ptr<BatchJob>> jobs_;
   absl::Status write_status_;
   std::size_t total_ = 0;
-  BatchCounts counts_;
+  BatchRunCounts counts_;
 };
 
 }  // namespace coppice::server

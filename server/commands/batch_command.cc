@@ -2,7 +2,9 @@
 // resumed by giving the same command again.
 #include <chrono>
 #include <ctime>
+#include <limits>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "server/app/device_options.h"
@@ -49,7 +51,7 @@ OptionTable batch_table(BatchArguments& arguments) {
 }
 
 void print_summary(const BatchRun& run, const engine::EngineStats& stats, double seconds) {
-  const BatchCounts& counts = run.counts();
+  const BatchRunCounts& counts = run.counts();
   fmt::print(
       stderr,
       "batch: {} answered, {} refused, {} had an answer already; {} prompt tokens ({} computed), {} generated in "
@@ -68,8 +70,14 @@ absl::Status batch(BatchArguments& arguments, CommandOptions& flags) {
     return absl::InvalidArgumentError(fmt::format("{}: input and output are the same file", arguments.output));
   }
   COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
-  COPPICE_ASSIGN_OR_RETURN(std::vector<BatchLine> lines, read_batch(arguments.input, line_limits));
-  COPPICE_ASSIGN_OR_RETURN(BatchOutput output, BatchOutput::open(arguments.output, line_limits));
+  absl::StatusOr<base::RegularFile> file = base::RegularFile::open(arguments.input);
+  if (!file.ok()) {
+    return absl::Status(file.status().code(), fmt::format("{}; give a file of batch requests, one a line",
+                                                          std::string(file.status().message())));
+  }
+  BatchInput input(*std::move(file), line_limits, /*lines_max=*/0);
+  COPPICE_RETURN_IF_ERROR(input.scan(std::numeric_limits<std::size_t>::max(), nullptr));
+  COPPICE_ASSIGN_OR_RETURN(BatchOutput output, BatchOutput::open(arguments.output));
   ModelHost host;
   COPPICE_RETURN_IF_ERROR(load_text(*package, host));
   LoadedModel model;
@@ -92,7 +100,7 @@ absl::Status batch(BatchArguments& arguments, CommandOptions& flags) {
   derive_request_limits(arguments.line_bytes_max, model.config, host);
   ProgressBar bar("batch");
   BatchRun run(host, output, [&bar](std::size_t done, std::size_t total) { bar.update(done, total); });
-  COPPICE_RETURN_IF_ERROR(run.run(std::move(lines)));
+  COPPICE_RETURN_IF_ERROR(run.run(input));
   print_summary(run, model.engine->stats(),
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   return absl::OkStatus();
