@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
+
+#include "proto/openai/time_text.h"
 
 namespace coppice::openai {
 namespace {
@@ -49,19 +50,6 @@ MaybeError check_length(const char* name, const std::optional<std::string>& valu
   return bad_value(name, fmt::format("'{}' must have at most {} bytes; got {}", name, most, value->size()));
 }
 
-// "30m", "90s", "24h"; nothing for anything else.
-std::optional<seconds> parse_time(std::string_view text) {
-  std::int64_t number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [unit, problem] = std::from_chars(text.data(), end, number);
-  if (problem != std::errc() || end - unit != 1 || number < 1 || number > kCacheTimeMax.count()) {
-    return std::nullopt;
-  }
-  const std::int64_t factor = *unit == 's' ? 1 : *unit == 'm' ? 60 : *unit == 'h' ? 3600 : 0;
-  const seconds time{number * factor};
-  return factor == 0 || time > kCacheTimeMax ? std::nullopt : std::optional(time);
-}
-
 MaybeError check_choices(const ServiceFields& fields) {
   constexpr std::array<std::string_view, 6> kTiers = {"auto", "default", "flex", "scale", "priority", "fast"};
   constexpr std::array<std::string_view, 2> kModes = {"implicit", "explicit"};
@@ -77,7 +65,7 @@ MaybeError check_choices(const ServiceFields& fields) {
       return error;
     }
   }
-  if (fields.cache_ttl && !parse_time(*fields.cache_ttl)) {
+  if (fields.cache_ttl && !parse_time(*fields.cache_ttl, kCacheTimeMax)) {
     return bad_value("prompt_cache_options.ttl",
                      fmt::format("'prompt_cache_options.ttl' must be a time such as \"30m\", from 1s to 24h; got "
                                  "\"{}\"",
@@ -94,7 +82,9 @@ ServiceTier tier_of(const std::string& name) {
 
 void set_cache_control(const ServiceFields& fields, GenerationRequest& request) {
   const bool is_long = fields.prompt_cache_retention == "24h";
-  const seconds time = fields.cache_ttl ? *parse_time(*fields.cache_ttl) : is_long ? kCacheTimeMax : kCacheTimeDefault;
+  const seconds time = fields.cache_ttl ? *parse_time(*fields.cache_ttl, kCacheTimeMax)
+                       : is_long        ? kCacheTimeMax
+                                        : kCacheTimeDefault;
   CacheControl& control = request.cache_control;
   control.is_explicit = fields.cache_mode == "explicit";
   control.field = fields.cache_mode || fields.cache_ttl ? "prompt_cache_options" : "prompt_cache_retention";

@@ -37,7 +37,8 @@ inline constexpr ApiField kServiceFields[] = {
     {"cache_salt", FieldUse::kHonoured, "text of at most 512 bytes",
      "Prefixes and drafts are shared only between requests of one key with the same salt."},
     {"prompt_cache_options", FieldUse::kHonoured, "`{\"mode\", \"ttl\"}`",
-     "`ttl` (`30m`; a number with `s`, `m` or `h`, up to `24h`): how long the prompt stays in the cache after its last "
+     "`ttl` (`30m`; a number with `s`, `m`, `h` or `d`, up to `24h`): how long the prompt stays in the cache after its "
+     "last "
      "use, before others of the tenant. Mode `implicit` keeps all of it and its 3 last breakpoints; `explicit` writes "
      "and keeps only up to its 4 last breakpoints, and without one neither reads nor writes the cache."},
     {"prompt_cache_breakpoint", FieldUse::kHonoured, "`{\"mode\":\"explicit\"}` in a text part (gRPC: of a message)",

@@ -46,6 +46,13 @@ std::string tenant_of_key(std::string_view key) {
   return name;
 }
 
+bool is_key_tenant(std::string_view text) {
+  constexpr std::string_view kBegin = "key-";
+  return text.size() == kBegin.size() + 2 * kTenantDigestBytes && text.starts_with(kBegin) &&
+         std::all_of(text.begin() + kBegin.size(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
 ApiKeys::ApiKeys() : entries_(std::make_shared<const Entries>()) {}
 
 ApiKeys::ApiKeys(ApiKeys&& other) noexcept : entries_(other.entries()) {}

@@ -17,6 +17,8 @@ namespace coppice::server {
 // A key's tenant, "key-" and 16 hexadecimal digits: of a digest of the key alone, so that no other key ever takes the
 // name over, wherever it stands in the file. Not the digest that keys are compared by.
 std::string tenant_of_key(std::string_view key);
+// Whether `text` has the form of such a name.
+bool is_key_tenant(std::string_view text);
 
 // Thread: any. Shared by HTTP and gRPC.
 class ApiKeys {
