@@ -16,6 +16,9 @@
 
 namespace coppice::server {
 
+class BatchStore;  // server/batch/batch_store.h
+class FileStore;   // server/files/file_store.h
+
 enum class Phase : std::uint8_t { kStarting, kServing, kDraining };
 
 // Owner: the app; outlives the front ends. Thread: any.
@@ -32,6 +35,8 @@ struct ServerState {
   MemoryBudget memory;                       // of requests, whatever front end they come by
   std::unique_ptr<ResponseStore> responses;  // null, as in tests: none are stored
   std::unique_ptr<WorkPool> work;            // null, as in tests: front ends do the work where it comes up
+  FileStore* files = nullptr;                // owned by the app, set before kServing, as is `batches`; null: none
+  BatchStore* batches = nullptr;
   std::atomic<bool> engine_is_stuck{false};  // requests wait and the engine does not step; set by the app's watch
 
   // Why a request cannot be taken now: 503, or none while serving.

@@ -1,0 +1,454 @@
+// Batches from creation to their answers' files: each line once, whatever stops the server and whenever.
+#include "server/batch/batch_runner.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/test_tokenizer.h"
+
+namespace coppice::server {
+namespace {
+
+namespace fs = std::filesystem;
+using openai::BatchCard;
+using openai::BatchStatus;
+
+// Answers each request at once with its own prompt, as many as the test allows; the others never.
+class EchoEngine final : public engine::Engine {
+ public:
+  bool submit_all(std::vector<engine::Request> requests) override {
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (engine::Request& request : requests) {
+      if (!refuses) {
+        take(request);
+      }
+    }
+    return !refuses;
+  }
+  void cancel(engine::RequestId /*request*/, std::int32_t /*choice*/) override { ++cancels; }
+  bool learn(engine::Corpus /*corpus*/) override { return true; }
+  bool forget(engine::Corpus /*corpus*/) override { return true; }
+  std::future<engine::Learned> capture() override { return {}; }
+  absl::Status restore(engine::Learned /*learned*/) override { return absl::OkStatus(); }
+  engine::EngineStats stats() const override { return {}; }
+  engine::EnginePulse pulse() const override { return {}; }
+  bool step() override { return false; }
+  void wait_for_work() override {}
+  void stop_waiting() override {}
+
+  // REQUIRES: the lock.
+  void take(const engine::Request& request) {
+    CHECK(request.background);
+    CHECK(request.cache.keeps.empty());
+    ++prompts[request.prompt];
+    if (answers_left == 0) {
+      return;
+    }
+    --answers_left;
+    engine::Event event;
+    event.request = request.id;
+    for (const TokenId token : request.prompt) {
+      event.tokens.push_back({token, 0, {}});
+    }
+    event.finish = fails ? engine::FinishReason::kError : engine::FinishReason::kLength;
+    event.error = std::string("the step failed");
+    event.usage.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
+    std::vector<engine::Event> events;
+    events.push_back(std::move(event));
+    request.events->append(std::move(events));
+  }
+
+  std::mutex mutex;
+  std::map<std::vector<TokenId>, int> prompts;
+  int answers_left = 1 << 20;
+  bool refuses = false;
+  bool fails = false;
+  std::atomic<int> cancels{0};
+};
+
+// A server's state around one folder; the folder outlives it.
+class World {
+ public:
+  explicit World(const fs::path& path, const FileLimits& limits = {}) {
+    host.name = std::string("m");
+    host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b", "c", "d"});
+    host.engine = &engine;
+    host.metrics = &state.metrics;
+    host.request_limits.vocab = 6;
+    host.request_limits.model_tokens_max = 100;
+    host.engine_limits.running_max = 4;
+    host.engine_limits.queued_max = 64;
+    state.host = &host;
+    files = FileStore::open(path.string(), limits, [this] { return now.load(); }).value();
+    store = std::make_unique<BatchStore>(*files);
+  }
+  ~World() { runner.reset(); }
+
+  void run() {
+    runner = std::make_unique<BatchRunner>(state, *files, *store);
+    runner->start();
+  }
+  void stop() { runner.reset(); }
+
+  openai::Result<BatchCard> create(const std::string& text, const std::string& window = "24h",
+                                   const std::string& tenant = "") {
+    const auto file = files->add(tenant, {"in.jsonl", "batch", 0}, text);
+    REQUIRE(file.ok());
+    auto request = openai::parse_batch_request(R"({"input_file_id":")" + file.value().id +
+                                                   R"(","endpoint":"/v1/completions","completion_window":")" + window +
+                                                   R"(","metadata":{"k":"v"}})",
+                                               {});
+    REQUIRE(request.ok());
+    return store->create(tenant, std::move(request.value()), "m");
+  }
+
+  BatchCard card(const std::string& id, const std::string& tenant = "") const {
+    return store->find({tenant, id}).value();
+  }
+  // Waits until the batch has ended, or has as many answers.
+  BatchCard wait(const std::string& id, std::int64_t answers = 1 << 20, const std::string& tenant = "") const {
+    for (int i = 0; i < 10'000; ++i) {
+      const BatchCard found = card(id, tenant);
+      if (is_final(found.status) || found.counts.completed + found.counts.failed >= answers) {
+        return found;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    FAIL("the batch does not get on");
+    return {};
+  }
+  std::vector<openai::Json> lines(const std::string& id, const std::string& tenant = "") const {
+    const auto file = files->content(tenant, id);
+    REQUIRE(file.ok());
+    std::string text(file.value().size(), '\0');
+    REQUIRE(file.value().read(0, std::as_writable_bytes(std::span<char>(text))).ok());
+    std::vector<openai::Json> found;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) {
+      found.push_back(openai::Json::parse(line));
+    }
+    return found;
+  }
+
+  EchoEngine engine;
+  ServerState state{"m", ApiKeys()};
+  ModelHost host;
+  std::atomic<std::int64_t> now{1000};
+  std::unique_ptr<FileStore> files;
+  std::unique_ptr<BatchStore> store;
+  std::unique_ptr<BatchRunner> runner;
+};
+
+struct Place {
+  Place() : path(fs::temp_directory_path() / ("coppice_batches_" + std::to_string(getpid()))) { fs::remove_all(path); }
+  ~Place() { fs::remove_all(path); }
+  const fs::path path;
+};
+
+// A line whose prompt is the number in letters a to d.
+std::string line(int number, const std::string& more = "") {
+  std::string prompt;
+  for (int rest = number + 4; rest > 0; rest /= 4) {
+    prompt += static_cast<char>('a' + rest % 4);
+  }
+  return R"({"custom_id":"c)" + std::to_string(number) +
+         R"(","method":"POST","url":"/v1/completions","body":{"prompt":")" + prompt + R"(","max_tokens":9)" + more +
+         "}}\n";
+}
+
+std::string lines(int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    text += line(i);
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("a batch runs to its output, and says so on the way", "[batch]") {
+  const Place place;
+  World world(place.path);
+  const BatchCard made =
+      world.create(lines(50) + line(50, R"(,"temperature":-1)") + line(51, R"(,"stream":true)")).value();
+  CHECK(made.status == BatchStatus::kValidating);
+  CHECK(made.expires_s == 1000 + 24 * 3600);
+  world.run();
+  const BatchCard done = world.wait(made.id);
+  CHECK(done.status == BatchStatus::kCompleted);
+  CHECK(done.counts.total == 52);
+  CHECK(done.counts.completed == 50);
+  CHECK(done.counts.failed == 2);
+  CHECK(done.usage.prompt_tokens > 100);
+  CHECK(done.usage.completion_tokens > 100);
+  CHECK(done.model == "m");
+  REQUIRE(done.has_output);
+  REQUIRE(done.has_errors);
+  std::map<std::string, openai::Json> answers;
+  for (const openai::Json& each : world.lines(done.output_file_id)) {
+    answers[each["custom_id"]] = each;
+  }
+  REQUIRE(answers.size() == 50);
+  CHECK(answers["c7"]["id"] == "batch_req_8");
+  CHECK(answers["c7"]["error"].is_null());
+  CHECK(answers["c7"]["response"]["status_code"] == 200);
+  CHECK(answers["c7"]["response"]["request_id"] == done.id + "_8");
+  CHECK(answers["c7"]["response"]["body"]["object"] == "text_completion");
+  const auto errors = world.lines(done.error_file_id);
+  REQUIRE(errors.size() == 2);
+  for (const openai::Json& each : errors) {
+    CHECK(each["response"]["status_code"] == 400);
+  }
+  const openai::FileCard output = world.files->find("", done.output_file_id).value();
+  CHECK(output.purpose == "batch_output");
+  CHECK(output.filename == done.id + "_output.jsonl");
+  CHECK_FALSE(world.files->remove("", done.request.input_file_id).has_value());  // no longer held
+}
+
+TEST_CASE("a file with a line that is no request fails the batch, with the lines at fault", "[batch]") {
+  const Place place;
+  World world(place.path);
+  const std::string id = world.create(line(0) + "nonsense\n" + line(0) + line(1)).value().id;
+  const std::string empty = world.create("\n\n").value().id;
+  world.run();
+  const BatchCard failed = world.wait(id);
+  CHECK(failed.status == BatchStatus::kFailed);
+  REQUIRE(failed.errors.size() == 2);
+  CHECK(failed.errors[0].line == 2);
+  CHECK(failed.errors[1].line == 3);
+  CHECK_THAT(failed.errors[1].message, Catch::Contains("already used by line 1"));
+  CHECK_FALSE(failed.has_output);
+  CHECK(world.wait(empty).errors.at(0).code == "empty_file");
+  CHECK(world.engine.prompts.empty());
+}
+
+TEST_CASE("stopped anywhere and started again, each line has one answer", "[batch]") {
+  const Place place;
+  std::string id;
+  std::map<std::vector<TokenId>, int> submitted;
+  constexpr int kLines = 60;
+  for (int round = 0; round < 12; ++round) {
+    World world(place.path);
+    world.engine.answers_left = round < 10 ? 5 : 1 << 20;
+    if (round == 0) {
+      id = world.create(lines(kLines)).value().id;
+    }
+    const BatchCard before = world.card(id);
+    world.run();
+    const BatchCard after = world.wait(id, round < 10 ? 5 * (round + 1) : 1 << 20);
+    world.stop();
+    if (round < 10) {
+      CHECK(after.status == BatchStatus::kInProgress);
+      CHECK(before.created_s == after.created_s);
+      // As if the process had been killed in the middle of a write.
+      std::ofstream(place.path / "default" / FileStore::data_name(after.output_file_id), std::ios::app)
+          << R"({"id":"batch_req_1)";
+    } else {
+      CHECK(after.status == BatchStatus::kCompleted);
+    }
+    for (const auto& [prompt, count] : world.engine.prompts) {
+      submitted[prompt] += count;
+    }
+  }
+  World world(place.path);
+  const BatchCard done = world.card(id);
+  CHECK(done.counts.completed == kLines);
+  CHECK(done.counts.failed == 0);
+  std::map<std::string, int> seen;
+  for (const openai::Json& each : world.lines(done.output_file_id)) {
+    ++seen[each["custom_id"]];
+  }
+  CHECK(seen.size() == kLines);
+  CHECK(std::all_of(seen.begin(), seen.end(), [](const auto& entry) { return entry.second == 1; }));
+  CHECK(submitted.size() == kLines);
+  CHECK(done.request.metadata == std::vector<std::pair<std::string, std::string>>{{"k", "v"}});
+}
+
+TEST_CASE("a process killed while a batch ends finishes that", "[batch]") {
+  const Place place;
+  std::string id;
+  {
+    World world(place.path);
+    id = world.create(lines(5)).value().id;
+    world.run();
+    CHECK(world.wait(id).status == BatchStatus::kCompleted);
+    world.stop();
+    // As if the last change had not come to the disk: answers are there, one file's card too.
+    world.store->change({"", id}, [](BatchCard& card) {
+      card.status = BatchStatus::kFinalizing;
+      card.has_output = false;
+    });
+    REQUIRE(world.files->hold("", world.card(id).request.input_file_id) == std::nullopt);
+    REQUIRE(world.store->save({"", id}).ok());
+  }
+  World world(place.path);
+  world.run();
+  const BatchCard done = world.wait(id);
+  CHECK(done.status == BatchStatus::kCompleted);
+  CHECK(done.has_output);
+  CHECK(world.lines(done.output_file_id).size() == 5);
+  CHECK(world.engine.prompts.empty());
+}
+
+TEST_CASE("a cancelled batch keeps what it has", "[batch]") {
+  const Place place;
+  World world(place.path);
+  world.engine.answers_left = 3;
+  const std::string id = world.create(lines(40)).value().id;
+  world.run();
+  CHECK(world.wait(id, 3).status == BatchStatus::kInProgress);
+  CHECK(world.store->cancel({"", id}).value().status == BatchStatus::kCancelling);
+  CHECK(world.store->cancel({"", "batch_" + std::string(24, '0')}).error().status == 404);
+  const BatchCard done = world.wait(id);
+  CHECK(done.status == BatchStatus::kCancelled);
+  CHECK(done.counts.completed == 3);
+  CHECK(world.lines(done.output_file_id).size() == 3);
+  CHECK_FALSE(done.has_errors);
+  CHECK(world.store->cancel({"", id}).error().status == 400);
+}
+
+TEST_CASE("when its time is over, a batch says of each line that it was not run", "[batch]") {
+  const Place place;
+  World world(place.path);
+  world.engine.answers_left = 3;
+  const std::string id = world.create(lines(20), "60s").value().id;
+  world.run();
+  world.wait(id, 3);
+  world.now += 60;
+  const BatchCard done = world.wait(id);
+  CHECK(done.status == BatchStatus::kExpired);
+  CHECK(done.counts.completed == 3);
+  CHECK(done.counts.failed == 17);
+  const auto errors = world.lines(done.error_file_id);
+  REQUIRE(errors.size() == 17);
+  CHECK(errors[0]["error"]["code"] == "batch_expired");
+  CHECK(errors[0]["response"].is_null());
+  CHECK(world.engine.cancels > 0);
+}
+
+TEST_CASE("lines wait while the engine has no room, and failures of the engine are answers", "[batch]") {
+  const Place place;
+  World world(place.path);
+  world.engine.refuses = true;
+  const std::string id = world.create(lines(5)).value().id;
+  world.run();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(world.card(id).counts.completed + world.card(id).counts.failed == 0);
+  {
+    const std::lock_guard<std::mutex> lock(world.engine.mutex);
+    world.engine.refuses = false;
+    world.engine.fails = true;
+  }
+  const BatchCard done = world.wait(id);
+  CHECK(done.counts.failed == 5);
+  CHECK(world.lines(done.error_file_id).at(0)["response"]["status_code"] == 500);
+}
+
+TEST_CASE("what cannot be a batch is refused when it is created", "[batch]") {
+  const Place place;
+  World world(place.path);
+  const auto create = [&](const std::string& body) {
+    auto request = openai::parse_batch_request(body, {});
+    return request.ok() ? world.store->create("", std::move(request.value()), "m")
+                        : openai::Result<BatchCard>(request.error());
+  };
+  const std::string vision = world.files->add("", {"a", "vision", 0}, "x").value().id;
+  const std::string none = "file-" + std::string(24, '0');
+  const auto body = [](const std::string& file, const std::string& endpoint, const std::string& window) {
+    return R"({"input_file_id":")" + file + R"(","endpoint":")" + endpoint + R"(","completion_window":")" + window +
+           "\"}";
+  };
+  CHECK(create(body(none, "/v1/completions", "24h")).error().status == 404);
+  CHECK(create(body("../../etc/passwd", "/v1/completions", "24h")).error().status == 404);
+  CHECK(create(body(vision, "/v1/completions", "24h")).error().param == "input_file_id");
+  CHECK(create(body(vision, "/v1/embeddings", "24h")).error().param == "endpoint");
+  CHECK(create(body(vision, "/v1/completions", "soon")).error().param == "completion_window");
+  CHECK(create(body(vision, "/v1/completions", "31d")).error().param == "completion_window");
+  CHECK(create(R"({"endpoint":"/v1/completions","completion_window":"24h"})").error().param == "input_file_id");
+  CHECK(create("[]").error().status == 400);
+  CHECK(create(R"({"input_file_id":"a","endpoint":"b","completion_window":"24h","output_expires_after":{"seconds":3}})")
+            .error()
+            .param == "output_expires_after");
+}
+
+TEST_CASE("a tenant may have many batches waiting, not without bound, and sees only its own", "[batch]") {
+  const Place place;
+  World world(place.path);
+  std::vector<std::string> ids;
+  for (int i = 0; i < 64; ++i) {
+    ids.push_back(world.create(line(0)).value().id);
+    ++world.now;
+  }
+  CHECK(world.create(line(0)).error().status == 429);
+  const std::string other = "key-0123456789abcdef";
+  CHECK(world.create(line(0), "24h", other).ok());
+  CHECK(world.store->find({other, ids[0]}).error().status == 404);
+  CHECK(world.store->cancel({other, ids[0]}).error().status == 404);
+  CHECK_FALSE(world.store->list(other, {ids[0], 10, false}).ok());
+  CHECK(world.store->list(other, {"", 10, false}).value().size() == 1);
+  const auto first = world.store->list("", {"", 2, false}).value();
+  REQUIRE(first.size() == 3);
+  CHECK(first[0].id == ids[63]);
+  CHECK(world.store->list("", {ids[62], 2, false}).value()[0].id == ids[61]);
+  world.run();
+  CHECK(world.wait(ids[63]).status == BatchStatus::kCompleted);
+  const std::string others = world.store->list(other, {"", 1, false}).value()[0].id;
+  CHECK(world.card(others, other).status == BatchStatus::kValidating);  // there is no such key
+}
+
+TEST_CASE("answers beyond the quota are not made", "[batch]") {
+  const Place place;
+  const std::string text = lines(30);
+  World world(place.path, {.tenant_bytes = text.size() + 2000, .tenant_files = 10, .files = 10});
+  const std::string id = world.create(text).value().id;
+  world.run();
+  const BatchCard done = world.wait(id);
+  CHECK(done.status == BatchStatus::kCompleted);
+  CHECK(done.counts.completed > 0);
+  CHECK(done.counts.failed > 0);
+  CHECK(world.lines(done.error_file_id).back()["error"]["code"] == "storage_quota_exceeded");
+  CHECK(world.files->add("", {"more", "batch", 0}, "x").error().code == "storage_quota_exceeded");
+  auto again = openai::parse_batch_request(R"({"input_file_id":")" + done.request.input_file_id +
+                                               R"(","endpoint":"/v1/completions","completion_window":"24h"})",
+                                           {});
+  CHECK(world.store->create("", std::move(again.value()), "m").error().code == "storage_quota_exceeded");
+}
+
+TEST_CASE("records and answers that a stranger changed", "[batch]") {
+  const Place place;
+  std::string id;
+  std::string torn;
+  BatchCard card;
+  {
+    World world(place.path);
+    world.engine.answers_left = 3;
+    id = world.create(lines(10)).value().id;
+    ++world.now;
+    torn = world.create(lines(10)).value().id;
+    world.run();
+    card = world.wait(id, 3);
+  }
+  const fs::path folder = place.path / "default";
+  std::ofstream(folder / FileStore::data_name(card.output_file_id), std::ios::app) << "my notes\n";
+  std::ofstream(folder / (torn + ".json")) << R"({"id":")" << torn << R"(","status":"in_progress"})";
+  fs::create_symlink("/etc/passwd", folder / ("batch_" + std::string(24, '1') + ".json"));
+  World world(place.path);
+  world.run();
+  CHECK(world.wait(id).status == BatchStatus::kFailed);
+  CHECK(world.store->find({"", torn}).error().status == 404);
+  CHECK(world.store->list("", {"", 10, false}).value().size() == 1);
+}
+
+}  // namespace coppice::server
