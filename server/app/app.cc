@@ -26,7 +26,10 @@
 #include "server/app/log_setup.h"
 #include "server/app/progress_bar.h"
 #include "server/app/signal_watch.h"
+#include "server/batch/batch_runner.h"
+#include "server/batch/batch_store.h"
 #include "server/corpora/learned_keeper.h"
+#include "server/files/file_store.h"
 #include "server/grpc/grpc_server.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
@@ -181,6 +184,7 @@ class App {
   absl::Status open_corpora();
   absl::Status open_learned();
   absl::Status open_grpc();
+  absl::Status open_files();
   void watch_engine();
   void print_ready() const;
 
@@ -193,10 +197,13 @@ class App {
   Router admin_router_;
   LoadedModel model_;
   ModelHost host_;
+  std::unique_ptr<FileStore> files_;  // null: without --files-folder, as batches_ and batch_runner_
+  std::unique_ptr<BatchStore> batches_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<HttpServer> admin_http_;  // null: without --admin-port
   std::unique_ptr<GrpcServer> grpc_;
   std::unique_ptr<LearnedKeeper> learned_;  // null: nothing is kept
+  std::unique_ptr<BatchRunner> batch_runner_;
   std::unique_ptr<engine::EngineThread> engine_thread_;
   EngineWatch engine_watch_;
 };
@@ -238,6 +245,7 @@ absl::Status App::start(SignalWatch& signals) {
   host_.request_timeout = to_milliseconds(options_.request_timeout_s);
   derive_request_limits(options_.body_bytes_max, model_.config, host_);
   host_.request_limits.prompt_answer_bytes_max = options_.prompt_answer_bytes_max;
+  COPPICE_RETURN_IF_ERROR(open_files());
   COPPICE_RETURN_IF_ERROR(open_corpora());
   COPPICE_RETURN_IF_ERROR(open_learned());
   if (!options_.pin_file.empty()) {
@@ -246,6 +254,11 @@ absl::Status App::start(SignalWatch& signals) {
   engine_thread_ = std::make_unique<engine::EngineThread>(*model_.engine);
   COPPICE_RETURN_IF_ERROR(open_grpc());
   state_.host = &host_;
+  if (batches_ != nullptr) {
+    batch_runner_ =
+        std::make_unique<BatchRunner>(state_, *files_, *batches_, BatchRunnerOptions{options_.batch_running_max});
+    batch_runner_->start();
+  }
   // Before the server says that it serves: from then on a client may ask it to end.
   signals.expect_orderly_end(to_milliseconds(options_.drain_timeout_s) + kEndMargin);
   state_.phase = Phase::kServing;
@@ -274,6 +287,18 @@ absl::Status App::open_corpora() {
     while (model_.engine->step()) {  // it learns them before anybody asks
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status App::open_files() {
+  if (options_.files_folder.empty()) {
+    return absl::OkStatus();
+  }
+  COPPICE_ASSIGN_OR_RETURN(files_, FileStore::open(options_.files_folder, options_.files,
+                                                   [] { return static_cast<std::int64_t>(std::time(nullptr)); }));
+  batches_ = std::make_unique<BatchStore>(*files_);
+  state_.files = files_.get();
+  state_.batches = batches_.get();
   return absl::OkStatus();
 }
 
@@ -405,6 +430,9 @@ void log_steps(kernels::Backend& backend) {
 
 void App::drain() {
   state_.phase = Phase::kDraining;
+  if (batch_runner_ != nullptr) {
+    batch_runner_->stop();  // what it was doing is done by the next run: the time is for clients who wait
+  }
   const Clock::time_point deadline = Clock::now() + to_milliseconds(options_.drain_timeout_s);
   const auto wait_until = [this](Clock::time_point end) {
     while (http_->active_requests() > 0 && Clock::now() < end) {

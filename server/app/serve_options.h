@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/limits.h"
+#include "server/files/file_store.h"
 #include "server/stored/response_store.h"
 #include "server/work/memory_budget.h"
 
@@ -38,8 +39,15 @@ struct GrpcBounds {
   double grpc_idle_timeout_s = 600;      // for the next call; clients reconnect by themselves
 };
 
+// Clients' files and the batches made of them.
+struct FileBounds {
+  std::string files_folder;            // --files-folder; "" = there are none
+  FileLimits files;                    // --files-quota --files-max
+  std::int32_t batch_running_max = 0;  // --batch-running: requests of batches at once; 0 = choose
+};
+
 // A value; immutable once parsed. 0 and "" mean "choose" where no other default stands.
-struct ServeOptions : HttpBounds, GrpcBounds {
+struct ServeOptions : HttpBounds, GrpcBounds, FileBounds {
   // --host --port --grpc-port: 0 = any free port; grpc_port -1 = no gRPC
   std::string host = "127.0.0.1";
   std::int32_t port = 8080;

@@ -113,6 +113,13 @@ void add_server_rows(ServeArguments& arguments, OptionTable& table) {
                   "memory for stored responses; an API key gets half of it");
   table.add_number("stored-responses-ttl", &arguments.stored_responses_s, 1, 1e9,
                    "seconds that a stored response lives without being used");
+  table.begin_group("Files and batches (/v1/files, /v1/batches)");
+  table.add_text("files-folder", &options.files_folder,
+                 "folder for clients' files and batches, made if it is not there; without it there are none");
+  table.add_bytes("files-quota", &options.files.tenant_bytes, "bytes of files that one API key may keep");
+  table.add_integer("files-max", &options.files.tenant_files, 1, 1 << 20, "files that one API key may keep");
+  table.add_integer("batch-running", &options.batch_running_max, 0, 1 << 20,
+                    "requests of batches in flight at once; 0 = choose");
   table.begin_group("Threads and log");
   table.add_text("log-format", &arguments.log_format, "log lines", {"text", "json"});
   table.add_seed("seed", &arguments.seed, &arguments.seed_given, "makes requests without a seed repeatable");

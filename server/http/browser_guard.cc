@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "server/files/multipart.h"
+
 namespace coppice::server {
 namespace {
 
@@ -101,6 +103,20 @@ openai::MaybeError BrowserGuard::check_content_type(const HttpRequest& head) {
   }
   openai::ApiError error = openai::bad_value(
       "", fmt::format("the body must be JSON and say so: send the header 'content-type: application/json'{}",
+                      field.empty() ? "" : fmt::format("; got '{}'", field)));
+  error.status = 415;
+  error.code = "unsupported_media_type";
+  return error;
+}
+
+openai::MaybeError BrowserGuard::check_form_type(const HttpRequest& head) {
+  const std::string_view field = head.header("content-type");
+  if (!form_boundary(field).empty()) {
+    return std::nullopt;
+  }
+  openai::ApiError error = openai::bad_value(
+      "", fmt::format("the body must be a form with files: send the header 'content-type: multipart/form-data; "
+                      "boundary=…'{}",
                       field.empty() ? "" : fmt::format("; got '{}'", field)));
   error.status = 415;
   error.code = "unsupported_media_type";

@@ -30,6 +30,9 @@ class BrowserGuard {
   openai::MaybeError check_origin(const HttpRequest& request) const;
   // ERRORS: 415 for a body that does not say that it is JSON: browsers send others without asking first.
   static openai::MaybeError check_content_type(const HttpRequest& head);
+  // The same for the routes that take a form. Browsers send forms without asking first, so for them check_origin()
+  // alone keeps other sites out. ERRORS: 415 for what is no multipart form with a boundary.
+  static openai::MaybeError check_form_type(const HttpRequest& head);
 
   // The headers that let the page which sent the request read its answer, when it may.
   void add_headers(const HttpRequest& request, Exchange& exchange) const;

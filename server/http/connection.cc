@@ -59,15 +59,17 @@ class ActiveRequest {
   std::atomic<std::int64_t>& count_;
 };
 
-// A handler's own exception is its answer's end, as in Connection::handle(). Null: there is none.
-void report_quiet(RequestHandler* handler) {
+// Calls one of a handler's functions; false when it throws. Null: there is no handler.
+bool tell(RequestHandler* handler, void (RequestHandler::*what)()) {
   if (handler == nullptr) {
-    return;
+    return true;
   }
   try {
-    handler->on_quiet();
+    (handler->*what)();
+    return true;
   } catch (const std::exception& error) {
-    spdlog::error("http: a sign of life could not be sent: {}", error.what());
+    spdlog::error("http: an answer could not go on: {}", error.what());
+    return false;
   }
 }
 
@@ -321,9 +323,13 @@ asio::awaitable<bool> Connection::client_has_left() {
   co_return false;
 }
 
+// `handler` is null when the answer is complete already.
 asio::awaitable<bool> Connection::send_answer(RequestHandler* handler) {
   answer_.quiet_at = Clock::now() + context_.options.quiet_period;
   while (true) {
+    if (answer_.is_torn) {
+      co_return false;
+    }
     if (answer_.is_overfull) {
       context_.log.refuse(peer_, kReadsNothing, fmt::format("{} bytes wait for it", answer_.out.size()));
       co_return false;
@@ -338,6 +344,10 @@ asio::awaitable<bool> Connection::send_answer(RequestHandler* handler) {
       }
       count_output();
       answer_.quiet_at = Clock::now() + context_.options.quiet_period;
+      const bool is_drained = answer_.has_begun && !answer_.is_done && answer_.out.empty();
+      if (is_drained && !tell(handler, &RequestHandler::on_drained)) {
+        co_return false;
+      }
       continue;
     }
     if (answer_.is_done) {
@@ -345,7 +355,7 @@ asio::awaitable<bool> Connection::send_answer(RequestHandler* handler) {
     }
     if (Clock::now() >= answer_.quiet_at) {
       answer_.quiet_at = Clock::now() + context_.options.quiet_period;
-      report_quiet(handler);
+      (void)tell(handler, &RequestHandler::on_quiet);
       continue;
     }
     const bool is_watched = input_ended_ || is_paused_;
@@ -423,7 +433,7 @@ void Connection::begin_stream(const HttpResponse& head) {
 }
 
 void Connection::write(std::string_view bytes) {
-  if (bytes.empty() || answer_.is_overfull) {
+  if (bytes.empty() || answer_.is_overfull || answer_.is_head) {
     return;
   }
   if (answer_.is_chunked) {
@@ -456,8 +466,9 @@ Exchange::Poster Connection::poster() {
   return [executor = signal_.get_executor()](std::function<void()> task) { asio::post(executor, std::move(task)); };
 }
 
-void Connection::end_stream() {
-  if (answer_.is_chunked) {
+void Connection::end_stream(StreamEnd end) {
+  answer_.is_torn = end == StreamEnd::kTorn;
+  if (answer_.is_chunked && !answer_.is_head) {
     answer_.out += "0\r\n\r\n";
   }
   answer_.is_done = true;

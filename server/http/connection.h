@@ -61,7 +61,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void respond(HttpResponse response) override;
   void begin_stream(const HttpResponse& head) override;
   void write(std::string_view bytes) override;
-  void end_stream() override;
+  void end_stream(StreamEnd end) override;
   void add_header(std::string name, std::string value) override;
   Poster poster() override;
   std::string_view client() const override { return peer_; }
@@ -115,6 +115,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
     bool has_begun = false;        // its head is in `out` or written
     bool is_done = false;
     bool is_overfull = false;
+    bool is_torn = false;  // ended before it was whole
     bool is_chunked = false;
     bool is_head = false;  // the request's method is HEAD: no body
     bool is_http_1_0 = false;

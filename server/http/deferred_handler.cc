@@ -28,9 +28,9 @@ void DeferredHandler::finish(const Finish& finish) {
 }
 
 std::unique_ptr<RequestHandler> DeferredHandler::start(ServerState& state, const CallPointer& call,
-                                                       std::size_t here_max, Work work, const Refuse& refuse) {
+                                                       std::int64_t here_max, Work work, const Refuse& refuse) {
   const std::size_t bytes = call->request.body.size();
-  if (state.work == nullptr || bytes <= here_max) {
+  if (state.work == nullptr || static_cast<std::int64_t>(bytes) <= here_max) {
     return work({nullptr, call->request.memory.get()})();
   }
   auto handler = std::make_unique<DeferredHandler>(state, call, refuse);

@@ -21,9 +21,10 @@ class DeferredHandler final : public RequestHandler {
   using Work = std::function<Finish(const JobContext& job)>;
   using Refuse = std::function<void(const openai::ApiError& error)>;
 
-  // Starts `work` on the server's pool; where there is none, as in tests, and for bodies of at most `here_max` bytes,
-  // it is done at once. Refusals (429 when the pool is full, 500) go through `refuse`.
-  static std::unique_ptr<RequestHandler> start(ServerState& state, const CallPointer& call, std::size_t here_max,
+  // Starts `work` on the server's pool; where there is none, as in tests, and for bodies of at most `here_max` bytes
+  // (kNever: none), it is done at once. Refusals (429 when the pool is full, 500) go through `refuse`.
+  static constexpr std::int64_t kNever = -1;
+  static std::unique_ptr<RequestHandler> start(ServerState& state, const CallPointer& call, std::int64_t here_max,
                                                Work work, const Refuse& refuse);
 
   DeferredHandler(ServerState& state, CallPointer call, const Refuse& refuse);
@@ -32,6 +33,11 @@ class DeferredHandler final : public RequestHandler {
   void on_quiet() override {
     if (next_ != nullptr) {
       next_->on_quiet();
+    }
+  }
+  void on_drained() override {
+    if (next_ != nullptr) {
+      next_->on_drained();
     }
   }
 

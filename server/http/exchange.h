@@ -34,6 +34,9 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers;  // the connection adds those of framing and date
 };
 
+// kTorn: the connection ends too, so that the client sees that the stream is not whole.
+enum class StreamEnd : std::uint8_t { kWhole, kTorn };
+
 // Takes one request's answer. Owner: the connection. Thread: the connection's. Calls only queue bytes.
 class Exchange {
  public:
@@ -44,7 +47,7 @@ class Exchange {
   // ... or begin_stream(), any number of write(), end_stream(). `head.body` is not used.
   virtual void begin_stream(const HttpResponse& head) = 0;
   virtual void write(std::string_view bytes) = 0;
-  virtual void end_stream() = 0;
+  virtual void end_stream(StreamEnd end) = 0;
 
   // A header that every answer to this request has. REQUIRES: before respond() and begin_stream().
   virtual void add_header(std::string name, std::string value) = 0;
@@ -66,6 +69,9 @@ class RequestHandler {
 
   // Nothing has been sent to the client for HttpOptions::quiet_period. On the connection's thread.
   virtual void on_quiet() {}
+  // The client has taken all of the stream that was written, and it has not ended: for handlers that write more only
+  // then. On the connection's thread.
+  virtual void on_drained() {}
 };
 
 // What an HTTP server serves. Thread: any; each call comes on the thread of its connection.

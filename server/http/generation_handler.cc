@@ -164,7 +164,7 @@ void GenerationHandler::on_flush() {
     call_->exchange.write(std::exchange(batch_, {}));
   }
   if (std::exchange(ends_stream_, false)) {
-    call_->exchange.end_stream();
+    call_->exchange.end_stream(StreamEnd::kWhole);
   }
 }
 

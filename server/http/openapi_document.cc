@@ -129,7 +129,7 @@ void write_operation(const Route& route, const Operation& operation, std::span<c
   }
   if (operation.body) {
     out.key("requestBody").begin_object().key("required").boolean(true).key("content").begin_object();
-    write_content("application/json", *operation.body, out);
+    write_content(operation.body_type, *operation.body, out);
     out.end_object().end_object();
   }
   if (needs_key && route.access == Access::kKey) {

@@ -21,7 +21,8 @@ struct QueryParameter {
 struct Operation {
   std::string_view name;                               // "createEmbedding": unique
   std::string_view summary;                            // one line
-  std::optional<openai::Schema> body = std::nullopt;   // of the request, JSON; none: it has no body
+  std::optional<openai::Schema> body = std::nullopt;   // of the request; none: it has no body
+  std::string_view body_type = "application/json";     // another one: the schema is of the form's parts
   openai::Schema answer = openai::Schema::any();       // of a 200
   std::optional<openai::Schema> event = std::nullopt;  // of each event's data, where the answer may be a stream
   std::vector<std::string_view> content_types = {"application/json"};  // of a 200

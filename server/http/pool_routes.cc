@@ -78,7 +78,7 @@ openai::AnswerIdentity identity_of(const RouteCall& call, const ModelHost& host)
 }
 
 std::unique_ptr<RequestHandler> defer(ServerState& state, const CallPointer& call, WriteBody write,
-                                      std::size_t here_max) {
+                                      std::int64_t here_max) {
   const auto work = [&state, call, write = std::move(write)](const JobContext& job) -> DeferredHandler::Finish {
     const openai::RequestLimits& limits = state.host.load()->request_limits;
     openai::MaybeError no_memory = job.hold(parsing_bytes(call->request.body.size(), limits));
@@ -98,7 +98,7 @@ std::unique_ptr<RequestHandler> defer(ServerState& state, const CallPointer& cal
                                 [&state, call](const openai::ApiError& error) { answer(state, *call, error); });
 }
 
-std::unique_ptr<RequestHandler> generate(ServerState& state, const CallPointer& call, std::size_t here_max,
+std::unique_ptr<RequestHandler> generate(ServerState& state, const CallPointer& call, std::int64_t here_max,
                                          ParseGeneration parse) {
   return DeferredHandler::start(
       state, call, here_max,
@@ -108,7 +108,7 @@ std::unique_ptr<RequestHandler> generate(ServerState& state, const CallPointer& 
       [&state, call](const openai::ApiError& error) { answer(state, *call, error); });
 }
 
-std::unique_ptr<RequestHandler> read(ServerState& state, const CallPointer& call, std::size_t here_max,
+std::unique_ptr<RequestHandler> read(ServerState& state, const CallPointer& call, std::int64_t here_max,
                                      PrepareReading prepare) {
   return DeferredHandler::start(
       state, call, here_max,

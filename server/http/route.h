@@ -17,6 +17,8 @@ namespace coppice::server {
 
 enum class Access : std::uint8_t { kKey, kPublic };
 enum class Purpose : std::uint8_t { kInference, kAdministration };
+// What a request's body is: other kinds are refused before it is read.
+enum class BodyKind : std::uint8_t { kJson, kForm };
 // kWhileServing: 503 while the model loads and while the server drains.
 enum class Availability : std::uint8_t { kAlways, kWhileServing };
 
@@ -35,6 +37,7 @@ struct Route {
   Purpose purpose = Purpose::kInference;
   ErrorDialect dialect = ErrorDialect::kOpenai;  // also of what is refused before the action
   Describe describe = nullptr;                   // what documents say of it
+  BodyKind body = BodyKind::kJson;
 };
 
 // True: `path`, without its query, is one of `pattern`. What stood for its names is appended to `parts`, percent

@@ -129,7 +129,10 @@ Router::Admission Router::admit(const HttpRequest& head, bool has_body) const {
     return found;
   }
   found.tenant = std::move(tenant.value());
-  found.error = has_body ? BrowserGuard::check_content_type(head) : std::nullopt;
+  if (has_body) {
+    found.error = found.route->body == BodyKind::kForm ? BrowserGuard::check_form_type(head)
+                                                       : BrowserGuard::check_content_type(head);
+  }
   if (!found.error && found.route->availability == Availability::kWhileServing) {
     found.error = state_.refusal();
   }

@@ -12,11 +12,12 @@ constexpr Refusal kRefusals[] = {
     {405, "the path takes other methods; the header `allow` says which", "UNIMPLEMENTED", 12},
     {408, "the answer took longer than `--request-timeout`", "DEADLINE_EXCEEDED", 4},
     {413, "the body is too large", "INVALID_ARGUMENT", 3},
-    {415, "the body is not said to be JSON", "INVALID_ARGUMENT", 3},
+    {415, "the body is not said to be JSON (of uploads: a form)", "INVALID_ARGUMENT", 3},
     {429, "the queue is full; `retry-after` says when to try again", "RESOURCE_EXHAUSTED", 8},
     {500, "the model's numbers broke down in this answer (code `broken_model`), or a bug", "INTERNAL", 13},
     {501, "the served model cannot do it", "UNIMPLEMENTED", 12},
     {503, "the server starts or drains", "UNAVAILABLE", 14},
+    {507, "the disk with the files is full", "RESOURCE_EXHAUSTED", 8},
 };
 
 }  // namespace

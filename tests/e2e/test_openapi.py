@@ -24,6 +24,13 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 ASK = {"model": "demo", "input": "a", "questions": [{"type": "predicate", "instructions": "Is it?"}]}
 SCORES = {"logprobs": 2, "echo": True, "prompt_logprobs": 1, "return_token_ids": True, "n": 2}
 USAGE = {"stream": True, "stream_options": {"include_usage": True}}
+UPLOAD = (
+    '--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+    '--b\r\ncontent-disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
+    '{"custom_id":"a","method":"POST","url":"/v1/completions","body":{"prompt":"a","n":8,"max_tokens":800,'
+    '"ignore_eos":true}}\r\n--b--\r\n'
+).encode()
+BATCH = {"endpoint": "/v1/completions", "completion_window": "24h", "metadata": {"k": "v"}}
 SO_FAR = {"stream": True, "stream_options": {"continuous_usage_stats": True}, "return_token_ids": True}
 
 # Requests with what each should be answered with: every operation of the document, with every optional part.
@@ -72,6 +79,19 @@ CALLS = [
     ("GET", "/v1/speculation/corpora", None, 200),
     ("DELETE", "/v1/speculation/corpora/c", None, 200),
     ("DELETE", "/v1/speculation/corpora/c", None, 404),
+    ("POST", "/v1/files", UPLOAD, 200),
+    ("GET", "/v1/files?limit=1", None, 200),
+    ("GET", "/v1/files/{last}", None, 200),
+    ("GET", "/v1/files/{last}/content", None, 200),
+    ("POST", "/v1/batches", {"input_file_id": "{last}", **BATCH}, 200),
+    ("GET", "/v1/batches", None, 200),
+    ("POST", "/v1/batches/{last}/cancel", None, 200),
+    ("GET", "/v1/batches/{last}", None, 200),
+    ("POST", "/v1/batches", {"input_file_id": "{last}", **BATCH}, 404),
+    ("POST", "/v1/files", UPLOAD, 200),
+    ("DELETE", "/v1/files/{last}", None, 200),
+    ("GET", "/v1/files/{last}", None, 404),
+    ("POST", "/v1/files", b"", 400),
     ("GET", "/health", None, 200),
     ("GET", "/live", None, 200),
     ("GET", "/ready", None, 200),
@@ -119,6 +139,16 @@ def check(document, schema, value):
 
 
 @pytest.fixture(scope="module")
+def server(binary, tmp_path_factory):
+    """One that has every route."""
+    folder = str(tmp_path_factory.mktemp("files"))
+    with RunningServer(binary, "demo", "--seed", "1", "--files-folder", folder) as running:
+        yield running
+        assert running.process.poll() is None, "the server died:\n" + "".join(running.log)
+        assert running.stop() == 0, "".join(running.log)
+
+
+@pytest.fixture(scope="module")
 def document(server):
     status, headers, text = server.request("GET", "/openapi.json")
     assert status == 200 and headers["content-type"] == "application/json"
@@ -131,8 +161,13 @@ def test_answers_have_what_the_document_says_and_no_more(server, document):
     last = ""
     for method, path, body, wanted in CALLS:
         path = path.replace("{last}", last)
-        pattern, operation = operation_of(strict, method, path)
-        status, headers, text = server.request(method, path, body)
+        pattern, operation = operation_of(strict, method, path.split("?")[0])
+        if isinstance(body, bytes):
+            form = {"content-type": "multipart/form-data; boundary=b"}
+            status, headers, text = server.request(method, path, body, form)
+        else:
+            body = json.loads(json.dumps(body).replace("{last}", last))
+            status, headers, text = server.request(method, path, body)
         assert status == wanted, (method, path, text)
         kind = headers["content-type"].split(";")[0]
         content = operation["responses"][str(status)]["content"][kind]
@@ -144,7 +179,8 @@ def test_answers_have_what_the_document_says_and_no_more(server, document):
         else:
             answer = json.loads(text) if kind == "application/json" else text
             check(strict, content["schema"], answer)
-            last = answer["id"] if path == "/v1/responses" else last
+            makes = method == "POST" and path in ("/v1/responses", "/v1/files", "/v1/batches") and status == 200
+            last = answer["id"] if makes else last
         seen.add((method.lower(), pattern))
     listed = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert seen == listed
@@ -196,6 +232,7 @@ def test_no_request_breaks_the_server_or_the_document(binary, tmp_path):
     )
     report = tmp_path / "report.json"
     flags = ("--max-model-len", "64", "--request-timeout", "5", "--seed", "1")
+    flags += ("--files-folder", str(tmp_path / "files"))
     with RunningServer(binary, "demo", *flags) as server:
         (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml")]

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import anthropic
 import grpc
 import openai
 import pytest
@@ -65,6 +66,54 @@ def test_kept_prompts_outlive_others_until_their_time_is_over(small, small_clien
     assert small.metric("coppice:kv_pages_kept") == 0
     again, _, cached, _ = ask(small_client, prompt)
     assert again == text and cached < PAGE * 2
+
+
+def message(client, system, mark, **more):
+    """What the answer says, and its usage. `mark`: of the system message's end, or nothing."""
+    block = {"type": "text", "text": system, **({"cache_control": mark} if mark else {})}
+    answer = client.messages.create(
+        model="demo",
+        max_tokens=2,
+        system=[block],
+        messages=[{"role": "user", "content": "And what do you say?"}],
+        extra_body={"temperature": 0, **more},
+    )
+    return answer.content[0].text, answer.usage
+
+
+def test_anthropics_cache_control_keeps_a_prefix_that_others_lose(small, small_client):
+    claude = anthropic.Anthropic(base_url=small.url, api_key="none", max_retries=0)
+    marked, plain = (f"The {name} rules are many and must be kept in mind. " * 6 for name in ("marked", "unmarked"))
+    crowd_out(small, small_client)
+    before = small.metric("coppice:kv_pages_kept")
+    first, usage = message(claude, marked, {"type": "ephemeral", "ttl": "1h"})
+    made = usage.cache_creation_input_tokens
+    assert made > 4 * PAGE and usage.cache_read_input_tokens < 2 * PAGE
+    assert small.metric("coppice:kv_pages_kept") > before
+    other, usage = message(claude, plain, None)
+    assert usage.cache_creation_input_tokens == 0 and usage.input_tokens > made
+    crowd_out(small, small_client)
+    again, usage = message(claude, marked, {"type": "ephemeral", "ttl": "1h"})
+    assert again == first and usage.cache_creation_input_tokens == 0
+    assert usage.cache_read_input_tokens >= made
+    other_again, usage = message(claude, plain, None)
+    assert other_again == other and usage.cache_read_input_tokens < 2 * PAGE
+    fresh, usage = message(claude, marked, None, cache_salt="of another cache")
+    assert fresh == first and usage.cache_read_input_tokens == 0
+
+
+def test_responses_keep_prefixes_and_say_their_tier(small, small_client):
+    part = {"type": "input_text", "text": "A long instruction for responses. " * 8, "prompt_cache_breakpoint": {}}
+    items = [{"role": "system", "content": [part]}, {"role": "user", "content": "And?"}]
+    body = {"model": "demo", "input": items, "max_output_tokens": 16, "temperature": 0, "service_tier": "flex"}
+    first = small_client.responses.create(**body)
+    assert first.service_tier == "flex" and first.usage.input_tokens_details.cache_write_tokens > 4 * PAGE
+    crowd_out(small, small_client)
+    again = small_client.responses.create(**body)
+    assert again.output_text == first.output_text
+    assert again.usage.input_tokens_details.cached_tokens >= 4 * PAGE
+    with pytest.raises(openai.BadRequestError):
+        small_client.responses.create(**{**body, "service_tier": "gold"})
 
 
 def chat(client, system, question, **more):

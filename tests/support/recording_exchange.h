@@ -21,7 +21,7 @@ class RecordingExchange final : public Exchange {
   void begin_stream(const HttpResponse& head) override { answer = head; }
   std::string_view client() const override { return "127.0.0.1"; }
   void write(std::string_view bytes) override { stream += bytes; }
-  void end_stream() override { is_ended = true; }
+  void end_stream(StreamEnd /*end*/) override { is_ended = true; }
   void add_header(std::string name, std::string value) override {
     added.emplace_back(std::move(name), std::move(value));
   }

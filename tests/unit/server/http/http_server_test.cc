@@ -37,7 +37,7 @@ class TestApplication final : public HttpApplication {
       if (quiet_ != nullptr) {
         quiet_->write(++heard_ < 3 ? "still here\n" : "the end\n");
         if (heard_ == 3) {
-          quiet_->end_stream();
+          quiet_->end_stream(StreamEnd::kWhole);
         }
       }
     }
@@ -81,7 +81,7 @@ class TestApplication final : public HttpApplication {
         exchange.write(megabyte);
       }
       if (request.target == "/large") {
-        exchange.end_stream();
+        exchange.end_stream(StreamEnd::kWhole);
       }
       return std::make_unique<Handler>(*this);
     }
