@@ -81,7 +81,7 @@ void normalise_tool_calls(Json& calls, const std::string& name, FieldReader& rea
       reader.fail(bad_value(field, fmt::format("'{}' must be a string", field)));
       return;
     }
-    drop_empty_members(call);
+    drop_members(call, [](const auto& member) { return member.first != "function" && is_empty(member.second); });
     if (const auto id = call.find("id"); id != call.end() && !id->is_string()) {
       reader.fail_type(where + ".id", "a string", *id);
     }

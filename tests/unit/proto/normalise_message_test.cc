@@ -39,6 +39,8 @@ TEST_CASE("optional keys of a message that say nothing are absent") {
   CHECK(message_of(R"("content":[])", "user") == Json{{"role", "user"}, {"content", ""}});
   CHECK(message_of(R"("tool_calls":[{"id":null,"index":null,"function":{"name":"f"}}])")["tool_calls"][0] ==
         Json{{"function", {{"name", "f"}}}});
+  CHECK(message_of(R"("tool_calls":[{"id":"","function":{"name":""}}])")["tool_calls"][0] ==
+        Json{{"function", {{"name", ""}}}});  // the call itself stays whatever it is called
 }
 
 TEST_CASE("a refusal is what an assistant said") {
