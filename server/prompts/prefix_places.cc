@@ -60,17 +60,17 @@ Json change(Json messages, const CacheBreakpoint& breakpoint) {
 }
 
 std::int32_t find_place(const openai::GenerationRequest& request, const CacheBreakpoint& breakpoint,
-                        std::span<const TokenId> prompt, const PromptEncoder& encoder) {
+                        std::span<const TokenId> prompt, const PromptEncoder& encoder, const JobContext& job) {
   const Json& messages = *request.chat.messages;
   Json before = cut(messages, breakpoint);
   openai::Result<std::vector<TokenIds>> tokens =
       before.empty() ? openai::Result<std::vector<TokenIds>>(openai::bad_value("", "nothing to render"))
-                     : encoder.encode(with_messages(request, std::move(before)));
+                     : encoder.encode(with_messages(request, std::move(before)), job);
   if (!tokens.ok()) {
-    tokens = encoder.encode(with_messages(request, change(messages, breakpoint)));
+    tokens = encoder.encode(with_messages(request, change(messages, breakpoint)), job);
   }
   if (!tokens.ok()) {
-    return 0;  // a template that accepts these words alone
+    return 0;  // a template that accepts these words alone, or no memory to look
   }
   const TokenIds& found = tokens.value().front();
   return static_cast<std::int32_t>(std::mismatch(prompt.begin(), prompt.end(), found.begin(), found.end()).first -
@@ -80,13 +80,13 @@ std::int32_t find_place(const openai::GenerationRequest& request, const CacheBre
 }  // namespace
 
 std::vector<std::int32_t> find_places(const openai::GenerationRequest& request, std::span<const TokenId> prompt,
-                                      const PromptEncoder& encoder, const std::atomic<bool>* cancelled) {
+                                      const PromptEncoder& encoder, const JobContext& job) {
   std::vector<std::int32_t> places;
   for (const CacheBreakpoint& breakpoint : request.cache_breakpoints) {
-    if (cancelled != nullptr && cancelled->load()) {
+    if (job.is_cancelled()) {
       break;
     }
-    const std::int32_t place = find_place(request, breakpoint, prompt, encoder);
+    const std::int32_t place = find_place(request, breakpoint, prompt, encoder, job);
     places.push_back(std::max(place, places.empty() ? 0 : places.back()));
   }
   return places;

@@ -1,7 +1,6 @@
 // Where in a prompt's tokens the breakpoints of a conversation stand.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "base/types.h"
 #include "proto/openai/request.h"
 #include "server/prompts/prompt_encoder.h"
+#include "server/work/job_context.h"
 
 namespace coppice::server {
 
@@ -16,8 +16,9 @@ namespace coppice::server {
 // is what the encoder made of the request's conversation. The conversation up to the breakpoint is rendered and
 // tokenised for itself; as far as that is a beginning of the prompt, it counts: templates close a turn that is cut, and
 // a token may reach over the cut. A conversation that the template refuses when it is cut is rendered whole instead,
-// with other words behind the breakpoint. Stops, with fewer places, when `cancelled` is set.
+// with other words behind the breakpoint. Stops, with fewer places, when the client has left;
+// where memory for the work is refused the place is 0.
 std::vector<std::int32_t> find_places(const openai::GenerationRequest& request, std::span<const TokenId> prompt,
-                                      const PromptEncoder& encoder, const std::atomic<bool>* cancelled = nullptr);
+                                      const PromptEncoder& encoder, const JobContext& job = {});
 
 }  // namespace coppice::server

@@ -146,7 +146,7 @@ std::vector<std::vector<engine::KeepPrefix>> find_keeps(openai::GenerationReques
     return keeps;
   }
   if (!request.cache_breakpoints.empty()) {
-    const std::vector<std::int32_t> places = find_places(request, prompts.front(), host.encoder(), job.cancelled);
+    const std::vector<std::int32_t> places = find_places(request, prompts.front(), host.encoder(), job);
     for (std::size_t i = 0; i < places.size(); ++i) {
       keeps.front().push_back({places[i], request.cache_breakpoints[i].time_to_live});
     }

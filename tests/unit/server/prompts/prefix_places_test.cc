@@ -110,8 +110,8 @@ TEST_CASE("places ascend, and none is looked for when the client has left") {
   request.kind = openai::RequestKind::kChat;
   request.chat.messages = std::make_shared<const Json>(kTalk);
   request.cache_breakpoints = {{1, CacheBreakpoint::kWholeMessage}, {2, CacheBreakpoint::kWholeMessage}};
-  const std::atomic<bool> cancelled{true};
-  CHECK(find_places(request, TokenIds{0}, world.encoder(), &cancelled).empty());
+  const CancelFlag cancelled{true};
+  CHECK(find_places(request, TokenIds{0}, world.encoder(), {.cancelled = &cancelled}).empty());
 }
 
 }  // namespace
