@@ -4,6 +4,7 @@ whatever is around them."""
 import concurrent.futures
 import json
 import threading
+import time
 
 import openai
 import pytest
@@ -159,7 +160,10 @@ def test_the_input_is_computed_once_also_when_all_questions_come_cold(binary, ca
         client = client_of(fresh)
         state = fresh.post("/tokenize", {"prompt": STATE})[1]["count"]
         decision = client.decisions.create(model="demo", input=STATE, questions=many(64))
-        computed = fresh.metric("coppice:prompt_tokens_computed_total")
+        deadline = time.monotonic() + 10  # the answer leaves before the step that made it is counted
+        computed = 0
+        while computed < decision.usage.input_tokens and time.monotonic() < deadline:
+            computed = fresh.metric("coppice:prompt_tokens_computed_total")
         assert state < decision.usage.input_tokens < computed + 1
         assert decision.usage.input_tokens_details.cached_tokens == 0
         # With the cache, pages that end in a question are the cache's: their beginning is computed again.

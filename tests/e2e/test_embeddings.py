@@ -116,7 +116,7 @@ def test_two_thousand_inputs_are_one_request(client, server):
     answer = client.embeddings.create(model="demo", input=[[5, i % 200 + 10] for i in range(2048)])
     assert len(answer.data) == 2048
     assert answer.usage.prompt_tokens == 4096
-    assert server.metric("vllm:prompt_tokens_total") == counted + 4096
+    assert server.wait_metric("vllm:prompt_tokens_total", counted + 4096) == counted + 4096
     assert bits(answer.data[0].embedding) == bits(answer.data[200].embedding)
     with pytest.raises(openai.BadRequestError, match="an array of 1 to 2048"):
         client.embeddings.create(model="demo", input=["a"] * 2049)
