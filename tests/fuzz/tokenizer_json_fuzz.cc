@@ -44,7 +44,7 @@ void fuzz_pattern(std::string_view source, std::string_view text) {
     return;
   }
   std::vector<coppice::text::Span> matches;
-  if (!pattern->find_all(text, {0, text.size()}, matches).ok()) {
+  if (!pattern->find_all(text, {0, static_cast<std::uint32_t>(text.size())}, matches).ok()) {
     return;
   }
   std::size_t last = 0;

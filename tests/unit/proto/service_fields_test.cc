@@ -170,7 +170,7 @@ TEST_CASE("every field of the table has its effect or is named") {
       const auto request = is_chat ? chat(R"([{"role":"user","content":"x"}])", field) : completion(field);
       REQUIRE(request.ok());
       const auto row = std::find_if(std::begin(kServiceFields), std::end(kServiceFields),
-                                    [&](const ApiField& field_row) { return field_row.name == name; });
+                                    [&name = name](const ApiField& field_row) { return field_row.name == name; });
       REQUIRE(row != std::end(kServiceFields));
       CHECK(request.value().ignored.header() == (row->use == FieldUse::kIgnored ? name : ""));
     }
