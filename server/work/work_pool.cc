@@ -12,6 +12,7 @@ namespace coppice::server {
 
 WorkPool::WorkPool(const WorkPoolOptions& options) : options_(options) {
   const std::int32_t threads = std::max(options_.threads, 2);
+  const std::lock_guard<std::mutex> lock(mutex_);  // none looks how many there are before all are there
   for (std::int32_t i = 0; i < threads; ++i) {
     threads_.emplace_back([this] { run_jobs(); });
   }
