@@ -14,7 +14,6 @@ GREEDY = {"model": "demo", "prompt": PROMPT, "temperature": 0, "max_tokens": 64}
 A, B, C = "the-key-of-tenant-a", "the-key-of-tenant-b", "the-key-of-tenant-c"
 CORPORA = "/v1/speculation/corpora"
 OWN = 15  # accepted drafts, at most, by which an output's own repetitions differ from run to run
-ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"
 
 
 def key_file(path, *keys):
@@ -33,18 +32,26 @@ def call(server, key, method, path, body=None, timeout=60):
 
 def accepted_of(server, key):
     """Drafted tokens that the key's request took."""
-    before = server.metric(ACCEPTED)
     status, answer = call(server, key, "POST", "/v1/completions", GREEDY)
     assert status == 200, answer
-    return server.metric(ACCEPTED) - before
+    return answer["speculation"]["accepted_tokens"]
+
+
+def most_alone(binary, keys):
+    """The most that an output repeats of itself, of three runs: how much is drafted depends on the time of a step."""
+    most = 0
+    for _ in range(3):
+        with RunningServer(binary, "demo", *key_file(keys, A, B)) as server:
+            most = max(most, accepted_of(server, B))
+            server.process.kill()
+    return most
 
 
 def test_no_key_inherits_anothers_drafts_whatever_the_file_says(binary, tmp_path):
     """Tenants were named by the line of their key: with A's line gone, B drafted from A's outputs."""
     state = ["--speculation-state", str(tmp_path / "state")]
     keys = tmp_path / "keys"
-    with RunningServer(binary, "demo", *key_file(keys, A, B)) as server:
-        alone = accepted_of(server, B)  # what an output repeats of itself
+    alone = most_alone(binary, keys)
     with RunningServer(binary, "demo", *state, *key_file(keys, A, B)) as server:
         accepted_of(server, A)
         assert server.stop() == 0, "".join(server.log)
@@ -68,8 +75,7 @@ def test_state_of_a_vanished_key_is_dropped(binary, tmp_path):
         assert server.stop() == 0  # writes what it kept: nothing of A
     with RunningServer(binary, "demo", *state, *key_file(keys, A, B)) as server:
         assert not [line for line in server.log if "is dropped" in line]
-        alone = accepted_of(server, B)
-        assert accepted_of(server, A) < alone + OWN
+        assert accepted_of(server, A) < most_alone(binary, keys) + OWN
 
 
 def test_a_salt_is_no_other_tenant(binary, tmp_path):
