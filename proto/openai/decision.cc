@@ -355,7 +355,11 @@ std::string write_decision(const std::string& model, std::span<const DecisionQue
   out.end_array().key("usage").begin_object();
   out.key("input_tokens").integer(usage.prompt_tokens);
   out.key("input_tokens_details").begin_object();
-  out.key("cached_tokens").integer(usage.cached_tokens).key("cache_write_tokens").integer(0).end_object();
+  out.key("cached_tokens")
+      .integer(usage.cached_tokens)
+      .key("cache_write_tokens")
+      .integer(usage.cache_write_tokens)
+      .end_object();
   out.key("output_tokens").integer(usage.completion_tokens);
   out.key("output_tokens_details").begin_object().key("reasoning_tokens").integer(0).end_object();
   out.key("total_tokens").integer(usage.prompt_tokens + usage.completion_tokens);

@@ -169,7 +169,7 @@ std::string write_embeddings(const EmbeddingFormat& format, std::span<const std:
   out.end_array().key("usage").begin_object();
   out.key("prompt_tokens").integer(usage.prompt_tokens).key("total_tokens").integer(usage.prompt_tokens);
   out.key("prompt_tokens_details").begin_object();
-  out.key("cached_tokens").integer(usage.cached_tokens).key("cache_write_tokens").integer(0);
+  out.key("cached_tokens").integer(usage.cached_tokens).key("cache_write_tokens").integer(usage.cache_write_tokens);
   out.end_object().end_object().end_object();
   return out.take();
 }

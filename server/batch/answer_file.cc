@@ -111,7 +111,13 @@ absl::Status AnswerFile::resume(const Visit& visit) {
 absl::Status AnswerFile::append(std::string line) {
   line += '\n';
   if (!base::write_all(file_, line)) {
-    return failed("write to it");
+    absl::Status status = failed("write to it");
+    // What was written of the line goes: the file may be published as it is.
+    const auto whole = static_cast<off_t>(bytes_);
+    if (::ftruncate(file_, whole) != 0 || ::lseek(file_, whole, SEEK_SET) != whole) {
+      return absl::InternalError(fmt::format("{}; its torn last line stays", std::string(status.message())));
+    }
+    return status;
   }
   ++lines_;
   bytes_ += line.size();

@@ -69,10 +69,6 @@ openai::JsonWriter begin_answer(const BatchLine& line) {
 
 }  // namespace
 
-std::span<const BatchEndpoint> batch_endpoints() {
-  return kEndpoints;
-}
-
 const BatchEndpoint* find_batch_endpoint(std::string_view url) {
   const auto* const found = std::find_if(std::begin(kEndpoints), std::end(kEndpoints),
                                          [url](const BatchEndpoint& endpoint) { return endpoint.url == url; });

@@ -19,7 +19,6 @@ struct BatchEndpoint {
   std::string_view url;
   Read read;
 };
-std::span<const BatchEndpoint> batch_endpoints();
 // Null when there is none of that URL.
 const BatchEndpoint* find_batch_endpoint(std::string_view url);
 // "/v1/a" or "/v1/b", for messages.

@@ -85,13 +85,24 @@ const BatchCard* BatchStore::card_of(const BatchKey& key) const {
   return found == owner->second.end() ? nullptr : &found->second;
 }
 
+// Takes the lock. Each batch that has not ended may make two files.
 openai::MaybeError BatchStore::check_room(const std::string& tenant) const {
-  const auto owner = tenants_.find(tenant);
-  if (owner == tenants_.end()) {
-    return std::nullopt;
+  std::size_t waiting = 0;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto owner = tenants_.find(tenant);
+    if (owner != tenants_.end()) {
+      waiting =
+          static_cast<std::size_t>(std::count_if(owner->second.begin(), owner->second.end(),
+                                                 [](const auto& entry) { return !is_final(entry.second.status); }));
+    }
   }
-  const auto waiting = static_cast<std::size_t>(std::count_if(
-      owner->second.begin(), owner->second.end(), [](const auto& entry) { return !is_final(entry.second.status); }));
+  const auto files_to_come = static_cast<std::int32_t>(2 * (waiting + 1));
+  if (const std::string why = files_.quota_refusal(tenant, 0, files_to_come); !why.empty()) {
+    openai::ApiError error = openai::bad_value("", why);
+    error.code = "storage_quota_exceeded";
+    return error;
+  }
   if (waiting < kWaitingMax) {
     return std::nullopt;
   }
@@ -136,11 +147,6 @@ openai::Result<BatchCard> BatchStore::create(const std::string& tenant, openai::
                                                           "of \"{}\"",
                                                           input.value().purpose));
   }
-  if (const std::string why = files_.quota_refusal(tenant, 0); !why.empty()) {
-    openai::ApiError error = openai::bad_value("", why);
-    error.code = "storage_quota_exceeded";
-    return error;
-  }
   BatchCard card;
   card.id = FileStore::new_id(openai::kBatchPrefix);
   card.model = model;
@@ -150,22 +156,22 @@ openai::Result<BatchCard> BatchStore::create(const std::string& tenant, openai::
   card.error_file_id = FileStore::new_id(openai::kFilePrefix);
   card.request = std::move(request);
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> disk_lock(disk_mutex_);  // creations one by one: the room is still there
     if (openai::MaybeError error = check_room(tenant)) {
       return *std::move(error);
     }
     if (openai::MaybeError error = files_.hold(tenant, card.request.input_file_id)) {
       return *std::move(error);
     }
+    // Neither clients nor the runner see the batch before it is stored: what the runner has seen stays.
+    if (const absl::Status status = write(tenant, card); !status.ok()) {
+      spdlog::error("batches: {}", std::string(status.message()));
+      files_.release(tenant, card.request.input_file_id);
+      return openai::internal_error("the batch could not be stored");
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
     tenants_[tenant].emplace(card.id, card);
     forget_oldest(tenant);
-  }
-  if (const absl::Status status = save({tenant, card.id}); !status.ok()) {
-    spdlog::error("batches: {}", std::string(status.message()));
-    const std::lock_guard<std::mutex> lock(mutex_);
-    tenants_[tenant].erase(card.id);
-    files_.release(tenant, card.request.input_file_id);
-    return openai::internal_error("the batch could not be stored");
   }
   changed_();
   return card;

@@ -296,10 +296,19 @@ void FileStore::release(const std::string& tenant, const std::string& id) {
   }
 }
 
-std::string FileStore::quota_refusal(const std::string& tenant, std::int64_t more) const {
+std::string FileStore::quota_refusal(const std::string& tenant, std::int64_t more, std::int32_t more_files) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto owner = tenants_.find(tenant);
   const std::int64_t held = owner == tenants_.end() ? 0 : owner->second.bytes + owner->second.reserved_bytes;
+  const std::int32_t count = owner == tenants_.end()
+                                 ? 0
+                                 : static_cast<std::int32_t>(owner->second.files.size()) + owner->second.reserved_files;
+  if (more_files > 0 && (count + more_files > limits_.tenant_files || files_ + more_files > limits_.files)) {
+    return fmt::format(
+        "you have {} files and {} to come, the server has {}; {} and {} are allowed: delete some "
+        "(--files-max)",
+        count, more_files, files_, limits_.tenant_files, limits_.files);
+  }
   if (held + more <= static_cast<std::int64_t>(limits_.tenant_bytes)) {
     return "";
   }

@@ -60,8 +60,8 @@ class FileStore {
   // The file neither goes nor expires until as many release(). ERRORS: 404.
   openai::MaybeError hold(const std::string& tenant, const std::string& id);
   void release(const std::string& tenant, const std::string& id);
-  // Why the tenant may not store more bytes beside `more` of its own that are not files yet, or "".
-  std::string quota_refusal(const std::string& tenant, std::int64_t more) const;
+  // Why the tenant may not store more bytes beside `more` of its own that are not files yet, nor `more_files`, or "".
+  std::string quota_refusal(const std::string& tenant, std::int64_t more, std::int32_t more_files = 0) const;
 
   // A tenant's folder, for content that grows line by line and becomes a file with adopt(). ERRORS: Internal.
   absl::StatusOr<std::shared_ptr<const base::Folder>> folder(const std::string& tenant);

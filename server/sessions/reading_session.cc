@@ -86,6 +86,7 @@ std::size_t ReadingSession::handle(engine::Event&& event) {
   }
   answer_.readings[static_cast<std::size_t>(event.choice)] = std::move(event.reading);
   answer_.usage.cached_tokens += event.usage.cached_tokens;
+  answer_.usage.cache_write_tokens += event.usage.cache_write_tokens;
   meter_.count_finish(FinishLabel::kLength);
   if (--left_ == 0) {
     meter_.observe_end(answer_.usage.prompt_tokens, 0);

@@ -96,6 +96,12 @@ openai::MaybeError MemoryBudget::refusal(const Lease& lease, std::size_t request
                     "(--memory-per-request)",
                     request_bytes, limits_.request_bytes));
   }
+  if (counted(request_bytes) > std::min(limits_.tenant_bytes, limits_.server_bytes)) {  // later is no better
+    return openai::too_large(
+        fmt::format("the request needs {} bytes of memory; all of yours may hold {} (--memory-per-tenant, "
+                    "--memory-of-requests)",
+                    request_bytes, std::min(limits_.tenant_bytes, limits_.server_bytes)));
+  }
   const auto is_full = [&](const Use& use, std::size_t most) {
     return use.bytes + more > most || (lease.is_arriving_ && use.arriving + more > most / kArrivingShare);
   };

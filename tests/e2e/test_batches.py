@@ -140,9 +140,6 @@ def test_a_batch_gives_the_answers_of_the_server(files_server, files_client):
     )
     assert batch.object == "batch" and batch.status in ("validating", "in_progress")
     assert batch.expires_at == batch.created_at + 24 * 3600 and batch.metadata == {"why": "test"}
-    with pytest.raises(openai.BadRequestError) as refused:
-        files_client.files.delete(batch.input_file_id)
-    assert refused.value.code == "file_in_use"
     done = wait(files_client, batch.id)
     assert done.status == "completed" and done.error_file_id is None and done.errors is None
     assert (done.request_counts.total, done.request_counts.completed, done.request_counts.failed) == (24, 24, 0)
@@ -232,11 +229,14 @@ def test_a_file_of_another_purpose_or_of_no_one_is_no_input(files_client):
 
 
 def test_cancelled_and_expired_batches_keep_what_they_have(files_client):
-    data = lines(completions(400, tokens=200))
+    data = lines(completions(2000, tokens=200))  # more than any machine answers in two seconds
     batch = files_client.batches.create(
         input_file_id=upload(files_client, data).id, endpoint="/v1/completions", completion_window="24h"
     )
     wait(files_client, batch.id, "in_progress")
+    with pytest.raises(openai.BadRequestError) as refused:
+        files_client.files.delete(batch.input_file_id)
+    assert refused.value.code == "file_in_use"
     cancelled = files_client.batches.cancel(batch.id)
     assert cancelled.status in ("cancelling", "cancelled")
     done = wait(files_client, batch.id)
@@ -251,7 +251,7 @@ def test_cancelled_and_expired_batches_keep_what_they_have(files_client):
     expired = wait(files_client, late.id)
     assert expired.status == "expired" and expired.expired_at
     errors = answers(files_client, expired.error_file_id)
-    assert len(errors) == expired.request_counts.failed == 400 - expired.request_counts.completed
+    assert len(errors) == expired.request_counts.failed == 2000 - expired.request_counts.completed
     assert {each["error"]["code"] for each in errors} == {"batch_expired"}
 
 

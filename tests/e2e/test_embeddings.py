@@ -106,6 +106,8 @@ def test_the_prefix_cache_is_read_and_nothing_is_drafted(server):
     text = LONG + "Then they embedded it."
     usage = [server.post("/v1/embeddings", {"input": text})[1]["usage"] for _ in range(2)]
     assert usage[1]["prompt_tokens_details"]["cached_tokens"] >= usage[1]["prompt_tokens"] - 16
+    assert 0 < usage[0]["prompt_tokens_details"]["cache_write_tokens"] <= usage[0]["prompt_tokens"]
+    assert usage[1]["prompt_tokens_details"]["cache_write_tokens"] <= 16
     mean = server.post("/v1/embeddings", {"input": text, "pooling": "mean"})[1]["usage"]
     assert mean["prompt_tokens_details"]["cached_tokens"] == 0
     assert server.metric("vllm:spec_decode_num_draft_tokens_total") == drafted

@@ -14,6 +14,8 @@
 #include "server/batch/batch_input.h"
 #include "server/batch/batch_output.h"
 
+#include "tests/support/full_disk.h"
+
 namespace coppice::server {
 namespace {
 
@@ -169,6 +171,22 @@ TEST_CASE("an output cut off at any byte keeps its whole lines and takes the oth
   const auto notes = folder.write("notes", "hello\n");
   CHECK(BatchOutput::open(notes).status().code() == absl::StatusCode::kInvalidArgument);
   CHECK(Folder::read(notes) == "hello\n");
+}
+
+TEST_CASE("a line that the disk has no room for leaves nothing of itself", "[batch]") {
+  const Folder folder;
+  const auto path = folder.write("out", "");
+  absl::StatusOr<BatchOutput> output = BatchOutput::open(path);
+  REQUIRE(output.ok());
+  const std::string first = write_batch_answer(line_of(1, "a"), 200, "{}");
+  REQUIRE(output->append(first).ok());
+  {
+    const FullDisk disk(first.size() + 20);
+    CHECK_FALSE(output->append(write_batch_answer(line_of(2, "b"), 200, "{}")).ok());
+    CHECK(Folder::read(path) == first + "\n");
+  }
+  REQUIRE(output->append(first).ok());
+  CHECK(Folder::read(path) == first + "\n" + first + "\n");
 }
 
 TEST_CASE("a line's id gives its number back", "[batch]") {

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/full_disk.h"
 #include "tests/support/test_tokenizer.h"
 
 namespace coppice::server {
@@ -427,6 +428,42 @@ TEST_CASE("answers beyond the quota are not made", "[batch]") {
                                                R"(","endpoint":"/v1/completions","completion_window":"24h"})",
                                            {});
   CHECK(world.store->create("", std::move(again.value()), "m").error().code == "storage_quota_exceeded");
+}
+
+TEST_CASE("a batch that the disk has no room for never was", "[batch]") {
+  const Place place;
+  World world(place.path);
+  world.run();
+  const std::string input = world.files->add("", {"in.jsonl", "batch", 0}, lines(2)).value().id;
+  const std::string body =
+      R"({"input_file_id":")" + input + R"(","endpoint":"/v1/completions","completion_window":"24h"})";
+  std::atomic<bool> is_over{false};
+  std::thread looker([&] {  // as the runner does, all the time
+    while (!is_over) {
+      for (const BatchKey& key : world.store->unfinished()) {
+        (void)world.store->state_of(key);  // a bug if the batch is gone
+      }
+    }
+  });
+  {
+    const FullDisk disk(0);
+    for (int i = 0; i < 200; ++i) {
+      CHECK(world.store->create("", openai::parse_batch_request(body, {}).value(), "m").error().status == 500);
+    }
+  }
+  is_over = true;
+  looker.join();
+  CHECK(world.store->list("", {"", 10, false}).value().empty());
+  CHECK_FALSE(world.files->remove("", input).has_value());  // nothing holds it
+}
+
+TEST_CASE("the files that batches will make count before they are there", "[batch]") {
+  const Place place;
+  World world(place.path, {.tenant_files = 4, .files = 100});
+  CHECK(world.create(line(0)).ok());  // its input, and two to come
+  const auto second = world.create(line(0));
+  REQUIRE_FALSE(second.ok());
+  CHECK(second.error().code == "storage_quota_exceeded");
 }
 
 TEST_CASE("records and answers that a stranger changed", "[batch]") {

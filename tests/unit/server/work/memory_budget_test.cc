@@ -85,6 +85,15 @@ TEST_CASE("bodies on their way may take half; whole ones, and all else, the rest
   CHECK(budget.used() == 75 + 75 + 25);
 }
 
+TEST_CASE("what all of a tenant's memory would not hold is refused for good") {
+  MemoryLimits wide = limits();
+  wide.request_bytes = kFree + 1000;
+  MemoryBudget budget(wide);
+  MemoryBudget::Lease lease(budget);
+  CHECK(status(lease.set(MemoryPart::kWork, kFree + 150)) == 200);
+  CHECK(status(lease.set(MemoryPart::kWork, kFree + 151)) == 413);
+}
+
 TEST_CASE("a body on its way counts for its tenant from when that is known") {
   MemoryBudget budget(limits());
   {
