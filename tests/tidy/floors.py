@@ -43,7 +43,7 @@ FOLDER_ORDER = {
         ["front_bench"],
         ["commands"],
     ],
-    "text": [["jinja", "tokenizer"], ["output"]],
+    "text": [["jinja", "tokenizer"], ["grammar", "output"]],
 }
 
 

@@ -1,0 +1,41 @@
+// Regular expressions as the grammar engine can enforce them: parsed, checked and written again without anything that
+// it ignores or reads in another way (anchors inside, lookahead, escapes it does not know, classes over Unicode).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace coppice::text {
+
+enum class ExpressionUse : std::uint8_t {
+  kText,        // the whole output has to match
+  kJsonString,  // the inside of a JSON string, without characters that JSON writes with an escape
+};
+
+enum class ExpressionMatch : std::uint8_t {
+  kWhole,   // `^` at the start and `$` at the end change nothing
+  kSearch,  // a match anywhere, as JSON schema's `pattern`: unanchored sides take any characters
+};
+
+// A repetition's largest bound, and the largest size of an expression whose repetitions are written out: compile time
+// and memory grow with it. 2,000 characters are beyond what a length in a schema mostly says.
+inline constexpr std::int64_t kRepeatMax = 2000;
+inline constexpr std::int64_t kExpressionSizeMax = 20'000;  // characters and classes, repetitions written out
+
+// Returns `pattern` (ECMAScript's syntax) as an expression of ASCII characters that matches the same whole texts; for
+// kJsonString the same but those with a character that JSON has to escape.
+// ERRORS: InvalidArgument names the construct that cannot be enforced; OutOfRange names the limit that is passed.
+absl::StatusOr<std::string> enforceable_expression(std::string_view pattern, ExpressionUse use, ExpressionMatch match);
+
+// Returns an expression for the inside of a JSON string without escapes that is none of `names`.
+std::string expression_of_other_names(std::span<const std::string> names);
+
+// Returns an expression for the inside of any JSON string of `min` to `max` characters (max < 0: no end), escapes
+// included. A pair of \u escapes for one character is not among them.
+std::string expression_of_length(std::int64_t min, std::int64_t max);
+
+}  // namespace coppice::text

@@ -1,0 +1,112 @@
+// Grammars over a model's tokens: compiled once, followed by one matcher a sequence.
+//
+// The engine inside is XGrammar's C++ core; no header of it is seen from here. Special tokens never match: they are
+// kept from the engine's vocabulary, except the end tokens, which are allowed where the grammar is complete.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/types.h"
+#include "text/grammar/grammar_spec.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace coppice::text {
+
+struct GrammarOptions {
+  SchemaLimits limits;
+  // White space between two tokens of JSON, so that no output runs to its limit on blanks. Enough for a line end and
+  // the indentation of a deep object; not measured.
+  int white_space_max = 32;
+};
+
+// A grammar over one vocabulary. Copies share it. Thread: immutable; any number may use it at once.
+class CompiledGrammar {
+ public:
+  struct State;
+  explicit CompiledGrammar(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+  // Returns about how much memory it keeps.
+  std::size_t memory_bytes() const;
+  // Returns the keywords of its schemas that it does not enforce. Empty if the spec was strict.
+  const std::vector<UnenforcedKeyword>& unenforced() const;
+  const State& state() const { return *state_; }
+
+ private:
+  std::shared_ptr<const State> state_;
+};
+
+// Compiles grammars for one tokenizer. Thread: any number may compile at once, each on its own thread only.
+class GrammarCompiler {
+ public:
+  // `vocab_size`: rows of the model's logits; the tokenizer may have fewer tokens. ERRORS: InvalidArgument when it has
+  // more, or when an end token is outside.
+  static absl::StatusOr<std::unique_ptr<GrammarCompiler>> create(const Tokenizer& tokenizer, std::int32_t vocab_size,
+                                                                 std::span<const TokenId> end_tokens,
+                                                                 GrammarOptions options = {});
+  ~GrammarCompiler();
+
+  // ERRORS: as check_spec; InvalidArgument also for what the engine refuses.
+  absl::StatusOr<CompiledGrammar> compile(const GrammarSpec& spec) const;
+
+ private:
+  struct Vocabulary;
+  GrammarCompiler(std::unique_ptr<Vocabulary> vocabulary, GrammarOptions options);
+  // ERRORS: InvalidArgument when not even a first token is allowed.
+  static absl::Status check_first_mask(const CompiledGrammar& grammar);
+
+  std::unique_ptr<Vocabulary> vocabulary_;
+  GrammarOptions options_;
+};
+
+// Where one sequence stands in its grammar. Owned by one thread at a time.
+class GrammarMatcher {
+ public:
+  static absl::StatusOr<GrammarMatcher> create(CompiledGrammar grammar);
+  GrammarMatcher(GrammarMatcher&&) noexcept;
+  GrammarMatcher& operator=(GrammarMatcher&&) noexcept;
+  ~GrammarMatcher();
+
+  // Returns false, and stays where it is, for a token that the grammar does not allow here.
+  absl::StatusOr<bool> accept(TokenId token);
+
+  // Sets bit t % 32 of word t / 32 for every token t that may come next, clears the others. After an end token only end
+  // tokens may come. REQUIRES: mask.size() == mask_words().
+  absl::Status fill_mask(std::span<std::uint32_t> mask);
+  std::size_t mask_words() const;
+
+  // Fills one mask for each node of a draft tree: what may come after it. Node i has the token tokens[i] and stands
+  // below parents[i] < i, or below this state where that is -1. masks: mask_words() for each node in turn; zeros at and
+  // below a token that is not allowed. Stays where it is.
+  absl::Status fill_tree_masks(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                               std::span<std::uint32_t> masks);
+
+  // Takes back the last `count` accepted tokens. ERRORS: InvalidArgument for more than were accepted.
+  absl::Status rollback(int count);
+
+  // Returns another matcher at the same place. Copies the whole history: for a tree of drafts use fill_tree_masks.
+  absl::StatusOr<GrammarMatcher> fork() const;
+
+  // Whether the output is complete: an end token may come.
+  bool is_finished() const;
+  // Whether an end token came.
+  bool is_ended() const;
+
+  // Returns tokens for the text that must come next whatever the model says; empty where it has a choice. Another
+  // cutting of that text into tokens may be allowed too.
+  absl::StatusOr<std::vector<TokenId>> forced_tokens() const;
+
+ private:
+  struct State;
+  explicit GrammarMatcher(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace coppice::text

@@ -1,0 +1,55 @@
+// The bounds that hold before a schema is parsed; the walk checks the others.
+#include "text/grammar/schema_check.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "text/grammar/schema_walk.h"
+
+namespace coppice::text {
+namespace {
+
+// How deep values lie in one another, counted without recursion: brackets outside strings.
+int depth_of(std::string_view json) {
+  int depth = 0;
+  int deepest = 0;
+  bool in_string = false;
+  for (std::size_t at = 0; at < json.size(); ++at) {
+    const char c = json[at];
+    if (in_string) {
+      at += c == '\\' ? 1 : 0;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+}  // namespace
+
+std::string UnenforcedKeyword::message() const {
+  return pointer + ": `" + keyword + "`: " + reason;
+}
+
+absl::StatusOr<CheckedSchema> check_schema(std::string_view schema, bool strict, const SchemaLimits& limits) {
+  if (schema.size() > limits.bytes_max) {
+    return absl::OutOfRangeError("the schema has more than " + std::to_string(limits.bytes_max) + " bytes");
+  }
+  // A schema inside a schema is two or three values deeper.
+  constexpr int kValuesOfSchema = 4;
+  if (depth_of(schema) > limits.depth_max * kValuesOfSchema) {
+    return absl::OutOfRangeError("the schema is nested deeper than " + std::to_string(limits.depth_max));
+  }
+  const SchemaJson root = SchemaJson::parse(schema.begin(), schema.end(), nullptr, false);
+  if (root.is_discarded()) {
+    return absl::InvalidArgumentError("the schema is not JSON");
+  }
+  return SchemaWalk(root, strict, limits).run();
+}
+
+}  // namespace coppice::text

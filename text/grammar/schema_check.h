@@ -1,0 +1,52 @@
+// JSON schemas before they become grammars. The grammar engine (XGrammar) drops or weakens many keywords without an
+// error; here a schema is bounded, its references are resolved, it is rewritten to what the engine enforces exactly,
+// and every keyword that is then still not enforced is listed.
+//
+// What the rewriting does, so that more is enforced:
+//   - `pattern`, `format` and `patternProperties` become expressions of ours (text/grammar/expression.h);
+//   - lengths of strings become expressions that know JSON's escapes;
+//   - names of additional properties exclude the declared ones, whatever their spelling;
+//   - a required name that is not declared is declared; `type` beside `enum` filters its values, beside `anyOf` it goes
+//     into the branches; a schema without `type` gets the types that its keywords speak of;
+//   - with `strict`, an object with `properties` and without `additionalProperties` takes no others.
+// Objects have their properties in the schema's order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace coppice::text {
+
+// Bounds on the work that a schema can ask for. Compile time grows with each of them.
+struct SchemaLimits {
+  std::size_t bytes_max = std::size_t{512} << 10;  // twice the largest schema in common use that we know
+  int depth_max = 64;                              // schemas and values in one another; recursive code reads them
+  std::int64_t nodes_max = 20'000;                 // values of the document, and schemas after references
+  std::int64_t repeat_max = 2000;                  // minLength, maxLength, minItems, maxItems and the like
+  std::int64_t alternatives_max = 1000;            // of one enum, anyOf or oneOf
+};
+
+struct UnenforcedKeyword {
+  std::string pointer;  // of the schema that has it: "#/properties/name"
+  std::string keyword;
+  std::string reason;
+
+  // "#/properties/name: `not`: is not enforced"
+  std::string message() const;
+};
+
+struct CheckedSchema {
+  std::string json;  // what the engine compiles
+  std::vector<UnenforcedKeyword> unenforced;
+};
+
+// ERRORS: InvalidArgument for what is no schema, refers outside the document or accepts nothing; OutOfRange for what
+// passes a limit. Both name the JSON pointer.
+absl::StatusOr<CheckedSchema> check_schema(std::string_view schema, bool strict, const SchemaLimits& limits = {});
+
+}  // namespace coppice::text
