@@ -24,8 +24,8 @@ import jsonschema
 import llguidance
 
 FORMATS = ["date", "time", "date-time", "duration", "ipv4", "ipv6", "hostname", "email", "uuid"]
-PATTERNS = ["^[a-z]+$", "^[A-Z]{2}-\\d{3}$", "x", "^a|b$", "^(foo|bar)*$", "[^,]{2,4}", "^\\S+@\\S+$",
-            "^.{0,5}$", "\\w+", "^$", "^(?:a|b)?c{2,}$", "^[^é]+$", "^\\u0041[\\x42-\\x44]$", "^\\d+(\\.\\d+)?$"]  # fmt: skip
+PATTERNS = ["^[a-z]+$", "^[A-Z]{2}-\\d{3}$", "x", "^a|b$", "^(foo|bar)*$", "[^,]{2,4}", "^\\S+@\\S+$", "^.{0,5}$",
+            "\\w+", "^$", "^(?:a|b)?c{2,}$", "^[^é]+$", "^\\u0041[\\x42-\\x44]$", "^\\d+(\\.\\d+)?$"]  # fmt: skip
 UNSUPPORTED_PATTERNS = ["^(?!a)b", "\\bfoo\\b", "(a)\\1", "\\p{L}+", "a^b", "^\"q\"$", "^\\n$"]
 NAMES = ["name", "id", "a/b", "été", "x y", "type", "A", "ab", "abc"]
 WORDS = ["", "a", "b", "x", "ab", "foo", "AB-123", "été", "1.5", "a,b", "a b", 'q"q', "tab\t", "line\nend", "ABC", "𝄞",

@@ -444,20 +444,4 @@ std::string expression_of_other_names(std::span<const std::string> names) {
   return other_continuations(root);
 }
 
-std::string expression_of_length(std::int64_t min, std::int64_t max) {
-  // With characters beyond ASCII the engine keeps `"` and `\` as they stand here instead of leaving them out.
-  std::string character = "([ !#-\\[\\]-~\x7F";
-  // Without the surrogates: a sequence of bytes that stands for one is not UTF-8.
-  for (const auto& [first, last] : {std::pair<char32_t, char32_t>(0x80, 0xD7FF), {0xE000, 0x10FFFF}}) {
-    append_utf8(character, first);
-    character += '-';
-    append_utf8(character, last);
-  }
-  character += "]|\\\\([\"\\\\/bfnrt]|u([0-9A-Ca-cE-Fe-f][0-9A-Fa-f]{3}|[Dd][0-7][0-9A-Fa-f]{2})))";
-  if (min == 0 && max < 0) {
-    return character + "*";
-  }
-  return character + "{" + std::to_string(min) + "," + (max < 0 ? "" : std::to_string(max)) + "}";
-}
-
 }  // namespace coppice::text

@@ -34,8 +34,4 @@ absl::StatusOr<std::string> enforceable_expression(std::string_view pattern, Exp
 // Returns an expression for the inside of a JSON string without escapes that is none of `names`.
 std::string expression_of_other_names(std::span<const std::string> names);
 
-// Returns an expression for the inside of any JSON string of `min` to `max` characters (max < 0: no end), escapes
-// included. A pair of \u escapes for one character is not among them.
-std::string expression_of_length(std::int64_t min, std::int64_t max);
-
 }  // namespace coppice::text

@@ -4,12 +4,12 @@
 //
 // What the rewriting does, so that more is enforced:
 //   - `pattern`, `format` and `patternProperties` become expressions of ours (text/grammar/expression.h);
-//   - lengths of strings become expressions that know JSON's escapes;
 //   - names of additional properties exclude the declared ones, whatever their spelling;
 //   - a required name that is not declared is declared; `type` beside `enum` filters its values, beside `anyOf` it goes
 //     into the branches; a schema without `type` gets the types that its keywords speak of;
 //   - with `strict`, an object with `properties` and without `additionalProperties` takes no others.
-// Objects have their properties in the schema's order.
+// Objects have their properties in the schema's order. Strings with a length, a pattern or a format have none of JSON's
+// escapes: no quotes, line ends or backslashes.
 #pragma once
 
 #include <cstddef>

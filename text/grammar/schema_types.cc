@@ -149,10 +149,14 @@ absl::StatusOr<SchemaJson> SchemaWalk::string(const SchemaJson& in, const Schema
   if (max == 0) {
     return SchemaJson{{"enum", SchemaJson::array({""})}};
   }
-  if (min > 0 || max > 0) {
-    return SchemaJson{{"type", "string"}, {"pattern", expression_of_length(min, max)}};
+  SchemaJson out = {{"type", "string"}};
+  if (min > 0) {
+    out["minLength"] = min;
   }
-  return SchemaJson{{"type", "string"}};
+  if (max > 0) {
+    out["maxLength"] = max;
+  }
+  return out;
 }
 
 absl::StatusOr<SchemaJson> SchemaWalk::integer(const SchemaJson& in, const SchemaPlace& place) {
