@@ -5,10 +5,11 @@ Usage: check_grammars.py PROBE [--schemas N] [--seed S] [--show N]
 Needs the PyPI packages jsonschema[format]==4.26.0 and llguidance==1.9.1. PROBE is the program grammar_probe of
 tests/unit/text/grammar.
 
-Every schema is compiled strictly and not strictly. Texts are judged that were made from the schema, changed ones and
-random ones that the grammar itself allows. A text that is accepted although it is no JSON or not valid is "wrongly
-accepted": an error where nothing was listed as unenforced. A text that jsonschema and llguidance accept, in the
-schema's order of names, and the grammar refuses is "wrongly refused": it is listed. Exit code 1 for an error.
+Objects with properties are taken as closed where the schema does not say. Every schema is compiled strictly and not
+strictly. Texts are judged that were made from the schema, changed ones and random ones that the grammar itself
+allows. A text that is accepted although it is no JSON or not valid is "wrongly accepted": an error where nothing was
+listed as unenforced. A text that jsonschema and llguidance accept, in the schema's order of names, and the grammar
+refuses is "wrongly refused": it is listed. Exit code 1 for an error.
 """
 
 import argparse
@@ -326,10 +327,24 @@ def parsed(text):
         return False, None
 
 
+def closed(schema):
+    """The schema with objects that take no other names than theirs where it does not say: what we compile."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: value if key in ("const", "enum", "required") else closed(value) for key, value in schema.items()}
+    rules = {"additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames"}
+    if isinstance(schema.get("properties"), dict) and schema["properties"] and not rules & set(schema):
+        result["additionalProperties"] = False
+    return result
+
+
 class Judges:
     def __init__(self, schema):
         checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
         self.validator = jsonschema.Draft202012Validator(schema, format_checker=checker)
+        schema = closed(schema)
         self.tokenizer = llguidance.LLTokenizer("byte")
         grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema))
         self.matcher = llguidance.LLMatcher(self.tokenizer, grammar, log_level=0)

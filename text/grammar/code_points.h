@@ -20,6 +20,7 @@ class CodePointSet {
   explicit CodePointSet(std::vector<CodePointRange> ranges);
 
   bool empty() const { return ranges_.empty(); }
+  bool is_ascii() const { return empty() || ranges_.back().last < 0x80; }
   // Returns the character of a set of one.
   std::optional<char32_t> only() const;
   CodePointSet complement() const;

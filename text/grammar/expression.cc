@@ -95,12 +95,12 @@ class Parser {
   Parser(std::u32string pattern, ExpressionUse use, ExpressionMatch match)
       : pattern_(std::move(pattern)), use_(use), match_(match) {}
 
-  absl::StatusOr<std::string> parse() {
+  absl::StatusOr<Part> parse() {
     COPPICE_ASSIGN_OR_RETURN(Part whole, alternatives());
     if (at_ != pattern_.size()) {
       return unsupported("a `)` that closes nothing");
     }
-    return whole.text;
+    return whole;
   }
 
  private:
@@ -201,7 +201,7 @@ absl::StatusOr<Part> Parser::of_set(const CodePointSet& set) const {
   if (kept.empty()) {
     return unsupported(set.empty() ? "a class that matches nothing" : "a character that JSON writes with an escape");
   }
-  return Part{kept.expression(), 1};
+  return Part{kept.expression(), kept.is_ascii() ? 1 : kWideClassSize};
 }
 
 absl::StatusOr<Part> Parser::atom() {
@@ -283,8 +283,9 @@ absl::StatusOr<std::pair<std::int64_t, std::int64_t>> Parser::bounds() {
   if (!min || !take('}') || (max >= 0 && max < *min)) {
     return unsupported("a repetition whose bounds cannot be read");
   }
-  if (std::max(*min, max) > kRepeatMax) {
-    return absl::OutOfRangeError("a repetition is longer than " + std::to_string(kRepeatMax));
+  const std::int64_t longest = use_ == ExpressionUse::kJsonString ? kJsonRepeatMax : kRepeatMax;
+  if (std::max(*min, max) > longest) {
+    return absl::OutOfRangeError("a repetition is longer than " + std::to_string(longest));
   }
   return std::pair(*min, max);
 }
@@ -414,7 +415,8 @@ std::string other_continuations(const NameNode& node) {
 
 }  // namespace
 
-absl::StatusOr<std::string> enforceable_expression(std::string_view pattern, ExpressionUse use, ExpressionMatch match) {
+absl::StatusOr<std::string> enforceable_expression(std::string_view pattern, ExpressionUse use, ExpressionMatch match,
+                                                   std::int64_t* size) {
   std::u32string characters;
   for (std::size_t at = 0; at < pattern.size();) {
     const Utf8Step step = utf8_step(pattern, at);
@@ -424,7 +426,11 @@ absl::StatusOr<std::string> enforceable_expression(std::string_view pattern, Exp
     characters += step.code_point;
     at += step.length;
   }
-  return Parser(std::move(characters), use, match).parse();
+  COPPICE_ASSIGN_OR_RETURN(Part whole, Parser(std::move(characters), use, match).parse());
+  if (size != nullptr) {
+    *size = whole.size;
+  }
+  return std::move(whole.text);
 }
 
 std::string expression_of_other_names(std::span<const std::string> names) {

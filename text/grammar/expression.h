@@ -22,14 +22,20 @@ enum class ExpressionMatch : std::uint8_t {
 };
 
 // A repetition's largest bound, and the largest size of an expression whose repetitions are written out: compile time
-// and memory grow with it. 2,000 characters are beyond what a length in a schema mostly says.
+// and memory grow with it. In JSON strings the engine counts longer repetitions while it makes a mask, which then takes
+// 40 ms for 150,000 tokens.
+inline constexpr std::int64_t kJsonRepeatMax = 128;
 inline constexpr std::int64_t kRepeatMax = 2000;
+// A class with characters beyond ASCII counts as this many others, because its mask takes that much longer to make.
+inline constexpr std::int64_t kWideClassSize = 10;
 inline constexpr std::int64_t kExpressionSizeMax = 20'000;  // characters and classes, repetitions written out
 
 // Returns `pattern` (ECMAScript's syntax) as an expression of ASCII characters that matches the same whole texts; for
 // kJsonString the same but those with a character that JSON has to escape.
 // ERRORS: InvalidArgument names the construct that cannot be enforced; OutOfRange names the limit that is passed.
-absl::StatusOr<std::string> enforceable_expression(std::string_view pattern, ExpressionUse use, ExpressionMatch match);
+// `size`, where given: set to the expression's size.
+absl::StatusOr<std::string> enforceable_expression(std::string_view pattern, ExpressionUse use, ExpressionMatch match,
+                                                   std::int64_t* size = nullptr);
 
 // Returns an expression for the inside of a JSON string without escapes that is none of `names`.
 std::string expression_of_other_names(std::span<const std::string> names);

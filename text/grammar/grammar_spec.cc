@@ -39,8 +39,7 @@ absl::Status check_ebnf_repeats(std::string_view grammar) {
 // Checks what lies inside a structural tag: schemas, expressions and grammars.
 class TagWalk {
  public:
-  TagWalk(bool strict, const SchemaLimits& limits, int white_space_max)
-      : strict_(strict), limits_(limits), white_space_max_(white_space_max) {}
+  TagWalk(const SchemaLimits& limits, int white_space_max) : limits_(limits), white_space_max_(white_space_max) {}
 
   absl::Status walk(SchemaJson& node, const std::string& pointer) {
     if (++nodes_ > limits_.nodes_max) {
@@ -87,7 +86,7 @@ class TagWalk {
   }
 
   absl::Status schema(SchemaJson& node, const std::string& pointer) {
-    absl::StatusOr<CheckedSchema> checked = check_schema(dump(node), strict_, limits_);
+    absl::StatusOr<CheckedSchema> checked = check_schema(dump(node), limits_);
     if (!checked.ok()) {
       return absl::Status(checked.status().code(), pointer + ": " + std::string(checked.status().message()));
     }
@@ -99,15 +98,14 @@ class TagWalk {
     return absl::OkStatus();
   }
 
-  bool strict_;
   const SchemaLimits& limits_;
   int white_space_max_;
   std::int64_t nodes_ = 0;
   std::vector<UnenforcedKeyword> unenforced_;
 };
 
-absl::StatusOr<CheckedSpec> check_tag(SchemaJson tag, bool strict, const SchemaLimits& limits, int white_space_max) {
-  TagWalk walk(strict, limits, white_space_max);
+absl::StatusOr<CheckedSpec> check_tag(SchemaJson tag, const SchemaLimits& limits, int white_space_max) {
+  TagWalk walk(limits, white_space_max);
   COPPICE_RETURN_IF_ERROR(walk.walk(tag, "#"));
   return CheckedSpec{GrammarKind::kStructuralTag, dump(tag), walk.take_unenforced()};
 }
@@ -135,7 +133,7 @@ absl::StatusOr<CheckedSpec> checked_of_kind(const GrammarSpec& spec, const Schem
     case GrammarKind::kJsonObject:
     case GrammarKind::kJsonSchema: {
       const std::string schema = spec.kind == GrammarKind::kJsonObject ? R"({"type":"object"})" : spec.text;
-      COPPICE_ASSIGN_OR_RETURN(CheckedSchema checked, check_schema(schema, spec.strict, limits));
+      COPPICE_ASSIGN_OR_RETURN(CheckedSchema checked, check_schema(schema, limits));
       return CheckedSpec{GrammarKind::kJsonSchema, std::move(checked.json), std::move(checked.unenforced)};
     }
     case GrammarKind::kRegex: {
@@ -153,7 +151,7 @@ absl::StatusOr<CheckedSpec> checked_of_kind(const GrammarSpec& spec, const Schem
       if (!tag.is_object()) {
         return absl::InvalidArgumentError("the structural tag is no JSON object");
       }
-      return check_tag(std::move(tag), spec.strict, limits, white_space_max);
+      return check_tag(std::move(tag), limits, white_space_max);
     }
   }
   return absl::InternalError("an unknown kind of grammar");

@@ -36,7 +36,7 @@ std::string UnenforcedKeyword::message() const {
   return pointer + ": `" + keyword + "`: " + reason;
 }
 
-absl::StatusOr<CheckedSchema> check_schema(std::string_view schema, bool strict, const SchemaLimits& limits) {
+absl::StatusOr<CheckedSchema> check_schema(std::string_view schema, const SchemaLimits& limits) {
   if (schema.size() > limits.bytes_max) {
     return absl::OutOfRangeError("the schema has more than " + std::to_string(limits.bytes_max) + " bytes");
   }
@@ -49,7 +49,7 @@ absl::StatusOr<CheckedSchema> check_schema(std::string_view schema, bool strict,
   if (root.is_discarded()) {
     return absl::InvalidArgumentError("the schema is not JSON");
   }
-  return SchemaWalk(root, strict, limits).run();
+  return SchemaWalk(root, limits).run();
 }
 
 }  // namespace coppice::text

@@ -7,7 +7,7 @@
 //   - names of additional properties exclude the declared ones, whatever their spelling;
 //   - a required name that is not declared is declared; `type` beside `enum` filters its values, beside `anyOf` it goes
 //     into the branches; a schema without `type` gets the types that its keywords speak of;
-//   - with `strict`, an object with `properties` and without `additionalProperties` takes no others.
+//   - an object with `properties` and without `additionalProperties` takes no others, as in vLLM and SGLang.
 // Objects have their properties in the schema's order. Strings with a length, a pattern or a format have none of JSON's
 // escapes: no quotes, line ends or backslashes.
 #pragma once
@@ -29,6 +29,9 @@ struct SchemaLimits {
   std::int64_t nodes_max = 20'000;                 // values of the document, and schemas after references
   std::int64_t repeat_max = 2000;                  // minLength, maxLength, minItems, maxItems and the like
   std::int64_t alternatives_max = 1000;            // of one enum, anyOf or oneOf
+  // Characters and classes of all patterns, formats and names beside additional properties together, repetitions
+  // written out, as expression.h counts them. For 150,000 tokens each takes 2 to 4 ms to compile.
+  std::int64_t expression_size_max = 4000;
 };
 
 struct UnenforcedKeyword {
@@ -47,6 +50,6 @@ struct CheckedSchema {
 
 // ERRORS: InvalidArgument for what is no schema, refers outside the document or accepts nothing; OutOfRange for what
 // passes a limit. Both name the JSON pointer.
-absl::StatusOr<CheckedSchema> check_schema(std::string_view schema, bool strict, const SchemaLimits& limits = {});
+absl::StatusOr<CheckedSchema> check_schema(std::string_view schema, const SchemaLimits& limits = {});
 
 }  // namespace coppice::text

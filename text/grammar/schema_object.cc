@@ -9,8 +9,6 @@
 namespace coppice::text {
 namespace {
 
-constexpr std::size_t kNameBytesMax = 256;  // of a declared name beside other names: the expression nests so deep
-
 bool is_closed(const SchemaJson& in) {
   return in.contains("additionalProperties") && in["additionalProperties"] == false;
 }
@@ -91,7 +89,7 @@ absl::Status SchemaWalk::additional(const SchemaJson& in, SchemaJson& out, const
   SchemaJson other = SchemaJson::object();
   if (keyword != nullptr) {
     COPPICE_ASSIGN_OR_RETURN(other, schema(in[keyword], place.at(keyword)));
-  } else if (strict_ && declares) {
+  } else if (declares) {
     other = false;
   }
   // All names that the schema speaks of, those that accept nothing too.
@@ -108,11 +106,9 @@ absl::Status SchemaWalk::additional(const SchemaJson& in, SchemaJson& out, const
     return absl::OkStatus();
   }
   for (const std::string& name : names) {
-    if (name.size() > kNameBytesMax) {
-      return absl::OutOfRangeError(place.pointer + ": a property's name has more than " +
-                                   std::to_string(kNameBytesMax) + " bytes");
-    }
+    expression_size_ += kWideClassSize * static_cast<std::int64_t>(name.size());
   }
+  COPPICE_RETURN_IF_ERROR(check_expressions(place));
   out["patternProperties"] = SchemaJson{{expression_of_other_names(names), std::move(other)}};
   out["additionalProperties"] = false;
   return absl::OkStatus();
@@ -124,14 +120,14 @@ absl::Status SchemaWalk::named_by_pattern(const SchemaJson& in, SchemaJson& out,
   const bool stands_alone = !out.contains("properties") && !(has_patterns && has_names);
   if (has_patterns && stands_alone && in["patternProperties"].size() == 1) {
     const auto row = in["patternProperties"].items().begin();
-    const absl::StatusOr<std::string> expression =
-        enforceable_expression(row.key(), ExpressionUse::kJsonString, ExpressionMatch::kSearch);
-    if (absl::IsOutOfRange(expression.status())) {
-      return absl::OutOfRangeError(place.pointer + ": " + std::string(expression.status().message()));
+    const absl::StatusOr<std::string> written =
+        expression(row.key(), ExpressionMatch::kSearch, place, "patternProperties");
+    if (absl::IsOutOfRange(written.status())) {
+      return written.status();
     }
     COPPICE_ASSIGN_OR_RETURN(SchemaJson value, schema(row.value(), place.at("patternProperties").at(row.key())));
-    if (expression.ok() && !expression->empty() && !value.is_boolean()) {
-      out["patternProperties"] = SchemaJson{{*expression, std::move(value)}};
+    if (written.ok() && !written->empty() && !value.is_boolean()) {
+      out["patternProperties"] = SchemaJson{{*written, std::move(value)}};
       out["additionalProperties"] = false;
       return absl::OkStatus();
     }

@@ -23,9 +23,9 @@ constexpr double kExactMax = 9007199254740992.0;  // 2^53: integers up to it are
 // Without leap seconds, which few readers take.
 #define COPPICE_TIME "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
 #define COPPICE_BYTE "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
-// At most 8 labels of 30 characters: 247 of the 253 that a name may have.
-#define COPPICE_LABEL "[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?"
-#define COPPICE_HOSTNAME COPPICE_LABEL "(\\." COPPICE_LABEL "){0,7}"
+// At most 5 labels of 16 characters: a name may have more, but each costs a state with its own mask.
+#define COPPICE_LABEL "[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?"
+#define COPPICE_HOSTNAME COPPICE_LABEL "(\\." COPPICE_LABEL "){0,4}"
 #define COPPICE_ATOM "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,16}"
 #define COPPICE_HEX4 "[0-9a-fA-F]{1,4}"
 
@@ -48,7 +48,7 @@ constexpr std::array<Format, 9> kFormats = {{
              "){1,3}|(" COPPICE_HEX4 ":){1,3}(:" COPPICE_HEX4 "){1,4}|(" COPPICE_HEX4 ":){1,2}(:" COPPICE_HEX4
              "){1,5}|" COPPICE_HEX4 ":(:" COPPICE_HEX4 "){1,6}|:((:" COPPICE_HEX4 "){1,7}|:))"},
     {"hostname", COPPICE_HOSTNAME},
-    {"email", COPPICE_ATOM "(\\." COPPICE_ATOM "){0,2}@" COPPICE_HOSTNAME},
+    {"email", COPPICE_ATOM "(\\." COPPICE_ATOM ")?@" COPPICE_HOSTNAME},
     {"uuid", "[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"},
 }};
 
@@ -95,23 +95,45 @@ absl::StatusOr<std::int64_t> SchemaWalk::count(const SchemaJson& in, const char*
   return static_cast<std::int64_t>(value.get<double>());
 }
 
+absl::Status SchemaWalk::check_expressions(const SchemaPlace& place) const {
+  if (expression_size_ > limits_.expression_size_max) {
+    return absl::OutOfRangeError(place.pointer +
+                                 ": patterns, formats and names beside additional properties are longer than " +
+                                 std::to_string(limits_.expression_size_max) + " together");
+  }
+  return absl::OkStatus();
+}
+
+// Returns OutOfRange with the place for what passes a limit; other errors say what cannot be enforced.
+absl::StatusOr<std::string> SchemaWalk::expression(const std::string& pattern, ExpressionMatch match,
+                                                   const SchemaPlace& place, const char* keyword) {
+  std::int64_t size = 0;
+  absl::StatusOr<std::string> written = enforceable_expression(pattern, ExpressionUse::kJsonString, match, &size);
+  if (absl::IsOutOfRange(written.status())) {
+    return absl::OutOfRangeError(place.pointer + ": `" + keyword + "`: " + std::string(written.status().message()));
+  }
+  expression_size_ += size;
+  COPPICE_RETURN_IF_ERROR(check_expressions(place));
+  return written;
+}
+
 absl::StatusOr<SchemaJson> SchemaWalk::string_of_pattern(const SchemaJson& in, const SchemaPlace& place) {
   if (!in["pattern"].is_string()) {
     return schema_error(place, "`pattern` must be a string");
   }
-  absl::StatusOr<std::string> expression =
-      enforceable_expression(in["pattern"].get<std::string>(), ExpressionUse::kJsonString, ExpressionMatch::kSearch);
-  if (absl::IsOutOfRange(expression.status())) {
-    return absl::OutOfRangeError(place.pointer + ": `pattern`: " + std::string(expression.status().message()));
+  absl::StatusOr<std::string> written =
+      expression(in["pattern"].get<std::string>(), ExpressionMatch::kSearch, place, "pattern");
+  if (absl::IsOutOfRange(written.status())) {
+    return written.status();
   }
-  if (!expression.ok()) {
-    not_enforced(place, "pattern", std::string(expression.status().message()) + " is not supported");
+  if (!written.ok()) {
+    not_enforced(place, "pattern", std::string(written.status().message()) + " is not supported");
     return SchemaJson{{"type", "string"}};
   }
-  if (expression->empty()) {
+  if (written->empty()) {
     return SchemaJson{{"enum", SchemaJson::array({""})}};
   }
-  return SchemaJson{{"type", "string"}, {"pattern", *std::move(expression)}};
+  return SchemaJson{{"type", "string"}, {"pattern", *std::move(written)}};
 }
 
 absl::StatusOr<SchemaJson> SchemaWalk::string(const SchemaJson& in, const SchemaPlace& place) {
@@ -138,9 +160,8 @@ absl::StatusOr<SchemaJson> SchemaWalk::string(const SchemaJson& in, const Schema
     if (in.contains("pattern")) {
       not_enforced(place, "pattern", "is not enforced beside `format`");
     }
-    COPPICE_ASSIGN_OR_RETURN(std::string expression,
-                             enforceable_expression(of_format, ExpressionUse::kJsonString, ExpressionMatch::kWhole));
-    return SchemaJson{{"type", "string"}, {"pattern", std::move(expression)}};
+    COPPICE_ASSIGN_OR_RETURN(std::string written, expression(of_format, ExpressionMatch::kWhole, place, "format"));
+    return SchemaJson{{"type", "string"}, {"pattern", std::move(written)}};
   }
   if (in.contains("pattern")) {
     leave_out_lengths("pattern");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "text/grammar/expression.h"
 #include "text/grammar/schema_check.h"
 
 namespace coppice::text {
@@ -27,8 +28,7 @@ struct SchemaPlace {
 // Rewrites one document. Used once.
 class SchemaWalk {
  public:
-  SchemaWalk(const SchemaJson& root, bool strict, const SchemaLimits& limits)
-      : root_(root), strict_(strict), limits_(limits) {}
+  SchemaWalk(const SchemaJson& root, const SchemaLimits& limits) : root_(root), limits_(limits) {}
 
   absl::StatusOr<CheckedSchema> run();
 
@@ -56,12 +56,16 @@ class SchemaWalk {
   // Returns a bound as a number from 0 to repeat_max, or -1 where the keyword is missing.
   absl::StatusOr<std::int64_t> count(const SchemaJson& in, const char* keyword, const SchemaPlace& place);
   absl::Status count_nodes(const SchemaPlace& place, std::int64_t nodes);
+  // Returns OutOfRange when the expressions so far are too large together.
+  absl::Status check_expressions(const SchemaPlace& place) const;
+  absl::StatusOr<std::string> expression(const std::string& pattern, ExpressionMatch match, const SchemaPlace& place,
+                                         const char* keyword);
   void not_enforced(const SchemaPlace& place, std::string_view keyword, std::string_view reason);
 
   const SchemaJson& root_;
-  bool strict_;
   SchemaLimits limits_;
   std::int64_t nodes_ = 0;
+  std::int64_t expression_size_ = 0;  // of all expressions together
   std::vector<UnenforcedKeyword> unenforced_;
   std::map<std::string, std::string> definitions_;  // reference -> its name in `definitions_json_`
   SchemaJson definitions_json_ = SchemaJson::object();

@@ -9,12 +9,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json rewritten(std::string_view schema, bool strict = false) {
-  return Json::parse(check_schema(schema, strict).value().json);
+Json rewritten(std::string_view schema) {
+  return Json::parse(check_schema(schema).value().json);
 }
 
 std::vector<std::string> listed(std::string_view schema) {
-  const CheckedSchema checked = check_schema(schema, false).value();
+  const CheckedSchema checked = check_schema(schema).value();
   std::vector<std::string> keywords;
   for (const UnenforcedKeyword& row : checked.unenforced) {
     keywords.push_back(row.pointer + " " + row.keyword);
@@ -105,13 +105,13 @@ TEST_CASE("what stands beside a ruling keyword is worked into it where that is e
 TEST_CASE("objects: undeclared required names, names that exclude, closed ones") {
   CHECK(rewritten(R"({"required":["a"],"additionalProperties":{"type":"null"}})")["properties"] ==
         Json::parse(R"({"a":{"type":"null"}})"));
-  const Json open = rewritten(R"({"properties":{"a":{}}})");
+  const Json open = rewritten(R"({"properties":{"a":{}},"additionalProperties":true})");
   CHECK(open["additionalProperties"] == false);
   CHECK(open["patternProperties"].size() == 1);
-  const Json closed = rewritten(R"({"properties":{"a":{}}})", true);
+  const Json closed = rewritten(R"({"properties":{"a":{}}})");
   CHECK(closed["additionalProperties"] == false);
   CHECK_FALSE(closed.contains("patternProperties"));
-  CHECK(rewritten(R"({"type":"object"})", true)["additionalProperties"] == Json::object());
+  CHECK(rewritten(R"({"type":"object"})")["additionalProperties"] == Json::object());
 }
 
 TEST_CASE("references are resolved inside the document, through escapes and circles") {
@@ -146,7 +146,7 @@ TEST_CASE("what is no schema, or accepts nothing, is refused with its place") {
   };
   for (const auto& [schema, message] : kCases) {
     CAPTURE(schema);
-    const absl::Status status = check_schema(schema, false).status();
+    const absl::Status status = check_schema(schema).status();
     CHECK(absl::IsInvalidArgument(status));
     CHECK(std::string(status.message()) == message);
   }
@@ -158,13 +158,16 @@ TEST_CASE("every limit is named") {
   limits.depth_max = 4;
   limits.alternatives_max = 3;
   const auto message = [&](std::string_view schema) {
-    const absl::Status status = check_schema(schema, false, limits).status();
+    const absl::Status status = check_schema(schema, limits).status();
     CHECK(absl::IsOutOfRange(status));
     return std::string(status.message());
   };
   CHECK(message(R"({"maxLength":1000000})") == "#: `maxLength` is more than 2000");
   CHECK(message(R"({"items":{"maxItems":2001}})") == "#/items: `maxItems` is more than 2000");
-  CHECK(message(R"({"pattern":"a{1,100000}"})") == "#: `pattern`: a repetition is longer than 2000");
+  CHECK(message(R"({"pattern":"a{1,100000}"})") == "#: `pattern`: a repetition is longer than 128");
+  limits.expression_size_max = 1000;
+  CHECK(message(R"({"items":{"pattern":"^(a{100}){11}$"}})") ==
+        "#/items: patterns, formats and names beside additional properties are longer than 1000 together");
   CHECK(message(R"({"enum":[1,2,3,4]})") == "#: `enum` has more than 3 values");
   CHECK(message(R"({"oneOf":[{},{},{},{}]})") == "#: `oneOf` has more than 3 branches");
   CHECK(message(R"({"anyOf":[{"enum":[1,2,3]},{"enum":[1,2,3]},{"enum":[1,2,3]}]})") ==
@@ -176,6 +179,9 @@ TEST_CASE("every limit is named") {
   }
   limits.depth_max = 2;
   CHECK(message(deep).find("schemas are nested deeper than 2") != std::string::npos);
+  limits = SchemaLimits{};
+  CHECK(message(R"({"properties":{"a":{},")" + std::string(400, 'n') + R"(":{}},"additionalProperties":true})")
+            .find("together") != std::string::npos);
   limits.bytes_max = 10;
   CHECK(message(R"({"type":"object"})") == "the schema has more than 10 bytes");
 }
