@@ -15,7 +15,8 @@
 
 namespace coppice::engine {
 
-class EventQueue;  // events.h
+class ConstraintSource;  // constraint.h
+class EventQueue;        // events.h
 
 using RequestId = std::uint64_t;
 
@@ -75,12 +76,13 @@ struct Request {
   SamplingParameters sampling;
   std::int32_t choices = 1;
   Reading reading = Reading::kNone;
-  std::vector<Branch> branches;  // of a reading request, one a choice; else empty
-  std::int32_t priority = 0;     // lower runs first, as in vLLM
-  std::string tenant;            // cache_salt or API key; prefixes are shared only within one tenant
-  std::string account;           // what pays: an API key, whatever salts it uses; "" = the tenant itself
-  bool background = false;       // runs on what requests that are not leave, whatever its tenant and priority
-  bool pin = false;  // the prompt's whole pages stay in the tenant's prefix cache as long as the engine lives
+  std::vector<Branch> branches;                        // of a reading request, one a choice; else empty
+  std::shared_ptr<const ConstraintSource> constraint;  // what the output may be; null: anything
+  std::int32_t priority = 0;                           // lower runs first, as in vLLM
+  std::string tenant;       // cache_salt or API key; prefixes are shared only within one tenant
+  std::string account;      // what pays: an API key, whatever salts it uses; "" = the tenant itself
+  bool background = false;  // runs on what requests that are not leave, whatever its tenant and priority
+  bool pin = false;         // the prompt's whole pages stay in the tenant's prefix cache as long as the engine lives
   CacheUse cache;
   std::optional<std::chrono::steady_clock::time_point> deadline;
   std::shared_ptr<EventQueue> events;  // where its events go; one queue serves many requests of one I/O thread
