@@ -118,9 +118,10 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   page.counter("coppice:kv_tokens_attended_total", "Keys attended, summed over rows", stats.kv_tokens_attended);
   page.counter("coppice:kv_tokens_read_total", "Keys read: less than attended by what sharing saves",
                stats.kv_tokens_read);
-  page.gauge("coppice:tree_depth", "Depth of the shared-prefix tree of the last step", stats.tree_depth);
-  page.gauge("coppice:shared_groups", "Groups of sequences that shared keys in the last step", stats.shared_groups);
-  page.gauge("coppice:draft_budget_tokens", "Tokens allowed for drafts in the last step", stats.draft_budget);
+  page.gauge("coppice:tree_depth", "Depth of the shared-prefix tree of the last step", stats.last_step.tree_depth);
+  page.gauge("coppice:shared_groups", "Groups of sequences that shared keys in the last step",
+             stats.last_step.shared_groups);
+  page.gauge("coppice:draft_budget_tokens", "Tokens allowed for drafts in the last step", stats.last_step.draft_nodes);
   page.gauge("coppice:kv_pages_free", "KV pages neither owned nor cached", stats.pages.free);
   page.gauge("coppice:kv_pages_cached", "KV pages held by the prefix cache alone", stats.pages.cached);
   page.gauge("coppice:kv_pages_pinned", "KV pages held for pinned prompts (--pin-file)", stats.pages.pinned);
@@ -130,6 +131,7 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   constexpr const char* kStepHelp = "Time of engine steps by part";
   page.counter_seconds(kStep, kStepHelp, "plan", stats.times.plan_ns);
   page.counter_seconds(kStep, kStepHelp, "speculation", stats.times.speculation_ns);
+  page.counter_seconds(kStep, kStepHelp, "mask", stats.times.mask_ns);
   page.counter_seconds(kStep, kStepHelp, "forward", stats.times.forward_ns);
   page.counter_seconds(kStep, kStepHelp, "sample", stats.times.sample_ns);
   page.counter_seconds(kStep, kStepHelp, "other", stats.times.other_ns);
