@@ -115,6 +115,12 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   page.counter("coppice:engine_steps_total", "Engine steps", stats.steps);
   page.counter("coppice:prompt_tokens_computed_total", "Prompt tokens that were not cached",
                stats.prompt_tokens_computed);
+  page.counter("coppice:constraint_masks_total", "Draws that a constraint limited", stats.constraints.masks);
+  page.counter("coppice:constraint_forced_tokens_total", "Draft tokens that a constraint forced",
+               stats.constraints.forced_drafted);
+  page.counter("coppice:constraint_forced_accepted_total", "Of these, accepted", stats.constraints.forced_accepted);
+  page.counter("coppice:constraint_failures_total", "Answers ended because their constraint failed",
+               stats.constraints.failed);
   page.counter("coppice:kv_tokens_attended_total", "Keys attended, summed over rows", stats.kv_tokens_attended);
   page.counter("coppice:kv_tokens_read_total", "Keys read: less than attended by what sharing saves",
                stats.kv_tokens_read);

@@ -117,7 +117,7 @@ std::vector<engine::Request> constrained_requests(std::int32_t vocab, const std:
   Draws draws(14);
   for (std::size_t i = 0; i < requests.size(); ++i) {
     engine::SamplingParameters& sampling = requests[i].sampling;
-    sampling.min_tokens = i % 4 == 0 ? draws.below(20) : 0;
+    sampling.min_tokens = i % 4 == 0 ? sampling.max_tokens : 0;  // more than many constraints allow
     if (i % 3 == 0) {
       for (int k = 0; k < 8; ++k) {
         sampling.logit_bias.push_back({draws.below(vocab), draws.between(-100.0F, 20.0F)});

@@ -179,6 +179,7 @@ TEST_CASE("a constraint that cannot begin ends its choice, and each sibling like
     }
     CHECK(fake->heard(2).ids() == fake->true_ids(other));
     CHECK(fake->core().stats().constraints.failed == 3);
+    CHECK(fake->core().stats().prompt_tokens_computed == 30);  // nothing of the request that failed
     CHECK(fake->core().stats().pages.free + fake->core().stats().pages.cached == roomy_limits().pages);
   }
 }
