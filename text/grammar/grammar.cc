@@ -160,8 +160,9 @@ std::size_t GrammarMatcher::mask_words() const {
 }
 
 absl::Status GrammarMatcher::fill_mask(std::span<std::uint32_t> mask) {
-  COPPICE_CHECK(mask.size() == mask_words(), "a mask of another vocabulary");
+  COPPICE_CHECK(mask.size() >= mask_words(), "a mask of another vocabulary");
   std::fill(mask.begin(), mask.end(), 0U);
+  mask = mask.first(mask_words());
   if (is_ended()) {
     for (const int token : state_->matcher.GetStopTokenIds()) {
       mask[static_cast<std::size_t>(token / kMaskBits)] |= std::uint32_t{1} << (token % kMaskBits);
@@ -173,34 +174,57 @@ absl::Status GrammarMatcher::fill_mask(std::span<std::uint32_t> mask) {
   return xgrammar_call([&] { return state_->matcher.FillNextTokenBitmask(&tensor); }).status();
 }
 
-absl::Status GrammarMatcher::fill_tree_masks(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
-                                             std::span<std::uint32_t> masks) {
-  const std::size_t words = mask_words();
-  COPPICE_CHECK(parents.size() == tokens.size() && masks.size() == tokens.size() * words, "a tree and its masks");
-  std::fill(masks.begin(), masks.end(), 0U);
-  std::vector<std::vector<std::size_t>> children(tokens.size() + 1);  // [0]: of this state, [i + 1]: of node i
-  for (std::size_t node = 0; node < tokens.size(); ++node) {
-    children[static_cast<std::size_t>(parents[node] + 1)].push_back(node);
+absl::Status GrammarMatcher::walk_tree(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                                       absl::FunctionRef<absl::Status(std::size_t)> visit) {
+  COPPICE_CHECK(parents.size() == tokens.size(), "a tree");
+  // Lists of children, in ascending order; [0] and -1: of this state, [i + 1] and i: of node i.
+  std::vector<std::int32_t> first(tokens.size() + 1, -1);
+  std::vector<std::int32_t> next(tokens.size(), -1);
+  for (std::size_t i = tokens.size(); i-- > 0;) {
+    std::int32_t& head = first[static_cast<std::size_t>(parents[i] + 1)];
+    next[i] = std::exchange(head, static_cast<std::int32_t>(i));
   }
-  // The path from here to where the matcher stands: node + 1, and how many of its children were visited.
-  std::vector<std::pair<std::size_t, std::size_t>> path = {{0, 0}};
-  while (!path.empty()) {
-    const std::size_t at = path.back().first;
-    if (path.back().second == children[at].size()) {
-      path.pop_back();
-      if (!path.empty()) {
-        COPPICE_RETURN_IF_ERROR(rollback(1));
-      }
+  std::int32_t at = -1;
+  std::int32_t child = first[0];
+  while (at >= 0 || child >= 0) {
+    if (child < 0) {
+      COPPICE_RETURN_IF_ERROR(rollback(1));
+      child = next[static_cast<std::size_t>(at)];
+      at = parents[static_cast<std::size_t>(at)];
       continue;
     }
-    const std::size_t node = children[at][path.back().second++];
+    const auto node = static_cast<std::size_t>(child);
     COPPICE_ASSIGN_OR_RETURN(const bool is_allowed, accept(tokens[node]));
     if (is_allowed) {
-      path.emplace_back(node + 1, 0);
-      COPPICE_RETURN_IF_ERROR(fill_mask(masks.subspan(node * words, words)));
+      at = child;
+      child = first[node + 1];
+      COPPICE_RETURN_IF_ERROR(visit(node));
+    } else {
+      child = next[node];
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status GrammarMatcher::check_tree(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                                        std::span<std::uint8_t> allowed) {
+  COPPICE_CHECK(allowed.size() == tokens.size(), "one entry a node");
+  std::fill(allowed.begin(), allowed.end(), std::uint8_t{0});
+  return walk_tree(parents, tokens, [&](std::size_t node) {
+    allowed[node] = 1;
+    return absl::OkStatus();
+  });
+}
+
+absl::Status GrammarMatcher::fill_tree_masks(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                                             std::span<std::uint32_t> masks) {
+  if (tokens.empty()) {
+    return absl::OkStatus();
+  }
+  const std::size_t words = masks.size() / tokens.size();
+  COPPICE_CHECK(words >= mask_words() && masks.size() == tokens.size() * words, "masks of a tree");
+  std::fill(masks.begin(), masks.end(), 0U);
+  return walk_tree(parents, tokens, [&](std::size_t node) { return fill_mask(masks.subspan(node * words, words)); });
 }
 
 absl::Status GrammarMatcher::rollback(int count) {
