@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "proto/anthropic/message_fields.h"
+#include "proto/openai/format_schema.h"
 #include "proto/openai/sampling_schema.h"
 
 namespace coppice::anthropic {
@@ -91,7 +92,9 @@ std::map<std::string, Schema> request_forms(const RequestLimits& limits) {
       {"tools", Schema::array(tool(), 0, tools_max, "tools")},
       {"tool_choice", Schema::object({optional("type", Schema::word({"auto", "none"}))})},
       {"thinking", Schema::object({required("type", Schema::string(1))})},
-      {"output_config", Schema::object({optional("effort", Schema::string())})},
+      {"output_config",
+       Schema::object({optional("effort", Schema::string()), optional("format", openai::flat_format_schema(limits))})},
+      {"output_format", openai::flat_format_schema(limits)},
       {"cache_control", cache_control()},
       {"metadata", Schema::object({optional("user_id", name_schema(limits))})},
   };

@@ -51,6 +51,10 @@ absl::Status load_text(const ModelPackage& package, ModelHost& host) {
   return absl::OkStatus();
 }
 
+void open_grammars(const models::ModelConfig& config, const OutputGrammarsOptions& options, ModelHost& host) {
+  host.grammars = std::make_unique<OutputGrammars>(*host.tokenizer, config.vocab, config.eos, options);
+}
+
 void derive_request_limits(std::size_t body_bytes_max, const models::ModelConfig& config, ModelHost& host) {
   openai::RequestLimits& limits = host.request_limits;
   limits.body_bytes_max = body_bytes_max;

@@ -57,6 +57,9 @@ class Page {
   void counter(const char* name, const char* help, std::uint64_t value) {
     add(name, help, prometheus::MetricType::Counter, static_cast<double>(value), {});
   }
+  void counter_of(const char* name, const char* help, double value) {
+    add(name, help, prometheus::MetricType::Counter, value, {});
+  }
   void counter_seconds(const char* name, const char* help, const char* part, std::uint64_t nanoseconds) {
     add(name, help, prometheus::MetricType::Counter, static_cast<double>(nanoseconds) * 1e-9, {{"part", part}});
   }
@@ -146,6 +149,17 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   page.gauge("coppice:uptime_seconds", "Seconds since start", gauges.uptime_s);
 }
 
+void add_grammar_metrics(const GrammarNumbers& grammars, Page& page) {
+  page.counter("coppice:grammar_cache_hits_total", "Requests whose grammar was kept, or being compiled", grammars.hits);
+  page.counter("coppice:grammar_compiles_total", "Grammars compiled, refused ones too", grammars.compiles);
+  page.counter("coppice:grammar_failures_total", "Grammars refused", grammars.failures);
+  page.counter_of("coppice:grammar_compile_seconds_total", "Time of compiling grammars",
+                  static_cast<double>(grammars.compile_ns) * 1e-9);
+  page.gauge("coppice:grammar_cache_bytes", "Memory of the grammars kept (--grammar-memory)",
+             static_cast<double>(grammars.cache_bytes));
+  page.gauge("coppice:grammars_cached", "Grammars kept", static_cast<double>(grammars.cached));
+}
+
 }  // namespace
 
 struct Metrics::Families {
@@ -228,6 +242,7 @@ std::string Metrics::page(const engine::EngineStats& stats, const ServerGauges& 
   Page engine_page(model_name_);
   add_vllm_metrics(stats, gauges, engine_page);
   add_own_metrics(stats, gauges, engine_page);
+  add_grammar_metrics(gauges.grammars, engine_page);
   std::vector<prometheus::MetricFamily> all;
   engine_page.append_to(all);
   for (prometheus::MetricFamily& family : families_->registry.Collect()) {

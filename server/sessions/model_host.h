@@ -20,6 +20,7 @@
 #include "server/model/embedding_defaults.h"
 #include "server/model/generation_defaults.h"
 #include "server/prompts/prompt_encoder.h"
+#include "server/structured/output_grammars.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace coppice::server {
@@ -31,11 +32,12 @@ struct ModelHost {
   std::vector<std::string> other_names;  // that clients may use, too
   std::int64_t created_s = 0;            // Unix time of the start
   std::unique_ptr<text::Tokenizer> tokenizer;
-  std::unique_ptr<ChatPrompter> prompter;  // null: the model has no chat template that can be used
-  std::string prompter_problem;            // why a template cannot be used; empty: there is none
-  std::string tokenizer_info;              // what GET /tokenizer_info answers: JSON
-  engine::Engine* engine = nullptr;        // owned by the app
-  std::unique_ptr<Corpora> corpora;        // null: speculation is off
+  std::unique_ptr<ChatPrompter> prompter;    // null: the model has no chat template that can be used
+  std::string prompter_problem;              // why a template cannot be used; empty: there is none
+  std::string tokenizer_info;                // what GET /tokenizer_info answers: JSON
+  engine::Engine* engine = nullptr;          // owned by the app
+  std::unique_ptr<Corpora> corpora;          // null: speculation is off
+  std::unique_ptr<OutputGrammars> grammars;  // null, as in tests: no answer is held to one
   engine::Limits engine_limits;
   openai::RequestLimits request_limits;
   GenerationDefaults defaults;
