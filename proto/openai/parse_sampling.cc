@@ -9,20 +9,10 @@ namespace coppice::openai {
 namespace {
 
 // Fields that change what the answer must be and that this server cannot honour: better refused than ignored.
-constexpr const char* kRefused[] = {"grammar",
-                                    "json_schema",
-                                    "regex",
-                                    "ebnf",
-                                    "structural_tag",
-                                    "structured_outputs",
-                                    "logits_processors",
-                                    "prompt_embeds",
-                                    "functions",
-                                    "audio",
-                                    "bad_words",
-                                    "allowed_token_ids",
-                                    "truncate_prompt_tokens",
-                                    "use_beam_search"};
+constexpr const char* kRefused[] = {
+    "grammar",           "json_schema",   "regex", "ebnf",      "structural_tag",    "structured_outputs",
+    "logits_processors", "prompt_embeds", "audio", "bad_words", "allowed_token_ids", "truncate_prompt_tokens",
+    "use_beam_search"};
 constexpr std::string_view kGuided = "guided_";  // vLLM's older names of structured_outputs all begin so
 
 void read_seed(FieldReader& reader, SamplingFields& sampling) {
@@ -108,11 +98,6 @@ void refuse_unsupported(const Json& body, FieldReader& reader) {
     if (name.starts_with(kGuided) && !is_empty(value)) {
       reader.fail(unsupported_field(name));
     }
-  }
-  // Without functions there is none to call, which these two say.
-  const Json* const call = reader.find("function_call");
-  if (call != nullptr && !is_empty(*call) && *call != "none" && *call != "auto") {
-    reader.fail(unsupported_field("function_call"));
   }
   if (const Json* const kinds = reader.find("modalities"); kinds != nullptr && kinds->is_array()) {
     for (const Json& kind : *kinds) {

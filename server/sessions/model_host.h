@@ -19,6 +19,7 @@
 #include "server/metrics/metrics.h"
 #include "server/model/embedding_defaults.h"
 #include "server/model/generation_defaults.h"
+#include "server/output/output_rules.h"
 #include "server/prompts/prompt_encoder.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -33,6 +34,7 @@ struct ModelHost {
   std::unique_ptr<text::Tokenizer> tokenizer;
   std::unique_ptr<ChatPrompter> prompter;  // null: the model has no chat template that can be used
   std::string prompter_problem;            // why a template cannot be used; empty: there is none
+  OutputRules output_rules;                // how the model writes calls and reasoning
   std::string tokenizer_info;              // what GET /tokenizer_info answers: JSON
   engine::Engine* engine = nullptr;        // owned by the app
   std::unique_ptr<Corpora> corpora;        // null: speculation is off

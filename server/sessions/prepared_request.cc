@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -159,6 +161,23 @@ std::vector<std::vector<engine::KeepPrefix>> find_keeps(openai::GenerationReques
   return keeps;
 }
 
+// What the answer's parser needs of the conversation.
+void prepare_parsing(PreparedRequest& prepared, const TokenIds& prompt, const ModelHost& host) {
+  const openai::ChatFields& chat = prepared.request.chat;
+  const ReasoningFormat& format = host.output_rules.reasoning();
+  prepared.reasoning_start = reasoning_start(prompt, format, *host.tokenizer);
+  if (chat.continue_final_message && prepared.reasoning_start == ReasoningStart::kUnsaid) {
+    const openai::Json& content = chat.messages->back()["content"];
+    prepared.reasoning_start = reasoning_start(content.is_string() ? content.get<std::string>() : "", format);
+  }
+  if (chat.tools == nullptr || chat.tool_choice == openai::ToolChoice::kNone) {
+    return;
+  }
+  prepared.tools = std::make_shared<const ToolSet>(*chat.tools);
+  prepared.has_short_call_ids =
+      host.output_rules.tools().has_short_ids || (host.prompter != nullptr && host.prompter->has_short_call_ids(chat));
+}
+
 // Takes the tokens out of `tokens` and the texts to be repeated out of the request.
 void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const ModelHost& host) {
   openai::GenerationRequest& request = prepared.request;
@@ -212,8 +231,9 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   if (!tokens.ok()) {
     return renamed(std::move(tokens.error()), prepared.request);
   }
-  prepared.has_short_call_ids = prepared.request.chat.has_tools && host.prompter != nullptr &&
-                                host.prompter->has_short_call_ids(prepared.request.chat);
+  if (prepared.request.kind == openai::RequestKind::kChat) {
+    prepare_parsing(prepared, tokens.value().front(), host);
+  }
   std::vector<std::vector<engine::KeepPrefix>> keeps = find_keeps(prepared.request, tokens.value(), host, job);
   take_prompts(prepared, std::move(tokens.value()), host);
   for (std::size_t i = 0; i < keeps.size(); ++i) {

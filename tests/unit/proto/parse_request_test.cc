@@ -211,8 +211,6 @@ const BadRow kBadChat[] = {
     {R"("messages":[{"role":"user","content":"a"}],"logprobs":true,"top_logprobs":21)", "top_logprobs", "from 0 to 20"},
     {R"("messages":[{"role":"user","content":"a"}],"tools":{})", "tools", "an array of at most 2 tools"},
     {R"("messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}])", "tools", "'function' object"},
-    {R"("messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":"required")",
-     "tool_choice", "forcing a tool is not supported yet"},
     {R"("messages":[{"role":"user","content":"a"}],"tool_choice":{"type":"function"})", "tool_choice", "got an object"},
     {R"("messages":[{"role":"user","content":"a"}],"chat_template":7)", "chat_template", "a string"},
     {R"("messages":[{"role":"user","content":"a"}],"chat_template_kwargs":[])", "chat_template_kwargs", "an object"},
