@@ -21,12 +21,14 @@ struct DraftNodes {
 };
 
 // Where one sequence stands. No method throws. Its answers depend on the accepted tokens alone. After an error only the
-// destructor is called: the sequence fails. Owner: the engine. Thread: the engine's.
+// destructor is called: the sequence fails. What is complete allows end tokens alone, and so again after one of them,
+// for a sequence that ignores them and goes on to its length. Owner: the engine. Thread: the engine's.
 class TokenConstraint {
  public:
   virtual ~TokenConstraint() = default;
 
-  // The sequence's next token. ERRORS: InvalidArgument for a token that may not come here; ResourceExhausted.
+  // The sequence's next token. Not called for the one that ends it. ERRORS: InvalidArgument for a token that may not
+  // come here; ResourceExhausted.
   virtual absl::Status accept(TokenId token) = 0;
 
   // Sets allowed[i] to 1 where node i may come after its parents, which are all allowed, else to 0. Quick: no masks are
@@ -35,8 +37,9 @@ class TokenConstraint {
 
   // Says what may come after the sequence's last token (entry 0) and after each draft node i (entry 1 + i). Entry e is
   // limited[e] = 1 with bit t % 32 of its word t / 32 set for every token t that may come; or limited[e] = 0 where
-  // every token may come, and its words are left as they are. REQUIRES: check_draft() allows every node; `masks` has
-  // the same number of words for each entry, enough for the model's vocabulary.
+  // every token may come, and its words are left as they are. A limited entry has at least one token; bits beyond the
+  // vocabulary mean nothing. Called once a step, after check_draft() if anything is drafted. REQUIRES: check_draft()
+  // allows every node; `masks` has the same number of words for each entry, enough for the model's vocabulary.
   virtual absl::Status fill_masks(const DraftNodes& draft, std::span<std::uint32_t> masks,
                                   std::span<std::uint8_t> limited) = 0;
 

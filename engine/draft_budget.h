@@ -186,4 +186,8 @@ std::int32_t choose_drafts(const StepCost& cost, const StepOutlook& step, std::v
 // Drops the nodes not in `keep` (one flag a node). REQUIRES: a kept node's parent is kept.
 void prune(DraftTree& tree, std::span<const std::uint8_t> keep, std::vector<std::int32_t>& scratch);
 
+// `chain`: tokens that are certain to come, one below the other. Adds the nodes of `proposal` that agree with it, as
+// long as it has at most `nodes_max`. What was proposed beyond the chain's end is likelier now: the chain is certain.
+void graft(const DraftTree& proposal, std::int32_t nodes_max, DraftTree& chain, std::vector<std::int32_t>& scratch);
+
 }  // namespace coppice::engine

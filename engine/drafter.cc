@@ -93,16 +93,17 @@ void Teacher::end(Sequence& sequence) {
   }
 }
 
-Drafter::Drafter(std::unique_ptr<Speculator> speculator, const DraftPolicy& policy, Scheduler& scheduler,
-                 SequenceTable& sequences, const RequestTable& requests, const base::Clock& clock, bool overlaps)
+Drafter::Drafter(std::unique_ptr<Speculator> speculator, const DraftPolicy& policy, const DraftHomes& homes,
+                 const base::Clock& clock, bool overlaps)
     : speculator_(std::move(speculator)),
       policy_(policy),
-      scheduler_(scheduler),
-      sequences_(sequences),
+      scheduler_(homes.scheduler),
+      constraints_(homes.constraints),
+      sequences_(homes.sequences),
       clock_(clock),
       overlaps_(overlaps) {
   if (speculator_) {
-    teacher_ = std::make_unique<Teacher>(*speculator_, policy_, sequences, requests, overlaps);
+    teacher_ = std::make_unique<Teacher>(*speculator_, policy_, homes.sequences, homes.requests, overlaps);
   }
 }
 
@@ -116,6 +117,7 @@ void Drafter::start(Sequence& sequence) {
   DraftState& drafting = sequence.drafting;
   std::swap(drafting.flying_, drafting.draft_);
   drafting.draft_.clear();
+  drafting.forced_flying_ = std::exchange(drafting.forced_, 0);
 }
 
 void Drafter::verified(Sequence& sequence, std::span<const std::int32_t> path) {
@@ -171,12 +173,17 @@ std::int32_t Drafter::propose() {
   return nodes;
 }
 
-// Asks the sequences that draft well, then the others, both in turn, as far as the time goes. value: of the step
-// without drafts, in tokens.
+// What a constraint forces is drafted as well as can be.
+bool Drafter::is_promising(const Sequence& sequence) const {
+  return sequence.drafting.drafts_well() || constraints_.has(sequence.slot);
+}
+
+// Asks the promising sequences, then the others, both in turn, as far as the time goes. value: of the step without
+// drafts, in tokens.
 void Drafter::ask_all(float survival_min, double value) {
   const std::span<const SharingOrder::Entry> order = scheduler_.order();
   const auto well = static_cast<std::int32_t>(std::ranges::count_if(
-      order, [this](const SharingOrder::Entry& entry) { return sequences_[entry.slot].drafting.drafts_well(); }));
+      order, [this](const SharingOrder::Entry& entry) { return is_promising(sequences_[entry.slot]); }));
   const Asking asking{.survival_min = survival_min,
                       .nodes_max = policy_.nodes_each(scheduler_.drafts_max(), well),
                       .token_ns = static_cast<double>(last_step_ns_) / value,
@@ -190,8 +197,8 @@ void Drafter::ask_all(float survival_min, double value) {
   }
 }
 
-// Asks the sequences that draft well, or the others. Returns the number of tokens handed over. tokens_max: of one
-// sequence if asking is timed, else of all.
+// Asks the promising sequences, or the others. Returns the number of tokens handed over. tokens_max: of one sequence if
+// asking is timed, else of all.
 std::int32_t Drafter::ask_some(bool well, const Asking& asking, std::int32_t tokens_max) {
   const std::span<const SharingOrder::Entry> order = scheduler_.order();
   AskingTurn& turn = turns_[well ? 1 : 0];
@@ -203,29 +210,36 @@ std::int32_t Drafter::ask_some(bool well, const Asking& asking, std::int32_t tok
     Sequence& sequence = sequences_[order[place].slot];
     const std::int32_t untaught = teacher_->untaught(sequence);
     const std::int32_t untaught_max = asking.is_timed ? tokens_max : tokens_max - taught;
-    if (!sequence.draws() || !sequence.tokens.has_output() || sequence.drafting.drafts_well() != well ||
-        untaught > untaught_max) {
+    const bool is_taught = untaught <= untaught_max;
+    if (!sequence.draws() || !sequence.tokens.has_output() || is_promising(sequence) != well ||
+        !(is_taught || constraints_.has(sequence.slot))) {
       continue;
     }
     const base::Clock::TimePoint begin = clock_.now();
-    taught += teacher_->teach(sequence, untaught);
-    const double saved_ns = ask(sequence, asking);
+    taught += is_taught ? teacher_->teach(sequence, untaught) : 0;
+    const double saved_ns = ask(sequence, asking, is_taught);
     turn.asked(place, static_cast<double>(base::ns_since(clock_, begin)), well ? saved_ns * policy_.promise_share : 0);
   }
   return taught;
 }
 
-// Returns the nanoseconds that the proposal is expected to save, less the price of its rows.
-double Drafter::ask(Sequence& sequence, const Asking& asking) {
+// Returns the nanoseconds that the proposal is expected to save, less the price of its rows. is_taught: the speculator
+// knows all tokens of the sequence, so it can be asked.
+double Drafter::ask(Sequence& sequence, const Asking& asking, bool is_taught) {
   // The last token that may be generated needs no successor.
   const std::int32_t nodes_max =
       std::min({asking.nodes_max, scheduler_.draft_room(sequence), sequence.tokens.left() - 1});
   DraftTree& draft = sequence.drafting.draft_;
   draft.clear();
+  sequence.drafting.forced_ = 0;
   if (nodes_max <= 0) {
     return 0;
   }
-  speculator_->propose(sequence.slot, nodes_max, asking.survival_min, draft);
+  if (constraints_.has(sequence.slot)) {
+    draft_constrained(sequence, nodes_max, asking.survival_min, is_taught);
+  } else {
+    speculator_->propose(sequence.slot, nodes_max, asking.survival_min, draft);
+  }
   COPPICE_CHECK(draft.size() <= nodes_max && draft.survival.size() == draft.tokens.size(), "a proposal in its bounds");
   if (draft.size() == 0) {
     sequence.drafting.count_draft(false);
@@ -242,6 +256,22 @@ double Drafter::ask(Sequence& sequence, const Asking& asking) {
   return saved_ns;
 }
 
+// What the constraint forces, then what the speculator proposes behind it, without what the constraint forbids.
+void Drafter::draft_constrained(Sequence& sequence, std::int32_t nodes_max, float survival_min, bool is_taught) {
+  DraftTree& draft = sequence.drafting.draft_;
+  const std::int32_t forced = constraints_.force(sequence.slot, nodes_max, draft);
+  if (!constraints_.has(sequence.slot)) {
+    return;  // it failed
+  }
+  if (is_taught && forced < nodes_max) {
+    proposal_.clear();
+    speculator_->propose(sequence.slot, nodes_max, survival_min, proposal_);
+    graft(proposal_, nodes_max, draft, node_scratch_);
+  }
+  constraints_.filter(sequence.slot, draft);
+  sequence.drafting.forced_ = std::min(forced, draft.size());
+}
+
 // The first `count` candidates become part of the step, the others are dropped.
 void Drafter::take(std::int32_t count) {
   keep_.resize(std::max(keep_.size(), proposing_.size()));
@@ -255,8 +285,9 @@ void Drafter::take(std::int32_t count) {
   for (std::size_t i = 0; i < proposing_.size(); ++i) {
     Sequence& sequence = sequences_[proposing_[i]];
     DraftTree& draft = sequence.drafting.draft_;
-    prune(draft, keep_[i], prune_scratch_);
+    prune(draft, keep_[i], node_scratch_);
     draft.truncate(std::min(draft.size(), scheduler_.draft_room(sequence)));
+    sequence.drafting.forced_ = std::min(sequence.drafting.forced_, draft.size());
     scheduler_.take_draft(sequence, draft.size());
     if (count == 0) {  // no node was worth its row
       sequence.drafting.count_draft(false);

@@ -1,5 +1,5 @@
-// Drafter: everything the engine does about guesses: it asks the speculator for drafts, chooses those that a step
-// carries, teaches the speculator, and learns what steps cost. It never changes an answer (settlement.h).
+// Drafter: everything the engine does about guesses: it asks the speculator and constraints for drafts, chooses those
+// that a step carries, teaches the speculator, and learns what steps cost. It never changes an answer (settlement.h).
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
+#include "engine/constraints.h"
 #include "engine/draft_budget.h"
 #include "engine/learned.h"
 #include "engine/page_keeper.h"
@@ -57,13 +58,21 @@ class Teacher {
   const bool overlaps_;
 };
 
-// Owner: EngineCore. Thread: the engine's. Writes DraftState. Without a speculator it drafts nothing and learns
-// nothing.
+// What the Drafter looks at and writes to.
+struct DraftHomes {
+  Scheduler& scheduler;
+  Constraints& constraints;
+  SequenceTable& sequences;
+  const RequestTable& requests;
+};
+
+// Owner: EngineCore. Thread: the engine's. Writes DraftState. Without a speculator speculation is off: it drafts
+// nothing, not even forced tokens, and learns nothing.
 class Drafter {
  public:
   // overlaps: the device works beside the engine's thread.
-  Drafter(std::unique_ptr<Speculator> speculator, const DraftPolicy& policy, Scheduler& scheduler,
-          SequenceTable& sequences, const RequestTable& requests, const base::Clock& clock, bool overlaps);
+  Drafter(std::unique_ptr<Speculator> speculator, const DraftPolicy& policy, const DraftHomes& homes,
+          const base::Clock& clock, bool overlaps);
 
   // A sequence's life.
   void begin(const Sequence& sequence, std::string_view tenant);
@@ -106,15 +115,18 @@ class Drafter {
     bool is_timed = false;  // the time of steps is known
   };
 
+  bool is_promising(const Sequence& sequence) const;
   StepOutlook outlook() const;
   void ask_all(float survival_min, double value);
   std::int32_t ask_some(bool well, const Asking& asking, std::int32_t tokens_max);
-  double ask(Sequence& sequence, const Asking& asking);
+  double ask(Sequence& sequence, const Asking& asking, bool is_taught);
+  void draft_constrained(Sequence& sequence, std::int32_t nodes_max, float survival_min, bool is_taught);
   void take(std::int32_t count);
 
   const std::unique_ptr<Speculator> speculator_;
   const DraftPolicy policy_;
   Scheduler& scheduler_;
+  Constraints& constraints_;
   SequenceTable& sequences_;
   const base::Clock& clock_;
   const bool overlaps_;
@@ -125,7 +137,8 @@ class Drafter {
   std::vector<SequenceSlot> proposing_;  // sequences with a proposal in this step
   std::vector<DraftCandidate> candidates_;
   std::vector<std::vector<std::uint8_t>> keep_;
-  std::vector<std::int32_t> prune_scratch_;
+  std::vector<std::int32_t> node_scratch_;
+  DraftTree proposal_;  // scratch
   std::vector<std::promise<Learned>> captures_;
 };
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/release.h"
 #include "base/spin.h"
+#include "base/status_macros.h"
 
 namespace coppice::engine {
 namespace {
@@ -30,14 +31,15 @@ EngineCore::EngineCore(const Limits& limits, const EngineOptions& options, const
       commands_(2 * static_cast<std::size_t>(limits.queued_max) + kOtherCommandsMax),
       scheduler_(limits, options.prefix_cache, sequences_, requests_),
       sampler_(model.eos),
+      constraints_(model.vocab),
       writer_(sequences_, sampler_, limits.page_size),
       pipeline_(std::move(parts.executor), *clock_),
-      drafter_(std::move(parts.speculator), parts.drafts, scheduler_, sequences_, requests_, *clock_,
+      drafter_(std::move(parts.speculator), parts.drafts, {scheduler_, constraints_, sequences_, requests_}, *clock_,
                pipeline_.depth() > 1),
-      desk_(limits, options, model, requests_, sequences_, {scheduler_, sampler_, drafter_, pipeline_},
+      desk_(limits, options, model, requests_, sequences_, {scheduler_, sampler_, constraints_, drafter_, pipeline_},
             stats_.counts()),
-      settlement_(limits.page_size, requests_, sequences_, {scheduler_, sampler_, drafter_, pipeline_}, desk_, stats_) {
-}
+      settlement_(limits.page_size, requests_, sequences_, {scheduler_, sampler_, constraints_, drafter_, pipeline_},
+                  desk_, stats_) {}
 
 // Sequences hold pages and locks of the scheduler's pool, so they go first.
 EngineCore::~EngineCore() {
@@ -95,6 +97,7 @@ void EngineCore::take_commands() {
     apply(command);
   }
   drained_.clear();
+  end_failed();
   const base::Clock::TimePoint now = clock_->now();
   desk_.expire(now);
   scheduler_.set_time(now);
@@ -168,6 +171,7 @@ void EngineCore::give_memory_back() {
   sequences_.shrink();
   requests_.shrink();
   sampler_.shrink();
+  constraints_.shrink();
   desk_.shrink();
   base::release(drained_);
   commands_.shrink();
@@ -187,13 +191,13 @@ void EngineCore::begin_step() {
     }
     return;
   }
-  ++stats_.counts().steps;
   pulse_.set_rows(pipeline_.coming().plan.token_count());
-  if (const absl::Status status = pipeline_.submit(); !status.ok()) {
+  if (const absl::Status status = submit_written(); !status.ok()) {
     fail_rows(pipeline_.coming(), status);
   } else {
     settlement_.assume(pipeline_.flying());
   }
+  end_failed();
 }
 
 // The coming step's sequences. With `ahead` the choice may stay incomplete until the step that flies is over.
@@ -208,7 +212,7 @@ void EngineCore::choose(bool ahead) {
 
 void EngineCore::propose_drafts() {
   const base::ScopedTimer timer(*clock_, stats_.counts().times.speculation_ns);
-  stats_.counts().draft_budget = drafter_.propose();
+  stats_.counts().last_step.draft_nodes = drafter_.propose();
 }
 
 void EngineCore::write() {
@@ -295,10 +299,11 @@ void EngineCore::finish_step() {
   } else if (!started.ok()) {
     fail_rows(pipeline_.coming(), started);
   }
+  end_failed();
 }
 
 // Submits the step that was chosen ahead, now that its tokens are there, with drafts if any are worth it. Not if all
-// its sequences have ended. ERRORS: of StepPipeline::submit().
+// its sequences have ended. ERRORS: of submit_written().
 absl::Status EngineCore::start_planned() {
   if (!pipeline_.is_chosen()) {
     return absl::OkStatus();
@@ -315,7 +320,7 @@ absl::Status EngineCore::start_planned() {
     return absl::OkStatus();
   }
   propose_drafts();
-  if (stats_.counts().draft_budget > 0 || coming.state != StepState::kWritten) {
+  if (stats_.counts().last_step.draft_nodes > 0 || coming.state != StepState::kWritten) {
     write();
   } else {
     writer_.fill_in(coming.plan);
@@ -323,8 +328,29 @@ absl::Status EngineCore::start_planned() {
   if (coming.plan.empty()) {
     return absl::OkStatus();
   }
+  return submit_written();
+}
+
+// The forward pass goes off, then masks are made, beside it where the device works by itself, then the draws go off.
+// ERRORS: of StepPipeline::submit().
+absl::Status EngineCore::submit_written() {
   ++stats_.counts().steps;
-  return pipeline_.submit();
+  COPPICE_RETURN_IF_ERROR(pipeline_.submit());
+  if (constraints_.any()) {
+    const base::ScopedTimer timer(*clock_, stats_.counts().times.mask_ns);
+    stats_.counts().constraints.masks += constraints_.write_masks(pipeline_.flying().plan);
+  }
+  pipeline_.draw();
+  return absl::OkStatus();
+}
+
+// Ends the sequences whose constraint failed. Only where any sequence may end: their rows are dropped from the step
+// that flies, and the coming one, if it is chosen already, is chosen again.
+void EngineCore::end_failed() {
+  for (SequenceSlot slot = constraints_.take_failed(); slot != kNoSequence; slot = constraints_.take_failed()) {
+    ++stats_.counts().constraints.failed;
+    desk_.finish(sequences_[slot], FinishReason::kError, constraints_.error(slot));
+  }
 }
 
 // Ends the sequences of a step that could not be run, or was lost.

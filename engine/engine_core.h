@@ -1,5 +1,6 @@
 // EngineCore: the Engine as it is. A step goes choose (Scheduler) -> write (StepWriter) -> submit (StepPipeline) ->
-// settle -> book (Settlement); drafts are the Drafter's, requests and events the RequestDesk's.
+// settle -> book (Settlement); drafts are the Drafter's, requests and events the RequestDesk's, what an output may be
+// the Constraints'.
 //
 // While a step flies, the events of the step before go out, the speculator learns and, where the device works by
 // itself, the next step is chosen and written. That needs no token of the step that flies: Settlement assumes it
@@ -20,6 +21,7 @@
 
 #include "base/bounded_queue.h"
 #include "base/clock.h"
+#include "engine/constraints.h"
 #include "engine/draft_budget.h"
 #include "engine/drafter.h"
 #include "engine/engine.h"
@@ -87,6 +89,8 @@ class EngineCore final : public Engine {
   void plan_ahead();
   void finish_step();
   absl::Status start_planned();
+  absl::Status submit_written();
+  void end_failed();
   void fail_rows(const StepSlot& slot, const absl::Status& status);
 
   const std::unique_ptr<base::Clock> clock_;
@@ -97,6 +101,7 @@ class EngineCore final : public Engine {
   SequenceTable sequences_;
   Scheduler scheduler_;
   Sampler sampler_;
+  Constraints constraints_;
   StepWriter writer_;
   StepPipeline pipeline_;
   Drafter drafter_;

@@ -40,7 +40,8 @@ std::string refuse_branch(const Request& request, std::size_t index, const Limit
 // Of a request that reads: it generates nothing, and nothing is reported about its tokens but what is read.
 std::string refuse_reading(const Request& request, const Limits& limits, std::int32_t vocab) {
   const SamplingParameters& sampling = request.sampling;
-  if (sampling.max_tokens != 0 || sampling.prompt_logprobs >= 0 || request.pin || !request.prediction.empty()) {
+  if (sampling.max_tokens != 0 || sampling.prompt_logprobs >= 0 || request.pin || !request.prediction.empty() ||
+      request.constraint != nullptr) {
     return "a request that reads generates nothing, scores nothing and pins nothing";
   }
   const std::size_t branches = request.branches.size();

@@ -137,6 +137,9 @@ void RequestDesk::activate(Sequence& sequence, RequestState& state) {
     tokens.rows_wanted_ = tokens.prompt_count_ - 1;  // nothing comes after the last
   }
   homes_.sampler.begin(sequence.slot, request.sampling, sequence.seed, request.prompt, branch.labels);
+  if (request.constraint != nullptr) {
+    homes_.constraints.begin(sequence.slot, *request.constraint);
+  }
   homes_.drafter.begin(sequence, request.tenant);
   --state.dormant_choices;
 }
@@ -217,6 +220,7 @@ void RequestDesk::finish(Sequence& sequence, FinishReason reason, const std::str
   if (is_active) {
     homes_.scheduler.remove(sequence);
     homes_.sampler.end(sequence.slot);
+    homes_.constraints.end(sequence.slot);
     homes_.drafter.end(sequence);
   }
   state.choices[static_cast<std::size_t>(sequence.choice)] = kNoSequence;

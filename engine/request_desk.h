@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/clock.h"
+#include "engine/constraints.h"
 #include "engine/drafter.h"
 #include "engine/events.h"
 #include "engine/limits.h"
@@ -25,6 +26,7 @@ namespace coppice::engine {
 struct SequenceHomes {
   Scheduler& scheduler;
   Sampler& sampler;
+  Constraints& constraints;
   Drafter& drafter;
   StepPipeline& pipeline;
 };

@@ -41,7 +41,6 @@ class Runner final : public StepExecutor {
 
   absl::Status submit(const StepPlan& plan) override {
     const auto begin = clock_.now();
-    list_sampling_rows(plan, sampling_);
     if (!plan.moves.empty()) {
       device_.move_slots(*cache_, plan.moves);
     }
@@ -57,8 +56,6 @@ class Runner final : public StepExecutor {
     prepared_number_ = 0;
     steps_.run(std::move(prepared_), plan.tokens,
                [&](const kernels::LoadedStep& step) { model_.forward(step, *cache_); });
-    steps_.sample(model_.logits(static_cast<std::int64_t>(sampling_.size())), sampling_);
-    is_submitted_ = true;
     hidden_rows_ = static_cast<std::int64_t>(plan.hidden_rows.size());
     result_ = StepResult{};
     result_.keys_attended = attention.keys_attended;
@@ -71,9 +68,17 @@ class Runner final : public StepExecutor {
     return absl::OkStatus();
   }
 
+  void draw(const StepPlan& plan) override {
+    const auto begin = clock_.now();
+    list_sampling_rows(plan, sampling_);
+    steps_.sample(model_.logits(static_cast<std::int64_t>(sampling_.size())), sampling_);
+    result_.forward_ns += base::ns_between(begin, clock_.now());
+    is_drawn_ = true;
+  }
+
   absl::StatusOr<StepResult> collect() override {
-    COPPICE_CHECK(is_submitted_, "collect() follows submit()");
-    is_submitted_ = false;
+    COPPICE_CHECK(is_drawn_, "collect() follows draw()");
+    is_drawn_ = false;
     const auto begin = clock_.now();
     const kernels::StepResults results = steps_.finish();
     result_.results = results.draws;
@@ -126,7 +131,7 @@ class Runner final : public StepExecutor {
   kernels::PreparedStep prepared_;
   std::uint64_t prepared_number_ = 0;           // of the StepPlan that prepared_ is for
   std::vector<kernels::SamplingRow> sampling_;  // views of the plan that was submitted
-  bool is_submitted_ = false;
+  bool is_drawn_ = false;
   std::int64_t hidden_rows_ = 0;  // of the step that was submitted
   std::vector<float> hidden_;     // of the step that was collected
   StepResult result_;

@@ -158,6 +158,8 @@ class DraftState {
   const DraftTree& draft() const { return draft_; }
   // Being verified; PageHold::computed() assumes that no node is accepted.
   const DraftTree& flying() const { return flying_; }
+  // Leading nodes of flying() that the sequence's constraint forces.
+  std::int32_t forced_flying() const { return forced_flying_; }
   bool drafts_well() const { return misses_ < kDraftMissesMax; }
 
  private:
@@ -168,6 +170,8 @@ class DraftState {
 
   DraftTree draft_;
   DraftTree flying_;
+  std::int32_t forced_ = 0;  // leading nodes of draft_ that the sequence's constraint forces
+  std::int32_t forced_flying_ = 0;
   std::int32_t taught_ = 0;                // leading tokens of prediction + ids that the speculator knows
   std::int32_t misses_ = kDraftMissesMax;  // proposals since one was accepted in part, at most kDraftMissesMax
 };

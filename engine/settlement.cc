@@ -144,6 +144,7 @@ void Settlement::settle_row(Sequence& sequence, Results draws, StepSlot& slot, R
   sequence.tokens.forget_awaited();
   accept_draft(sequence.drafting.flying(), draws, path_);
   std::size_t taken = 0;  // draws: the first, then one for each accepted node
+  bool goes_on = true;
   do {
     const kernels::SamplingResult& draw = draw_along(draws, path_, taken);
     ++taken;
@@ -154,7 +155,8 @@ void Settlement::settle_row(Sequence& sequence, Results draws, StepSlot& slot, R
     sequence.tokens.ids_.push_back(draw.token);
     homes_.sampler.observe(sequence.slot, draw.token);
     outcome.reason = finish_reason(sequence, draw.token);
-  } while (outcome.reason == FinishReason::kNone && taken <= path_.size());
+    goes_on = outcome.reason == FinishReason::kNone && homes_.constraints.observe(sequence.slot, draw.token);
+  } while (goes_on && taken <= path_.size());
   path_.resize(taken - 1);
   outcome.path = {static_cast<std::int32_t>(slot.paths.size()), static_cast<std::int32_t>(path_.size())};
   slot.paths.insert(slot.paths.end(), path_.begin(), path_.end());
@@ -171,6 +173,10 @@ void Settlement::settle_draft(Sequence& sequence, const StepRow& row, std::span<
   stats_.counts().accepted_tokens += path.size();
   sequence.usage.drafted_tokens += row.draft_count;
   sequence.usage.accepted_tokens += accepted;
+  const std::int32_t forced = sequence.drafting.forced_flying();
+  stats_.counts().constraints.forced_drafted += static_cast<std::uint64_t>(forced);
+  stats_.counts().constraints.forced_accepted +=
+      static_cast<std::uint64_t>(std::ranges::count_if(path, [forced](std::int32_t node) { return node < forced; }));
   homes_.drafter.verified(sequence, path);
 }
 

@@ -9,8 +9,8 @@ namespace coppice::engine {
 void StatsBook::count_step(const StepResult& result) {
   counts_.kv_tokens_attended += static_cast<std::uint64_t>(result.keys_attended);
   counts_.kv_tokens_read += static_cast<std::uint64_t>(result.keys_read);
-  counts_.shared_groups = result.shared_items;
-  counts_.tree_depth = result.depth;
+  counts_.last_step.shared_groups = result.shared_items;
+  counts_.last_step.tree_depth = result.depth;
   counts_.times.plan_ns += result.plan_ns;
   counts_.times.forward_ns += result.forward_ns;
   counts_.times.sample_ns += result.sample_ns;
@@ -20,7 +20,7 @@ void StatsBook::count_step(const StepResult& result) {
 void StatsBook::publish(const Scheduler& scheduler, std::uint64_t step_ns) {
   step_ns_ += step_ns;
   StepTimes& times = counts_.times;
-  times.other_ns = step_ns_ - times.plan_ns - times.speculation_ns - times.forward_ns - times.sample_ns;
+  times.other_ns = step_ns_ - times.plan_ns - times.speculation_ns - times.mask_ns - times.forward_ns - times.sample_ns;
   counts_.preemptions = scheduler.preemptions();
   counts_.prompt_tokens = scheduler.admissions().prompt_tokens;
   counts_.prefix_queries = scheduler.admissions().prefix_queries;

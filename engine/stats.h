@@ -21,10 +21,26 @@ struct PageCounts {
   std::int32_t kept = 0;    // of kept prefixes, in use or not
 };
 
-// Nanoseconds, summed over steps. The first five make up all of EngineCore::step().
+// Of the last step.
+struct LastStep {
+  std::int32_t tree_depth = 0;
+  std::int32_t shared_groups = 0;  // items of the attention plan shared by two or more sequences
+  std::int32_t draft_nodes = 0;
+};
+
+// What constraints on outputs did (constraint.h).
+struct ConstraintCounts {
+  std::uint64_t masks = 0;            // draws that not every token might come of
+  std::uint64_t forced_drafted = 0;   // draft nodes that were the only way on
+  std::uint64_t forced_accepted = 0;  // of them
+  std::uint64_t failed = 0;           // sequences ended because their constraint had an error
+};
+
+// Nanoseconds, summed over steps. The first six make up all of EngineCore::step().
 struct StepTimes {
   std::uint64_t plan_ns = 0;
   std::uint64_t speculation_ns = 0;  // teaching the speculator, proposing and choosing drafts
+  std::uint64_t mask_ns = 0;         // of constrained draws; beside the forward pass on a device that works by itself
   std::uint64_t forward_ns = 0;
   std::uint64_t sample_ns = 0;
   std::uint64_t other_ns = 0;
@@ -39,9 +55,7 @@ struct EngineStats {
   std::int32_t running = 0;
   std::int32_t waiting = 0;
   PageCounts pages;
-  std::int32_t tree_depth = 0;     // of the last step's plan
-  std::int32_t shared_groups = 0;  // items of the last plan shared by two or more sequences
-  std::int32_t draft_budget = 0;   // of the last step
+  LastStep last_step;
   // counters
   std::uint64_t steps = 0;
   std::uint64_t prompt_tokens = 0;  // of admitted requests
@@ -56,6 +70,7 @@ struct EngineStats {
   std::uint64_t kv_tokens_attended = 0;     // keys × rows, per KV head and layer
   std::uint64_t kv_tokens_read = 0;         // keys × items
   std::array<std::uint64_t, 6> finished{};  // by FinishReason
+  ConstraintCounts constraints;
   StepTimes times;
 };
 

@@ -27,7 +27,7 @@ enum class StepState : std::uint8_t {
   kEmpty,
   kChosen,   // the scheduler has chosen its sequences, which have pages
   kWritten,  // the plan is ready, except for tokens that are being drawn by the step before
-  kFlying,   // between StepExecutor's submit() and collect(): the executor reads the plan
+  kFlying,   // between StepExecutor's submit() and collect(): the executor reads the plan; masks come until draw()
   kLanded,   // the results are there, not all of them booked
 };
 
@@ -41,7 +41,7 @@ struct RowOutcome {
 
 // One step on its way through the engine: its plan, what became of each row, and how far it is. Owner: StepPipeline.
 // The plan is written while the state is kChosen and read-only from then on, except for its late
-// tokens until it flies; outcomes are valid from the submission on.
+// tokens until it flies and the masks of its draws until draw(); outcomes are valid from the submission on.
 struct StepSlot {
   StepState state = StepState::kEmpty;
   StepPlan plan;
@@ -102,6 +102,8 @@ class StepPipeline {
   void give_up();
   // written -> flying. ERRORS: of the executor; the slot is empty then, its outcomes still name the sequences.
   absl::Status submit();
+  // Has the step that was just submitted drawn. REQUIRES: once, after submit().
+  void draw() { executor_->draw(flying_->plan); }
   // flying -> landed. Waits for the results. ERRORS: of the executor; the step is lost, but landed.
   absl::StatusOr<StepResult> land();
   // landed -> empty.

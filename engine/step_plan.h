@@ -77,6 +77,7 @@ struct StepDraw {
   PlanRange counts;
   PlanRange biases;
   PlanRange forbidden;
+  PlanRange allowed;  // empty: every token
   PlanRange labels;
 };
 
@@ -85,12 +86,14 @@ struct SamplingLists {
   std::vector<kernels::TokenCount> counts;
   std::vector<kernels::TokenBias> biases;
   std::vector<TokenId> forbidden;
+  std::vector<std::uint32_t> allowed;  // masks: bit t % 32 of word t / 32 is token t's
   std::vector<TokenId> labels;
 
   void clear() {
     counts.clear();
     biases.clear();
     forbidden.clear();
+    allowed.clear();
     labels.clear();
   }
 };
@@ -161,6 +164,7 @@ inline kernels::SamplingRow sampling_row(const StepDraw& draw, const SamplingLis
   row.counts = draw.counts.of(lists.counts);
   row.biases = draw.biases.of(lists.biases);
   row.forbidden = draw.forbidden.of(lists.forbidden);
+  row.allowed = draw.allowed.of(lists.allowed);
   row.labels = draw.labels.of(lists.labels);
   return row;
 }
@@ -182,7 +186,7 @@ struct StepResult {
   std::int32_t shared_items = 0;
   std::int32_t depth = 0;
   // The engine's own thread: planning; computing the forward pass, or enqueueing it and the draws on a device that
-  // works by itself; drawing, or waiting for such a device.
+  // works by itself; drawing, or waiting for such a device. Nothing between submit() and draw().
   std::uint64_t plan_ns = 0;
   std::uint64_t forward_ns = 0;
   std::uint64_t attention_ns = 0;  // part of forward_ns; 0 where the device does not report it
@@ -190,23 +194,28 @@ struct StepResult {
   std::uint64_t device_ns = 0;  // from the first to the last operation of a device that works by itself, else 0
 };
 
-// The seam between what runs and how: the Runner, or a truth oracle in tests. submit() and collect() are apart so that
-// a device may work between them; prepare() does what it can for the next step meanwhile, before its tokens are known.
-// Owner: the engine. Thread: the engine's. At most one step between submit() and collect().
+// The seam between what runs and how: the Runner, or a truth oracle in tests. A step is submit(), draw(), collect().
+// The three are apart so that a device may work between them: masks of constrained sequences are made between the first
+// two, and much else between the last two; prepare() does what it can for the next step there, before its tokens are
+// known. Owner: the engine. Thread: the engine's. At most one step between submit() and collect().
 class StepExecutor {
  public:
   virtual ~StepExecutor() = default;
-  // submit() returns while the device still works: what the caller does until collect() costs no time.
+  // submit() and draw() return while the device still works: what the caller does until collect() costs no time.
   virtual bool is_asynchronous() const { return false; }
-  // Between submit() and collect(): the device has not finished yet. False where that is unknown.
+  // Between draw() and collect(): the device has not finished yet. False where that is unknown.
   virtual bool is_working() const { return false; }
-  // Does what of the next submit() can be done while a step runs. REQUIRES: between submit() and collect(), and
+  // Does what of the next submit() can be done while a step runs. REQUIRES: between draw() and collect(), and
   // submit() only starts a step. ENSURES: nothing of `plan` is read after the return; a plan with the same number that
   // is submitted later differs from it in `tokens` and in how they are drawn alone.
   virtual void prepare(const StepPlan& /*plan*/) {}
-  // Starts the step. REQUIRES: no step is between submit() and collect(); `plan` stays as and where it is until
-  // collect() returns. ERRORS: any; nothing was done then, not even the plan's moves and copies.
+  // Starts the step: moves, copies, forward pass. REQUIRES: no step is between submit() and collect(); `plan` stays as
+  // and where it is until collect() returns, except that draws and their lists may change until draw(). ERRORS: any;
+  // nothing was done then, not even the plan's moves and copies.
   virtual absl::Status submit(const StepPlan& plan) = 0;
+  // Draws from the logits of the step, or has the device do it when it has them. REQUIRES: follows submit(), with the
+  // same plan. What goes wrong is collect()'s to say.
+  virtual void draw(const StepPlan& plan) = 0;
   // Waits for the step. ERRORS: any; moves and copies were done, the KV and results of the plan's rows are lost.
   virtual absl::StatusOr<StepResult> collect() = 0;
 };

@@ -21,7 +21,8 @@ inline constexpr openai::ApiField kMessageFields[] = {
     {"thinking", openai::FieldUse::kHonoured, "object",
      "Goes to the chat template as `enable_thinking`; after `budget_tokens` the end of thinking is forced."},
     {"output_config", openai::FieldUse::kHonoured, "object",
-     "`effort` goes to the chat template as `reasoning_effort`; a `format` is refused."},
+     "`effort` goes to the chat template as `reasoning_effort`; `format`: what the output has to match, as under "
+     "Structured output, always strict."},
     {"cache_control", openai::FieldUse::kHonoured, "object",
      "Keeps the prefix up to the end; on blocks and tools: up to there. At most 4, `ttl` \"5m\" or \"1h\"."},
     {"metadata", openai::FieldUse::kHonoured, "object", "`user_id`: who asks."},
@@ -34,7 +35,7 @@ inline constexpr openai::ApiField kMessageFields[] = {
     {"workspace_id", openai::FieldUse::kIgnored, "text", ""},
     {"container", openai::FieldUse::kRefused, "text or object", "There are none."},
     {"mcp_servers", openai::FieldUse::kRefused, "array", "The server calls no tools."},
-    {"output_format", openai::FieldUse::kRefused, "object", "Structured output is not there yet."},
+    {"output_format", openai::FieldUse::kHonoured, "object", "`output_config.format` by its older name."},
 };
 
 }  // namespace coppice::anthropic

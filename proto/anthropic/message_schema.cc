@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "proto/anthropic/message_fields.h"
+#include "proto/openai/format_schema.h"
 #include "proto/openai/sampling_schema.h"
 
 namespace coppice::anthropic {
@@ -94,7 +95,9 @@ std::map<std::string, Schema> request_forms(const RequestLimits& limits) {
                        optional("name", Schema::string()), optional("disable_parallel_tool_use", Schema::boolean())})},
       {"thinking",
        Schema::object({required("type", Schema::string(1)), optional("budget_tokens", Schema::integer(0))})},
-      {"output_config", Schema::object({optional("effort", Schema::string())})},
+      {"output_config",
+       Schema::object({optional("effort", Schema::string()), optional("format", openai::flat_format_schema(limits))})},
+      {"output_format", openai::flat_format_schema(limits)},
       {"cache_control", cache_control()},
       {"metadata", Schema::object({optional("user_id", name_schema(limits))})},
   };

@@ -124,7 +124,7 @@ void choose_tools(FieldReader& reader, Json tools, GenerationRequest& request) {
   openai::set_tools(std::move(tools), std::move(choice), reader, request.chat);
 }
 
-void read_thinking(FieldReader& reader, GenerationRequest& request) {
+void read_thinking(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
   read_object(reader, "thinking", [&](FieldReader& inner) {
     std::string type;
     inner.read("type", type);
@@ -139,10 +139,9 @@ void read_thinking(FieldReader& reader, GenerationRequest& request) {
   });
   read_object(reader, "output_config", [&](FieldReader& inner) {
     openai::read_reasoning_effort("effort", inner, request.chat);
-    if (inner.has("format")) {
-      inner.fail(not_supported("output_config.format", "'output_config.format' is not supported yet: leave it out"));
-    }
+    openai::read_flat_format(inner, "format", /*otherwise=*/true, limits, request);
   });
+  openai::read_flat_format(reader, "output_format", /*otherwise=*/true, limits, request);
 }
 
 void read_metadata(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
@@ -174,7 +173,7 @@ void read_options(FieldReader& reader, const RequestLimits& limits, GenerationRe
   reader.read("skip_special_tokens", request.skip_special_tokens);
   openai::read_sampling(reader, limits, request);
   read_stop_sequences(reader, limits, request);
-  read_thinking(reader, request);
+  read_thinking(reader, limits, request);
   read_metadata(reader, limits, request);
 }
 
@@ -214,7 +213,7 @@ openai::Result<GenerationRequest> read_request(const Json& body, const RequestLi
   request.names = &openai::kMessagesNames;
   request.cuts_max_tokens = true;
   request.allows_no_tokens = true;
-  openai::refuse_unsupported(body, reader);
+  openai::refuse_unsupported(reader);
   openai::apply_table(reader, kMessageFields, request.ignored);
   BlockReading reading{reader, limits};
   read_conversation(reading, body, request);

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "proto/openai/format_schema.h"
 #include "proto/openai/sampling_schema.h"
 #include "proto/openai/service_schema.h"
 
@@ -55,7 +56,7 @@ Members common_members(const RequestLimits& limits) {
                   optional("return_token_ids", Schema::boolean(), "Token ids beside the text."),
                   optional("return_tokens_as_token_ids", Schema::boolean(), "Logprobs name tokens \"token_id:7\"."),
                   optional("prediction", prediction, "Text that the answer will probably resemble."),
-                  optional("response_format", Schema::object({optional("type", Schema::word({"text"}))}))});
+                  optional("response_format", response_format_schema(limits), "What the output has to match.")});
   return members;
 }
 

@@ -16,27 +16,6 @@
 namespace coppice::openai {
 namespace {
 
-void check_response_format(FieldReader& reader) {
-  const Json* const format = reader.find("response_format");
-  if (format == nullptr) {
-    return;
-  }
-  if (!format->is_object()) {
-    reader.fail_type("response_format", "an object with a 'type'", *format);
-    return;
-  }
-  std::string type = "text";
-  FieldReader inner(*format, "response_format.");
-  inner.read("type", type);
-  if (inner.failed()) {
-    reader.fail(*inner.error());
-  } else if (type != "text") {
-    reader.fail(not_supported(
-        "response_format",
-        fmt::format("'response_format' of type \"{}\" is not supported yet; only \"text\" is", type.substr(0, 40))));
-  }
-}
-
 void read_stream(FieldReader& reader, GenerationRequest& request) {
   reader.read("stream", request.stream);
   const Json* const options = reader.find("stream_options");
@@ -77,10 +56,10 @@ void read_prediction(FieldReader& reader, GenerationRequest& request) {
   request.prediction = read_content(*content, "prediction.content", reader);
 }
 
-void read_common(const Json& body, FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
+void read_common(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
   reader.read("model", request.model);
-  refuse_unsupported(body, reader);
-  check_response_format(reader);
+  refuse_unsupported(reader);
+  read_response_format(reader, limits, request);
   read_sampling(reader, limits, request);
   for_each_request_field(request, [&](const RequestField& field, auto& value) { reader.read(field.name, value); });
   read_stop(reader, "stop", limits, request.stop);
@@ -194,7 +173,7 @@ Result<GenerationRequest> read_completion_request(Json body, const RequestLimits
     request.kind = RequestKind::kCompletion;
     (void)reader.has("prompt");  // which is taken out of the body
     take_prompts(fields, reader, limits, request);
-    read_common(fields, reader, limits, request);
+    read_common(reader, limits, request);
     constexpr IgnoredField kIgnored[] = {{"parallel_tool_calls", "true"}};
     request.ignored.add_present(reader, kIgnored);
     for (const char* const name : {"functions", "function_call"}) {
@@ -218,7 +197,7 @@ Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limi
       (void)reader.has(taken);  // what is taken out of the body is read, too
     }
     take_chat_fields(fields, reader, limits, request.chat);
-    read_common(fields, reader, limits, request);
+    read_common(reader, limits, request);
     std::optional<std::int64_t> completion_tokens;
     reader.read("max_completion_tokens", completion_tokens);
     if (completion_tokens.has_value()) {

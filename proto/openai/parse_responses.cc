@@ -111,7 +111,7 @@ Json read_tools(FieldReader& reader, const RequestLimits& limits, IgnoredFields&
   return functions;
 }
 
-void read_text_format(FieldReader& reader, IgnoredFields& ignored) {
+void read_text_format(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
   const Json* const text = reader.find("text");
   if (text == nullptr) {
     return;
@@ -121,22 +121,9 @@ void read_text_format(FieldReader& reader, IgnoredFields& ignored) {
     return;
   }
   FieldReader inner(*text, "text.");
-  if (const Json* const format = inner.find("format"); format != nullptr) {
-    std::string type;
-    FieldReader kind(*format, "text.format.");
-    kind.read("type", type);
-    if (kind.failed()) {
-      reader.fail(*kind.error());
-    } else if (!format->is_object() || type.empty()) {
-      inner.fail_type("format", "an object with a 'type'", *format);
-    } else if (type != "text") {
-      inner.fail(not_supported("text.format", fmt::format("'text.format' of type \"{}\" is not supported yet; only "
-                                                          "\"text\" is",
-                                                          type.substr(0, 40))));
-    }
-  }
+  read_flat_format(inner, "format", /*otherwise=*/false, limits, request);
   constexpr IgnoredField kIgnored[] = {{"verbosity", "\"medium\""}};
-  ignored.add_present(inner, kIgnored);
+  request.ignored.add_present(inner, kIgnored);
   if (inner.failed()) {
     reader.fail(*inner.error());
   }
@@ -214,7 +201,7 @@ void read_options(FieldReader& reader, const RequestLimits& limits, ResponsesReq
   read_sampling(reader, limits, request);
   read_stop(reader, "stop", limits, request.stop);
   read_logprobs(reader, limits, request);
-  read_text_format(reader, request.ignored);
+  read_text_format(reader, limits, request);
   read_reasoning(reader, request);
   read_stream_options(reader, request.ignored);
   set_tools(read_tools(reader, limits, request.ignored), read_tool_choice(reader.find("tool_choice"), reader), reader,
@@ -280,8 +267,12 @@ std::string echo_text(const Json& body) {
   Json text = Json::object();
   text["format"]["type"] = "text";
   const auto given = body.find("text");
-  if (given != body.end() && given->is_object() && given->contains("verbosity")) {
-    text["verbosity"] = (*given)["verbosity"];
+  if (given != body.end() && given->is_object()) {
+    for (const char* const name : {"format", "verbosity"}) {
+      if (given->contains(name) && !(*given)[name].is_null()) {
+        text[name] = (*given)[name];
+      }
+    }
   }
   return write_json(text);
 }
@@ -359,7 +350,7 @@ Result<ResponsesRequest> read_responses_request(Json body, const std::vector<Jso
   request.names = &kResponsesNames;
   request.cuts_max_tokens = true;
   request.sampling.max_tokens_name = "max_output_tokens";
-  refuse_unsupported(body, reader);
+  refuse_unsupported(reader);
   apply_table(reader, kResponseFields, request.ignored);
   ItemReading reading{reader, limits};
   read_conversation(history, reading);

@@ -9,11 +9,8 @@ namespace coppice::openai {
 namespace {
 
 // Fields that change what the answer must be and that this server cannot honour: better refused than ignored.
-constexpr const char* kRefused[] = {
-    "grammar",           "json_schema",   "regex", "ebnf",      "structural_tag",    "structured_outputs",
-    "logits_processors", "prompt_embeds", "audio", "bad_words", "allowed_token_ids", "truncate_prompt_tokens",
-    "use_beam_search"};
-constexpr std::string_view kGuided = "guided_";  // vLLM's older names of structured_outputs all begin so
+constexpr const char* kRefused[] = {"logits_processors", "prompt_embeds",          "audio",          "bad_words",
+                                    "allowed_token_ids", "truncate_prompt_tokens", "use_beam_search"};
 
 void read_seed(FieldReader& reader, SamplingFields& sampling) {
   const Json* const value = reader.find("seed");
@@ -88,14 +85,9 @@ ApiError unsupported_field(const std::string& name) {
   return not_supported(name, fmt::format("'{}' is not supported yet: leave it out", name));
 }
 
-void refuse_unsupported(const Json& body, FieldReader& reader) {
+void refuse_unsupported(FieldReader& reader) {
   for (const char* const name : kRefused) {
     if (const Json* value = reader.find(name); value != nullptr && !is_empty(*value) && *value != false) {
-      reader.fail(unsupported_field(name));
-    }
-  }
-  for (const auto& [name, value] : body.items()) {
-    if (name.starts_with(kGuided) && !is_empty(value)) {
       reader.fail(unsupported_field(name));
     }
   }
@@ -140,6 +132,7 @@ void read_sampling(FieldReader& reader, const RequestLimits& limits, GenerationR
   read_seed(reader, request.sampling);
   read_logit_bias(reader, request.sampling);
   read_stop_tokens(reader, limits, request.sampling);
+  read_server_formats(reader, request);
   reader.read("add_special_tokens", request.add_special_tokens);
   reader.read("priority", request.priority);
   reader.read("cache_salt", request.cache_salt);

@@ -17,6 +17,7 @@
 #include "proto/openai/cache_control.h"
 #include "proto/openai/ignored_fields.h"
 #include "proto/openai/limits.h"
+#include "proto/openai/output_format.h"
 
 namespace coppice::openai {
 
@@ -100,6 +101,7 @@ struct GenerationRequest {
   bool return_token_ids = false;          // vLLM's: token ids beside the text
   bool tokens_as_ids = false;             // vLLM's return_tokens_as_token_ids: logprobs name tokens "token_id:7"
   std::optional<std::string> prediction;  // predicted outputs, as text
+  OutputFormat format;                    // what the output has to match
   std::int64_t priority = 0;              // lower runs first
   ServiceTier service_tier = ServiceTier::kUnset;
   std::string cache_salt;

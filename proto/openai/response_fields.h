@@ -21,7 +21,7 @@ inline constexpr ApiField kResponseFields[] = {
     {"tools", FieldUse::kHonoured, "array of tools", "Function tools; other kinds are skipped."},
     {"tool_choice", FieldUse::kHonoured, "\"auto\", \"none\", \"required\", a function or allowed tools",
      "Which tools the model may or must call."},
-    {"text", FieldUse::kHonoured, "object", "`format` of type \"text\"; other formats are refused."},
+    {"text", FieldUse::kHonoured, "object", "`format`: what the output has to match, as under Structured output."},
     {"reasoning", FieldUse::kHonoured, "object",
      "`effort` goes to the chat template as `reasoning_effort`, \"none\" as `enable_thinking` false."},
     {"metadata", FieldUse::kRepeated, "object of up to 16 texts", "The client's own notes."},

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "proto/openai/answer_schema.h"
+#include "proto/openai/format_schema.h"
 #include "proto/openai/response_fields.h"
 #include "proto/openai/sampling_schema.h"
 #include "proto/openai/service_schema.h"
@@ -68,7 +69,6 @@ std::map<std::string, Schema> request_forms(const RequestLimits& limits) {
   const auto items_max = static_cast<std::size_t>(limits.messages_max);
   const Schema tool = Schema::object(
       {required("type", Schema::string()), optional("name", Schema::any()), optional("parameters", Schema::any())});
-  const Schema format = Schema::object({required("type", tag("text"))});
   constexpr std::size_t kMetadataTextMax = 512;  // characters, as OpenAI
   std::map<std::string, Schema> forms = {
       {"input", Schema::one_of("a string or an array of items",
@@ -84,7 +84,7 @@ std::map<std::string, Schema> request_forms(const RequestLimits& limits) {
       {"tools", Schema::array(tool, 0, tools_max, "tools")},
       {"tool_choice", tool_choice()},
       {"parallel_tool_calls", Schema::boolean()},
-      {"text", Schema::object({optional("format", format)})},
+      {"text", Schema::object({optional("format", flat_format_schema(limits))})},
       {"reasoning", Schema::object({optional("effort", Schema::string())})},
       {"metadata", Schema::map(Schema::string(0, kMetadataTextMax))},
       {"safety_identifier", name_schema(limits)},
@@ -144,7 +144,9 @@ Schema usage() {
 Members echo_members() {
   const Schema count_or_null = or_null("an integer or null", Schema::integer());
   const Schema number_or_null = or_null("a number or null", Schema::number());
-  const Schema format = Schema::object({required("type", tag("text"))});
+  const Schema format = Schema::object({required("type", Schema::string()), optional("schema", Schema::any()),
+                                        optional("name", Schema::any()), optional("description", Schema::any()),
+                                        optional("strict", Schema::any())});
   const Schema reasoning = Schema::object({required("effort", text_or_null()), required("summary", Schema::null())});
   return {required("background", Schema::boolean()),
           required("instructions", text_or_null()),

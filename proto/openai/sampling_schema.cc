@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/sampling.h"
+#include "proto/openai/format_schema.h"
 #include "proto/openai/request_fields.h"
 
 namespace coppice::openai {
@@ -55,6 +56,7 @@ SchemaMembers sampling_members(const RequestLimits& limits) {
                 "Lower runs first."),
        optional("cache_salt", name_schema(limits), "Only requests of the same salt share cached prefixes."),
        optional("user", name_schema(limits), "Who asks. No effect.")});
+  append_members(members, server_format_members());
   return members;
 }
 

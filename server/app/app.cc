@@ -244,6 +244,7 @@ absl::Status App::start(SignalWatch& signals) {
   host_.metrics = &state_.metrics;
   host_.request_timeout = to_milliseconds(options_.request_timeout_s);
   derive_request_limits(options_.body_bytes_max, model_.config, host_);
+  open_grammars(model_.config, options_.grammars, host_);
   host_.request_limits.prompt_answer_bytes_max = options_.prompt_answer_bytes_max;
   COPPICE_RETURN_IF_ERROR(open_files());
   COPPICE_RETURN_IF_ERROR(open_corpora());
@@ -442,6 +443,7 @@ void App::drain() {
   http_->stop_accepting();
   spdlog::info("draining: {} requests run; they have {} s", http_->active_requests(), options_.drain_timeout_s);
   wait_until(deadline);
+  host_.grammars->close();  // no call waits for one any more
   if (grpc_ != nullptr) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
     grpc_->drain(std::max(left, milliseconds(0)));

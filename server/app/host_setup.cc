@@ -55,6 +55,18 @@ absl::Status load_text(const ModelPackage& package, ModelHost& host, const Forma
   return absl::OkStatus();
 }
 
+void open_grammars(const models::ModelConfig& config, const OutputGrammarsOptions& options, ModelHost& host) {
+  OutputGrammarsOptions with_marks = options;
+  for (const MarkToken& mark : host.output_rules.marks()) {
+    with_marks.marks.push_back(mark.token);
+  }
+  host.grammars = std::make_unique<OutputGrammars>(*host.tokenizer, config.vocab, config.eos, with_marks);
+  if (!host.output_rules.reasoning().is_none()) {
+    host.reasoning_tokens =
+        std::make_unique<ReasoningTokens>(host.output_rules.reasoning(), *host.tokenizer, config.vocab, config.eos);
+  }
+}
+
 void derive_request_limits(std::size_t body_bytes_max, const models::ModelConfig& config, ModelHost& host) {
   openai::RequestLimits& limits = host.request_limits;
   limits.body_bytes_max = body_bytes_max;

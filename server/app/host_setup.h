@@ -15,6 +15,9 @@ namespace coppice::server {
 // chat requests are refused then. ERRORS: as the package's getters.
 absl::Status load_text(const ModelPackage& package, ModelHost& host, const FormatNames& formats = {});
 
+// host.grammars and host.reasoning_tokens. REQUIRES: load_text().
+void open_grammars(const models::ModelConfig& config, const OutputGrammarsOptions& options, ModelHost& host);
+
 // host.request_limits. REQUIRES: load_text() and host.engine_limits.
 void derive_request_limits(std::size_t body_bytes_max, const models::ModelConfig& config, ModelHost& host);
 

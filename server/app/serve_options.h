@@ -10,6 +10,7 @@
 #include "server/files/file_store.h"
 #include "server/prompts/choose_formats.h"
 #include "server/stored/response_store.h"
+#include "server/structured/output_grammars.h"
 #include "server/work/memory_budget.h"
 
 namespace coppice::server {
@@ -25,12 +26,13 @@ struct HttpBounds {
   std::int64_t prompt_answer_bytes_max = std::int64_t{16} << 20U;
   MemoryLimits memory;  // --memory-per-request --memory-per-tenant --memory-of-requests
   ResponseStoreLimits stored_responses;
-  std::int32_t work_threads = 0;  // for parsing, rendering, tokenising; 0 = choose
-  std::int32_t admin_port = -1;   // of the routes that administer the server, on 127.0.0.1; -1 = they are on `port`
-  std::string allowed_hosts;      // names that clients may use for a keyless server on loopback; comma-separated
-  std::string cors_origins;       // sites whose pages may use the server; comma-separated
-  double header_timeout_s = 15;   // for a request's header to arrive; slower clients are sent away
-  double idle_timeout_s = 75;     // for the next request on an open connection
+  OutputGrammarsOptions grammars;  // --grammar-memory
+  std::int32_t work_threads = 0;   // for parsing, rendering, tokenising; 0 = choose
+  std::int32_t admin_port = -1;    // of the routes that administer the server, on 127.0.0.1; -1 = they are on `port`
+  std::string allowed_hosts;       // names that clients may use for a keyless server on loopback; comma-separated
+  std::string cors_origins;        // sites whose pages may use the server; comma-separated
+  double header_timeout_s = 15;    // for a request's header to arrive; slower clients are sent away
+  double idle_timeout_s = 75;      // for the next request on an open connection
 };
 
 // Bounds of the gRPC front end, beside those of bodies, headers and memory.

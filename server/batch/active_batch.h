@@ -60,7 +60,8 @@ class ActiveBatch {
   absl::Status sync();
   bool has_answers_open() const { return output_.has_value(); }
 
-  absl::Status trouble;  // the first thing that could not be read or written
+  absl::Status trouble;         // the first thing that could not be read or written
+  bool waits_for_room = false;  // engine or memory take none of its lines for now
 
  private:
   ActiveBatch(BatchKey key, const openai::BatchCard& card, base::RegularFile input,

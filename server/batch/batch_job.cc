@@ -44,6 +44,11 @@ openai::MaybeError BatchJob::start() {
     sequences_ = static_cast<std::int32_t>(prepared.value().prompts.size()) *
                  static_cast<std::int32_t>(asked.best_of.value_or(asked.n));
   }
+  if (prepared.ok()) {
+    if (openai::MaybeError error = compile_here(prepared.value(), host_)) {
+      prepared = *std::move(error);
+    }
+  }
   openai::MaybeError error = prepared.ok() ? session_.start(std::move(prepared.value()), options_.tenant)
                                            : openai::MaybeError(std::move(prepared.error()));
   if (error && error->status != openai::kOverloadedStatus) {

@@ -68,7 +68,7 @@ void BatchRunner::wake() {
 
 void BatchRunner::wait() {
   const bool is_busy = std::any_of(open_.begin(), open_.end(), [](const auto& batch) { return !batch->is_scanned(); });
-  const auto time = is_busy ? std::chrono::milliseconds(0) : is_full_ ? kRetry : kLook;
+  const auto time = is_busy ? std::chrono::milliseconds(0) : waits_for_room() ? kRetry : kLook;
   std::unique_lock<std::mutex> lock(mutex_);
   condition_.wait_for(lock, time, [this] { return is_woken_; });
   is_woken_ = false;
@@ -93,7 +93,11 @@ void BatchRunner::work() {
   hub_.dispatch();
   const std::size_t before = running_.size();
   std::erase_if(running_, [](const Running& running) { return running.job->ended(); });
-  is_full_ = is_full_ && running_.size() == before && !running_.empty();
+  if (running_.size() != before || running_.empty()) {
+    for (const std::unique_ptr<ActiveBatch>& batch : open_) {
+      batch->waits_for_room = false;
+    }
+  }
   if (const Clock::time_point now = Clock::now(); has_changed_.exchange(false) || now >= look_at_) {
     look_at_ = now + kLook;
     look_around();
@@ -310,19 +314,24 @@ std::size_t BatchRunner::window() const {
   return static_cast<std::size_t>(is_alone ? chosen : std::min(chosen, std::max(1, limits.running_max / kBesideIn)));
 }
 
-// One line of each open batch in turn.
+bool BatchRunner::waits_for_room() const {
+  return std::any_of(open_.begin(), open_.end(), [](const auto& batch) { return batch->waits_for_room; });
+}
+
+// One line of each open batch in turn. A batch that finds no room does not hold up those of other tenants, whose
+// memory is counted apart.
 void BatchRunner::start_lines() {
   std::size_t without = 0;  // batches in a row that had no line to start
   const std::size_t most = window();
-  while (running_.size() < most && !is_full_ && without < open_.size()) {
+  while (running_.size() < most && without < open_.size()) {
     ActiveBatch& batch = *open_[turn_++ % open_.size()];
-    const bool may_start = batch.has_answers_open() && batch.trouble.ok() &&
+    const bool may_start = batch.has_answers_open() && batch.trouble.ok() && !batch.waits_for_room &&
                            store_.state_of(batch.key()).status == BatchStatus::kInProgress;
     const std::optional<BatchInput::Entry> entry = may_start ? batch.next() : std::nullopt;
     without = entry ? 0 : without + 1;
     if (entry && !start_line(batch, *entry)) {
       batch.give_back(*entry);
-      is_full_ = true;
+      batch.waits_for_room = true;
     }
   }
 }

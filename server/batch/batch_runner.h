@@ -63,6 +63,7 @@ class BatchRunner {
   void close(std::size_t index);
 
   void start_lines();
+  bool waits_for_room() const;
   bool start_line(ActiveBatch& batch, const BatchInput::Entry& entry);
   bool start_job(ActiveBatch& batch, const BatchInput::Entry& entry, BatchLine line,
                  std::shared_ptr<MemoryBudget::Lease> memory);
@@ -80,7 +81,6 @@ class BatchRunner {
   std::vector<std::unique_ptr<ActiveBatch>> open_;
   std::vector<Running> running_;
   std::size_t turn_ = 0;  // of open_: whose line is next
-  bool is_full_ = false;  // engine or memory take no more for now
   Clock::time_point look_at_{};
   std::atomic<bool> has_changed_{true};  // a batch was created, cancelled or has ended
   std::mutex mutex_;

@@ -82,9 +82,13 @@ class IdleExecutor final : public engine::StepExecutor {
       times_.prepared += is_prepared ? 1 : 0;
     }
     before_decoded_ = decodes;
-    draw(plan);  // the device's work, so in its time, and if that is too short not counted
-    drawn_at_ = Clock::now();
     return absl::OkStatus();
+  }
+
+  // The device's work, so in its time, and if that is too short not counted.
+  void draw(const engine::StepPlan& plan) override {
+    draw_rows(plan);
+    drawn_at_ = Clock::now();
   }
 
   absl::StatusOr<engine::StepResult> collect() override {
@@ -98,7 +102,7 @@ class IdleExecutor final : public engine::StepExecutor {
   }
 
  private:
-  void draw(const engine::StepPlan& plan) {
+  void draw_rows(const engine::StepPlan& plan) {
     drawn_.resize(plan.logits_rows.size());
     for (std::size_t i = 0; i < drawn_.size(); ++i) {
       ++draws_;

@@ -103,6 +103,7 @@ absl::Status batch(BatchArguments& arguments, CommandOptions& flags) {
   host.engine = model.engine.get();
   host.engine_limits = model.limits;
   derive_request_limits(arguments.line_bytes_max, model.config, host);
+  open_grammars(model.config, {}, host);
   ProgressBar bar("batch");
   BatchRun run(host, output, [&bar](std::size_t done, std::size_t total) { bar.update(done, total); });
   COPPICE_RETURN_IF_ERROR(run.run(input));

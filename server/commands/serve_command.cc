@@ -105,6 +105,8 @@ void add_server_rows(ServeArguments& arguments, OptionTable& table) {
   table.add_bytes("memory-per-request", &options.memory.request_bytes, "memory that one request may hold");
   table.add_bytes("memory-per-tenant", &options.memory.tenant_bytes, "memory that one API key's requests may hold");
   table.add_bytes("memory-of-requests", &options.memory.server_bytes, "memory that all requests may hold");
+  table.add_bytes("grammar-memory", &options.grammars.memory_bytes,
+                  "memory for compiled grammars of structured output, kept for the next request");
   table.add_number("header-timeout", &options.header_timeout_s, 0.01, 1e6, "seconds for a request's header to arrive");
   table.add_number("idle-timeout", &options.idle_timeout_s, 0.01, 1e6, "seconds an open connection may stay silent");
   table.add_integer("grpc-max-connections", &options.grpc_connections_max, 1, 1 << 20, "gRPC connections at once");

@@ -41,17 +41,20 @@ void StreamReactor::post(Task task) {
   });
 }
 
-// The result comes back to the loop when the job has run, or when it is dropped, by this queue or at the end of the
-// process: begin() is called once whatever happens.
-void StreamReactor::queue(grpc::ByteBuffer& request, Read read) {
+// The result comes back to the loop when the last who could set it is gone, whether the job has run or was dropped, by
+// a queue or at the end of the process: begin() is called once whatever happens.
+std::shared_ptr<StreamReactor::Prepared> StreamReactor::expect_result() {
   const auto bring_back = [this](Prepared* result) {
     post([this, result] {
       const std::unique_ptr<Prepared> owner(result);
       begin(std::move(*owner));
     });
   };
-  const std::shared_ptr<Prepared> result(
-      new Prepared(openai::unavailable("draining", "the server is shutting down", 1)), bring_back);
+  return {new Prepared(openai::unavailable("draining", "the server is shutting down", 1)), bring_back};
+}
+
+void StreamReactor::queue(grpc::ByteBuffer& request, Read read) {
+  const std::shared_ptr<Prepared> result = expect_result();
   memory_->set_tenant(call_.tenant);
   if (openai::MaybeError error = memory_->set(MemoryPart::kBody, request.Length())) {
     *result = *std::move(error);
@@ -126,6 +129,8 @@ void StreamReactor::begin(Prepared prepared) {
   }
   if (!prepared.ok()) {
     end(prepared.error());
+  } else if (prepared.value().order != nullptr) {
+    compile(std::move(prepared.value()));
   } else {
     const ModelHost& host = *context_.state.host.load();
     const openai::GenerationRequest& request = prepared.value().request;
@@ -133,6 +138,9 @@ void StreamReactor::begin(Prepared prepared) {
                                service_tier_name(request.service_tier));
     if (!request.ignored.empty()) {
       server_context_.AddTrailingMetadata(openai::kIgnoredHeader, request.ignored.header());
+    }
+    if (!prepared.value().unenforced.empty()) {
+      server_context_.AddTrailingMetadata(openai::kUnenforcedHeader, prepared.value().unenforced);
     }
     OutputSink& sink = *this;
     session_ = std::make_unique<Session>(host, home_.hub, sink, memory_, arrival_);
@@ -144,6 +152,22 @@ void StreamReactor::begin(Prepared prepared) {
     }
   }
   pump();
+}
+
+// Comes back to begin() with the grammar.
+void StreamReactor::compile(PreparedRequest prepared) {
+  is_reading_ = true;
+  const std::shared_ptr<Prepared> result = expect_result();
+  const auto waiting = std::make_shared<PreparedRequest>(std::move(prepared));
+  context_.state.host.load()->grammars->get(waiting->order, call_.tenant,
+                                            [result, waiting](OutputGrammars::Grammar grammar) {
+                                              if (!grammar.ok()) {
+                                                *result = std::move(grammar.error());
+                                                return;
+                                              }
+                                              waiting->hold_to(grammar.value());
+                                              *result = std::move(*waiting);
+                                            });
 }
 
 void StreamReactor::end(const openai::ApiError& error) {

@@ -47,9 +47,11 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, p
 
   template <typename Task>
   void post(Task task);
+  std::shared_ptr<Prepared> expect_result();
   void queue(grpc::ByteBuffer& request, Read read);
   Prepared prepare(grpc::ByteBuffer& request, Read read);
   void begin(Prepared prepared);
+  void compile(PreparedRequest prepared);
   void end(const openai::ApiError& error);
   void abandon();
   void drop_session(const char* finish);
@@ -78,7 +80,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, p
   grpc::ByteBuffer writing_;       // the response in gRPC's hands
   grpc::Status status_;
   int http_status_ = 200;
-  bool is_reading_ = true;  // the pool has the request
+  bool is_reading_ = true;  // the pool has the request, or its grammar is being compiled
   bool is_writing_ = false;
   bool is_ended_ = false;     // nothing more will be pushed
   bool is_finished_ = false;  // Finish() was called

@@ -131,7 +131,8 @@ void BrowserGuard::add_headers(const HttpRequest& request, Exchange& exchange) c
   exchange.add_header("vary", "origin");
   if (!origin.empty() && allows(origin)) {
     exchange.add_header("access-control-allow-origin", std::string(origin));
-    exchange.add_header("access-control-expose-headers", "x-request-id, request-id, retry-after, x-coppice-ignored");
+    exchange.add_header("access-control-expose-headers",
+                        "x-request-id, request-id, retry-after, x-coppice-ignored, x-coppice-unenforced");
   }
 }
 

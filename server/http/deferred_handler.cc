@@ -48,4 +48,14 @@ std::unique_ptr<RequestHandler> DeferredHandler::start(ServerState& state, const
   return nullptr;
 }
 
+std::unique_ptr<RequestHandler> DeferredHandler::wait_for(ServerState& state, const CallPointer& call,
+                                                          const Refuse& refuse,
+                                                          const std::function<void(Bring)>& begin) {
+  auto handler = std::make_unique<DeferredHandler>(state, call, refuse);
+  begin([self = handler.get(), bring = handler->task_.bringer()](Finish finish) {
+    bring([self, finish = std::move(finish)] { self->finish(finish); });
+  });
+  return handler;
+}
+
 }  // namespace coppice::server

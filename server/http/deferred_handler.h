@@ -27,6 +27,11 @@ class DeferredHandler final : public RequestHandler {
   static std::unique_ptr<RequestHandler> start(ServerState& state, const CallPointer& call, std::int64_t here_max,
                                                Work work, const Refuse& refuse);
 
+  // Calls `begin` at once with what brings the end to the connection's thread: to be called on any thread, once.
+  using Bring = std::function<void(Finish)>;
+  static std::unique_ptr<RequestHandler> wait_for(ServerState& state, const CallPointer& call, const Refuse& refuse,
+                                                  const std::function<void(Bring)>& begin);
+
   DeferredHandler(ServerState& state, CallPointer call, const Refuse& refuse);
   ~DeferredHandler() override;
 

@@ -16,6 +16,44 @@ DeferredHandler::Finish refuse(ServerState& state, const CallPointer& call, open
   };
 }
 
+using Ready = std::shared_ptr<GenerationHandler::Prepared>;
+
+// On the connection's thread.
+std::unique_ptr<RequestHandler> start_ready(ServerState& state, const CallPointer& call, const Ready& ready,
+                                            const StartGeneration& start) {
+  if (!ready->request.unenforced.empty()) {
+    call->exchange.add_header(openai::kUnenforcedHeader, ready->request.unenforced);
+  }
+  return start(state, *state.host.load(), call, std::move(*ready));
+}
+
+// Starts what was prepared when its grammar has been compiled. On the connection's thread.
+std::unique_ptr<RequestHandler> compile_and_start(ServerState& state, const CallPointer& call, const Ready& ready,
+                                                  const StartGeneration& start) {
+  const ModelHost& host = *state.host.load();
+  const auto refuse_call = [&state, call](const openai::ApiError& error) { answer(state, *call, error); };
+  if (state.work == nullptr) {
+    if (const openai::MaybeError error = compile_here(ready->request, host)) {
+      refuse_call(*error);
+      return nullptr;
+    }
+    return start_ready(state, call, ready, start);
+  }
+  return DeferredHandler::wait_for(state, call, refuse_call, [&](DeferredHandler::Bring bring) {
+    host.grammars->get(ready->request.order, call->tenant,
+                       [&state, call, ready, start, bring = std::move(bring)](OutputGrammars::Grammar grammar) {
+                         if (!grammar.ok()) {
+                           bring(refuse(state, call, std::move(grammar.error())));
+                           return;
+                         }
+                         bring([&state, call, ready, start, grammar = std::move(grammar.value())] {
+                           ready->request.hold_to(grammar);
+                           return start_ready(state, call, ready, start);
+                         });
+                       });
+  });
+}
+
 void add_header(const openai::IgnoredFields& ignored, RouteCall& call) {
   if (!ignored.empty()) {
     call.exchange.add_header(openai::kIgnoredHeader, ignored.header());
@@ -40,9 +78,10 @@ DeferredHandler::Finish prepare_generation(ServerState& state, const CallPointer
   }
   const auto ready = std::make_shared<GenerationHandler::Prepared>(
       GenerationHandler::Prepared{std::move(parsed.value().writer), std::move(prepared.value())});
-  return [&state, call, &host, ready, start = std::move(parsed.value().start)] {
+  return [&state, call, ready, start = std::move(parsed.value().start)] {
     add_header(ready->request.request.ignored, *call);
-    return start(state, host, call, std::move(*ready));
+    return ready->request.order == nullptr ? start_ready(state, call, ready, start)
+                                           : compile_and_start(state, call, ready, start);
   };
 }
 

@@ -33,18 +33,8 @@ PoolTask::~PoolTask() {
   state_->cancelled = true;
 }
 
-bool PoolTask::start(WorkPool& pool, std::string_view tenant, std::size_t bytes, Work work) {
-  return pool.post(tenant, bytes, [state = state_, work = std::move(work)]() mutable {
-    if (state->cancelled) {
-      return;
-    }
-    Done done;
-    try {
-      done = work(state->cancelled);
-    } catch (const std::exception& error) {
-      done = [state, error = failure(error)] { state->failed(error); };
-    }
-    work = nullptr;  // its memory goes before the answer
+std::function<void(PoolTask::Done)> PoolTask::bringer() const {
+  return [state = state_](Done done) {
     state->poster([state, done = std::move(done)] {
       if (state->cancelled) {
         return;
@@ -55,6 +45,22 @@ bool PoolTask::start(WorkPool& pool, std::string_view tenant, std::size_t bytes,
         state->failed(failure(error));
       }
     });
+  };
+}
+
+bool PoolTask::start(WorkPool& pool, std::string_view tenant, std::size_t bytes, Work work) {
+  return pool.post(tenant, bytes, [state = state_, bring = bringer(), work = std::move(work)]() mutable {
+    if (state->cancelled) {
+      return;
+    }
+    Done done;
+    try {
+      done = work(state->cancelled);
+    } catch (const std::exception& error) {
+      done = [state, error = failure(error)] { state->failed(error); };
+    }
+    work = nullptr;  // its memory goes before the answer
+    bring(std::move(done));
   });
 }
 

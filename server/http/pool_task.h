@@ -28,6 +28,9 @@ class PoolTask {
   PoolTask(const PoolTask&) = delete;
   PoolTask& operator=(const PoolTask&) = delete;
 
+  // Returns what brings an end to the connection's thread: to be called on any thread, once at most.
+  std::function<void(Done)> bringer() const;
+
   // False: the pool is full, and nothing will happen.
   bool start(WorkPool& pool, std::string_view tenant, std::size_t bytes, Work work);
 

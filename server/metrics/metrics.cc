@@ -57,6 +57,9 @@ class Page {
   void counter(const char* name, const char* help, std::uint64_t value) {
     add(name, help, prometheus::MetricType::Counter, static_cast<double>(value), {});
   }
+  void counter_of(const char* name, const char* help, double value) {
+    add(name, help, prometheus::MetricType::Counter, value, {});
+  }
   void counter_seconds(const char* name, const char* help, const char* part, std::uint64_t nanoseconds) {
     add(name, help, prometheus::MetricType::Counter, static_cast<double>(nanoseconds) * 1e-9, {{"part", part}});
   }
@@ -115,12 +118,19 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   page.counter("coppice:engine_steps_total", "Engine steps", stats.steps);
   page.counter("coppice:prompt_tokens_computed_total", "Prompt tokens that were not cached",
                stats.prompt_tokens_computed);
+  page.counter("coppice:constraint_masks_total", "Draws that a constraint limited", stats.constraints.masks);
+  page.counter("coppice:constraint_forced_tokens_total", "Draft tokens that a constraint forced",
+               stats.constraints.forced_drafted);
+  page.counter("coppice:constraint_forced_accepted_total", "Of these, accepted", stats.constraints.forced_accepted);
+  page.counter("coppice:constraint_failures_total", "Answers ended because their constraint failed",
+               stats.constraints.failed);
   page.counter("coppice:kv_tokens_attended_total", "Keys attended, summed over rows", stats.kv_tokens_attended);
   page.counter("coppice:kv_tokens_read_total", "Keys read: less than attended by what sharing saves",
                stats.kv_tokens_read);
-  page.gauge("coppice:tree_depth", "Depth of the shared-prefix tree of the last step", stats.tree_depth);
-  page.gauge("coppice:shared_groups", "Groups of sequences that shared keys in the last step", stats.shared_groups);
-  page.gauge("coppice:draft_budget_tokens", "Tokens allowed for drafts in the last step", stats.draft_budget);
+  page.gauge("coppice:tree_depth", "Depth of the shared-prefix tree of the last step", stats.last_step.tree_depth);
+  page.gauge("coppice:shared_groups", "Groups of sequences that shared keys in the last step",
+             stats.last_step.shared_groups);
+  page.gauge("coppice:draft_budget_tokens", "Tokens allowed for drafts in the last step", stats.last_step.draft_nodes);
   page.gauge("coppice:kv_pages_free", "KV pages neither owned nor cached", stats.pages.free);
   page.gauge("coppice:kv_pages_cached", "KV pages held by the prefix cache alone", stats.pages.cached);
   page.gauge("coppice:kv_pages_pinned", "KV pages held for pinned prompts (--pin-file)", stats.pages.pinned);
@@ -130,12 +140,24 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   constexpr const char* kStepHelp = "Time of engine steps by part";
   page.counter_seconds(kStep, kStepHelp, "plan", stats.times.plan_ns);
   page.counter_seconds(kStep, kStepHelp, "speculation", stats.times.speculation_ns);
+  page.counter_seconds(kStep, kStepHelp, "mask", stats.times.mask_ns);
   page.counter_seconds(kStep, kStepHelp, "forward", stats.times.forward_ns);
   page.counter_seconds(kStep, kStepHelp, "sample", stats.times.sample_ns);
   page.counter_seconds(kStep, kStepHelp, "other", stats.times.other_ns);
   page.gauge("coppice:http_connections", "Open HTTP connections", static_cast<double>(gauges.connections));
   page.gauge("coppice:ready", "1 when requests are accepted", gauges.ready ? 1.0 : 0.0);
   page.gauge("coppice:uptime_seconds", "Seconds since start", gauges.uptime_s);
+}
+
+void add_grammar_metrics(const GrammarNumbers& grammars, Page& page) {
+  page.counter("coppice:grammar_cache_hits_total", "Requests whose grammar was kept, or being compiled", grammars.hits);
+  page.counter("coppice:grammar_compiles_total", "Grammars compiled, refused ones too", grammars.compiles);
+  page.counter("coppice:grammar_failures_total", "Grammars refused", grammars.failures);
+  page.counter_of("coppice:grammar_compile_seconds_total", "Time of compiling grammars",
+                  static_cast<double>(grammars.compile_ns) * 1e-9);
+  page.gauge("coppice:grammar_cache_bytes", "Memory of the grammars kept (--grammar-memory)",
+             static_cast<double>(grammars.cache_bytes));
+  page.gauge("coppice:grammars_cached", "Grammars kept", static_cast<double>(grammars.cached));
 }
 
 }  // namespace
@@ -220,6 +242,7 @@ std::string Metrics::page(const engine::EngineStats& stats, const ServerGauges& 
   Page engine_page(model_name_);
   add_vllm_metrics(stats, gauges, engine_page);
   add_own_metrics(stats, gauges, engine_page);
+  add_grammar_metrics(gauges.grammars, engine_page);
   std::vector<prometheus::MetricFamily> all;
   engine_page.append_to(all);
   for (prometheus::MetricFamily& family : families_->registry.Collect()) {

@@ -2,6 +2,7 @@
 // vLLM's names (existing dashboards and routers work unchanged) and our own `coppice:*` ones.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,12 +15,23 @@ namespace coppice::server {
 // How a choice ended, as the label `finished_reason`.
 enum class FinishLabel : std::uint8_t { kStop, kLength, kAbort, kDeadline, kError };
 
+// Of grammars that answers are held to.
+struct GrammarNumbers {
+  std::uint64_t hits = 0;  // requests whose grammar was there, or under way
+  std::uint64_t compiles = 0;
+  std::uint64_t failures = 0;  // of the compiles
+  std::uint64_t compile_ns = 0;
+  std::size_t cache_bytes = 0;
+  std::size_t cached = 0;
+};
+
 // What only the server knows at the moment the page is asked for.
 struct ServerGauges {
   std::int64_t connections = 0;
   bool ready = false;
   double uptime_s = 0;
   std::int32_t page_size = 0;
+  GrammarNumbers grammars = {};
 };
 
 // Owner: the app. Thread: any; the counters lock themselves.

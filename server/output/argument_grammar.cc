@@ -38,8 +38,9 @@ std::vector<Argument> arguments_of(const Json& schema) {
   for (const auto& [name, property] : properties->items()) {
     Argument argument{name, property, false};
     for (const char* const definitions : {"$defs", "definitions"}) {
-      if (const Json* const shared = member(schema, definitions); shared != nullptr && argument.schema.is_object()) {
-        argument.schema.emplace(definitions, *shared);
+      const Json* const shared = member(schema, definitions);
+      if (shared != nullptr && argument.schema.is_object() && !argument.schema.contains(definitions)) {
+        argument.schema[definitions] = *shared;
       }
     }
     argument.is_required = required != nullptr && required->is_array() &&
@@ -49,8 +50,9 @@ std::vector<Argument> arguments_of(const Json& schema) {
   return arguments;
 }
 
+// Whether the value is text as it stands; where other types may be, too, the parser tells them by their look.
 bool is_text(const Argument& argument, const Json& root) {
-  return types_of_schema(argument.schema, root) == kStringType;
+  return (types_of_schema(argument.schema, root) & kStringType) != 0;
 }
 
 // Whether other arguments than the declared ones may come.
@@ -58,32 +60,29 @@ bool takes_others(const Json& schema) {
   return member(schema, "properties") == nullptr && member(schema, "additionalProperties") == nullptr;
 }
 
-// A text that ends before the closing tag: one of those that the schema names, or any.
-Json text_value(const Json& schema) {
-  const Json* const values = member(schema, "enum");
-  const Json* const value = member(schema, "const");
-  if (value != nullptr && value->is_string()) {
-    return sequence_part({text_part(value->get<std::string>()), text_part(std::string("\n") + kEndParameter)});
-  }
-  if (values != nullptr && values->is_array() && !values->empty()) {
-    std::vector<Json> texts;
-    for (const Json& text : *values) {
-      texts.push_back(text_part(text.is_string() ? text.get<std::string>() : text.dump()));
-    }
-    return sequence_part({either_part(texts), text_part(std::string("\n") + kEndParameter)});
-  }
-  Json tag = {{"type", "tag"}, {"begin", ""}};
+// `begin`, a text that ends before the closing tag, the closing tag.
+Json text_argument(const std::string& begin) {
+  Json tag = {{"type", "tag"}, {"begin", begin}};
   tag["content"] = {{"type", "any_text"}};
   tag["end"] = kEndParameter;
   return tag;
 }
 
 Json xml_argument(const Argument& argument, const Json& root) {
-  const Json begin = text_part(fmt::format("\n<parameter={}>\n", argument.name));
-  if (is_text(argument, root)) {
-    return sequence_part({begin, text_value(argument.schema)});
+  const std::string begin = fmt::format("\n<parameter={}>\n", argument.name);
+  const Json end = text_part(std::string("\n") + kEndParameter);
+  if (!is_text(argument, root)) {
+    return sequence_part({text_part(begin), schema_part(argument.schema), end});
   }
-  return sequence_part({begin, schema_part(argument.schema), text_part(std::string("\n") + kEndParameter)});
+  std::vector<Json> texts;  // that the schema names
+  if (const Json* const value = member(argument.schema, "const")) {
+    texts.push_back(text_part(value->is_string() ? value->get<std::string>() : value->dump()));
+  } else if (const Json* const values = member(argument.schema, "enum"); values != nullptr && values->is_array()) {
+    for (const Json& text : *values) {
+      texts.push_back(text_part(text.is_string() ? text.get<std::string>() : text.dump()));
+    }
+  }
+  return texts.empty() ? text_argument(begin) : sequence_part({text_part(begin), either_part(texts), end});
 }
 
 // "k=value", behind what parts it from the one before.
@@ -123,8 +122,7 @@ Json python_arguments(const Json& schema) {
 Json xml_arguments(const Json& schema) {
   if (takes_others(schema)) {
     Json key = {{"type", "regex"}, {"pattern", "[A-Za-z0-9_.-]+"}};
-    return repeat_part(
-        sequence_part({text_part("\n<parameter="), std::move(key), text_part(">\n"), text_value(Json::object())}));
+    return repeat_part(sequence_part({text_part("\n<parameter="), std::move(key), text_argument(">\n")}));
   }
   std::vector<Json> parts;
   for (const Argument& argument : arguments_of(schema)) {

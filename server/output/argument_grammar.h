@@ -11,7 +11,7 @@ namespace coppice::server {
 // a=1, b="x": the required ones first, values as JSON: Python except for three words, which the parser knows.
 openai::Json python_arguments(const openai::Json& schema);
 
-// \n<parameter=k>\nvalue\n</parameter> for each parameter that there is. A parameter that can only be a string is text.
+// \n<parameter=k>\nvalue\n</parameter> for each parameter that there is. A parameter that may be a string is text.
 openai::Json xml_arguments(const openai::Json& schema);
 
 // What of `schema` these do not enforce and JSON would; "": nothing.

@@ -50,10 +50,15 @@ openai::Result<Json> schema_of(const Json& tool, std::size_t index, CallShape sh
   return schema;
 }
 
+bool is_json(const openai::OutputFormat& format) {
+  return format.kind == openai::OutputFormatKind::kJsonObject || format.kind == openai::OutputFormatKind::kJsonSchema;
+}
+
 class Maker {
  public:
-  Maker(const OutputRules& rules, const openai::ChatFields& chat, const text::SchemaLimits& limits)
-      : rules_(rules), format_(rules.tools()), chat_(chat), limits_(limits) {}
+  Maker(const OutputRules& rules, const openai::ChatFields& chat, const openai::OutputFormat& content,
+        const text::SchemaLimits& limits)
+      : rules_(rules), format_(rules.tools()), chat_(chat), content_(content), limits_(limits) {}
 
   openai::Result<std::string> make() {
     for (std::size_t i = 0; i < chat_.tools->size(); ++i) {
@@ -69,7 +74,9 @@ class Maker {
       calls_.push_back(call(name, schema.value()));
     }
     Json tag = {{"type", "structural_tag"}};
-    tag["format"] = chat_.tool_choice == openai::ToolChoice::kAuto ? any_text_with_calls() : calls_alone();
+    tag["format"] = chat_.tool_choice != openai::ToolChoice::kAuto ? calls_alone()
+                    : is_json(content_)                            ? either_part({calls_alone(), json_content()})
+                                                                   : any_text_with_calls();
     return openai::write_json(tag);
   }
 
@@ -101,115 +108,137 @@ class Maker {
     return {};
   }
 
-  // Calls in one section, without its opener: with joiners as many as may be, else one.
+  // Between calls of one section; "": a section has one.
+  std::string joiner() const {
+    return format_.joiner == 0 ? "" : std::string(1, format_.joiner) + std::string(format_.between);
+  }
+
+  // What may stand between an opener and its first call.
+  std::string before() const {
+    std::string text(format_.before_call);
+    return format_.list_open == 0 ? text : text + format_.list_open;
+  }
+
+  // Calls behind the first one of their section.
+  void add_joined(std::vector<Json>& parts) const {
+    if (format_.joiner != 0 && !is_single()) {
+      parts.push_back(repeat_part(sequence_part({text_part(joiner()), either_part(calls_)})));
+    }
+  }
+
+  // Calls in one section, with what opens and closes it.
   Json section() const {
     std::vector<Json> parts;
-    std::string before(format_.before_call);
-    if (format_.list_open != 0) {
-      before += format_.list_open;
+    if (format_.start == 0) {
+      parts.push_back(mark(Terminal::kCall));
     }
-    add_text(before, parts);
-    const Json one = either_part(calls_);
-    parts.push_back(one);
-    if (format_.joiner != 0 && !is_single()) {
-      parts.push_back(repeat_part(sequence_part({text_part(joiner()), one})));
-    }
-    add_text(std::string(format_.after_call), parts);
+    parts.push_back(text_part(before()));
+    parts.push_back(either_part(calls_));
+    add_joined(parts);
+    parts.push_back(text_part(format_.after_call));
     if (!format_.closer.empty()) {
       parts.push_back(mark(Terminal::kClose));
     }
     return sequence_part(std::move(parts));
   }
 
-  std::string joiner() const { return std::string(1, format_.joiner) + std::string(format_.between); }
-
-  static void add_text(const std::string& text, std::vector<Json>& parts) {
-    if (!text.empty()) {
-      parts.push_back(text_part(text));
-    }
-  }
-
   // At least one call, and no other text.
   Json calls_alone() const {
-    if (format_.start != 0) {  // needs no opener
+    if (is_single() || format_.joiner != 0) {
       return section();
     }
-    const Json one = sequence_part({mark(Terminal::kCall), section()});
-    if (is_single() || format_.joiner != 0) {
-      return one;
-    }
-    std::vector<Json> more;
-    add_text(std::string(format_.between), more);
-    more.push_back(one);
-    return sequence_part({one, repeat_part(sequence_part(std::move(more)))});
+    return sequence_part({section(), repeat_part(sequence_part({text_part(format_.between), section()}))});
+  }
+
+  // An answer that calls nothing.
+  Json json_content() const {
+    const bool is_object = content_.kind == openai::OutputFormatKind::kJsonObject;
+    Json schema = Json::parse(is_object ? R"({"type":"object"})" : content_.text, nullptr, /*allow_exceptions=*/false);
+    return schema_part(schema.is_discarded() ? Json(true) : schema);
   }
 
   // Any text; what begins a call is one.
   Json any_text_with_calls() const {
-    if (format_.start != 0) {
-      return text_with_bare_calls();
+    Json tags;
+    if (const std::optional<TokenId> token = rules_.token_of(Terminal::kCall); token && format_.start == 0) {
+      tags["type"] = "token_triggered_tags";
+      tags["trigger_tokens"] = Json::array({*token});
+      tags["tags"] = Json::array({token_tag(*token)});
+    } else {
+      tags["type"] = "triggered_tags";
+      tags["triggers"] = Json::array();
+      tags["tags"] = Json::array();
+      const std::string opener(format_.start == 0 ? format_.opener : "");
+      add_text_tags(opener + before(), opener, std::string(format_.after_call) + std::string(format_.closer), tags);
+      if (format_.opens_with_function) {
+        add_text_tags("", std::string(kFunctionMark), "", tags);
+      }
     }
-    const std::optional<TokenId> token = rules_.token_of(Terminal::kCall);
-    Json tag = {{"type", "tag"}};
-    tag["begin"] = token ? token_part(*token) : Json(rules_.text_of(Terminal::kCall));
-    tag["content"] = section();
-    tag["end"] = "";
-    Json tags = {{"type", token ? "token_triggered_tags" : "triggered_tags"}};
-    tags[token ? "trigger_tokens" : "triggers"] = Json::array({token ? Json(*token) : tag["begin"]});
-    tags["tags"] = Json::array({std::move(tag)});
     tags["stop_after_first"] = is_single();
     return tags;
   }
 
-  // A call that nothing opens: its own beginning is the trigger.
-  Json text_with_bare_calls() const {
-    Json tags = {{"type", "triggered_tags"}};
-    tags["triggers"] = Json::array();
-    tags["tags"] = Json::array();
+  Json token_tag(TokenId token) const {
+    std::vector<Json> parts = {text_part(before()), either_part(calls_)};
+    add_joined(parts);
+    parts.push_back(text_part(format_.after_call));
+    Json tag = {{"type", "tag"}, {"begin", token_part(token)}};
+    tag["content"] = sequence_part(std::move(parts));
+    const std::optional<TokenId> close = rules_.token_of(Terminal::kClose);
+    tag["end"] = close ? token_part(*close) : Json(std::string(format_.closer));
+    return tag;
+  }
+
+  // A tag for each call: `before` and its own beginning, which what comes to `trigger` has to go on as.
+  void add_text_tags(const std::string& before, const std::string& trigger, const std::string& end, Json& tags) const {
+    if (!trigger.empty()) {
+      tags["triggers"].push_back(trigger);
+    } else if (format_.shape == CallShape::kJson) {
+      tags["triggers"].push_back("{\"name\": \"");
+    }
     for (const Json& one : calls_) {
-      std::string begin = one["elements"][0]["value"];
-      if (format_.list_open != 0) {
-        begin = format_.list_open + begin;
-      }
+      const std::string begin = before + one["elements"][0]["value"].get<std::string>();
       std::vector<Json> rest(one["elements"].begin() + 1, one["elements"].end());
-      if (format_.joiner != 0 && !is_single()) {
-        rest.push_back(repeat_part(sequence_part({text_part(joiner()), either_part(calls_)})));
+      Json tag = {{"type", "tag"}, {"begin", begin}, {"end", end}};
+      if (end.empty() && rest.back()["type"] == "const_string") {
+        tag["end"] = rest.back()["value"];  // joined calls are text that begins calls
+        rest.pop_back();
+      } else {
+        add_joined(rest);
       }
-      add_text(std::string(format_.closer), rest);
-      Json tag = {{"type", "tag"}, {"begin", begin}};
       tag["content"] = sequence_part(std::move(rest));
-      tag["end"] = "";
       tags["tags"].push_back(std::move(tag));
-      if (format_.shape == CallShape::kPython) {
+      if (trigger.empty() && format_.shape != CallShape::kJson) {
         tags["triggers"].push_back(begin);
       }
     }
-    if (format_.shape == CallShape::kJson) {
-      tags["triggers"].push_back("{\"name\": \"");
-    }
-    tags["stop_after_first"] = is_single();
-    return tags;
   }
 
   const OutputRules& rules_;
   const ToolFormat& format_;
   const openai::ChatFields& chat_;
+  const openai::OutputFormat& content_;
   const text::SchemaLimits& limits_;
   std::vector<Json> calls_;  // one a tool
 };
 
 }  // namespace
 
-bool needs_call_grammar(const openai::ChatFields& chat) {
-  if (chat.tools == nullptr || chat.tool_choice == openai::ToolChoice::kNone) {
+bool needs_call_grammar(const openai::ChatFields& chat, const openai::OutputFormat& content, const OutputRules& rules) {
+  if (chat.tools == nullptr) {
     return false;
   }
-  return chat.tool_choice != openai::ToolChoice::kAuto ||
-         std::any_of(chat.tools->begin(), chat.tools->end(), is_strict);
+  if (chat.tool_choice != openai::ToolChoice::kAuto) {
+    return true;
+  }
+  if (!content.is_free()) {
+    return is_json(content) && !rules.tools().is_none();
+  }
+  return std::any_of(chat.tools->begin(), chat.tools->end(), is_strict);
 }
 
 openai::Result<std::string> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
-                                         const text::SchemaLimits& limits) {
+                                         const openai::OutputFormat& content, const text::SchemaLimits& limits) {
   if (rules.tools().is_none()) {
     const bool is_choice = chat.tool_choice != openai::ToolChoice::kAuto;
     return bad_value(is_choice ? "tool_choice" : "tools",
@@ -217,7 +246,7 @@ openai::Result<std::string> call_grammar(const OutputRules& rules, const openai:
                                  "server's operator can name it (--tool-format)",
                                  is_choice ? "'tool_choice' that demands a call" : "a strict tool"));
   }
-  return Maker(rules, chat, limits).make();
+  return Maker(rules, chat, content, limits).make();
 }
 
 }  // namespace coppice::server

@@ -11,14 +11,16 @@
 
 namespace coppice::server {
 
-// Whether the request's answer needs such a grammar: a call is demanded, or a tool is `strict`.
-bool needs_call_grammar(const openai::ChatFields& chat);
+// Whether the request's answer needs such a grammar: a call is demanded, a tool is `strict`, or an answer in JSON, as
+// `content` says, may be calls instead.
+bool needs_call_grammar(const openai::ChatFields& chat, const openai::OutputFormat& content, const OutputRules& rules);
 
 // With kRequired or kNamed the answer is calls alone, in the spelling that the model's template has; with kAuto it is
-// any text, in which what the template's spelling begins goes on as a call. REQUIRES: needs_call_grammar(chat); the
-// tools are there. ERRORS: 400 where the format has no calls; where it cannot be forced; where a schema of a strict
-// tool has what cannot be enforced.
+// any text, in which what the template's spelling begins goes on as a call; with a `content` in JSON it is either that
+// or calls. REQUIRES: needs_call_grammar(…); the tools are there. ERRORS: 400 where the format has no calls; where it
+// cannot be forced; where a schema of a strict tool has what cannot be enforced.
 openai::Result<std::string> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
+                                         const openai::OutputFormat& content = {},
                                          const text::SchemaLimits& limits = {});
 
 }  // namespace coppice::server

@@ -69,9 +69,10 @@ FormatParser::FormatParser(const openai::GenerationRequest& request, const Parse
              .is_named = request.chat.tool_choice == openai::ToolChoice::kNamed,
              .is_single = !request.chat.parallel_tool_calls,
              .thinks_by_text = comes_as_text(Terminal::kThink, setup_.marks),
-             .closes_by_text = comes_as_text(Terminal::kClose, setup_.marks)},
+             .closes_by_text = comes_as_text(Terminal::kClose, setup_.marks),
+             .is_held = setup.is_held},
       text_marks_(marks_of_text(*setup.rules, setup_.marks, setup_.tools != nullptr)),
-      think_marks_(marks_of_reasoning(*setup.rules, setup_.marks, setup_.tools != nullptr)),
+      think_marks_(marks_of_reasoning(*setup.rules, setup_.marks, setup_.tools != nullptr && !setup.is_held)),
       broken_marks_(marks_of_broken(*setup.rules, setup_.marks)),
       may_think_(!setup_.thinking->is_none() && setup.start == ReasoningStart::kUnsaid) {
   if (!setup_.thinking->is_none() && setup.start == ReasoningStart::kOpen) {

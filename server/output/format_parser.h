@@ -84,6 +84,7 @@ class FormatParser final : public OutputParser {
     bool is_single;       // at most one call
     bool thinks_by_text;  // the mark comes as text
     bool closes_by_text;
+    bool is_held;
   };
   // Of the calls that are open.
   struct Section {

@@ -44,7 +44,7 @@ void FormatParser::push_mark(Terminal mark, Items& items) {
 
 void FormatParser::open_by_mark(bool is_in_function, Items& items) {
   const bool is_in_reasoning = state_ == State::kThink;
-  if (is_in_reasoning && !setup_.format->ends_reasoning) {
+  if (is_in_reasoning && (!setup_.format->ends_reasoning || setup_.is_held)) {
     return;
   }
   if (state_ == State::kText) {

@@ -51,6 +51,7 @@ struct ParserSetup {
   ReasoningStart start = ReasoningStart::kOver;
   std::shared_ptr<const ToolSet> tools;  // null: none may be called
   CallIds ids;
+  bool is_held = false;  // a grammar holds the answer: no call comes before the end of reasoning
 };
 
 std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, const ParserSetup& setup);

@@ -188,7 +188,7 @@ Read PythonValue::read_escape(char byte, std::string& out) {
     constexpr std::string_view kMeanings("\a\b\f\n\r\t\v\0", kKinds.size());
     if (const std::size_t place = kKinds.find(kind); place != std::string_view::npos) {
       append_json_text(kMeanings.substr(place, 1), out);
-    } else if (kind == '\'' || kind == '"' || kind == '\\') {
+    } else if (kind == '\'' || kind == '"' || kind == '\\' || kind == '/') {  // the last is JSON's
       append_json_text({&kind, 1}, out);
     } else if (kind != '\n') {  // a line that goes on; any other pair stands for itself
       append_json_text(escape, out);

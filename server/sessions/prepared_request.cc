@@ -13,17 +13,19 @@
 
 #include "base/release.h"
 #include "server/prompts/prefix_places.h"
+#include "server/sessions/prepare_answer.h"
 
 namespace coppice::server {
 namespace {
 
-constexpr std::size_t kTreeFactor = 24;      // bytes of JSON tree for a byte of text, at worst: "[],[],"
-constexpr std::size_t kTreeCopies = 2;       // the tree, and what the template reads
-constexpr std::size_t kChoiceBytes = 1024;   // a choice's streams and parser
-constexpr std::size_t kTokenCopies = 2;      // of a prompt: the session's and the engine's
-constexpr std::size_t kPredictedBytes = 80;  // of the index in which a predicted token is found again
-constexpr std::size_t kEntryBytes = 64;      // of JSON for one logprob
-constexpr std::size_t kAnswerCopies = 4;     // entries, JSON, response, socket: what an answer takes at its peak
+constexpr std::size_t kTreeFactor = 24;       // bytes of JSON tree for a byte of text, at worst: "[],[],"
+constexpr std::size_t kTreeCopies = 2;        // the tree, and what the template reads
+constexpr std::size_t kChoiceBytes = 1024;    // a choice's streams and parser
+constexpr std::size_t kTokenCopies = 2;       // of a prompt: the session's and the engine's
+constexpr std::size_t kPredictedBytes = 80;   // of the index in which a predicted token is found again
+constexpr std::size_t kMatcherBytes = 16384;  // of where a choice stands in its grammar
+constexpr std::size_t kEntryBytes = 64;       // of JSON for one logprob
+constexpr std::size_t kAnswerCopies = 4;      // entries, JSON, response, socket: what an answer takes at its peak
 
 openai::MaybeError check_lengths(const PreparedRequest& prepared, std::int64_t model_tokens_max) {
   const openai::GenerationRequest& request = prepared.request;
@@ -161,21 +163,25 @@ std::vector<std::vector<engine::KeepPrefix>> find_keeps(openai::GenerationReques
   return keeps;
 }
 
-// What the answer's parser needs of the conversation.
-void prepare_parsing(PreparedRequest& prepared, const TokenIds& prompt, const ModelHost& host) {
-  const openai::ChatFields& chat = prepared.request.chat;
-  const ReasoningFormat& format = host.output_rules.reasoning();
-  prepared.reasoning_start = reasoning_start(prompt, format, *host.tokenizer);
-  if (chat.continue_final_message && prepared.reasoning_start == ReasoningStart::kUnsaid) {
-    const openai::Json& content = chat.messages->back()["content"];
-    prepared.reasoning_start = reasoning_start(content.is_string() ? content.get<std::string>() : "", format);
+// The grammar of what the output has to match, if it is compiled already.
+openai::MaybeError find_grammar(PreparedRequest& prepared, const ModelHost& host) {
+  if (prepared.request.format.is_free()) {
+    return std::nullopt;
   }
-  if (chat.tools == nullptr || chat.tool_choice == openai::ToolChoice::kNone) {
-    return;
+  if (host.grammars == nullptr) {
+    return openai::not_supported(prepared.request.format.field,
+                                 fmt::format("'{}' is not supported by this server", prepared.request.format.field));
   }
-  prepared.tools = std::make_shared<const ToolSet>(*chat.tools);
-  prepared.has_short_call_ids =
-      host.output_rules.tools().has_short_ids || (host.prompter != nullptr && host.prompter->has_short_call_ids(chat));
+  auto order = OutputGrammars::order(std::exchange(prepared.request.format, {}));
+  if (!order.ok()) {
+    return std::move(order.error());
+  }
+  if (const std::shared_ptr<const GrammarSource> found = host.grammars->find(*order.value())) {
+    prepared.hold_to(found);
+  } else {
+    prepared.order = std::move(order.value());
+  }
+  return std::nullopt;
 }
 
 // Takes the tokens out of `tokens` and the texts to be repeated out of the request.
@@ -199,6 +205,28 @@ void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const
 }
 
 }  // namespace
+
+void PreparedRequest::hold_to(const std::shared_ptr<const GrammarSource>& grammar) {
+  order.reset();
+  unenforced = unenforced_header(grammar->grammar());
+  constraint = grammar;
+  if (reasoning != nullptr) {
+    constraint =
+        std::make_shared<const ReasoningSource>(*reasoning, reasoning_start, request.chat.thinking_budget, grammar);
+  }
+}
+
+openai::MaybeError compile_here(PreparedRequest& prepared, const ModelHost& host) {
+  if (prepared.order == nullptr) {
+    return std::nullopt;
+  }
+  const OutputGrammars::Grammar grammar = host.grammars->get(prepared.order);
+  if (!grammar.ok()) {
+    return grammar.error();
+  }
+  prepared.hold_to(grammar.value());
+  return std::nullopt;
+}
 
 std::size_t parsing_bytes(std::size_t body_bytes, const openai::RequestLimits& limits) {
   return std::min(body_bytes * kTreeFactor, limits.json_tree_bytes_max) * kTreeCopies;
@@ -232,7 +260,9 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
     return renamed(std::move(tokens.error()), prepared.request);
   }
   if (prepared.request.kind == openai::RequestKind::kChat) {
-    prepare_parsing(prepared, tokens.value().front(), host);
+    if (openai::MaybeError error = prepare_answer(prepared, tokens.value().front(), host)) {
+      return *std::move(error);
+    }
   }
   std::vector<std::vector<engine::KeepPrefix>> keeps = find_keeps(prepared.request, tokens.value(), host, job);
   take_prompts(prepared, std::move(tokens.value()), host);
@@ -245,6 +275,10 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   if (openai::MaybeError error = encode_prediction(prepared, host, job)) {
     return *std::move(error);
   }
+  if (openai::MaybeError error = find_grammar(prepared, host)) {
+    return *std::move(error);
+  }
+  bound_thinking(prepared, host);
   const openai::Result<std::size_t> answer = prompt_answer_bytes(prepared, host.request_limits);
   if (!answer.ok()) {
     return answer.error();
@@ -252,7 +286,11 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   const auto choices = static_cast<std::size_t>(prepared.request.best_of.value_or(prepared.request.n));
   prepared.held_bytes = token_bytes(prepared) + prepared.prediction.size() * kPredictedBytes +
                         prepared.prompts.size() * choices * kChoiceBytes + answer.value() * kAnswerCopies;
-  if (openai::MaybeError error = job.hold(prepared.held_bytes)) {
+  if (prepared.constraint != nullptr || prepared.order != nullptr) {
+    prepared.held_bytes += prepared.prompts.size() * choices * kMatcherBytes;
+  }
+  const std::size_t compiling = prepared.order == nullptr ? 0 : OutputGrammars::compile_bytes(*prepared.order);
+  if (openai::MaybeError error = job.hold(prepared.held_bytes + compiling)) {
     return *std::move(error);
   }
   if (job.is_cancelled()) {

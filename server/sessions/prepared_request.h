@@ -29,17 +29,29 @@ struct PreparedRequest {
   TokenIds prediction;
   std::shared_ptr<const ToolSet> tools;  // null: the answer may call none
   ReasoningStart reasoning_start = ReasoningStart::kOver;
+  const ReasoningTokens* reasoning = nullptr;  // the host's, of an answer that may think first
   bool has_short_call_ids = false;  // the model's template wants ids of tool calls that are nine letters and digits
   std::size_t held_bytes = 0;       // what the session will hold, choices and prompt logprobs included
+
+  std::shared_ptr<const GrammarOrder> order;                   // a grammar that has yet to be compiled; null: none
+  std::shared_ptr<const engine::ConstraintSource> constraint;  // what the answer may be; null: anything
+  std::string unenforced;  // for a header of the answer: what of its schema the constraint does not enforce
+
+  // The grammar has been compiled.
+  void hold_to(const std::shared_ptr<const GrammarSource>& grammar);
 };
 
 // Most memory that reading `body_bytes` of JSON takes, the copy of a conversation for its template included.
 std::size_t parsing_bytes(std::size_t body_bytes, const openai::RequestLimits& limits);
 
-// Renders and tokenises, checks lengths, drops what is no longer needed. REQUIRES: `request` passed openai::validate().
+// Renders and tokenises, checks lengths, finds the grammar, drops what is no longer needed. A grammar that is not
+// compiled is left to the caller: `order` says which. REQUIRES: `request` passed openai::validate().
 // ERRORS: 400, 404 (model), 413 and 429 (memory); 499 when the client left meanwhile.
 openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const ModelHost& host,
                                         const JobContext& job = {});
+
+// Compiles the request's grammar on this thread if it has one that is not compiled. ERRORS: as OutputGrammars::get.
+openai::MaybeError compile_here(PreparedRequest& prepared, const ModelHost& host);
 
 // Tokens of a prompt that is not run: what prepare() would make of it. ERRORS: as prepare(), except for lengths.
 openai::Result<std::int64_t> count_prompt_tokens(const openai::GenerationRequest& request, const ModelHost& host,

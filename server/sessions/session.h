@@ -123,8 +123,9 @@ class Session final : public EventListener {
   openai::GenerationRequest request_;
   std::string tenant_;
   std::optional<SessionMeter::Clock::time_point> client_deadline_;
-  std::vector<PromptRun> runs_;          // in the order of the prompts; ids are consecutive
-  std::int64_t choices_per_prompt_ = 1;  // best_of or n
+  std::shared_ptr<const engine::ConstraintSource> constraint_;  // of every prompt's answers
+  std::vector<PromptRun> runs_;                                 // in the order of the prompts; ids are consecutive
+  std::int64_t choices_per_prompt_ = 1;                         // best_of or n
   std::size_t choices_left_ = 0;
   openai::AnswerUsage totals_;            // prompt and completion tokens so far
   std::size_t held_bytes_ = 0;            // of memory, the answer so far included

@@ -3,6 +3,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/check.h"
 #include "server/access/api_keys.h"
 #include "server/output/token_entry.h"
 #include "server/sessions/sampling_map.h"
@@ -40,12 +41,23 @@ engine::CacheUse cache_use(const openai::GenerationRequest& request, const std::
 
 openai::MaybeError Session::start(openai::GenerationRequest request, const std::string& tenant) {
   openai::Result<PreparedRequest> prepared = prepare(std::move(request), host_);
-  return prepared.ok() ? start(std::move(prepared.value()), tenant) : std::move(prepared.error());
+  if (!prepared.ok()) {
+    return std::move(prepared.error());
+  }
+  if (openai::MaybeError error = compile_here(prepared.value(), host_)) {
+    return error;
+  }
+  return start(std::move(prepared.value()), tenant);
 }
 
 openai::MaybeError Session::start(PreparedRequest prepared, const std::string& tenant) {
   request_ = std::move(prepared.request);
+  COPPICE_CHECK(prepared.order == nullptr, "the grammar is compiled");
+  constraint_ = std::move(prepared.constraint);
   held_bytes_ = prepared.held_bytes;
+  if (constraint_ != nullptr && memory_ != nullptr) {
+    (void)memory_->set(MemoryPart::kWork, held_bytes_);  // no longer what compiling took; never an error for less
+  }
   tenant_ = tenant_of(tenant, request_.cache_salt);
   choices_per_prompt_ = request_.best_of.value_or(request_.n);
   const engine::RequestId first_id = host_.take_request_ids(prepared.prompts.size());
@@ -55,7 +67,8 @@ openai::MaybeError Session::start(PreparedRequest prepared, const std::string& t
       .parsing = {.rules = &host_.output_rules,
                   .start = prepared.reasoning_start,
                   .tools = std::move(prepared.tools),
-                  .ids = CallIds(prepared.has_short_call_ids)}};
+                  .ids = CallIds(prepared.has_short_call_ids),
+                  .is_held = prepared.constraint != nullptr}};
   runs_.resize(prepared.prompts.size());
   for (std::size_t i = 0; i < runs_.size(); ++i) {
     runs_[i].id = first_id + i;
@@ -98,6 +111,7 @@ engine::Request Session::make_engine_request(const PromptRun& run, const TokenId
   out.prediction = prediction;
   out.sampling = map_sampling(request_, host_.defaults.sampling, tokens_max(run));
   out.choices = static_cast<std::int32_t>(choices_per_prompt_);
+  out.constraint = constraint_;
   out.priority = priority_of(request_);
   out.background = is_background_;
   out.cache = cache_use(request_, run.keeps);

@@ -26,6 +26,7 @@ struct WorkPoolOptions {
   std::size_t bytes_max = std::size_t{256} << 20U;         // of the jobs' inputs: sixteen of the largest bodies
   std::size_t tenant_jobs_max = 512;                       // half, so that one tenant never fills the queue
   std::size_t tenant_bytes_max = std::size_t{128} << 20U;  // likewise
+  bool is_yielding = false;                                // its threads take what time others leave, most of it
 };
 
 // Owner: the app. Thread: any. A job runs to its end once it has begun, so every job must be bounded.

@@ -11,6 +11,7 @@
 #include "tests/gpu/device.h"
 #include "tests/support/engine_harness.h"
 #include "tests/support/model_runner.h"
+#include "tests/support/token_automaton.h"
 
 namespace coppice::tests {
 namespace {
@@ -200,7 +201,7 @@ TEST_CASE("a device that cannot record runs its steps all the same, and says why
   CHECK(device_report() == "");
 }
 
-// Prompts with a common beginning, sampled in different ways.
+// Prompts with a common beginning, sampled in different ways, most of them constrained, each in its own way.
 std::vector<engine::Request> engine_requests() {
   std::vector<engine::Request> requests(5);
   for (std::size_t i = 0; i < requests.size(); ++i) {
@@ -217,11 +218,19 @@ std::vector<engine::Request> engine_requests() {
     request.sampling.seed = 40 + i;
     request.sampling.repetition_penalty = i == 2 ? 1.3F : 1.0F;
     request.sampling.top_logprobs = i == 3 ? 4 : -1;
+    if (i != 0) {
+      testing::AutomatonOptions options;
+      options.seed = 60 + i;
+      options.vocab = kVocab;
+      options.ends = small_config().eos;
+      options.free_in = i == 1 ? 2 : 0;
+      request.constraint = std::make_shared<const testing::AutomatonSource>(std::move(options));
+    }
   }
   return requests;
 }
 
-TEST_CASE("the engine: chunks, shared prefixes and drafts, recorded or not, say the same and allocate nothing") {
+TEST_CASE("the engine: chunks, shared prefixes, drafts and masks, recorded or not, say the same and allocate nothing") {
   using testing::HarnessModel;
   using testing::HarnessOptions;
   using testing::HarnessRun;
@@ -250,6 +259,8 @@ TEST_CASE("the engine: chunks, shared prefixes and drafts, recorded or not, say 
     CHECK(testing::same_bits(run.texts[i][0], expected.texts[i][0]));
   }
   CHECK(run.stats.accepted_tokens > 0);
+  CHECK(run.stats.constraints.masks > run.stats.steps);  // of several rows, and of draft nodes
+  CHECK(run.stats.constraints.forced_accepted > 0);
   CHECK(run.stats.kv_tokens_read < run.stats.kv_tokens_attended);
   const StepCounts counts = recorded.backend->steps().counts();
   CHECK(counts.trouble == "");

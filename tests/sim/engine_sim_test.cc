@@ -35,7 +35,7 @@ TEST_CASE("drafts change nothing but the number of steps", "[sim]") {
   for (const bool asynchronous : {false, true}) {
     World world = busy_world(21);
     world.device.asynchronous = asynchronous;
-    world.drafts = true;
+    world.drafts_in = 1;
     world.limits.pages = 24;
     world.limits.model_tokens_max = 24 * 16;
     world.output_max = 90;
@@ -55,7 +55,7 @@ TEST_CASE("labels and hidden states are read as the oracle reads them, among req
     World world = busy_world(seed);
     world.readings_in = seed % 3 == 0 ? 1 : 2;
     world.prefix_cache = seed % 4 != 0;
-    world.drafts = seed % 2 == 0;
+    world.drafts_in = seed % 2 == 0 ? 1 : 0;
     world.device.works_for = static_cast<std::int32_t>(seed % 3);
     world.cancels_in = seed % 5 == 0 ? 8 : 0;
     world.deadlines_in = seed % 5 == 0 ? 8 : 0;
@@ -76,7 +76,7 @@ TEST_CASE("clients that leave, deadlines, priorities and failures hurt no other 
     world.cancels_in = 4;
     world.deadlines_in = 8;
     world.priorities = 3;
-    world.drafts = seed % 2 == 0;
+    world.drafts_in = seed % 2 == 0 ? 1 : 0;
     world.device.submit_fails_in = seed % 3 == 0 ? 50 : 0;
     world.device.collect_fails_in = seed % 3 == 1 ? 50 : 0;
     world.limits.pages = 40 + static_cast<std::int32_t>(seed - 31) * 8;
@@ -87,6 +87,41 @@ TEST_CASE("clients that leave, deadlines, priorities and failures hurt no other 
   }
 }
 
+TEST_CASE("constrained answers are the oracle's among others, whatever fails or is drafted", "[sim][constraint]") {
+  std::int64_t unruly = 0;
+  std::uint64_t forced = 0;
+  for (std::uint64_t seed = 141; seed < 161; ++seed) {
+    World world = busy_world(seed);
+    world.constraints.in = 1 + static_cast<std::uint32_t>(seed % 3);
+    world.constraints.failing_in = seed % 4 == 0 ? 3 : 0;
+    world.drafts_in = seed % 3 == 0 ? 0 : seed % 2 == 0 ? 1 : 5;
+    world.device.works_for = static_cast<std::int32_t>(seed % 3);
+    world.device.step_ns = seed % 5 == 0 ? 300'000 : 0;
+    world.device.broken_in = seed % 7 == 0 ? 500 : 0;
+    world.device.submit_fails_in = seed % 9 == 0 ? 60 : 0;
+    world.device.collect_fails_in = seed % 9 == 1 ? 60 : 0;
+    world.cancels_in = seed % 5 == 1 ? 8 : 0;
+    world.deadlines_in = seed % 5 == 1 ? 8 : 0;
+    world.readings_in = seed % 8 == 3 ? 4 : 0;
+    world.prefix_cache = seed % 4 != 1;
+    world.output_max = 70;
+    world.limits.pages = 26 + static_cast<std::int32_t>(seed % 3) * 30;
+    world.limits.model_tokens_max = 26 * 16;
+    Simulation simulation(world);
+    const Tally tally = simulation.run();
+    const engine::EngineStats stats = simulation.engine().stats();
+    INFO("seed " << seed);
+    CHECK(tally.completed > world.requests / 4);
+    CHECK(stats.constraints.masks > 1000);
+    CHECK(stats.constraints.failed == static_cast<std::uint64_t>(tally.unruly));
+    CHECK(stats.constraints.forced_accepted * 10 >= stats.constraints.forced_drafted * 9);  // stop tokens, lost steps
+    unruly += tally.unruly;
+    forced += stats.constraints.forced_accepted;
+  }
+  CHECK(unruly > 300);
+  CHECK(forced > 10'000);
+}
+
 TEST_CASE("logits that are no numbers end their own answer, and no other", "[sim]") {
   std::int64_t broken = 0;
   for (std::uint64_t seed = 51; seed < 63; ++seed) {
@@ -94,7 +129,7 @@ TEST_CASE("logits that are no numbers end their own answer, and no other", "[sim
     world.device.broken_in = 300;
     world.device.asynchronous = seed % 2 == 0;
     world.device.works_for = static_cast<std::int32_t>(seed % 3);
-    world.drafts = seed % 3 != 0;
+    world.drafts_in = seed % 3 != 0 ? 1 : 0;
     world.cancels_in = seed % 4 == 0 ? 8 : 0;
     world.limits.pages = 40 + static_cast<std::int32_t>(seed % 5) * 30;
     Simulation simulation(world);
@@ -113,8 +148,7 @@ TEST_CASE("what is planned while a step runs changes no answer, whatever happens
     world.cancels_in = 8;
     world.deadlines_in = 8;
     world.priorities = seed % 3 == 0 ? 3 : 1;
-    world.drafts = seed % 2 == 0;
-    world.drafts_in = seed % 4 == 0 ? 1 : 20;
+    world.drafts_in = seed % 2 != 0 ? 0 : seed % 4 == 0 ? 1 : 20;
     world.device.step_ns = seed % 3 == 0 ? 100'000 : 0;
     world.device.submit_fails_in = seed % 5 == 0 ? 60 : 0;
     world.device.collect_fails_in = seed % 5 == 1 ? 60 : 0;
@@ -141,9 +175,9 @@ TEST_CASE("a seed makes the same world again, event by event", "[sim][seed]") {
     world.device.works_for = static_cast<std::int32_t>(seed % 5);
     world.cancels_in = 12;
     world.deadlines_in = 12;
-    world.drafts = seed % 4 < 2;
-    world.drafts_in = seed % 3 == 0 ? 1 : 20;
+    world.drafts_in = seed % 4 >= 2 ? 0 : seed % 3 == 0 ? 1 : 20;
     world.readings_in = seed % 6 == 0 ? 3 : 0;
+    world.constraints.in = seed % 5 == 0 ? 2 : 0;
     world.device.step_ns = seed % 3 == 0 ? 0 : 200'000 * (seed % 7);  // by which drafts and planning are timed
     world.device.collect_fails_in = seed % 8 == 1 ? 100 : 0;
     world.limits.pages = seed % 5 < 2 ? 40 : 100;
@@ -172,16 +206,19 @@ TEST_CASE("a copy of a plan runs again when its engine is gone", "[sim]") {
     World world = busy_world(91);
     world.device.asynchronous = asynchronous;
     world.requests = 200;
-    world.drafts = true;
     world.drafts_in = 3;
+    world.constraints.in = 2;
     world.recording = &steps;
     { Simulation(world).run(); }
+    std::size_t masks = 0;
     std::size_t moves = 0;
     std::size_t copies = 0;
     for (const RecordedStep& step : steps) {
+      masks += step.plan.lists.allowed.size();
       moves += step.plan.moves.size();
       copies += step.plan.copies.size();
     }
+    CHECK(masks > 0);
     CHECK(moves > 0);
     CHECK(copies > 0);
     FakeExecutor::Options fake = executor_options(world);
@@ -200,7 +237,7 @@ TEST_CASE("a pool of one sequence, one row a step, one sequence at a time", "[si
     world.limits.running_max = rows;
     world.limits.step_logits_max = rows;
     world.limits.chunk_tokens_max = rows;
-    world.drafts = true;
+    world.drafts_in = 1;
     Simulation simulation(world);
     CHECK(simulation.run().completed >= world.requests);
   }
@@ -220,7 +257,7 @@ TEST_CASE("a full queue refuses and the rest is served", "[sim]") {
 TEST_CASE("the simulator serves a thousand requests a second", "[sim][speed]") {
   World world = busy_world(61);
   world.requests = 4000;
-  world.drafts = true;
+  world.drafts_in = 1;
   Simulation simulation(world);
   const auto begin = std::chrono::steady_clock::now();
   simulation.run();

@@ -27,7 +27,7 @@ TEST_CASE("kept prefixes and requests in the background change no answer", "[sim
     world.deadlines_in = seed % 4 == 1 ? 8 : 0;
     world.priorities = seed % 2 == 0 ? 3 : 1;
     world.limits.priority_across_tenants = seed % 5 == 0;
-    world.drafts = seed % 2 == 1;
+    world.drafts_in = seed % 2 == 1 ? 1 : 0;
     world.device.collect_fails_in = seed % 8 == 5 ? 60 : 0;
     world.device.works_for = static_cast<std::int32_t>(seed % 3);
     Simulation simulation(world);

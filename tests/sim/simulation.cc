@@ -27,6 +27,14 @@ bool same(const std::vector<engine::TokenInfo>& a, const std::vector<engine::Tok
                     });
 }
 
+// The same constraint, except that one of its calls fails: to begin it (0), or the n-th.
+std::shared_ptr<const AutomatonSource> failing(const engine::ConstraintSource& sound, std::uint32_t call) {
+  AutomatonOptions options = dynamic_cast<const AutomatonSource&>(sound).options();
+  options.fails_to_begin = call == 0;
+  options.call_fails_at = static_cast<std::int32_t>(call);
+  return std::make_shared<const AutomatonSource>(std::move(options));
+}
+
 }  // namespace
 
 engine::Limits small_limits() {
@@ -76,7 +84,7 @@ Simulation::Simulation(const World& world) : world_(world), model_(model_of(worl
   if (world.recording != nullptr) {
     parts.executor = std::make_unique<RecordingExecutor>(std::move(parts.executor), *world.recording);
   }
-  if (world.drafts) {
+  if (world.drafts_in != 0) {
     parts.speculator = std::make_unique<ScriptedSpeculator>(world.seed, model_.vocab, world.drafts_in);
   }
   parts.clock = std::make_unique<TickingClock>(&now_, world.seed, world.device.tick_ns);
@@ -166,6 +174,17 @@ void Simulation::shape_cache_use(engine::Request& request) {
   }
 }
 
+AutomatonOptions Simulation::random_automaton() {
+  AutomatonOptions options;
+  options.seed = random(1U << 30);
+  options.length_min = static_cast<std::int32_t>(random(8));
+  options.length_max = 1 + static_cast<std::int32_t>(random(static_cast<std::uint32_t>(world_.output_max)));
+  options.forced_in = random(6);
+  options.run = 1 + static_cast<std::int32_t>(random(12));
+  options.free_in = random(10);
+  return options;
+}
+
 engine::Request Simulation::make_request() {
   engine::Request request;
   request.id = ++submitted_;
@@ -190,7 +209,10 @@ engine::Request Simulation::make_request() {
   const std::vector<TokenId> prompt = request.prompt;
   if (one_in(world_.readings_in)) {
     make_reading(request);
-  } else if (world_.drafts) {
+  } else if (one_in(world_.constraints.in)) {
+    request.constraint = std::make_shared<const AutomatonSource>(random_automaton());
+  }
+  if (world_.drafts_in != 0 && request.reading == engine::Reading::kNone) {
     for (const engine::TokenInfo& info : direct_answer(request, *request.sampling.seed, model_).tokens) {
       request.prediction.push_back(random(8) == 0 ? static_cast<TokenId>(random(50)) : info.token);
     }
@@ -217,6 +239,10 @@ void Simulation::arrive() {
     client.choices_left = client.request.choices;
     client.outcomes.resize(static_cast<std::size_t>(client.request.choices));
     engine::Request request = client.request;
+    if (request.constraint != nullptr && one_in(world_.constraints.failing_in)) {
+      client.failing = true;
+      request.constraint = failing(*client.request.constraint, random(60));
+    }
     const engine::RequestId id = request.id;
     if (engine_->submit(std::move(request))) {
       clients_.emplace(id, std::move(client));
@@ -349,6 +375,11 @@ void Simulation::judge_choice(const Client& client, std::int32_t choice) {
         REQUIRE((is_of_prompt ||
                  (truth.finish == FinishReason::kError && outcome.answer.tokens.size() == truth.tokens.size())));
         ++tally_.broken;
+        return;
+      }
+      if (outcome.error.find("the constraint on the output failed") != std::string::npos) {
+        REQUIRE(client.failing);
+        ++tally_.unruly;
         return;
       }
       REQUIRE((world_.device.submit_fails_in != 0 || world_.device.collect_fails_in != 0));

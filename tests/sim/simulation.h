@@ -14,6 +14,7 @@
 #include "tests/support/fake_engine.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/recording_executor.h"
+#include "tests/support/token_automaton.h"
 
 namespace coppice::testing {
 
@@ -26,6 +27,11 @@ struct WorldDevice {
   std::uint32_t submit_fails_in = 0;
   std::uint32_t collect_fails_in = 0;
   std::uint64_t broken_in = 0;  // FakeModel's
+};
+
+struct WorldConstraints {
+  std::uint32_t in = 0;          // 1/in of the requests that generate have a constraint; 0 = none
+  std::uint32_t failing_in = 0;  // of these, 1/failing_in have one that fails in one of its calls; 0 = none
 };
 
 struct World {
@@ -43,8 +49,8 @@ struct World {
   std::uint32_t priorities = 1;
   std::uint32_t background_in = 0;  // 1/background_in of the requests run in the background; 0 = none
   std::uint32_t keeps_in = 0;       // 1/keeps_in say what the cache shall keep, read and write; 0 = none
-  bool drafts = false;
-  std::uint32_t drafts_in = 1;  // with drafts: each sequence proposes once in this number of steps
+  WorldConstraints constraints;
+  std::uint32_t drafts_in = 0;  // each sequence proposes drafts once in this number of steps; 0 = never
   bool prefix_cache = true;
   WorldDevice device;
   std::vector<RecordedStep>* recording = nullptr;  // of all steps; null: none is kept
@@ -68,6 +74,7 @@ struct Outcome {
 
 struct Client {
   engine::Request request;
+  bool failing = false;  // the engine has it with a constraint that fails
   std::uint64_t seed = 0;
   bool cancelled = false;
   std::int32_t choices_left = 0;
@@ -80,6 +87,7 @@ struct Tally {
   std::int64_t cut_short = 0;  // cancelled or out of time
   std::int64_t failed = 0;     // by an injected failure
   std::int64_t broken = 0;     // logits that were no numbers
+  std::int64_t unruly = 0;     // constraints that failed
   std::int64_t refused = 0;    // queue full
   std::int64_t steps = 0;
 };
@@ -102,6 +110,7 @@ class Simulation {
   void shape_sampling(engine::SamplingParameters& sampling);
   void make_reading(engine::Request& request);
   void shape_cache_use(engine::Request& request);
+  AutomatonOptions random_automaton();
   void arrive();
   void disturb();
   void meanwhile();

@@ -40,15 +40,13 @@ class HastyExecutor final : public engine::StepExecutor {
   explicit HastyExecutor(std::unique_ptr<engine::StepExecutor> executor) : executor_(std::move(executor)) {}
   bool is_asynchronous() const override { return true; }
   void prepare(const engine::StepPlan& plan) override { executor_->prepare(plan); }
-  absl::Status submit(const engine::StepPlan& plan) override {
-    const absl::Status status = executor_->submit(plan);
-    if (status.ok()) {
-      result_ = executor_->collect();
-      COPPICE_CHECK(result_.ok(), "a step on the CPU is not lost");
-      drawn_.assign(result_->results.begin(), result_->results.end());
-      read_.assign(result_->hidden.begin(), result_->hidden.end());
-    }
-    return status;
+  absl::Status submit(const engine::StepPlan& plan) override { return executor_->submit(plan); }
+  void draw(const engine::StepPlan& plan) override {
+    executor_->draw(plan);
+    result_ = executor_->collect();
+    COPPICE_CHECK(result_.ok(), "a step on the CPU is not lost");
+    drawn_.assign(result_->results.begin(), result_->results.end());
+    read_.assign(result_->hidden.begin(), result_->hidden.end());
   }
   absl::StatusOr<engine::StepResult> collect() override {
     results_.swap(drawn_);

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "engine/constraint.h"
 #include "engine/step_plan.h"
 
 namespace coppice::testing {
@@ -41,6 +42,12 @@ std::vector<kernels::TokenLogprob> fake_top(std::uint64_t state, std::int32_t co
     top.push_back({token, fake_logprob(state, token)});
   }
   return top;
+}
+
+bool may_be_drawn(const kernels::SamplingRow& row, TokenId token) {
+  const auto index = static_cast<std::size_t>(token);
+  const bool is_allowed = row.allowed.empty() || (row.allowed[index / 32] >> (index % 32) & 1U) != 0;
+  return is_allowed && std::find(row.forbidden.begin(), row.forbidden.end(), token) == row.forbidden.end();
 }
 
 engine::TokenInfo info_of(const kernels::SamplingResult& result, bool with_logprob) {
@@ -83,8 +90,10 @@ kernels::SamplingResult fake_sample(std::uint64_t state, const kernels::Sampling
       draw = mix(draw, static_cast<std::uint64_t>(bias.token) + bits(bias.bias));
     }
     result.token = static_cast<TokenId>(mix(draw, 1) % static_cast<std::uint64_t>(vocab));
-    while (std::find(row.forbidden.begin(), row.forbidden.end(), result.token) != row.forbidden.end()) {
+    const TokenId first = result.token;
+    while (!may_be_drawn(row, result.token)) {
       result.token = (result.token + 1) % vocab;
+      COPPICE_CHECK(result.token != first, "some token may be drawn");
     }
   }
   for (const TokenId label : row.labels) {
@@ -147,8 +156,26 @@ Answer direct_reading(const engine::Request& request, std::size_t branch, const 
   return answer;
 }
 
+namespace {
+
+// What a constraint lets come next, as bits; nothing: anything.
+std::vector<std::uint32_t> mask_of(engine::TokenConstraint* constraint, std::int32_t vocab) {
+  std::vector<std::uint32_t> mask((static_cast<std::size_t>(vocab) + 31) / 32);
+  std::uint8_t is_limited = 0;
+  if (constraint != nullptr) {
+    COPPICE_CHECK(constraint->fill_masks({}, mask, {&is_limited, 1}).ok(), "the truth has no failing constraints");
+  }
+  return is_limited != 0 ? mask : std::vector<std::uint32_t>();
+}
+
+}  // namespace
+
 Answer direct_answer(const engine::Request& request, std::uint64_t seed, const FakeModel& model) {
   const engine::SamplingParameters& sampling = request.sampling;
+  std::unique_ptr<engine::TokenConstraint> constraint;
+  if (request.constraint != nullptr) {
+    constraint = *request.constraint->begin();
+  }
   Answer answer;
   FakeReader reading;
   std::map<TokenId, std::int32_t> outputs;
@@ -192,6 +219,15 @@ Answer direct_answer(const engine::Request& request, std::uint64_t seed, const F
     if (output < sampling.min_tokens) {
       row.forbidden = ends;
     }
+    const std::vector<std::uint32_t> allowed = mask_of(constraint.get(), model.vocab);
+    row.allowed = allowed;
+    bool has_choice = false;
+    for (TokenId token = 0; token < model.vocab; ++token) {
+      has_choice = has_choice || may_be_drawn(row, token);
+    }
+    if (!has_choice) {
+      row.forbidden = {};
+    }
     if (model.is_broken(reading.state())) {
       answer.finish = engine::FinishReason::kError;
       return answer;
@@ -202,6 +238,11 @@ Answer direct_answer(const engine::Request& request, std::uint64_t seed, const F
     ++outputs[token];
     if (std::find(ends.begin(), ends.end(), token) != ends.end()) {
       answer.finish = engine::FinishReason::kStop;
+      break;
+    }
+    const bool is_last = output + 1 == sampling.max_tokens || reading.count() == model.context;
+    if (constraint != nullptr && !is_last && !constraint->accept(token).ok()) {
+      answer.finish = engine::FinishReason::kError;
       break;
     }
   }
@@ -229,7 +270,7 @@ bool FakeExecutor::is_working() const {
 }
 
 void FakeExecutor::prepare(const engine::StepPlan& plan) {
-  COPPICE_CHECK(submitted_ && options_.asynchronous, "a step is prepared while one runs");
+  COPPICE_CHECK(phase_ == Phase::kDrawn && options_.asynchronous, "a step is prepared while one runs");
   COPPICE_CHECK(plan.number != 0 && plan.moves.empty(), "a prepared plan has a number and is not behind drafts");
   prepared_ = plan;
   ++prepared_count_;
@@ -251,7 +292,7 @@ void FakeExecutor::check_prepared(const engine::StepPlan& plan) {
 }
 
 absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
-  COPPICE_CHECK(!submitted_, "one step at a time");
+  COPPICE_CHECK(phase_ == Phase::kIdle, "one step at a time");
   asked_ = 0;
   check_prepared(plan);
   if (fails(options_.submit_fails_in)) {
@@ -281,13 +322,7 @@ absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
     written_[slot] = step_;
     kv_[slot] = collect_fails_ ? ~fresh_[i] : fresh_[i];  // of a lost step nothing may be used
   }
-  submitted_ = true;
-  drawn_.clear();
-  for (std::size_t i = 0; i < plan.logits_rows.size(); ++i) {
-    const std::uint64_t state = states_[static_cast<std::size_t>(plan.logits_rows[i])];
-    drawn_.push_back(fake_sample(state, engine::sampling_row(plan.draws[i], plan.lists), model_.vocab));
-    drawn_.back().is_broken = model_.is_broken(state);
-  }
+  phase_ = Phase::kSubmitted;
   read_.clear();
   for (const std::int32_t row : plan.hidden_rows) {
     const std::uint64_t state = states_[static_cast<std::size_t>(row)];
@@ -296,6 +331,17 @@ absl::Status FakeExecutor::submit(const engine::StepPlan& plan) {
     read_.insert(read_.end(), hidden.begin(), hidden.end());
   }
   return absl::OkStatus();
+}
+
+void FakeExecutor::draw(const engine::StepPlan& plan) {
+  COPPICE_CHECK(phase_ == Phase::kSubmitted, "draw() follows submit()");
+  phase_ = Phase::kDrawn;
+  drawn_.clear();
+  for (std::size_t i = 0; i < plan.logits_rows.size(); ++i) {
+    const std::uint64_t state = states_[static_cast<std::size_t>(plan.logits_rows[i])];
+    drawn_.push_back(fake_sample(state, engine::sampling_row(plan.draws[i], plan.lists), model_.vocab));
+    drawn_.back().is_broken = model_.is_broken(state);
+  }
 }
 
 // Every row's keys in order of position: the page table's, then the row's own linear tokens, then a draft's ancestors.
@@ -373,8 +419,8 @@ void FakeExecutor::check_row(const engine::StepPlan& plan, std::size_t index) co
 }
 
 absl::StatusOr<engine::StepResult> FakeExecutor::collect() {
-  COPPICE_CHECK(submitted_, "collect() follows submit()");
-  submitted_ = false;
+  COPPICE_CHECK(phase_ == Phase::kDrawn, "collect() follows draw()");
+  phase_ = Phase::kIdle;
   results_.swap(drawn_);
   hidden_.swap(read_);
   if (collect_fails_) {

@@ -81,6 +81,7 @@ class FakeExecutor final : public engine::StepExecutor {
   bool is_working() const override;
   void prepare(const engine::StepPlan& plan) override;
   absl::Status submit(const engine::StepPlan& plan) override;
+  void draw(const engine::StepPlan& plan) override;
   absl::StatusOr<engine::StepResult> collect() override;
 
   // What was prepared, and of it what was then submitted under the same number.
@@ -88,6 +89,8 @@ class FakeExecutor final : public engine::StepExecutor {
   std::int64_t submitted_as_prepared() const { return as_prepared_; }
 
  private:
+  enum class Phase : std::uint8_t { kIdle, kSubmitted, kDrawn };
+
   bool fails(std::uint32_t one_in);
   void check_prepared(const engine::StepPlan& plan);
   void check_shape(const engine::StepPlan& plan) const;
@@ -108,7 +111,7 @@ class FakeExecutor final : public engine::StepExecutor {
   std::vector<kernels::SamplingResult> results_;  // of the step that was collected
   std::vector<float> read_;                       // hidden states of the step that was submitted
   std::vector<float> hidden_;                     // of the step that was collected
-  bool submitted_ = false;
+  Phase phase_ = Phase::kIdle;
   engine::StepPlan prepared_;
   std::int64_t prepared_count_ = 0;
   std::int64_t as_prepared_ = 0;

@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <limits>
+#include <memory>
 
 #include "base/random.h"
+#include "tests/support/token_automaton.h"
 
 namespace coppice::testing {
 namespace {
@@ -108,6 +111,56 @@ std::vector<engine::Request> random_requests(std::int32_t vocab, std::size_t cou
   return requests;
 }
 
+std::vector<engine::Request> constrained_requests(std::int32_t vocab, const std::vector<TokenId>& ends,
+                                                  std::int32_t count) {
+  std::vector<engine::Request> requests = mixed_requests(vocab, count);
+  Draws draws(14);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    engine::SamplingParameters& sampling = requests[i].sampling;
+    sampling.min_tokens = i % 4 == 0 ? sampling.max_tokens : 0;  // more than many constraints allow
+    if (i % 3 == 0) {
+      for (int k = 0; k < 8; ++k) {
+        sampling.logit_bias.push_back({draws.below(vocab), draws.between(-100.0F, 20.0F)});
+      }
+    }
+    if (i % 8 == 1) {
+      for (TokenId token = 0; token < std::min(vocab, 1024); ++token) {
+        sampling.logit_bias.push_back({token, -std::numeric_limits<float>::infinity()});
+      }
+    }
+    sampling.ignore_eos = i % 6 == 5;
+    if (i % 5 != 4) {
+      AutomatonOptions options;
+      options.seed = 500 + i;
+      options.vocab = vocab;
+      options.ends = ends;
+      options.length_max = 5 + draws.below(60);
+      options.forced_in = i % 7 == 0 ? 0 : 3 + static_cast<std::uint32_t>(draws.below(8));
+      options.free_in = static_cast<std::uint32_t>(draws.below(6));
+      requests[i].constraint = std::make_shared<const AutomatonSource>(std::move(options));
+    }
+  }
+  return requests;
+}
+
+void require_allowed(const HarnessRun& run, const std::vector<engine::Request>& requests) {
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const auto* source = dynamic_cast<const AutomatonSource*>(requests[i].constraint.get());
+    for (const ChoiceText& text : run.texts[i]) {
+      if (source == nullptr) {
+        continue;
+      }
+      INFO("request " << i << " " << text.error);
+      REQUIRE(text.finish != engine::FinishReason::kError);
+      AutomatonPlace place(source->options());
+      for (const engine::TokenInfo& info : text.tokens) {
+        REQUIRE(place.allows(info.token));
+        place = place.after(info.token);
+      }
+    }
+  }
+}
+
 HarnessOptions alone() {
   HarnessOptions options;
   options.running_max = 1;
@@ -181,6 +234,22 @@ void check_drafts(HarnessModel& model, std::vector<engine::Request> requests, co
   const HarnessRun drafted = run_requests(model, requests, options);
   CHECK(drafted.stats.accepted_tokens > accepted_least);
   require_same(quiet, drafted);
+}
+
+HarnessRun check_everything(HarnessModel& model, const std::vector<engine::Request>& requests,
+                            std::uint64_t accepted_least) {
+  model.steps_ahead = false;
+  HarnessRun quiet = run_requests(model, requests, alone());
+  check_batches(model, requests, quiet, std::vector<std::int32_t>{2, 7, 32});
+  check_chunks(model, requests, quiet, std::vector<std::int32_t>{1, 16, 37, 512});
+  check_tiny_pool(model, requests, quiet, 25);
+  check_drafts(model, requests, quiet, accepted_least);
+  model.steps_ahead = true;
+  check_batches(model, requests, quiet, std::vector<std::int32_t>{7});
+  check_chunks(model, requests, quiet, std::vector<std::int32_t>{37});
+  check_tiny_pool(model, requests, quiet, 25);
+  check_drafts(model, requests, quiet, accepted_least);
+  return quiet;
 }
 
 void check_suffix_drafts(HarnessModel& model, const std::vector<engine::Request>& requests,

@@ -18,8 +18,16 @@ std::vector<engine::Request> mixed_requests(std::int32_t vocab, std::int32_t cou
 // that outputs repeat one another.
 std::vector<engine::Request> random_requests(std::int32_t vocab, std::size_t count);
 
+// mixed_requests() of which four in five have a constraint of their own (token_automaton.h), with min_tokens and
+// biases, even one that forbids every token. ends: the model's end tokens.
+std::vector<engine::Request> constrained_requests(std::int32_t vocab, const std::vector<TokenId>& ends,
+                                                  std::int32_t count);
+
 // One request at a time, without cache, sharing or drafts: the answers that all others are compared with.
 HarnessOptions alone();
+
+// Every constrained request's answers are what its constraint allows.
+void require_allowed(const HarnessRun& run, const std::vector<engine::Request>& requests);
 
 // Each fails the test (Catch2's REQUIRE) at the first answer that differs from `quiet`.
 void require_same(const HarnessRun& a, const HarnessRun& b);
@@ -35,6 +43,9 @@ void check_tiny_pool(HarnessModel& model, const std::vector<engine::Request>& re
 // Drafts along the known answers and beside them; at least `accepted_least` of their tokens are accepted.
 void check_drafts(HarnessModel& model, std::vector<engine::Request> requests, const HarnessRun& quiet,
                   std::uint64_t accepted_least);
+// All of these, in batches of up to 32, where steps are planned ahead and where they are not. Returns the quiet run.
+HarnessRun check_everything(HarnessModel& model, const std::vector<engine::Request>& requests,
+                            std::uint64_t accepted_least);
 // Drafts from suffix trees against none.
 void check_suffix_drafts(HarnessModel& model, const std::vector<engine::Request>& requests,
                          std::uint64_t accepted_least);

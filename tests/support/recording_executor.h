@@ -28,12 +28,10 @@ class RecordingExecutor final : public engine::StepExecutor {
   bool is_asynchronous() const override { return executor_->is_asynchronous(); }
   bool is_working() const override { return executor_->is_working(); }
   void prepare(const engine::StepPlan& plan) override { executor_->prepare(plan); }
-  absl::Status submit(const engine::StepPlan& plan) override {
-    absl::Status status = executor_->submit(plan);
-    if (status.ok()) {
-      steps_.push_back({plan, {}, {}});
-    }
-    return status;
+  absl::Status submit(const engine::StepPlan& plan) override { return executor_->submit(plan); }
+  void draw(const engine::StepPlan& plan) override {
+    steps_.push_back({plan, {}, {}});
+    executor_->draw(plan);
   }
   absl::StatusOr<engine::StepResult> collect() override {
     absl::StatusOr<engine::StepResult> result = executor_->collect();
@@ -61,6 +59,7 @@ inline std::size_t run_again(const std::vector<RecordedStep>& steps, engine::Ste
   for (const RecordedStep& step : steps) {
     const absl::Status status = executor.submit(step.plan);
     COPPICE_CHECK(status.ok(), "a step can be run again");
+    executor.draw(step.plan);
     const absl::StatusOr<engine::StepResult> result = executor.collect();
     COPPICE_CHECK(result.ok(), "a step can be run again");
     const bool has_same_results =

@@ -31,7 +31,7 @@ FORBIDDEN = [
 FOLDER_ORDER = {
     "server": [
         ["access", "config", "metrics", "net", "output", "stored", "work"],
-        ["model"],
+        ["model", "structured"],
         ["prompts"],
         ["corpora"],
         ["sessions"],

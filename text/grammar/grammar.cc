@@ -27,13 +27,19 @@ DLTensor tensor_of(std::span<std::uint32_t> mask, std::int64_t& words) {
   return tensor;
 }
 
+// What the engine takes for the text of a mark: it refuses tokens without one, and no UTF-8 has these bytes.
+constexpr std::string_view kMarkText = "\xFF\xFE";
+
 // The bytes of every token; empty for those that must never match.
-std::vector<std::string> token_texts(const Tokenizer& tokenizer) {
+std::vector<std::string> token_texts(const Tokenizer& tokenizer, const std::vector<TokenId>& marks) {
   std::vector<std::string> texts(static_cast<std::size_t>(tokenizer.vocab_size()));
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
     if (!tokenizer.is_special(id)) {
       texts[static_cast<std::size_t>(id)] = tokenizer.token_bytes(id);
     }
+  }
+  for (const TokenId mark : marks) {
+    texts[static_cast<std::size_t>(mark)] = kMarkText;
   }
   return texts;
 }
@@ -72,12 +78,17 @@ absl::StatusOr<std::unique_ptr<GrammarCompiler>> GrammarCompiler::create(const T
       return absl::InvalidArgumentError("the end token " + std::to_string(token) + " is not in the vocabulary");
     }
   }
+  if (std::any_of(options.marks.begin(), options.marks.end(),
+                  [&](TokenId mark) { return mark < 0 || mark >= tokenizer.vocab_size(); })) {
+    return absl::InvalidArgumentError("a mark is not in the vocabulary");
+  }
   if (end_tokens.empty()) {
     return absl::InvalidArgumentError("a grammar needs an end token");
   }
   const std::vector<std::int32_t> ends(end_tokens.begin(), end_tokens.end());
-  absl::StatusOr<xgrammar::TokenizerInfo> tokens = xgrammar_call(
-      [&] { return xgrammar::TokenizerInfo(token_texts(tokenizer), xgrammar::VocabType::RAW, vocab_size, ends); });
+  absl::StatusOr<xgrammar::TokenizerInfo> tokens = xgrammar_call([&] {
+    return xgrammar::TokenizerInfo(token_texts(tokenizer, options.marks), xgrammar::VocabType::RAW, vocab_size, ends);
+  });
   COPPICE_RETURN_IF_ERROR(tokens.status());
   return std::unique_ptr<GrammarCompiler>(
       new GrammarCompiler(std::make_unique<Vocabulary>(Vocabulary{*std::move(tokens)}), std::move(options)));
@@ -160,8 +171,9 @@ std::size_t GrammarMatcher::mask_words() const {
 }
 
 absl::Status GrammarMatcher::fill_mask(std::span<std::uint32_t> mask) {
-  COPPICE_CHECK(mask.size() == mask_words(), "a mask of another vocabulary");
+  COPPICE_CHECK(mask.size() >= mask_words(), "a mask of another vocabulary");
   std::fill(mask.begin(), mask.end(), 0U);
+  mask = mask.first(mask_words());
   if (is_ended()) {
     for (const int token : state_->matcher.GetStopTokenIds()) {
       mask[static_cast<std::size_t>(token / kMaskBits)] |= std::uint32_t{1} << (token % kMaskBits);
@@ -173,34 +185,57 @@ absl::Status GrammarMatcher::fill_mask(std::span<std::uint32_t> mask) {
   return xgrammar_call([&] { return state_->matcher.FillNextTokenBitmask(&tensor); }).status();
 }
 
-absl::Status GrammarMatcher::fill_tree_masks(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
-                                             std::span<std::uint32_t> masks) {
-  const std::size_t words = mask_words();
-  COPPICE_CHECK(parents.size() == tokens.size() && masks.size() == tokens.size() * words, "a tree and its masks");
-  std::fill(masks.begin(), masks.end(), 0U);
-  std::vector<std::vector<std::size_t>> children(tokens.size() + 1);  // [0]: of this state, [i + 1]: of node i
-  for (std::size_t node = 0; node < tokens.size(); ++node) {
-    children[static_cast<std::size_t>(parents[node] + 1)].push_back(node);
+absl::Status GrammarMatcher::walk_tree(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                                       absl::FunctionRef<absl::Status(std::size_t)> visit) {
+  COPPICE_CHECK(parents.size() == tokens.size(), "a tree");
+  // Lists of children, in ascending order; [0] and -1: of this state, [i + 1] and i: of node i.
+  std::vector<std::int32_t> first(tokens.size() + 1, -1);
+  std::vector<std::int32_t> next(tokens.size(), -1);
+  for (std::size_t i = tokens.size(); i-- > 0;) {
+    std::int32_t& head = first[static_cast<std::size_t>(parents[i] + 1)];
+    next[i] = std::exchange(head, static_cast<std::int32_t>(i));
   }
-  // The path from here to where the matcher stands: node + 1, and how many of its children were visited.
-  std::vector<std::pair<std::size_t, std::size_t>> path = {{0, 0}};
-  while (!path.empty()) {
-    const std::size_t at = path.back().first;
-    if (path.back().second == children[at].size()) {
-      path.pop_back();
-      if (!path.empty()) {
-        COPPICE_RETURN_IF_ERROR(rollback(1));
-      }
+  std::int32_t at = -1;
+  std::int32_t child = first[0];
+  while (at >= 0 || child >= 0) {
+    if (child < 0) {
+      COPPICE_RETURN_IF_ERROR(rollback(1));
+      child = next[static_cast<std::size_t>(at)];
+      at = parents[static_cast<std::size_t>(at)];
       continue;
     }
-    const std::size_t node = children[at][path.back().second++];
+    const auto node = static_cast<std::size_t>(child);
     COPPICE_ASSIGN_OR_RETURN(const bool is_allowed, accept(tokens[node]));
     if (is_allowed) {
-      path.emplace_back(node + 1, 0);
-      COPPICE_RETURN_IF_ERROR(fill_mask(masks.subspan(node * words, words)));
+      at = child;
+      child = first[node + 1];
+      COPPICE_RETURN_IF_ERROR(visit(node));
+    } else {
+      child = next[node];
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status GrammarMatcher::check_tree(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                                        std::span<std::uint8_t> allowed) {
+  COPPICE_CHECK(allowed.size() == tokens.size(), "one entry a node");
+  std::fill(allowed.begin(), allowed.end(), std::uint8_t{0});
+  return walk_tree(parents, tokens, [&](std::size_t node) {
+    allowed[node] = 1;
+    return absl::OkStatus();
+  });
+}
+
+absl::Status GrammarMatcher::fill_tree_masks(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                                             std::span<std::uint32_t> masks) {
+  if (tokens.empty()) {
+    return absl::OkStatus();
+  }
+  const std::size_t words = masks.size() / tokens.size();
+  COPPICE_CHECK(words >= mask_words() && masks.size() == tokens.size() * words, "masks of a tree");
+  std::fill(masks.begin(), masks.end(), 0U);
+  return walk_tree(parents, tokens, [&](std::size_t node) { return fill_mask(masks.subspan(node * words, words)); });
 }
 
 absl::Status GrammarMatcher::rollback(int count) {

@@ -1,7 +1,7 @@
 // Grammars over a model's tokens: compiled once, followed by one matcher a sequence.
 //
 // The engine inside is XGrammar's C++ core; no header of it is seen from here. Special tokens never match: they are
-// kept from the engine's vocabulary, except the end tokens, which are allowed where the grammar is complete.
+// kept from the engine's vocabulary, except marks and the end tokens, which are allowed where the grammar is complete.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/types.h"
@@ -24,6 +25,8 @@ struct GrammarOptions {
   // White space between two tokens of JSON, so that no output runs to its limit on blanks. Enough for a line end and
   // the indentation of a deep object; not measured.
   int white_space_max = 32;
+  // Special tokens that a structural tag may name ("type": "token"). No text matches them.
+  std::vector<TokenId> marks = {};
 };
 
 // A grammar over one vocabulary. Copies share it. Thread: immutable; any number may use it at once.
@@ -77,13 +80,18 @@ class GrammarMatcher {
   absl::StatusOr<bool> accept(TokenId token);
 
   // Sets bit t % 32 of word t / 32 for every token t that may come next, clears the others. After an end token only end
-  // tokens may come. REQUIRES: mask.size() == mask_words().
+  // tokens may come. REQUIRES: mask.size() >= mask_words(); words beyond are cleared.
   absl::Status fill_mask(std::span<std::uint32_t> mask);
   std::size_t mask_words() const;
 
-  // Fills one mask for each node of a draft tree: what may come after it. Node i has the token tokens[i] and stands
-  // below parents[i] < i, or below this state where that is -1. masks: mask_words() for each node in turn; zeros at and
-  // below a token that is not allowed. Stays where it is.
+  // Of a draft tree, node i has the token tokens[i] and stands below parents[i] < i, or below this state where that is
+  // -1. Both stay where they are.
+  //
+  // Sets allowed[i] to 1 where node i and all above it are allowed, else to 0. Makes no masks.
+  absl::Status check_tree(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                          std::span<std::uint8_t> allowed);
+  // Fills one mask for each node: what may come after it. masks: the same number of words, at least mask_words(), for
+  // each node in turn; zeros at and below a token that is not allowed.
   absl::Status fill_tree_masks(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
                                std::span<std::uint32_t> masks);
 
@@ -105,6 +113,9 @@ class GrammarMatcher {
  private:
   struct State;
   explicit GrammarMatcher(std::unique_ptr<State> state);
+  // Calls visit(i) for every allowed node, standing there.
+  absl::Status walk_tree(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
+                         absl::FunctionRef<absl::Status(std::size_t)> visit);
 
   std::unique_ptr<State> state_;
 };

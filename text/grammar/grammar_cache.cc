@@ -1,41 +1,57 @@
-// Threads that want a grammar which another compiles wait on one condition variable for all.
+// What others hear is said without the lock.
 #include "text/grammar/grammar_cache.h"
 
 #include <utility>
 
 namespace coppice::text {
 
-GrammarCache::GrammarCache(const GrammarCompiler& compiler, std::size_t bytes_max)
-    : compiler_(compiler), bytes_max_(bytes_max) {}
+const CompiledGrammar* GrammarCache::find_locked(const std::string& key) {
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end()) {
+    return nullptr;
+  }
+  ++counts_.hits;
+  entries_.splice(entries_.begin(), entries_, found->second);
+  return &found->second->grammar;
+}
 
-absl::StatusOr<CompiledGrammar> GrammarCache::get(const GrammarSpec& spec) {
-  const std::string key = canonical_text(spec);
+std::optional<CompiledGrammar> GrammarCache::find(const std::string& key) {
+  const std::lock_guard lock(mutex_);
+  const CompiledGrammar* const found = find_locked(key);
+  return found == nullptr ? std::nullopt : std::optional(*found);
+}
+
+bool GrammarCache::join(const std::string& key, Done done) {
   std::unique_lock lock(mutex_);
-  if (const auto found = by_key_.find(key); found != by_key_.end()) {
-    ++counts_.hits;
-    entries_.splice(entries_.begin(), entries_, found->second);
-    return found->second->grammar;
+  if (const CompiledGrammar* const found = find_locked(key)) {
+    const absl::StatusOr<CompiledGrammar> grammar = *found;
+    lock.unlock();
+    done(grammar);
+    return false;
   }
-  if (const auto found = pending_.find(key); found != pending_.end()) {
-    ++counts_.hits;
-    const std::shared_ptr<Pending> pending = found->second;
-    compiled_.wait(lock, [&] { return pending->is_done; });
-    return pending->result;
+  const auto [place, is_first] = joined_.try_emplace(key);
+  place->second.push_back(std::move(done));
+  ++(is_first ? counts_.compiles : counts_.hits);
+  return is_first;
+}
+
+void GrammarCache::finish(const std::string& key, const absl::StatusOr<CompiledGrammar>& result) {
+  std::vector<Done> joined;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto place = joined_.find(key); place != joined_.end()) {
+      joined = std::move(place->second);
+      joined_.erase(place);
+    }
+    if (result.ok()) {
+      keep(key, *result);
+    } else {
+      ++counts_.failures;
+    }
   }
-  ++counts_.compiles;
-  const auto pending = std::make_shared<Pending>();
-  pending_.emplace(key, pending);
-  lock.unlock();
-  absl::StatusOr<CompiledGrammar> result = compiler_.compile(spec);
-  lock.lock();
-  if (result.ok()) {
-    keep(key, *result);
+  for (const Done& done : joined) {
+    done(result);
   }
-  pending->result = result;
-  pending->is_done = true;
-  pending_.erase(key);
-  compiled_.notify_all();
-  return result;
 }
 
 void GrammarCache::keep(const std::string& key, const CompiledGrammar& grammar) {

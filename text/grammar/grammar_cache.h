@@ -1,14 +1,16 @@
-// Compiled grammars kept for the next request that wants the same, and one compile for all that want it now.
+// Compiled grammars kept for the next request that wants the same, and one compile for all that want it now. Where and
+// when a grammar is compiled is the caller's business.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
-#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "text/grammar/grammar.h"
@@ -18,42 +20,45 @@ namespace coppice::text {
 struct GrammarCacheCounts {
   std::int64_t hits = 0;      // found, or waited for another's compile
   std::int64_t compiles = 0;  // failed ones too
-  std::size_t bytes = 0;      // of the grammars kept now
+  std::int64_t failures = 0;
+  std::size_t bytes = 0;  // of the grammars kept now
   std::size_t grammars = 0;
 };
 
-// Thread: any number may call any method at once.
+// Keys: canonical_text() of a spec. Thread: any number may call any method at once.
 class GrammarCache {
  public:
-  // Keeps grammars of at most `bytes_max` together, those used last. REQUIRES: the compiler outlives it.
-  GrammarCache(const GrammarCompiler& compiler, std::size_t bytes_max);
+  using Done = std::function<void(const absl::StatusOr<CompiledGrammar>&)>;
 
-  // Returns the grammar of `spec`, compiled on this thread unless it is kept or another thread compiles it; then waits.
-  // ERRORS: as GrammarCompiler::compile. An error is returned to all waiting threads and is not kept.
-  absl::StatusOr<CompiledGrammar> get(const GrammarSpec& spec);
+  // Keeps grammars of at most `bytes_max` together, those used last.
+  explicit GrammarCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
+
+  // Returns the grammar if it is kept.
+  std::optional<CompiledGrammar> find(const std::string& key);
+
+  // Calls `done` with the grammar, once: at once if it is kept, else from finish(). Returns true where nobody compiles
+  // it yet: then the caller has to, and call finish() whatever happens.
+  bool join(const std::string& key, Done done);
+  // Hands the result to all that have joined since. An error is not kept.
+  void finish(const std::string& key, const absl::StatusOr<CompiledGrammar>& result);
 
   GrammarCacheCounts counts() const;
 
  private:
-  struct Pending {
-    bool is_done = false;
-    absl::StatusOr<CompiledGrammar> result = absl::UnknownError("not compiled yet");
-  };
   struct Entry {
     std::string key;
     CompiledGrammar grammar;
     std::size_t bytes;
   };
 
+  const CompiledGrammar* find_locked(const std::string& key);
   void keep(const std::string& key, const CompiledGrammar& grammar);
 
-  const GrammarCompiler& compiler_;
   const std::size_t bytes_max_;
   mutable std::mutex mutex_;
-  std::condition_variable compiled_;
   std::list<Entry> entries_;  // the one used last first
   std::map<std::string, std::list<Entry>::iterator> by_key_;
-  std::map<std::string, std::shared_ptr<Pending>> pending_;
+  std::map<std::string, std::vector<Done>> joined_;  // of the grammars that are being compiled
   GrammarCacheCounts counts_;
 };
 

@@ -17,8 +17,8 @@ namespace coppice::kernels::cuda {
 // Owner: the backend. Thread: its caller.
 class CudaSampler {
  public:
-  // Allocates memory for the largest step, with penalties of some hundred tokens and a mask per row. ERRORS:
-  // ResourceExhausted.
+  // Allocates device and page-locked memory for the largest step, with penalties of some hundred tokens and a mask per
+  // row. Masks of more than a segment of Staging grow ordinary memory too, once. ERRORS: ResourceExhausted.
   absl::Status reserve(const StepLimits& limits, cudaStream_t stream);
 
   // Enqueues the draws and the copy of their answers to page-locked memory. Returns whether memory had to grow.

@@ -55,6 +55,9 @@ std::unique_ptr<RequestHandler> metrics(ServerState& state, const CallPointer& c
   gauges.ready = state.phase.load() == Phase::kServing && !state.engine_is_stuck;
   gauges.uptime_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - state.started).count();
   gauges.page_size = host == nullptr ? 0 : host->engine_limits.page_size;
+  if (host != nullptr && host->grammars != nullptr) {
+    gauges.grammars = host->grammars->numbers();
+  }
   const engine::EngineStats stats = host == nullptr ? engine::EngineStats() : host->engine->stats();
   answer(state, *call, state.metrics.page(stats, gauges), "text/plain; version=0.0.4; charset=utf-8");
   return nullptr;

@@ -85,7 +85,8 @@ void write_stats(const engine::EngineStats& stats, openai::JsonWriter& out) {
   out.key("pages_total").integer(stats.pages.total).key("pages_free").integer(stats.pages.free);
   out.key("pages_cached").integer(stats.pages.cached);
   count("steps", stats.steps);
-  count("step_ns", times.plan_ns + times.speculation_ns + times.forward_ns + times.sample_ns + times.other_ns);
+  count("step_ns",
+        times.plan_ns + times.speculation_ns + times.mask_ns + times.forward_ns + times.sample_ns + times.other_ns);
   count("prompt_tokens_computed", stats.prompt_tokens_computed);
   count("generation_tokens", stats.generation_tokens);
   count("prefix_queries", stats.prefix_queries);

@@ -132,6 +132,43 @@ double true_ns(std::int32_t rows) {
   return rows <= 6 ? 12e6 : 2e6 * rows;
 }
 
+TEST_CASE("a proposal goes on where certain tokens end, and is dropped where it contradicts them", "[drafts]") {
+  std::vector<std::int32_t> scratch;
+  DraftTree proposal;  // after nothing: 5 (then 6, then 7 or 9; or 8) or 4
+  proposal.add(5, -1, 0.5F);
+  proposal.add(4, -1, 0.25F);
+  proposal.add(6, 0, 0.4F);
+  proposal.add(8, 0, 0.1F);
+  proposal.add(7, 2, 0.3F);
+  proposal.add(1, 3, 0.1F);
+  proposal.add(9, 2, 0.1F);
+  proposal.add(2, 4, 0.2F);
+  const auto chain_of = [](const std::vector<TokenId>& tokens) {
+    DraftTree chain;
+    for (const TokenId token : tokens) {
+      chain.add(token, chain.size() - 1, 1);
+    }
+    return chain;
+  };
+  DraftTree chain = chain_of({5, 6});
+  graft(proposal, 10, chain, scratch);
+  CHECK(chain.tokens == std::vector<TokenId>{5, 6, 7, 9, 2});
+  CHECK(chain.parents == std::vector<std::int32_t>{-1, 0, 1, 1, 2});
+  CHECK(chain.survival[2] == 0.3F / 0.4F);
+  CHECK(chain.survival[4] == 0.2F / 0.4F);
+  chain = chain_of({5, 6});
+  graft(proposal, 3, chain, scratch);
+  CHECK(chain.tokens == std::vector<TokenId>{5, 6, 7});
+  chain = chain_of({5, 3});
+  graft(proposal, 10, chain, scratch);
+  CHECK(chain.tokens == std::vector<TokenId>{5, 3});
+  chain = chain_of({});
+  graft(proposal, 10, chain, scratch);
+  CHECK(chain.tokens == proposal.tokens);
+  CHECK(chain.parents == proposal.parents);
+  CHECK(chain.survival == proposal.survival);
+}
+
 TEST_CASE("A curve of a memory-bound machine is learned from noisy steps", "[step_cost]") {
   StepCost cost;
   std::uint64_t index = 0;

@@ -20,6 +20,7 @@ class Witness final : public StepExecutor {
     submitted = &plan;
     return absl::OkStatus();
   }
+  void draw(const StepPlan& plan) override { drawn = &plan; }
   absl::StatusOr<StepResult> collect() override {
     *collected += 1;
     return StepResult();
@@ -29,6 +30,7 @@ class Witness final : public StepExecutor {
   int* collected = nullptr;
   StepPlan last;
   const StepPlan* submitted = nullptr;
+  const StepPlan* drawn = nullptr;
 
  private:
   const bool asynchronous_;
@@ -75,6 +77,9 @@ TEST_CASE("a step goes from empty to landed, one or two at a time", "[pipeline]"
     CHECK(pipeline.coming().state == StepState::kWritten);
     REQUIRE(pipeline.submit().ok());
     CHECK(pipeline.flying().state == StepState::kFlying);
+    CHECK(world.witness->drawn == nullptr);
+    pipeline.draw();
+    CHECK(world.witness->drawn == &pipeline.flying().plan);
     CHECK_FALSE(pipeline.is_chosen());
     CHECK_FALSE(pipeline.was_tried());
     if (asynchronous) {

@@ -128,11 +128,7 @@ const BadRow kBadCommon[] = {
     {R"("stream_options":{"include_usage":true})", "stream_options", "only allowed when 'stream' is true"},
     {R"("stream":true,"stream_options":true)", "stream_options", "an object; got true"},
     {R"("stream":true,"stream_options":{"include_usage":1})", "stream_options.include_usage", "true or false"},
-    {R"("response_format":{"type":"json_object"})", "response_format", "not supported yet"},
-    {R"("response_format":{"type":"json_schema","json_schema":{}})", "response_format", "not supported yet"},
     {R"("response_format":"text")", "response_format", "an object with a 'type'"},
-    {R"("guided_json":{"type":"object"})", "guided_json", "not supported yet"},
-    {R"("structured_outputs":{"regex":"a"})", "structured_outputs", "not supported yet"},
     {R"("use_beam_search":true)", "use_beam_search", "not supported"},
     {R"("prompt_logprobs":21)", "prompt_logprobs", "from 0 to 20; got 21"},
     {R"("prompt_logprobs":1,"stream":true)", "prompt_logprobs", "cannot be streamed"},
@@ -349,10 +345,7 @@ TEST_CASE("a chat is brought into the form that templates want") {
 
 TEST_CASE("fields that cannot be honoured: refused by name when they say something, absent when not") {
   for (const char* const name :
-       {"grammar", "json_schema", "regex", "ebnf", "structural_tag", "structured_outputs", "guided_json",
-        "guided_regex", "guided_choice", "guided_grammar", "guided_decoding_backend", "guided_whitespace_pattern",
-        "functions", "bad_words", "allowed_token_ids", "logits_processors", "prompt_embeds", "truncate_prompt_tokens",
-        "audio"}) {
+       {"bad_words", "allowed_token_ids", "logits_processors", "prompt_embeds", "truncate_prompt_tokens", "audio"}) {
     INFO(name);
     const std::string key = fmt::format(R"("{}":)", name);
     for (const char* const nothing : {"null", "\"\"", "[]", "{}", R"({"a":null,"b":[],"c":false})"}) {

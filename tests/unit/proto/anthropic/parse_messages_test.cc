@@ -223,7 +223,7 @@ TEST_CASE("wrong fields are named") {
       {R"("tool_choice":{"type":"tool","name":"f"},)" + kUser, "tool_choice"},
       {R"("thinking":1,)" + kUser, "thinking"},
       {R"("thinking":{},)" + kUser, "thinking.type"},
-      {R"("output_config":{"format":{"type":"json_schema"}},)" + kUser, "output_config.format"},
+      {R"("output_config":{"format":{"type":"json_schema"}},)" + kUser, "output_config.format.schema"},
       {R"("cache_control":1,)" + kUser, "cache_control"},
       {R"("system":[{"type":"text","text":"","cache_control":{}}],)" + kUser, "system[0].cache_control"},
       {R"("cache_control":{"type":"ephemeral","ttl":"2h"},)" + kUser, "cache_control.ttl"},

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <memory>
 #include <random>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -62,14 +63,19 @@ Json tools(bool is_strict) {
 struct World {
   World(std::string_view format, bool are_special)
       : tokenizer(are_special), rules(*find_tool_format(format), *find_reasoning_format("none"), tokenizer) {
-    compiler = text::GrammarCompiler::create(tokenizer, tokenizer.vocab_size(), tokenizer.end_tokens()).value();
+    text::GrammarOptions options;
+    for (const MarkToken& mark : rules.marks()) {
+      options.marks.push_back(mark.token);
+    }
+    compiler =
+        text::GrammarCompiler::create(tokenizer, tokenizer.vocab_size(), tokenizer.end_tokens(), options).value();
     request.kind = openai::RequestKind::kChat;
     request.chat.tools = std::make_shared<const Json>(tools(true));
     request.chat.has_tools = true;
   }
 
   text::CompiledGrammar compile() const {
-    REQUIRE(needs_call_grammar(request.chat));
+    REQUIRE(needs_call_grammar(request.chat, {}, rules));
     const openai::Result<std::string> tag = call_grammar(rules, request.chat);
     REQUIRE(tag.ok());
     const absl::StatusOr<text::CompiledGrammar> grammar =
@@ -229,12 +235,32 @@ TEST_CASE("strict tools of the model's own choice: free text, and calls that mat
   }
 }
 
+TEST_CASE("an answer in JSON, or calls instead of it") {
+  for (const Row& row : kRows) {
+    INFO(row.format);
+    World world(row.format, false);
+    openai::OutputFormat content;
+    content.kind = openai::OutputFormatKind::kJsonSchema;
+    content.text =
+        R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false})";
+    CHECK(needs_call_grammar(world.request.chat, content, world.rules));
+    const openai::Result<std::string> tag = call_grammar(world.rules, world.request.chat, content);
+    REQUIRE(tag.ok());
+    const text::CompiledGrammar grammar =
+        world.compiler->compile({text::GrammarKind::kStructuralTag, tag.value()}).value();
+    CHECK(world.accepts(grammar, R"({"a": 1})"));
+    CHECK(world.accepts(grammar, row.both));
+    CHECK_FALSE(world.accepts(grammar, R"({"b": 1})"));
+    CHECK_FALSE(world.accepts(grammar, "Hello"));
+  }
+}
+
 TEST_CASE("tools that are not strict and not demanded need no grammar; formats without calls cannot be forced") {
   World world("hermes", false);
   world.request.chat.tools = std::make_shared<const Json>(tools(false));
-  CHECK_FALSE(needs_call_grammar(world.request.chat));
+  CHECK_FALSE(needs_call_grammar(world.request.chat, {}, world.rules));
   world.request.chat.tool_choice = ToolChoice::kRequired;
-  CHECK(needs_call_grammar(world.request.chat));
+  CHECK(needs_call_grammar(world.request.chat, {}, world.rules));
   const openai::Result<std::string> refused = call_grammar(OutputRules(), world.request.chat);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().param == "tool_choice");
@@ -247,6 +273,11 @@ TEST_CASE("tools that are not strict and not demanded need no grammar; formats w
   CHECK(unenforced.error().message.find("`not`") != std::string::npos);
 }
 
+// Halves of characters, which JSON's grammar has and no library reads, made whole ones.
+std::string without_surrogates(const std::string& json) {
+  return std::regex_replace(json, std::regex(R"(\\u[dD][89a-fA-F])"), R"(\u00)");
+}
+
 // Follows the grammar at random: mostly the likelier bytes, the end as soon as it may come.
 std::vector<TokenId> random_walk(const World& world, const text::CompiledGrammar& grammar, std::mt19937& random,
                                  bool& is_finished) {
@@ -254,7 +285,7 @@ std::vector<TokenId> random_walk(const World& world, const text::CompiledGrammar
   text::GrammarMatcher matcher = text::GrammarMatcher::create(grammar).value();
   std::vector<std::uint32_t> mask(matcher.mask_words());
   std::vector<TokenId> ids;
-  const std::string likely = "\"\"\"}]),:0\n<>/ aeU\xC3\xA9\\nu{['";
+  const std::string likely = "\"\"\"}]),:0\n<>/ aeU\\nu{['";
   is_finished = false;
   while (ids.size() < kTokensMax) {
     if (matcher.is_finished() && random() % 3 != 0) {
@@ -274,7 +305,8 @@ std::vector<TokenId> random_walk(const World& world, const text::CompiledGrammar
     if (allowed.empty() || random() % 8 == 0) {
       for (TokenId id = 0; id < world.tokenizer.vocab_size(); ++id) {
         const bool is_end = id == world.tokenizer.end_tokens()[0] || id == world.tokenizer.end_tokens()[1];
-        if (is_allowed(id) && !is_end) {
+        const bool is_ascii = id < 0x80 || id >= text::ByteTokenizer::kByteCount;  // other bytes need their neighbours
+        if (is_allowed(id) && is_ascii && !is_end) {
           allowed.push_back(id);
         }
       }
@@ -314,7 +346,7 @@ TEST_CASE("whatever a grammar allows is read as calls of its tools, with argumen
         CHECK(read.text.empty());
         REQUIRE(!read.calls.empty());
         for (const auto& [name, arguments] : read.calls) {
-          const nlohmann::json value = nlohmann::json::parse(arguments, nullptr, false);
+          const nlohmann::json value = nlohmann::json::parse(without_surrogates(arguments), nullptr, false);
           INFO(arguments);
           REQUIRE(value.is_object());
           if (name == "get_weather") {

@@ -187,6 +187,9 @@ TEST_CASE("a draft tree has a mask for each node, and none below what is not all
   const std::size_t words = matcher.mask_words();
   std::vector<std::uint32_t> masks(tokens.size() * words);
   REQUIRE(matcher.fill_tree_masks(parents, tokens, masks).ok());
+  std::vector<std::uint8_t> can_come(tokens.size(), 7);
+  REQUIRE(matcher.check_tree(parents, tokens, can_come).ok());
+  CHECK(can_come == std::vector<std::uint8_t>{1, 1, 1, 1, 0, 0, 1});
   for (std::size_t node = 0; node < tokens.size(); ++node) {
     CAPTURE(node);
     // The same by a fork that goes down the path.

@@ -1,0 +1,42 @@
+// The engine's questions, put to the matcher.
+#include "server/structured/grammar_constraint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace coppice::server {
+
+absl::StatusOr<std::unique_ptr<engine::TokenConstraint>> GrammarSource::begin() const {
+  COPPICE_ASSIGN_OR_RETURN(text::GrammarMatcher matcher, text::GrammarMatcher::create(grammar_));
+  return std::make_unique<GrammarConstraint>(std::move(matcher));
+}
+
+absl::Status GrammarConstraint::accept(TokenId token) {
+  COPPICE_ASSIGN_OR_RETURN(const bool is_allowed, matcher_.accept(token));
+  return is_allowed ? absl::OkStatus()
+                    : absl::InvalidArgumentError(fmt::format("the grammar does not allow the token {} here", token));
+}
+
+absl::Status GrammarConstraint::check_draft(const engine::DraftNodes& draft, std::span<std::uint8_t> allowed) {
+  return matcher_.check_tree(draft.parents, draft.tokens, allowed);
+}
+
+absl::Status GrammarConstraint::fill_masks(const engine::DraftNodes& draft, std::span<std::uint32_t> masks,
+                                           std::span<std::uint8_t> limited) {
+  const std::size_t entries = 1 + draft.tokens.size();
+  COPPICE_CHECK(limited.size() == entries && masks.size() % entries == 0, "one mask an entry");
+  std::fill(limited.begin(), limited.end(), std::uint8_t{1});
+  const std::size_t words = masks.size() / entries;
+  COPPICE_RETURN_IF_ERROR(matcher_.fill_mask(masks.first(words)));
+  return matcher_.fill_tree_masks(draft.parents, draft.tokens, masks.subspan(words));
+}
+
+absl::StatusOr<std::vector<TokenId>> GrammarConstraint::forced_tokens() {
+  return matcher_.forced_tokens();
+}
+
+}  // namespace coppice::server
