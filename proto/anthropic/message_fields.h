@@ -16,10 +16,10 @@ inline constexpr openai::ApiField kMessageFields[] = {
     {"stream", openai::FieldUse::kHonoured, "true or false", "Sends events as the answer is made."},
     {"tools", openai::FieldUse::kHonoured, "array of tools",
      "Tools with an `input_schema`; those that Anthropic's servers run or define are skipped."},
-    {"tool_choice", openai::FieldUse::kHonoured, "type \"auto\" or \"none\"",
-     "Whether the model may call tools; forcing a call is refused."},
+    {"tool_choice", openai::FieldUse::kHonoured, "type \"auto\", \"any\", \"tool\" or \"none\"",
+     "Whether the model may or must call tools; with `disable_parallel_tool_use` one at most."},
     {"thinking", openai::FieldUse::kHonoured, "object",
-     "Goes to the chat template as `enable_thinking`; its budget has no effect."},
+     "Goes to the chat template as `enable_thinking`; after `budget_tokens` the end of thinking is forced."},
     {"output_config", openai::FieldUse::kHonoured, "object",
      "`effort` goes to the chat template as `reasoning_effort`; `format`: what the output has to match, as under "
      "Structured output, always strict."},

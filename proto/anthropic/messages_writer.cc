@@ -1,6 +1,7 @@
 // Message objects and events, in the order and with the members that Anthropic's own answers have.
 #include "proto/anthropic/messages_writer.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <variant>
@@ -87,7 +88,12 @@ void write_usage(const AnswerUsage& usage, JsonWriter& out) {
   out.end_object();
 }
 
-std::string_view stop_reason(const openai::Finish& finish, const AnswerUsage& usage, std::int64_t max_tokens) {
+// `calls`: the answer calls tools; a call that the client named ends like any other here.
+std::string_view stop_reason(const openai::Finish& finish, bool calls, const AnswerUsage& usage,
+                             std::int64_t max_tokens) {
+  if (calls && finish.reason == FinishReason::kStop && !std::holds_alternative<std::string>(finish.cause)) {
+    return "tool_use";
+  }
   switch (finish.reason) {
     case FinishReason::kToolCalls:
       return "tool_use";
@@ -99,8 +105,9 @@ std::string_view stop_reason(const openai::Finish& finish, const AnswerUsage& us
   return "";
 }
 
-void write_stop(const openai::Finish& finish, const AnswerUsage& usage, std::int64_t max_tokens, JsonWriter& out) {
-  out.key("stop_reason").string(stop_reason(finish, usage, max_tokens));
+void write_stop(const openai::Finish& finish, bool calls, const AnswerUsage& usage, std::int64_t max_tokens,
+                JsonWriter& out) {
+  out.key("stop_reason").string(stop_reason(finish, calls, usage, max_tokens));
   out.key("stop_sequence");
   if (const auto* const text = std::get_if<std::string>(&finish.cause)) {
     out.string(*text);
@@ -146,7 +153,9 @@ std::string MessagesWriter::whole(const openai::Answer& answer) const {
     write_block(block, out);
   }
   out.end_array();
-  write_stop(blocks.finish == nullptr ? openai::Finish() : *blocks.finish, answer.usage, head_.max_tokens, out);
+  const bool calls = std::any_of(blocks.list.begin(), blocks.list.end(),
+                                 [](const WholeBlock& block) { return block.call != nullptr; });
+  write_stop(blocks.finish == nullptr ? openai::Finish() : *blocks.finish, calls, answer.usage, head_.max_tokens, out);
   write_usage(answer.usage, out.key("usage"));
   out.end_object();
   return out.take();
@@ -231,6 +240,7 @@ void MessagesWriter::take(const openai::ReasoningDelta& piece, std::string& out)
 }
 
 void MessagesWriter::take(const openai::ToolCallBegin& piece, std::string& out) {
+  has_calls_ = true;
   begin_block(Block::kToolUse, &piece, out);
 }
 
@@ -253,7 +263,7 @@ void MessagesWriter::append_end(const openai::Answer& answer, std::string& out) 
   end_block(out);
   JsonWriter json = begin_event("message_delta");
   json.key("delta").begin_object();
-  write_stop(finish_, answer.usage, head_.max_tokens, json);
+  write_stop(finish_, has_calls_, answer.usage, head_.max_tokens, json);
   json.end_object();
   write_usage(answer.usage, json.key("usage"));
   end_event("message_delta", json, out);

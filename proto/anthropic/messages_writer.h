@@ -45,6 +45,7 @@ class MessagesWriter final : public openai::AnswerWriter {
   const MessageHead head_;
   Block block_ = Block::kNone;  // the one that is open
   std::int64_t index_ = -1;     // of the last block
+  bool has_calls_ = false;
   openai::Finish finish_;
   bool has_begun_ = false;
 };

@@ -10,6 +10,7 @@
 #include "proto/anthropic/message_fields.h"
 #include "proto/openai/parse_chat.h"
 #include "proto/openai/parse_sampling.h"
+#include "proto/openai/parse_tools.h"
 
 namespace coppice::anthropic {
 namespace {
@@ -58,6 +59,9 @@ Json chat_tool(const Json& tool, const std::string& name, FieldReader& reader) {
     function["description"] = *text;
   }
   function["parameters"] = *schema;
+  if (const auto strict = tool.find("strict"); strict != tool.end() && strict->is_boolean()) {
+    function["strict"] = *strict;
+  }
   Json out = Json::object();
   out["type"] = "function";
   out["function"] = std::move(function);
@@ -97,23 +101,27 @@ Json read_tools(BlockReading& reading) {
 }
 
 void choose_tools(FieldReader& reader, Json tools, GenerationRequest& request) {
-  bool uses_tools = true;
+  openai::ToolChoiceFields choice;
   read_object(reader, "tool_choice", [&](FieldReader& inner) {
     std::string type = "auto";
     inner.read("type", type);
-    uses_tools = type != "none";
-    if (type != "auto" && type != "none") {
-      inner.fail(
-          not_supported("tool_choice", fmt::format("'tool_choice' may be of type \"auto\" or \"none\": forcing a "
-                                                   "tool is not supported yet; got \"{}\"",
-                                                   type.substr(0, 40))));
+    bool is_single = false;
+    inner.read("disable_parallel_tool_use", is_single);
+    request.chat.parallel_tool_calls = !is_single;
+    if (type == "none") {
+      choice.choice = openai::ToolChoice::kNone;
+    } else if (type == "any") {
+      choice.choice = openai::ToolChoice::kRequired;
+    } else if (type == "tool") {
+      choice.choice = openai::ToolChoice::kNamed;
+      inner.read("name", choice.name);
+    } else if (type != "auto") {
+      inner.fail(bad_value("tool_choice.type",
+                           fmt::format("'tool_choice.type' must be \"auto\", \"any\", \"tool\" or \"none\"; got \"{}\"",
+                                       type.substr(0, 40))));
     }
-    constexpr IgnoredField kIgnored[] = {{"disable_parallel_tool_use", "false"}};
-    request.ignored.add_present(inner, kIgnored);
   });
-  if (uses_tools) {
-    openai::set_tools(std::move(tools), request.chat);
-  }
+  openai::set_tools(std::move(tools), std::move(choice), reader, request.chat);
 }
 
 void read_thinking(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
@@ -125,13 +133,12 @@ void read_thinking(FieldReader& reader, const RequestLimits& limits, GenerationR
       return;
     }
     openai::set_thinking(type != "disabled", request.chat);
-    constexpr IgnoredField kIgnored[] = {{"budget_tokens"}, {"display"}};
+    openai::read_thinking_budget("budget_tokens", inner, request.chat);
+    constexpr IgnoredField kIgnored[] = {{"display"}};
     request.ignored.add_present(inner, kIgnored);
   });
   read_object(reader, "output_config", [&](FieldReader& inner) {
-    std::string effort;
-    inner.read("effort", effort);
-    openai::set_reasoning_effort(effort, request.chat);
+    openai::read_reasoning_effort("effort", inner, request.chat);
     openai::read_flat_format(inner, "format", /*otherwise=*/true, limits, request);
   });
   openai::read_flat_format(reader, "output_format", /*otherwise=*/true, limits, request);

@@ -55,7 +55,7 @@ Schema speculation() {
 }
 
 Schema finish_reason() {
-  return or_null("a reason or null", Schema::word({"stop", "length", "tool_calls"}));
+  return or_null("a reason or null", Schema::word({"stop", "length", "tool_calls", "function_call"}));
 }
 
 Schema stop_reason() {
@@ -109,6 +109,7 @@ Schema chat_answer_message() {
                      required("refusal", Schema::null())};
   append_members(members, reasoning());
   members.push_back(optional("tool_calls", Schema::array(call, 1)));
+  members.push_back(optional("function_call", function));
   return Schema::object(std::move(members)).named("ChatAnswerMessage");
 }
 
@@ -120,6 +121,7 @@ Schema chat_delta() {
   Members members = {optional("role", Schema::word({"assistant"})), optional("content", nullable_text())};
   append_members(members, reasoning());
   members.push_back(optional("tool_calls", Schema::array(call, 1)));
+  members.push_back(optional("function_call", function));
   return Schema::object(std::move(members)).named("ChatDelta");
 }
 

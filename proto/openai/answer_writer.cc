@@ -18,6 +18,7 @@ std::unique_ptr<AnswerWriter> make_answer_writer(const GenerationRequest& reques
   head.include_usage = request.include_usage;
   head.continuous_usage = request.continuous_usage;
   head.return_token_ids = request.return_token_ids;
+  head.has_functions = request.chat.has_functions;
   head.tokens_as_ids = request.tokens_as_ids;
   switch (request.kind) {
     case RequestKind::kChat:

@@ -66,8 +66,22 @@ void write_reasoning(const Fields& fields, JsonWriter& out) {
   }
 }
 
-void write_tool_calls(const Fields& fields, bool is_chunk, JsonWriter& out) {
+// The answer to a request with `functions`: at most one call.
+void write_function_call(const CallFields& call, JsonWriter& out) {
+  out.key("function_call").begin_object();
+  if (call.begin != nullptr) {
+    out.key("name").string(call.begin->name);
+  }
+  out.key("arguments").string(call.arguments);
+  out.end_object();
+}
+
+void write_tool_calls(const AnswerHead& head, const Fields& fields, bool is_chunk, JsonWriter& out) {
   if (fields.calls.empty()) {
+    return;
+  }
+  if (head.has_functions) {
+    write_function_call(fields.calls.front(), out);
     return;
   }
   out.key("tool_calls").begin_array();
@@ -97,7 +111,7 @@ void write_rest(const AnswerHead& head, const Fields& fields, bool has_logprobs,
   } else {
     out.null();
   }
-  write_finish(fields.finish, out);
+  write_finish(head, fields.finish, out);
 }
 
 void write_choice(const AnswerHead& head, const ChoiceDelta& choice, JsonWriter& out) {
@@ -113,7 +127,7 @@ void write_choice(const AnswerHead& head, const ChoiceDelta& choice, JsonWriter&
   }
   out.key("refusal").null();
   write_reasoning(fields, out);
-  write_tool_calls(fields, /*is_chunk=*/false, out);
+  write_tool_calls(head, fields, /*is_chunk=*/false, out);
   out.end_object();
   write_rest(head, fields, !fields.tokens.empty() || fields.has_text() || fields.finish != nullptr, out);
   write_token_ids(head, choice, out);
@@ -127,7 +141,7 @@ void write_chunk_choice(const AnswerHead& head, std::int32_t index, const Fields
     out.key("content").string(fields.content);
   }
   write_reasoning(fields, out);
-  write_tool_calls(fields, /*is_chunk=*/true, out);
+  write_tool_calls(head, fields, /*is_chunk=*/true, out);
   out.end_object();
   write_rest(head, fields, !fields.tokens.empty() || fields.has_text(), out);
 }

@@ -47,7 +47,7 @@ void CompletionWriter::write_choice(std::span<const OutputItem> items, const Cho
   } else {
     write_completion_logprobs(fields.tokens, head_.tokens_as_ids ? TokenNames::kIds : TokenNames::kText, out);
   }
-  write_finish(fields.finish, out);
+  write_finish(head_, fields.finish, out);
   if (has_token_ids) {
     write_token_ids(head_, choice, out);
   }

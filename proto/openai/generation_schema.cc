@@ -76,11 +76,36 @@ Schema tool_calls() {
 Schema message(const RequestLimits& limits) {
   Members members = {required("role", Schema::string(1, size_of(limits.name_bytes_max)), "\"user\" and the like."),
                      optional("content", content(), "Only an assistant's may be missing."),
-                     optional("tool_calls", tool_calls())};
+                     optional("tool_calls", tool_calls()),
+                     optional("function_call", Schema::any(), "Of `functions`: a call by its older name.")};
   for (const char* const name : {"name", "tool_call_id", "refusal", "reasoning_content", "thinking", "reasoning"}) {
     members.push_back(optional(name, text_or_nothing()));
   }
   return Schema::object(std::move(members)).named("ChatMessage");
+}
+
+Schema named_function() {
+  return Schema::object({required("name", Schema::string(1))});
+}
+
+Schema tool_choice() {
+  const Schema named =
+      Schema::object({required("type", Schema::word({"function"})), required("function", named_function())});
+  const Schema allowed_tools = Schema::object(
+      {required("mode", Schema::word({"auto", "required"})), required("tools", Schema::array(Schema::any()))});
+  const Schema allowed =
+      Schema::object({required("type", Schema::word({"allowed_tools"})), required("allowed_tools", allowed_tools)});
+  return Schema::one_of("\"auto\", \"none\", \"required\", a function or allowed tools",
+                        {Schema::word({"auto", "none", "required"}),
+                         Schema::tagged("type", {{"function", named}, {"allowed_tools", allowed}})});
+}
+
+Schema function_call() {
+  return Schema::one_of("\"auto\", \"none\" or a function", {Schema::word({"auto", "none"}), named_function()});
+}
+
+Schema reasoning_effort_schema() {
+  return Schema::word({"none", "minimal", "low", "medium", "high", "xhigh", "max"});
 }
 
 // Of chats, and of conversations to be counted.
@@ -91,7 +116,15 @@ Members conversation_members(const RequestLimits& limits) {
   return {required("messages", Schema::array(message(limits), 1, size_of(limits.messages_max), "messages"),
                    "The conversation, rendered with the model's chat template."),
           optional("tools", Schema::array(tool, 0, size_of(limits.tools_max), "tools"), "What the model may call."),
-          optional("tool_choice", Schema::word({"auto", "none"}), "Default: auto."),
+          optional("tool_choice", tool_choice(), "Default: auto."),
+          optional("parallel_tool_calls", Schema::boolean(), "false: at most one call. Default: true."),
+          optional("functions", Schema::array(function, 0, size_of(limits.tools_max), "functions"),
+                   "`tools`, as they were called before; the answer then has a `function_call`."),
+          optional("function_call", function_call(), "`tool_choice` for `functions`."),
+          optional("reasoning_effort", reasoning_effort_schema(),
+                   "For the chat template; `none` is its `enable_thinking` false."),
+          optional("thinking_budget", Schema::integer(0), "Tokens of reasoning after which its end is forced."),
+          optional("thinking_token_budget", Schema::integer(0), "`thinking_budget` as vLLM calls it."),
           optional("add_generation_prompt", Schema::boolean(),
                    "Ends the prompt where the assistant's answer begins. Default: true."),
           optional("continue_final_message", Schema::boolean(), "The answer continues the last message."),

@@ -62,6 +62,19 @@ void spread_reasoning(Json& message) {
   }
 }
 
+// An assistant's `function_call`, as answers to `functions` have it, is a tool call by its older name.
+void modernise_call(Json& message) {
+  const auto call = message.find("function_call");
+  if (call == message.end() || !call->is_object() || message.contains("tool_calls")) {
+    return;
+  }
+  Json made = Json::object();
+  made["type"] = "function";
+  made["function"] = std::move(*call);
+  message.erase("function_call");
+  message["tool_calls"] = Json::array({std::move(made)});
+}
+
 void normalise_tool_calls(Json& calls, const std::string& name, FieldReader& reader) {
   if (!calls.is_array()) {
     reader.fail_type(name, "an array", calls);
@@ -207,6 +220,7 @@ void normalise_message(Json& message, std::size_t index, const RequestLimits& li
     return;
   }
   spread_reasoning(message);
+  modernise_call(message);
   if (const auto calls = message.find("tool_calls"); calls != message.end()) {
     normalise_tool_calls(*calls, name + ".tool_calls", reader);
   }

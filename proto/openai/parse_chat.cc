@@ -3,9 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
+#include <string_view>
 
 #include "proto/openai/normalise_message.h"
+#include "proto/openai/parse_tools.h"
 
 namespace coppice::openai {
 namespace {
@@ -18,37 +22,6 @@ Json* find(Json& object, const char* name) {
 
 std::shared_ptr<const Json> take(Json& value) {
   return std::make_shared<const Json>(std::move(value));
-}
-
-void take_tools(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
-  Json* const tools = find(object, "tools");
-  if (tools != nullptr) {
-    if (!tools->is_array() || tools->size() > static_cast<std::size_t>(limits.tools_max)) {
-      reader.fail_type("tools", fmt::format("an array of at most {} tools", limits.tools_max), *tools);
-      return;
-    }
-    for (std::size_t i = 0; i < tools->size() && !reader.failed(); ++i) {
-      normalise_tool((*tools)[i], i, reader);
-    }
-  }
-  const bool has_tools = tools != nullptr && !tools->empty();
-  bool uses_tools = has_tools;
-  if (const Json* const choice = reader.find("tool_choice"); choice != nullptr) {
-    if (*choice == "none") {
-      uses_tools = false;
-    } else if (*choice == "auto") {
-      uses_tools = has_tools;
-    } else {
-      reader.fail(not_supported("tool_choice",
-                                "'tool_choice' may be \"auto\" or \"none\": forcing a tool is not "
-                                "supported yet; got " +
-                                    describe(*choice)));
-      return;
-    }
-  }
-  if (uses_tools) {
-    set_tools(std::move(*tools), chat);
-  }
 }
 
 void take_messages(Json& object, FieldReader& reader, const RequestLimits& limits, ChatFields& chat) {
@@ -108,18 +81,33 @@ void set_messages(Json messages, FieldReader& reader, const RequestLimits& limit
   chat.messages = take(messages);
 }
 
-void set_tools(Json tools, ChatFields& chat) {
-  if (!tools.empty()) {
-    chat.tools = take(tools);
-    chat.has_tools = true;
-  }
-}
-
 void set_reasoning_effort(const std::string& effort, ChatFields& chat) {
   if (effort == "none") {
     set_thinking(false, chat);
   } else if (!effort.empty()) {
     set_template_argument("reasoning_effort", effort, chat);
+  }
+}
+
+void read_reasoning_effort(const char* name, FieldReader& reader, ChatFields& chat) {
+  std::string effort;
+  reader.read(name, effort);
+  constexpr std::string_view kEfforts[] = {"", "none", "minimal", "low", "medium", "high", "xhigh", "max"};
+  if (std::find(std::begin(kEfforts), std::end(kEfforts), effort) == std::end(kEfforts)) {
+    reader.fail(bad_value(reader.full_name(name),
+                          fmt::format("'{}' must be \"none\", \"minimal\", \"low\", \"medium\", \"high\", "
+                                      "\"xhigh\" or \"max\"; got \"{}\"",
+                                      reader.full_name(name), effort.substr(0, 40))));
+    return;
+  }
+  set_reasoning_effort(effort, chat);
+}
+
+void read_thinking_budget(const char* name, FieldReader& reader, ChatFields& chat) {
+  reader.read(name, chat.thinking_budget);
+  if (chat.thinking_budget.value_or(0) < 0) {
+    reader.fail(bad_value(reader.full_name(name), fmt::format("'{}' must be at least 0 tokens; got {}",
+                                                              reader.full_name(name), *chat.thinking_budget)));
   }
 }
 
@@ -131,6 +119,9 @@ void take_chat_fields(Json& object, FieldReader& reader, const RequestLimits& li
   take_messages(object, reader, limits, chat);
   take_tools(object, reader, limits, chat);
   take_template_options(object, reader, limits, chat);
+  read_reasoning_effort("reasoning_effort", reader, chat);
+  read_thinking_budget("thinking_budget", reader, chat);
+  read_thinking_budget("thinking_token_budget", reader, chat);  // vLLM's name
 }
 
 }  // namespace coppice::openai

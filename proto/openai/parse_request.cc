@@ -134,8 +134,6 @@ Result<GenerationRequest> read_generation(Json body, const RequestLimits& limits
   FieldReader reader(body);
   read(body, reader, request);
   read_service(reader, service);
-  constexpr IgnoredField kIgnored[] = {{"parallel_tool_calls", "true"}};
-  request.ignored.add_present(reader, kIgnored);
   if (reader.failed()) {
     return *reader.error();
   }
@@ -176,6 +174,14 @@ Result<GenerationRequest> read_completion_request(Json body, const RequestLimits
     (void)reader.has("prompt");  // which is taken out of the body
     take_prompts(fields, reader, limits, request);
     read_common(reader, limits, request);
+    constexpr IgnoredField kIgnored[] = {{"parallel_tool_calls", "true"}};
+    request.ignored.add_present(reader, kIgnored);
+    for (const char* const name : {"functions", "function_call"}) {
+      const Json* const value = reader.find(name);
+      if (value != nullptr && !is_empty(*value) && *value != "none" && *value != "auto") {
+        reader.fail(unsupported_field(name));
+      }
+    }
     reader.read("best_of", request.best_of);
     reader.read("echo", request.echo);
     reader.read("logprobs", request.top_logprobs);
@@ -187,7 +193,7 @@ Result<GenerationRequest> read_completion_request(Json body, const RequestLimits
 Result<GenerationRequest> read_chat_request(Json body, const RequestLimits& limits) {
   return read_generation(std::move(body), limits, [&](Json& fields, FieldReader& reader, GenerationRequest& request) {
     request.kind = RequestKind::kChat;
-    for (const char* const taken : {"messages", "tools", "chat_template_kwargs"}) {
+    for (const char* const taken : {"messages", "tools", "functions", "chat_template_kwargs"}) {
       (void)reader.has(taken);  // what is taken out of the body is read, too
     }
     take_chat_fields(fields, reader, limits, request.chat);

@@ -8,6 +8,7 @@
 
 #include "proto/openai/parse_chat.h"
 #include "proto/openai/parse_sampling.h"
+#include "proto/openai/parse_tools.h"
 #include "proto/openai/response_fields.h"
 #include "proto/openai/response_items.h"
 #include "proto/openai/service_fields.h"
@@ -61,27 +62,6 @@ bool is_function(const Json& tool) {
   return type != tool.end() && *type == "function";
 }
 
-// Names of the tools that `tool_choice` leaves the model; none: all.
-using Allowed = std::optional<std::vector<std::string>>;
-
-// {"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name"}]}
-Allowed read_allowed(const Json& choice) {
-  const auto type = choice.is_object() ? choice.find("type") : choice.end();
-  const auto mode = choice.is_object() ? choice.find("mode") : choice.end();
-  const auto tools = choice.is_object() ? choice.find("tools") : choice.end();
-  if (type == choice.end() || *type != "allowed_tools" || mode == choice.end() || *mode != "auto" ||
-      tools == choice.end() || !tools->is_array()) {
-    return std::nullopt;
-  }
-  std::vector<std::string> names;
-  for (const Json& tool : *tools) {
-    if (tool.is_object() && tool.contains("name") && tool["name"].is_string()) {
-      names.push_back(tool["name"].get<std::string>());
-    }
-  }
-  return names;
-}
-
 // A function tool as the chat API has it.
 Json chat_tool(const Json& tool) {
   Json function = Json::object();
@@ -131,34 +111,6 @@ Json read_tools(FieldReader& reader, const RequestLimits& limits, IgnoredFields&
   return functions;
 }
 
-// Which of the tools the model is shown.
-void choose_tools(FieldReader& reader, Json tools, ChatFields& chat) {
-  const Json* const choice = reader.find("tool_choice");
-  if (choice == nullptr || *choice == "auto") {
-    set_tools(std::move(tools), chat);
-    return;
-  }
-  if (*choice == "none") {
-    return;
-  }
-  const Allowed allowed = read_allowed(*choice);
-  if (!allowed) {
-    reader.fail(not_supported("tool_choice",
-                              "'tool_choice' may be \"auto\", \"none\" or allowed tools of mode \"auto\": forcing a "
-                              "tool is not supported yet; got " +
-                                  describe(*choice)));
-    return;
-  }
-  Json kept = Json::array();
-  for (Json& tool : tools) {
-    const auto& name = tool["function"]["name"].get_ref<const std::string&>();
-    if (std::find(allowed->begin(), allowed->end(), name) != allowed->end()) {
-      kept.push_back(std::move(tool));
-    }
-  }
-  set_tools(std::move(kept), chat);
-}
-
 void read_text_format(FieldReader& reader, const RequestLimits& limits, GenerationRequest& request) {
   const Json* const text = reader.find("text");
   if (text == nullptr) {
@@ -187,13 +139,11 @@ void read_reasoning(FieldReader& reader, GenerationRequest& request) {
     return;
   }
   FieldReader inner(*reasoning, "reasoning.");
-  std::string effort;
-  inner.read("effort", effort);
+  read_reasoning_effort("effort", inner, request.chat);
   if (inner.failed()) {
     reader.fail(*inner.error());
     return;
   }
-  set_reasoning_effort(effort, request.chat);
   constexpr IgnoredField kIgnored[] = {{"summary"}, {"generate_summary"}, {"mode"}, {"context"}};
   request.ignored.add_present(inner, kIgnored);
 }
@@ -254,7 +204,9 @@ void read_options(FieldReader& reader, const RequestLimits& limits, ResponsesReq
   read_text_format(reader, limits, request);
   read_reasoning(reader, request);
   read_stream_options(reader, request.ignored);
-  choose_tools(reader, read_tools(reader, limits, request.ignored), request.chat);
+  set_tools(read_tools(reader, limits, request.ignored), read_tool_choice(reader.find("tool_choice"), reader), reader,
+            request.chat);
+  reader.read("parallel_tool_calls", request.chat.parallel_tool_calls);
   check_metadata(reader);
   for (const char* const name : {"safety_identifier", "prompt_cache_key", "truncation"}) {
     check_text(reader, name, limits);
@@ -342,7 +294,7 @@ ResponseEcho make_echo(const Json& body, const ResponsesRequest& request) {
   echo.emplace_back("instructions", dump_field(body, "instructions", "null"));
   echo.emplace_back("max_output_tokens", dump_field(body, "max_output_tokens", "null"));
   echo.emplace_back("max_tool_calls", dump_field(body, "max_tool_calls", "null"));
-  echo.emplace_back("parallel_tool_calls", "true");
+  echo.emplace_back("parallel_tool_calls", request.generation.chat.parallel_tool_calls ? "true" : "false");
   echo.emplace_back("previous_response_id", dump_field(body, "previous_response_id", "null"));
   echo.emplace_back("prompt_cache_key", dump_field(body, "prompt_cache_key", "null"));
   echo.emplace_back("reasoning", echo_reasoning(body));

@@ -9,9 +9,8 @@ namespace coppice::openai {
 namespace {
 
 // Fields that change what the answer must be and that this server cannot honour: better refused than ignored.
-constexpr const char* kRefused[] = {
-    "logits_processors", "prompt_embeds",          "functions",      "audio", "bad_words",
-    "allowed_token_ids", "truncate_prompt_tokens", "use_beam_search"};
+constexpr const char* kRefused[] = {"logits_processors", "prompt_embeds",          "audio",          "bad_words",
+                                    "allowed_token_ids", "truncate_prompt_tokens", "use_beam_search"};
 
 void read_seed(FieldReader& reader, SamplingFields& sampling) {
   const Json* const value = reader.find("seed");
@@ -91,11 +90,6 @@ void refuse_unsupported(FieldReader& reader) {
     if (const Json* value = reader.find(name); value != nullptr && !is_empty(*value) && *value != false) {
       reader.fail(unsupported_field(name));
     }
-  }
-  // Without functions there is none to call, which these two say.
-  const Json* const call = reader.find("function_call");
-  if (call != nullptr && !is_empty(*call) && *call != "none" && *call != "auto") {
-    reader.fail(unsupported_field("function_call"));
   }
   if (const Json* const kinds = reader.find("modalities"); kinds != nullptr && kinds->is_array()) {
     for (const Json& kind : *kinds) {

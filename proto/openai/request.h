@@ -39,12 +39,20 @@ struct SamplingFields : base::SamplingChoices {
   bool ignore_eos = false;
 };
 
+// Whether the answer calls tools. `kAuto`: as the model likes.
+enum class ToolChoice : std::uint8_t { kAuto, kNone, kRequired, kNamed };
+
 // Of a chat request, in the form that normalise_message.h says. Never null pointers after parsing; immutable.
 struct ChatFields {
   std::shared_ptr<const Json> messages;
   std::shared_ptr<const Json> tools;            // null pointer: none
   std::shared_ptr<const Json> template_kwargs;  // chat_template_kwargs; null pointer: none
   bool has_tools = false;                       // stays when `tools` is dropped after rendering
+  ToolChoice tool_choice = ToolChoice::kAuto;   // of the tools that `tools` has
+  std::string called_tool;                      // kNamed
+  bool parallel_tool_calls = true;              // more than one call in an answer
+  bool has_functions = false;                   // they came as `functions`: calls are answered as `function_call`
+  std::optional<std::int64_t> thinking_budget;  // tokens of reasoning after which its end is forced; none: no bound
   std::string template_name;                    // chat_template: one of the model's; empty: as transformers chooses
   bool add_generation_prompt = true;
   bool continue_final_message = false;

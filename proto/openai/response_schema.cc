@@ -54,9 +54,13 @@ Schema input_item(const RequestLimits& limits) {
 }
 
 Schema tool_choice() {
-  const Schema allowed = Schema::object({required("type", tag("allowed_tools")), required("mode", tag("auto")),
-                                         required("tools", Schema::array(Schema::any()))});
-  return Schema::one_of("\"auto\", \"none\" or allowed tools", {Schema::word({"auto", "none"}), allowed});
+  const Schema allowed =
+      Schema::object({required("type", tag("allowed_tools")), required("mode", Schema::word({"auto", "required"})),
+                      required("tools", Schema::array(Schema::any()))});
+  const Schema named = Schema::object({required("type", tag("function")), required("name", Schema::string(1))});
+  return Schema::one_of("\"auto\", \"none\", \"required\", a function or allowed tools",
+                        {Schema::word({"auto", "none", "required"}),
+                         Schema::tagged("type", {{"allowed_tools", allowed}, {"function", named}})});
 }
 
 // The form of each honoured or repeated field; others may be anything.
@@ -79,6 +83,7 @@ std::map<std::string, Schema> request_forms(const RequestLimits& limits) {
       {"include", Schema::array(Schema::string(), 0, tools_max, "names")},
       {"tools", Schema::array(tool, 0, tools_max, "tools")},
       {"tool_choice", tool_choice()},
+      {"parallel_tool_calls", Schema::boolean()},
       {"text", Schema::object({optional("format", flat_format_schema(limits))})},
       {"reasoning", Schema::object({optional("effort", Schema::string())})},
       {"metadata", Schema::map(Schema::string(0, kMetadataTextMax))},

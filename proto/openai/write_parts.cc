@@ -71,12 +71,13 @@ void write_usage(const Answer& answer, JsonWriter& out) {
   out.end_object();
 }
 
-void write_finish(const Finish* finish, JsonWriter& out) {
+void write_finish(const AnswerHead& head, const Finish* finish, JsonWriter& out) {
   if (finish == nullptr) {
     out.key("finish_reason").null().key("stop_reason").null();
     return;
   }
-  out.key("finish_reason").string(finish_name(finish->reason));
+  const bool is_function_call = head.has_functions && finish->reason == FinishReason::kToolCalls;
+  out.key("finish_reason").string(is_function_call ? "function_call" : finish_name(finish->reason));
   out.key("stop_reason");
   if (const auto* const text = std::get_if<std::string>(&finish->cause)) {
     out.string(*text);

@@ -23,6 +23,7 @@ struct AnswerHead {
   bool include_usage = false;     // stream: "usage": null in every chunk and a last chunk that has it
   bool continuous_usage = false;  // stream: the usage so far in every chunk
   bool return_token_ids = false;
+  bool has_functions = false;  // a call is a `function_call`
   bool tokens_as_ids = false;  // logprobs name tokens by their ids
 };
 
@@ -34,7 +35,7 @@ void write_head(const AnswerHead& head, std::string_view object, JsonWriter& out
 // usage, and speculation beside it.
 void write_usage(const Answer& answer, JsonWriter& out);
 // finish_reason and stop_reason; null: the choice goes on.
-void write_finish(const Finish* finish, JsonWriter& out);
+void write_finish(const AnswerHead& head, const Finish* finish, JsonWriter& out);
 // token_ids, when asked for.
 void write_token_ids(const AnswerHead& head, const ChoiceDelta& choice, JsonWriter& out);
 

@@ -226,7 +226,7 @@ absl::Status App::start(SignalWatch& signals) {
     COPPICE_ASSIGN_OR_RETURN(admin_http_, HttpServer::start(admin, admin_router_, state_.memory));
     spdlog::info("administration: http://127.0.0.1:{}", admin_http_->port());
   }
-  COPPICE_RETURN_IF_ERROR(load_text(package_, host_));
+  COPPICE_RETURN_IF_ERROR(load_text(package_, host_, options_.formats));
   {
     ProgressBar bar("loading " + name_);
     LoadModelOptions load;

@@ -31,7 +31,7 @@ std::int64_t longest_token(const text::Tokenizer& tokenizer) {
 
 }  // namespace
 
-absl::Status load_text(const ModelPackage& package, ModelHost& host) {
+absl::Status load_text(const ModelPackage& package, ModelHost& host, const FormatNames& formats) {
   COPPICE_ASSIGN_OR_RETURN(ModelText text, package.text());
   host.tokenizer = std::move(text.tokenizer);
   host.tokenizer_info = write_tokenizer_info(text.config, *host.tokenizer);
@@ -48,11 +48,23 @@ absl::Status load_text(const ModelPackage& package, ModelHost& host) {
     host.prompter_problem = std::string(prompter.status().message());
     spdlog::warn("{}; /v1/chat/completions will refuse", host.prompter_problem);
   }
+  host.output_rules = choose_formats(formats, host.prompter.get(), *host.tokenizer);
+  spdlog::info("tool calls: {}{}; reasoning: {}{}", host.output_rules.tools().name,
+               formats.tools == kAutoFormat ? " (found)" : " (--tool-format)", host.output_rules.reasoning().name,
+               formats.reasoning == kAutoFormat ? " (found)" : " (--reasoning-format)");
   return absl::OkStatus();
 }
 
 void open_grammars(const models::ModelConfig& config, const OutputGrammarsOptions& options, ModelHost& host) {
-  host.grammars = std::make_unique<OutputGrammars>(*host.tokenizer, config.vocab, config.eos, options);
+  OutputGrammarsOptions with_marks = options;
+  for (const MarkToken& mark : host.output_rules.marks()) {
+    with_marks.marks.push_back(mark.token);
+  }
+  host.grammars = std::make_unique<OutputGrammars>(*host.tokenizer, config.vocab, config.eos, with_marks);
+  if (!host.output_rules.reasoning().is_none()) {
+    host.reasoning_tokens =
+        std::make_unique<ReasoningTokens>(host.output_rules.reasoning(), *host.tokenizer, config.vocab, config.eos);
+  }
 }
 
 void derive_request_limits(std::size_t body_bytes_max, const models::ModelConfig& config, ModelHost& host) {

@@ -8,6 +8,7 @@
 
 #include "engine/limits.h"
 #include "server/files/file_store.h"
+#include "server/prompts/choose_formats.h"
 #include "server/stored/response_store.h"
 #include "server/structured/output_grammars.h"
 #include "server/work/memory_budget.h"
@@ -59,6 +60,8 @@ struct ServeOptions : HttpBounds, GrpcBounds, FileBounds {
   std::string dtype = "auto";     // auto, f32, bf16, f16
 
   engine::EngineOptions engine;  // --max-model-len … --sharing, --speculation…, --seed
+
+  FormatNames formats;  // --tool-format --reasoning-format
 
   std::string speculation_corpus;        // --speculation-corpus: a file that everyone drafts from
   std::string speculation_state;         // --speculation-state: a folder that outlives the process; "" = none

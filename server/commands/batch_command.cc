@@ -25,6 +25,7 @@ struct BatchArguments {
   std::string output;
   std::string served_model_name;
   std::string speculation = "suffix";
+  FormatNames formats;
   std::size_t line_bytes_max = std::size_t{16} << 20U;
   LoadModelOptions load;
 };
@@ -44,6 +45,10 @@ OptionTable batch_table(BatchArguments& arguments) {
   table.add_bytes("kv-memory", &engine.kv_bytes, "memory for the KV cache; 0 = choose");
   table.add_switch("prefix-cache", &engine.prefix_cache, "keep prefixes for later requests");
   table.add_switch("sharing", &engine.sharing, "compute attention over shared prefixes once");
+  table.add_text("tool-format", &arguments.formats.tools,
+                 "how the model writes tool calls; auto: as its template shows", tool_format_names());
+  table.add_text("reasoning-format", &arguments.formats.reasoning,
+                 "how the model marks its reasoning; auto: as its template shows", reasoning_format_names());
   table.add_text("speculation", &arguments.speculation, "draft tokens from past outputs", {"suffix", "off"});
   table.add_seed("seed", &engine.seed, &engine.seed_given, "makes requests without a seed repeatable");
   table.add_bytes("max-line", &arguments.line_bytes_max, "largest line of IN.jsonl");
@@ -79,7 +84,7 @@ absl::Status batch(BatchArguments& arguments, CommandOptions& flags) {
   COPPICE_RETURN_IF_ERROR(input.scan(std::numeric_limits<std::size_t>::max(), nullptr));
   COPPICE_ASSIGN_OR_RETURN(BatchOutput output, BatchOutput::open(arguments.output));
   ModelHost host;
-  COPPICE_RETURN_IF_ERROR(load_text(*package, host));
+  COPPICE_RETURN_IF_ERROR(load_text(*package, host, arguments.formats));
   LoadedModel model;
   arguments.load.engine.speculation = arguments.speculation == "suffix";
   {

@@ -50,6 +50,11 @@ void add_engine_rows(ServeArguments& arguments, OptionTable& table) {
                    "share of the KV cache that one API key's kept prefixes may have (prompt_cache_options); 0 = none");
   table.add_switch("sharing", &options.engine.sharing, "compute attention over shared prefixes once");
   table.add_text("pin-file", &options.pin_file, "prompts that stay in the prefix cache: request bodies, one a line");
+  table.begin_group("Tool calls and reasoning");
+  table.add_text("tool-format", &options.formats.tools, "how the model writes tool calls; auto: as its template shows",
+                 tool_format_names());
+  table.add_text("reasoning-format", &options.formats.reasoning,
+                 "how the model marks its reasoning; auto: as its template shows", reasoning_format_names());
   table.begin_group("Speculation");
   arguments.speculation.add_to(table, options.engine);
   table.add_text("speculation-corpus", &options.speculation_corpus,

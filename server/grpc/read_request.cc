@@ -282,8 +282,20 @@ openai::Result<openai::GenerationRequest> from_proto(const v1::ChatRequest& requ
   }
   fields["continue_final_message"] = request.continue_final_message();
   fields["chat_template"] = request.chat_template();
-  if (!request.tool_choice().empty()) {
+  if (request.tool_choice().starts_with('{')) {
+    if (openai::MaybeError error =
+            texts.add(fields, "tool_choice", "tool_choice", request.tool_choice(), kBodyLevels)) {
+      return *std::move(error);
+    }
+  } else if (!request.tool_choice().empty()) {
     fields["tool_choice"] = request.tool_choice();
+  }
+  if (request.has_parallel_tool_calls()) {
+    fields["parallel_tool_calls"] = request.parallel_tool_calls();
+  }
+  fields["reasoning_effort"] = request.reasoning_effort();
+  if (request.has_thinking_budget()) {
+    fields["thinking_budget"] = request.thinking_budget();
   }
   openai::GenerationRequest read = read_common(request, openai::RequestKind::kChat);
   openai::FieldReader reader(fields);

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "server/output/tool_call_parser.h"
+#include "server/output/format_parser.h"
 
 namespace coppice::server {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 // Everything is text.
 class PlainTextParser final : public OutputParser {
  public:
-  void push(TokenId /*token*/, openai::TextDelta text, std::vector<openai::OutputItem>& items) override {
+  void push(openai::TextDelta text, std::vector<openai::OutputItem>& items) override {
     append_item(items, std::move(text));
   }
 
@@ -23,11 +23,16 @@ class PlainTextParser final : public OutputParser {
 
 }  // namespace
 
-std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, CallIds ids) {
-  if (request.chat.has_tools) {
-    return std::make_unique<ToolCallParser>(ids);
+std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, const ParserSetup& setup) {
+  if (setup.rules == nullptr || request.kind != openai::RequestKind::kChat) {
+    return std::make_unique<PlainTextParser>();
   }
-  return std::make_unique<PlainTextParser>();
+  const bool calls = setup.tools != nullptr && !setup.rules->tools().is_none();
+  const bool thinks = !setup.rules->reasoning().is_none() && setup.start != ReasoningStart::kOver;
+  if (!calls && !thinks) {
+    return std::make_unique<PlainTextParser>();
+  }
+  return std::make_unique<FormatParser>(request, setup);
 }
 
 }  // namespace coppice::server

@@ -1,8 +1,9 @@
-// OutputParser: finds the items in a choice's text. Which parser reads a choice depends on the request, and on the
-// model once there are models that write calls or reasoning in ways of their own.
+// OutputParser: finds the items in a choice's text: text, reasoning, calls.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "proto/openai/output_item.h"
 #include "proto/openai/request.h"
 #include "server/output/call_ids.h"
+#include "server/output/output_rules.h"
+#include "server/output/tool_set.h"
 
 namespace coppice::server {
 
@@ -18,17 +21,39 @@ class OutputParser {
  public:
   virtual ~OutputParser() = default;
 
-  // Reads the drawn token `token` and the text that became certain with it, and appends the items that are certain.
-  // `text` is empty while text is held back as a possible stop string, and for special tokens that are not shown.
-  // `text.text_offset`s count from the first character pushed. Text and token entries leave in the order they came.
-  virtual void push(TokenId token, openai::TextDelta text, std::vector<openai::OutputItem>& items) = 0;
+  // The mark that `token` is, if the parser wants it as a token: push_mark() is then called at its place in the text.
+  virtual std::optional<Terminal> mark_of(TokenId /*token*/) const { return std::nullopt; }
+
+  // Reads text that has become certain, with the entries of tokens that begin in it, and appends the items that are
+  // certain. `text.text_offset`s count from the first character pushed. Text and entries leave in the order they came.
+  virtual void push(openai::TextDelta text, std::vector<openai::OutputItem>& items) = 0;
+  virtual void push_mark(Terminal /*mark*/, std::vector<openai::OutputItem>& /*items*/) {}
+
+  // All that was asked for has come: what the model says from here on is of no use.
+  virtual bool is_complete() const { return false; }
 
   // The end of the output. `rest` is text that no token is left for. Appends what was held back, then `finish`, whose
-  // reason becomes kToolCalls when it was kStop and the output calls tools. REQUIRES: called once, last.
+  // reason becomes kToolCalls when it was kStop and the output calls tools of the model's own choice. REQUIRES: called
+  // once, last.
   virtual void end(openai::TextDelta rest, openai::Finish finish, std::vector<openai::OutputItem>& items) = 0;
+
+  // Places, in bytes of text and one for each mark, from where the output began.
+  struct Reasoning {
+    std::int64_t end = 0;  // what is known to be reasoning ends here; 0: there is none
+    bool is_over = true;   // nothing more will be
+  };
+  virtual Reasoning reasoning() const { return {}; }
 };
 
-// The parser of one choice, whose tool calls get their ids from `ids`.
-std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, CallIds ids);
+// What the choices of one request share of their parsing.
+struct ParserSetup {
+  const OutputRules* rules = nullptr;  // null: all is text
+  ReasoningStart start = ReasoningStart::kOver;
+  std::shared_ptr<const ToolSet> tools;  // null: none may be called
+  CallIds ids;
+  bool is_held = false;  // a grammar holds the answer: no call comes before the end of reasoning
+};
+
+std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, const ParserSetup& setup);
 
 }  // namespace coppice::server

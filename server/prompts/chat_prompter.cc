@@ -231,6 +231,12 @@ openai::Result<const ChatPrompter::Template*> ChatPrompter::choose(const openai:
   return chosen;
 }
 
+bool ChatPrompter::writes(std::string_view text) const {
+  const Template* used = find(kToolTemplate);
+  used = used != nullptr && used->problem.empty() ? used : find(kDefaultTemplate);
+  return used != nullptr && used->problem.empty() && used->program->writes(text);
+}
+
 bool ChatPrompter::has_short_call_ids(const openai::ChatFields& chat) const {
   const openai::Result<const Template*> used = choose(chat);
   return used.ok() && used.value()->form->has_short_call_ids();

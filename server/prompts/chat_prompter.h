@@ -54,6 +54,9 @@ class ChatPrompter {
   openai::Result<std::vector<TokenId>> encode_marked(const Cut& cut, std::string_view marked,
                                                      const JobMemory& memory) const;
 
+  // Whether the template for conversations with tools writes `text`.
+  bool writes(std::string_view text) const;
+
   // Whether ids of tool calls must be nine letters and digits for the template that the request gets.
   bool has_short_call_ids(const openai::ChatFields& chat) const;
 

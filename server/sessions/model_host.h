@@ -19,6 +19,8 @@
 #include "server/metrics/metrics.h"
 #include "server/model/embedding_defaults.h"
 #include "server/model/generation_defaults.h"
+#include "server/output/output_rules.h"
+#include "server/output/reasoning_constraint.h"
 #include "server/prompts/prompt_encoder.h"
 #include "server/structured/output_grammars.h"
 #include "text/tokenizer/tokenizer.h"
@@ -32,12 +34,14 @@ struct ModelHost {
   std::vector<std::string> other_names;  // that clients may use, too
   std::int64_t created_s = 0;            // Unix time of the start
   std::unique_ptr<text::Tokenizer> tokenizer;
-  std::unique_ptr<ChatPrompter> prompter;    // null: the model has no chat template that can be used
-  std::string prompter_problem;              // why a template cannot be used; empty: there is none
-  std::string tokenizer_info;                // what GET /tokenizer_info answers: JSON
-  engine::Engine* engine = nullptr;          // owned by the app
-  std::unique_ptr<Corpora> corpora;          // null: speculation is off
-  std::unique_ptr<OutputGrammars> grammars;  // null, as in tests: no answer is held to one
+  std::unique_ptr<ChatPrompter> prompter;             // null: the model has no chat template that can be used
+  std::string prompter_problem;                       // why a template cannot be used; empty: there is none
+  OutputRules output_rules;                           // how the model writes calls and reasoning
+  std::unique_ptr<ReasoningTokens> reasoning_tokens;  // null: it does not reason, or, in tests, is not watched
+  std::string tokenizer_info;                         // what GET /tokenizer_info answers: JSON
+  engine::Engine* engine = nullptr;                   // owned by the app
+  std::unique_ptr<Corpora> corpora;                   // null: speculation is off
+  std::unique_ptr<OutputGrammars> grammars;           // null, as in tests: no answer is held to one
   engine::Limits engine_limits;
   openai::RequestLimits request_limits;
   GenerationDefaults defaults;

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +13,7 @@
 
 #include "base/release.h"
 #include "server/prompts/prefix_places.h"
+#include "server/sessions/prepare_answer.h"
 
 namespace coppice::server {
 namespace {
@@ -207,6 +210,10 @@ void PreparedRequest::hold_to(const std::shared_ptr<const GrammarSource>& gramma
   order.reset();
   unenforced = unenforced_header(grammar->grammar());
   constraint = grammar;
+  if (reasoning != nullptr) {
+    constraint =
+        std::make_shared<const ReasoningSource>(*reasoning, reasoning_start, request.chat.thinking_budget, grammar);
+  }
 }
 
 openai::MaybeError compile_here(PreparedRequest& prepared, const ModelHost& host) {
@@ -252,8 +259,11 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   if (!tokens.ok()) {
     return renamed(std::move(tokens.error()), prepared.request);
   }
-  prepared.has_short_call_ids = prepared.request.chat.has_tools && host.prompter != nullptr &&
-                                host.prompter->has_short_call_ids(prepared.request.chat);
+  if (prepared.request.kind == openai::RequestKind::kChat) {
+    if (openai::MaybeError error = prepare_answer(prepared, tokens.value().front(), host)) {
+      return *std::move(error);
+    }
+  }
   std::vector<std::vector<engine::KeepPrefix>> keeps = find_keeps(prepared.request, tokens.value(), host, job);
   take_prompts(prepared, std::move(tokens.value()), host);
   for (std::size_t i = 0; i < keeps.size(); ++i) {
@@ -268,6 +278,7 @@ openai::Result<PreparedRequest> prepare(openai::GenerationRequest request, const
   if (openai::MaybeError error = find_grammar(prepared, host)) {
     return *std::move(error);
   }
+  bound_thinking(prepared, host);
   const openai::Result<std::size_t> answer = prompt_answer_bytes(prepared, host.request_limits);
   if (!answer.ok()) {
     return answer.error();

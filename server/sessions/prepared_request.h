@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "proto/openai/request.h"
+#include "server/output/output_rules.h"
+#include "server/output/tool_set.h"
 #include "server/sessions/model_host.h"
 #include "server/work/job_context.h"
 
@@ -24,6 +27,9 @@ struct PreparedRequest {
   openai::GenerationRequest request;  // without prompts, messages, tools and template arguments: nothing needs them
   std::vector<Prompt> prompts;        // in the order of the request
   TokenIds prediction;
+  std::shared_ptr<const ToolSet> tools;  // null: the answer may call none
+  ReasoningStart reasoning_start = ReasoningStart::kOver;
+  const ReasoningTokens* reasoning = nullptr;  // the host's, of an answer that may think first
   bool has_short_call_ids = false;  // the model's template wants ids of tool calls that are nine letters and digits
   std::size_t held_bytes = 0;       // what the session will hold, choices and prompt logprobs included
 

@@ -121,7 +121,7 @@ std::size_t Session::handle(engine::Event&& event) {
     begin(event);
     emit(run, event.choice, choice.stream.take());
     entries += request_.echo && !had_begun ? run.tokens.size() : 0;
-    if (choice.stream.stopped_by_string() && !is_last) {
+    if (choice.stream.stopped_early() && !is_last) {
       host_.engine->cancel(run.id, event.choice);
     }
   }
@@ -260,6 +260,7 @@ openai::Answer Session::make_answer() {
     answer.speculation.drafted_tokens += run.usage.drafted_tokens;
     answer.speculation.accepted_tokens += run.usage.accepted_tokens;
     for (const Choice& choice : run.choices) {
+      answer.usage.reasoning_tokens += choice.stream.reasoning_tokens();
       answer.usage.accepted_prediction_tokens += choice.prediction.accepted();
       answer.usage.rejected_prediction_tokens += choice.prediction.rejected();
     }

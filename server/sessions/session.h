@@ -12,8 +12,8 @@
 #include "engine/request.h"
 #include "proto/openai/answer.h"
 #include "proto/openai/request.h"
-#include "server/output/call_ids.h"
 #include "server/output/choice_stream.h"
+#include "server/output/output_parser.h"
 #include "server/output/prediction_match.h"
 #include "server/sessions/model_host.h"
 #include "server/sessions/prepared_request.h"
@@ -98,7 +98,7 @@ class Session final : public EventListener {
   struct Shared {
     std::shared_ptr<const text::StopStrings> stops;
     std::shared_ptr<const Prediction> prediction;  // null: none
-    CallIds call_ids;
+    ParserSetup parsing;
   };
   void make_choices(PromptRun& run, const Shared& shared);
   openai::MaybeError submit(const TokenIds& prediction);

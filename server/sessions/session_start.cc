@@ -64,7 +64,11 @@ openai::MaybeError Session::start(PreparedRequest prepared, const std::string& t
   const Shared shared = {
       .stops = std::make_shared<const text::StopStrings>(request_.stop),
       .prediction = prepared.prediction.empty() ? nullptr : std::make_shared<const Prediction>(prepared.prediction),
-      .call_ids = CallIds(prepared.has_short_call_ids)};
+      .parsing = {.rules = &host_.output_rules,
+                  .start = prepared.reasoning_start,
+                  .tools = std::move(prepared.tools),
+                  .ids = CallIds(prepared.has_short_call_ids),
+                  .is_held = prepared.constraint != nullptr}};
   runs_.resize(prepared.prompts.size());
   for (std::size_t i = 0; i < runs_.size(); ++i) {
     runs_[i].id = first_id + i;
@@ -93,7 +97,7 @@ void Session::make_choices(PromptRun& run, const Shared& shared) {
   const std::int64_t echo_characters = count_characters(run.echo);
   run.choices.reserve(static_cast<std::size_t>(choices_per_prompt_));
   for (std::int64_t i = 0; i < choices_per_prompt_; ++i) {
-    std::unique_ptr<OutputParser> parser = make_output_parser(request_, shared.call_ids);
+    std::unique_ptr<OutputParser> parser = make_output_parser(request_, shared.parsing);
     run.choices.push_back(
         {ChoiceStream(*host_.tokenizer, request_, shared.stops, primed, std::move(parser), echo_characters),
          PredictionMatch(shared.prediction)});

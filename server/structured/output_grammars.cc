@@ -118,6 +118,7 @@ OutputGrammars::OutputGrammars(const text::Tokenizer& tokenizer, std::int32_t vo
     : tokenizer_(tokenizer),
       vocab_size_(vocab_size),
       end_tokens_(std::move(end_tokens)),
+      marks_(options.marks),
       cache_(options.memory_bytes),
       pool_(pool_options(options)) {}
 
@@ -188,7 +189,8 @@ OutputGrammars::Grammar OutputGrammars::get(const std::shared_ptr<const GrammarO
 absl::StatusOr<const text::GrammarCompiler*> OutputGrammars::compiler() {
   const std::lock_guard lock(compiler_mutex_);
   if (compiler_ == nullptr) {
-    COPPICE_ASSIGN_OR_RETURN(compiler_, text::GrammarCompiler::create(tokenizer_, vocab_size_, end_tokens_));
+    COPPICE_ASSIGN_OR_RETURN(compiler_, text::GrammarCompiler::create(tokenizer_, vocab_size_, end_tokens_,
+                                                                      text::GrammarOptions{.marks = marks_}));
   }
   return compiler_.get();
 }

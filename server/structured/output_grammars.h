@@ -23,6 +23,7 @@ namespace coppice::server {
 
 struct OutputGrammarsOptions {
   std::size_t memory_bytes = std::size_t{256} << 20U;  // of compiled grammars that are kept; some hundreds
+  std::vector<TokenId> marks = {};                     // special tokens that grammars of tool calls name
   std::int32_t threads = 2;  // that compile; at least 2, see WorkPool: a large grammar never holds up all small ones
 };
 
@@ -75,6 +76,7 @@ class OutputGrammars {
   const text::Tokenizer& tokenizer_;
   const std::int32_t vocab_size_;
   const std::vector<TokenId> end_tokens_;
+  const std::vector<TokenId> marks_;
   std::mutex compiler_mutex_;
   std::unique_ptr<text::GrammarCompiler> compiler_;  // made by the first who needs it: it sorts the whole vocabulary
   text::GrammarCache cache_;

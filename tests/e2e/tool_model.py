@@ -56,5 +56,6 @@ def make_tool_model(folder):
     }
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    template += "{% if false %}<tool_call>{% endif %}"  # from which the server knows how the model writes calls
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "chat_template": template}))
     return folder

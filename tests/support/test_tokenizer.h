@@ -48,7 +48,9 @@ class TestTokenizer final : public Tokenizer {
   std::string piece(TokenId id) const override {
     return id >= 0 && id < vocab_size() ? vocabulary_[static_cast<std::size_t>(id)] : std::string();
   }
-  bool is_special(TokenId id) const override { return id == 0 || id == 1; }
+  bool is_special(TokenId id) const override {
+    return id == 0 || id == 1 || std::find(more_special.begin(), more_special.end(), piece(id)) != more_special.end();
+  }
   std::optional<TokenId> token_to_id(std::string_view piece) const override {
     const auto found = std::find(vocabulary_.begin(), vocabulary_.end(), piece);
     return found == vocabulary_.end() ? std::nullopt : std::optional(static_cast<TokenId>(found - vocabulary_.begin()));
@@ -66,7 +68,8 @@ class TestTokenizer final : public Tokenizer {
   }
   const DecodeRules& decode_rules() const override { return rules_; }
 
-  std::size_t memory_of_byte = 0;  // that encode() says it takes
+  std::size_t memory_of_byte = 0;         // that encode() says it takes
+  std::vector<std::string> more_special;  // words that are special tokens
 
  private:
   TokenId longest_match(std::string_view text, std::size_t at, const EncodeOptions& options) const {

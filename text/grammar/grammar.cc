@@ -27,13 +27,19 @@ DLTensor tensor_of(std::span<std::uint32_t> mask, std::int64_t& words) {
   return tensor;
 }
 
+// What the engine takes for the text of a mark: it refuses tokens without one, and no UTF-8 has these bytes.
+constexpr std::string_view kMarkText = "\xFF\xFE";
+
 // The bytes of every token; empty for those that must never match.
-std::vector<std::string> token_texts(const Tokenizer& tokenizer) {
+std::vector<std::string> token_texts(const Tokenizer& tokenizer, const std::vector<TokenId>& marks) {
   std::vector<std::string> texts(static_cast<std::size_t>(tokenizer.vocab_size()));
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
     if (!tokenizer.is_special(id)) {
       texts[static_cast<std::size_t>(id)] = tokenizer.token_bytes(id);
     }
+  }
+  for (const TokenId mark : marks) {
+    texts[static_cast<std::size_t>(mark)] = kMarkText;
   }
   return texts;
 }
@@ -72,12 +78,17 @@ absl::StatusOr<std::unique_ptr<GrammarCompiler>> GrammarCompiler::create(const T
       return absl::InvalidArgumentError("the end token " + std::to_string(token) + " is not in the vocabulary");
     }
   }
+  if (std::any_of(options.marks.begin(), options.marks.end(),
+                  [&](TokenId mark) { return mark < 0 || mark >= tokenizer.vocab_size(); })) {
+    return absl::InvalidArgumentError("a mark is not in the vocabulary");
+  }
   if (end_tokens.empty()) {
     return absl::InvalidArgumentError("a grammar needs an end token");
   }
   const std::vector<std::int32_t> ends(end_tokens.begin(), end_tokens.end());
-  absl::StatusOr<xgrammar::TokenizerInfo> tokens = xgrammar_call(
-      [&] { return xgrammar::TokenizerInfo(token_texts(tokenizer), xgrammar::VocabType::RAW, vocab_size, ends); });
+  absl::StatusOr<xgrammar::TokenizerInfo> tokens = xgrammar_call([&] {
+    return xgrammar::TokenizerInfo(token_texts(tokenizer, options.marks), xgrammar::VocabType::RAW, vocab_size, ends);
+  });
   COPPICE_RETURN_IF_ERROR(tokens.status());
   return std::unique_ptr<GrammarCompiler>(
       new GrammarCompiler(std::make_unique<Vocabulary>(Vocabulary{*std::move(tokens)}), std::move(options)));

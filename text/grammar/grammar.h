@@ -1,7 +1,7 @@
 // Grammars over a model's tokens: compiled once, followed by one matcher a sequence.
 //
 // The engine inside is XGrammar's C++ core; no header of it is seen from here. Special tokens never match: they are
-// kept from the engine's vocabulary, except the end tokens, which are allowed where the grammar is complete.
+// kept from the engine's vocabulary, except marks and the end tokens, which are allowed where the grammar is complete.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +25,8 @@ struct GrammarOptions {
   // White space between two tokens of JSON, so that no output runs to its limit on blanks. Enough for a line end and
   // the indentation of a deep object; not measured.
   int white_space_max = 32;
+  // Special tokens that a structural tag may name ("type": "token"). No text matches them.
+  std::vector<TokenId> marks = {};
 };
 
 // A grammar over one vocabulary. Copies share it. Thread: immutable; any number may use it at once.

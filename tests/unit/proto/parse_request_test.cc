@@ -207,8 +207,6 @@ const BadRow kBadChat[] = {
     {R"("messages":[{"role":"user","content":"a"}],"logprobs":true,"top_logprobs":21)", "top_logprobs", "from 0 to 20"},
     {R"("messages":[{"role":"user","content":"a"}],"tools":{})", "tools", "an array of at most 2 tools"},
     {R"("messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}])", "tools", "'function' object"},
-    {R"("messages":[{"role":"user","content":"a"}],"tools":[{"function":{"name":"f"}}],"tool_choice":"required")",
-     "tool_choice", "forcing a tool is not supported yet"},
     {R"("messages":[{"role":"user","content":"a"}],"tool_choice":{"type":"function"})", "tool_choice", "got an object"},
     {R"("messages":[{"role":"user","content":"a"}],"chat_template":7)", "chat_template", "a string"},
     {R"("messages":[{"role":"user","content":"a"}],"chat_template_kwargs":[])", "chat_template_kwargs", "an object"},
@@ -346,8 +344,8 @@ TEST_CASE("a chat is brought into the form that templates want") {
 }
 
 TEST_CASE("fields that cannot be honoured: refused by name when they say something, absent when not") {
-  for (const char* const name : {"functions", "bad_words", "allowed_token_ids", "logits_processors", "prompt_embeds",
-                                 "truncate_prompt_tokens", "audio"}) {
+  for (const char* const name :
+       {"bad_words", "allowed_token_ids", "logits_processors", "prompt_embeds", "truncate_prompt_tokens", "audio"}) {
     INFO(name);
     const std::string key = fmt::format(R"("{}":)", name);
     for (const char* const nothing : {"null", "\"\"", "[]", "{}", R"({"a":null,"b":[],"c":false})"}) {

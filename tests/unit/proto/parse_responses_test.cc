@@ -103,18 +103,23 @@ TEST_CASE("function tools are shown as chat shows them; other kinds are skipped 
                   .generation.chat.has_tools);
 }
 
-TEST_CASE("allowed tools are the tools; forcing one is refused") {
+TEST_CASE("allowed tools are the tools; a call may be demanded") {
   const std::string tools = R"("tools":[{"type":"function","name":"f"},{"type":"function","name":"g"}])";
   const ResponsesRequest request =
       parsed(R"({"input":"x",)" + tools +
              R"(,"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"g"}]}})");
   REQUIRE(request.generation.chat.tools->size() == 1);
   CHECK((*request.generation.chat.tools)[0]["function"]["name"] == "g");
-  for (const char* const choice : {R"("required")", R"({"type":"function","name":"f"})", R"({"type":"web_search"})",
+  const ResponsesRequest named =
+      parsed(R"({"input":"x",)" + tools + R"(,"tool_choice":{"type":"function","name":"f"}})");
+  CHECK(named.generation.chat.tool_choice == ToolChoice::kNamed);
+  CHECK(named.generation.chat.called_tool == "f");
+  CHECK(parsed(R"({"input":"x",)" + tools + R"(,"tool_choice":"required"})").generation.chat.tool_choice ==
+        ToolChoice::kRequired);
+  for (const char* const choice : {R"({"type":"web_search"})", R"({"type":"function","name":"h"})",
                                    R"({"type":"allowed_tools","mode":"required","tools":[]})", "1", "[]"}) {
     const ApiError error = refused(R"({"input":"x",)" + tools + R"(,"tool_choice":)" + choice + "}");
     CHECK(error.param == "tool_choice");
-    CHECK(error.code == "not_supported");
   }
 }
 
@@ -125,7 +130,7 @@ TEST_CASE("fields without effect are named, others are repeated or refused") {
       R"("reasoning":{"effort":"low","summary":"auto"},"prompt_cache_key":"k","user":"u","unknown":1,)"
       R"("stream_options":{"include_obfuscation":false},"max_tool_calls":null})");
   CHECK(request.generation.ignored.header() ==
-        "parallel_tool_calls, truncation, include.reasoning.encrypted_content, text.verbosity, "
+        "truncation, include.reasoning.encrypted_content, text.verbosity, "
         "reasoning.summary, unknown, user");
   CHECK(request.generation.service_tier == ServiceTier::kFlex);
   CHECK(echo_of(request, "service_tier") == R"("flex")");

@@ -161,9 +161,16 @@ TEST_CASE("tools, thinking and effort reach the template; what has no effect is 
         R"({"type":"function","function":{"name":"g","parameters":{}}}])");
   CHECK(request.chat.template_kwargs->dump() == R"({"enable_thinking":true,"reasoning_effort":"low"})");
   CHECK(request.user == "u");
-  CHECK(request.ignored.header() ==
-        "service_tier, tool_choice.disable_parallel_tool_use, thinking.budget_tokens, tools.web_search_20250305, "
-        "frobnicate");
+  CHECK(request.ignored.header() == "service_tier, tools.web_search_20250305, frobnicate");
+  CHECK_FALSE(request.chat.parallel_tool_calls);
+  CHECK(request.chat.thinking_budget == 1024);
+  const std::string tool = R"("tools":[{"name":"f","input_schema":{},"strict":true}],)";
+  const GenerationRequest any = parsed(tool + R"("tool_choice":{"type":"any"},)" + kUser);
+  CHECK(any.chat.tool_choice == openai::ToolChoice::kRequired);
+  CHECK((*any.chat.tools)[0]["function"]["strict"] == true);
+  const GenerationRequest named = parsed(tool + R"("tool_choice":{"type":"tool","name":"f"},)" + kUser);
+  CHECK(named.chat.tool_choice == openai::ToolChoice::kNamed);
+  CHECK(named.chat.called_tool == "f");
   CHECK(parsed(R"("thinking":{"type":"disabled"},)" + kUser).chat.template_kwargs->dump() ==
         R"({"enable_thinking":false})");
   CHECK_FALSE(

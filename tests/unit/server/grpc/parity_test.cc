@@ -91,6 +91,9 @@ Names chat_names() {
                 {"add_generation_prompt", "add_generation_prompt"},
                 {"continue_final_message", "continue_final_message"},
                 {"chat_template", "chat_template"},
+                {"parallel_tool_calls", "parallel_tool_calls"},
+                {"reasoning_effort", "reasoning_effort"},
+                {"thinking_budget", "thinking_budget"},
                 {"chat_template_kwargs", "chat_template_arguments_json"},
                 {"max_completion_tokens", "sampling.max_tokens"},
                 {"top_logprobs", "sampling.logprobs"}});
@@ -111,8 +114,12 @@ const Alone kHttpAlone = {{"stream", "every answer over gRPC is a stream"},
                           {"return_tokens_as_token_ids", "likewise"},
                           {"response_format", "text is the only one"},
                           {"thinking", "another name of reasoning"},
+                          {"function_call", "tool_calls, as they were called before"},
                           {"reasoning_content", "another name of reasoning"}};
-const Alone kChatHttpAlone = {{"logprobs", "that sampling.logprobs is there says it"}};
+const Alone kChatHttpAlone = {{"logprobs", "that sampling.logprobs is there says it"},
+                              {"functions", "tools, as they were called before"},
+                              {"function_call", "likewise"},
+                              {"thinking_token_budget", "another name of thinking_budget"}};
 const Alone kGrpcAlone = {{"request_id", "over HTTP the header x-request-id"},
                           {"token_ids", "over HTTP `prompt` takes both"},
                           {"continuous_usage", "over HTTP in stream_options"},
@@ -177,7 +184,7 @@ TEST_CASE("every field of a body is a field of inference.proto, and the other wa
 }
 
 // --- the same request over HTTP and gRPC
-// ----------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------
 
 // Everything of a request that says what its answer is.
 std::string fingerprint(const openai::GenerationRequest& request) {
@@ -192,7 +199,15 @@ std::string fingerprint(const openai::GenerationRequest& request) {
                                    std::pair("template_kwargs", chat.template_kwargs)}) {
     shown[name] = part == nullptr ? nlohmann::json() : nlohmann::json(*part);
   }
-  shown["chat"] = {chat.has_tools, chat.template_name, chat.add_generation_prompt, chat.continue_final_message};
+  shown["chat"] = {chat.has_tools,
+                   chat.template_name,
+                   chat.add_generation_prompt,
+                   chat.continue_final_message,
+                   static_cast<int>(chat.tool_choice),
+                   chat.called_tool,
+                   chat.parallel_tool_calls,
+                   chat.has_functions,
+                   chat.thinking_budget.value_or(-1)};
   const auto add = [&shown](const char* name, const auto& value) {
     shown[name] = value ? nlohmann::json(*value) : nlohmann::json();
   };

@@ -53,7 +53,7 @@ ChoiceStream stream_of(const openai::GenerationRequest& request, std::int64_t of
           request,
           std::make_shared<const text::StopStrings>(request.stop),
           text::Detokenizer(kTokenizer),
-          make_output_parser(request, CallIds()),
+          make_output_parser(request, {}),
           offset};
 }
 
@@ -90,7 +90,7 @@ Run run(const std::vector<TokenId>& ids, const std::vector<std::string>& stops, 
     stream.read(end_by_length());
   }
   take();
-  out.stopped = stream.stopped_by_string();
+  out.stopped = stream.stopped_early();
   out.count = stream.token_count();
   return out;
 }
@@ -170,11 +170,10 @@ TEST_CASE("a special token that is shown is text to stop strings") {
   openai::GenerationRequest request = request_of({"<s>"});
   request.skip_special_tokens = false;
   ChoiceStream stream(kTokenizer, request, std::make_shared<const text::StopStrings>(request.stop),
-                      text::Detokenizer(kTokenizer, {.skip_special = false}), make_output_parser(request, CallIds()),
-                      0);
+                      text::Detokenizer(kTokenizer, {.skip_special = false}), make_output_parser(request, {}), 0);
   stream.read(event_of(2));
   stream.read(event_of(0));
-  CHECK(stream.stopped_by_string());
+  CHECK(stream.stopped_early());
 }
 
 TEST_CASE("an event of a cancelled or failed request leaves the choice open") {

@@ -259,10 +259,19 @@ TEST_CASE("tool calls: streamed and whole answers have the same items, ids are n
   World world;
   world.host.tokenizer = std::make_unique<text::TestTokenizer>(
       std::vector<std::string>{"Hm. ", "<tool_call>", R"({"name":"f",)", R"("arguments":{}})", "</tool_call>"});
+  text::TokenizerConfig config;
+  config.chat_templates = {{"default", "Hm. "}};
+  world.host.prompter = ChatPrompter::create(config, *world.host.tokenizer).value();
+  world.host.output_rules =
+      OutputRules(*find_tool_format("hermes"), *find_reasoning_format("none"), *world.host.tokenizer);
   std::vector<std::string> ids;
   for (const bool is_stream : {false, true}) {
     openai::GenerationRequest request;
-    request.prompts = {std::vector<TokenId>{2}};
+    request.kind = openai::RequestKind::kChat;
+    request.chat.messages =
+        std::make_shared<const openai::Json>(openai::Json::parse(R"([{"role":"user","content":"hi"}])"));
+    request.chat.tools =
+        std::make_shared<const openai::Json>(openai::Json::parse(R"([{"type":"function","function":{"name":"f"}}])"));
     request.chat.has_tools = true;
     request.stream = is_stream;
     request.top_logprobs = 0;
@@ -277,19 +286,22 @@ TEST_CASE("tool calls: streamed and whole answers have the same items, ids are n
     world.engine.send_tokens(number, 0, {1}, FinishReason::kStop);
     world.hub.dispatch();
     REQUIRE(world.sink.answer.has_value());
-    // A held-back call's tokens wait for it: the first delta has the text alone, the last one the rest.
-    CHECK(world.sink.deltas.size() == (is_stream ? 2U : 0U));
+    // Text, name, arguments, the token of the end mark, the end.
+    CHECK(world.sink.deltas.size() == (is_stream ? 5U : 0U));
     std::vector<openai::OutputItem> items;
     for (const auto& part : is_stream ? world.sink.deltas : world.sink.answer->choices) {
-      items.insert(items.end(), part.items.begin(), part.items.end());
+      for (const openai::OutputItem& item : part.items) {
+        append_item(items, item);
+      }
     }
     REQUIRE(items.size() == 4);
     CHECK(std::get<openai::TextDelta>(items[0]).text == "Hm. ");
     CHECK(std::get<openai::TextDelta>(items[0]).tokens.size() == 1);
     const auto& begin = std::get<openai::ToolCallBegin>(items[1]);
     CHECK(begin.name == "f");
-    CHECK(begin.tokens.size() == 4);
+    CHECK(begin.tokens.size() == 2);
     CHECK(std::get<openai::ToolArgumentsDelta>(items[2]).text == "{}");
+    CHECK(std::get<openai::ToolArgumentsDelta>(items[2]).tokens.size() == 2);
     CHECK(std::get<openai::Finish>(items[3]).reason == openai::FinishReason::kToolCalls);
     ids.push_back(begin.id);
   }

@@ -1,0 +1,252 @@
+// Structural tags put together from formats ("type": "sequence", "or", …), each a JSON object.
+#include "server/output/call_grammar.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "proto/openai/json_reader.h"
+#include "server/output/argument_grammar.h"
+#include "server/output/tag_parts.h"
+
+namespace coppice::server {
+namespace {
+
+using openai::bad_value;
+using openai::Json;
+
+bool is_strict(const Json& tool) {
+  const Json& function = tool["function"];
+  const auto strict = function.find("strict");
+  return strict != function.end() && strict->is_boolean() && strict->get<bool>();
+}
+
+// The schema of the tool's arguments. ERRORS: 400 for a strict tool's that cannot be enforced.
+openai::Result<Json> schema_of(const Json& tool, std::size_t index, CallShape shape, const text::SchemaLimits& limits) {
+  const Json& function = tool["function"];
+  const auto found = function.find("parameters");
+  Json schema = found == function.end() || !found->is_object() || found->empty()
+                    ? Json{{"type", "object"}, {"properties", Json::object()}}
+                    : *found;
+  const std::string field = fmt::format("tools[{}].function.parameters", index);
+  const absl::StatusOr<text::CheckedSchema> checked = text::check_schema(openai::write_json(schema), limits);
+  if (!is_strict(tool)) {
+    return checked.ok() ? std::move(schema) : Json{{"type", "object"}};
+  }
+  if (!checked.ok()) {
+    return bad_value(field, fmt::format("'{}': {}", field, std::string(checked.status().message())));
+  }
+  std::string problem = checked->unenforced.empty() ? "" : checked->unenforced.front().message();
+  if (problem.empty() && (shape == CallShape::kXml || shape == CallShape::kPython)) {
+    problem = unenforced_argument(schema, shape);
+  }
+  if (!problem.empty()) {
+    return bad_value(field, fmt::format("'{}' of a strict tool: {}", field, problem));
+  }
+  return schema;
+}
+
+bool is_json(const openai::OutputFormat& format) {
+  return format.kind == openai::OutputFormatKind::kJsonObject || format.kind == openai::OutputFormatKind::kJsonSchema;
+}
+
+class Maker {
+ public:
+  Maker(const OutputRules& rules, const openai::ChatFields& chat, const openai::OutputFormat& content,
+        const text::SchemaLimits& limits)
+      : rules_(rules), format_(rules.tools()), chat_(chat), content_(content), limits_(limits) {}
+
+  openai::Result<std::string> make() {
+    for (std::size_t i = 0; i < chat_.tools->size(); ++i) {
+      const Json& tool = (*chat_.tools)[i];
+      const std::string name = tool["function"]["name"].get<std::string>();
+      if (chat_.tool_choice == openai::ToolChoice::kNamed && name != chat_.called_tool) {
+        continue;
+      }
+      openai::Result<Json> schema = schema_of(tool, i, format_.shape, limits_);
+      if (!schema.ok()) {
+        return std::move(schema.error());
+      }
+      calls_.push_back(call(name, schema.value()));
+    }
+    Json tag = {{"type", "structural_tag"}};
+    tag["format"] = chat_.tool_choice != openai::ToolChoice::kAuto ? calls_alone()
+                    : is_json(content_)                            ? either_part({calls_alone(), json_content()})
+                                                                   : any_text_with_calls();
+    return openai::write_json(tag);
+  }
+
+ private:
+  bool is_single() const { return !chat_.parallel_tool_calls || chat_.tool_choice == openai::ToolChoice::kNamed; }
+
+  Json mark(Terminal terminal) const {
+    const std::optional<TokenId> token = rules_.token_of(terminal);
+    return token ? token_part(*token) : text_part(rules_.text_of(terminal));
+  }
+
+  // One call, without what stands around it.
+  Json call(const std::string& name, const Json& schema) const {
+    switch (format_.shape) {
+      case CallShape::kJson:
+        return sequence_part(
+            {text_part(fmt::format("{{\"name\": {}, \"{}\": ", openai::write_json(Json(name)), format_.arguments_key)),
+             schema_part(schema), text_part("}")});
+      case CallShape::kNamed:
+        return sequence_part({text_part(name), mark(Terminal::kArguments), schema_part(schema)});
+      case CallShape::kPython:
+        return sequence_part({text_part(name + "("), python_arguments(schema), text_part(")")});
+      case CallShape::kXml:
+        return sequence_part(
+            {text_part(fmt::format("{}{}>", kFunctionMark, name)), xml_arguments(schema), text_part("\n</function>")});
+      case CallShape::kNone:
+        break;
+    }
+    return {};
+  }
+
+  // Between calls of one section; "": a section has one.
+  std::string joiner() const {
+    return format_.joiner == 0 ? "" : std::string(1, format_.joiner) + std::string(format_.between);
+  }
+
+  // What may stand between an opener and its first call.
+  std::string before() const {
+    std::string text(format_.before_call);
+    return format_.list_open == 0 ? text : text + format_.list_open;
+  }
+
+  // Calls behind the first one of their section.
+  void add_joined(std::vector<Json>& parts) const {
+    if (format_.joiner != 0 && !is_single()) {
+      parts.push_back(repeat_part(sequence_part({text_part(joiner()), either_part(calls_)})));
+    }
+  }
+
+  // Calls in one section, with what opens and closes it.
+  Json section() const {
+    std::vector<Json> parts;
+    if (format_.start == 0) {
+      parts.push_back(mark(Terminal::kCall));
+    }
+    parts.push_back(text_part(before()));
+    parts.push_back(either_part(calls_));
+    add_joined(parts);
+    parts.push_back(text_part(format_.after_call));
+    if (!format_.closer.empty()) {
+      parts.push_back(mark(Terminal::kClose));
+    }
+    return sequence_part(std::move(parts));
+  }
+
+  // At least one call, and no other text.
+  Json calls_alone() const {
+    if (is_single() || format_.joiner != 0) {
+      return section();
+    }
+    return sequence_part({section(), repeat_part(sequence_part({text_part(format_.between), section()}))});
+  }
+
+  // An answer that calls nothing.
+  Json json_content() const {
+    const bool is_object = content_.kind == openai::OutputFormatKind::kJsonObject;
+    Json schema = Json::parse(is_object ? R"({"type":"object"})" : content_.text, nullptr, /*allow_exceptions=*/false);
+    return schema_part(schema.is_discarded() ? Json(true) : schema);
+  }
+
+  // Any text; what begins a call is one.
+  Json any_text_with_calls() const {
+    Json tags;
+    if (const std::optional<TokenId> token = rules_.token_of(Terminal::kCall); token && format_.start == 0) {
+      tags["type"] = "token_triggered_tags";
+      tags["trigger_tokens"] = Json::array({*token});
+      tags["tags"] = Json::array({token_tag(*token)});
+    } else {
+      tags["type"] = "triggered_tags";
+      tags["triggers"] = Json::array();
+      tags["tags"] = Json::array();
+      const std::string opener(format_.start == 0 ? format_.opener : "");
+      add_text_tags(opener + before(), opener, std::string(format_.after_call) + std::string(format_.closer), tags);
+      if (format_.opens_with_function) {
+        add_text_tags("", std::string(kFunctionMark), "", tags);
+      }
+    }
+    tags["stop_after_first"] = is_single();
+    return tags;
+  }
+
+  Json token_tag(TokenId token) const {
+    std::vector<Json> parts = {text_part(before()), either_part(calls_)};
+    add_joined(parts);
+    parts.push_back(text_part(format_.after_call));
+    Json tag = {{"type", "tag"}, {"begin", token_part(token)}};
+    tag["content"] = sequence_part(std::move(parts));
+    const std::optional<TokenId> close = rules_.token_of(Terminal::kClose);
+    tag["end"] = close ? token_part(*close) : Json(std::string(format_.closer));
+    return tag;
+  }
+
+  // A tag for each call: `before` and its own beginning, which what comes to `trigger` has to go on as.
+  void add_text_tags(const std::string& before, const std::string& trigger, const std::string& end, Json& tags) const {
+    if (!trigger.empty()) {
+      tags["triggers"].push_back(trigger);
+    } else if (format_.shape == CallShape::kJson) {
+      tags["triggers"].push_back("{\"name\": \"");
+    }
+    for (const Json& one : calls_) {
+      const std::string begin = before + one["elements"][0]["value"].get<std::string>();
+      std::vector<Json> rest(one["elements"].begin() + 1, one["elements"].end());
+      Json tag = {{"type", "tag"}, {"begin", begin}, {"end", end}};
+      if (end.empty() && rest.back()["type"] == "const_string") {
+        tag["end"] = rest.back()["value"];  // joined calls are text that begins calls
+        rest.pop_back();
+      } else {
+        add_joined(rest);
+      }
+      tag["content"] = sequence_part(std::move(rest));
+      tags["tags"].push_back(std::move(tag));
+      if (trigger.empty() && format_.shape != CallShape::kJson) {
+        tags["triggers"].push_back(begin);
+      }
+    }
+  }
+
+  const OutputRules& rules_;
+  const ToolFormat& format_;
+  const openai::ChatFields& chat_;
+  const openai::OutputFormat& content_;
+  const text::SchemaLimits& limits_;
+  std::vector<Json> calls_;  // one a tool
+};
+
+}  // namespace
+
+bool needs_call_grammar(const openai::ChatFields& chat, const openai::OutputFormat& content, const OutputRules& rules) {
+  if (chat.tools == nullptr) {
+    return false;
+  }
+  if (chat.tool_choice != openai::ToolChoice::kAuto) {
+    return true;
+  }
+  if (!content.is_free()) {
+    return is_json(content) && !rules.tools().is_none();
+  }
+  return std::any_of(chat.tools->begin(), chat.tools->end(), is_strict);
+}
+
+openai::Result<std::string> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
+                                         const openai::OutputFormat& content, const text::SchemaLimits& limits) {
+  if (rules.tools().is_none()) {
+    const bool is_choice = chat.tool_choice != openai::ToolChoice::kAuto;
+    return bad_value(is_choice ? "tool_choice" : "tools",
+                     fmt::format("{} needs a model whose way of writing tool calls is known; this one's is not: the "
+                                 "server's operator can name it (--tool-format)",
+                                 is_choice ? "'tool_choice' that demands a call" : "a strict tool"));
+  }
+  return Maker(rules, chat, content, limits).make();
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,26 @@
+// The grammar that holds an answer to the tools it may or must call: a structural tag of XGrammar's, as JSON, made from
+// the row of the model's format. What it allows is what the format's parser reads as calls.
+#pragma once
+
+#include <string>
+
+#include "proto/openai/api_error.h"
+#include "proto/openai/request.h"
+#include "server/output/output_rules.h"
+#include "text/grammar/schema_check.h"
+
+namespace coppice::server {
+
+// Whether the request's answer needs such a grammar: a call is demanded, a tool is `strict`, or an answer in JSON, as
+// `content` says, may be calls instead.
+bool needs_call_grammar(const openai::ChatFields& chat, const openai::OutputFormat& content, const OutputRules& rules);
+
+// With kRequired or kNamed the answer is calls alone, in the spelling that the model's template has; with kAuto it is
+// any text, in which what the template's spelling begins goes on as a call; with a `content` in JSON it is either that
+// or calls. REQUIRES: needs_call_grammar(…); the tools are there. ERRORS: 400 where the format has no calls; where it
+// cannot be forced; where a schema of a strict tool has what cannot be enforced.
+openai::Result<std::string> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
+                                         const openai::OutputFormat& content = {},
+                                         const text::SchemaLimits& limits = {});
+
+}  // namespace coppice::server
