@@ -95,7 +95,7 @@ std::string as_fragment(std::string_view pointer) {
 
 }  // namespace
 
-// A compile that somebody waits for: whatever becomes of the job, the cache hears how it ended.
+// A compile that requests wait for: whatever becomes of the job, the cache hears how it ended.
 class OutputGrammars::Job {
  public:
   Job(OutputGrammars& grammars, std::shared_ptr<const GrammarOrder> order)
