@@ -32,7 +32,20 @@ absl::Status GrammarConstraint::fill_masks(const engine::DraftNodes& draft, std:
   std::fill(limited.begin(), limited.end(), std::uint8_t{1});
   const std::size_t words = masks.size() / entries;
   COPPICE_RETURN_IF_ERROR(matcher_.fill_mask(masks.first(words)));
-  return matcher_.fill_tree_masks(draft.parents, draft.tokens, masks.subspan(words));
+  COPPICE_RETURN_IF_ERROR(matcher_.fill_tree_masks(draft.parents, draft.tokens, masks.subspan(words)));
+  const auto is_dead_end = [&](std::size_t entry) {
+    const auto mask = masks.subspan(entry * words, words);
+    return std::all_of(mask.begin(), mask.end(), [](std::uint32_t word) { return word == 0; });
+  };
+  if (is_dead_end(0)) {
+    return absl::InternalError("the model has no token for what its grammar wants next");
+  }
+  // A dead end below a draft fails the sequence when it stands there, with and without drafts: accept() refuses
+  // whatever is drawn.
+  for (std::size_t entry = 1; entry < entries; ++entry) {
+    limited[entry] = is_dead_end(entry) ? 0 : 1;
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<TokenId>> GrammarConstraint::forced_tokens() {

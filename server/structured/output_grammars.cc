@@ -95,7 +95,7 @@ std::string as_fragment(std::string_view pointer) {
 
 }  // namespace
 
-// A compile that somebody waits for: whatever becomes of the job, the cache hears how it ended.
+// A compile that requests wait for: whatever becomes of the job, the cache hears how it ended.
 class OutputGrammars::Job {
  public:
   Job(OutputGrammars& grammars, std::shared_ptr<const GrammarOrder> order)
@@ -189,8 +189,10 @@ OutputGrammars::Grammar OutputGrammars::get(const std::shared_ptr<const GrammarO
 absl::StatusOr<const text::GrammarCompiler*> OutputGrammars::compiler() {
   const std::lock_guard lock(compiler_mutex_);
   if (compiler_ == nullptr) {
-    COPPICE_ASSIGN_OR_RETURN(compiler_, text::GrammarCompiler::create(tokenizer_, vocab_size_, end_tokens_,
-                                                                      text::GrammarOptions{.marks = marks_}));
+    text::GrammarOptions options;
+    options.marks = marks_;
+    COPPICE_ASSIGN_OR_RETURN(compiler_,
+                             text::GrammarCompiler::create(tokenizer_, vocab_size_, end_tokens_, std::move(options)));
   }
   return compiler_.get();
 }

@@ -52,11 +52,17 @@ openai::RequestLimits small_limits() {
 
 // What both kinds of request have.
 Names common_names() {
-  Names names = {{"seed", "sampling.seed"},    {"logit_bias", "sampling.logit_bias"},
-                 {"stop", "sampling.stop"},    {"stop_token_ids", "sampling.stop_token_ids"},
-                 {"model", "model"},           {"add_special_tokens", "add_special_tokens"},
-                 {"prediction", "prediction"}, {"priority", "priority"},
-                 {"cache_salt", "cache_salt"}, {"user", "user"}};
+  Names names = {{"seed", "sampling.seed"},
+                 {"logit_bias", "sampling.logit_bias"},
+                 {"stop", "sampling.stop"},
+                 {"stop_token_ids", "sampling.stop_token_ids"},
+                 {"model", "model"},
+                 {"add_special_tokens", "add_special_tokens"},
+                 {"prediction", "prediction"},
+                 {"priority", "priority"},
+                 {"cache_salt", "cache_salt"},
+                 {"user", "user"},
+                 {"structured_outputs", "format"}};
   base::SamplingChoices knobs;
   base::for_each_sampling_knob(
       [&](const base::SamplingKnob& knob, const auto&) { names[knob.name] = std::string("sampling.") + knob.name; },
@@ -112,7 +118,17 @@ const Alone kHttpAlone = {{"stream", "every answer over gRPC is a stream"},
                           {"stream_options", "the last response of every stream has the usage"},
                           {"return_token_ids", "responses always have the tokens' ids"},
                           {"return_tokens_as_token_ids", "likewise"},
-                          {"response_format", "text is the only one"},
+                          {"response_format", "another name of format, as the next ones"},
+                          {"guided_json", ""},
+                          {"guided_regex", ""},
+                          {"guided_choice", ""},
+                          {"guided_grammar", ""},
+                          {"guided_json_object", ""},
+                          {"json_schema", ""},
+                          {"regex", ""},
+                          {"ebnf", ""},
+                          {"grammar", ""},
+                          {"structural_tag", ""},
                           {"thinking", "another name of reasoning"},
                           {"function_call", "tool_calls, as they were called before"},
                           {"reasoning_content", "another name of reasoning"}};
@@ -225,6 +241,8 @@ std::string fingerprint(const openai::GenerationRequest& request) {
   shown["bias"] = sampling.logit_bias;
   shown["stop_tokens"] = sampling.stop_token_ids;
   shown["stop"] = request.stop;
+  shown["format"] = {static_cast<int>(request.format.kind), request.format.text, request.format.choices,
+                     request.format.strict};
   shown["rest"] = {sampling.ignore_eos,
                    request.n,
                    request.include_stop_str_in_output,

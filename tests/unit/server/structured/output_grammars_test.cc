@@ -95,7 +95,7 @@ TEST_CASE("a vocabulary that does not fit the model: every format is refused") {
   CHECK(refused.error().status == 400);
 }
 
-TEST_CASE("after the end nobody waits") {
+TEST_CASE("after the end none waits") {
   Fixture fixture;
   fixture.grammars.close();
   const auto refused = fixture.get(order_of(OutputFormatKind::kRegex, "a"));
