@@ -118,6 +118,12 @@ class StepCost {
   void observe(std::int32_t rows, double body_ns, double attention_ns, double keys_attended);
 
   bool known() const { return knots_known_ > 0; }
+  // Whether a step of about so many rows, or fewer, was seen. Else what drafts add to one of `rows` is unknown: they
+  // would look free.
+  bool covers(std::int32_t rows) const {
+    const auto end = knots_.begin() + knot_of(rows) + 1;
+    return std::any_of(knots_.begin(), end, [](const Knot& knot) { return knot.weight > 0; });
+  }
   // Expected nanoseconds of a step of `rows` rows, without attention; never falls as rows grow. REQUIRES: known().
   double body_ns(std::int32_t rows) const;
   // Expected nanoseconds of attention for each key that a row attends to.

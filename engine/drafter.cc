@@ -161,6 +161,9 @@ std::int32_t Drafter::propose() {
     return 0;
   }
   const StepOutlook step = outlook();
+  if (step_cost_.known() && step.rows > 0 && !step_cost_.covers(step.rows)) {
+    return 0;  // a step without drafts is measured first
+  }
   const float floor = step.value > 0 ? survival_floor(step_cost_, step) : kNoDrafts;
   if (floor >= 1) {
     return 0;

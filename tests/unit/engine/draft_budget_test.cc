@@ -177,6 +177,21 @@ TEST_CASE("a proposal goes on where forced tokens end, and beside them as far as
   }
 }
 
+TEST_CASE("steps that all carried drafts say nothing of a step without them", "[drafts]") {
+  StepCost cost;
+  CHECK_FALSE(cost.covers(32));
+  for (int i = 0; i < 20; ++i) {
+    cost.observe(78, 61e6, 0, 0);
+  }
+  CHECK_FALSE(cost.covers(32));
+  CHECK(cost.covers(78));
+  CHECK(cost.covers(500));
+  cost.observe(32, 26e6, 0, 0);
+  CHECK(cost.covers(32));
+  CHECK(cost.covers(33));
+  CHECK_FALSE(cost.covers(16));
+}
+
 TEST_CASE("forced tokens are believed until they are wrong, and again when they are right", "[drafts]") {
   ForcedSurvival survival;
   for (int i = 0; i < 100; ++i) {
