@@ -5,8 +5,8 @@ Usage: check_grammars.py PROBE [--schemas N] [--seed S] [--show N]
 Needs the PyPI packages jsonschema[format]==4.26.0 and llguidance==1.9.1. PROBE is the program grammar_probe of
 tests/unit/text/grammar.
 
-Objects with properties are taken as closed where the schema does not say. Every schema is compiled strictly and not
-strictly. Texts are judged that were made from the schema, changed ones and random ones that the grammar itself
+Objects with properties or patternProperties are taken as closed where the schema does not say. Every schema is
+compiled strictly and not strictly. Texts are judged that were made from the schema, changed ones and random ones that the grammar itself
 allows. A text that is accepted although it is no JSON or not valid is "wrongly accepted": an error where nothing was
 listed as unenforced. A value as a writer of JSON spells it, in the schema's order of names, that jsonschema accepts
 and llguidance does not refuse, is "valid"; one that the lenient grammar refuses is "wrongly refused": all are listed,
@@ -336,8 +336,8 @@ def closed(schema):
     if not isinstance(schema, dict):
         return schema
     result = {key: value if key in ("const", "enum", "required") else closed(value) for key, value in schema.items()}
-    rules = {"additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames"}
-    if isinstance(schema.get("properties"), dict) and schema["properties"] and not rules & set(schema):
+    rules = {"additionalProperties", "unevaluatedProperties", "propertyNames"}
+    if (schema.get("properties") or schema.get("patternProperties")) and not rules & set(schema):
         result["additionalProperties"] = False
     return result
 

@@ -22,13 +22,20 @@ from running_server import RunningServer  # noqa: E402
 WORD = {"type": "string", "maxLength": 20}
 PERSON = {
     "type": "object",
-    "properties": {"name": WORD, "age": {"type": "integer", "minimum": 0, "maximum": 120}, "is_alive": {"type": "boolean"}},
+    "properties": {
+        "name": WORD,
+        "age": {"type": "integer", "minimum": 0, "maximum": 120},
+        "is_alive": {"type": "boolean"},
+    },
     "required": ["name", "age", "is_alive"],
     "additionalProperties": False,
 }
 NODE = {
     "type": "object",
-    "properties": {"v": {"type": "integer", "minimum": 0, "maximum": 9}, "next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}},
+    "properties": {
+        "v": {"type": "integer", "minimum": 0, "maximum": 9},
+        "next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]},
+    },
     "required": ["v", "next"],
 }
 SHAPES = [
@@ -41,19 +48,20 @@ SCHEMAS = [
     {"type": "array", "items": PERSON, "minItems": 1, "maxItems": 2},
     {"enum": ["yes", "no", "maybe", None, 3]},
     {"oneOf": SHAPES},
-    {"type": "object", "properties": {"date": {"type": "string", "format": "date"}, "id": {"type": "string", "format": "uuid"}},
-     "required": ["date", "id"]},
+    {"type": "object", "properties": {"date": {"type": "string", "format": "date"},
+     "id": {"type": "string", "format": "uuid"}}, "required": ["date", "id"]},
     {"type": "object", "properties": {"code": {"type": "string", "pattern": "^[A-Z]{2}-[0-9]{3}$"}, "tags": {
         "type": "array", "items": {"enum": ["a", "b", "c"]}, "maxItems": 3}}, "required": ["code", "tags"]},
     {"$ref": "#/$defs/node", "$defs": {"node": NODE}},
     {"type": "object", "properties": {}, "additionalProperties": {"type": "integer", "minimum": 0, "maximum": 9},
      "minProperties": 1, "maxProperties": 3},
-    {"type": "object", "properties": {"été": {"type": ["string", "null"], "maxLength": 8}, "x": {"type": "array", "prefixItems": [
-        {"type": "integer", "minimum": -5, "maximum": 5}, {"type": "boolean"}], "minItems": 2, "maxItems": 2}},
+    {"type": "object", "properties": {"été": {"type": ["string", "null"], "maxLength": 8}, "x": {"type": "array",
+     "prefixItems": [{"type": "integer", "minimum": -5, "maximum": 5}, {"type": "boolean"}],
+     "minItems": 2, "maxItems": 2}},
      "required": ["été", "x"]},
     {"type": "string", "minLength": 3, "maxLength": 30},
 ]  # fmt: skip
-TOKENS_MAX = 1500  # more than any of the schemas lets an answer have, but for a long list of nodes
+TOKENS_MAX = 1500  # more than any of the schemas lets an answer have, long lists of nodes aside
 
 
 def ask(server, number, schema):

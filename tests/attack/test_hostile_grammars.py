@@ -8,7 +8,6 @@ import time
 import pytest
 
 COMPLETIONS = "/v1/completions"
-DEEP = 200
 STALL_SECONDS = 2  # an answer of one token takes some milliseconds; the machine may be busy
 COMPILE_SECONDS = 20  # of an accepted grammar on a busy machine
 
@@ -36,9 +35,8 @@ def refused():
         ({"type": "array", "minItems": 10**9}, "2000"),
         ({"type": "string", "pattern": "^(a{1,100000})$"}, "limit 128 2000 longer large".split()),
         ({"type": "string", "pattern": "^((((a{1,99}){1,99}){1,99}){1,99})$"}, "large long".split()),
-        ({"type": "string", "pattern": "(a+)+$("}, "pattern"),
-        ({"type": "string", "pattern": "(?<=x)y"}, "pattern"),
-        ({"enum": [f"word {i}" for i in range(100_000)]}, "1000"),
+        ({"enum": [f"word {i}" for i in range(100_000)]}, "524288"),
+        ({"enum": [f"word {i}" for i in range(1001)]}, "1000"),
         ({"anyOf": [{"const": i} for i in range(20_000)]}, "1000"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}, "#"),
         ({"$ref": "#"}, "#"),
@@ -48,7 +46,7 @@ def refused():
         ({"properties": 1}, "properties"),
         ({"type": "integer", "minimum": 5, "maximum": 1}, "#"),
         ({"title": "x" * (600 << 10)}, "524288"),
-        ({"properties": {f"p{i}": {"type": "string", "pattern": "^[é-ü]{9}$"} for i in range(500)}}, "4000"),
+        ({"properties": {f"p{i}": {"type": "string", "pattern": f"^[é-ü]{{9}}{i}$"} for i in range(500)}}, "3000"),
     ]
     for schema, words in schemas:
         yield {"guided_json": schema}, words
@@ -80,6 +78,7 @@ def costly():
     yield {"guided_json": {"type": "array", "items": row, "maxItems": 2000}}
     yield {"guided_json": {"type": "string", "maxLength": 2000, "minLength": 1999}}
     yield {"guided_json": {"type": "string", "pattern": "^(a|aa)+$"}}
+    yield {"guided_json": {"type": "string", "pattern": "(a+)+$("}}  # not enforced, which is said
     yield {"regex": "(a|a)*b" * 100}
     yield {"regex": "(.*)(.*)(.*)(.*)(.*)x"}
     yield {"regex": "([a-z]{1,40}){1,40}"}
@@ -106,11 +105,12 @@ def test_a_clear_refusal(server, fields, words):
 
 
 def test_schemas_nested_deeper_than_json_may_be(server):
-    for depth in (70, DEEP, 20_000):
+    for depth in (150, 1000, 20_000):
         schema = '{"items":' * depth + "{}" + "}" * depth
         body = '{"prompt":"a","guided_json":' + schema + "}"
         assert server.request("POST", COMPLETIONS, body.encode())[0] == 400
-        assert post(server, {"guided_json": schema})[0] == 400
+        status, _, text = post(server, {"guided_json": schema})
+        assert status == 400 and "deeper than" in json.loads(text)["error"]["message"]
 
 
 def test_bytes_that_are_no_utf8(server):
@@ -120,7 +120,7 @@ def test_bytes_that_are_no_utf8(server):
         assert status == 400, text
 
 
-def test_costly_grammars_stall_nobody_else(server):
+def test_costly_grammars_stall_no_other(server):
     """While they compile, one after the other from several clients, a plain request is answered within its time."""
     rows = list(costly())
     slowest = 0.0

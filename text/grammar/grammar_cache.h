@@ -36,7 +36,7 @@ class GrammarCache {
   // Returns the grammar if it is kept.
   std::optional<CompiledGrammar> find(const std::string& key);
 
-  // Calls `done` with the grammar, once: at once if it is kept, else from finish(). Returns true for the first who
+  // Calls `done` with the grammar, once: at once if it is kept, else from finish(). Returns true for the first that
   // joins: the caller has to compile then, and to call finish() whatever happens.
   bool join(const std::string& key, Done done);
   // Hands the result to all that have joined since. An error is not kept.
