@@ -189,8 +189,10 @@ OutputGrammars::Grammar OutputGrammars::get(const std::shared_ptr<const GrammarO
 absl::StatusOr<const text::GrammarCompiler*> OutputGrammars::compiler() {
   const std::lock_guard lock(compiler_mutex_);
   if (compiler_ == nullptr) {
-    COPPICE_ASSIGN_OR_RETURN(compiler_, text::GrammarCompiler::create(tokenizer_, vocab_size_, end_tokens_,
-                                                                      text::GrammarOptions{.marks = marks_}));
+    text::GrammarOptions options;
+    options.marks = marks_;
+    COPPICE_ASSIGN_OR_RETURN(compiler_,
+                             text::GrammarCompiler::create(tokenizer_, vocab_size_, end_tokens_, std::move(options)));
   }
   return compiler_.get();
 }

