@@ -105,7 +105,7 @@ Schema function_call() {
 }
 
 Schema reasoning_effort_schema() {
-  return Schema::word({"none", "minimal", "low", "medium", "high", "xhigh", "max"});
+  return Schema::word({"", "none", "minimal", "low", "medium", "high", "xhigh", "max"});
 }
 
 // Of chats, and of conversations to be counted.

@@ -160,8 +160,8 @@ void take_tools(Json& object, FieldReader& reader, const RequestLimits& limits, 
   Json tools = take_list(object, "tools", /*is_function=*/false, reader, limits);
   const Json* const functions = reader.find("functions");
   const Json* const call = reader.find("function_call");
-  if (functions == nullptr || is_empty(*functions) || !tools.empty()) {
-    if (call != nullptr && !is_empty(*call) && *call != "none" && *call != "auto") {
+  if (functions == nullptr || (functions->is_array() && functions->empty()) || !tools.empty()) {
+    if (call != nullptr && *call != "none" && *call != "auto") {
       reader.fail(bad_value("function_call", "'function_call' chooses among 'functions', and there are none"));
     }
     set_tools(std::move(tools), read_tool_choice(reader.find("tool_choice"), reader), reader, chat);

@@ -50,7 +50,7 @@ std::vector<Argument> arguments_of(const Json& schema) {
   return arguments;
 }
 
-// Whether the value is text as it stands; where other types may be, too, the parser tells them by their look.
+// Whether the value is text as it stands; where other types may be, too, the parser finds them by their look.
 bool is_text(const Argument& argument, const Json& root) {
   return (types_of_schema(argument.schema, root) & kStringType) != 0;
 }

@@ -32,6 +32,11 @@ openai::Result<Json> schema_of(const Json& tool, std::size_t index, CallShape sh
   Json schema = found == function.end() || !found->is_object() || found->empty()
                     ? Json{{"type", "object"}, {"properties", Json::object()}}
                     : *found;
+  // A tool whose properties are none takes no arguments.
+  if (schema.contains("properties") && schema["properties"].is_object() && schema["properties"].empty() &&
+      !schema.contains("additionalProperties")) {
+    schema["additionalProperties"] = false;
+  }
   const std::string field = fmt::format("tools[{}].function.parameters", index);
   const absl::StatusOr<text::CheckedSchema> checked = text::check_schema(openai::write_json(schema), limits);
   if (!is_strict(tool)) {

@@ -121,11 +121,10 @@ void run(std::uint8_t format, std::uint8_t options, std::uint8_t step, const std
                           reasoning_formats()[format / 16 % reasoning_formats().size()], world.tokenizer);
   world.request.kind = openai::RequestKind::kChat;
   world.request.chat.parallel_tool_calls = (options & 2U) == 0;
-  world.setup = {&rules,
-                 static_cast<ReasoningStart>(options / 4 % 3),
-                 (options & 64U) == 0 ? tool_set : nullptr,
-                 {},
-                 (options & 128U) != 0};
+  world.setup.rules = &rules;
+  world.setup.start = static_cast<ReasoningStart>(options / 4 % 3);
+  world.setup.tools = (options & 64U) == 0 ? tool_set : nullptr;
+  world.setup.is_held = (options & 128U) != 0;
   const Output whole = parse(world, text, 0);
   const Output streamed = parse(world, text, step);
   require(whole.is_complete == streamed.is_complete);

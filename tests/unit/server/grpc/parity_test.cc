@@ -138,7 +138,6 @@ const Alone kGrpcAlone = {{"request_id", "over HTTP the header x-request-id"},
                           {"sampling", "its fields are counted"},
                           {"service", "its fields are counted"}};
 const Alone kChatGrpcAlone = {{"sampling.best_of", "of completions alone"}};
-
 // The names of a message's fields, those of `sampling` and `service` as "sampling.x".
 std::set<std::string> proto_fields(const Descriptor& message) {
   std::set<std::string> names;

@@ -53,7 +53,7 @@ ChoiceStream stream_of(const openai::GenerationRequest& request, std::int64_t of
           request,
           std::make_shared<const text::StopStrings>(request.stop),
           text::Detokenizer(kTokenizer),
-          make_output_parser(request, {}),
+          make_output_parser(request, ParserSetup()),
           offset};
 }
 
@@ -170,7 +170,7 @@ TEST_CASE("a special token that is shown is text to stop strings") {
   openai::GenerationRequest request = request_of({"<s>"});
   request.skip_special_tokens = false;
   ChoiceStream stream(kTokenizer, request, std::make_shared<const text::StopStrings>(request.stop),
-                      text::Detokenizer(kTokenizer, {.skip_special = false}), make_output_parser(request, {}), 0);
+                      text::Detokenizer(kTokenizer, {.skip_special = false}), make_output_parser(request, ParserSetup()), 0);
   stream.read(event_of(2));
   stream.read(event_of(0));
   CHECK(stream.stopped_early());

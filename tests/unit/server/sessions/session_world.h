@@ -60,8 +60,8 @@ class RecordingSink final : public OutputSink {
 };
 
 // ids: <s> 0, </s> 1, a 2, b 3, c 4, " " 5, d 6
-struct World {
-  World() {
+struct SessionWorld {
+  SessionWorld() {
     host.name = std::string("m");
     host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b", "c", " ", "d"});
     host.engine = &engine;
@@ -91,5 +91,7 @@ struct World {
   RecordingSink sink;
   std::unique_ptr<Session> session;
 };
+
+using World = SessionWorld;  // another class of this name is in the same program
 
 }  // namespace coppice::server
