@@ -118,7 +118,7 @@ class StepCost {
   void observe(std::int32_t rows, double body_ns, double attention_ns, double keys_attended);
 
   bool known() const { return knots_known_ > 0; }
-  // Whether a step of about so many rows, or fewer, was seen. Else what drafts add to one of `rows` is unknown: they
+  // Whether a step of about `rows` rows, or fewer, was seen. Else what drafts add to one of `rows` is unknown: they
   // would look free.
   bool covers(std::int32_t rows) const {
     const auto end = knots_.begin() + knot_of(rows) + 1;
