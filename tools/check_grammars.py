@@ -6,7 +6,8 @@ Needs the PyPI packages jsonschema[format]==4.26.0 and llguidance==1.9.1. PROBE 
 tests/unit/text/grammar.
 
 Objects with properties or patternProperties are taken as closed where the schema does not say. Every schema is
-compiled strictly and not strictly. Texts are judged that were made from the schema, changed ones and random ones that the grammar itself
+compiled strictly and not strictly. Texts are judged that were made from the schema, changed ones and random ones that
+the grammar itself
 allows. A text that is accepted although it is no JSON or not valid is "wrongly accepted": an error where nothing was
 listed as unenforced. A value as a writer of JSON spells it, in the schema's order of names, that jsonschema accepts
 and llguidance does not refuse, is "valid"; one that the lenient grammar refuses is "wrongly refused": all are listed,

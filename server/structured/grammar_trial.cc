@@ -77,7 +77,8 @@ std::chrono::nanoseconds thread_time() {
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
-absl::Status try_masks(const text::CompiledGrammar& grammar, const text::Tokenizer& tokenizer) {
+absl::Status try_masks(const text::CompiledGrammar& grammar, const text::Tokenizer& tokenizer,
+                       std::chrono::nanoseconds mask_time_max) {
   std::mt19937 random(1);
   std::chrono::nanoseconds taken{0};
   int masks = 0;
@@ -89,7 +90,7 @@ absl::Status try_masks(const text::CompiledGrammar& grammar, const text::Tokeniz
       COPPICE_RETURN_IF_ERROR(matcher.fill_mask(mask));
       taken += thread_time() - begin;
       ++masks;
-      if (taken > kMaskTimeMax * kMasks) {
+      if (taken > mask_time_max * kMasks) {
         return too_slow(taken, masks);
       }
       const std::size_t allowed = count_allowed(mask);
@@ -99,7 +100,7 @@ absl::Status try_masks(const text::CompiledGrammar& grammar, const text::Tokeniz
       COPPICE_RETURN_IF_ERROR(matcher.accept(choose(mask, allowed, tokenizer, random)).status());
     }
   }
-  return taken > kMaskTimeMax * masks ? too_slow(taken, masks) : absl::OkStatus();
+  return taken > mask_time_max * masks ? too_slow(taken, masks) : absl::OkStatus();
 }
 
 }  // namespace coppice::server

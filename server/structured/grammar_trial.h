@@ -18,6 +18,7 @@ std::chrono::nanoseconds thread_time();
 
 // Follows the grammar along some texts. ERRORS: OutOfRange when its masks take too long; InvalidArgument where no token
 // can go on.
-absl::Status try_masks(const text::CompiledGrammar& grammar, const text::Tokenizer& tokenizer);
+absl::Status try_masks(const text::CompiledGrammar& grammar, const text::Tokenizer& tokenizer,
+                       std::chrono::nanoseconds mask_time_max = kMaskTimeMax);
 
 }  // namespace coppice::server

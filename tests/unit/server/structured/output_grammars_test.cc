@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <future>
 
+#include "server/structured/grammar_trial.h"
 #include "tests/unit/text/grammar/byte_tokenizer.h"
 
 namespace coppice::server {
@@ -95,24 +96,15 @@ TEST_CASE("a vocabulary that does not fit the model: every format is refused") {
   CHECK(refused.error().status == 400);
 }
 
-TEST_CASE("what has too many ways to go on is refused before an answer is held to it") {
-  std::vector<std::string> words;
-  for (char first = 'a'; first <= 'z'; ++first) {
-    for (char second = 'a'; second <= 'z'; ++second) {
-      for (char third = 'a'; third <= 'z'; ++third) {
-        words.push_back({first, second, third, 'a', 'b', 'c', 'd'});
-      }
-    }
-  }
-  const text::ByteTokenizer tokenizer(std::move(words));
-  OutputGrammars grammars(tokenizer, tokenizer.vocab_size(), tokenizer.end_tokens());
-  const std::string ways =
-      "root ::= a a a a a a a a a a\na ::= b b b b b b b b b b\nb ::= c c c c c c c c c c\nc ::= [a-z]* | a";
-  const auto refused = grammars.get(order_of(OutputFormatKind::kGrammar, ways));
-  REQUIRE_FALSE(refused.ok());
-  CHECK(refused.error().status == 400);
-  CHECK(refused.error().message.find("too many ways") != std::string::npos);
-  CHECK(grammars.get(order_of(OutputFormatKind::kRegex, "[a-z]{1,9}")).ok());
+TEST_CASE("a grammar whose masks take longer than they may is refused") {
+  Fixture fixture;
+  const auto grammar = fixture.get(order_of(OutputFormatKind::kRegex, "[a-z]{1,9}"));
+  REQUIRE(grammar.ok());
+  const text::CompiledGrammar& compiled = grammar.value()->grammar();
+  CHECK(try_masks(compiled, fixture.tokenizer).ok());
+  const absl::Status slow = try_masks(compiled, fixture.tokenizer, std::chrono::nanoseconds(1));
+  CHECK(absl::IsOutOfRange(slow));
+  CHECK(std::string(slow.message()).find("too many ways") != std::string::npos);
 }
 
 TEST_CASE("after the end none waits") {
