@@ -77,7 +77,7 @@ bool Constraints::observe(SequenceSlot slot, TokenId token) {
   return true;
 }
 
-std::int32_t Constraints::force(SequenceSlot slot, std::int32_t nodes_max, DraftTree& draft) {
+std::int32_t Constraints::force(SequenceSlot slot, std::int32_t nodes_max, float survival, DraftTree& draft) {
   absl::StatusOr<std::vector<TokenId>> forced = state(slot).constraint->forced_tokens();
   if (!forced.ok()) {
     fail(slot, std::move(forced).status());
@@ -85,7 +85,8 @@ std::int32_t Constraints::force(SequenceSlot slot, std::int32_t nodes_max, Draft
   }
   const auto count = static_cast<std::int32_t>(std::min(forced->size(), static_cast<std::size_t>(nodes_max)));
   for (std::int32_t i = 0; i < count; ++i) {
-    draft.add((*forced)[static_cast<std::size_t>(i)], i - 1, 1);
+    const float above = i == 0 ? 1.0F : draft.survival.back();
+    draft.add((*forced)[static_cast<std::size_t>(i)], i - 1, above * survival);
   }
   return count;
 }

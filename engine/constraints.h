@@ -40,9 +40,9 @@ class Constraints {
   // after it.
   bool observe(SequenceSlot slot, TokenId token);
 
-  // Replaces an empty `draft` by the tokens that must come next, at most `nodes_max`: one below the other, certain to
-  // survive. Returns their number. REQUIRES: has(slot).
-  std::int32_t force(SequenceSlot slot, std::int32_t nodes_max, DraftTree& draft);
+  // Replaces an empty `draft` by the tokens that must come next, at most `nodes_max`: one below the other, each of
+  // which survives its parents with the probability `survival`. Returns their number. REQUIRES: has(slot).
+  std::int32_t force(SequenceSlot slot, std::int32_t nodes_max, float survival, DraftTree& draft);
   // Drops the nodes that may not come; none without a constraint.
   void filter(SequenceSlot slot, DraftTree& draft);
 

@@ -236,25 +236,27 @@ void prune(DraftTree& tree, std::span<const std::uint8_t> keep, std::vector<std:
   tree.truncate(kept);
 }
 
-void graft(const DraftTree& proposal, std::int32_t nodes_max, DraftTree& chain, std::vector<std::int32_t>& scratch) {
+void graft(const DraftTree& proposal, std::int32_t nodes_max, DraftTree& tree, std::vector<std::int32_t>& scratch) {
   constexpr std::int32_t kDropped = -2;  // no node: -1 is the root
-  const std::int32_t last = chain.size() - 1;
-  float certain = 1;                                 // the proposal's survival of what the chain has
-  scratch.assign(proposal.tokens.size(), kDropped);  // node of the chain
+  const std::int32_t chain_end = tree.size() - 1;
+  const float astray = chain_end < 0 ? 1.0F : 1.0F - tree.survival[0];
+  const auto survival_of = [](const DraftTree& of, std::int32_t node) {
+    return node < 0 ? 1.0F : of.survival[static_cast<std::size_t>(node)];
+  };
+  scratch.assign(proposal.tokens.size(), kDropped);  // node of `tree`
   for (std::size_t node = 0; node < proposal.tokens.size(); ++node) {
     const std::int32_t above = proposal.parents[node];
     const std::int32_t parent = above < 0 ? -1 : scratch[static_cast<std::size_t>(above)];
-    if (parent == kDropped) {
-      continue;
-    }
-    if (parent < last) {
-      if (proposal.tokens[node] == chain.tokens[static_cast<std::size_t>(parent + 1)]) {
-        scratch[node] = parent + 1;
-        certain = proposal.survival[node];
+    const bool is_beside = parent != kDropped && parent < chain_end;
+    if (is_beside && proposal.tokens[node] == tree.tokens[static_cast<std::size_t>(parent + 1)]) {
+      scratch[node] = parent + 1;
+    } else if (parent != kDropped && tree.size() < nodes_max) {
+      const float next = std::min(1.0F, proposal.survival[node] / survival_of(proposal, above));
+      const float survival = survival_of(tree, parent) * next * (is_beside ? astray : 1.0F);
+      if (survival > 0) {
+        scratch[node] = tree.size();
+        tree.add(proposal.tokens[node], parent, survival);
       }
-    } else if (chain.size() < nodes_max) {
-      scratch[node] = chain.size();
-      chain.add(proposal.tokens[node], parent, std::min(1.0F, proposal.survival[node] / certain));
     }
   }
 }

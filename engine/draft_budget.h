@@ -118,6 +118,12 @@ class StepCost {
   void observe(std::int32_t rows, double body_ns, double attention_ns, double keys_attended);
 
   bool known() const { return knots_known_ > 0; }
+  // Whether a step of about so many rows, or fewer, was seen. Else what drafts add to one of `rows` is unknown: they
+  // would look free.
+  bool covers(std::int32_t rows) const {
+    const auto end = knots_.begin() + knot_of(rows) + 1;
+    return std::any_of(knots_.begin(), end, [](const Knot& knot) { return knot.weight > 0; });
+  }
   // Expected nanoseconds of a step of `rows` rows, without attention; never falls as rows grow. REQUIRES: known().
   double body_ns(std::int32_t rows) const;
   // Expected nanoseconds of attention for each key that a row attends to.
@@ -186,8 +192,35 @@ std::int32_t choose_drafts(const StepCost& cost, const StepOutlook& step, std::v
 // Drops the nodes not in `keep` (one flag a node). REQUIRES: a kept node's parent is kept.
 void prune(DraftTree& tree, std::span<const std::uint8_t> keep, std::vector<std::int32_t>& scratch);
 
-// `chain`: tokens that are certain to come, one below the other. Adds the nodes of `proposal` that agree with it, as
-// long as it has at most `nodes_max`. What was proposed beyond the chain's end is likelier now: the chain is certain.
-void graft(const DraftTree& proposal, std::int32_t nodes_max, DraftTree& chain, std::vector<std::int32_t>& scratch);
+// `tree` is a chain of forced tokens, one below the other. Adds the nodes of `proposal` as far as `nodes_max` goes:
+// those beyond the chain's end as likely as the proposal says once the chain is right, those beside it as far as the
+// chain's first token leaves room for another. So nothing is added beside a certain chain.
+void graft(const DraftTree& proposal, std::int32_t nodes_max, DraftTree& tree, std::vector<std::int32_t>& scratch);
+
+// How likely a forced token is the one that is drawn, learned from those that were verified: the same text may be cut
+// into other tokens. 1 until one was wrong. Owner: the Drafter. Thread: the engine's.
+class ForcedSurvival {
+ public:
+  // Of the first `forced` nodes, one below the other, the first `right` were right.
+  void observe(std::int32_t forced, std::int32_t right) {
+    tried_ += std::min(right + 1, forced);
+    right_ += right;
+    if (tried_ > kRemembered) {
+      tried_ /= 2;
+      right_ /= 2;
+    }
+  }
+  // Of a forced token whose parents were right.
+  float value() const { return static_cast<float>((right_ + kPrior) / (tried_ + kPrior)); }
+
+ private:
+  // Tokens after which what was seen counts half: some answers. And tokens that are believed right before any was
+  // seen. Chosen, not measured.
+  static constexpr double kRemembered = 2048;
+  static constexpr double kPrior = 16;
+
+  double tried_ = 0;
+  double right_ = 0;
+};
 
 }  // namespace coppice::engine

@@ -122,6 +122,9 @@ void Drafter::start(Sequence& sequence) {
 
 void Drafter::verified(Sequence& sequence, std::span<const std::int32_t> path) {
   sequence.drafting.count_draft(!path.empty());
+  if (const std::int32_t forced = sequence.drafting.forced_flying_; forced > 0) {
+    forced_survival_.observe(forced, count_forced(path, forced));
+  }
   speculator_->verified(sequence.slot, sequence.drafting.flying_, path);
   sequence.drafting.flying_.clear();
 }
@@ -158,6 +161,9 @@ std::int32_t Drafter::propose() {
     return 0;
   }
   const StepOutlook step = outlook();
+  if (step_cost_.known() && step.rows > 0 && !step_cost_.covers(step.rows)) {
+    return 0;  // a step without drafts is measured first
+  }
   const float floor = step.value > 0 ? survival_floor(step_cost_, step) : kNoDrafts;
   if (floor >= 1) {
     return 0;
@@ -256,10 +262,11 @@ double Drafter::ask(Sequence& sequence, const Asking& asking, bool is_taught) {
   return saved_ns;
 }
 
-// What the constraint forces, then what the speculator proposes behind it, without what the constraint forbids.
+// What the constraint forces, then what the speculator proposes behind and beside it, without what the constraint
+// forbids.
 void Drafter::draft_constrained(Sequence& sequence, std::int32_t nodes_max, float survival_min, bool is_taught) {
   DraftTree& draft = sequence.drafting.draft_;
-  const std::int32_t forced = constraints_.force(sequence.slot, nodes_max, draft);
+  const std::int32_t forced = constraints_.force(sequence.slot, nodes_max, forced_survival_.value(), draft);
   if (!constraints_.has(sequence.slot)) {
     return;  // it failed
   }
@@ -285,9 +292,11 @@ void Drafter::take(std::int32_t count) {
   for (std::size_t i = 0; i < proposing_.size(); ++i) {
     Sequence& sequence = sequences_[proposing_[i]];
     DraftTree& draft = sequence.drafting.draft_;
+    std::int32_t& forced = sequence.drafting.forced_;
+    forced = static_cast<std::int32_t>(std::count(keep_[i].begin(), keep_[i].begin() + forced, 1));
     prune(draft, keep_[i], node_scratch_);
     draft.truncate(std::min(draft.size(), scheduler_.draft_room(sequence)));
-    sequence.drafting.forced_ = std::min(sequence.drafting.forced_, draft.size());
+    forced = std::min(forced, draft.size());
     scheduler_.take_draft(sequence, draft.size());
     if (count == 0) {  // no node was worth its row
       sequence.drafting.count_draft(false);

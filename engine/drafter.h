@@ -132,6 +132,7 @@ class Drafter {
   const bool overlaps_;
   std::unique_ptr<Teacher> teacher_;  // null without a speculator
   StepCost step_cost_;
+  ForcedSurvival forced_survival_;
   std::uint64_t last_step_ns_ = 0;
   std::array<AskingTurn, 2> turns_;      // of sequences that do not draft well, and that do
   std::vector<SequenceSlot> proposing_;  // sequences with a proposal in this step

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <compare>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -150,6 +151,11 @@ class StepChoice {
 // A sequence drafts well until this number of proposals in a row were empty, not worth a row, or wrong. Chosen,
 // not measured: two, because one wrong draft says little.
 inline constexpr std::int32_t kDraftMissesMax = 2;
+
+// Of a draft whose first `forced` nodes are one below the other: how many of these are on the accepted path.
+inline std::int32_t count_forced(std::span<const std::int32_t> path, std::int32_t forced) {
+  return static_cast<std::int32_t>(std::ranges::count_if(path, [forced](std::int32_t node) { return node < forced; }));
+}
 
 // What the speculator knows of a sequence and proposes for it. Writer: Drafter, with its Teacher.
 class DraftState {

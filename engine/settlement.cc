@@ -175,8 +175,7 @@ void Settlement::settle_draft(Sequence& sequence, const StepRow& row, std::span<
   sequence.usage.accepted_tokens += accepted;
   const std::int32_t forced = sequence.drafting.forced_flying();
   stats_.counts().constraints.forced_drafted += static_cast<std::uint64_t>(forced);
-  stats_.counts().constraints.forced_accepted +=
-      static_cast<std::uint64_t>(std::ranges::count_if(path, [forced](std::int32_t node) { return node < forced; }));
+  stats_.counts().constraints.forced_accepted += static_cast<std::uint64_t>(count_forced(path, forced));
   homes_.drafter.verified(sequence, path);
 }
 

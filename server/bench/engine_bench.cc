@@ -49,13 +49,14 @@ absl::StatusOr<Prompts> make_prompts(const EngineBenchOptions& options, std::int
   if (!options.tree.empty()) {
     return tree_prompts(options, vocab);
   }
-  if (options.shared_prefix + options.unique_prefix < 1) {
+  if (options.shared_prefix + options.unique_prefix < 1 && options.question.empty()) {
     return absl::InvalidArgumentError("--shared-prefix and --unique-prefix: a prompt has at least one token");
   }
   Prompts prompts(static_cast<std::size_t>(options.requests));
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     append_tokens(prompts[i], options.shared_prefix, vocab, options.seed, 1);
     append_tokens(prompts[i], options.unique_prefix, vocab, options.seed, (1ULL << 32U) + i);
+    prompts[i].insert(prompts[i].end(), options.question.begin(), options.question.end());
   }
   return prompts;
 }
@@ -120,7 +121,8 @@ class Pass {
     request.sampling.temperature = static_cast<float>(options_.temperature);
     request.sampling.seed = options_.seed + id;
     request.sampling.max_tokens = options_.output;
-    request.sampling.ignore_eos = true;
+    request.sampling.ignore_eos = options_.constraint == nullptr;
+    request.constraint = options_.constraint;
     request.events = queue_;
     return request;
   }
@@ -134,9 +136,14 @@ class Pass {
     StepSums& sums = prompt > 0 ? prefill_ : decode_;
     sums.seconds += seconds;
     const std::uint64_t device_ns = after.times.device_ns - before.times.device_ns;
+    const std::uint64_t mask_ns = after.times.mask_ns - before.times.mask_ns;
     const std::uint64_t pass_ns = device_ns > 0 ? device_ns
                                                 : after.times.forward_ns - before.times.forward_ns +
-                                                      after.times.in_flight_ns - before.times.in_flight_ns;
+                                                      after.times.in_flight_ns - before.times.in_flight_ns - mask_ns;
+    if (const std::uint64_t masks = after.constraints.masks - before.constraints.masks; masks > 0) {
+      masked_s_ += seconds;
+      mask_us_.push_back(static_cast<double>(mask_ns) * 1e-3 / static_cast<double>(masks));
+    }
     sums.pass_s += static_cast<double>(pass_ns) * 1e-9;
     sums.tokens += prompt > 0 ? prompt : drawn;
     sums.sequences += static_cast<std::uint64_t>(std::max(after.running, before.running));
@@ -157,6 +164,7 @@ class Pass {
         return absl::InternalError(fmt::format("request {}: {}", event.request - first_id, event.error));
       }
       double& first_s = first_seen_s_[event.request - first_id];
+      complete_ += event.finish == engine::FinishReason::kStop ? 1 : 0;
       if (first_s < 0 && !event.tokens.empty()) {
         first_s = now_s;
       }
@@ -185,18 +193,35 @@ class Pass {
     result.kv_tokens_attended = end.kv_tokens_attended - begin.kv_tokens_attended;
     result.kv_tokens_read = end.kv_tokens_read - begin.kv_tokens_read;
     result.prompt_tokens_computed = end.prompt_tokens_computed - begin.prompt_tokens_computed;
-    result.accepted_per_step =
+    result.drafts.accepted_per_step =
         decode_.sequences > 0 ? static_cast<double>(decode_.tokens) / static_cast<double>(decode_.sequences) : 0.0;
-    result.draft_tokens = end.draft_tokens - begin.draft_tokens;
-    result.accepted_tokens = end.accepted_tokens - begin.accepted_tokens;
-    result.speculation_share =
+    result.drafts.draft_tokens = end.draft_tokens - begin.draft_tokens;
+    result.drafts.accepted_tokens = end.accepted_tokens - begin.accepted_tokens;
+    result.drafts.speculation_share =
         static_cast<double>(end.times.speculation_ns - begin.times.speculation_ns) * 1e-9 / result.wall_s;
+    result.constraint = constraint_figures(begin, end);
     result.roofline = decode_.seconds > 0 ? decode_.bound_s / decode_.seconds : 0.0;
     result.prefill_roofline = prefill_.seconds > 0 ? prefill_.bound_s / prefill_.seconds : 0.0;
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
     result.peak_rss_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
     return result;
+  }
+
+  ConstraintFigures constraint_figures(const engine::EngineStats& begin, const engine::EngineStats& end) {
+    ConstraintFigures figures;
+    figures.complete = complete_;
+    figures.tokens = end.generation_tokens - begin.generation_tokens;
+    figures.masks = end.constraints.masks - begin.constraints.masks;
+    figures.forced_drafted = end.constraints.forced_drafted - begin.constraints.forced_drafted;
+    figures.forced_accepted = end.constraints.forced_accepted - begin.constraints.forced_accepted;
+    std::sort(mask_us_.begin(), mask_us_.end());
+    if (!mask_us_.empty()) {
+      figures.mask_us_p50 = mask_us_[mask_us_.size() / 2];
+      figures.mask_us_p99 = mask_us_[mask_us_.size() * 99 / 100];
+      figures.mask_share = static_cast<double>(end.times.mask_ns - begin.times.mask_ns) * 1e-9 / masked_s_;
+    }
+    return figures;
   }
 
   const EngineBenchOptions& options_;
@@ -209,6 +234,9 @@ class Pass {
   Clock::time_point begin_;
   std::vector<double> first_seen_s_;
   bool is_cut_ = false;
+  std::int64_t complete_ = 0;    // answers
+  std::vector<double> mask_us_;  // of a mask, by step
+  double masked_s_ = 0;          // steps that made masks
   StepSums prefill_;
   StepSums decode_;
 };

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <sstream>
 
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "kernels/bench/machine_bench.h"
@@ -10,6 +11,7 @@
 #include "server/app/device_options.h"
 #include "server/app/progress_bar.h"
 #include "server/bench/engine_bench.h"
+#include "server/bench/schema_grammar.h"
 #include "server/commands/bench_commands.h"
 #include "server/commands/model_path.h"
 #include "server/commands/speculation_flags.h"
@@ -23,6 +25,9 @@ struct EngineBenchArguments {
   std::string model;
   std::string shape;
   std::string quant = "none";
+  std::string schema;
+  std::string prompt_file;
+  std::string tokenizer = "demo";
   std::string requests = "1";
   std::string shared_prefix = "0";
   std::string sharing = "on";
@@ -30,8 +35,9 @@ struct EngineBenchArguments {
   bool json = false;
 };
 
-constexpr std::int32_t kMany = 1 << 24;        // tokens: beyond every context
-constexpr std::int32_t kRequestsMost = 65536;  // at once: beyond every device
+constexpr std::size_t kPromptBytesMax = std::size_t{16} << 20;  // bytes: more tokens than any context
+constexpr std::int32_t kMany = 1 << 24;                         // tokens: beyond every context
+constexpr std::int32_t kRequestsMost = 65536;                   // at once: beyond every device
 
 OptionTable engine_table(EngineBenchArguments& arguments) {
   EngineBenchOptions& bench = arguments.bench;
@@ -42,6 +48,10 @@ OptionTable engine_table(EngineBenchArguments& arguments) {
   table.add_text("shared-prefix", &arguments.shared_prefix, "prompt tokens common to all; several with commas between");
   table.add_integer("unique-prefix", &bench.unique_prefix, 0, kMany, "prompt tokens of each one's own");
   table.add_integer("output", &bench.output, 1, kMany, "tokens to generate for each");
+  table.add_text("schema", &arguments.schema, "a file: answers are JSON of this schema, and end when they are whole");
+  table.add_text("prompt-file", &arguments.prompt_file, "a text, with special tokens, that ends every prompt");
+  table.add_text("tokenizer", &arguments.tokenizer,
+                 "with --shape: the model whose tokens --schema and --prompt-file have");
   table.add_text("tree", &bench.tree, "prompts as a prefix tree: nodes per level _ tokens per level");
   table.add_number("temperature", &bench.temperature, 0, 100, "0 = greedy");
   table.add_integer("repeat", &bench.repeat, 1, 1000, "passes over the same prompts; the last is reported");
@@ -75,16 +85,56 @@ nlohmann::ordered_json to_json(const EngineBenchResult& result, const kernels::M
           {"host_share", result.host_share},
           {"kv_tokens_attended", result.kv_tokens_attended},
           {"kv_tokens_read", result.kv_tokens_read},
-          {"accepted_per_step", result.accepted_per_step},
-          {"draft_tokens", result.draft_tokens},
-          {"accepted_tokens", result.accepted_tokens},
-          {"speculation_share", result.speculation_share},
+          {"accepted_per_step", result.drafts.accepted_per_step},
+          {"draft_tokens", result.drafts.draft_tokens},
+          {"accepted_tokens", result.drafts.accepted_tokens},
+          {"speculation_share", result.drafts.speculation_share},
           {"prompt_tokens_computed", result.prompt_tokens_computed},
           {"peak_rss_bytes", result.peak_rss_bytes},
           {"roofline", result.roofline},
           {"prefill_roofline", result.prefill_roofline},
           {"wall_s", result.wall_s},
           {"machine", machine_json(machine)}};
+}
+
+nlohmann::ordered_json to_json(const ConstraintFigures& figures, const SchemaGrammar& grammar) {
+  return {{"vocabulary_ms", grammar.vocabulary_ms},
+          {"compile_ms", grammar.compile_ms},
+          {"complete", figures.complete},
+          {"tokens", figures.tokens},
+          {"masks", figures.masks},
+          {"mask_us_p50", figures.mask_us_p50},
+          {"mask_us_p99", figures.mask_us_p99},
+          {"mask_share", figures.mask_share},
+          {"forced_drafted", figures.forced_drafted},
+          {"forced_accepted", figures.forced_accepted}};
+}
+
+// What the requests have of files: their grammar and what ends their prompts.
+struct RequestFiles {
+  SchemaGrammar grammar;
+  std::vector<TokenId> question;
+};
+
+// A shape has no tokenizer of its own.
+absl::StatusOr<RequestFiles> read_request_files(const EngineBenchArguments& arguments,
+                                                const models::ModelConfig& model) {
+  RequestFiles files;
+  if (arguments.schema.empty() && arguments.prompt_file.empty()) {
+    return files;
+  }
+  COPPICE_ASSIGN_OR_RETURN(const auto package,
+                           open_model(arguments.shape.empty() ? arguments.model : arguments.tokenizer));
+  COPPICE_ASSIGN_OR_RETURN(const ModelText text, package->text());
+  if (!arguments.schema.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(files.grammar, compile_schema_file(arguments.schema, *text.tokenizer, model));
+  }
+  if (!arguments.prompt_file.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(const std::string prompt, base::read_file(arguments.prompt_file, kPromptBytesMax));
+    COPPICE_ASSIGN_OR_RETURN(files.question,
+                             text.tokenizer->encode(prompt, {.add_special = false, .parse_special = true}));
+  }
+  return files;
 }
 
 absl::StatusOr<LoadedModel> load(const EngineBenchArguments& arguments) {
@@ -130,6 +180,7 @@ absl::StatusOr<std::vector<std::int32_t>> read_numbers(const char* flag, const s
 // The settings of one engine, one after the other; later ones find earlier prefixes in its cache.
 absl::Status run_settings(const EngineBenchArguments& arguments, bool sharing, LoadedModel& model,
                           const kernels::MachineFigures& machine) {
+  COPPICE_ASSIGN_OR_RETURN(const RequestFiles files, read_request_files(arguments, model.config));
   COPPICE_ASSIGN_OR_RETURN(const auto prefixes, read_numbers("shared-prefix", arguments.shared_prefix, 0, kMany));
   COPPICE_ASSIGN_OR_RETURN(const auto requests, read_numbers("requests", arguments.requests, 1, kRequestsMost));
   std::uint64_t first_id = 1;
@@ -139,6 +190,8 @@ absl::Status run_settings(const EngineBenchArguments& arguments, bool sharing, L
       options.shared_prefix = prefix;
       options.requests = count;
       options.first_id = first_id;
+      options.constraint = files.grammar.source;
+      options.question = files.question;
       first_id += std::uint64_t{kMany} * kRequestsMost;
       COPPICE_ASSIGN_OR_RETURN(const EngineBenchResult result, run_engine_bench(options, model, machine));
       nlohmann::ordered_json report = {{"model", arguments.shape.empty() ? arguments.model : arguments.shape},
@@ -151,6 +204,9 @@ absl::Status run_settings(const EngineBenchArguments& arguments, bool sharing, L
                                        {"weight_bytes", model.weight_bytes},
                                        {"weight_seconds", model.weight_seconds}};
       report.update(to_json(result, machine));
+      if (files.grammar.source != nullptr) {
+        report["schema"] = to_json(result.constraint, files.grammar);
+      }
       print_report(report, arguments.json);
     }
   }

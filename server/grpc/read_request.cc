@@ -110,6 +110,43 @@ openai::ServiceFields read_service(const v1::ServiceOptions& from) {
   return to;
 }
 
+openai::OutputFormat read_format(const v1::OutputFormat& from) {
+  using Kind = openai::OutputFormatKind;
+  openai::OutputFormat to;
+  const auto set = [&to](Kind kind, const char* field, const std::string& text) {
+    to.kind = kind;
+    to.field = std::string("format.") + field;
+    to.text = text;
+  };
+  switch (from.kind_case()) {
+    case v1::OutputFormat::kJsonObject:
+      if (from.json_object()) {
+        set(Kind::kJsonObject, "json_object", "");
+      }
+      break;
+    case v1::OutputFormat::kJsonSchema:
+      set(Kind::kJsonSchema, "json_schema", from.json_schema());
+      to.strict = from.strict();
+      break;
+    case v1::OutputFormat::kRegex:
+      set(Kind::kRegex, "regex", from.regex());
+      break;
+    case v1::OutputFormat::kGrammar:
+      set(Kind::kGrammar, "grammar", from.grammar());
+      break;
+    case v1::OutputFormat::kChoice:
+      set(Kind::kChoice, "choice", "");
+      to.choices.assign(from.choice().values().begin(), from.choice().values().end());
+      break;
+    case v1::OutputFormat::kStructuralTag:
+      set(Kind::kStructuralTag, "structural_tag", from.structural_tag());
+      break;
+    case v1::OutputFormat::KIND_NOT_SET:
+      break;
+  }
+  return to;
+}
+
 template <typename Request>
 openai::GenerationRequest read_common(const Request& from, openai::RequestKind kind) {
   openai::GenerationRequest to;
@@ -127,6 +164,7 @@ openai::GenerationRequest read_common(const Request& from, openai::RequestKind k
     to.add_special_tokens = from.add_special_tokens();
   }
   to.continuous_usage = from.continuous_usage();
+  to.format = read_format(from.format());
   read_sampling(from.sampling(), to);
   if (from.sampling().has_logprobs()) {
     to.top_logprobs = from.sampling().logprobs();

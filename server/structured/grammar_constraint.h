@@ -1,6 +1,8 @@
 // GrammarConstraint: a compiled grammar as what holds a sequence of the engine to it.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -21,7 +23,8 @@ class GrammarSource final : public engine::ConstraintSource {
   text::CompiledGrammar grammar_;
 };
 
-// Every token is limited. After the grammar's end only end tokens may come.
+// Every token is limited. After the grammar's end only end tokens may come. A sequence whose masks take many times what
+// they may (grammar_trial.h) ends with ResourceExhausted: the trial cannot go everywhere.
 class GrammarConstraint final : public engine::TokenConstraint {
  public:
   explicit GrammarConstraint(text::GrammarMatcher matcher) : matcher_(std::move(matcher)) {}
@@ -34,6 +37,8 @@ class GrammarConstraint final : public engine::TokenConstraint {
 
  private:
   text::GrammarMatcher matcher_;
+  std::chrono::nanoseconds mask_time_{0};  // so far
+  std::int64_t masks_ = 0;
 };
 
 }  // namespace coppice::server

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "server/structured/grammar_trial.h"
 
 namespace coppice::server {
 namespace {
@@ -95,7 +96,7 @@ std::string as_fragment(std::string_view pointer) {
 
 }  // namespace
 
-// A compile that somebody waits for: whatever becomes of the job, the cache hears how it ended.
+// A compile that requests wait for: whatever becomes of the job, the cache hears how it ended.
 class OutputGrammars::Job {
  public:
   Job(OutputGrammars& grammars, std::shared_ptr<const GrammarOrder> order)
@@ -203,6 +204,11 @@ absl::StatusOr<text::CompiledGrammar> OutputGrammars::compile(const GrammarOrder
     COPPICE_ASSIGN_OR_RETURN(const text::GrammarCompiler* const compiler, compiler());
     const Clock::time_point begin = Clock::now();
     absl::StatusOr<text::CompiledGrammar> compiled = compiler->compile(order.spec);
+    if (compiled.ok()) {
+      if (absl::Status trial = try_masks(*compiled, tokenizer_); !trial.ok()) {
+        compiled = std::move(trial);
+      }
+    }
     const Clock::duration passed = Clock::now() - begin;
     compile_ns_ += std::chrono::duration_cast<std::chrono::nanoseconds>(passed).count();
     const auto passed_ms = std::chrono::duration_cast<std::chrono::milliseconds>(passed).count();

@@ -325,7 +325,7 @@ def test_requests_that_ask_for_too_much_fail_alone(filed):
         "long": {"prompt": "x " * 400_000},
         "ids": {"prompt": [10**9]},
         "stream": {"prompt": "x", "stream": True},
-        "format": {"prompt": "x", "response_format": {"type": "json_object"}},
+        "format": {"prompt": "x", "response_format": {"type": "xml"}},
         "good": {"prompt": "x", "max_tokens": 2},
     }
     file_id = make_file(filed, b"".join(line(body, name) for name, body in bodies.items()))

@@ -156,18 +156,22 @@ def rows_of_tools():
         yield RESPONSES, response(tools=[TOOL], tool_choice=choice), *UNSUPPORTED, "tool_choice"
     for kind in ("any", "tool", "x"):
         yield MESSAGES, message(tools=[CLAUDE_TOOL], tool_choice={"type": kind}), *UNSUPPORTED, "tool_choice"
-    for kind in ("json_object", "json_schema", "grammar"):
-        yield RESPONSES, response(text={"format": {"type": kind}}), *UNSUPPORTED, "text.format"
+    for kind in ("xml", "grammar", "structural_tag"):
+        yield RESPONSES, response(text={"format": {"type": kind}}), *VALUE, "text.format.type"
+    yield RESPONSES, response(text={"format": {"type": "json_schema"}}), *VALUE, "text.format.schema"
     for form in (1, "x", [], {}):
         yield RESPONSES, response(text={"format": form}), *VALUE, "text.format"
     yield RESPONSES, response(text={"format": {"type": 1}}), *VALUE, "text.format.type"
     for include in (1, "x", {}, [1], [None], ["x"] * 513):
         yield RESPONSES, response(include=include), *VALUE, "include"
-    for name in ("conversation", "prompt", "guided_json", "functions", "logits_processors"):
+    for name in ("conversation", "prompt", "functions", "logits_processors"):
         yield RESPONSES, response(**{name: {"id": "x"}}), *UNSUPPORTED, name
-    for name in ("container", "mcp_servers", "output_format"):
+    for name in ("container", "mcp_servers"):
         yield MESSAGES, message(**{name: ["x"]}), *UNSUPPORTED, name
-    yield MESSAGES, message(output_config={"format": {"type": "json_schema"}}), *UNSUPPORTED, "output_config.format"
+    form = {"type": "json_schema"}
+    yield MESSAGES, message(output_config={"format": form}), *VALUE, "output_config.format.schema"
+    for form in (1, "x", [], {}):
+        yield MESSAGES, message(output_format=form), *VALUE, "output_format"
     yield MESSAGES, message(thinking={}), *VALUE, "thinking.type"
 
 

@@ -99,7 +99,6 @@ def rows_of_bounds():
 
 def rows_of_unsupported():
     for name in (
-        "guided_json guided_regex guided_choice guided_grammar guided_decoding_backend structured_outputs "
         "logits_processors prompt_embeds functions function_call audio suffix bad_words allowed_token_ids "
         "truncate_prompt_tokens"
     ).split():
@@ -107,7 +106,6 @@ def rows_of_unsupported():
         yield CHAT, chat(**{name: ["x"]}), *UNSUPPORTED, name
     for value in (True, "x", 1):
         yield COMPLETIONS, completion(use_beam_search=value), *UNSUPPORTED, "use_beam_search"
-    yield COMPLETIONS, completion(response_format={"type": "json_object"}), *UNSUPPORTED, "response_format"
     yield COMPLETIONS, completion(response_format="x"), *VALUE, "response_format"
     yield COMPLETIONS, completion(response_format={"type": 1}), *VALUE, "response_format.type"
     yield CHAT, chat(chat_template="x"), *VALUE, "chat_template"

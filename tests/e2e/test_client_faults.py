@@ -231,7 +231,7 @@ def test_context_overflow_in_the_words_that_clients_look_for(server):
         assert "maximum context length is 2048 tokens" in answer["error"]["message"]
 
 
-@pytest.mark.parametrize("name", ["grammar", "json_schema", "regex", "ebnf", "guided_json", "structured_outputs"])
+@pytest.mark.parametrize("name", ["logits_processors", "prompt_embeds", "bad_words", "allowed_token_ids"])
 def test_what_cannot_be_honoured_is_refused(server, name):
     for path, base in (("/v1/completions", {"prompt": "x"}), ("/v1/chat/completions", {"messages": [QUESTION]})):
         status, answer = server.post(path, {**base, name: {"type": "object"}})

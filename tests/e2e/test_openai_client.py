@@ -217,8 +217,8 @@ def test_other_errors(client):
         client.completions.create(model="gpt-9", prompt="x")
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as format_error:
-        client.chat.completions.create(model="demo", messages=MESSAGES, response_format={"type": "json_object"})
-    assert format_error.value.param == "response_format"
+        client.chat.completions.create(model="demo", messages=MESSAGES, response_format={"type": "xml"})
+    assert format_error.value.param == "response_format.type"
 
 
 def test_thirty_two_at_once_answer_as_if_alone(client):

@@ -252,7 +252,7 @@ def test_refusals(client):
             client.responses.create(**{**GREEDY, "input": QUESTION, **more})
         return error.value.param
 
-    json_format = {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}}
+    json_format = {"format": {"type": "json_schema", "name": "n", "schema": False}}
     assert refused(text=json_format) == "text.format"
     assert refused(tool_choice="required", tools=[TOOL]) == "tool_choice"
     assert refused(conversation="conv_1") == "conversation"

@@ -52,6 +52,18 @@ CodePointSet::CodePointSet(std::vector<CodePointRange> ranges) {
   }
 }
 
+std::size_t CodePointSet::letters() const {
+  std::size_t count = 0;
+  for (const CodePointRange& range : ranges_) {
+    for (const CodePointRange letters : {CodePointRange{'A', 'Z'}, CodePointRange{'a', 'z'}}) {
+      const char32_t first = std::max(range.first, letters.first);
+      const char32_t last = std::min(range.last, letters.last);
+      count += first <= last ? last - first + 1 : 0;
+    }
+  }
+  return count;
+}
+
 std::optional<char32_t> CodePointSet::only() const {
   const bool is_one = ranges_.size() == 1 && ranges_[0].first == ranges_[0].last;
   return is_one ? std::optional<char32_t>(ranges_[0].first) : std::nullopt;

@@ -1,6 +1,7 @@
 // Sets of Unicode characters, as a regular expression's classes need them.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +22,8 @@ class CodePointSet {
 
   bool empty() const { return ranges_.empty(); }
   bool is_ascii() const { return empty() || ranges_.back().last < 0x80; }
+  // Returns how many ASCII letters it has.
+  std::size_t letters() const;
   // Returns the character of a set of one.
   std::optional<char32_t> only() const;
   CodePointSet complement() const;

@@ -196,12 +196,15 @@ absl::StatusOr<Part> Parser::sequence() {
   return whole;
 }
 
+// ASCII letters of a class from which on most tokens of a vocabulary may match.
+constexpr std::size_t kWideLetters = 10;
+
 absl::StatusOr<Part> Parser::of_set(const CodePointSet& set) const {
   const CodePointSet kept = allowed(set);
   if (kept.empty()) {
     return unsupported(set.empty() ? "a class that matches nothing" : "a character that JSON writes with an escape");
   }
-  return Part{kept.expression(), kept.is_ascii() ? 1 : kWideClassSize};
+  return Part{kept.expression(), kept.is_ascii() && kept.letters() < kWideLetters ? 1 : kWideClassSize};
 }
 
 absl::StatusOr<Part> Parser::atom() {

@@ -36,8 +36,8 @@ class GrammarCache {
   // Returns the grammar if it is kept.
   std::optional<CompiledGrammar> find(const std::string& key);
 
-  // Calls `done` with the grammar, once: at once if it is kept, else from finish(). Returns true where nobody compiles
-  // it yet: then the caller has to, and call finish() whatever happens.
+  // Calls `done` with the grammar, once: at once if it is kept, else from finish(). Returns true for the first that
+  // joins: the caller has to compile then, and to call finish() whatever happens.
   bool join(const std::string& key, Done done);
   // Hands the result to all that have joined since. An error is not kept.
   void finish(const std::string& key, const absl::StatusOr<CompiledGrammar>& result);

@@ -32,8 +32,21 @@ int depth_of(std::string_view json) {
 
 }  // namespace
 
+// In a message the end of a pointer says more than its middle, and neither may crowd out what is wrong there.
+std::string shown_pointer(const std::string& pointer) {
+  constexpr std::size_t kBytesMax = 400;  // of 1 KiB that an error's message may have
+  constexpr std::size_t kBegin = 60;      // of them
+  if (pointer.size() <= kBytesMax) {
+    return pointer;
+  }
+  const std::size_t begin = pointer.rfind('/', kBegin);
+  const std::size_t end = pointer.find('/', pointer.size() - (kBytesMax - kBegin));
+  return pointer.substr(0, begin == std::string::npos ? 1 : begin) + "/..." +
+         (end == std::string::npos ? "" : pointer.substr(end));
+}
+
 std::string UnenforcedKeyword::message() const {
-  return pointer + ": `" + keyword + "`: " + reason;
+  return shown_pointer(pointer) + ": `" + keyword + "`: " + reason;
 }
 
 absl::StatusOr<CheckedSchema> check_schema(std::string_view schema, const SchemaLimits& limits) {

@@ -26,12 +26,16 @@ namespace coppice::text {
 struct SchemaLimits {
   std::size_t bytes_max = std::size_t{512} << 10;  // twice the largest schema in common use that we know
   int depth_max = 64;                              // schemas and values in one another; recursive code reads them
-  std::int64_t nodes_max = 20'000;                 // values of the document, and schemas after references
-  std::int64_t repeat_max = 2000;                  // minLength, maxLength, minItems, maxItems and the like
-  std::int64_t alternatives_max = 1000;            // of one enum, anyOf or oneOf
+  std::int64_t nodes_max = 10'000;                 // values of the document, and schemas after references
+  // Of the properties that an object need not have: the squares of their numbers together, so 500 in one object or 100
+  // in each of 25. For 150,000 tokens 500 take 1 to 2 s to compile, 1000 took 9.
+  std::int64_t optional_squares_max = 250'000;
+  std::int64_t repeat_max = 2000;        // minLength, maxLength, minItems, maxItems and the like
+  std::int64_t alternatives_max = 1000;  // of one enum, anyOf or oneOf
   // Characters and classes of all patterns, formats and names beside additional properties together, repetitions
-  // written out, as expression.h counts them. For 150,000 tokens each takes 2 to 4 ms to compile.
-  std::int64_t expression_size_max = 4000;
+  // written out, as expression.h counts them, the same pattern once. For 150,000 tokens each takes about 1 ms to
+  // compile.
+  std::int64_t expression_size_max = 3000;
 };
 
 struct UnenforcedKeyword {

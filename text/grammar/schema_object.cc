@@ -10,7 +10,8 @@ namespace coppice::text {
 namespace {
 
 bool is_closed(const SchemaJson& in) {
-  return in.contains("additionalProperties") && in["additionalProperties"] == false;
+  const char* const keyword = in.contains("additionalProperties") ? "additionalProperties" : "unevaluatedProperties";
+  return in.contains(keyword) && in[keyword] == false;
 }
 
 }  // namespace
@@ -72,6 +73,13 @@ absl::Status SchemaWalk::properties(const SchemaJson& in, SchemaJson& out, const
     }
     row = declared.erase(row);
   }
+  const auto optional = static_cast<std::int64_t>(declared.size() - std::min(declared.size(), required.size()));
+  optional_squares_ += optional * optional;
+  if (optional_squares_ > limits_.optional_squares_max) {
+    return absl::OutOfRangeError(shown_pointer(place.pointer) +
+                                 ": the schema has too many properties that are not `required`; 500 in one object, or "
+                                 "100 in each of 25, are the most");
+  }
   if (!declared.empty()) {
     out["properties"] = std::move(declared);
   }
@@ -118,7 +126,8 @@ absl::Status SchemaWalk::named_by_pattern(const SchemaJson& in, SchemaJson& out,
   const bool has_patterns = in.contains("patternProperties") && !in["patternProperties"].empty();
   const bool has_names = in.contains("propertyNames");
   const bool stands_alone = !out.contains("properties") && !(has_patterns && has_names);
-  if (has_patterns && stands_alone && in["patternProperties"].size() == 1) {
+  const bool has_others = in.contains("additionalProperties") && in["additionalProperties"] != false;
+  if (has_patterns && stands_alone && !has_others && in["patternProperties"].size() == 1) {
     const auto row = in["patternProperties"].items().begin();
     const absl::StatusOr<std::string> written =
         expression(row.key(), ExpressionMatch::kSearch, place, "patternProperties");
@@ -138,6 +147,9 @@ absl::Status SchemaWalk::named_by_pattern(const SchemaJson& in, SchemaJson& out,
       names["type"] = "string";
     }
     COPPICE_ASSIGN_OR_RETURN(SchemaJson name, schema(names, place.at("propertyNames")));
+    if (name.is_object() && name.contains("$ref")) {  // a large pattern
+      name = definitions_json_[name["$ref"].get<std::string>().substr(std::string_view("#/$defs/").size())];
+    }
     COPPICE_RETURN_IF_ERROR(additional(in, out, place));
     // Names given by an expression or a list; others could have any form here.
     if (name.is_object() && (name.contains("pattern") || name.contains("enum"))) {

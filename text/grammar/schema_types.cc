@@ -89,7 +89,7 @@ absl::StatusOr<std::int64_t> SchemaWalk::count(const SchemaJson& in, const char*
     return schema_error(place, std::string("`") + keyword + "` must be a whole number from 0 on");
   }
   if (value.get<double>() > static_cast<double>(limits_.repeat_max)) {
-    return absl::OutOfRangeError(place.pointer + ": `" + keyword + "` is more than " +
+    return absl::OutOfRangeError(shown_pointer(place.pointer) + ": `" + keyword + "` is more than " +
                                  std::to_string(limits_.repeat_max));
   }
   return static_cast<std::int64_t>(value.get<double>());
@@ -97,7 +97,7 @@ absl::StatusOr<std::int64_t> SchemaWalk::count(const SchemaJson& in, const char*
 
 absl::Status SchemaWalk::check_expressions(const SchemaPlace& place) const {
   if (expression_size_ > limits_.expression_size_max) {
-    return absl::OutOfRangeError(place.pointer +
+    return absl::OutOfRangeError(shown_pointer(place.pointer) +
                                  ": patterns, formats and names beside additional properties are longer than " +
                                  std::to_string(limits_.expression_size_max) + " together");
   }
@@ -110,7 +110,8 @@ absl::StatusOr<std::string> SchemaWalk::expression(const std::string& pattern, E
   std::int64_t size = 0;
   absl::StatusOr<std::string> written = enforceable_expression(pattern, ExpressionUse::kJsonString, match, &size);
   if (absl::IsOutOfRange(written.status())) {
-    return absl::OutOfRangeError(place.pointer + ": `" + keyword + "`: " + std::string(written.status().message()));
+    return absl::OutOfRangeError(shown_pointer(place.pointer) + ": `" + keyword +
+                                 "`: " + std::string(written.status().message()));
   }
   expression_size_ += size;
   COPPICE_RETURN_IF_ERROR(check_expressions(place));
@@ -121,8 +122,12 @@ absl::StatusOr<SchemaJson> SchemaWalk::string_of_pattern(const SchemaJson& in, c
   if (!in["pattern"].is_string()) {
     return schema_error(place, "`pattern` must be a string");
   }
-  absl::StatusOr<std::string> written =
-      expression(in["pattern"].get<std::string>(), ExpressionMatch::kSearch, place, "pattern");
+  const std::string pattern = in["pattern"].get<std::string>();
+  if (const auto known = patterns_.find(pattern); known != patterns_.end()) {
+    return SchemaJson{{"$ref", "#/$defs/" + known->second}};
+  }
+  const std::int64_t size_before = expression_size_;
+  absl::StatusOr<std::string> written = expression(pattern, ExpressionMatch::kSearch, place, "pattern");
   if (absl::IsOutOfRange(written.status())) {
     return written.status();
   }
@@ -133,7 +138,16 @@ absl::StatusOr<SchemaJson> SchemaWalk::string_of_pattern(const SchemaJson& in, c
   if (written->empty()) {
     return SchemaJson{{"enum", SchemaJson::array({""})}};
   }
-  return SchemaJson{{"type", "string"}, {"pattern", *std::move(written)}};
+  SchemaJson out = {{"type", "string"}, {"pattern", *std::move(written)}};
+  constexpr std::int64_t kSharedSize = 50;  // takes some 40 ms to compile
+  if (expression_size_ - size_before < kSharedSize) {
+    return out;
+  }
+  // The engine compiles what is referred to once.
+  const std::string name = "p" + std::to_string(patterns_.size());
+  patterns_.emplace(pattern, name);
+  definitions_json_[name] = std::move(out);
+  return SchemaJson{{"$ref", "#/$defs/" + name}};
 }
 
 absl::StatusOr<SchemaJson> SchemaWalk::string(const SchemaJson& in, const SchemaPlace& place) {

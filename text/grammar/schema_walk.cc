@@ -77,7 +77,7 @@ SchemaPlace SchemaPlace::at(std::string_view token) const {
 }
 
 absl::Status schema_error(const SchemaPlace& place, const std::string& message) {
-  return absl::InvalidArgumentError(place.pointer + ": " + message);
+  return absl::InvalidArgumentError(shown_pointer(place.pointer) + ": " + message);
 }
 
 void SchemaWalk::not_enforced(const SchemaPlace& place, std::string_view keyword, std::string_view reason) {
@@ -92,11 +92,11 @@ void SchemaWalk::not_enforced(const SchemaPlace& place, std::string_view keyword
 absl::Status SchemaWalk::count_nodes(const SchemaPlace& place, std::int64_t nodes) {
   nodes_ += nodes;
   if (nodes_ > limits_.nodes_max) {
-    return absl::OutOfRangeError(place.pointer + ": the schema has more than " + std::to_string(limits_.nodes_max) +
-                                 " schemas and values");
+    return absl::OutOfRangeError(shown_pointer(place.pointer) + ": the schema has more than " +
+                                 std::to_string(limits_.nodes_max) + " schemas and values");
   }
   if (place.depth > limits_.depth_max * 2) {  // a schema's keyword and its key are two steps
-    return absl::OutOfRangeError(place.pointer + ": schemas are nested deeper than " +
+    return absl::OutOfRangeError(shown_pointer(place.pointer) + ": schemas are nested deeper than " +
                                  std::to_string(limits_.depth_max));
   }
   return absl::OkStatus();
@@ -257,8 +257,8 @@ absl::StatusOr<SchemaJson> SchemaWalk::values(const SchemaJson& in, const Schema
     return schema_error(place, "`enum` must be a list with values");
   }
   if (!is_const && static_cast<std::int64_t>(listed.size()) > limits_.alternatives_max) {
-    return absl::OutOfRangeError(place.pointer + ": `enum` has more than " + std::to_string(limits_.alternatives_max) +
-                                 " values");
+    return absl::OutOfRangeError(shown_pointer(place.pointer) + ": `enum` has more than " +
+                                 std::to_string(limits_.alternatives_max) + " values");
   }
   COPPICE_RETURN_IF_ERROR(count_nodes(place, is_const ? 1 : static_cast<std::int64_t>(listed.size())));
   std::vector<std::string> types;
@@ -298,7 +298,7 @@ absl::StatusOr<SchemaJson> SchemaWalk::branches(const SchemaJson& in, const std:
     return schema_error(place, "`" + keyword + "` must be a list with schemas");
   }
   if (static_cast<std::int64_t>(listed.size()) > limits_.alternatives_max) {
-    return absl::OutOfRangeError(place.pointer + ": `" + keyword + "` has more than " +
+    return absl::OutOfRangeError(shown_pointer(place.pointer) + ": `" + keyword + "` has more than " +
                                  std::to_string(limits_.alternatives_max) + " branches");
   }
   if (keyword == "oneOf" && !are_disjoint(root_, listed)) {

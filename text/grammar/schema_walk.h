@@ -66,7 +66,9 @@ class SchemaWalk {
   SchemaLimits limits_;
   std::int64_t nodes_ = 0;
   std::int64_t expression_size_ = 0;  // of all expressions together
+  std::int64_t optional_squares_ = 0;
   std::vector<UnenforcedKeyword> unenforced_;
+  std::map<std::string, std::string> patterns_;     // large ones -> name in `definitions_json_`
   std::map<std::string, std::string> definitions_;  // reference -> its name in `definitions_json_`
   SchemaJson definitions_json_ = SchemaJson::object();
 };
@@ -80,6 +82,9 @@ absl::StatusOr<const SchemaJson*> resolve_reference(const SchemaJson& root, cons
 bool are_disjoint(const SchemaJson& root, const SchemaJson& branches);
 
 absl::Status schema_error(const SchemaPlace& place, const std::string& message);
+
+// Returns a pointer as messages show it: cut in its middle when it is long.
+std::string shown_pointer(const std::string& pointer);
 
 // Returns whether the value is of JSON schema's type `type`.
 bool is_of_type(const SchemaJson& value, std::string_view type);

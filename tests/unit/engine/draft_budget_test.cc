@@ -132,7 +132,7 @@ double true_ns(std::int32_t rows) {
   return rows <= 6 ? 12e6 : 2e6 * rows;
 }
 
-TEST_CASE("a proposal goes on where certain tokens end, and is dropped where it contradicts them", "[drafts]") {
+TEST_CASE("a proposal goes on where forced tokens end, and beside them as far as they may be wrong", "[drafts]") {
   std::vector<std::int32_t> scratch;
   DraftTree proposal;  // after nothing: 5 (then 6, then 7 or 9; or 8) or 4
   proposal.add(5, -1, 0.5F);
@@ -143,30 +143,70 @@ TEST_CASE("a proposal goes on where certain tokens end, and is dropped where it 
   proposal.add(1, 3, 0.1F);
   proposal.add(9, 2, 0.1F);
   proposal.add(2, 4, 0.2F);
-  const auto chain_of = [](const std::vector<TokenId>& tokens) {
+  const auto chain_of = [](const std::vector<TokenId>& tokens, float survival) {
     DraftTree chain;
     for (const TokenId token : tokens) {
-      chain.add(token, chain.size() - 1, 1);
+      chain.add(token, chain.size() - 1, chain.size() == 0 ? survival : chain.survival.back() * survival);
     }
     return chain;
   };
-  DraftTree chain = chain_of({5, 6});
-  graft(proposal, 10, chain, scratch);
-  CHECK(chain.tokens == std::vector<TokenId>{5, 6, 7, 9, 2});
-  CHECK(chain.parents == std::vector<std::int32_t>{-1, 0, 1, 1, 2});
-  CHECK(chain.survival[2] == 0.3F / 0.4F);
-  CHECK(chain.survival[4] == 0.2F / 0.4F);
-  chain = chain_of({5, 6});
-  graft(proposal, 3, chain, scratch);
-  CHECK(chain.tokens == std::vector<TokenId>{5, 6, 7});
-  chain = chain_of({5, 3});
-  graft(proposal, 10, chain, scratch);
-  CHECK(chain.tokens == std::vector<TokenId>{5, 3});
-  chain = chain_of({});
-  graft(proposal, 10, chain, scratch);
-  CHECK(chain.tokens == proposal.tokens);
-  CHECK(chain.parents == proposal.parents);
-  CHECK(chain.survival == proposal.survival);
+  DraftTree tree = chain_of({5, 6}, 1);
+  graft(proposal, 10, tree, scratch);
+  CHECK(tree.tokens == std::vector<TokenId>{5, 6, 7, 9, 2});
+  CHECK(tree.parents == std::vector<std::int32_t>{-1, 0, 1, 1, 2});
+  CHECK(tree.survival[2] == Approx(0.3F / 0.4F));
+  CHECK(tree.survival[4] == Approx(0.2F / 0.4F));
+  tree = chain_of({5, 6}, 1);
+  graft(proposal, 3, tree, scratch);
+  CHECK(tree.tokens == std::vector<TokenId>{5, 6, 7});
+  tree = chain_of({5, 3}, 1);
+  graft(proposal, 10, tree, scratch);
+  CHECK(tree.tokens == std::vector<TokenId>{5, 3});
+  tree = chain_of({5, 6}, 0.5F);
+  graft(proposal, 10, tree, scratch);
+  CHECK(tree.tokens == std::vector<TokenId>{5, 6, 4, 8, 7, 1, 9, 2});
+  CHECK(tree.parents == std::vector<std::int32_t>{-1, 0, -1, 0, 1, 3, 1, 4});
+  CHECK(tree.survival[2] == Approx(0.5F * 0.25F));
+  CHECK(tree.survival[4] == Approx(0.25F * 0.3F / 0.4F));
+  tree = chain_of({}, 1);
+  graft(proposal, 10, tree, scratch);
+  CHECK(tree.tokens == proposal.tokens);
+  CHECK(tree.parents == proposal.parents);
+  for (std::size_t i = 0; i < tree.survival.size(); ++i) {
+    CHECK(tree.survival[i] == Approx(proposal.survival[i]));
+  }
+}
+
+TEST_CASE("steps that all carried drafts say nothing of a step without them", "[drafts]") {
+  StepCost cost;
+  CHECK_FALSE(cost.covers(32));
+  for (int i = 0; i < 20; ++i) {
+    cost.observe(78, 61e6, 0, 0);
+  }
+  CHECK_FALSE(cost.covers(32));
+  CHECK(cost.covers(78));
+  CHECK(cost.covers(500));
+  cost.observe(32, 26e6, 0, 0);
+  CHECK(cost.covers(32));
+  CHECK(cost.covers(33));
+  CHECK_FALSE(cost.covers(16));
+}
+
+TEST_CASE("forced tokens are believed until they are wrong, and again when they are right", "[drafts]") {
+  ForcedSurvival survival;
+  for (int i = 0; i < 100; ++i) {
+    survival.observe(5, 5);
+  }
+  CHECK(survival.value() == 1);
+  for (int i = 0; i < 2000; ++i) {
+    survival.observe(5, 0);  // its first token is wrong, which says nothing of the others
+  }
+  CHECK(survival.value() < 0.4F);
+  CHECK(survival.value() > 0);
+  for (int i = 0; i < 2000; ++i) {
+    survival.observe(5, 5);
+  }
+  CHECK(survival.value() > 0.95F);
 }
 
 TEST_CASE("A curve of a memory-bound machine is learned from noisy steps", "[step_cost]") {

@@ -16,6 +16,7 @@
 
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
+#include "proto/openai/format_schema.h"
 #include "proto/openai/generation_schema.h"
 #include "proto/openai/parse_request.h"
 #include "proto/openai/request_fields.h"
@@ -52,11 +53,13 @@ openai::RequestLimits small_limits() {
 
 // What both kinds of request have.
 Names common_names() {
-  Names names = {{"seed", "sampling.seed"},    {"logit_bias", "sampling.logit_bias"},
-                 {"stop", "sampling.stop"},    {"stop_token_ids", "sampling.stop_token_ids"},
-                 {"model", "model"},           {"add_special_tokens", "add_special_tokens"},
-                 {"prediction", "prediction"}, {"priority", "priority"},
-                 {"cache_salt", "cache_salt"}, {"user", "user"}};
+  Names names = {{"structured_outputs", "format"}};
+  for (const char* const name : {"model", "add_special_tokens", "prediction", "priority", "cache_salt", "user"}) {
+    names[name] = name;
+  }
+  for (const char* const name : {"seed", "logit_bias", "stop", "stop_token_ids"}) {
+    names[name] = std::string("sampling.") + name;
+  }
   base::SamplingChoices knobs;
   base::for_each_sampling_knob(
       [&](const base::SamplingKnob& knob, const auto&) { names[knob.name] = std::string("sampling.") + knob.name; },
@@ -112,10 +115,19 @@ const Alone kHttpAlone = {{"stream", "every answer over gRPC is a stream"},
                           {"stream_options", "the last response of every stream has the usage"},
                           {"return_token_ids", "responses always have the tokens' ids"},
                           {"return_tokens_as_token_ids", "likewise"},
-                          {"response_format", "text is the only one"},
                           {"thinking", "another name of reasoning"},
                           {"function_call", "tool_calls, as they were called before"},
                           {"reasoning_content", "another name of reasoning"}};
+// Other names of `format`.
+Alone format_names() {
+  Alone names = {{"response_format", "another name of format"}};
+  for (const openai::Schema::Member& member : openai::server_format_members()) {
+    if (member.name != "structured_outputs") {
+      names[member.name] = "another name of format";
+    }
+  }
+  return names;
+}
 const Alone kChatHttpAlone = {{"logprobs", "that sampling.logprobs is there says it"},
                               {"functions", "tools, as they were called before"},
                               {"function_call", "likewise"},
@@ -169,10 +181,10 @@ void check_names(const std::vector<std::string>& http, const Descriptor& proto, 
 TEST_CASE("every field of a body is a field of inference.proto, and the other way round") {
   const openai::RequestLimits limits = small_limits();
   check_names(openai::completion_schema(limits).member_names(), *v1::GenerateRequest::descriptor(), completion_names(),
-              {kHttpAlone}, {kGrpcAlone});
+              {kHttpAlone, format_names()}, {kGrpcAlone});
   const openai::Schema chat = openai::chat_schema(limits);
-  check_names(chat.member_names(), *v1::ChatRequest::descriptor(), chat_names(), {kHttpAlone, kChatHttpAlone},
-              {kGrpcAlone, kChatGrpcAlone});
+  check_names(chat.member_names(), *v1::ChatRequest::descriptor(), chat_names(),
+              {kHttpAlone, kChatHttpAlone, format_names()}, {kGrpcAlone, kChatGrpcAlone});
   std::vector<openai::Schema> named;
   chat.list_named(named);
   const auto message =
@@ -224,6 +236,8 @@ std::string fingerprint(const openai::GenerationRequest& request) {
   shown["bias"] = sampling.logit_bias;
   shown["stop_tokens"] = sampling.stop_token_ids;
   shown["stop"] = request.stop;
+  shown["format"] = {static_cast<int>(request.format.kind), request.format.text, request.format.choices,
+                     request.format.strict};
   shown["rest"] = {sampling.ignore_eos,
                    request.n,
                    request.include_stop_str_in_output,

@@ -95,7 +95,27 @@ TEST_CASE("a vocabulary that does not fit the model: every format is refused") {
   CHECK(refused.error().status == 400);
 }
 
-TEST_CASE("after the end nobody waits") {
+TEST_CASE("what has too many ways to go on is refused before an answer is held to it") {
+  std::vector<std::string> words;
+  for (char first = 'a'; first <= 'z'; ++first) {
+    for (char second = 'a'; second <= 'z'; ++second) {
+      for (char third = 'a'; third <= 'z'; ++third) {
+        words.push_back({first, second, third, 'a', 'b', 'c', 'd'});
+      }
+    }
+  }
+  const text::ByteTokenizer tokenizer(std::move(words));
+  OutputGrammars grammars(tokenizer, tokenizer.vocab_size(), tokenizer.end_tokens());
+  const std::string ways =
+      "root ::= a a a a a a a a a a\na ::= b b b b b b b b b b\nb ::= c c c c c c c c c c\nc ::= [a-z]* | a";
+  const auto refused = grammars.get(order_of(OutputFormatKind::kGrammar, ways));
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().status == 400);
+  CHECK(refused.error().message.find("too many ways") != std::string::npos);
+  CHECK(grammars.get(order_of(OutputFormatKind::kRegex, "[a-z]{1,9}")).ok());
+}
+
+TEST_CASE("after the end none waits") {
   Fixture fixture;
   fixture.grammars.close();
   const auto refused = fixture.get(order_of(OutputFormatKind::kRegex, "a"));

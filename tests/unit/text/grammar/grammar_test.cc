@@ -125,12 +125,12 @@ std::string array_with_lines(std::size_t count) {
 
 TEST_CASE("white space is bounded, in schemas and in tags") {
   const CompiledGrammar grammar = compiled(GrammarKind::kJsonSchema, R"({"properties":{"a":{}}})");
-  CHECK(accepts(grammar, object_with_blanks(32)));
-  CHECK_FALSE(accepts(grammar, object_with_blanks(33)));
+  CHECK(accepts(grammar, object_with_blanks(16)));
+  CHECK_FALSE(accepts(grammar, object_with_blanks(17)));
   const CompiledGrammar tag = compiled(GrammarKind::kStructuralTag, R"({"type":"structural_tag","format":{
       "type":"json_schema","json_schema":{"type":"array"}}})");
-  CHECK(accepts(tag, array_with_lines(32)));
-  CHECK_FALSE(accepts(tag, array_with_lines(33)));
+  CHECK(accepts(tag, array_with_lines(16)));
+  CHECK_FALSE(accepts(tag, array_with_lines(17)));
 }
 
 TEST_CASE("special tokens never match, not even with an allowed text; end tokens only at the end") {

@@ -152,6 +152,42 @@ TEST_CASE("what is no schema, or accepts nothing, is refused with its place") {
   }
 }
 
+TEST_CASE("a required name that no rule lets in is refused, whichever keyword excludes it") {
+  for (const char* const keyword : {"additionalProperties", "unevaluatedProperties"}) {
+    const std::string schema =
+        std::string(R"({"properties":{"a":{}},"required":["a","b"],")") + keyword + R"(":false})";
+    CHECK(std::string(check_schema(schema).status().message()).find("excludes") != std::string::npos);
+  }
+}
+
+TEST_CASE("patternProperties beside an open additionalProperties is listed, not closed") {
+  const auto checked =
+      check_schema(R"({"additionalProperties":{"type":"number"},"patternProperties":{"^x":{"type":"null"}}})");
+  REQUIRE(checked.ok());
+  REQUIRE(checked->unenforced.size() == 1);
+  CHECK(checked->unenforced[0].keyword == "patternProperties");
+}
+
+TEST_CASE("a large pattern is written once, whatever uses it") {
+  const std::string text = R"({"type":"string","pattern":"^[a-z]{100}$"})";
+  const auto checked = check_schema(R"({"items":)" + text + R"(,"properties":{"a":)" + text + "}}");
+  REQUIRE(checked.ok());
+  CHECK(checked->json.find("pattern") == checked->json.rfind("pattern"));
+  CHECK(checked->unenforced.empty());
+}
+
+TEST_CASE("a long pointer leaves room for what is wrong") {
+  std::string schema = R"({"type":"nonsense"})";
+  for (int i = 0; i < 50; ++i) {
+    schema = R"({"properties":{"a long name of a property":)" + schema + "}}";
+  }
+  const std::string message(check_schema(schema).status().message());
+  CHECK(message.size() < 500);
+  CHECK(message.rfind("#/properties/a long name", 0) == 0);
+  CHECK(message.find("/...") != std::string::npos);
+  CHECK(message.find("type") != std::string::npos);
+}
+
 TEST_CASE("every limit is named") {
   SchemaLimits limits;
   limits.nodes_max = 10;
@@ -168,6 +204,11 @@ TEST_CASE("every limit is named") {
   limits.expression_size_max = 1000;
   CHECK(message(R"({"items":{"pattern":"^(a{100}){11}$"}})") ==
         "#/items: patterns, formats and names beside additional properties are longer than 1000 together");
+  CHECK(message(R"({"items":{"pattern":"^[a-z]{101}$"}})").find("together") != std::string::npos);
+  limits.optional_squares_max = 8;
+  CHECK(message(R"({"properties":{"a":{"properties":{"a":{},"b":{}}},"b":{},"c":{}}})").find("not `required`") !=
+        std::string::npos);
+  CHECK(check_schema(R"({"properties":{"a":{},"b":{}}})", limits).ok());
   CHECK(message(R"({"enum":[1,2,3,4]})") == "#: `enum` has more than 3 values");
   CHECK(message(R"({"oneOf":[{},{},{},{}]})") == "#: `oneOf` has more than 3 branches");
   CHECK(message(R"({"anyOf":[{"enum":[1,2,3]},{"enum":[1,2,3]},{"enum":[1,2,3]}]})") ==
