@@ -251,7 +251,8 @@ def thinker(binary, real_model, tmp_path_factory):
     (folder / "tokenizer_config.json").unlink()
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     (folder / "chat_template.jinja").unlink(missing_ok=True)
-    with RunningServer(binary, folder, "--tool-format", "hermes", "--kv-memory", "256MiB") as running:
+    flags = ("--tool-format", "hermes", "--served-model-name", "smollm2", "--kv-memory", "256MiB")
+    with RunningServer(binary, folder, *flags) as running:
         assert any("reasoning: qwen3 (found)" in line for line in running.log)
         yield running
         assert running.stop() == 0

@@ -193,7 +193,6 @@ TEST_CASE("every field of a body is a field of inference.proto, and the other wa
   const Alone message_alone = {{"prompt_cache_breakpoint", "over HTTP a part of the content has it"}};
   check_names(message->member_names(), *v1::ChatMessage::descriptor(), kMessageNames, {kHttpAlone}, {message_alone});
 }
-
 // --- the same request over HTTP and gRPC
 // ------------------------------------------------------------------------------
 
@@ -210,15 +209,9 @@ std::string fingerprint(const openai::GenerationRequest& request) {
                                    std::pair("template_kwargs", chat.template_kwargs)}) {
     shown[name] = part == nullptr ? nlohmann::json() : nlohmann::json(*part);
   }
-  shown["chat"] = {chat.has_tools,
-                   chat.template_name,
-                   chat.add_generation_prompt,
-                   chat.continue_final_message,
-                   static_cast<int>(chat.tool_choice),
-                   chat.called_tool,
-                   chat.parallel_tool_calls,
-                   chat.has_functions,
-                   chat.thinking_budget.value_or(-1)};
+  shown["chat"] = {chat.has_tools, chat.template_name, chat.add_generation_prompt, chat.continue_final_message};
+  shown["calls"] = fmt::format("{} {} {} {} {}", static_cast<int>(chat.tool_choice), chat.called_tool,
+                               chat.parallel_tool_calls, chat.has_functions, chat.thinking_budget.value_or(-1));
   const auto add = [&shown](const char* name, const auto& value) {
     shown[name] = value ? nlohmann::json(*value) : nlohmann::json();
   };
@@ -238,16 +231,9 @@ std::string fingerprint(const openai::GenerationRequest& request) {
   shown["stop"] = request.stop;
   shown["format"] = {static_cast<int>(request.format.kind), request.format.text, request.format.choices,
                      request.format.strict};
-  shown["rest"] = {sampling.ignore_eos,
-                   request.n,
-                   request.include_stop_str_in_output,
-                   request.skip_special_tokens,
-                   request.priority,
-                   request.echo,
-                   request.parse_special,
-                   request.suffix,
-                   request.cache_salt,
-                   request.user};
+  shown["flags"] = {sampling.ignore_eos, request.include_stop_str_in_output, request.skip_special_tokens, request.echo,
+                    request.parse_special};
+  shown["rest"] = {request.n, request.priority, request.suffix, request.cache_salt, request.user};
   const openai::CacheControl& cache = request.cache_control;
   shown["service"] = {static_cast<int>(request.service_tier), cache.is_explicit, cache.keeps_prompt.count(),
                       request.ignored.header()};

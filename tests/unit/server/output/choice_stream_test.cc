@@ -170,7 +170,8 @@ TEST_CASE("a special token that is shown is text to stop strings") {
   openai::GenerationRequest request = request_of({"<s>"});
   request.skip_special_tokens = false;
   ChoiceStream stream(kTokenizer, request, std::make_shared<const text::StopStrings>(request.stop),
-                      text::Detokenizer(kTokenizer, {.skip_special = false}), make_output_parser(request, ParserSetup()), 0);
+                      text::Detokenizer(kTokenizer, {.skip_special = false}),
+                      make_output_parser(request, ParserSetup()), 0);
   stream.read(event_of(2));
   stream.read(event_of(0));
   CHECK(stream.stopped_early());
