@@ -107,6 +107,7 @@ void choose_tools(FieldReader& reader, Json tools, GenerationRequest& request) {
     inner.read("type", type);
     bool is_single = false;
     inner.read("disable_parallel_tool_use", is_single);
+    inner.read("name", choice.name);
     request.chat.parallel_tool_calls = !is_single;
     if (type == "none") {
       choice.choice = openai::ToolChoice::kNone;
@@ -114,7 +115,6 @@ void choose_tools(FieldReader& reader, Json tools, GenerationRequest& request) {
       choice.choice = openai::ToolChoice::kRequired;
     } else if (type == "tool") {
       choice.choice = openai::ToolChoice::kNamed;
-      inner.read("name", choice.name);
     } else if (type != "auto") {
       inner.fail(bad_value("tool_choice.type",
                            fmt::format("'tool_choice.type' must be \"auto\", \"any\", \"tool\" or \"none\"; got \"{}\"",

@@ -105,6 +105,9 @@ void read_reasoning_effort(const char* name, FieldReader& reader, ChatFields& ch
 
 void read_thinking_budget(const char* name, FieldReader& reader, ChatFields& chat) {
   reader.read(name, chat.thinking_budget);
+  if (reader.has(name)) {
+    chat.thinking_budget_field = reader.full_name(name);
+  }
   if (chat.thinking_budget.value_or(0) < 0) {
     reader.fail(bad_value(reader.full_name(name), fmt::format("'{}' must be at least 0 tokens; got {}",
                                                               reader.full_name(name), *chat.thinking_budget)));

@@ -53,6 +53,7 @@ struct ChatFields {
   bool parallel_tool_calls = true;              // more than one call in an answer
   bool has_functions = false;                   // they came as `functions`: calls are answered as `function_call`
   std::optional<std::int64_t> thinking_budget;  // tokens of reasoning after which its end is forced; none: no bound
+  std::string thinking_budget_field;            // that it came in, for messages
   std::string template_name;                    // chat_template: one of the model's; empty: as transformers chooses
   bool add_generation_prompt = true;
   bool continue_final_message = false;

@@ -49,9 +49,6 @@ absl::Status load_text(const ModelPackage& package, ModelHost& host, const Forma
     spdlog::warn("{}; /v1/chat/completions will refuse", host.prompter_problem);
   }
   host.output_rules = choose_formats(formats, host.prompter.get(), *host.tokenizer);
-  spdlog::info("tool calls: {}{}; reasoning: {}{}", host.output_rules.tools().name,
-               formats.tools == kAutoFormat ? " (found)" : " (--tool-format)", host.output_rules.reasoning().name,
-               formats.reasoning == kAutoFormat ? " (found)" : " (--reasoning-format)");
   return absl::OkStatus();
 }
 
@@ -60,6 +57,7 @@ void open_grammars(const models::ModelConfig& config, const OutputGrammarsOption
   for (const MarkToken& mark : host.output_rules.marks()) {
     with_marks.marks.push_back(mark.token);
   }
+  spdlog::info("tool calls: {}; reasoning: {}", host.output_rules.tools().name, host.output_rules.reasoning().name);
   host.grammars = std::make_unique<OutputGrammars>(*host.tokenizer, config.vocab, config.eos, with_marks);
   if (!host.output_rules.reasoning().is_none()) {
     host.reasoning_tokens =

@@ -51,7 +51,7 @@ void bound_thinking(PreparedRequest& prepared, const ModelHost& host) {
     return;
   }
   if (host.reasoning_tokens == nullptr) {
-    prepared.request.ignored.add("thinking_budget");
+    prepared.request.ignored.add(prepared.request.chat.thinking_budget_field);
   } else if (prepared.reasoning != nullptr && prepared.order == nullptr && prepared.constraint == nullptr) {
     prepared.constraint = std::make_shared<const ReasoningSource>(*prepared.reasoning, prepared.reasoning_start,
                                                                   prepared.request.chat.thinking_budget, nullptr);

@@ -240,7 +240,7 @@ def test_what_codex_sends_is_served(client):
     )
     named = raw.headers["x-coppice-ignored"].split(", ")
     assert "tools.web_search" in named and "tools.namespace" in named and "input.web_search_call" in named
-    assert "parallel_tool_calls" in named and "include.reasoning.encrypted_content" in named
+    assert "parallel_tool_calls" not in named and "include.reasoning.encrypted_content" in named
     events = list(raw.parse())
     assert events[-1].type in ("response.completed", "response.incomplete")
     assert events[-1].response.prompt_cache_key == "session"
@@ -335,7 +335,8 @@ def test_an_agent_of_the_agents_sdk(client, tool_client):
 
     words = []
 
-    @agents.function_tool
+    # Not strict: this model's one token spells the call its own way, without the template's line ends.
+    @agents.function_tool(strict_mode=False)
     def look_up(word: str) -> str:
         """Says what a word means."""
         words.append(word)
