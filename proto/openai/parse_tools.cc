@@ -87,6 +87,10 @@ Json take_list(Json& object, const char* name, bool is_function, FieldReader& re
   }
   Json tools = Json::array();
   for (Json& item : *found) {
+    if (is_function && !item.is_object()) {
+      reader.fail_type(name, "an array of objects with a 'name'", item);
+      return Json::array();
+    }
     Json tool = std::move(item);
     if (is_function) {
       Json wrapped = Json::object();

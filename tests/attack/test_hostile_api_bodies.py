@@ -153,9 +153,9 @@ def rows_of_tools():
     for schema in (None, 1, "x", []):
         yield MESSAGES, message(tools=[{"name": "f", "input_schema": schema}]), *VALUE, "tools[0].input_schema"
     for choice in ("required", 1, [], {}, {"type": "function", "name": "f"}, {"type": "allowed_tools"}):
-        yield RESPONSES, response(tools=[TOOL], tool_choice=choice), *UNSUPPORTED, "tool_choice"
+        yield RESPONSES, response(tools=[TOOL], tool_choice=choice), *VALUE, "tool_choice"
     for kind in ("any", "tool", "x"):
-        yield MESSAGES, message(tools=[CLAUDE_TOOL], tool_choice={"type": kind}), *UNSUPPORTED, "tool_choice"
+        yield MESSAGES, message(tools=[CLAUDE_TOOL], tool_choice={"type": kind}), *VALUE, "tool_choice"
     for kind in ("xml", "grammar", "structural_tag"):
         yield RESPONSES, response(text={"format": {"type": kind}}), *VALUE, "text.format.type"
     yield RESPONSES, response(text={"format": {"type": "json_schema"}}), *VALUE, "text.format.schema"
@@ -164,7 +164,7 @@ def rows_of_tools():
     yield RESPONSES, response(text={"format": {"type": 1}}), *VALUE, "text.format.type"
     for include in (1, "x", {}, [1], [None], ["x"] * 513):
         yield RESPONSES, response(include=include), *VALUE, "include"
-    for name in ("conversation", "prompt", "functions", "logits_processors"):
+    for name in ("conversation", "prompt", "logits_processors"):
         yield RESPONSES, response(**{name: {"id": "x"}}), *UNSUPPORTED, name
     for name in ("container", "mcp_servers"):
         yield MESSAGES, message(**{name: ["x"]}), *UNSUPPORTED, name

@@ -99,18 +99,20 @@ def rows_of_bounds():
 
 def rows_of_unsupported():
     for name in (
-        "logits_processors prompt_embeds functions function_call audio suffix bad_words allowed_token_ids "
-        "truncate_prompt_tokens"
+        "logits_processors prompt_embeds audio suffix bad_words allowed_token_ids truncate_prompt_tokens"
     ).split():
         yield COMPLETIONS, completion(**{name: "x"}), *UNSUPPORTED, name
         yield CHAT, chat(**{name: ["x"]}), *UNSUPPORTED, name
+    for name in ("functions", "function_call"):
+        yield COMPLETIONS, completion(**{name: "x"}), *UNSUPPORTED, name
+        yield CHAT, chat(**{name: ["x"]}), *VALUE, name
     for value in (True, "x", 1):
         yield COMPLETIONS, completion(use_beam_search=value), *UNSUPPORTED, "use_beam_search"
     yield COMPLETIONS, completion(response_format="x"), *VALUE, "response_format"
     yield COMPLETIONS, completion(response_format={"type": 1}), *VALUE, "response_format.type"
     yield CHAT, chat(chat_template="x"), *VALUE, "chat_template"
-    yield CHAT, chat(tool_choice="required"), *UNSUPPORTED, "tool_choice"
-    yield CHAT, chat(tool_choice={"type": "function"}), *UNSUPPORTED, "tool_choice"
+    yield CHAT, chat(tool_choice="required"), *VALUE, "tool_choice"
+    yield CHAT, chat(tool_choice={"type": "function"}), *VALUE, "tool_choice"
 
 
 def rows_of_prompts():
