@@ -53,8 +53,8 @@ SCHEMAS = [
     {"type": "object", "properties": {"code": {"type": "string", "pattern": "^[A-Z]{2}-[0-9]{3}$"}, "tags": {
         "type": "array", "items": {"enum": ["a", "b", "c"]}, "maxItems": 3}}, "required": ["code", "tags"]},
     {"$ref": "#/$defs/node", "$defs": {"node": NODE}},
-    {"type": "object", "properties": {}, "additionalProperties": {"type": "integer", "minimum": 0, "maximum": 9},
-     "minProperties": 1, "maxProperties": 3},
+    {"type": "object", "properties": {"on": {"type": "boolean"}, "note": {"type": ["string", "null"], "maxLength": 12}},
+     "required": ["on"], "additionalProperties": False},
     {"type": "object", "properties": {"été": {"type": ["string", "null"], "maxLength": 8}, "x": {"type": "array",
      "prefixItems": [{"type": "integer", "minimum": -5, "maximum": 5}, {"type": "boolean"}],
      "minItems": 2, "maxItems": 2}},

@@ -49,7 +49,9 @@ class TestTokenizer final : public Tokenizer {
     return id >= 0 && id < vocab_size() ? vocabulary_[static_cast<std::size_t>(id)] : std::string();
   }
   bool is_special(TokenId id) const override {
-    return id == 0 || id == 1 || std::find(more_special.begin(), more_special.end(), piece(id)) != more_special.end();
+    return id == 0 || id == 1 ||
+           (!more_special.empty() &&
+            std::find(more_special.begin(), more_special.end(), piece(id)) != more_special.end());
   }
   std::optional<TokenId> token_to_id(std::string_view piece) const override {
     const auto found = std::find(vocabulary_.begin(), vocabulary_.end(), piece);

@@ -242,7 +242,7 @@ TEST_CASE("messages of unknown roles are looked for in time that grows with the 
   }
   const auto begin = std::chrono::steady_clock::now();
   CHECK(prompter->tokenize(chat_of(messages), false, {}).ok());
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(40));  // 14 under sanitizers
   const auto backwards = make_prompter("{% for m in messages[::-1] %}{{ m.content }}|{% endfor %}");
   messages.resize(3);
   CHECK(backwards->tokenize(chat_of(messages), false, {}).ok());
