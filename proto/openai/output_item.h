@@ -38,7 +38,7 @@ struct TextDelta {
   std::vector<TokenEntry> tokens = {};
 };
 
-// What the model thinks before it answers. No parser makes these yet.
+// What the model thinks before it answers.
 struct ReasoningDelta {
   std::string text;
   std::vector<TokenEntry> tokens = {};

@@ -27,6 +27,16 @@ void prepare_parsing(PreparedRequest& prepared, const TokenIds& prompt, const Mo
   }
 }
 
+// An answer that may be calls instead keeps what the client demands of its schema: the grammar of both would only see
+// it as a part, under no name that the client knows.
+openai::MaybeError check_content(const openai::OutputFormat& format) {
+  if (format.is_free()) {
+    return std::nullopt;
+  }
+  auto order = OutputGrammars::order(format);
+  return order.ok() ? OutputGrammars::check(*order.value()) : openai::MaybeError(std::move(order.error()));
+}
+
 }  // namespace
 
 openai::MaybeError prepare_answer(PreparedRequest& prepared, const TokenIds& prompt, const ModelHost& host) {
@@ -34,6 +44,9 @@ openai::MaybeError prepare_answer(PreparedRequest& prepared, const TokenIds& pro
   openai::GenerationRequest& request = prepared.request;
   if (!needs_call_grammar(request.chat, request.format, host.output_rules)) {
     return std::nullopt;
+  }
+  if (openai::MaybeError error = check_content(request.format)) {
+    return error;
   }
   openai::Result<std::string> tag = call_grammar(host.output_rules, request.chat, request.format);
   if (!tag.ok()) {

@@ -208,6 +208,7 @@ void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const
 
 void PreparedRequest::hold_to(const std::shared_ptr<const GrammarSource>& grammar) {
   order.reset();
+  is_held = true;
   unenforced = unenforced_header(grammar->grammar());
   constraint = grammar;
   if (reasoning != nullptr) {

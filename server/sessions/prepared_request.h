@@ -35,6 +35,7 @@ struct PreparedRequest {
 
   std::shared_ptr<const GrammarOrder> order;                   // a grammar that has yet to be compiled; null: none
   std::shared_ptr<const engine::ConstraintSource> constraint;  // what the answer may be; null: anything
+  bool is_held = false;    // a grammar holds the answer: `constraint` bounds not only its thinking
   std::string unenforced;  // for a header of the answer: what of its schema the constraint does not enforce
 
   // The grammar has been compiled.

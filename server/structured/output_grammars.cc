@@ -150,6 +150,15 @@ openai::Result<std::shared_ptr<const GrammarOrder>> OutputGrammars::order(openai
   return std::shared_ptr<const GrammarOrder>(std::move(order));
 }
 
+openai::MaybeError OutputGrammars::check(const GrammarOrder& order) {
+  const absl::StatusOr<text::CheckedSpec> checked =
+      text::check_spec(order.spec, {}, text::GrammarOptions{}.white_space_max);
+  if (checked.ok()) {
+    return std::nullopt;
+  }
+  return to_grammar(order, checked.status()).error();
+}
+
 std::size_t OutputGrammars::compile_bytes(const GrammarOrder& order) {
   constexpr std::size_t kTreeFactor = 48;  // the schema's tree, the one that is made of it, the grammar's rules
   return order.key.size() * kTreeFactor;

@@ -51,6 +51,9 @@ class OutputGrammars {
   // REQUIRES: a format that is not free. ERRORS: 400 for one that is too large to look at.
   static openai::Result<std::shared_ptr<const GrammarOrder>> order(openai::OutputFormat format);
 
+  // Looks at the order as a compile would, and makes nothing. ERRORS: 400, as of get().
+  static openai::MaybeError check(const GrammarOrder& order);
+
   // Returns about how much memory compiling takes.
   static std::size_t compile_bytes(const GrammarOrder& order);
 

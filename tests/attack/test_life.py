@@ -281,10 +281,17 @@ def test_sighup_reads_the_certificates_again(binary, tmp_path):
 
 
 def engine_thread(pid):
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        if (task / "comm").read_text().strip() == "engine":
-            return int(task.name)
-    raise AssertionError("no thread is called engine")
+    """A thread takes its name itself, maybe after the server has said that it is ready."""
+    end = time.monotonic() + 10
+    while True:
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            try:
+                if (task / "comm").read_text().strip() == "engine":
+                    return int(task.name)
+            except FileNotFoundError:  # ended meanwhile
+                pass
+        assert time.monotonic() < end, "no thread is called engine"
+        time.sleep(0.01)
 
 
 class Held:
