@@ -37,8 +37,10 @@ def test_instructor(binary, real_model, instructor):
     with RunningServer(binary, real_model, "--tool-format", "hermes", "--kv-memory", "256MiB") as server:
         plain = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
         for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA):
-            forecast = instructor.from_openai(plain, mode=mode).chat.completions.create(
-                model="smollm2", response_model=Forecast, messages=QUESTION, max_retries=0, temperature=0, max_tokens=200
-            )
+            client = instructor.from_openai(plain, mode=mode)
+            forecast = client.chat.completions.create(
+                model="smollm2", response_model=Forecast, messages=QUESTION, max_retries=0, temperature=0,
+                max_tokens=200,
+            )  # fmt: skip
             assert isinstance(forecast, Forecast), mode
         assert server.stop() == 0
