@@ -61,6 +61,7 @@ SCHEMAS = [
      "required": ["été", "x"]},
     {"type": "string", "minLength": 3, "maxLength": 30},
 ]  # fmt: skip
+SECONDS_MAX = 900  # an answer, beside the others, on a busy machine
 TOKENS_MAX = 1500  # more than any of the schemas lets an answer have, long lists of nodes aside
 
 
@@ -69,9 +70,10 @@ def ask(server, number, schema):
     words = f"Write number {number} of a list of examples as JSON, of this schema: {json.dumps(schema)}"
     body = {"messages": [{"role": "user", "content": words}], "response_format": form, "temperature": 1, "seed": number,
             "max_tokens": TOKENS_MAX}  # fmt: skip
-    status, answer = server.post("/v1/chat/completions", body)
+    status, _, text = server.request("POST", "/v1/chat/completions", body, timeout=SECONDS_MAX)
     if status != 200:
-        raise RuntimeError(answer)
+        raise RuntimeError(text)
+    answer = json.loads(text)
     choice = answer["choices"][0]
     return choice["finish_reason"], choice["message"]["content"], answer["usage"]["completion_tokens"]
 

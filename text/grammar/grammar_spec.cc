@@ -5,6 +5,7 @@
 
 #include "base/status_macros.h"
 #include "text/grammar/expression.h"
+#include "text/grammar/legacy_tag.h"
 #include "text/grammar/schema_walk.h"
 
 namespace coppice::text {
@@ -107,6 +108,9 @@ class TagWalk {
 absl::StatusOr<CheckedSpec> check_tag(SchemaJson tag, const SchemaLimits& limits, int white_space_max) {
   TagWalk walk(limits, white_space_max);
   COPPICE_RETURN_IF_ERROR(walk.walk(tag, "#"));
+  if (is_legacy_tag(tag)) {
+    COPPICE_ASSIGN_OR_RETURN(tag, to_current_tag(tag, white_space_max));
+  }
   return CheckedSpec{GrammarKind::kStructuralTag, dump(tag), walk.take_unenforced()};
 }
 

@@ -75,6 +75,30 @@ TEST_CASE("every kind of grammar compiles and decides") {
   CHECK_FALSE(accepts(tag, "text <t>\"ab\"</t> text"));
 }
 
+TEST_CASE("a structural tag in its older form is the same as one of today") {
+  const CompiledGrammar tag = compiled(GrammarKind::kStructuralTag, R"({"type":"structural_tag","triggers":["<f="],
+      "structures":[{"begin":"<f=a>","schema":{"type":"boolean"},"end":"</f>"},
+                    {"begin":"<f=b>","schema":{"type":"array","items":{"type":"null"}},"end":"</f>"}]})");
+  CHECK(accepts(tag, "text <f=a>true</f> and <f=b>[null]</f>"));
+  CHECK_FALSE(accepts(tag, "text <f=a>[null]</f>"));
+  CHECK_FALSE(accepts(tag, "text <f=c>"));
+  struct Row {
+    const char* tag;
+    const char* problem;
+  };
+  const Row rows[] = {
+      {R"({"structures":[],"triggers":["<"]})", "#/structures is no array"},
+      {R"({"structures":[{"begin":"<a>","schema":{},"end":""}],"triggers":[]})", "#/triggers is no array"},
+      {R"({"structures":[{"begin":"<a>","end":""}],"triggers":["<"]})", "#/structures/0 is no object"},
+      {R"({"structures":[{"begin":"<a>","schema":{},"end":""}],"triggers":["["]})", "#/structures/0/begin: begins"},
+      {R"({"structures":[{"begin":"<a>","schema":{"type":7},"end":""}],"triggers":["<"]})", "#/structures/0/schema"}};
+  for (const Row& row : rows) {
+    const auto refused = compiler().compile({GrammarKind::kStructuralTag, row.tag, {}, false});
+    INFO(row.tag);
+    CHECK(std::string(refused.status().message()).rfind(row.problem, 0) == 0);
+  }
+}
+
 TEST_CASE("what XGrammar alone takes wrongly is refused") {
   // A control character in a string with a length, another spelling of a declared name, an end of an optional part,
   // names that are required and not declared, a character beyond ASCII in a pattern.
