@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include <catch2/catch.hpp>
-#include <chrono>
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -235,14 +235,21 @@ TEST_CASE("a template that does not compile is an error at load") {
 }
 
 TEST_CASE("messages of unknown roles are looked for in time that grows with the conversation") {
-  const auto prompter = make_prompter("{% for m in messages %}{{ m.content }}|{% endfor %}");
+  // Long words, so that making tokens takes none of the time.
+  std::vector<std::string> words = bytes();
+  words.emplace_back(4'000, 'a');
+  const text::TestTokenizer tokenizer(std::move(words));
+  const auto prompter =
+      ChatPrompter::create(config_of({{"default", "{% for m in messages %}{{ m.content }}|{% endfor %}"}}), tokenizer)
+          .value();
   std::vector<openai::Json> messages;
   for (int i = 0; i < 60; ++i) {  // each begins like all that stand before it
     messages.push_back(message("guest", std::string(16'000, 'a') + std::to_string(i)));
   }
-  const auto begin = std::chrono::steady_clock::now();
+  constexpr double kSecondsMax = 3;  // of the processor: some hundredths; a search that goes back takes 6
+  const std::clock_t begin = std::clock();
   CHECK(prompter->tokenize(chat_of(messages), false, {}).ok());
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(40));  // 14 under sanitizers
+  CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < kSecondsMax);
   const auto backwards = make_prompter("{% for m in messages[::-1] %}{{ m.content }}|{% endfor %}");
   messages.resize(3);
   CHECK(backwards->tokenize(chat_of(messages), false, {}).ok());
