@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <utility>
 
 #include "proto/openai/json_reader.h"
@@ -14,6 +16,9 @@ namespace {
 using openai::Json;
 
 constexpr int kDepthMax = 16;  // of references and alternatives in one another: far more than parameters in use have
+// Schemas, values and names looked at, some 20 ns each. What is not reached may be of any type.
+constexpr std::int64_t kParameterSteps = 2000;   // of one parameter: twice the alternatives that a schema may have
+constexpr std::int64_t kToolSetSteps = 400'000;  // of all parameters of a request together
 
 constexpr std::array<std::pair<std::string_view, ParameterTypes>, 7> kTypes = {{{"string", kStringType},
                                                                                 {"integer", kIntegerType},
@@ -56,80 +61,117 @@ const Json* member(const Json& object, const char* name) {
   return found == object.end() ? nullptr : &*found;
 }
 
-// Where "#/a/b" points; null: nowhere.
-const Json* resolve(const Json& root, const std::string& reference) {
-  if (!reference.starts_with("#/")) {
-    return nullptr;
-  }
-  try {
-    const Json::json_pointer pointer(reference.substr(1));
-    return root.contains(pointer) ? &root.at(pointer) : nullptr;
-  } catch (const Json::exception&) {
-    return nullptr;
-  }
-}
+// Finds the types that schemas of one document allow, as far as its steps reach: references and alternatives in one
+// another can have exponentially many ways.
+class TypeFinder {
+ public:
+  TypeFinder(const Json& root, std::int64_t steps) : root_(root), steps_(steps) {}
 
-ParameterTypes types_at(const Json& schema, const Json& root, int depth);
-
-ParameterTypes types_of_any(const Json& schemas, const Json& root, int depth) {
-  ParameterTypes types = 0;
-  for (const Json& schema : schemas) {
-    types |= types_at(schema, root, depth);
-  }
-  return types == 0 ? kAnyType : types;
-}
-
-ParameterTypes types_at(const Json& schema, const Json& root, int depth) {
-  if (!schema.is_object() || depth > kDepthMax) {
+  ParameterTypes types_at(const Json& schema, int depth) {
+    if (!spend(1) || !schema.is_object() || depth > kDepthMax) {
+      return kAnyType;
+    }
+    if (const Json* const type = member(schema, "type")) {
+      return type->is_array() ? types_of_all(*type, type_named) : type_named(*type);
+    }
+    if (const Json* const reference = member(schema, "$ref"); reference != nullptr && reference->is_string()) {
+      const Json* const target = resolve(reference->get_ref<const std::string&>());
+      return target == nullptr ? kAnyType : types_at(*target, depth + 1);
+    }
+    if (const Json* const value = member(schema, "const")) {
+      return type_of_value(*value);
+    }
+    if (const Json* const values = member(schema, "enum"); values != nullptr && values->is_array()) {
+      return types_of_all(*values, type_of_value);
+    }
+    for (const char* const alternatives : {"anyOf", "oneOf"}) {
+      if (const Json* const schemas = member(schema, alternatives); schemas != nullptr && schemas->is_array()) {
+        return types_of_all(*schemas, [this, depth](const Json& one) { return types_at(one, depth + 1); });
+      }
+    }
+    if (const Json* const parts = member(schema, "allOf"); parts != nullptr && parts->is_array() && !parts->empty()) {
+      ParameterTypes types = kAnyType;
+      for (const Json& part : *parts) {
+        types &= types_at(part, depth + 1);
+      }
+      return types == 0 ? kAnyType : types;
+    }
     return kAnyType;
   }
-  if (const Json* const type = member(schema, "type")) {
-    if (!type->is_array()) {
-      return type_named(*type);
-    }
-    ParameterTypes types = 0;
-    for (const Json& name : *type) {
-      types |= type_named(name);
-    }
-    return types == 0 ? kAnyType : types;
-  }
-  if (const Json* const reference = member(schema, "$ref"); reference != nullptr && reference->is_string()) {
-    const Json* const target = resolve(root, reference->get<std::string>());
-    return target == nullptr ? kAnyType : types_at(*target, root, depth + 1);
-  }
-  if (const Json* const value = member(schema, "const")) {
-    return type_of_value(*value);
-  }
-  if (const Json* const values = member(schema, "enum"); values != nullptr && values->is_array()) {
-    ParameterTypes types = 0;
-    for (const Json& value : *values) {
-      types |= type_of_value(value);
-    }
-    return types == 0 ? kAnyType : types;
-  }
-  for (const char* const alternatives : {"anyOf", "oneOf"}) {
-    if (const Json* const schemas = member(schema, alternatives); schemas != nullptr && schemas->is_array()) {
-      return types_of_any(*schemas, root, depth + 1);
-    }
-  }
-  if (const Json* const parts = member(schema, "allOf"); parts != nullptr && parts->is_array() && !parts->empty()) {
-    ParameterTypes types = kAnyType;
-    for (const Json& part : *parts) {
-      types &= types_at(part, root, depth + 1);
-    }
-    return types == 0 ? kAnyType : types;
-  }
-  return kAnyType;
-}
 
-Tool make_tool(const Json& function) {
+  std::int64_t steps_left() const { return steps_; }
+
+ private:
+  // False: there are not so many left.
+  bool spend(std::size_t steps) {
+    steps_ = std::max<std::int64_t>(0, steps_ - static_cast<std::int64_t>(steps));
+    return steps_ > 0;
+  }
+
+  template <typename TypeOf>
+  ParameterTypes types_of_all(const Json& list, TypeOf type_of) {
+    ParameterTypes types = 0;
+    for (const Json& one : list) {
+      if (!spend(1)) {
+        return kAnyType;
+      }
+      types |= type_of(one);
+    }
+    return types == 0 ? kAnyType : types;
+  }
+
+  // Where "#/a/b" points; null: nowhere, or too far away. Its steps are the members that are looked through.
+  const Json* resolve(std::string_view reference) {
+    if (!reference.starts_with("#/") || !spend(reference.size() / kBytesOfStep)) {
+      return nullptr;
+    }
+    const Json* at = &root_;
+    for (std::size_t begin = 2; begin <= reference.size();) {
+      const std::size_t end = std::min(reference.find('/', begin), reference.size());
+      if (!at->is_object() || !spend(1 + at->size() / kMembersOfStep)) {
+        return nullptr;
+      }
+      const auto found = at->find(without_escapes(reference.substr(begin, end - begin)));
+      if (found == at->end()) {
+        return nullptr;
+      }
+      at = &*found;
+      begin = end + 1;
+    }
+    return at;
+  }
+
+  static std::string without_escapes(std::string_view token) {
+    std::string name;
+    for (std::size_t at = 0; at < token.size(); ++at) {
+      const char code = token[at] == '~' && at + 1 < token.size() ? token[at + 1] : '\0';
+      const bool is_escape = code == '0' || code == '1';
+      name += !is_escape ? token[at] : code == '0' ? '~' : '/';
+      at += is_escape ? 1 : 0;
+    }
+    return name;
+  }
+
+  // What costs about as much as reading one schema.
+  static constexpr std::size_t kBytesOfStep = 64;
+  static constexpr std::size_t kMembersOfStep = 8;
+
+  const Json& root_;
+  std::int64_t steps_;
+};
+
+// `steps`: left of all tools'.
+Tool make_tool(const Json& function, std::int64_t& steps) {
   Tool tool;
   tool.name = function["name"].get<std::string>();
   const Json* const schema = member(function, "parameters");
   const Json* const properties = schema != nullptr && schema->is_object() ? member(*schema, "properties") : nullptr;
   if (properties != nullptr && properties->is_object()) {
     for (const auto& [name, parameter] : properties->items()) {
-      tool.parameters.emplace(name, types_of_schema(parameter, *schema));
+      TypeFinder finder(*schema, std::min(steps, kParameterSteps));
+      const std::int64_t before = finder.steps_left();
+      tool.parameters.emplace(name, finder.types_at(parameter, 0));
+      steps -= before - finder.steps_left();
     }
   }
   return tool;
@@ -150,8 +192,9 @@ ParameterTypes Tool::types_of(std::string_view parameter) const {
 }
 
 ToolSet::ToolSet(const Json& tools) {
+  std::int64_t steps = kToolSetSteps;
   for (const Json& tool : tools) {
-    Tool made = make_tool(tool["function"]);
+    Tool made = make_tool(tool["function"], steps);
     tools_.insert_or_assign(made.name, std::move(made));
   }
 }
@@ -162,7 +205,7 @@ const Tool* ToolSet::find(std::string_view name) const {
 }
 
 ParameterTypes types_of_schema(const Json& schema, const Json& root) {
-  return types_at(schema, root, 0);
+  return TypeFinder(root, kParameterSteps).types_at(schema, 0);
 }
 
 std::string typed_value(std::string_view text, ParameterTypes types) {

@@ -48,7 +48,7 @@ class ToolSet {
   std::map<std::string, Tool, std::less<>> tools_;
 };
 
-// The types that `schema` allows. `root`: where its references point.
+// The types that `schema` allows, any where finding out would take long. `root`: where its references point.
 ParameterTypes types_of_schema(const openai::Json& schema, const openai::Json& root);
 
 // What a text says when a schema that allows `types` describes it: JSON text. Text that says nothing else is a string.
