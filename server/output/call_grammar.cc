@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -25,8 +26,8 @@ bool is_strict(const Json& tool) {
   return strict != function.end() && strict->is_boolean() && strict->get<bool>();
 }
 
-// The schema of the tool's arguments. ERRORS: 400 for a strict tool's that cannot be enforced.
-openai::Result<Json> schema_of(const Json& tool, std::size_t index, CallShape shape, const text::SchemaLimits& limits) {
+// The schema of the tool's arguments as it came.
+Json schema_of(const Json& tool) {
   const Json& function = tool["function"];
   const auto found = function.find("parameters");
   Json schema = found == function.end() || !found->is_object() || found->empty()
@@ -36,21 +37,6 @@ openai::Result<Json> schema_of(const Json& tool, std::size_t index, CallShape sh
   if (schema.contains("properties") && schema["properties"].is_object() && schema["properties"].empty() &&
       !schema.contains("additionalProperties")) {
     schema["additionalProperties"] = false;
-  }
-  const std::string field = fmt::format("tools[{}].function.parameters", index);
-  const absl::StatusOr<text::CheckedSchema> checked = text::check_schema(openai::write_json(schema), limits);
-  if (!is_strict(tool)) {
-    return checked.ok() ? std::move(schema) : Json{{"type", "object"}};
-  }
-  if (!checked.ok()) {
-    return bad_value(field, fmt::format("'{}': {}", field, std::string(checked.status().message())));
-  }
-  std::string problem = checked->unenforced.empty() ? "" : checked->unenforced.front().message();
-  if (problem.empty() && (shape == CallShape::kXml || shape == CallShape::kPython)) {
-    problem = unenforced_argument(schema, shape);
-  }
-  if (!problem.empty()) {
-    return bad_value(field, fmt::format("'{}' of a strict tool: {}", field, problem));
   }
   return schema;
 }
@@ -65,27 +51,41 @@ class Maker {
         const text::SchemaLimits& limits)
       : rules_(rules), format_(rules.tools()), chat_(chat), content_(content), limits_(limits) {}
 
-  openai::Result<std::string> make() {
+  openai::Result<CallGrammar> make() {
     for (std::size_t i = 0; i < chat_.tools->size(); ++i) {
       const Json& tool = (*chat_.tools)[i];
       const std::string name = tool["function"]["name"].get<std::string>();
       if (chat_.tool_choice == openai::ToolChoice::kNamed && name != chat_.called_tool) {
         continue;
       }
-      openai::Result<Json> schema = schema_of(tool, i, format_.shape, limits_);
-      if (!schema.ok()) {
-        return std::move(schema.error());
+      openai::Result<Json> arguments = arguments_of(tool, i);
+      if (!arguments.ok()) {
+        return std::move(arguments.error());
       }
-      calls_.push_back(call(name, schema.value()));
+      calls_.push_back(call(name, std::move(arguments.value())));
+      bytes_ += openai::write_json(calls_.back()).size();
+      if (bytes_ * copies() > limits_.bytes_max) {
+        return bad_value("tools", fmt::format("the schemas of 'tools', written out for this model's format of calls, "
+                                              "have more than {} bytes",
+                                              limits_.bytes_max));
+      }
     }
     Json tag = {{"type", "structural_tag"}};
     tag["format"] = chat_.tool_choice != openai::ToolChoice::kAuto ? calls_alone()
                     : is_json(content_)                            ? either_part({calls_alone(), json_content()})
                                                                    : any_text_with_calls();
-    return openai::write_json(tag);
+    return CallGrammar{openai::write_json(tag), std::move(unenforced_)};
   }
 
  private:
+  // How often calls stand in the tag.
+  std::size_t copies() const {
+    const bool has_joined = format_.joiner != 0 && !is_single();
+    const bool begins_each = chat_.tool_choice == openai::ToolChoice::kAuto && !is_json(content_) &&
+                             format_.start != 0 && !format_.closer.empty();
+    return has_joined && begins_each ? calls_.size() + 1 : has_joined || format_.joiner == 0 ? 2 : 1;
+  }
+
   bool is_single() const { return !chat_.parallel_tool_calls || chat_.tool_choice == openai::ToolChoice::kNamed; }
 
   Json mark(Terminal terminal) const {
@@ -93,20 +93,53 @@ class Maker {
     return token ? token_part(*token) : text_part(rules_.text_of(terminal));
   }
 
+  // What the tool's arguments may be. ERRORS: 400 for a strict tool's that cannot be enforced.
+  openai::Result<Json> arguments_of(const Json& tool, std::size_t index) {
+    const std::string field = fmt::format("tools[{}].function.parameters", index);
+    const std::string pointer = fmt::format("#/tools/{}/function/parameters", index);
+    Json schema = schema_of(tool);
+    absl::StatusOr<text::CheckedSchema> checked = text::check_schema(openai::write_json(schema), limits_);
+    if (!checked.ok()) {
+      if (is_strict(tool)) {
+        return bad_value(field, fmt::format("'{}': {}", field, std::string(checked.status().message())));
+      }
+      unenforced_.push_back({pointer, "schema", std::string(checked.status().message())});
+      schema = {{"type", "object"}};
+      checked = text::CheckedSchema();
+    }
+    std::vector<text::UnenforcedKeyword> unenforced = std::move(checked->unenforced);
+    Json part;
+    if (format_.shape == CallShape::kXml || format_.shape == CallShape::kPython) {
+      ArgumentGrammar arguments = argument_grammar(schema, format_.shape, limits_.bytes_max);
+      std::move(arguments.unenforced.begin(), arguments.unenforced.end(), std::back_inserter(unenforced));
+      part = std::move(arguments.part);
+    } else {
+      part = schema_part(schema);
+    }
+    if (is_strict(tool) && !unenforced.empty()) {
+      return bad_value(field, fmt::format("'{}' of a strict tool: {}", field, unenforced.front().message()));
+    }
+    for (text::UnenforcedKeyword& keyword : unenforced) {
+      keyword.pointer = pointer + keyword.pointer.substr(1);
+      unenforced_.push_back(std::move(keyword));
+    }
+    return part;
+  }
+
   // One call, without what stands around it.
-  Json call(const std::string& name, const Json& schema) const {
+  Json call(const std::string& name, Json arguments) const {
     switch (format_.shape) {
       case CallShape::kJson:
         return sequence_part(
             {text_part(fmt::format("{{\"name\": {}, \"{}\": ", openai::write_json(Json(name)), format_.arguments_key)),
-             schema_part(schema), text_part("}")});
+             std::move(arguments), text_part("}")});
       case CallShape::kNamed:
-        return sequence_part({text_part(name), mark(Terminal::kArguments), schema_part(schema)});
+        return sequence_part({text_part(name), mark(Terminal::kArguments), std::move(arguments)});
       case CallShape::kPython:
-        return sequence_part({text_part(name + "("), python_arguments(schema), text_part(")")});
+        return sequence_part({text_part(name + "("), std::move(arguments), text_part(")")});
       case CallShape::kXml:
         return sequence_part(
-            {text_part(fmt::format("{}{}>", kFunctionMark, name)), xml_arguments(schema), text_part("\n</function>")});
+            {text_part(fmt::format("{}{}>", kFunctionMark, name)), std::move(arguments), text_part("\n</function>")});
       case CallShape::kNone:
         break;
     }
@@ -173,33 +206,47 @@ class Maker {
       tags["type"] = "triggered_tags";
       tags["triggers"] = Json::array();
       tags["tags"] = Json::array();
-      const std::string opener(format_.start == 0 ? format_.opener : "");
-      add_text_tags(opener + before(), opener, std::string(format_.after_call) + std::string(format_.closer), tags);
+      if (format_.start == 0) {
+        add_opener_tag(tags);
+      } else {
+        add_call_tags(before(), std::string(format_.after_call) + std::string(format_.closer), tags);
+      }
       if (format_.opens_with_function) {
-        add_text_tags("", std::string(kFunctionMark), "", tags);
+        add_call_tags("", "", tags);
       }
     }
     tags["stop_after_first"] = is_single();
     return tags;
   }
 
-  Json token_tag(TokenId token) const {
-    std::vector<Json> parts = {text_part(before()), either_part(calls_)};
+  // Calls of one section behind its beginning, up to the closer.
+  Json section_content() const {
+    std::vector<Json> parts = {either_part(calls_)};
     add_joined(parts);
     parts.push_back(text_part(format_.after_call));
+    return sequence_part(std::move(parts));
+  }
+
+  Json token_tag(TokenId token) const {
     Json tag = {{"type", "tag"}, {"begin", token_part(token)}};
-    tag["content"] = sequence_part(std::move(parts));
+    tag["content"] = sequence_part({text_part(before()), section_content()});
     const std::optional<TokenId> close = rules_.token_of(Terminal::kClose);
     tag["end"] = close ? token_part(*close) : Json(std::string(format_.closer));
     return tag;
   }
 
-  // A tag for each call: `before` and its own beginning, which what comes to `trigger` has to go on as.
-  void add_text_tags(const std::string& before, const std::string& trigger, const std::string& end, Json& tags) const {
-    if (!trigger.empty()) {
-      tags["triggers"].push_back(trigger);
-    } else if (format_.shape == CallShape::kJson) {
-      tags["triggers"].push_back("{\"name\": \"");
+  void add_opener_tag(Json& tags) const {
+    tags["triggers"].push_back(std::string(format_.opener));
+    Json tag = {{"type", "tag"}, {"begin", std::string(format_.opener) + before()}};
+    tag["content"] = section_content();
+    tag["end"] = std::string(format_.closer);
+    tags["tags"].push_back(std::move(tag));
+  }
+
+  // A tag for each call: `before` and its own beginning, which what comes to it has to go on as.
+  void add_call_tags(const std::string& before, const std::string& end, Json& tags) const {
+    if (format_.shape == CallShape::kJson) {
+      tags["triggers"].push_back(before + "{\"name\": \"");
     }
     for (const Json& one : calls_) {
       const std::string begin = before + one["elements"][0]["value"].get<std::string>();
@@ -213,7 +260,7 @@ class Maker {
       }
       tag["content"] = sequence_part(std::move(rest));
       tags["tags"].push_back(std::move(tag));
-      if (trigger.empty() && format_.shape != CallShape::kJson) {
+      if (format_.shape != CallShape::kJson) {
         tags["triggers"].push_back(begin);
       }
     }
@@ -225,6 +272,8 @@ class Maker {
   const openai::OutputFormat& content_;
   const text::SchemaLimits& limits_;
   std::vector<Json> calls_;  // one a tool
+  std::size_t bytes_ = 0;    // of theirs, as JSON
+  std::vector<text::UnenforcedKeyword> unenforced_;
 };
 
 }  // namespace
@@ -242,7 +291,7 @@ bool needs_call_grammar(const openai::ChatFields& chat, const openai::OutputForm
   return std::any_of(chat.tools->begin(), chat.tools->end(), is_strict);
 }
 
-openai::Result<std::string> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
+openai::Result<CallGrammar> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
                                          const openai::OutputFormat& content, const text::SchemaLimits& limits) {
   if (rules.tools().is_none()) {
     const bool is_choice = chat.tool_choice != openai::ToolChoice::kAuto;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "proto/openai/api_error.h"
 #include "proto/openai/request.h"
@@ -15,11 +16,18 @@ namespace coppice::server {
 // `content` says, may be calls instead.
 bool needs_call_grammar(const openai::ChatFields& chat, const openai::OutputFormat& content, const OutputRules& rules);
 
+struct CallGrammar {
+  std::string tag;
+  // What tools that are not `strict` say of their arguments and the tag does not hold calls to. Pointers are into the
+  // request: "#/tools/0/function/parameters/…".
+  std::vector<text::UnenforcedKeyword> unenforced;
+};
+
 // With kRequired or kNamed the answer is calls alone, in the spelling that the model's template has; with kAuto it is
 // any text, in which what the template's spelling begins goes on as a call; with a `content` in JSON it is either that
 // or calls. REQUIRES: needs_call_grammar(…); the tools are there. ERRORS: 400 where the format has no calls; where it
 // cannot be forced; where a schema of a strict tool has what cannot be enforced.
-openai::Result<std::string> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
+openai::Result<CallGrammar> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
                                          const openai::OutputFormat& content = {},
                                          const text::SchemaLimits& limits = {});
 

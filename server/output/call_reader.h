@@ -44,6 +44,13 @@ class CallReader {
   const Tool* tool_ = nullptr;
 };
 
+// In names of functions and arguments that are neither in quotes nor in tags.
+inline bool is_name_part(char byte) {
+  constexpr unsigned char kAscii = 0x80;  // bytes below are
+  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '_' ||
+         byte == '.' || byte == '-' || byte == ':' || byte == '/' || static_cast<unsigned char>(byte) >= kAscii;
+}
+
 // Whether `reader` reads a call that has begun. Null: no.
 inline bool has_begun(const CallReader* reader) {
   return reader != nullptr && reader->tool() != nullptr;

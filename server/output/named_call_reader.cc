@@ -8,11 +8,6 @@ bool is_space(char byte) {
   return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-bool is_name(char byte) {
-  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '_' ||
-         byte == '.' || byte == '-';
-}
-
 }  // namespace
 
 Read NamedCallReader::push(char byte, std::string& arguments) {
@@ -23,7 +18,7 @@ Read NamedCallReader::push(char byte, std::string& arguments) {
       return read_mark(byte);
     case At::kId:
       if (byte != kArgumentsMark.front()) {
-        return is_name(byte) ? Read::kMore : Read::kFailed;
+        return is_name_part(byte) ? Read::kMore : Read::kFailed;
       }
       at_ = At::kMark;
       mark_ = byte;
@@ -31,7 +26,7 @@ Read NamedCallReader::push(char byte, std::string& arguments) {
     case At::kName:
       break;
   }
-  if (is_name(byte)) {
+  if (is_name_part(byte)) {
     name_ += byte;
     return Read::kMore;
   }

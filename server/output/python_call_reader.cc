@@ -8,11 +8,6 @@ bool is_space(char byte) {
   return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-bool is_name(char byte) {
-  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '_' ||
-         byte == '.' || byte == '-';
-}
-
 }  // namespace
 
 Read PythonCallReader::push(char byte, std::string& arguments) {
@@ -45,7 +40,7 @@ Read PythonCallReader::push_byte(char byte, std::string& arguments) {
   if (at_ == At::kEquals) {
     return read_key(byte, arguments);
   }
-  if ((at_ == At::kFirst || at_ == At::kArgument) && is_name(byte)) {
+  if ((at_ == At::kFirst || at_ == At::kArgument) && is_name_part(byte)) {
     word_ = byte;
     at_ = At::kKey;
     return Read::kMore;
@@ -54,7 +49,7 @@ Read PythonCallReader::push_byte(char byte, std::string& arguments) {
 }
 
 Read PythonCallReader::read_name(char byte, std::string& arguments) {
-  if (is_name(byte)) {
+  if (is_name_part(byte)) {
     word_ += byte;
     return Read::kMore;
   }
@@ -70,7 +65,7 @@ Read PythonCallReader::read_name(char byte, std::string& arguments) {
 }
 
 Read PythonCallReader::read_key(char byte, std::string& arguments) {
-  if (at_ == At::kKey && is_name(byte)) {
+  if (at_ == At::kKey && is_name_part(byte)) {
     word_ += byte;
     return Read::kMore;
   }

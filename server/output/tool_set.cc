@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "proto/openai/json_reader.h"
+#include "server/output/schema_reference.h"
 
 namespace coppice::server {
 namespace {
@@ -27,6 +28,37 @@ constexpr std::array<std::pair<std::string_view, ParameterTypes>, 7> kTypes = {{
                                                                                 {"null", kNullType},
                                                                                 {"object", kObjectType},
                                                                                 {"array", kArrayType}}};
+
+struct TypedKeyword {
+  const char* keyword;
+  ParameterTypes types;
+};
+
+// What restricts the values of some types: a schema without `type` that has them is of these.
+constexpr std::array<TypedKeyword, 22> kTypedKeywords = {{
+    {"pattern", kStringType},
+    {"format", kStringType},
+    {"minLength", kStringType},
+    {"maxLength", kStringType},
+    {"minimum", kNumberType | kIntegerType},
+    {"maximum", kNumberType | kIntegerType},
+    {"exclusiveMinimum", kNumberType | kIntegerType},
+    {"exclusiveMaximum", kNumberType | kIntegerType},
+    {"multipleOf", kNumberType | kIntegerType},
+    {"items", kArrayType},
+    {"prefixItems", kArrayType},
+    {"minItems", kArrayType},
+    {"maxItems", kArrayType},
+    {"uniqueItems", kArrayType},
+    {"contains", kArrayType},
+    {"properties", kObjectType},
+    {"required", kObjectType},
+    {"additionalProperties", kObjectType},
+    {"patternProperties", kObjectType},
+    {"propertyNames", kObjectType},
+    {"minProperties", kObjectType},
+    {"maxProperties", kObjectType},
+}};
 
 ParameterTypes type_named(const Json& name) {
   for (const auto& [text, types] : kTypes) {
@@ -96,13 +128,17 @@ class TypeFinder {
       }
       return types == 0 ? kAnyType : types;
     }
-    return kAnyType;
+    ParameterTypes types = 0;
+    for (const TypedKeyword& row : kTypedKeywords) {
+      types |= schema.contains(row.keyword) ? row.types : ParameterTypes{0};
+    }
+    return types == 0 ? kAnyType : types;
   }
 
   std::int64_t steps_left() const { return steps_; }
 
  private:
-  // False: there are not so many left.
+  // False: none are left.
   bool spend(std::size_t steps) {
     steps_ = std::max<std::int64_t>(0, steps_ - static_cast<std::int64_t>(steps));
     return steps_ > 0;
@@ -120,36 +156,13 @@ class TypeFinder {
     return types == 0 ? kAnyType : types;
   }
 
-  // Where "#/a/b" points; null: nowhere, or too far away. Its steps are the members that are looked through.
+  // Null: nowhere, or too far away. What costs are the bytes and the members that are looked through.
   const Json* resolve(std::string_view reference) {
-    if (!reference.starts_with("#/") || !spend(reference.size() / kBytesOfStep)) {
+    if (!spend(reference.size() / kBytesOfStep)) {
       return nullptr;
     }
-    const Json* at = &root_;
-    for (std::size_t begin = 2; begin <= reference.size();) {
-      const std::size_t end = std::min(reference.find('/', begin), reference.size());
-      if (!at->is_object() || !spend(1 + at->size() / kMembersOfStep)) {
-        return nullptr;
-      }
-      const auto found = at->find(without_escapes(reference.substr(begin, end - begin)));
-      if (found == at->end()) {
-        return nullptr;
-      }
-      at = &*found;
-      begin = end + 1;
-    }
-    return at;
-  }
-
-  static std::string without_escapes(std::string_view token) {
-    std::string name;
-    for (std::size_t at = 0; at < token.size(); ++at) {
-      const char code = token[at] == '~' && at + 1 < token.size() ? token[at + 1] : '\0';
-      const bool is_escape = code == '0' || code == '1';
-      name += !is_escape ? token[at] : code == '0' ? '~' : '/';
-      at += is_escape ? 1 : 0;
-    }
-    return name;
+    const Referred found = referred_schema(root_, reference);
+    return spend(found.members / kMembersOfStep) ? found.schema : nullptr;
   }
 
   // What costs about as much as reading one schema.
@@ -165,14 +178,27 @@ Tool make_tool(const Json& function, std::int64_t& steps) {
   Tool tool;
   tool.name = function["name"].get<std::string>();
   const Json* const schema = member(function, "parameters");
-  const Json* const properties = schema != nullptr && schema->is_object() ? member(*schema, "properties") : nullptr;
-  if (properties != nullptr && properties->is_object()) {
+  if (schema == nullptr || !schema->is_object()) {
+    return tool;
+  }
+  const auto types = [schema, &steps](const Json& parameter) {
+    TypeFinder finder(*schema, std::min(steps, kParameterSteps));
+    const std::int64_t before = finder.steps_left();
+    const ParameterTypes found = finder.types_at(parameter, 0);
+    steps -= before - finder.steps_left();
+    return found;
+  };
+  const Json* const object = object_schema(*schema).schema;
+  if (object == nullptr || !object->is_object()) {
+    return tool;
+  }
+  if (const Json* const properties = member(*object, "properties"); properties != nullptr && properties->is_object()) {
     for (const auto& [name, parameter] : properties->items()) {
-      TypeFinder finder(*schema, std::min(steps, kParameterSteps));
-      const std::int64_t before = finder.steps_left();
-      tool.parameters.emplace(name, finder.types_at(parameter, 0));
-      steps -= before - finder.steps_left();
+      tool.parameters.emplace(name, types(parameter));
     }
+  }
+  if (const Json* const others = member(*object, "additionalProperties"); others != nullptr && !others->empty()) {
+    tool.others = others->is_object() ? types(*others) : tool.others;
   }
   return tool;
 }
@@ -188,7 +214,7 @@ std::string quoted(std::string_view text) {
 
 ParameterTypes Tool::types_of(std::string_view parameter) const {
   const auto found = parameters.find(parameter);
-  return found == parameters.end() ? ParameterTypes{kStringType} : found->second;
+  return found == parameters.end() ? others : found->second;
 }
 
 ToolSet::ToolSet(const Json& tools) {
@@ -206,6 +232,17 @@ const Tool* ToolSet::find(std::string_view name) const {
 
 ParameterTypes types_of_schema(const Json& schema, const Json& root) {
   return TypeFinder(root, kParameterSteps).types_at(schema, 0);
+}
+
+std::string_view restriction_of(const Json& schema) {
+  for (const TypedKeyword& row : kTypedKeywords) {
+    const Json* const found = schema.is_object() ? member(schema, row.keyword) : nullptr;
+    const bool is_least = found != nullptr && std::string_view(row.keyword).starts_with("min") && *found == 0;
+    if (found != nullptr && !(is_least && row.types != (kNumberType | kIntegerType))) {
+      return row.keyword;
+    }
+  }
+  return "";
 }
 
 std::string typed_value(std::string_view text, ParameterTypes types) {

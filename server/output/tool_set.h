@@ -28,8 +28,8 @@ inline constexpr ParameterTypes kAnyType = 127;
 struct Tool {
   std::string name;
   std::map<std::string, ParameterTypes, std::less<>> parameters;
+  ParameterTypes others = kStringType;  // of parameters that are not declared: text, where the schema says nothing
 
-  // A parameter that is not declared is text.
   ParameterTypes types_of(std::string_view parameter) const;
 };
 
@@ -50,6 +50,9 @@ class ToolSet {
 
 // The types that `schema` allows, any where finding out would take long. `root`: where its references point.
 ParameterTypes types_of_schema(const openai::Json& schema, const openai::Json& root);
+
+// The first keyword by which `schema` allows only some values of its types; "": there is none.
+std::string_view restriction_of(const openai::Json& schema);
 
 // What a text says when a schema that allows `types` describes it: JSON text. Text that says nothing else is a string.
 std::string typed_value(std::string_view text, ParameterTypes types);

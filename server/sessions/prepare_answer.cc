@@ -48,13 +48,14 @@ openai::MaybeError prepare_answer(PreparedRequest& prepared, const TokenIds& pro
   if (openai::MaybeError error = check_content(request.format)) {
     return error;
   }
-  openai::Result<std::string> tag = call_grammar(host.output_rules, request.chat, request.format);
-  if (!tag.ok()) {
-    return std::move(tag.error());
+  openai::Result<CallGrammar> grammar = call_grammar(host.output_rules, request.chat, request.format);
+  if (!grammar.ok()) {
+    return std::move(grammar.error());
   }
+  prepared.unenforced = unenforced_header(grammar.value().unenforced);
   const bool is_choice = request.chat.tool_choice != openai::ToolChoice::kAuto;
   request.format = {.kind = openai::OutputFormatKind::kStructuralTag,
-                    .text = std::move(tag.value()),
+                    .text = std::move(grammar.value().tag),
                     .field = is_choice ? "tool_choice" : "tools"};
   return std::nullopt;
 }

@@ -209,7 +209,9 @@ void take_prompts(PreparedRequest& prepared, std::vector<TokenIds> tokens, const
 void PreparedRequest::hold_to(const std::shared_ptr<const GrammarSource>& grammar) {
   order.reset();
   is_held = true;
-  unenforced = unenforced_header(grammar->grammar());
+  if (unenforced.empty()) {
+    unenforced = unenforced_header(grammar->grammar().unenforced());
+  }
   constraint = grammar;
   if (reasoning != nullptr) {
     constraint =

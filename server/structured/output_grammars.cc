@@ -225,7 +225,7 @@ absl::StatusOr<text::CompiledGrammar> OutputGrammars::compile(const GrammarOrder
       spdlog::info("a grammar of {} bytes was refused after {} ms", order.key.size(), passed_ms);
       return compiled;
     }
-    const std::string unenforced = unenforced_header(*compiled);
+    const std::string unenforced = unenforced_header(compiled->unenforced());
     spdlog::info("a grammar of {} bytes was compiled in {} ms and takes {} bytes{}{}", order.key.size(), passed_ms,
                  compiled->memory_bytes(), unenforced.empty() ? "" : "; not enforced: ", unenforced);
     return compiled;
@@ -246,10 +246,10 @@ GrammarNumbers OutputGrammars::numbers() const {
   return numbers;
 }
 
-std::string unenforced_header(const text::CompiledGrammar& grammar) {
+std::string unenforced_header(std::span<const text::UnenforcedKeyword> unenforced) {
   constexpr std::size_t kBytesMax = 2048;  // proxies take headers of 8 KiB; the log has long lines already
   std::string text;
-  for (const text::UnenforcedKeyword& keyword : grammar.unenforced()) {
+  for (const text::UnenforcedKeyword& keyword : unenforced) {
     const std::string entry =
         fmt::format("{}{} {}", text.empty() ? "" : ", ", as_fragment(keyword.pointer), as_fragment(keyword.keyword));
     if (text.size() + entry.size() > kBytesMax) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,6 +91,6 @@ class OutputGrammars {
 
 // What a header of the answer says of a grammar's keywords that are not enforced: JSON pointers as fragments of URIs,
 // each with its keyword: "#/properties/a not, # uniqueItems". Bounded; empty where all are.
-std::string unenforced_header(const text::CompiledGrammar& grammar);
+std::string unenforced_header(std::span<const text::UnenforcedKeyword> unenforced);
 
 }  // namespace coppice::server

@@ -2,154 +2,18 @@
 #include "server/output/call_grammar.h"
 
 #include <catch2/catch.hpp>
-#include <memory>
 #include <random>
 #include <regex>
 #include <string>
 #include <vector>
 
-#include "proto/openai/json_reader.h"
-#include "server/output/output_parser.h"
-#include "tests/unit/text/grammar/byte_tokenizer.h"
-#include "text/grammar/grammar.h"
+#include "tests/unit/server/output/held_calls.h"
 
 namespace coppice::server {
 namespace {
 
 using openai::Json;
 using openai::ToolChoice;
-
-// Bytes, and the marks of the formats, special or not.
-class MarkTokenizer final : public text::ByteTokenizer {
- public:
-  explicit MarkTokenizer(bool are_special) : ByteTokenizer(kMarks), are_special_(are_special) {}
-
-  std::optional<TokenId> token_to_id(std::string_view piece) const override {
-    for (std::size_t i = 0; i < kMarks.size(); ++i) {
-      if (kMarks[i] == piece) {
-        return kByteCount + static_cast<TokenId>(i);
-      }
-    }
-    return std::nullopt;
-  }
-  bool is_special(TokenId id) const override { return ByteTokenizer::is_special(id) || (are_special_ && is_mark(id)); }
-  text::TokenText token_text(TokenId id, bool is_first) const override {
-    text::TokenText text = ByteTokenizer::token_text(id, is_first);
-    text.is_special = is_special(id);
-    return text;
-  }
-  bool is_mark(TokenId id) const { return id >= kByteCount && id < kByteCount + static_cast<TokenId>(kMarks.size()); }
-
- private:
-  static inline const std::vector<std::string> kMarks = {"[TOOL_CALLS]", "[ARGS]", "<tool_call>", "</tool_call>"};
-  const bool are_special_;
-};
-
-Json tools(bool is_strict) {
-  Json list = Json::parse(R"([
-    {"type":"function","function":{"name":"get_weather","parameters":{"type":"object","properties":{
-      "city":{"type":"string"},"days":{"type":"integer"},"unit":{"type":"string","enum":["C","F"]},
-      "tags":{"type":"array","items":{"type":"boolean"}}},"required":["city"],"additionalProperties":false}}},
-    {"type":"function","function":{"name":"now"}},
-    {"type":"function","function":{"name":"notes","parameters":{"type":"object","properties":{
-      "a":{"type":["string","null"]},"b":{"$ref":"#/$defs/B"}},"$defs":{"B":{"type":"object","properties":{
-      "n":{"type":"number"}},"required":["n"],"additionalProperties":false}},"additionalProperties":false}}}])");
-  for (Json& tool : list) {
-    tool["function"]["strict"] = is_strict;
-  }
-  return list;
-}
-
-struct World {
-  World(std::string_view format, bool are_special)
-      : tokenizer(are_special), rules(*find_tool_format(format), *find_reasoning_format("none"), tokenizer) {
-    text::GrammarOptions options;
-    for (const MarkToken& mark : rules.marks()) {
-      options.marks.push_back(mark.token);
-    }
-    compiler =
-        text::GrammarCompiler::create(tokenizer, tokenizer.vocab_size(), tokenizer.end_tokens(), options).value();
-    request.kind = openai::RequestKind::kChat;
-    request.chat.tools = std::make_shared<const Json>(tools(true));
-    request.chat.has_tools = true;
-  }
-
-  text::CompiledGrammar compile() const {
-    REQUIRE(needs_call_grammar(request.chat, {}, rules));
-    const openai::Result<std::string> tag = call_grammar(rules, request.chat);
-    REQUIRE(tag.ok());
-    const absl::StatusOr<text::CompiledGrammar> grammar =
-        compiler->compile({text::GrammarKind::kStructuralTag, tag.value()});
-    INFO(tag.value() << "\n" << grammar.status());
-    REQUIRE(grammar.ok());
-    return *grammar;
-  }
-
-  // Text with marks to tokens.
-  std::vector<TokenId> encode(std::string_view text) const {
-    std::vector<TokenId> ids;
-    while (!text.empty()) {
-      TokenId id = static_cast<unsigned char>(text.front());
-      std::size_t bytes = 1;
-      for (TokenId mark = text::ByteTokenizer::kByteCount; tokenizer.is_mark(mark); ++mark) {
-        const std::string piece = tokenizer.piece(mark);
-        if (text.starts_with(piece) && tokenizer.is_special(mark)) {
-          id = mark;
-          bytes = piece.size();
-        }
-      }
-      ids.push_back(id);
-      text.remove_prefix(bytes);
-    }
-    return ids;
-  }
-
-  struct Parsed {
-    std::string text;
-    std::vector<std::pair<std::string, std::string>> calls;
-  };
-  Parsed parse(const std::vector<TokenId>& ids) const {
-    ParserSetup setup;
-    setup.rules = &rules;
-    setup.tools = std::make_shared<const ToolSet>(*request.chat.tools);
-    const std::unique_ptr<OutputParser> parser = make_output_parser(request, setup);
-    std::vector<openai::OutputItem> items;
-    for (const TokenId id : ids) {
-      if (const std::optional<Terminal> mark = parser->mark_of(id)) {
-        parser->push_mark(*mark, items);
-      } else {
-        parser->push({tokenizer.piece(id)}, items);
-      }
-    }
-    parser->end({}, {}, items);
-    Parsed out;
-    for (const openai::OutputItem& item : items) {
-      if (const auto* const text = std::get_if<openai::TextDelta>(&item)) {
-        out.text += text->text;
-      } else if (const auto* const begin = std::get_if<openai::ToolCallBegin>(&item)) {
-        out.calls.emplace_back(begin->name, "");
-      } else if (const auto* const arguments = std::get_if<openai::ToolArgumentsDelta>(&item)) {
-        out.calls.back().second += arguments->text;
-      }
-    }
-    return out;
-  }
-
-  bool accepts(const text::CompiledGrammar& grammar, std::string_view text) const {
-    text::GrammarMatcher matcher = text::GrammarMatcher::create(grammar).value();
-    for (const TokenId id : encode(text)) {
-      if (!matcher.accept(id).value()) {
-        return false;
-      }
-    }
-    return matcher.is_finished();
-  }
-
-  MarkTokenizer tokenizer;
-  OutputRules rules;
-  std::unique_ptr<text::GrammarCompiler> compiler;
-  openai::GenerationRequest request;
-};
 
 struct Row {
   std::string format;
@@ -184,7 +48,7 @@ TEST_CASE("a call that is demanded: the grammar takes what the template writes, 
   for (const bool are_special : {false, true}) {
     for (const Row& row : kRows) {
       INFO(row.format << (are_special ? " with special tokens" : ""));
-      World world(row.format, are_special);
+      HeldCalls world(row.format, are_special);
       world.request.chat.tool_choice = ToolChoice::kRequired;
       const text::CompiledGrammar grammar = world.compile();
       CHECK(grammar.unenforced().empty());
@@ -194,7 +58,7 @@ TEST_CASE("a call that is demanded: the grammar takes what the template writes, 
       CHECK_FALSE(world.accepts(grammar, ""));
       CHECK_FALSE(world.accepts(grammar, "Hello"));
       CHECK_FALSE(world.accepts(grammar, "Hello " + row.weather));
-      const World::Parsed read = world.parse(world.encode(row.both));
+      const HeldCalls::Parsed read = world.parse(world.encode(row.both));
       CHECK(read.text.empty());
       REQUIRE(read.calls.size() == 2);
       CHECK(read.calls[0].second == R"({"city": "Ulm"})");
@@ -209,7 +73,7 @@ TEST_CASE("a call that is demanded: the grammar takes what the template writes, 
 TEST_CASE("a named call: exactly one, of that tool") {
   for (const Row& row : kRows) {
     INFO(row.format);
-    World world(row.format, true);
+    HeldCalls world(row.format, true);
     world.request.chat.tool_choice = ToolChoice::kNamed;
     world.request.chat.called_tool = "get_weather";
     const text::CompiledGrammar grammar = world.compile();
@@ -224,7 +88,7 @@ TEST_CASE("strict tools of the model's own choice: free text, and calls that mat
   for (const bool are_special : {false, true}) {
     for (const Row& row : kRows) {
       INFO(row.format << (are_special ? " with special tokens" : ""));
-      World world(row.format, are_special);
+      HeldCalls world(row.format, are_special);
       const text::CompiledGrammar grammar = world.compile();
       CHECK(world.accepts(grammar, ""));
       CHECK(world.accepts(grammar, "Hello {\"a\": [1]}"));
@@ -238,16 +102,16 @@ TEST_CASE("strict tools of the model's own choice: free text, and calls that mat
 TEST_CASE("an answer in JSON, or calls instead of it") {
   for (const Row& row : kRows) {
     INFO(row.format);
-    World world(row.format, false);
+    HeldCalls world(row.format, false);
     openai::OutputFormat content;
     content.kind = openai::OutputFormatKind::kJsonSchema;
     content.text =
         R"({"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false})";
     CHECK(needs_call_grammar(world.request.chat, content, world.rules));
-    const openai::Result<std::string> tag = call_grammar(world.rules, world.request.chat, content);
+    const openai::Result<CallGrammar> tag = call_grammar(world.rules, world.request.chat, content);
     REQUIRE(tag.ok());
     const text::CompiledGrammar grammar =
-        world.compiler->compile({text::GrammarKind::kStructuralTag, tag.value()}).value();
+        world.compiler->compile({text::GrammarKind::kStructuralTag, tag.value().tag}).value();
     CHECK(world.accepts(grammar, R"({"a": 1})"));
     CHECK(world.accepts(grammar, row.both));
     CHECK_FALSE(world.accepts(grammar, R"({"b": 1})"));
@@ -256,18 +120,18 @@ TEST_CASE("an answer in JSON, or calls instead of it") {
 }
 
 TEST_CASE("tools that are not strict and not demanded need no grammar; formats without calls cannot be forced") {
-  World world("hermes", false);
-  world.request.chat.tools = std::make_shared<const Json>(tools(false));
+  HeldCalls world("hermes", false);
+  world.request.chat.tools = std::make_shared<const Json>(tools_of_calls(false));
   CHECK_FALSE(needs_call_grammar(world.request.chat, {}, world.rules));
   world.request.chat.tool_choice = ToolChoice::kRequired;
   CHECK(needs_call_grammar(world.request.chat, {}, world.rules));
-  const openai::Result<std::string> refused = call_grammar(OutputRules(), world.request.chat);
+  const openai::Result<CallGrammar> refused = call_grammar(OutputRules(), world.request.chat);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().param == "tool_choice");
-  Json odd = tools(true);
+  Json odd = tools_of_calls(true);
   odd[0]["function"]["parameters"]["not"] = Json::object();
   world.request.chat.tools = std::make_shared<const Json>(odd);
-  const openai::Result<std::string> unenforced = call_grammar(world.rules, world.request.chat);
+  const openai::Result<CallGrammar> unenforced = call_grammar(world.rules, world.request.chat);
   REQUIRE_FALSE(unenforced.ok());
   CHECK(unenforced.error().param == "tools[0].function.parameters");
   CHECK(unenforced.error().message.find("`not`") != std::string::npos);
@@ -279,7 +143,7 @@ std::string without_surrogates(const std::string& json) {
 }
 
 // Follows the grammar at random: mostly the likelier bytes, the end as soon as it may come.
-std::vector<TokenId> random_walk(const World& world, const text::CompiledGrammar& grammar, std::mt19937& random,
+std::vector<TokenId> random_walk(const HeldCalls& world, const text::CompiledGrammar& grammar, std::mt19937& random,
                                  bool& is_finished) {
   constexpr std::size_t kTokensMax = 400;
   text::GrammarMatcher matcher = text::GrammarMatcher::create(grammar).value();
@@ -326,7 +190,7 @@ TEST_CASE("whatever a grammar allows is read as calls of its tools, with argumen
   std::mt19937 random(14);
   for (const bool are_special : {false, true}) {
     for (const Row& row : kRows) {
-      World world(row.format, are_special);
+      HeldCalls world(row.format, are_special);
       world.request.chat.tool_choice = ToolChoice::kRequired;
       const text::CompiledGrammar grammar = world.compile();
       int finished = 0;
@@ -338,7 +202,7 @@ TEST_CASE("whatever a grammar allows is read as calls of its tools, with argumen
           text += world.tokenizer.piece(id);
         }
         INFO(row.format << (are_special ? " with special tokens: " : ": ") << text);
-        const World::Parsed read = world.parse(ids);
+        const HeldCalls::Parsed read = world.parse(ids);
         if (!is_finished) {
           continue;
         }
