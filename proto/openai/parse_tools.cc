@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "proto/openai/normalise_message.h"
@@ -57,6 +59,37 @@ void name_tool(const Json& choice, const char* field, FieldReader& reader, ToolC
   fields.name = name_of(choice);
   if (fields.name.empty()) {
     reader.fail_type(field, "an object with the 'name' of a function", choice);
+  }
+}
+
+// What every way of writing calls can carry: OpenAI's letters, and those that names of MCP servers' tools and of other
+// scripts have. White space, quotes, brackets and "=" have a meaning in one format or another.
+bool is_tool_name(std::string_view name) {
+  constexpr std::size_t kBytesMax = 128;  // MCP's and Anthropic's limit; OpenAI's is 64
+  constexpr unsigned char kAscii = 0x80;  // bytes below are
+  const auto is_part = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_-.:/").find(c) != std::string_view::npos || static_cast<unsigned char>(c) >= kAscii;
+  };
+  return !name.empty() && name.size() <= kBytesMax && std::all_of(name.begin(), name.end(), is_part);
+}
+
+// ERRORS: in `reader`, for a name that is none, and for two of the same. `field`: where the tools came from.
+void check_names(const Json& tools, const char* field, FieldReader& reader) {
+  std::set<std::string_view> names;
+  for (const Json& tool : tools) {
+    const auto& name = tool["function"]["name"].get_ref<const std::string&>();
+    const std::string shown = name.substr(0, 60);
+    if (!is_tool_name(name)) {
+      reader.fail(bad_value(field, fmt::format("'{}' has a function named \"{}\"; names have 1 to 128 letters, digits "
+                                               "and characters of \"_-.:/\"",
+                                               field, shown)));
+      return;
+    }
+    if (!names.insert(name).second) {
+      reader.fail(bad_value(field, fmt::format("two of '{}' are named \"{}\"", field, shown)));
+      return;
+    }
   }
 }
 
@@ -129,6 +162,10 @@ ToolChoiceFields read_tool_choice(const Json* choice, FieldReader& reader) {
 }
 
 void set_tools(Json tools, ToolChoiceFields choice, FieldReader& reader, ChatFields& chat) {
+  if (reader.failed()) {
+    return;
+  }
+  check_names(tools, chat.has_functions ? "functions" : "tools", reader);
   if (reader.failed()) {
     return;
   }

@@ -21,7 +21,7 @@ struct ToolChoiceFields {
 ToolChoiceFields read_tool_choice(const Json* choice, FieldReader& reader);
 
 // Sets the tools that the model is shown, `tools` as the chat API has them, and the choice. ERRORS: in `reader`, where
-// a call is demanded of a tool that is not there.
+// a tool's name is none or another's too, and where a call is demanded of a tool that is not there.
 void set_tools(Json tools, ToolChoiceFields choice, FieldReader& reader, ChatFields& chat);
 
 // tools, tool_choice, parallel_tool_calls; functions and function_call, by which they were called before. Moves the

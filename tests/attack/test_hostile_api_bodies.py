@@ -141,6 +141,10 @@ def rows_of_items():
         yield RESPONSES, response(previous_response_id=id), *GONE, "previous_response_id"
 
 
+def named(tool, count):
+    return [{**tool, "name": f"f{i}"} for i in range(count)]
+
+
 def rows_of_tools():
     for tools in (1, "x", {}, [TOOL] * 513):
         yield RESPONSES, response(tools=tools), *VALUE, "tools"
@@ -150,6 +154,11 @@ def rows_of_tools():
     for name in (None, 1, "", []):
         yield RESPONSES, response(tools=[{**TOOL, "name": name}]), *VALUE, "tools[0].name"
         yield MESSAGES, message(tools=[{**CLAUDE_TOOL, "name": name}]), *VALUE, "tools[0].name"
+    for name in ("a b", "f\n", "f(", "<f>", "f" * 129):
+        yield RESPONSES, response(tools=[{**TOOL, "name": name}]), *VALUE, "tools"
+        yield MESSAGES, message(tools=[{**CLAUDE_TOOL, "name": name}]), *VALUE, "tools"
+    yield RESPONSES, response(tools=[TOOL, TOOL]), *VALUE, "tools"
+    yield MESSAGES, message(tools=[CLAUDE_TOOL, CLAUDE_TOOL]), *VALUE, "tools"
     for schema in (None, 1, "x", []):
         yield MESSAGES, message(tools=[{"name": "f", "input_schema": schema}]), *VALUE, "tools[0].input_schema"
     for choice in ("required", 1, [], {}, {"type": "function", "name": "f"}, {"type": "allowed_tools"}):
@@ -215,7 +224,7 @@ def rows_of_messages():
         yield MESSAGES, said(text), *VALUE, block + ".cache_control.ttl"
     marked = {"type": "text", "text": "x", **MARK}
     yield MESSAGES, said(*[marked] * 5), *VALUE, "messages[0].content[4].cache_control"
-    yield MESSAGES, message(tools=[{**CLAUDE_TOOL, **MARK}] * 4, **MARK), *VALUE, "cache_control"
+    yield MESSAGES, message(tools=named({**CLAUDE_TOOL, **MARK}, 4), **MARK), *VALUE, "cache_control"
     yield MESSAGES, said(*[result] * 5000), *VALUE, "messages"
 
 
@@ -277,9 +286,9 @@ def test_refusals(server, group):
 
 def test_honest_requests_beside_them_are_served(server):
     assert send(server, RESPONSES, response(metadata={f"k{i}": "v" * 512 for i in range(16)}))[0] == 200
-    assert send(server, RESPONSES, response(tools=[TOOL] * 16, input=[USER] * 64))[0] == 200
+    assert send(server, RESPONSES, response(tools=named(TOOL, 16), input=[USER] * 64))[0] == 200
     assert send(server, MESSAGES, said(*[{"type": "text", "text": "x", **MARK}] * 4))[0] == 200
-    assert send(server, MESSAGES, message(tools=[CLAUDE_TOOL] * 16, system="x" * 500))[0] == 200
+    assert send(server, MESSAGES, message(tools=named(CLAUDE_TOOL, 16), system="x" * 500))[0] == 200
     assert send(server, COUNT, {"messages": [{"role": "user", "content": "word " * 20_000}]})[0] == 200
 
 

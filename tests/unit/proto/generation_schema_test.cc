@@ -115,7 +115,7 @@ std::vector<Api> apis(const RequestLimits& limits) {
        [=](const std::string& body) { return error_of(parse_chat_request(body, limits)); },
        // messages: only an assistant's content may be missing; top_logprobs needs logprobs
        {"max_tokens", "max_completion_tokens", "logit_bias", "stream_options", "thinking_budget",
-        "thinking_token_budget", "tool_choice", "top_logprobs", "messages"}},
+        "thinking_token_budget", "tool_choice", "tools", "top_logprobs", "messages"}},
       {"detokenize",
        detokenize_schema(limits),
        R"({"tokens":[1]})",

@@ -438,7 +438,7 @@ TEST_CASE("all text of a request together is bounded, whatever field it comes in
   CHECK(chat("") == 200);
   CHECK(chat(R"(,"chat_template_kwargs":{"a":")" + long_text + R"("})") == 413);
   CHECK(chat(R"(,"chat_template_kwargs":{"a":[1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9]})") == 413);
-  CHECK(chat(R"(,"tools":[{"type":"function","function":{"name":")" + long_text + R"("}}])") == 413);
+  CHECK(chat(R"(,"tools":[{"type":"function","function":{"name":"f","description":")" + long_text + R"("}}])") == 413);
   CHECK(status(parse_tokenize_request(R"({"prompt":"x)" + long_text + R"("})", limits)) == 413);
 }
 

@@ -38,6 +38,34 @@ TEST_CASE("tool choices: what the answer may, must and must not call") {
   CHECK_FALSE(allowed.parallel_tool_calls);
 }
 
+TEST_CASE("names of tools are what every format of calls can carry, each once") {
+  const auto tool = [](const std::string& name) {
+    return R"({"type":"function","function":{"name":")" + name + "\"}}";
+  };
+  for (const std::string& name : {std::string("get_weather-2"), std::string("mcp.server:files/read"),
+                                  std::string("\xC3\xA9t\xC3\xA9"), std::string(128, 'x')}) {
+    INFO(name);
+    CHECK(parse("\"tools\":[" + tool(name) + "]").ok());
+  }
+  for (const std::string& name :
+       {std::string(), std::string("a b"), std::string("a\\n"), std::string("a\\u0000"), std::string("f("),
+        std::string("f>"), std::string("f=g"), std::string("[f]"), std::string("{f}"), std::string("f\\\"g"),
+        std::string("f'g"), std::string("<f"), std::string(129, 'x')}) {
+    INFO(name);
+    const auto refused = parse("\"tools\":[" + tool("g") + "," + tool(name) + "]");
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().param == "tools");
+    CHECK(refused.error().message.find("names have 1 to 128") != std::string::npos);
+    CHECK_FALSE(parse("\"tool_choice\":\"none\",\"tools\":[" + tool(name) + "]").ok());
+  }
+  const auto twice = parse("\"tools\":[" + tool("f") + "," + tool("g") + "," + tool("f") + "]");
+  REQUIRE_FALSE(twice.ok());
+  CHECK(twice.error().message == "two of 'tools' are named \"f\"");
+  const auto functions = parse(R"("functions":[{"name":"f"},{"name":"f"}])");
+  REQUIRE_FALSE(functions.ok());
+  CHECK(functions.error().param == "functions");
+}
+
 TEST_CASE("functions are tools by their older name, and so are calls of them in the conversation") {
   const ChatFields chat = chat_of(R"("functions":[{"name":"f","parameters":{"type":"object"}}])");
   CHECK(chat.tools->dump() == R"([{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}])");
