@@ -50,6 +50,9 @@ ReasoningTokens::ReasoningTokens(const ReasoningFormat& format, const text::Toke
     if (!bytes.empty() && bytes.find_first_not_of('\n') == std::string::npos) {
       line_ends_.push_back(token);
     }
+    if (goes_on_behind_close(0, token)) {
+      closers_.push_back(token);
+    }
   }
 }
 
@@ -63,6 +66,18 @@ std::string ReasoningTokens::text_of(TokenId token) const {
   }
   const std::string piece = tokenizer_.piece(token);
   return piece == format_.open || piece == format_.close ? piece : "";
+}
+
+// Such a token would begin the answer unseen.
+bool ReasoningTokens::goes_on_behind_close(text::StopStrings::State close, TokenId token) const {
+  const std::string text = text_of(token);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    close = close_text_.next(close, text[i]);
+    if (close_text_.match(close)) {
+      return text.find_first_not_of('\n', i + 1) != std::string::npos;
+    }
+  }
+  return false;
 }
 
 absl::StatusOr<std::unique_ptr<engine::TokenConstraint>> ReasoningSource::begin() const {
@@ -93,9 +108,15 @@ ReasoningConstraint::Place ReasoningConstraint::after(const Place& place, TokenI
       } else {
         next.opening += tokens_.text_of(token);
         next.opening.erase(0, next.opening.find_first_not_of(" \t\r\n"));
-        next.phase = next.opening == tokens_.format().open             ? Phase::kThinking
-                     : tokens_.format().open.starts_with(next.opening) ? Phase::kStart
-                                                                       : Phase::kAnswer;
+        const std::string_view open = tokens_.format().open;
+        if (next.opening.starts_with(open)) {  // the token may go on behind it
+          next.phase = Phase::kThinking;
+          const std::string thought = next.opening.substr(open.size());
+          next.opening.clear();
+          scan_close(next, thought);
+        } else if (!open.starts_with(next.opening)) {
+          next.phase = Phase::kAnswer;
+        }
       }
       return next;
     case Phase::kThinking:
@@ -115,14 +136,19 @@ ReasoningConstraint::Place ReasoningConstraint::after(const Place& place, TokenI
 ReasoningConstraint::Place ReasoningConstraint::think_on(Place place, TokenId token) const {
   place.forced += is_forced(place) ? 1 : 0;
   ++place.thought;
-  for (const char byte : tokens_.text_of(token)) {
+  scan_close(place, tokens_.text_of(token));
+  return place;
+}
+
+// Reads text of thinking, up to the thinking's end.
+void ReasoningConstraint::scan_close(Place& place, std::string_view text) const {
+  for (const char byte : text) {
     place.close = tokens_.close_text().next(place.close, byte);
     if (tokens_.close_text().match(place.close)) {
       place.phase = Phase::kLineEnds;
-      return place;
+      return;
     }
   }
-  return place;
 }
 
 bool ReasoningConstraint::may_come(const Place& place, TokenId token) const {
@@ -136,19 +162,7 @@ bool ReasoningConstraint::may_come(const Place& place, TokenId token) const {
   if (answer_ != nullptr && std::find(ends.begin(), ends.end(), token) != ends.end()) {
     return false;  // an answer that is demanded has yet to come
   }
-  if (answer_ == nullptr || tokens_.close_text().depth(place.close) == 0) {
-    return true;
-  }
-  // A token that ends the thinking and goes on would begin the answer unseen.
-  text::StopStrings::State close = place.close;
-  const std::string text = tokens_.text_of(token);
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    close = tokens_.close_text().next(close, text[i]);
-    if (tokens_.close_text().match(close)) {
-      return text.find_first_not_of('\n', i + 1) == std::string::npos;
-    }
-  }
-  return true;
+  return answer_ == nullptr || !tokens_.goes_on_behind_close(place.close, token);
 }
 
 absl::Status ReasoningConstraint::accept(TokenId token) {
@@ -225,8 +239,10 @@ bool ReasoningConstraint::fill_thinking(const Place& place, std::span<std::uint3
     return false;
   }
   std::fill(mask.begin(), mask.end(), ~0U);
-  for (const TokenId token : tokens_.end_tokens()) {
-    forbid(token, mask);
+  for (const std::vector<TokenId>* const list : {&tokens_.end_tokens(), &tokens_.closers()}) {
+    for (const TokenId token : *list) {
+      forbid(token, mask);
+    }
   }
   if (tokens_.close_text().depth(place.close) > 0) {
     for (TokenId token = 0; token < tokens_.vocab_size(); ++token) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/constraint.h"
@@ -33,6 +34,10 @@ class ReasoningTokens {
   // Tokens that are line ends alone.
   const std::vector<TokenId>& line_ends() const { return line_ends_; }
   bool is_line_end(TokenId token) const;
+  // Tokens that have all of the thinking's end in them and go on behind it, with more than line ends.
+  const std::vector<TokenId>& closers() const { return closers_; }
+  // Whether `token` ends thinking, whose end has come as far as `close`, and goes on with more than line ends.
+  bool goes_on_behind_close(text::StopStrings::State close, TokenId token) const;
   // The text of a token; "" for a special one that is no mark.
   std::string text_of(TokenId token) const;
   const text::StopStrings& close_text() const { return close_text_; }
@@ -46,6 +51,7 @@ class ReasoningTokens {
   std::vector<TokenId> closing_;
   std::vector<TokenId> line_ends_;  // ascending
   text::StopStrings close_text_;
+  std::vector<TokenId> closers_;
 };
 
 // Owner and thread: as engine::ConstraintSource says.
@@ -103,6 +109,7 @@ class ReasoningConstraint final : public engine::TokenConstraint {
 
   Place after(const Place& place, TokenId token) const;
   Place think_on(Place place, TokenId token) const;
+  void scan_close(Place& place, std::string_view text) const;
   bool is_forced(const Place& place) const { return budget_ && place.thought >= *budget_; }
   // Whether the rules of thinking let `token` come; of the answer the other constraint decides.
   bool may_come(const Place& place, TokenId token) const;

@@ -169,6 +169,31 @@ TEST_CASE("a prompt that opens nothing: the model may think first, or answer at 
   CHECK(free.may_come().empty());
 }
 
+TEST_CASE("a token that ends a mark and goes on behind it") {
+  // 2 "<think", 3 ">\n", 4 "</think", 5 ">\n\n", 6 "</think>\n", 7 x, 8 y, 9 "a</think>x", 10 "<think>Hm</think>", 11
+  // ">"
+  const text::TestTokenizer tokenizer(
+      {"<think", ">\n", "</think", ">\n\n", "</think>\n", "x", "y", "a</think>x", "<think>Hm</think>", ">"});
+  World opens(tokenizer, 1, false, ReasoningStart::kUnsaid);
+  opens.accept({2, 3});  // no token of the mark ends where the mark does
+  CHECK(opens.may_come().empty());
+  opens.accept({7});
+  CHECK(opens.may_come() == Ids{4});  // it thinks, and the budget is spent
+  World thought(tokenizer, 0, false, ReasoningStart::kUnsaid);
+  thought.accept({10});  // all of it at once: nothing is left to be bounded
+  CHECK(thought.may_come().empty());
+  for (const Ids& closing : {Ids{4, 5}, Ids{6}, Ids{7, 6}}) {
+    World closes(tokenizer, std::nullopt, true);
+    closes.accept(closing);
+    CHECK(closes.check({-1, -1}, {7, 8}) == std::vector<std::uint8_t>{1, 0});
+  }
+  World hides(tokenizer, std::nullopt, true);
+  const Ids thinking = hides.may_come();
+  CHECK(std::find(thinking.begin(), thinking.end(), 9) == thinking.end());  // x would begin the answer unseen
+  CHECK(std::find(thinking.begin(), thinking.end(), 6) != thinking.end());
+  CHECK(hides.check({-1}, {9}) == std::vector<std::uint8_t>{0});
+}
+
 TEST_CASE("inside a draft: each node's mask is the one it would have as the sequence's last token") {
   // Two branches end the thinking, one of them with a line end; a third goes on thinking.
   const std::vector<std::int32_t> parents = {-1, 0, 1, 2, 1, 4, -1, 6, 3};
