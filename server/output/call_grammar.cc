@@ -246,7 +246,7 @@ class Maker {
   // A tag for each call: `before` and its own beginning, which what comes to it has to go on as.
   void add_call_tags(const std::string& before, const std::string& end, Json& tags) const {
     if (format_.shape == CallShape::kJson) {
-      tags["triggers"].push_back(before + "{\"name\": \"");
+      tags["triggers"].push_back(before + std::string(kNamedObject));
     }
     for (const Json& one : calls_) {
       const std::string begin = before + one["elements"][0]["value"].get<std::string>();
@@ -293,14 +293,38 @@ bool needs_call_grammar(const openai::ChatFields& chat, const openai::OutputForm
 
 openai::Result<CallGrammar> call_grammar(const OutputRules& rules, const openai::ChatFields& chat,
                                          const openai::OutputFormat& content, const text::SchemaLimits& limits) {
+  const bool is_choice = chat.tool_choice != openai::ToolChoice::kAuto;
+  if (is_choice && !content.is_free() && !is_json(content)) {
+    return bad_value("tool_choice",
+                     fmt::format("'tool_choice' demands a call, and '{}' demands an answer that is none; "
+                                 "send one of them",
+                                 content.field));
+  }
   if (rules.tools().is_none()) {
-    const bool is_choice = chat.tool_choice != openai::ToolChoice::kAuto;
     return bad_value(is_choice ? "tool_choice" : "tools",
                      fmt::format("{} needs a model whose way of writing tool calls is known; this one's is not: the "
                                  "server's operator can name it (--tool-format)",
                                  is_choice ? "'tool_choice' that demands a call" : "a strict tool"));
   }
   return Maker(rules, chat, content, limits).make();
+}
+
+CallHold call_hold(const openai::ChatFields& chat, const openai::OutputFormat& content) {
+  return chat.tool_choice != openai::ToolChoice::kAuto ? CallHold::kDemanded
+         : is_json(content)                            ? CallHold::kInstead
+                                                       : CallHold::kInText;
+}
+
+std::vector<text::UnenforcedKeyword> strict_tools_unheld(const openai::ChatFields& chat,
+                                                         const openai::OutputFormat& content) {
+  std::vector<text::UnenforcedKeyword> unenforced;
+  const bool is_other = !content.is_free() && !is_json(content);
+  for (std::size_t i = 0; is_other && chat.tools != nullptr && i < chat.tools->size(); ++i) {
+    if (is_strict((*chat.tools)[i])) {
+      unenforced.push_back({fmt::format("#/tools/{}/function", i), "strict", "another format holds the answer"});
+    }
+  }
+  return unenforced;
 }
 
 }  // namespace coppice::server

@@ -38,8 +38,21 @@ std::vector<MarkScan::Mark> text_marks(const OutputRules& rules, const std::vect
   return marks;
 }
 
-std::vector<MarkScan::Mark> marks_of_text(const OutputRules& rules, const std::vector<MarkToken>& tokens, bool calls) {
-  return calls ? text_marks(rules, tokens, {Terminal::kCall, Terminal::kFunction}) : std::vector<MarkScan::Mark>();
+std::vector<MarkScan::Mark> marks_of_text(const OutputRules& rules, const std::vector<MarkToken>& tokens, bool calls,
+                                          CallHold hold) {
+  if (!calls) {
+    return {};
+  }
+  // Of an opener that is a token the grammar sees nothing else.
+  const bool has_function = hold != CallHold::kInText || comes_as_text(Terminal::kCall, tokens);
+  return has_function ? text_marks(rules, tokens, {Terminal::kCall, Terminal::kFunction})
+                      : text_marks(rules, tokens, {Terminal::kCall});
+}
+
+// What begins a call where its section may begin without a mark, so that the grammar takes it for one.
+std::string_view spelling_of(const ToolFormat& format, CallHold hold) {
+  const bool is_free = hold == CallHold::kNone || hold == CallHold::kDemanded || format.start == 0;
+  return is_free || format.shape != CallShape::kJson ? "" : kNamedObject;
 }
 
 std::vector<MarkScan::Mark> marks_of_reasoning(const OutputRules& rules, const std::vector<MarkToken>& tokens,
@@ -70,8 +83,12 @@ FormatParser::FormatParser(const openai::GenerationRequest& request, const Parse
              .is_single = !request.chat.parallel_tool_calls,
              .thinks_by_text = comes_as_text(Terminal::kThink, setup_.marks),
              .closes_by_text = comes_as_text(Terminal::kClose, setup_.marks),
-             .is_held = setup.is_held},
-      text_marks_(marks_of_text(*setup.rules, setup_.marks, setup_.tools != nullptr)),
+             .is_held = setup.is_held,
+             .hold = setup.hold,
+             .spelling = spelling_of(setup.rules->tools(), setup.hold),
+             .is_list_tight =
+                 setup.hold == CallHold::kInText && setup_.format->start != 0 && setup_.format->list_open != 0},
+      text_marks_(marks_of_text(*setup.rules, setup_.marks, setup_.tools != nullptr, setup.hold)),
       think_marks_(marks_of_reasoning(*setup.rules, setup_.marks, setup_.tools != nullptr && !setup.is_held)),
       broken_marks_(marks_of_broken(*setup.rules, setup_.marks)),
       may_think_(!setup_.thinking->is_none() && setup.start == ReasoningStart::kUnsaid) {
@@ -147,7 +164,7 @@ void FormatParser::read_start(char byte, Items& items) {
   }
   if (setup_.tools != nullptr && setup_.format->start != 0 && word.front() == setup_.format->start) {
     held_.pop_back();
-    open_calls(/*is_marked=*/false, /*is_in_function=*/false);
+    open_calls(/*is_marked=*/setup_.hold == CallHold::kDemanded, /*is_in_function=*/false);
     return read_opened(byte, items);
   }
   const MarkScan::Mark* const mark = text_marks_.find(word);
@@ -161,6 +178,9 @@ void FormatParser::read_start(char byte, Items& items) {
 
 void FormatParser::read_text(char byte, Items& items) {
   held_ += byte;
+  if (setup_.hold == CallHold::kInstead) {
+    return;  // JSON, whatever its texts look like
+  }
   const MarkScan::Mark* const mark = text_marks_.push(byte);
   if (mark != nullptr) {
     give_text(held_.size() - mark->text.size(), items);
@@ -207,7 +227,12 @@ void FormatParser::read_opened(char byte, Items& items) {
   } else if (section_.needs_list && byte == setup_.format->list_open) {
     held_ += byte;
     section_.needs_list = false;
+  } else if (setup_.is_list_tight && !section_.is_joined &&
+             (section_.needs_list || held_.back() != setup_.format->list_open)) {
+    fail_call(items);
+    push_byte(byte, items);
   } else {
+    section_.spelled = 0;
     reader_ = make_call_reader(*setup_.format, *setup_.tools, /*is_in_function=*/false, section_.is_marked);
     state_ = State::kCall;
     read_call(byte, items);
@@ -216,7 +241,9 @@ void FormatParser::read_opened(char byte, Items& items) {
 
 void FormatParser::read_call(char byte, Items& items) {
   const bool had_begun = has_begun(reader_.get());
-  const Read read = reader_->push(byte, arguments_);
+  const bool is_off =
+      !had_begun && section_.spelled < setup_.spelling.size() && byte != setup_.spelling[section_.spelled++];
+  const Read read = is_off ? Read::kFailed : reader_->push(byte, arguments_);
   if (has_begun(reader_.get()) && !had_begun) {
     begin_call(items);
   }
@@ -263,6 +290,7 @@ void FormatParser::read_after_call(char byte, Items& items) {
   } else if (is_joined) {
     section_.needs_list = false;
     section_.is_marked = true;
+    section_.is_joined = true;
     state_ = State::kOpened;
   } else if (mark != nullptr) {
     open_calls(/*is_marked=*/true, mark->terminal == Terminal::kFunction);

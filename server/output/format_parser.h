@@ -4,6 +4,9 @@
 // into tokens. A call is one when its name is complete and is a declared tool's; until then it may become text again,
 // from then on its arguments leave as they come. If they turn out to be malformed, what the model wrote from there on
 // to the end mark is still given as arguments, as it is: a client sees JSON that does not parse, and nothing is lost.
+//
+// Where a grammar holds the calls (CallHold) what is read as one is what the grammar has seen as one: a call in another
+// spelling than the template's is text. Of an answer that has to be calls what is cut off before a name is dropped.
 #pragma once
 
 #include <cstdint>
@@ -85,11 +88,16 @@ class FormatParser final : public OutputParser {
     bool thinks_by_text;  // the mark comes as text
     bool closes_by_text;
     bool is_held;
+    CallHold hold;
+    std::string_view spelling;  // what a call has to begin with to be one; "": whatever its reader reads
+    bool is_list_tight;         // so has a list: with its bracket next to the first name
   };
   // Of the calls that are open.
   struct Section {
     bool is_marked = false;  // by more than the call's own first byte
     bool needs_list = false;
+    bool is_joined = false;   // a call has come
+    std::size_t spelled = 0;  // bytes of `spelling` that the call has begun with
     bool is_closed = false;
     bool is_in_reasoning = false;  // until its first call begins
   };

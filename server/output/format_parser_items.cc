@@ -141,8 +141,13 @@ std::vector<openai::TokenEntry> FormatParser::take_entries() {
 void FormatParser::end(openai::TextDelta rest, openai::Finish finish, Items& items) {
   push(std::move(rest), items);
   const bool is_unread_call = (state_ == State::kCall || state_ == State::kOpened) && !has_begun(reader_.get());
+  const bool is_cut_call =
+      setup_.hold == CallHold::kDemanded && (is_unread_call || state_ == State::kStart || state_ == State::kAfterCall);
   if (is_complete_) {
     held_.clear();
+  } else if (is_cut_call) {
+    held_.clear();  // nothing but a call may come: a part of one is of no use as text
+    state_ = calls_ > 0 ? State::kAfterCall : State::kText;
   } else if (is_unread_call) {
     fail_call(items);
   } else if (state_ == State::kBroken || state_ == State::kCall) {

@@ -76,6 +76,9 @@ inline constexpr std::string_view kCallIdMark =
 // Between a function's tag and its name, in calls of shape kXml.
 inline constexpr std::string_view kFunctionMark = "<function=";
 
+// What a call of shape kJson begins with, as templates write it.
+inline constexpr std::string_view kNamedObject = "{\"name\": \"";
+
 // The more special first, `none` last.
 std::span<const ToolFormat> tool_formats();
 std::span<const ReasoningFormat> reasoning_formats();

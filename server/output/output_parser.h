@@ -45,6 +45,14 @@ class OutputParser {
   virtual Reasoning reasoning() const { return {}; }
 };
 
+// What a grammar makes sure of about an answer's calls.
+enum class CallHold : std::uint8_t {
+  kNone,      // nothing
+  kDemanded,  // the answer is calls alone
+  kInText,    // calls in the spelling of the model's template are well-formed and match their tools; other text is free
+  kInstead,   // the answer is JSON, or calls alone
+};
+
 // What the choices of one request share of their parsing.
 struct ParserSetup {
   const OutputRules* rules = nullptr;  // null: all is text
@@ -52,6 +60,7 @@ struct ParserSetup {
   std::shared_ptr<const ToolSet> tools;  // null: none may be called
   CallIds ids;
   bool is_held = false;  // a grammar holds the answer: no call comes before the end of reasoning
+  CallHold hold = CallHold::kNone;
 };
 
 std::unique_ptr<OutputParser> make_output_parser(const openai::GenerationRequest& request, const ParserSetup& setup);

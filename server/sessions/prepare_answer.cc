@@ -43,6 +43,7 @@ openai::MaybeError prepare_answer(PreparedRequest& prepared, const TokenIds& pro
   prepare_parsing(prepared, prompt, host);
   openai::GenerationRequest& request = prepared.request;
   if (!needs_call_grammar(request.chat, request.format, host.output_rules)) {
+    prepared.unenforced = unenforced_header(strict_tools_unheld(request.chat, request.format));
     return std::nullopt;
   }
   if (openai::MaybeError error = check_content(request.format)) {
@@ -53,6 +54,7 @@ openai::MaybeError prepare_answer(PreparedRequest& prepared, const TokenIds& pro
     return std::move(grammar.error());
   }
   prepared.unenforced = unenforced_header(grammar.value().unenforced);
+  prepared.call_hold = call_hold(request.chat, request.format);
   const bool is_choice = request.chat.tool_choice != openai::ToolChoice::kAuto;
   request.format = {.kind = openai::OutputFormatKind::kStructuralTag,
                     .text = std::move(grammar.value().tag),

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proto/openai/request.h"
+#include "server/output/output_parser.h"
 #include "server/output/output_rules.h"
 #include "server/output/tool_set.h"
 #include "server/sessions/model_host.h"
@@ -29,6 +30,7 @@ struct PreparedRequest {
   TokenIds prediction;
   std::shared_ptr<const ToolSet> tools;  // null: the answer may call none
   ReasoningStart reasoning_start = ReasoningStart::kOver;
+  CallHold call_hold = CallHold::kNone;
   const ReasoningTokens* reasoning = nullptr;  // the host's, of an answer that may think first
   bool has_short_call_ids = false;  // the model's template wants ids of tool calls that are nine letters and digits
   std::size_t held_bytes = 0;       // what the session will hold, choices and prompt logprobs included

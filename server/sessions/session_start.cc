@@ -68,7 +68,8 @@ openai::MaybeError Session::start(PreparedRequest prepared, const std::string& t
                   .start = prepared.reasoning_start,
                   .tools = std::move(prepared.tools),
                   .ids = CallIds(prepared.has_short_call_ids),
-                  .is_held = prepared.is_held}};
+                  .is_held = prepared.is_held,
+                  .hold = prepared.call_hold}};
   runs_.resize(prepared.prompts.size());
   for (std::size_t i = 0; i < runs_.size(); ++i) {
     runs_[i].id = first_id + i;

@@ -125,6 +125,7 @@ void run(std::uint8_t format, std::uint8_t options, std::uint8_t step, const std
   world.setup.start = static_cast<ReasoningStart>(options / 4 % 3);
   world.setup.tools = (options & 64U) == 0 ? tool_set : nullptr;
   world.setup.is_held = (options & 128U) != 0;
+  world.setup.hold = world.setup.is_held ? static_cast<CallHold>(step % 4) : CallHold::kNone;
   const Output whole = parse(world, text, 0);
   const Output streamed = parse(world, text, step);
   require(whole.is_complete == streamed.is_complete);

@@ -137,6 +137,92 @@ TEST_CASE("tools that are not strict and not demanded need no grammar; formats w
   CHECK(unenforced.error().message.find("`not`") != std::string::npos);
 }
 
+TEST_CASE("a call that is demanded beside an answer that is none is refused; strict tools beside one are named") {
+  HeldCalls world("hermes", false);
+  openai::OutputFormat content;
+  content.kind = openai::OutputFormatKind::kRegex;
+  content.field = "structured_outputs.regex";
+  CHECK_FALSE(needs_call_grammar(world.request.chat, content, world.rules));
+  CHECK(strict_tools_unheld(world.request.chat, content).size() == 3);
+  CHECK(strict_tools_unheld(world.request.chat, {}).empty());
+  world.request.chat.tool_choice = ToolChoice::kRequired;
+  REQUIRE(needs_call_grammar(world.request.chat, content, world.rules));
+  const openai::Result<CallGrammar> refused = call_grammar(world.rules, world.request.chat, content);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().param == "tool_choice");
+  CHECK(refused.error().message.find("'structured_outputs.regex'") != std::string::npos);
+  content.kind = openai::OutputFormatKind::kJsonObject;  // of the message's content, of which there is none
+  CHECK(call_grammar(world.rules, world.request.chat, content).ok());
+}
+
+TEST_CASE("what is read as a call of a strict tool is what the grammar held to it") {
+  // Spellings that the grammar of free text does not see.
+  const std::vector<std::pair<std::string, std::string>> rows = {
+      {"llama3_json", R"({"name":"get_weather","parameters":{"days":1}})"},
+      {"llama3_json", R"({ "name": "get_weather", "parameters": {"days": 1}})"},
+      {"llama3_json", R"({"parameters": {"days": 1}, "name": "get_weather"})"},
+      {"llama3_json", R"(<|python_tag|>{"name":"get_weather","parameters":{"days":1}})"},
+      {"pythonic", "[ get_weather(days=1)]"},
+      {"pythonic", "[\nget_weather(days=1)]"},
+      {"pythonic", "<|python_start|>get_weather(days=1)"},
+      {"pythonic", "<|python_start|>[ get_weather(days=1)]"}};
+  for (const auto& [format, text] : rows) {
+    INFO(format << " " << text);
+    HeldCalls world(format, false);
+    const text::CompiledGrammar grammar = world.compile();
+    REQUIRE(world.accepts(grammar, text));
+    CHECK(world.parse(world.encode(text)).calls.size() == 1);
+    const HeldCalls::Parsed held = world.parse(world.encode(text), CallHold::kInText);
+    CHECK(held.calls.empty());
+    CHECK(held.text == text);
+  }
+  for (const Row& row : kRows) {  // the template's own spelling, behind text where the format has a mark
+    for (const bool are_special : {false, true}) {
+      INFO(row.format);
+      HeldCalls world(row.format, are_special);
+      CHECK(world.parse(world.encode(row.both), CallHold::kInText).calls.size() == 2);
+      CHECK(world.parse(world.encode("\n" + row.both), CallHold::kInText).calls.size() == 2);
+      CHECK(world.parse(world.encode(row.both), CallHold::kInstead).calls.size() == 2);
+    }
+  }
+  // Joined calls in another spelling; a function's tag where the grammar waits for a token.
+  HeldCalls llama("llama3_json", false);
+  const std::string joined = kRows[1].weather + R"(; {"name":"now","parameters":{}})";
+  CHECK(llama.parse(llama.encode(joined), CallHold::kInText).calls.size() == 1);
+  HeldCalls coder("qwen3_coder", true);
+  const std::string function = "<function=now>\n</function>";
+  CHECK(coder.accepts(coder.compile(), "<function=get_weather>\n</function>"));
+  CHECK(coder.parse(coder.encode(function)).calls.size() == 1);
+  CHECK(coder.parse(coder.encode(function), CallHold::kInText).calls.empty());
+  // JSON in which a call is spelled.
+  const std::string json = R"({"a": "<function=now></function>"})";
+  CHECK(coder.parse(coder.encode(json), CallHold::kInstead).text == json);
+  HeldCalls texts("qwen3_coder", false);
+  CHECK(texts.parse(texts.encode(json), CallHold::kInstead).text == json);
+}
+
+TEST_CASE("a demanded call that is cut off is a call from its name on, and nothing before, streamed or whole") {
+  for (const bool are_special : {false, true}) {
+    for (const Row& row : kRows) {
+      HeldCalls world(row.format, are_special);
+      const std::vector<TokenId> ids = world.encode(row.both);
+      std::size_t calls = 0;
+      for (std::size_t cut = 0; cut <= ids.size(); ++cut) {
+        INFO(row.format << " cut after " << cut);
+        const HeldCalls::Parsed read =
+            world.parse({ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(cut)}, CallHold::kDemanded);
+        CHECK(read.text.empty());
+        CHECK(read.calls.size() >= calls);
+        calls = read.calls.size();
+        CHECK((calls == 0 || read.calls[0].first == "get_weather"));
+      }
+      CHECK(calls == 2);
+    }
+  }
+  HeldCalls llama("llama3_json", false);
+  CHECK(llama.parse(llama.encode(R"({"name": "get_weather")"), CallHold::kDemanded).calls.size() == 1);
+}
+
 // Halves of characters, which JSON's grammar has and no library reads, made whole ones.
 std::string without_surrogates(const std::string& json) {
   return std::regex_replace(json, std::regex(R"(\\u[dD][89a-fA-F])"), R"(\u00)");

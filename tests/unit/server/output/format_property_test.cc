@@ -131,7 +131,7 @@ std::vector<std::vector<std::size_t>> all_cuts(const std::string& text) {
   return cuts;
 }
 
-void check_nothing_lost(const std::string& text, const ParsedOutput& out) {
+void check_nothing_lost(const std::string& text, const ParsedOutput& out, CallHold hold) {
   std::size_t plain = 0;
   for (const char c : text) {
     plain += is_mark(c) ? 0 : 1;
@@ -140,7 +140,7 @@ void check_nothing_lost(const std::string& text, const ParsedOutput& out) {
     REQUIRE(out.entries.size() == plain);  // every byte's entry has left, once
   }
   REQUIRE(std::is_sorted(out.entries.begin(), out.entries.end()));
-  if (out.calls.empty() && out.place.end == 0) {
+  if (hold != CallHold::kDemanded && out.calls.empty() && out.place.end == 0) {
     std::string shown;
     std::copy_if(text.begin(), text.end(), std::back_inserter(shown), [](char c) { return !is_mark(c); });
     REQUIRE(out.text == shown);
@@ -151,7 +151,7 @@ void check_nothing_lost(const std::string& text, const ParsedOutput& out) {
 void check_output(OutputCase& output, const std::string& text, const std::vector<std::vector<std::size_t>>& cuts) {
   INFO(output.tool_format->name << " after " << static_cast<int>(output.setup.start) << ": " << text);
   const ParsedOutput whole = output.parse(text, {});
-  check_nothing_lost(text, whole);
+  check_nothing_lost(text, whole, output.setup.hold);
   const std::string expected = whole.shown();
   for (const std::vector<std::size_t>& cut : cuts) {
     const ParsedOutput streamed = output.parse(text, cut);
@@ -177,6 +177,8 @@ TEST_CASE("random outputs: streamed and whole are the same, nothing is lost") {
         output.use_special_tokens();
       }
       output.setup.start = static_cast<ReasoningStart>(random() % 3);
+      output.setup.hold = random() % 2 == 0 ? CallHold::kNone : static_cast<CallHold>(random() % 4);
+      output.setup.is_held = output.setup.hold != CallHold::kNone;
       output.request.chat.parallel_tool_calls = random() % 6 != 0;
       const std::string text = valid(random_output(random, has_tokens));
       std::vector<std::vector<std::size_t>> cuts;
@@ -195,7 +197,10 @@ TEST_CASE("every cut of well-formed outputs") {
         OutputCase output(format.name, "qwen3");
         output.setup.start = ReasoningStart::kUnsaid;
         const std::string text = before + call;
-        check_output(output, text, all_cuts(text));
+        for (const CallHold hold : {CallHold::kNone, CallHold::kDemanded, CallHold::kInText, CallHold::kInstead}) {
+          output.setup.hold = hold;
+          check_output(output, text, all_cuts(text));
+        }
       }
     }
   }

@@ -106,8 +106,9 @@ struct HeldCalls {
     std::string text;
     std::vector<std::pair<std::string, std::string>> calls;
   };
-  Parsed parse(const std::vector<TokenId>& ids) const {
+  Parsed parse(const std::vector<TokenId>& ids, CallHold hold = CallHold::kNone) const {
     ParserSetup setup;
+    setup.hold = hold;
     setup.rules = &rules;
     setup.tools = std::make_shared<const ToolSet>(*request.chat.tools);
     const std::unique_ptr<OutputParser> parser = make_output_parser(request, setup);
