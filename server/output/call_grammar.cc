@@ -119,10 +119,7 @@ class Maker {
     if (is_strict(tool) && !unenforced.empty()) {
       return bad_value(field, fmt::format("'{}' of a strict tool: {}", field, unenforced.front().message()));
     }
-    for (text::UnenforcedKeyword& keyword : unenforced) {
-      keyword.pointer = pointer + keyword.pointer.substr(1);
-      unenforced_.push_back(std::move(keyword));
-    }
+    add_unenforced(pointer, std::move(unenforced));
     return part;
   }
 
@@ -189,10 +186,24 @@ class Maker {
   }
 
   // An answer that calls nothing.
-  Json json_content() const {
+  Json json_content() {
     const bool is_object = content_.kind == openai::OutputFormatKind::kJsonObject;
     Json schema = Json::parse(is_object ? R"({"type":"object"})" : content_.text, nullptr, /*allow_exceptions=*/false);
-    return schema_part(schema.is_discarded() ? Json(true) : schema);
+    if (schema.is_discarded()) {
+      return schema_part(Json(true));
+    }
+    if (absl::StatusOr<text::CheckedSchema> checked = text::check_schema(openai::write_json(schema), limits_);
+        checked.ok()) {
+      add_unenforced("#/" + content_.field, std::move(checked->unenforced));
+    }
+    return schema_part(schema);
+  }
+
+  void add_unenforced(const std::string& pointer, std::vector<text::UnenforcedKeyword> unenforced) {
+    for (text::UnenforcedKeyword& keyword : unenforced) {
+      keyword.pointer = pointer + keyword.pointer.substr(1);
+      unenforced_.push_back(std::move(keyword));
+    }
   }
 
   // Any text; what begins a call is one.

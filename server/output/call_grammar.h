@@ -19,8 +19,8 @@ bool needs_call_grammar(const openai::ChatFields& chat, const openai::OutputForm
 
 struct CallGrammar {
   std::string tag;
-  // What tools that are not `strict` say of their arguments and the tag does not hold calls to. Pointers are into the
-  // request: "#/tools/0/function/parameters/…".
+  // What tools that are not `strict` say of their arguments and the tag does not hold calls to, and what a `content` in
+  // JSON says. Pointers are into the request: "#/tools/0/function/parameters/…", "#/response_format/…".
   std::vector<text::UnenforcedKeyword> unenforced;
 };
 

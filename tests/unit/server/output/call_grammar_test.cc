@@ -116,6 +116,12 @@ TEST_CASE("an answer in JSON, or calls instead of it") {
     CHECK(world.accepts(grammar, row.both));
     CHECK_FALSE(world.accepts(grammar, R"({"b": 1})"));
     CHECK_FALSE(world.accepts(grammar, "Hello"));
+    content.field = "response_format";
+    content.text = R"({"type":"array","uniqueItems":true})";
+    const openai::Result<CallGrammar> loose = call_grammar(world.rules, world.request.chat, content);
+    REQUIRE(loose.ok());
+    REQUIRE(loose.value().unenforced.size() == 1);
+    CHECK(loose.value().unenforced[0].pointer == "#/response_format");
   }
 }
 
