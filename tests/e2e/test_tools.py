@@ -3,7 +3,6 @@ schema by a mask, so any model calls tools, the demo model too, in every format.
 
 import json
 import subprocess
-import time
 
 import anthropic
 import openai
