@@ -20,7 +20,8 @@ namespace {
 using openai::Json;
 
 constexpr const char* kEndParameter = "</parameter>";
-constexpr int kDepthMax = 16;  // of alternatives and references in one another, as types are looked for
+constexpr int kDepthMax = 16;    // of alternatives and references in one another, as types are looked for
+constexpr int kReadsMax = 2000;  // schemas of one argument: twice the alternatives that a schema may have
 // Arguments of which none is required, in Python's form: which comes first decides where commas stand, and each may.
 constexpr std::size_t kOptionalMax = 40;
 
@@ -78,7 +79,7 @@ class TextForms {
     const Json* const parts = member(schema, "allOf");
     const Json* const one = member(schema, "const");
     const Json* const values = one != nullptr ? one : member(schema, "enum");
-    if (depth > kDepthMax) {
+    if (++reads_ > kReadsMax || depth > kDepthMax) {
       take_any("$ref");
     } else if (reference != nullptr && reference->is_string()) {
       const Json* const target = referred_schema(document_, reference->get_ref<const std::string&>()).schema;
@@ -133,6 +134,7 @@ class TextForms {
 
   const Json& document_;
   const ParameterTypes types_;
+  int reads_ = 0;
   bool is_any_ = false;
   std::vector<Json> texts_;       // parts
   Json others_ = Json::array();   // schemas of values that are no strings

@@ -44,6 +44,19 @@ class CallReader {
   const Tool* tool_ = nullptr;
 };
 
+// Of JSON, which is Python's too as far as calls go.
+inline bool is_space(char byte) {
+  return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+inline bool is_digit(char byte) {
+  return byte >= '0' && byte <= '9';
+}
+
+inline bool is_hex(char byte) {
+  return is_digit(byte) || (byte >= 'a' && byte <= 'f') || (byte >= 'A' && byte <= 'F');
+}
+
 // In names of functions and arguments that are neither in quotes nor in tags.
 inline bool is_name_part(char byte) {
   constexpr unsigned char kAscii = 0x80;  // bytes below are

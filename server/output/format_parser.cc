@@ -11,10 +11,6 @@
 namespace coppice::server {
 namespace {
 
-bool is_space(char byte) {
-  return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
 // Special tokens that are shown come as text alone.
 std::vector<MarkToken> token_marks(const openai::GenerationRequest& request, const ParserSetup& setup) {
   return request.skip_special_tokens ? setup.rules->marks() : std::vector<MarkToken>();

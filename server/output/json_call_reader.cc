@@ -11,10 +11,6 @@ namespace {
 
 constexpr std::size_t kEscapeBytes = 6;  // of \uXXXX
 
-bool is_space(char byte) {
-  return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
 // The text of a JSON string; nothing for an unpaired half of a character.
 std::optional<std::string> text_of(const std::string& json) {
   const nlohmann::json value = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);

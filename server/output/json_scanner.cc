@@ -8,18 +8,6 @@ namespace {
 
 constexpr int kHexDigits = 4;  // of an escape \uXXXX
 
-bool is_space(char byte) {
-  return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
-bool is_digit(char byte) {
-  return byte >= '0' && byte <= '9';
-}
-
-bool is_hex(char byte) {
-  return is_digit(byte) || (byte >= 'a' && byte <= 'f') || (byte >= 'A' && byte <= 'F');
-}
-
 }  // namespace
 
 Read JsonScanner::push(char byte, std::string& out) {

@@ -2,13 +2,6 @@
 #include "server/output/named_call_reader.h"
 
 namespace coppice::server {
-namespace {
-
-bool is_space(char byte) {
-  return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
-}  // namespace
 
 Read NamedCallReader::push(char byte, std::string& arguments) {
   switch (at_) {

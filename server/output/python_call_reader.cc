@@ -2,14 +2,6 @@
 #include "server/output/python_call_reader.h"
 
 namespace coppice::server {
-namespace {
-
-bool is_space(char byte) {
-  return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
-}  // namespace
-
 Read PythonCallReader::push(char byte, std::string& arguments) {
   const Read read = push_byte(byte, arguments);
   if (read == Read::kFailed) {

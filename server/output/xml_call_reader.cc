@@ -9,10 +9,6 @@ constexpr std::string_view kParameter = "<parameter=";
 constexpr std::string_view kEndParameter = "</parameter>";
 constexpr std::string_view kEndFunction = "</function>";
 
-bool is_space(char byte) {
-  return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
 // In names of functions and parameters.
 bool is_name(char byte) {
   return byte != '<' && byte != '>' && byte != '\n' && byte != '\r';

@@ -82,6 +82,13 @@ def test_keys_without_end(caller, server):
     assert caller.refusal("Chat", JSON_FIELDS["tools_json"](many))[0] == INVALID
 
 
+@pytest.mark.parametrize("names", [["a b"], [""], ["f("], ["f" * 129], ["f", "f"]])
+def test_names_of_tools(caller, names):
+    tools = json.dumps([{"type": "function", "function": {"name": name}} for name in names])
+    code, details = caller.refusal("Chat", JSON_FIELDS["tools_json"](tools))
+    assert code == INVALID and "'tools_json'" in details
+
+
 PENALTIES = [(5, "repetition_penalty"), (6, "presence_penalty"), (7, "frequency_penalty")]
 
 

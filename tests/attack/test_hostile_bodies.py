@@ -193,6 +193,8 @@ def rows_of_chats():
         yield CHAT, chat(messages=[message]), *VALUE, place
     for tools in (1, "x", {}, [1], [{}], [{"function": 1}], [{"function": {}}] * 513):
         yield CHAT, chat(tools=tools), *VALUE, "tools"
+    for names in (["a b"], [""], ["f\n"], ["f("], ["f" * 129], ["f", "f"]):
+        yield CHAT, chat(tools=[{"type": "function", "function": {"name": name}} for name in names]), *VALUE, "tools"
     for arguments in (1, "x", [], {f"k{i}": i for i in range(65)}, {f"k{i}": i for i in range(4000)}):
         yield CHAT, chat(chat_template_kwargs=arguments), *VALUE, "chat_template_kwargs"
     for name in ("messages", "tools", "add_generation_prompt", "continue_final_message"):

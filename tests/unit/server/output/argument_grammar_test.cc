@@ -189,6 +189,17 @@ TEST_CASE("definitions are copied for what refers to them, and only up to a limi
   CHECK(ways.unenforced.size() == 1);
 }
 
+TEST_CASE("alternatives that lead to themselves in many ways take no time") {
+  Json parameters = Json::parse(R"({"type":"object","properties":{"a":{"$ref":"#/$defs/A"}},"$defs":{"A":{"anyOf":[
+    {"type":"integer"},{"enum":["x"]}]}}})");
+  for (int i = 0; i < 8; ++i) {
+    parameters["$defs"]["A"]["anyOf"].push_back({{"$ref", "#/$defs/A"}});
+  }
+  const ArgumentGrammar grammar = argument_grammar(parameters, CallShape::kXml, std::size_t{512} << 10);
+  REQUIRE(grammar.unenforced.size() == 1);
+  CHECK(grammar.unenforced[0].pointer == "#/properties/a");
+}
+
 TEST_CASE("tools that have many bytes together are refused before their grammar is written out") {
   for (const char* const format : {"pythonic", "mistral_v3", "hermes"}) {
     for (const ToolChoice choice : {ToolChoice::kAuto, ToolChoice::kRequired}) {
