@@ -19,13 +19,13 @@
 namespace coppice::models {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x46554747;            // "GGUF"
-constexpr std::uint64_t kKeysMost = 1 << 16;            // models have some 40
-constexpr std::uint64_t kKeyBytesMost = (1 << 16) - 1;  // the format's own
-constexpr std::uint64_t kTensorNameBytesMost = 1024;    // the format: 64
-constexpr std::uint32_t kRankMost = 4;                  // the format's own
-constexpr std::int64_t kAlignmentDefault = 32;          // bytes, the format's own
-constexpr std::int64_t kAlignmentMost = std::int64_t{1} << 20;
+constexpr std::uint32_t kMagic = 0x46554747;                    // "GGUF"
+constexpr std::uint64_t kKeysMost = 1 << 16;                    // models have some 40
+constexpr std::uint64_t kKeyBytesMost = (1 << 16) - 1;          // the format's own
+constexpr std::uint64_t kTensorNameBytesMost = 1024;            // the format: 64
+constexpr std::uint32_t kRankMost = 4;                          // the format's own
+constexpr std::int64_t kAlignmentDefault = 32;                  // bytes, the format's own
+constexpr std::int64_t kAlignmentMost = std::int64_t{1} << 20;  // bytes; no program writes more than 4096
 constexpr const char* kAlignmentKey = "general.alignment";
 constexpr const char* kPartKey = "split.no";
 constexpr const char* kPartsKey = "split.count";
@@ -63,7 +63,7 @@ absl::Status check_version(GgufReader& reader) {
     return absl::InvalidArgumentError("not a GGUF file: it does not begin with GGUF");
   }
   COPPICE_ASSIGN_OR_RETURN(const auto version, reader.number<std::uint32_t>());
-  constexpr std::uint32_t kLowBytes = 0xFFFF;
+  constexpr std::uint32_t kLowBytes = 0xFFFF;  // of a version; empty when the bytes are in the other order
   if ((version & kLowBytes) == 0 && version != 0) {
     return absl::UnimplementedError("a GGUF file of a big-endian machine; convert it to little-endian");
   }
@@ -192,7 +192,7 @@ absl::StatusOr<ParsedGguf> parse(GgufReader reader, std::uint64_t file_bytes) {
   COPPICE_RETURN_IF_ERROR(read_metadata(reader, keys, parsed.metadata));
   COPPICE_RETURN_IF_ERROR(read_entries(reader, tensors, parsed));
   COPPICE_ASSIGN_OR_RETURN(const std::uint64_t alignment, alignment_of(parsed.metadata));
-  // At the file's end for a file of keys alone, whose end nobody pads.
+  // At the file's end for a file of keys alone, whose end is not padded.
   parsed.data_begin = std::min(file_bytes, (reader.at() + alignment - 1) / alignment * alignment);
   COPPICE_RETURN_IF_ERROR(check_places(parsed, file_bytes - parsed.data_begin, alignment));
   return parsed;
@@ -210,7 +210,7 @@ struct PartName {
   std::int64_t count = 0;
 };
 std::optional<PartName> read_part_name(const std::string& name) {
-  constexpr std::size_t kDigits = 5;
+  constexpr std::size_t kDigits = 5;                            // of each number, as llama.cpp writes them
   constexpr std::size_t kTail = 1 + kDigits + 4 + kDigits + 5;  // "-00002-of-00003.gguf"
   if (name.size() <= kTail) {
     return std::nullopt;

@@ -39,6 +39,7 @@ enum : std::uint32_t {
 
 // Fewest bytes of a value of the type in a file; 0: unknown, or an array.
 std::uint64_t least_bytes(std::uint32_t type) {
+  // By the types' numbers.
   constexpr std::array<std::uint8_t, 13> kBytes = {1, 1, 2, 2, 4, 4, 4, 1, 8, 0, 8, 8, 8};
   return type < kBytes.size() ? kBytes[type] : 0;
 }
