@@ -72,6 +72,8 @@ class GgufModel {
   // parse_gguf; InvalidArgument when the files do not belong together.
   static absl::StatusOr<GgufModel> open(const std::filesystem::path& path);
 
+  // Of the first file.
+  const std::filesystem::path& path() const { return parts_.front()->file.path(); }
   // Of the first file: the others hold tensors.
   const GgufMetadata& metadata() const { return parts_.front()->parsed.metadata; }
   const std::map<std::string, Tensor, std::less<>>& tensors() const { return tensors_; }

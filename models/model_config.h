@@ -26,6 +26,7 @@ struct RopeConfig {
   double attention_factor = 1.0;            // multiplies cos and sin; yarn's is derived from factor unless given
   bool truncate = true;                     // yarn: the correction range is rounded outwards to whole dimensions
   std::int32_t rotary_dim = 0;              // leading dimensions of a head that rotate
+  std::vector<float> divisors = {};         // of the frequencies, one each; empty: all 1
 };
 
 // Everything the forward pass and the limits need to know. Immutable after load. Invariants are checked by

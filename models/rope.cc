@@ -238,6 +238,9 @@ std::vector<float> rope_inverse_frequency(const RopeConfig& rope) {
   } else if (rope.scaling == RopeScaling::kYarn) {
     scale_yarn(rope, frequency);
   }
+  for (std::size_t i = 0; i < rope.divisors.size(); ++i) {
+    frequency[i] /= rope.divisors[i];
+  }
   return frequency;
 }
 

@@ -1,4 +1,4 @@
-// The one kind of package so far: a Hugging Face folder.
+// Two kinds of package: a Hugging Face folder, and a GGUF file.
 #include "server/model/model_package.h"
 
 #include <system_error>
@@ -6,6 +6,9 @@
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "models/gguf.h"
+#include "models/gguf_weights.h"
+#include "server/model/gguf_text.h"
 
 namespace coppice::server {
 namespace {
@@ -39,17 +42,78 @@ class FolderPackage final : public ModelPackage {
   const std::filesystem::path folder_;
 };
 
+class GgufPackage final : public ModelPackage {
+ public:
+  explicit GgufPackage(models::GgufModel model) : model_(std::move(model)) {}
+
+  std::string name() const override { return model_.path().stem().string(); }
+
+  absl::StatusOr<models::ModelConfig> config() const override { return models::gguf_config(model_); }
+
+  absl::StatusOr<std::unique_ptr<models::WeightSource>> weights(const models::ModelConfig& config) const override {
+    return models::open_gguf_weights(model_, config);
+  }
+
+  absl::StatusOr<ModelText> text() const override {
+    absl::StatusOr<ModelText> text = gguf_text(model_.metadata());
+    if (!text.ok()) {
+      return absl::Status(text.status().code(),
+                          fmt::format("{}: {}", model_.path().string(), std::string(text.status().message())));
+    }
+    return text;
+  }
+
+  absl::StatusOr<GenerationDefaults> generation_defaults() const override { return GenerationDefaults(); }
+  absl::StatusOr<EmbeddingDefaults> embedding_defaults() const override { return EmbeddingDefaults(); }
+
+ private:
+  const models::GgufModel model_;
+};
+
+absl::StatusOr<std::unique_ptr<ModelPackage>> open_gguf(const std::filesystem::path& path) {
+  COPPICE_ASSIGN_OR_RETURN(models::GgufModel model, models::GgufModel::open(path));
+  return std::make_unique<GgufPackage>(std::move(model));
+}
+
+// The GGUF file of a folder that is none of Hugging Face's; empty: there is none. Of a model in several files the
+// first. ERRORS: InvalidArgument when there is more than one model.
+absl::StatusOr<std::filesystem::path> find_gguf(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::path found;
+  if (std::filesystem::exists(folder / "config.json", error)) {
+    return found;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const std::size_t part = name.find("-of-");
+    const bool is_later = part != std::string::npos && part >= 6 && name.substr(part - 6, 6) != "-00001";
+    if (entry.path().extension() != ".gguf" || is_later) {
+      continue;
+    }
+    if (!found.empty()) {
+      return absl::InvalidArgumentError(fmt::format("{}: holds several GGUF models, {} and {}: name one",
+                                                    folder.string(), found.filename().string(), name));
+    }
+    found = entry.path();
+  }
+  return found;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ModelPackage>> ModelPackage::open(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return absl::NotFoundError(fmt::format(
-        "{}: no such model; give a folder with config.json and *.safetensors, or the word demo", path.string()));
+        "{}: no such model; give a folder with config.json and *.safetensors, a .gguf file, or the word demo",
+        path.string()));
   }
   if (!std::filesystem::is_directory(path, error)) {
-    return absl::UnimplementedError(
-        fmt::format("{}: only model folders are served; .gguf files are not yet", path.string()));
+    return open_gguf(path);
+  }
+  COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path gguf, find_gguf(path));
+  if (!gguf.empty()) {
+    return open_gguf(gguf);
   }
   return std::make_unique<FolderPackage>(path);
 }

@@ -1,6 +1,6 @@
 // ModelPackage: one model as its makers ship it: config, weights, tokenizer, chat templates, recommended sampling.
 // Every command opens a model through this class; what the files are called and how they are laid out is known only
-// here. Today a package is a Hugging Face folder.
+// here: a Hugging Face folder, or a GGUF file.
 #pragma once
 
 #include <filesystem>
@@ -28,7 +28,7 @@ struct ModelText {
 // Unimplemented, each naming the file and the field.
 class ModelPackage {
  public:
-  // ERRORS: NotFound; Unimplemented when `path` is no folder.
+  // A folder, a GGUF file, or a folder with one GGUF model. ERRORS: NotFound; InvalidArgument.
   static absl::StatusOr<std::unique_ptr<ModelPackage>> open(const std::filesystem::path& path);
   virtual ~ModelPackage() = default;
 
