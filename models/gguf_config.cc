@@ -68,6 +68,10 @@ class ConfigMaker {
     } else {
       json["vocab_size"] = embedding->second.entry->shape.front();
     }
+    if (!json.contains("head_dim") && status.ok()) {  // llama.cpp's rule, not the family's default
+      const auto heads = std::max<std::int64_t>(1, json["num_attention_heads"].get<std::int64_t>());
+      json["head_dim"] = json["hidden_size"].get<std::int64_t>() / heads;
+    }
     const std::optional<std::int64_t> values = own<std::int64_t>("attention.value_length");
     const std::optional<std::int64_t> keys = own<std::int64_t>("attention.key_length");
     if (values && keys && *values != *keys) {
@@ -100,9 +104,7 @@ class ConfigMaker {
   void add_rope() {
     json["rope_theta"] = own<double>("rope.freq_base").value_or(10000.0);  // llama.cpp's own
     const std::optional<std::int64_t> rotary = own<std::int64_t>("rope.dimension_count");
-    const std::int64_t head_dim = own<std::int64_t>("attention.key_length")
-                                      .value_or(json.value("hidden_size", std::int64_t{0}) /
-                                                std::max<std::int64_t>(1, json.value("num_attention_heads", 1)));
+    const std::int64_t head_dim = json.value("head_dim", std::int64_t{1});
     if (rotary && *rotary != head_dim) {
       json["partial_rotary_factor"] = static_cast<double>(*rotary) / static_cast<double>(head_dim);
     }

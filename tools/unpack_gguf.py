@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the model of a GGUF file as a folder in Hugging Face layout: config.json, model.safetensors, tokenizer files.
 
-For trying a real model that is published as GGUF only. Quantised weights become bf16 (or f32), so the folder is larger
-than the file; a value is the one that the file's format says. Llama-family models with a byte-level BPE tokenizer.
+Quantised weights become bf16 (or f32), so the folder is larger than the file; a value is the one that the file's format
+says. A server that reads both must give the same answers. Llama, Qwen2 and Qwen3 with a byte-level BPE tokenizer.
 
     python3 -m venv venv && venv/bin/pip install gguf numpy
     venv/bin/python tools/unpack_gguf.py MODEL.gguf FOLDER [--dtype bf16|f32]
@@ -30,11 +30,14 @@ NAMES = {
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
+ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 LAYER_NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
     "attn_output": "self_attn.o_proj",
     "ffn_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj",
@@ -62,10 +65,10 @@ def to_bf16(values):
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(numpy.uint16)
 
 
-def read_tensors(reader, heads, kv_heads):
+def read_tensors(reader, heads, kv_heads, is_interleaved):
     for tensor in reader.tensors:
         values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32)
-        if ".attn_q." in tensor.name or ".attn_k." in tensor.name:
+        if is_interleaved and (".attn_q." in tensor.name or ".attn_k." in tensor.name):
             values = to_halves(values, heads if ".attn_q." in tensor.name else kv_heads)
         yield hub_name(tensor.name), values
 
@@ -122,20 +125,23 @@ def main():
         return reader.fields[name].contents() if name in reader.fields else default
 
     tokens = field("tokenizer.ggml.tokens")
-    heads, kv_heads = field("llama.attention.head_count"), field("llama.attention.head_count_kv")
+    family = field("general.architecture")
+    heads, kv_heads = field(f"{family}.attention.head_count"), field(f"{family}.attention.head_count_kv")
+    hidden = field(f"{family}.embedding_length")
     bos, eos = field("tokenizer.ggml.bos_token_id"), field("tokenizer.ggml.eos_token_id")
     config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": field("llama.embedding_length"),
-        "intermediate_size": field("llama.feed_forward_length"),
-        "num_hidden_layers": field("llama.block_count"),
+        "architectures": [ARCHITECTURES[family]],
+        "model_type": family,
+        "hidden_size": hidden,
+        "intermediate_size": field(f"{family}.feed_forward_length"),
+        "num_hidden_layers": field(f"{family}.block_count"),
         "num_attention_heads": heads,
         "num_key_value_heads": kv_heads,
+        "head_dim": field(f"{family}.attention.key_length", hidden // heads),
         "vocab_size": len(tokens),
-        "max_position_embeddings": field("llama.context_length"),
-        "rope_theta": field("llama.rope.freq_base", 10000.0),
-        "rms_norm_eps": field("llama.attention.layer_norm_rms_epsilon"),
+        "max_position_embeddings": field(f"{family}.context_length"),
+        "rope_theta": field(f"{family}.rope.freq_base", 10000.0),
+        "rms_norm_eps": field(f"{family}.attention.layer_norm_rms_epsilon"),
         "hidden_act": "silu",
         "tie_word_embeddings": all(tensor.name != "output.weight" for tensor in reader.tensors),
         "torch_dtype": "bfloat16" if arguments.dtype == "bf16" else "float32",
@@ -149,13 +155,14 @@ def main():
         "add_bos_token": bool(field("tokenizer.ggml.add_bos_token", False)),
         "add_prefix_space": False,
         "chat_template": field("tokenizer.chat_template"),
-        "model_max_length": field("llama.context_length"),
+        "model_max_length": field(f"{family}.context_length"),
     }
     arguments.folder.mkdir(parents=True, exist_ok=True)
     files = {"config": config, "tokenizer_config": tokenizer_config, "tokenizer": make_tokenizer(field)}
     for name, contents in files.items():
         (arguments.folder / f"{name}.json").write_text(json.dumps(contents, ensure_ascii=False, indent=1))
-    write_safetensors(arguments.folder / "model.safetensors", read_tensors(reader, heads, kv_heads), arguments.dtype)
+    tensors = read_tensors(reader, heads, kv_heads, family == "llama")
+    write_safetensors(arguments.folder / "model.safetensors", tensors, arguments.dtype)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ void add_batch_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("batch", "a file of OpenAI batch requests, offline; resumable");
   add_examples(*command, {"coppice batch demo requests.jsonl answers.jsonl"});
   auto arguments = std::make_shared<BatchArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
+  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
   command->add_option("IN", arguments->input, "requests, one JSON object a line")->required();
   command->add_option("OUT", arguments->output, "answers, as they are ready; what it has already is not done again")
       ->required();

@@ -93,7 +93,7 @@ void add_bench_decisions_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("decisions", "questions about one state as one request, and one by one");
   add_examples(*command, {"coppice bench decisions --shape 160m --questions 64 --state 2000"});
   auto arguments = std::make_shared<DecisionBenchArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, or demo");
+  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo");
   command->add_flag("--json", arguments->json, "one JSON object");
   auto flags = std::make_shared<CommandOptions>(*command, decision_table(*arguments), /*with_config=*/false);
   command->callback(

@@ -242,7 +242,7 @@ void add_bench_engine_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("engine", "prefill and decode rates of the engine, in-process");
   add_examples(*command, {"coppice bench engine --shape 160m --requests 32 --shared-prefix 2048 --output 64"});
   auto arguments = std::make_shared<EngineBenchArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, or demo");
+  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo");
   command->add_flag("--json", arguments->json, "one JSON object a setting, on a line each");
   auto flags = std::make_shared<CommandOptions>(*command, engine_table(*arguments), /*with_config=*/false);
   command->callback(

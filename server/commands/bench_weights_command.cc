@@ -60,7 +60,7 @@ void add_bench_weights_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("weights", "how fast weights come from files to the device");
   add_examples(*command, {"coppice bench weights demo"});
   auto arguments = std::make_shared<WeightsBenchArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, or demo");
+  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo");
   command->add_flag("--json", arguments->json, "one JSON object");
   auto flags = std::make_shared<CommandOptions>(*command, weights_table(*arguments), /*with_config=*/false);
   command->callback(

@@ -151,7 +151,7 @@ void add_generate_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("generate", "one answer to standard output");
   add_examples(*command, {"coppice generate demo --prompt 'Once upon a time' --max-tokens 64"});
   auto arguments = std::make_shared<GenerateArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
+  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
   CLI::Option* prompt = command->add_option("--prompt", arguments->prompt, "text; standard input when absent");
   command->add_flag("--chat", arguments->chat, "the prompt is a user's message: render the model's chat template");
   auto flags = std::make_shared<CommandOptions>(*command, generate_table(*arguments), /*with_config=*/false);

@@ -41,7 +41,7 @@ void add_inspect_command(CLI::App& program, Run& run) {
   add_examples(*command, {"coppice inspect demo"});
   auto model = std::make_shared<std::string>();
   auto dtype = std::make_shared<std::string>("auto");
-  command->add_option("MODEL", *model, "model folder, or demo")->required();
+  command->add_option("MODEL", *model, "model folder, .gguf file, or demo")->required();
   command->add_option("--dtype", *dtype, "auto, f32, bf16 or f16");
   command->callback([model, dtype, &run] { run = [model, dtype] { return inspect(*model, *dtype); }; });
 }

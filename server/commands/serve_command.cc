@@ -165,7 +165,7 @@ void add_serve_command(CLI::App& program, Run& run) {
                {"coppice serve demo", "coppice serve /models/Qwen3-0.6B --host 0.0.0.0 --api-key-file keys.txt",
                 "coppice serve /models/Qwen3-0.6B --config configs/serve.yaml --kv-memory 8GiB"});
   auto arguments = std::make_shared<ServeArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
+  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
   auto flags = std::make_shared<CommandOptions>(*command, serve_table(*arguments), /*with_config=*/true);
   command->callback([arguments, flags, &run] { run = [arguments, flags] { return serve(*arguments, *flags); }; });
 }

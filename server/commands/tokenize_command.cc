@@ -56,7 +56,7 @@ void add_tokenize_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("tokenize", "token ids and pieces of a text");
   add_examples(*command, {"coppice tokenize demo 'Once upon a time'"});
   auto arguments = std::make_shared<TokenizeArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, or demo")->required();
+  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
   CLI::Option* text = command->add_option("TEXT", arguments->text, "text; standard input when absent");
   command->add_flag("--json", arguments->json, "a JSON array of ids");
   command->add_flag("--no-special", arguments->no_special, "no beginning-of-sequence token");

@@ -245,8 +245,10 @@ absl::StatusOr<ModelText> sentencepiece_text(const models::GgufMetadata& metadat
     model.add_bytes(1, piece.bytes());
   }
   Message trainer;
-  trainer.add_number(3, 2);   // BPE
-  trainer.add_number(35, 1);  // unknown characters become bytes
+  // Unknown characters become bytes where there is a token for each.
+  const auto bytes = std::count(vocabulary.types.begin(), vocabulary.types.end(), kByte);
+  trainer.add_number(3, 2);  // BPE
+  trainer.add_number(35, bytes == 256 ? 1 : 0);
   for (const auto& [field, name] : {std::pair(40U, "unknown_token_id"), std::pair(41U, "bos_token_id"),
                                     std::pair(42U, "eos_token_id"), std::pair(43U, "padding_token_id")}) {
     COPPICE_ASSIGN_OR_RETURN(const std::int64_t id, value_or(metadata, name, std::int64_t{-1}));

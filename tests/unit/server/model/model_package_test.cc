@@ -172,9 +172,21 @@ TEST_CASE("how embeddings are pooled and cut is the model's makers' word") {
   CHECK(package->embedding_defaults().status().code() == absl::StatusCode::kInvalidArgument);
 }
 
-TEST_CASE("a path that is no folder is refused") {
+TEST_CASE("a path that is neither a folder nor a GGUF file is refused") {
   CHECK(ModelPackage::open("/nowhere/at/all").status().code() == absl::StatusCode::kNotFound);
-  CHECK(ModelPackage::open(kDemo / "config.json").status().code() == absl::StatusCode::kUnimplemented);
+  CHECK(ModelPackage::open(kDemo / "config.json").status().code() == absl::StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("a folder with GGUF files is their model, if they are one") {
+  const DemoCopy copy;
+  copy.write("a-00001-of-00002.gguf", "no GGUF");
+  copy.write("a-00002-of-00002.gguf", "no GGUF");
+  CHECK(ModelPackage::open(copy.path()).ok());  // the config.json goes first
+  fs::remove(copy.path() / "config.json");
+  CHECK_THAT(std::string(ModelPackage::open(copy.path()).status().message()),
+             Catch::Contains("a-00001-of-00002.gguf: not a GGUF file"));
+  copy.write("b.gguf", "no GGUF");
+  CHECK_THAT(std::string(ModelPackage::open(copy.path()).status().message()), Catch::Contains("several GGUF models"));
 }
 
 }  // namespace
