@@ -7,11 +7,13 @@
 #include <bit>
 #include <cstdint>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status_macros.h"
+#include "server/structured/grammar_constraint.h"
 
 namespace coppice::server {
 namespace {
@@ -19,7 +21,10 @@ namespace {
 constexpr int kTexts = 4;                     // that are drawn: a grammar's branches are seldom all slow or all fast
 constexpr int kTextTokens = 16;               // into some nested values, where structure is preferred
 constexpr int kMasks = kTexts * kTextTokens;  // of all texts
-constexpr std::size_t kMaskBits = 32;         // of a word of a mask
+// Of texts that go on where tokens are like the last ones, as in a loop: there the ways to read a text add up.
+constexpr int kLongTokens = 256;
+constexpr int kLongMasks = 64;         // a mask serves as long as it names tokens that may come
+constexpr std::size_t kMaskBits = 32;  // of a word of a mask
 
 std::size_t count_allowed(const std::vector<std::uint32_t>& mask) {
   std::size_t count = 0;
@@ -69,6 +74,71 @@ absl::Status too_slow(std::chrono::nanoseconds taken, int masks) {
                   each.count(), kMaskTimeMax.count()));
 }
 
+// What a sequence would fail with, as a refusal. A sequence is allowed as much and no more.
+absl::Status as_refusal(const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) {
+    return absl::OutOfRangeError(
+        "one text can be read in too many ways: a repetition of what may be empty, repetitions inside repetitions or a "
+        "rule that names itself twice");
+  }
+  return absl::IsInternal(status) ? absl::InvalidArgumentError(status.message()) : status;
+}
+
+absl::StatusOr<GrammarConstraint> begin_text(const text::CompiledGrammar& grammar, std::vector<std::uint32_t>& mask) {
+  absl::StatusOr<GrammarConstraint> constraint = GrammarConstraint::create(grammar);
+  if (!constraint.ok()) {
+    return as_refusal(constraint.status());
+  }
+  mask.assign(constraint->mask_words(), 0);
+  return constraint;
+}
+
+absl::Status fill(GrammarConstraint& constraint, std::vector<std::uint32_t>& mask) {
+  std::uint8_t limited = 0;
+  return as_refusal(constraint.fill_masks({}, mask, std::span(&limited, 1)));
+}
+
+// Takes a token of the mask that is text; of some the longest, if asked. ERRORS: InvalidArgument where it may not come,
+// because the mask is of an earlier place, or where there is none.
+absl::Status take_text(GrammarConstraint& constraint, const std::vector<std::uint32_t>& mask, bool is_longest,
+                       const text::Tokenizer& tokenizer, std::mt19937& random) {
+  constexpr int kCandidates = 8;  // tokens looked at for one that is
+  const std::size_t allowed = count_allowed(mask);
+  TokenId chosen = -1;
+  std::size_t length = 0;
+  for (int i = 0; i < kCandidates && allowed > 0 && (is_longest || length == 0); ++i) {
+    const TokenId token = token_at(mask, random() % allowed);
+    const bool is_text = token < tokenizer.vocab_size() && !tokenizer.is_special(token);
+    if (const std::size_t bytes = is_text ? tokenizer.token_bytes(token).size() : 0; bytes > length) {
+      chosen = token;
+      length = bytes;
+    }
+  }
+  return length == 0 ? absl::InvalidArgumentError("no text may come") : constraint.accept(chosen);
+}
+
+// Follows the grammar where it can go on for long.
+absl::Status try_long_text(GrammarConstraint& constraint, std::vector<std::uint32_t>& mask, bool is_longest,
+                           const text::Tokenizer& tokenizer) {
+  std::mt19937 random(2);
+  int masks = 0;
+  for (int i = 0; i < kLongTokens && !constraint.is_ended(); ++i) {
+    absl::Status taken = take_text(constraint, mask, is_longest, tokenizer, random);
+    if (absl::IsInvalidArgument(taken)) {
+      if (++masks > kLongMasks) {
+        break;
+      }
+      COPPICE_RETURN_IF_ERROR(fill(constraint, mask));
+      taken = take_text(constraint, mask, is_longest, tokenizer, random);
+      if (absl::IsInvalidArgument(taken)) {
+        break;  // only its end may come
+      }
+    }
+    COPPICE_RETURN_IF_ERROR(as_refusal(taken));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::chrono::nanoseconds thread_time() {
@@ -82,25 +152,29 @@ absl::Status try_masks(const text::CompiledGrammar& grammar, const text::Tokeniz
   std::mt19937 random(1);
   std::chrono::nanoseconds taken{0};
   int masks = 0;
+  std::vector<std::uint32_t> mask;
   for (int text = 0; text < kTexts; ++text) {
-    COPPICE_ASSIGN_OR_RETURN(text::GrammarMatcher matcher, text::GrammarMatcher::create(grammar));
-    std::vector<std::uint32_t> mask(matcher.mask_words());
-    for (int i = 0; i < kTextTokens && !matcher.is_ended(); ++i) {
+    COPPICE_ASSIGN_OR_RETURN(GrammarConstraint constraint, begin_text(grammar, mask));
+    for (int i = 0; i < kTextTokens && !constraint.is_ended(); ++i) {
       const std::chrono::nanoseconds begin = thread_time();
-      COPPICE_RETURN_IF_ERROR(matcher.fill_mask(mask));
+      COPPICE_RETURN_IF_ERROR(fill(constraint, mask));
       taken += thread_time() - begin;
       ++masks;
       if (taken > mask_time_max * kMasks) {
         return too_slow(taken, masks);
       }
-      const std::size_t allowed = count_allowed(mask);
-      if (allowed == 0) {
-        return absl::InvalidArgumentError("the model has no token for what has to come after some of its texts");
-      }
-      COPPICE_RETURN_IF_ERROR(matcher.accept(choose(mask, allowed, tokenizer, random)).status());
+      const TokenId token = choose(mask, count_allowed(mask), tokenizer, random);
+      COPPICE_RETURN_IF_ERROR(as_refusal(constraint.accept(token)));
     }
   }
-  return taken > mask_time_max * masks ? too_slow(taken, masks) : absl::OkStatus();
+  if (taken > mask_time_max * masks) {
+    return too_slow(taken, masks);
+  }
+  for (const bool is_longest : {true, false}) {
+    COPPICE_ASSIGN_OR_RETURN(GrammarConstraint constraint, begin_text(grammar, mask));
+    COPPICE_RETURN_IF_ERROR(try_long_text(constraint, mask, is_longest, tokenizer));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace coppice::server
