@@ -73,7 +73,7 @@ xgrammar_change(grammar_matcher.cc
 xgrammar_change(grammar_compiler.cc
   [[AdaptiveTokenMask GrammarMatcherForTokenMaskCache::GetAdaptiveTokenMask(bool is_root_rule) {]]
   [[AdaptiveTokenMask GrammarMatcherForTokenMaskCache::GetAdaptiveTokenMask(bool is_root_rule) {
-  CountWork(1 + tokenizer_info_.GetVocabSize() / 64);]])
+  CountWork(8 + tokenizer_info_.GetVocabSize() / 16);]])
 xgrammar_change(fsm.cc
   [[  int AddState() {
     edges_.emplace_back();]]
@@ -98,3 +98,11 @@ xgrammar_change(grammar_builder.cc
   [[int32_t GrammarBuilder::AddGrammarExpr(const GrammarExpr& grammar_expr) {
   CountWork(1 + grammar_expr.data_len / 8);
 ]])
+xgrammar_change(earley_parser.cc
+  [[      rule_is_nullable_(grammar->NumRules(), 0) {]]
+  [[      rule_is_nullable_(grammar->NumRules(), 0) {
+  CountWork(1 + grammar->NumRules() / 2);]])
+xgrammar_change(earley_parser.cc
+  [[    flags_cache.resize(fsm.NumStates());]]
+  [[    CountWork(1 + fsm.NumStates() / 512);
+    flags_cache.resize(fsm.NumStates());]])

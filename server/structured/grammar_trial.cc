@@ -23,7 +23,8 @@ constexpr int kTextTokens = 16;               // into some nested values, where 
 constexpr int kMasks = kTexts * kTextTokens;  // of all texts
 // Of texts that go on where tokens are like the last ones, as in a loop: there the ways to read a text add up.
 constexpr int kLongTokens = 256;
-constexpr int kLongMasks = 64;         // a mask serves as long as it names tokens that may come
+constexpr int kLongMasks = 64;         // a mask serves as long as it names tokens that may come,
+constexpr int kMaskTokens = 16;        // but for no more of them than these: masks may grow with a text
 constexpr std::size_t kMaskBits = 32;  // of a word of a mask
 
 std::size_t count_allowed(const std::vector<std::uint32_t>& mask) {
@@ -123,7 +124,9 @@ absl::Status try_long_text(GrammarConstraint& constraint, std::vector<std::uint3
   std::mt19937 random(2);
   int masks = 0;
   for (int i = 0; i < kLongTokens && !constraint.is_ended(); ++i) {
-    absl::Status taken = take_text(constraint, mask, is_longest, tokenizer, random);
+    const bool is_due = i % kMaskTokens == 0;
+    absl::Status taken =
+        is_due ? absl::InvalidArgumentError("") : take_text(constraint, mask, is_longest, tokenizer, random);
     if (absl::IsInvalidArgument(taken)) {
       if (++masks > kLongMasks) {
         break;
@@ -163,6 +166,7 @@ absl::Status try_masks(const text::CompiledGrammar& grammar, const text::Tokeniz
       if (taken > mask_time_max * kMasks) {
         return too_slow(taken, masks);
       }
+      COPPICE_RETURN_IF_ERROR(as_refusal(constraint.forced_tokens().status()));
       const TokenId token = choose(mask, count_allowed(mask), tokenizer, random);
       COPPICE_RETURN_IF_ERROR(as_refusal(constraint.accept(token)));
     }
