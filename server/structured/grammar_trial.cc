@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 #include <time.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <random>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status_macros.h"
@@ -24,7 +26,7 @@ constexpr int kMasks = kTexts * kTextTokens;  // of all texts
 // Of texts that go on where tokens are like the last ones, as in a loop: there the ways to read a text add up.
 constexpr int kLongTokens = 256;
 constexpr int kLongMasks = 64;         // a mask serves as long as it names tokens that may come,
-constexpr int kMaskTokens = 16;        // but for no more of them than these: masks may grow with a text
+constexpr int kMaskTokens = 16;        // and no longer than for this many: masks may grow with a text
 constexpr std::size_t kMaskBits = 32;  // of a word of a mask
 
 std::size_t count_allowed(const std::vector<std::uint32_t>& mask) {
@@ -99,40 +101,52 @@ absl::Status fill(GrammarConstraint& constraint, std::vector<std::uint32_t>& mas
   return as_refusal(constraint.fill_masks({}, mask, std::span(&limited, 1)));
 }
 
-// Takes a token of the mask that is text; of some the longest, if asked. ERRORS: InvalidArgument where it may not come,
-// because the mask is of an earlier place, or where there is none.
-absl::Status take_text(GrammarConstraint& constraint, const std::vector<std::uint32_t>& mask, bool is_longest,
-                       const text::Tokenizer& tokenizer, std::mt19937& random) {
-  constexpr int kCandidates = 8;  // tokens looked at for one that is
+// Some tokens of a mask that are text; the longest of them, if asked.
+std::vector<TokenId> some_texts(const std::vector<std::uint32_t>& mask, bool are_longest,
+                                const text::Tokenizer& tokenizer, std::mt19937& random) {
+  constexpr int kDraws = 32;           // of tokens: a mask that allows few texts beside others is rare
+  constexpr std::size_t kLongest = 8;  // of them
   const std::size_t allowed = count_allowed(mask);
-  TokenId chosen = -1;
-  std::size_t length = 0;
-  for (int i = 0; i < kCandidates && allowed > 0 && (is_longest || length == 0); ++i) {
+  std::vector<std::pair<std::size_t, TokenId>> texts;  // by length
+  for (int i = 0; i < kDraws && allowed > 0; ++i) {
     const TokenId token = token_at(mask, random() % allowed);
-    const bool is_text = token < tokenizer.vocab_size() && !tokenizer.is_special(token);
-    if (const std::size_t bytes = is_text ? tokenizer.token_bytes(token).size() : 0; bytes > length) {
-      chosen = token;
-      length = bytes;
+    if (token < tokenizer.vocab_size() && !tokenizer.is_special(token)) {
+      texts.emplace_back(tokenizer.token_bytes(token).size(), token);
     }
   }
-  return length == 0 ? absl::InvalidArgumentError("no text may come") : constraint.accept(chosen);
+  if (are_longest) {
+    std::sort(texts.rbegin(), texts.rend());
+    texts.resize(std::min(texts.size(), kLongest));
+  }
+  std::vector<TokenId> tokens;
+  for (const auto& [length, token] : texts) {
+    tokens.push_back(token);
+  }
+  return tokens;
 }
 
 // Follows the grammar where it can go on for long.
 absl::Status try_long_text(GrammarConstraint& constraint, std::vector<std::uint32_t>& mask, bool is_longest,
                            const text::Tokenizer& tokenizer) {
   std::mt19937 random(2);
+  std::vector<TokenId> texts;  // of the last mask
   int masks = 0;
+  const auto take = [&] {
+    return texts.empty() ? absl::InvalidArgumentError("no text may come")
+                         : constraint.accept(texts[random() % texts.size()]);
+  };
   for (int i = 0; i < kLongTokens && !constraint.is_ended(); ++i) {
-    const bool is_due = i % kMaskTokens == 0;
-    absl::Status taken =
-        is_due ? absl::InvalidArgumentError("") : take_text(constraint, mask, is_longest, tokenizer, random);
-    if (absl::IsInvalidArgument(taken)) {
+    if (i % kMaskTokens == 0) {
+      texts.clear();
+    }
+    absl::Status taken = take();
+    if (absl::IsInvalidArgument(taken)) {  // the mask is of an earlier place
       if (++masks > kLongMasks) {
         break;
       }
       COPPICE_RETURN_IF_ERROR(fill(constraint, mask));
-      taken = take_text(constraint, mask, is_longest, tokenizer, random);
+      texts = some_texts(mask, is_longest, tokenizer, random);
+      taken = take();
       if (absl::IsInvalidArgument(taken)) {
         break;  // only its end may come
       }

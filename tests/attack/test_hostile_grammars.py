@@ -113,7 +113,7 @@ def ambiguous():
 
 
 def growing():
-    """Served or refused; what counts is that nobody else waits."""
+    """Served or refused; what counts is that no other request waits."""
     yield {"regex": "(.*)*x"}
     yield {"regex": "((a*)*|(b+)+|.?)*z"}
     yield {"regex": "(a|a)*b"}
