@@ -106,3 +106,21 @@ xgrammar_change(earley_parser.cc
   [[    flags_cache.resize(fsm.NumStates());]]
   [[    CountWork(1 + fsm.NumStates() / 512);
     flags_cache.resize(fsm.NumStates());]])
+xgrammar_change(fsm.cc
+  [[    int current = queue.front();]]
+  [[    CountWork(2);
+    int current = queue.front();]])
+xgrammar_change(fsm.cc
+  [[  std::vector<std::vector<FSMEdge>> new_edges(new_num_states);]]
+  [[  CountWork(4 * edges_.size() + 2 * new_num_states);
+  std::vector<std::vector<FSMEdge>> new_edges(new_num_states);]])
+xgrammar_change(fsm.cc
+  [[        const auto& partition = partitions[i];]]
+  [[        const auto& partition = partitions[i];
+        CountWork(1 + partition.size());]])
+xgrammar_change(earley_parser.cc
+  [[  if (size_ > transition_threshold_) {
+    visited_set_.insert(state);]]
+  [[  if (size_ > transition_threshold_) {
+    CountWork(4);
+    visited_set_.insert(state);]])

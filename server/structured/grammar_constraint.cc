@@ -11,12 +11,12 @@
 namespace coppice::server {
 namespace {
 
-// A step takes 4 to 25 ns, 100 where it fills memory. Most tokens take some hundred, most masks some thousand.
-constexpr std::int64_t kAcceptMax = 500'000;  // of one token: 50 ms at worst
-constexpr std::int64_t kMaskMax = 2'000'000;  // of one mask: 50 ms
-constexpr std::int64_t kDraftMax = 500'000;   // that a draft may be expected to take; a longer one is left out
+// A step takes 4 to 25 ns. Most tokens take some hundred, most masks some thousand.
+constexpr std::int64_t kAcceptMax = 1'000'000;  // of one token: 25 ms at worst
+constexpr std::int64_t kMaskMax = 2'000'000;    // of one mask: 50 ms at worst
+constexpr std::int64_t kDraftMax = 500'000;     // that a draft may be expected to take; a longer one is left out
 constexpr std::int64_t kForcedMax = 500'000;
-// Of all tokens of a sequence. A step leaves up to 50 bytes behind.
+// Of all tokens of a sequence. A step leaves up to 10 bytes behind.
 constexpr std::int64_t kAcceptsFree = 20'000'000;
 constexpr std::int64_t kAcceptsEach = 40'000;
 // Of all calls for a sequence: 1 s, and 20 ms for each token and mask.

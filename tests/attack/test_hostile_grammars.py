@@ -131,6 +131,10 @@ def growing():
     rules = "".join(f"s{i} ::= [a-z ]{{1,{1900 + i}}}\n" for i in range(60))
     yield {"ebnf": "root ::= " + " | ".join(f"s{i}" for i in range(60)) + "\n" + rules}
     yield {"ebnf": "root ::= [a-z]{0,2000} [a-z]{0,2000} [a-z]{0,2000}"}
+    yield {"ebnf": "root ::= " + '("a" | "b" "c") ' * 20_000}
+    yield {"ebnf": "root ::= " + "[a-z]* " * 20_000}
+    rules = "".join(f'r{i} ::= "a" r{i + 1} | r{i + 1} "b"\n' for i in range(8000))
+    yield {"ebnf": "root ::= r0\n" + rules + 'r8000 ::= "x"'}
     yield {"ebnf": "root ::= ([a-z]{0,2000} | [0-9a-z]{0,2000})*"}
     yield {"ebnf": 'root ::= ("a"{1,2000}){1,2000}'}
     yield {"guided_json": {"type": "string", "pattern": "^((a*)*(b|[a-z])*)*$"}}
