@@ -14,7 +14,7 @@ endif()
 set(xgrammar_archive ${xgrammar_downloads}/${xgrammar_name}.tar.gz)
 set(xgrammar_root ${CMAKE_BINARY_DIR}/sources/${xgrammar_name})
 # Written last, so that an unpacking that was cut short is done again; it names what was unpacked and how it was changed.
-set(xgrammar_stamp ${CMAKE_BINARY_DIR}/sources/${xgrammar_sha256}.changed1)
+set(xgrammar_stamp ${CMAKE_BINARY_DIR}/sources/${xgrammar_sha256}.changed2)
 
 if(NOT EXISTS ${xgrammar_stamp})
   if(NOT EXISTS ${xgrammar_archive})
@@ -26,17 +26,7 @@ if(NOT EXISTS ${xgrammar_stamp})
   endif()
   file(REMOVE_RECURSE ${xgrammar_root})
   file(ARCHIVE_EXTRACT INPUT ${xgrammar_archive} DESTINATION ${CMAKE_BINARY_DIR}/sources)
-  # The one change of ours: a string with a length takes no control characters, which JSON forbids in strings, and no
-  # surrogates, which UTF-8 has not.
-  set(converter ${xgrammar_root}/cpp/json_schema_converter.cc)
-  set(class_before [[({{'"', '"'}, {'\\', '\\'}, {'\r', '\r'}, {'\n', '\n'}}, true)]])
-  set(class_after [[({{0, 0x1f}, {'"', '"'}, {'\\', '\\'}, {0xd800, 0xdfff}}, true)]])
-  file(READ ${converter} before)
-  string(REPLACE "${class_before}" "${class_after}" after "${before}")
-  if(after STREQUAL before)
-    message(FATAL_ERROR "${converter}: the line to change is not there")
-  endif()
-  file(WRITE ${converter} "${after}")
+  include(${CMAKE_CURRENT_LIST_DIR}/CoppiceXgrammarChanges.cmake)
   file(TOUCH ${xgrammar_stamp})
 endif()
 

@@ -15,7 +15,7 @@
 namespace coppice::server {
 namespace {
 
-constexpr int kRetryAfterSeconds = 2;  // a compile takes milliseconds, 3 s at worst
+constexpr int kRetryAfterSeconds = 2;  // a compile takes milliseconds, seldom a second
 
 // Bytes of a grammar as the pool counts them. A schema of 8 KiB, larger than most, is a large job: it never occupies
 // the last thread.
@@ -69,6 +69,7 @@ OutputGrammars::Grammar to_grammar(const GrammarOrder& order, const absl::Status
   const std::string problem(compiled.status().message());
   switch (compiled.status().code()) {
     case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kCancelled:
       return closed_error();
     case absl::StatusCode::kResourceExhausted:
       return openai::overloaded(message_of(order, problem), kRetryAfterSeconds);
@@ -212,7 +213,7 @@ absl::StatusOr<text::CompiledGrammar> OutputGrammars::compile(const GrammarOrder
   try {
     COPPICE_ASSIGN_OR_RETURN(const text::GrammarCompiler* const compiler, compiler());
     const Clock::time_point begin = Clock::now();
-    absl::StatusOr<text::CompiledGrammar> compiled = compiler->compile(order.spec);
+    absl::StatusOr<text::CompiledGrammar> compiled = compiler->compile(order.spec, &is_closed_);
     if (compiled.ok()) {
       if (absl::Status trial = try_masks(*compiled, tokenizer_); !trial.ok()) {
         compiled = std::move(trial);

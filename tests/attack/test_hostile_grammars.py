@@ -3,13 +3,20 @@ meanwhile others are answered as ever."""
 
 import concurrent.futures
 import json
+import statistics
+import threading
 import time
+import urllib.request
 
 import pytest
+
+from running_server import RunningServer
 
 COMPLETIONS = "/v1/completions"
 STALL_SECONDS = 2  # an answer of one token takes some milliseconds; the machine may be busy
 COMPILE_SECONDS = 20  # of an accepted grammar on a busy machine
+GAP_SECONDS = 1  # between two tokens of a stream; a grammar that stalled the engine made it some seconds and more
+HEALTH_SECONDS = 1
 
 
 def nested(keyword, depth, leaf):
@@ -86,6 +93,127 @@ def costly():
     yield {"guided_json": {"patternProperties": {f"^x{i}": {"type": "null"} for i in range(50)}}}
 
 
+def repeats(content, depth, least=0, most=2000):
+    for _ in range(depth):
+        content = {"type": "repeat", "min": least, "max": most, "content": content}
+    return {"structural_tag": {"type": "structural_tag", "format": content}}
+
+
+def ambiguous():
+    """Refused: one text can be read in too many ways. Each of them held the engine's thread or one that compiles."""
+    yield {"ebnf": 'root ::= s\ns ::= s s | [a-z] | ""'}
+    yield {"ebnf": "root ::= s\ns ::= s s | [a-z]"}
+    yield {"ebnf": "root ::= s s\ns ::= s s s | [a-z ] | s s"}
+    yield {"ebnf": 'root ::= (("a"{0,2000}){0,2000}){0,2000}'}
+    yield {"ebnf": 'root ::= a{0,2000}\na ::= b{0,2000}\nb ::= "x"{0,2000}'}
+    rules = "".join(f"r{i} ::= r{i + 1}{{0,9}} r{i + 1}{{0,9}}\n" for i in range(40))
+    yield {"ebnf": "root ::= r0\n" + rules + "r40 ::= [a-z]"}
+    yield repeats({"type": "const_string", "value": "ab"}, 3)
+    yield repeats({"type": "regex", "pattern": "[a-z]{0,9}"}, 3)
+
+
+def growing():
+    """Served or refused; what counts is that no other request waits."""
+    yield {"regex": "(.*)*x"}
+    yield {"regex": "((a*)*|(b+)+|.?)*z"}
+    yield {"regex": "(a|a)*b"}
+    yield {"regex": "(a|aa)+b"}
+    yield {"regex": "(a?){50}a{50}"}
+    yield {"regex": ".{0,1000}.{0,1000}x"}
+    yield {"regex": ".{0,190}.{0,190}x"}
+    yield {"regex": "[a-z]{0,100}[a-z]{0,100}[a-z0-9]{0,100}x"}
+    yield {"regex": "([a-z]+[a-z]*[a-z ]*)+x"}
+    yield {"regex": "[" + "".join(chr(c) for c in range(0x4E00, 0x4E00 + 6000, 2)) + "]{1,300}"}
+    yield {"ebnf": 'root ::= s\ns ::= s [a-z] | ""'}
+    yield {"ebnf": 'root ::= s\ns ::= [a-z] s | ""'}
+    yield {"ebnf": "root ::= s\ns ::= [a-z] s [a-z] | [a-z]"}
+    yield {"ebnf": 'root ::= e\ne ::= e "+" e | e "*" e | "(" e ")" | [a-z]'}
+    rules = "".join(f"s{i} ::= [a-z ]{{1,{1900 + i}}}\n" for i in range(60))
+    yield {"ebnf": "root ::= " + " | ".join(f"s{i}" for i in range(60)) + "\n" + rules}
+    yield {"ebnf": "root ::= [a-z]{0,2000} [a-z]{0,2000} [a-z]{0,2000}"}
+    yield {"ebnf": "root ::= " + '("a" | "b" "c") ' * 20_000}
+    yield {"ebnf": "root ::= " + "[a-z]* " * 20_000}
+    rules = "".join(f'r{i} ::= "a" r{i + 1} | r{i + 1} "b"\n' for i in range(8000))
+    yield {"ebnf": "root ::= r0\n" + rules + 'r8000 ::= "x"'}
+    yield {"ebnf": "root ::= ([a-z]{0,2000} | [0-9a-z]{0,2000})*"}
+    yield {"ebnf": 'root ::= ("a"{1,2000}){1,2000}'}
+    yield {"guided_json": {"type": "string", "pattern": "^((a*)*(b|[a-z])*)*$"}}
+    rows = {"type": "string", "maxLength": 2000}
+    for _ in range(8):
+        rows = {"type": "array", "maxItems": 2000, "items": rows}
+    yield {"guided_json": rows}
+    yield repeats({"type": "any_text"}, 1)
+    yield repeats({"type": "const_string", "value": "ab"}, 30, 1000)
+
+
+class FreeStream:
+    """Streams without a grammar, one after the other for ever; the times at which their tokens came."""
+
+    def __init__(self, server):
+        self.server = server
+        self.times = []
+        self.is_over = False
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        fields = {"prompt": "a", "max_tokens": 1500, "ignore_eos": True, "stream": True, "temperature": 1, "seed": 1}
+        body = json.dumps(fields).encode()
+        head = {"content-type": "application/json"}
+        request = urllib.request.Request(self.server.url + COMPLETIONS, body, head)
+        while not self.is_over:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                for line in answer:
+                    if line.startswith(b"data:"):
+                        self.times.append(time.monotonic())
+                    if self.is_over:
+                        return
+
+    def close(self):
+        self.is_over = True
+        self.reader.join(10)
+
+    def gaps(self, begin, end):
+        seen = [begin, *(at for at in self.times if begin < at < end), end]
+        return [after - before for before, after in zip(seen, seen[1:], strict=False)]
+
+
+@pytest.fixture
+def free_stream(server):
+    stream = FreeStream(server)
+    while len(stream.times) < 20:
+        assert stream.reader.is_alive()
+        time.sleep(0.01)
+    yield stream
+    stream.close()
+
+
+def beside(server, stream, fields):
+    """(status, error) of the request with 300 tokens; nothing else may have waited for it."""
+    slowest = []
+    is_done = threading.Event()
+
+    def ask_health():
+        while not is_done.wait(0.05):
+            begin = time.monotonic()
+            assert server.request("GET", "/health")[0] == 200
+            slowest.append(time.monotonic() - begin)
+
+    prober = threading.Thread(target=ask_health, daemon=True)
+    prober.start()
+    begin = time.monotonic()
+    status, _, text = post(server, {"max_tokens": 300, "temperature": 1, "seed": 1, "ignore_eos": True, **fields}, 120)
+    took = time.monotonic() - begin
+    is_done.set()
+    prober.join(10)
+    assert stream.reader.is_alive(), "the stream failed"
+    gaps = stream.gaps(begin, begin + took)
+    print(f"{status} after {took:.2f} s: largest gap {max(gaps):.3f} s, median {statistics.median(gaps):.4f} s")
+    assert max(gaps) < GAP_SECONDS + 20 * statistics.median(gaps)
+    assert max(slowest, default=0) < HEALTH_SECONDS
+    return status, json.loads(text).get("error")
+
+
 def post(server, fields, seconds=60):
     body = json.dumps({"prompt": "a", "max_tokens": 2, **fields}).encode("utf-8", "surrogatepass")
     return server.request("POST", COMPLETIONS, body, timeout=seconds)
@@ -147,3 +275,34 @@ def test_clients_that_leave_while_a_grammar_is_compiled(server):
             client.sendall(head.encode() + body)
     assert post(server, {"regex": "ab"})[0] == 200
     assert server.wait_metric("vllm:num_requests_running", 0) == 0
+
+
+@pytest.mark.parametrize("fields", [pytest.param(row, id=str(i)) for i, row in enumerate(ambiguous())])
+def test_an_ambiguous_grammar_is_refused_and_stalls_no_stream(server, free_stream, fields):
+    begin = time.monotonic()
+    status, error = beside(server, free_stream, fields)
+    assert status == 400 and error["param"] == next(iter(fields)), error
+    assert "too many ways" in error["message"] or "steps" in error["message"], error
+    assert time.monotonic() - begin < COMPILE_SECONDS
+
+
+@pytest.mark.parametrize("fields", [pytest.param(row, id=str(i)) for i, row in enumerate(growing())])
+def test_a_long_answer_of_a_costly_grammar_stalls_no_stream(server, free_stream, fields):
+    status, error = beside(server, free_stream, fields)
+    assert status in (200, 400), error
+    assert status == 200 or error["param"] == next(iter(fields)), error
+
+
+def test_the_server_ends_beside_compiles_that_run(binary):
+    """Both threads that compile are busy for some seconds; the drain waits its time, no more, and ends in order."""
+    with RunningServer(binary, "demo", "--seed", "1", "--drain-timeout", "1") as server:
+        wide = [{"regex": f".{{0,39{i}}}x"} for i in range(8)]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            running = [pool.submit(post, server, fields, 60) for fields in [*wide, *ambiguous()]]
+            time.sleep(0.3)
+            assert server.stop() == 0, "".join(server.log)
+            for job in running:
+                try:
+                    assert job.result()[0] in (200, 400, 503)
+                except OSError:
+                    pass  # its connection was cut

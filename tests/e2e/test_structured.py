@@ -275,6 +275,29 @@ def test_the_length_ends_a_grammar_too(server):
     assert longer.startswith(choice["message"]["content"])
 
 
+@pytest.mark.parametrize("path", ["/v1/completions", CHAT])
+def test_a_finished_text_is_not_added_to(server, path):
+    """Where nothing but an end token may come, `min_tokens` gives way, and `ignore_eos` goes on with end tokens."""
+    prompt = {"messages": USER} if path == CHAT else {"prompt": "Once upon a time"}
+    for fields, reason in (
+        ({"min_tokens": 10}, "stop"),
+        ({"ignore_eos": True}, "length"),
+        ({"min_tokens": 10, "ignore_eos": True}, "length"),
+    ):
+        body = {**prompt, "regex": "[ab]{3}", "temperature": 1, "seed": 3, "max_tokens": 20, **fields}
+        status, answer = server.post(path, body)
+        assert status == 200, answer
+        choice = answer["choices"][0]
+        text = choice["message"]["content"] if path == CHAT else choice["text"]
+        assert re.fullmatch("[ab]{3}", text), fields
+        assert choice["finish_reason"] == reason, fields
+        tokens = answer["usage"]["completion_tokens"]
+        assert tokens <= 4 if reason == "stop" else tokens == 20, fields
+    for seed in range(5):  # "a" alone would match
+        text = ask(server, {"regex": "[ab]{1,40}", "min_tokens": 30, "seed": seed}, path)
+        assert re.fullmatch("[ab]{29,40}", text)
+
+
 def test_choices_stand_in_their_own_places(server):
     body = {"messages": USER, "response_format": FORMAT, "n": 4, **DRAWN}
     status, answer = server.post(CHAT, body)

@@ -4,21 +4,19 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/status_macros.h"
 #include "text/grammar/code_points.h"
+#include "text/grammar/expression_part.h"
 #include "text/utf8.h"
 
 namespace coppice::text {
 namespace {
 
 constexpr int kGroupDepthMax = 64;  // the parser calls itself for each
-
-// What `?` means. XGrammar 0.2.9 makes of (ab+)? an automaton that takes "b" too: it joins the start with an end that
-// has a way back. Its bounded repetition has a start of its own.
-constexpr const char* kOptional = "{0,1}";
 
 const CodePointSet& escaped_in_json() {
   static const CodePointSet set({{0, 0x1F}, {'"', '"'}, {'\\', '\\'}});
@@ -84,11 +82,7 @@ bool is_letter_or_digit(char32_t c) {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-// A part of the expression, written again.
-struct Part {
-  std::string text;
-  std::int64_t size = 0;  // repetitions written out
-};
+using Part = ExpressionPart;
 
 class Parser {
  public:
@@ -150,26 +144,18 @@ absl::StatusOr<Part> Parser::alternatives() {
   if (depth_ > kGroupDepthMax) {
     return absl::OutOfRangeError("groups are nested deeper than " + std::to_string(kGroupDepthMax));
   }
-  Part whole;
-  bool has_empty = false;
+  ExpressionParts parts(ExpressionParts::Kind::kAlternatives);
   do {
-    COPPICE_ASSIGN_OR_RETURN(Part part, sequence());
-    has_empty = has_empty || part.text.empty();
-    if (!part.text.empty()) {
-      whole.text += (whole.text.empty() ? "" : "|") + part.text;
-      whole.size += part.size;
-      COPPICE_RETURN_IF_ERROR(check_size(whole.size));
-    }
+    COPPICE_ASSIGN_OR_RETURN(const Part part, sequence());
+    parts.add(part);
+    COPPICE_RETURN_IF_ERROR(check_size(parts.size()));
   } while (take('|'));
-  if (has_empty && !whole.text.empty()) {
-    whole.text = "(" + whole.text + ")" + kOptional;
-  }
-  return whole;
+  return std::move(parts).join();
 }
 
 absl::StatusOr<Part> Parser::sequence() {
   const bool searches = match_ == ExpressionMatch::kSearch && depth_ == 0;
-  Part whole;
+  ExpressionParts parts(ExpressionParts::Kind::kSequence);
   const bool has_start = depth_ == 0 && take('^');
   bool has_end = false;
   while (!done() && !next_is('|') && !next_is(')')) {
@@ -182,10 +168,11 @@ absl::StatusOr<Part> Parser::sequence() {
     }
     COPPICE_ASSIGN_OR_RETURN(Part part, atom());
     COPPICE_RETURN_IF_ERROR(quantify(part));
-    whole.text += part.text;
-    whole.size += part.size;
-    COPPICE_RETURN_IF_ERROR(check_size(whole.size));
+    parts.add(part);
+    COPPICE_RETURN_IF_ERROR(check_size(parts.size()));
   }
+  Part whole = std::move(parts).join();
+  // Only a whole expression searches, which nothing repeats.
   if (searches && !has_start) {
     whole.text = any_characters() + whole.text;
   }
@@ -204,7 +191,7 @@ absl::StatusOr<Part> Parser::of_set(const CodePointSet& set) const {
   if (kept.empty()) {
     return unsupported(set.empty() ? "a class that matches nothing" : "a character that JSON writes with an escape");
   }
-  return Part{kept.expression(), kept.is_ascii() && kept.letters() < kWideLetters ? 1 : kWideClassSize};
+  return single_part(kept.expression(), kept.is_ascii() && kept.letters() < kWideLetters ? 1 : kWideClassSize);
 }
 
 absl::StatusOr<Part> Parser::atom() {
@@ -261,9 +248,7 @@ absl::StatusOr<Part> Parser::group() {
   if (!take(')')) {
     return unsupported("a `(` that is not closed");
   }
-  if (!inside.text.empty()) {
-    inside.text = "(" + inside.text + ")";
-  }
+  group_part(inside);
   return inside;
 }
 
@@ -294,26 +279,20 @@ absl::StatusOr<std::pair<std::int64_t, std::int64_t>> Parser::bounds() {
 }
 
 absl::Status Parser::quantify(Part& part) {
-  std::string suffix;
+  std::int64_t min = 0;
+  std::int64_t max = -1;
   if (take('*') || take('+') || take('?')) {
     const char32_t quantifier = pattern_[at_ - 1];
-    suffix = quantifier == '?' ? kOptional : std::string(1, static_cast<char>(quantifier));
+    min = quantifier == '+' ? 1 : 0;
+    max = quantifier == '?' ? 1 : -1;
   } else if (take('{')) {
-    COPPICE_ASSIGN_OR_RETURN(const auto range, bounds());
-    suffix = "{" + std::to_string(range.first);
-    suffix += range.second == range.first ? "}" : range.second < 0 ? ",}" : "," + std::to_string(range.second) + "}";
-    part.size *= std::max<std::int64_t>({range.first, range.second, 1});
-    if (range.second == 0) {
-      part = Part{};
-    }
+    COPPICE_ASSIGN_OR_RETURN(std::tie(min, max), bounds());
+    part.size *= std::max<std::int64_t>({min, max, 1});
   } else {
     return absl::OkStatus();
   }
   take('?');  // lazy: the same texts
-  if (!part.text.empty()) {
-    // A group of its own, so that no two repetitions follow one another.
-    part.text = "(" + part.text + suffix + ")";
-  }
+  repeat_part(part, min, max);
   return check_size(part.size);
 }
 

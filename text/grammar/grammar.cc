@@ -94,10 +94,12 @@ absl::StatusOr<std::unique_ptr<GrammarCompiler>> GrammarCompiler::create(const T
       new GrammarCompiler(std::make_unique<Vocabulary>(Vocabulary{*std::move(tokens)}), std::move(options)));
 }
 
-absl::StatusOr<CompiledGrammar> GrammarCompiler::compile(const GrammarSpec& spec) const {
+absl::StatusOr<CompiledGrammar> GrammarCompiler::compile(const GrammarSpec& spec,
+                                                         const std::atomic<bool>* is_cancelled) const {
   COPPICE_ASSIGN_OR_RETURN(CheckedSpec checked, check_spec(spec, options_.limits, options_.white_space_max));
   const XgrammarWarnings warnings;
   absl::StatusOr<xgrammar::CompiledGrammar> grammar = xgrammar_call([&] {
+    const WorkLimit limit(options_.compile_steps_max, is_cancelled);
     // Its own cache is off: ours bounds the bytes and lets one compile serve all (grammar_cache.h).
     xgrammar::GrammarCompiler compiler(vocabulary_->tokens, /*max_threads=*/1, /*cache_enabled=*/false);
     switch (checked.kind) {
@@ -112,6 +114,10 @@ absl::StatusOr<CompiledGrammar> GrammarCompiler::compile(const GrammarSpec& spec
                                           /*strict_mode=*/false, options_.white_space_max);
     }
   });
+  if (absl::IsOutOfRange(grammar.status())) {
+    return absl::OutOfRangeError("it takes more than " + std::to_string(options_.compile_steps_max) +
+                                 " steps to compile: it is too large or repeats too much inside repetitions");
+  }
   COPPICE_RETURN_IF_ERROR(grammar.status());
   // The check before should leave nothing to warn of.
   for (const std::string& warning : warnings.texts()) {
@@ -141,6 +147,7 @@ struct GrammarMatcher::State {
   CompiledGrammar grammar;
   xgrammar::GrammarMatcher matcher;
   int ends = 0;  // end tokens after the first: the engine takes no more
+  std::int64_t steps_left = kStepsUnlimited;
 };
 
 GrammarMatcher::GrammarMatcher(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -148,11 +155,34 @@ GrammarMatcher::GrammarMatcher(GrammarMatcher&&) noexcept = default;
 GrammarMatcher& GrammarMatcher::operator=(GrammarMatcher&&) noexcept = default;
 GrammarMatcher::~GrammarMatcher() = default;
 
-absl::StatusOr<GrammarMatcher> GrammarMatcher::create(CompiledGrammar grammar) {
-  absl::StatusOr<xgrammar::GrammarMatcher> matcher =
-      xgrammar_call([&] { return xgrammar::GrammarMatcher(grammar.state().grammar); });
+absl::StatusOr<GrammarMatcher> GrammarMatcher::create(CompiledGrammar grammar, std::int64_t steps_max) {
+  std::int64_t steps = 0;
+  absl::StatusOr<xgrammar::GrammarMatcher> matcher = xgrammar_call([&] {
+    const WorkLimit limit(steps_max);
+    xgrammar::GrammarMatcher made(grammar.state().grammar);
+    steps = limit.steps();
+    return made;
+  });
   COPPICE_RETURN_IF_ERROR(matcher.status());
-  return GrammarMatcher(std::make_unique<State>(State{std::move(grammar), *std::move(matcher)}));
+  return GrammarMatcher(std::make_unique<State>(State{std::move(grammar), *std::move(matcher), 0, steps_max - steps}));
+}
+
+template <typename Call>
+auto GrammarMatcher::counted_call(Call&& call) const {
+  return xgrammar_call([&] {
+    const WorkLimit limit(state_->steps_left);
+    auto result = call();
+    state_->steps_left -= limit.steps();
+    return result;
+  });
+}
+
+std::int64_t GrammarMatcher::steps_left() const {
+  return state_->steps_left;
+}
+
+void GrammarMatcher::set_steps_left(std::int64_t steps) {
+  state_->steps_left = steps;
 }
 
 absl::StatusOr<bool> GrammarMatcher::accept(TokenId token) {
@@ -162,7 +192,7 @@ absl::StatusOr<bool> GrammarMatcher::accept(TokenId token) {
     state_->ends += is_end ? 1 : 0;
     return is_end;
   }
-  return xgrammar_call([&] { return state_->matcher.AcceptToken(token); });
+  return counted_call([&] { return state_->matcher.AcceptToken(token); });
 }
 
 std::size_t GrammarMatcher::mask_words() const {
@@ -182,7 +212,7 @@ absl::Status GrammarMatcher::fill_mask(std::span<std::uint32_t> mask) {
   }
   std::int64_t words = 0;
   DLTensor tensor = tensor_of(mask, words);
-  return xgrammar_call([&] { return state_->matcher.FillNextTokenBitmask(&tensor); }).status();
+  return counted_call([&] { return state_->matcher.FillNextTokenBitmask(&tensor); }).status();
 }
 
 absl::Status GrammarMatcher::walk_tree(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
@@ -257,7 +287,8 @@ absl::Status GrammarMatcher::rollback(int count) {
 absl::StatusOr<GrammarMatcher> GrammarMatcher::fork() const {
   absl::StatusOr<xgrammar::GrammarMatcher> matcher = xgrammar_call([&] { return state_->matcher.Fork(); });
   COPPICE_RETURN_IF_ERROR(matcher.status());
-  return GrammarMatcher(std::make_unique<State>(State{state_->grammar, *std::move(matcher), state_->ends}));
+  return GrammarMatcher(
+      std::make_unique<State>(State{state_->grammar, *std::move(matcher), state_->ends, state_->steps_left}));
 }
 
 bool GrammarMatcher::is_finished() const {
@@ -272,7 +303,7 @@ absl::StatusOr<std::vector<TokenId>> GrammarMatcher::forced_tokens() const {
   if (is_ended()) {
     return std::vector<TokenId>();
   }
-  return xgrammar_call([&] { return state_->matcher.FindJumpForwardTokens(); });
+  return counted_call([&] { return state_->matcher.FindJumpForwardTokens(); });
 }
 
 }  // namespace coppice::text

@@ -4,8 +4,10 @@
 // kept from the engine's vocabulary, except marks and the end tokens, which are allowed where the grammar is complete.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,8 +22,12 @@
 
 namespace coppice::text {
 
+// Work is counted in steps of the engine, about 25 ns each: the same grammar and tokens take the same steps always.
+inline constexpr std::int64_t kStepsUnlimited = std::numeric_limits<std::int64_t>::max();
+
 struct GrammarOptions {
   SchemaLimits limits;
+  std::int64_t compile_steps_max = 400'000'000;  // some 10 s; the largest schema in use that we know takes a tenth
   // White space between two tokens of JSON, so that no output runs to its limit on blanks. Enough for a line end and
   // seven levels of two blanks. Small models fill what they may: the bundled one writes a tenth of text with 32.
   int white_space_max = 16;
@@ -55,8 +61,10 @@ class GrammarCompiler {
                                                                  GrammarOptions options = {});
   ~GrammarCompiler();
 
-  // ERRORS: as check_spec; InvalidArgument also for what the engine refuses.
-  absl::StatusOr<CompiledGrammar> compile(const GrammarSpec& spec) const;
+  // ERRORS: as check_spec; InvalidArgument also for what the engine refuses, OutOfRange for what takes too many steps;
+  // Cancelled soon after `is_cancelled` is set.
+  absl::StatusOr<CompiledGrammar> compile(const GrammarSpec& spec,
+                                          const std::atomic<bool>* is_cancelled = nullptr) const;
 
  private:
   struct Vocabulary;
@@ -68,13 +76,18 @@ class GrammarCompiler {
   GrammarOptions options_;
 };
 
-// Where one sequence stands in its grammar. Owned by one thread at a time.
+// Where one sequence stands in its grammar. Owned by one thread at a time. After OutOfRange, which any call returns
+// when it takes more steps than are left, only the destructor may be called.
 class GrammarMatcher {
  public:
-  static absl::StatusOr<GrammarMatcher> create(CompiledGrammar grammar);
+  static absl::StatusOr<GrammarMatcher> create(CompiledGrammar grammar, std::int64_t steps_max = kStepsUnlimited);
   GrammarMatcher(GrammarMatcher&&) noexcept;
   GrammarMatcher& operator=(GrammarMatcher&&) noexcept;
   ~GrammarMatcher();
+
+  // Steps that all calls from here on may take together.
+  std::int64_t steps_left() const;
+  void set_steps_left(std::int64_t steps);
 
   // Returns false, and stays where it is, for a token that the grammar does not allow here.
   absl::StatusOr<bool> accept(TokenId token);
@@ -113,6 +126,8 @@ class GrammarMatcher {
  private:
   struct State;
   explicit GrammarMatcher(std::unique_ptr<State> state);
+  template <typename Call>
+  auto counted_call(Call&& call) const;
   // Calls visit(i) for every allowed node, standing there.
   absl::Status walk_tree(std::span<const std::int32_t> parents, std::span<const TokenId> tokens,
                          absl::FunctionRef<absl::Status(std::size_t)> visit);

@@ -92,5 +92,42 @@ TEST_CASE("choices of a request stand apart; forced text comes as tokens") {
   CHECK(second->forced_tokens().value() == Tokens{ByteTokenizer::kByteCount});
 }
 
+TEST_CASE("a sequence whose grammar has too many ways to read its text fails, at the same token always") {
+  const Fixture fixture;
+  std::vector<int> failed_at;
+  for (int run = 0; run < 2; ++run) {
+    const GrammarSource source(
+        fixture.compiler->compile({text::GrammarKind::kEbnf, "root ::= s\ns ::= s s | [a-z]"}).value());
+    const auto constraint = source.begin().value();
+    absl::Status status;
+    int accepted = 0;
+    for (; status.ok() && accepted < 5000; ++accepted) {
+      status = constraint->accept('a');
+    }
+    CHECK(absl::IsResourceExhausted(status));
+    failed_at.push_back(accepted);
+  }
+  CHECK(failed_at[0] > 50);
+  CHECK(failed_at[0] == failed_at[1]);
+}
+
+TEST_CASE("a draft that would take long to check is left out, and the sequence goes on") {
+  const Fixture fixture;
+  const GrammarSource source(
+      fixture.compiler->compile({text::GrammarKind::kEbnf, "root ::= s\ns ::= s s | [a-z]"}).value());
+  const auto constraint = source.begin().value();
+  const std::vector<std::int32_t> parents(64, -1);
+  const Tokens tokens(64, 'a');
+  std::vector<std::uint8_t> allowed(64, 0);
+  REQUIRE(constraint->check_draft({parents, tokens}, allowed).ok());
+  CHECK(allowed == std::vector<std::uint8_t>(64, 1));
+  for (int i = 0; i < 100; ++i) {
+    REQUIRE(constraint->accept('a').ok());
+  }
+  REQUIRE(constraint->check_draft({parents, tokens}, allowed).ok());
+  CHECK(allowed == std::vector<std::uint8_t>(64, 0));
+  CHECK(constraint->accept('a').ok());
+}
+
 }  // namespace
 }  // namespace coppice::server

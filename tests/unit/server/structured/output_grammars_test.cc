@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 #include <future>
+#include <thread>
 
 #include "server/structured/grammar_trial.h"
 #include "tests/unit/text/grammar/byte_tokenizer.h"
@@ -105,6 +106,52 @@ TEST_CASE("a grammar whose masks take longer than they may is refused") {
   const absl::Status slow = try_masks(compiled, fixture.tokenizer, std::chrono::nanoseconds(1));
   CHECK(absl::IsOutOfRange(slow));
   CHECK(std::string(slow.message()).find("too many ways") != std::string::npos);
+}
+
+TEST_CASE("a grammar with too many ways to read one text is refused, whatever it costs to find out") {
+  Fixture fixture;
+  const std::pair<OutputFormatKind, std::string> rows[] = {
+      {OutputFormatKind::kGrammar, "root ::= s\ns ::= s s | [a-z] | \"\""},
+      {OutputFormatKind::kGrammar, "root ::= s\ns ::= s s | [a-z]"},
+      {OutputFormatKind::kGrammar, "root ::= ((\"a\"{0,2000}){0,2000}){0,2000}"},
+      {OutputFormatKind::kGrammar, "root ::= a{0,2000}\na ::= b{0,2000}\nb ::= \"x\"{0,2000}"},
+      {OutputFormatKind::kStructuralTag,
+       R"({"type":"structural_tag","format":{"type":"repeat","min":0,"max":2000,"content":{"type":"repeat","min":0,)"
+       R"("max":2000,"content":{"type":"repeat","min":0,"max":2000,"content":{"type":"const_string","value":"ab"}}}}})"},
+  };
+  for (const auto& [kind, text] : rows) {
+    CAPTURE(text);
+    const std::chrono::nanoseconds begin = thread_time();
+    const auto refused = fixture.grammars.get(order_of(kind, text));
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().status == 400);
+    CHECK(refused.error().message.find("too many ways") != std::string::npos);
+    CHECK(thread_time() - begin < std::chrono::seconds(20));  // none ended within minutes before
+  }
+  for (const char* text : {"root ::= s\ns ::= s [a-z] | \"\"", "root ::= s\ns ::= [a-z] s | \"\"",
+                           "root ::= (\"a\" | \"ab\" | \"b\")*", "root ::= \"(\" root \")\" | \"x\""}) {
+    CAPTURE(text);
+    CHECK(fixture.grammars.get(order_of(OutputFormatKind::kGrammar, text)).ok());
+  }
+}
+
+TEST_CASE("a compile that runs ends soon after the close") {
+  std::vector<std::string> words;  // with 50,000 of them it takes seconds
+  for (int i = 0; i < 50'000; ++i) {
+    words.push_back("word" + std::to_string(i * 7919));
+  }
+  const text::ByteTokenizer tokenizer(words);
+  OutputGrammars grammars(tokenizer, tokenizer.vocab_size(), tokenizer.end_tokens());
+  std::promise<OutputGrammars::Grammar> promise;
+  grammars.get(order_of(OutputFormatKind::kRegex, ".{0,390}x"), "tenant",
+               [&promise](OutputGrammars::Grammar grammar) { promise.set_value(std::move(grammar)); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const auto begin = std::chrono::steady_clock::now();
+  grammars.close();
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+  const auto refused = promise.get_future().get();
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().status == 503);
 }
 
 TEST_CASE("after the end none waits") {

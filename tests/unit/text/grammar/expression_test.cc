@@ -45,6 +45,25 @@ TEST_CASE("nothing is optional by a question mark: XGrammar 0.2.9 takes \"b\" fo
   CHECK(of_text("(|a)") == "((a){0,1})");
 }
 
+TEST_CASE("a repetition of what may be empty or repeats itself becomes one of what that repeats") {
+  CHECK(of_text("(a*)*x") == "((a*))x");
+  CHECK(of_text("(a*)+") == "((a*))");
+  CHECK(of_text("(a+)+") == "((a+))");
+  CHECK(of_text("(a+)*") == "(a*)");
+  CHECK(of_text("((a*)*)*") == "(((a*)))");
+  CHECK(of_text("(a*b*)*") == "((a|b)*)");
+  CHECK(of_text("(a*b*|c?)+") == "(((a|b)|c)*)");
+  CHECK(of_text("(a?){3,}") == "(a*)");
+  CHECK(of_text("((a?){2,5})*") == "(a*)");
+  CHECK(of_text("(a*){2,5}") == "((a*))");
+  CHECK(of_text("(a?)?") == "((a{0,1}))");
+  // Not these: one text is read in one way, or the loop is another.
+  CHECK(of_text("(ab*)*") == "((a(b*))*)");
+  CHECK(of_text("(a*b)+") == "(((a*)b)+)");
+  CHECK(of_text("(a{2,3})*") == "((a{2,3})*)");
+  CHECK(of_text("(a?b?){2}") == "(((a{0,1})(b{0,1})){2})");
+}
+
 TEST_CASE("a search takes any characters where no anchor stands, for each alternative") {
   const auto searched = [](std::string_view pattern) {
     return enforceable_expression(pattern, ExpressionUse::kJsonString, ExpressionMatch::kSearch).value();

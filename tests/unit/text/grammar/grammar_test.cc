@@ -278,5 +278,69 @@ TEST_CASE("a vocabulary that does not fit is refused") {
   CHECK_FALSE(GrammarCompiler::create(tokenizer(), tokenizer().vocab_size() - 1, tokenizer().end_tokens()).ok());
 }
 
+TEST_CASE("repetitions of repetitions match as they did before they were written again") {
+  struct Row {
+    const char* expression;
+    std::vector<std::string> texts;
+    std::vector<std::string> others;
+  };
+  const Row rows[] = {
+      {"(a*)*x", {"x", "aaax"}, {"a", "xa"}},
+      {"(a*b*|c?)+", {"", "abcacb", "cc"}, {"d", "abd"}},
+      {"(a{2,3})*", {"", "aa", "aaaaa"}, {"a"}},
+      {"(a?b?){2}", {"", "abab", "ba", "b"}, {"aaa", "bab b"}},
+      {"(ab*){2,}", {"aa", "abba"}, {"a", "abb", "ba"}},
+      {"((a+)+b?)+c", {"ac", "aabac"}, {"c", "abbc"}},
+  };
+  for (const Row& row : rows) {
+    const CompiledGrammar grammar = compiled(GrammarKind::kRegex, row.expression);
+    for (const std::string& text : row.texts) {
+      CAPTURE(row.expression, text);
+      CHECK(accepts(grammar, text));
+    }
+    for (const std::string& text : row.others) {
+      CAPTURE(row.expression, text);
+      CHECK_FALSE(accepts(grammar, text));
+    }
+  }
+}
+
+TEST_CASE("work is counted: the same steps always, and no more than are left") {
+  const CompiledGrammar grammar = compiled(GrammarKind::kEbnf, "root ::= s\ns ::= s s | [a-z]");
+  const auto steps_of = [&] {
+    GrammarMatcher matcher = GrammarMatcher::create(grammar).value();
+    std::vector<std::uint32_t> mask(matcher.mask_words());
+    matcher.set_steps_left(1'000'000'000);
+    for (int i = 0; i < 40; ++i) {
+      CHECK(matcher.accept('a').value());
+      CHECK(matcher.fill_mask(mask).ok());
+    }
+    return 1'000'000'000 - matcher.steps_left();
+  };
+  const std::int64_t steps = steps_of();
+  CHECK(steps > 1000);
+  CHECK(steps == steps_of());
+  GrammarMatcher matcher = GrammarMatcher::create(grammar).value();
+  matcher.set_steps_left(1000);
+  absl::Status status;
+  for (int i = 0; i < 40 && status.ok(); ++i) {
+    status = matcher.accept('a').status();
+  }
+  CHECK(absl::IsOutOfRange(status));
+}
+
+TEST_CASE("a compile ends at its limit and when it is cancelled") {
+  const GrammarSpec spec = {GrammarKind::kRegex, "[a-z]{1,300}x"};
+  GrammarOptions options;
+  options.compile_steps_max = 1000;
+  const auto small = GrammarCompiler::create(tokenizer(), tokenizer().vocab_size(), tokenizer().end_tokens(), options);
+  const auto refused = (*small)->compile(spec);
+  CHECK(absl::IsOutOfRange(refused.status()));
+  CHECK(std::string(refused.status().message()).find("1000 steps") != std::string::npos);
+  CHECK(compiler().compile(spec).ok());
+  const std::atomic<bool> is_cancelled = true;
+  CHECK(absl::IsCancelled(compiler().compile(spec, &is_cancelled).status()));
+}
+
 }  // namespace
 }  // namespace coppice::text
