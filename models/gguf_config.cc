@@ -66,7 +66,13 @@ class ConfigMaker {
     if (embedding == model_.tensors().end()) {
       fail(absl::NotFoundError("tensor token_embd.weight is missing"));
     } else {
-      json["vocab_size"] = embedding->second.entry->shape.front();
+      const std::int64_t rows = embedding->second.entry->shape.front();
+      json["vocab_size"] = rows;
+      const auto tokens = find<std::vector<std::string>>("tokenizer.ggml.tokens");
+      if (tokens && static_cast<std::int64_t>(tokens->size()) > rows) {
+        fail(absl::InvalidArgumentError(fmt::format(
+            "key tokenizer.ggml.tokens: {} tokens, but token_embd.weight has {} rows", tokens->size(), rows)));
+      }
     }
     if (!json.contains("head_dim") && status.ok()) {  // llama.cpp's rule, not the family's default
       const auto heads = std::max<std::int64_t>(1, json["num_attention_heads"].get<std::int64_t>());
@@ -95,7 +101,7 @@ class ConfigMaker {
       json[name] = token ? nlohmann::json(*token) : nlohmann::json();
     }
     // The end of a turn, where it is another token.
-    const auto turn = find<std::int64_t>("tokenizer.ggml.eot_token_id");
+    const auto turn = end_of_turn();
     if (turn && json["eos_token_id"].is_number()) {
       json["eos_token_id"] = nlohmann::json::array({json["eos_token_id"], *turn});
     }
@@ -124,6 +130,20 @@ class ConfigMaker {
   nlohmann::json json;
 
  private:
+  // By the key, or by the spelling that two families have, which many files leave to readers.
+  std::optional<std::int64_t> end_of_turn() {
+    if (const auto named = find<std::int64_t>("tokenizer.ggml.eot_token_id")) {
+      return named;
+    }
+    const auto tokens = find<std::vector<std::string>>("tokenizer.ggml.tokens");
+    for (std::size_t id = 0; tokens && id < tokens->size(); ++id) {
+      if ((*tokens)[id] == "<|eot_id|>" || (*tokens)[id] == "<|im_end|>") {
+        return static_cast<std::int64_t>(id);
+      }
+    }
+    return std::nullopt;
+  }
+
   bool has(const std::string& tensor) const { return model_.tensors().count(tensor) != 0; }
   void fail(absl::Status problem) {
     if (status.ok()) {
@@ -174,7 +194,8 @@ absl::StatusOr<ModelConfig> make_config(const GgufModel& model) {
   maker.add_parts();
   maker.add_rope();
   COPPICE_RETURN_IF_ERROR(maker.status);
-  COPPICE_ASSIGN_OR_RETURN(ModelConfig config, parse_model_config(maker.json.dump()));
+  COPPICE_ASSIGN_OR_RETURN(ModelConfig config, parse_model_config(maker.json.dump(
+                                                   -1, ' ', false, nlohmann::json::error_handler_t::replace)));
   COPPICE_ASSIGN_OR_RETURN(config.rope.divisors, read_divisors(model, config));
   return config;
 }

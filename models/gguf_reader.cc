@@ -18,6 +18,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "numbers are read as they lie in the file");
 
 constexpr std::size_t kWindowBytes = std::size_t{1} << 20;        // of one read
+constexpr std::uint64_t kElementsMost = std::uint64_t{1} << 23;   // of an array; vocabularies have up to 300,000
 constexpr std::uint64_t kTextBytesMost = std::uint64_t{1} << 26;  // a chat template has some 10 KiB
 
 // Types of values in files.
@@ -140,6 +141,9 @@ absl::StatusOr<GgufValue> GgufReader::array() {
   const std::uint64_t least = least_bytes(type);
   if (least == 0) {
     return absl::InvalidArgumentError(fmt::format("an array of type {} is not supported", type));
+  }
+  if (count > kElementsMost) {
+    return absl::InvalidArgumentError(fmt::format("an array of {} values, at most {} are read", count, kElementsMost));
   }
   if (count > left() / least) {
     return absl::InvalidArgumentError(fmt::format("an array of {} values, where {} bytes are left", count, left()));

@@ -113,6 +113,10 @@ absl::StatusOr<const GgufModel::Tensor*> GgufWeights::find(const WeightSpec& spe
     return absl::InvalidArgumentError(fmt::format("tensor {}: expected shape [{}], found [{}]", name,
                                                   fmt::join(shape, ", "), fmt::join(entry.shape, ", ")));
   }
+  if (spec.role == WeightRole::kBias && !dense_kind(*entry.type)) {
+    return absl::UnimplementedError(
+        fmt::format("tensor {}: a bias in {} is not supported; supported: F32, F16, BF16", name, entry.type->name));
+  }
   if (!can_dequantize(*entry.type)) {
     return absl::UnimplementedError(
         fmt::format("tensor {}: type {} is not supported; supported: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, "

@@ -1,6 +1,7 @@
 // Two kinds of package: a Hugging Face folder, and a GGUF file.
 #include "server/model/model_package.h"
 
+#include <regex>
 #include <system_error>
 #include <utility>
 
@@ -85,9 +86,8 @@ absl::StatusOr<std::filesystem::path> find_gguf(const std::filesystem::path& fol
   }
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
-    const std::size_t part = name.find("-of-");
-    const bool is_later = part != std::string::npos && part >= 6 && name.substr(part - 6, 6) != "-00001";
-    if (entry.path().extension() != ".gguf" || is_later) {
+    static const std::regex later("-(?!00001)[0-9]{5}-of-[0-9]{5}\\.gguf$");
+    if (entry.path().extension() != ".gguf" || std::regex_search(name, later)) {
       continue;
     }
     if (!found.empty()) {

@@ -85,9 +85,7 @@ class TextForms {
       const Json* const target = referred_schema(document_, reference->get_ref<const std::string&>()).schema;
       read(target == nullptr ? Json::object() : *target, depth + 1);
     } else if (values != nullptr) {
-      for (const Json& value : one != nullptr ? Json::array({*one}) : *values) {
-        read_value(value, member(schema, "type"), one != nullptr ? "const" : "enum");
-      }
+      read_values(schema, one, *values);
     } else if (branches != nullptr && branches->is_array()) {
       for (const Json& branch : *branches) {
         read(branch, depth + 1);
@@ -96,6 +94,23 @@ class TextForms {
       read(parts->front(), depth + 1);
     } else {
       read_plain(schema);
+    }
+  }
+
+  // `one`: the value of "const", or null.
+  void read_values(const Json& schema, const Json* one, const Json& values) {
+    const Json* const type = member(schema, "type");
+    if (one != nullptr) {
+      return read_value(*one, type, "const");
+    }
+    for (const Json& value : values) {
+      if (is_any_) {  // whatever comes is one of its texts: they need not be made
+        return restrict_others("enum");
+      }
+      if (++reads_ > kReadsMax) {
+        return take_any("enum");
+      }
+      read_value(value, type, "enum");
     }
   }
 

@@ -82,8 +82,8 @@ FormatParser::FormatParser(const openai::GenerationRequest& request, const Parse
              .is_held = setup.is_held,
              .hold = setup.hold,
              .spelling = spelling_of(setup.rules->tools(), setup.hold),
-             .is_list_tight =
-                 setup.hold == CallHold::kInText && setup_.format->start != 0 && setup_.format->list_open != 0},
+             .is_list_tight = setup.hold == CallHold::kInText && setup.rules->tools().start != 0 &&
+                              setup.rules->tools().list_open != 0},
       text_marks_(marks_of_text(*setup.rules, setup_.marks, setup_.tools != nullptr, setup.hold)),
       think_marks_(marks_of_reasoning(*setup.rules, setup_.marks, setup_.tools != nullptr && !setup.is_held)),
       broken_marks_(marks_of_broken(*setup.rules, setup_.marks)),

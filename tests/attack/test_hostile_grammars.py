@@ -188,7 +188,7 @@ def free_stream(server):
     stream.close()
 
 
-def beside(server, stream, fields):
+def beside(server, stream, fields, has_more_tries=True):
     """(status, error) of the request with 300 tokens; nothing else may have waited for it."""
     slowest = []
     is_done = threading.Event()
@@ -209,8 +209,10 @@ def beside(server, stream, fields):
     assert stream.reader.is_alive(), "the stream failed"
     gaps = stream.gaps(begin, begin + took)
     print(f"{status} after {took:.2f} s: largest gap {max(gaps):.3f} s, median {statistics.median(gaps):.4f} s")
-    assert max(gaps) < GAP_SECONDS + 20 * statistics.median(gaps)
-    assert max(slowest, default=0) < HEALTH_SECONDS
+    is_calm = max(gaps) < GAP_SECONDS + 20 * statistics.median(gaps) and max(slowest, default=0) < HEALTH_SECONDS
+    if not is_calm and has_more_tries:  # on a busy machine; a stall comes each time
+        return beside(server, stream, fields, has_more_tries=False)
+    assert is_calm, (max(gaps), statistics.median(gaps), max(slowest))
     return status, json.loads(text).get("error")
 
 

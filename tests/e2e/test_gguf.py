@@ -261,10 +261,21 @@ def test_a_real_model(binary, real_model, tmp_path):
         assert server.stop() == 0
 
 
+def write_biased(path):
+    """The bytes of a file in which a bias is said to be quantised."""
+    write_model(path, Type.Q8_0, "qwen2")
+    data = path.read_bytes()
+    name = b"blk.0.attn_q.bias"
+    at = data.index(name) + len(name) + 4 + 8  # its number of dimensions and its one dimension
+    return data[:at] + int(Type.Q8_0).to_bytes(4, "little") + data[at + 4 :]
+
+
 def test_what_is_wrong_with_a_file_is_one_line(binary, tmp_path):
     write_model(tmp_path / "whole.gguf", Type.Q8_0)
     data = (tmp_path / "whole.gguf").read_bytes()
-    cases = {"cut": (data[: len(data) // 2], "cut short"), "head": (data[:100], "the file ends at byte 100"),
+    bias = write_biased(tmp_path / "bias.gguf")
+    cases = {"bias": (bias, "a bias in Q8_0 is not supported"),
+             "cut": (data[: len(data) // 2], "cut short"), "head": (data[:100], "the file ends at byte 100"),
              "empty": (b"", "too few"), "other": (b"GGML" + data[4:], "not a GGUF file"),
              "kind": (data.replace(b"llama", b"other", 1), "architecture")}  # fmt: skip
     for name, (content, part) in cases.items():

@@ -134,9 +134,16 @@ absl::StatusOr<CompiledGrammar> GrammarCompiler::compile(const GrammarSpec& spec
 }
 
 absl::Status GrammarCompiler::check_first_mask(const CompiledGrammar& grammar) {
-  COPPICE_ASSIGN_OR_RETURN(GrammarMatcher matcher, GrammarMatcher::create(grammar));
-  std::vector<std::uint32_t> mask(matcher.mask_words());
-  COPPICE_RETURN_IF_ERROR(matcher.fill_mask(mask));
+  constexpr std::int64_t kStepsMax = 20'000'000;  // half a second; a mask of a sequence may take a tenth
+  const absl::Status too_slow = absl::OutOfRangeError("its first token can be read in too many ways");
+  absl::StatusOr<GrammarMatcher> matcher = GrammarMatcher::create(grammar, kStepsMax);
+  if (!matcher.ok()) {
+    return absl::IsOutOfRange(matcher.status()) ? too_slow : matcher.status();
+  }
+  std::vector<std::uint32_t> mask(matcher->mask_words());
+  if (const absl::Status filled = matcher->fill_mask(mask); !filled.ok()) {
+    return absl::IsOutOfRange(filled) ? too_slow : filled;
+  }
   if (std::all_of(mask.begin(), mask.end(), [](std::uint32_t word) { return word == 0; })) {
     return absl::InvalidArgumentError("the grammar accepts no text, or none that the model's tokens can write");
   }

@@ -213,19 +213,23 @@ absl::StatusOr<const SchemaJson*> resolve_reference(const SchemaJson& root, cons
 
 namespace {
 
-// References that lead to one another without a schema between say nothing about a value.
-absl::Status check_circle(const SchemaJson& root, const std::string& reference, const SchemaPlace& place) {
+// References that lead to one another without a schema between say nothing about a value. `no_circle`: those that were
+// looked at before, so that each is followed once.
+absl::Status check_circle(const SchemaJson& root, const std::string& reference, const SchemaPlace& place,
+                          std::set<std::string>& no_circle) {
   std::set<std::string> seen;
-  for (std::string next = reference;;) {
+  for (std::string next = reference; no_circle.count(next) == 0;) {
     if (!seen.insert(next).second) {
       return schema_error(place, "`$ref` " + reference + " leads back to itself");
     }
     COPPICE_ASSIGN_OR_RETURN(const SchemaJson* target, resolve_reference(root, next, place));
     if (!target->is_object() || !target->contains("$ref") || !(*target)["$ref"].is_string()) {
-      return absl::OkStatus();
+      break;
     }
     next = (*target)["$ref"].get<std::string>();
   }
+  no_circle.merge(seen);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -235,7 +239,7 @@ absl::StatusOr<SchemaJson> SchemaWalk::reference(const SchemaJson& in, const Sch
     return schema_error(place, "`$ref` must be a string");
   }
   const std::string reference = in["$ref"].get<std::string>();
-  COPPICE_RETURN_IF_ERROR(check_circle(root_, reference, place));
+  COPPICE_RETURN_IF_ERROR(check_circle(root_, reference, place, no_circle_));
   if (reference == "#") {
     return SchemaJson{{"$ref", "#"}};
   }

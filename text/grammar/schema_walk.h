@@ -3,6 +3,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,6 +71,7 @@ class SchemaWalk {
   std::vector<UnenforcedKeyword> unenforced_;
   std::map<std::string, std::string> patterns_;     // large ones -> name in `definitions_json_`
   std::map<std::string, std::string> definitions_;  // reference -> its name in `definitions_json_`
+  std::set<std::string> no_circle_;                 // references that lead to something
   SchemaJson definitions_json_ = SchemaJson::object();
 };
 

@@ -1,7 +1,10 @@
 // Compiled grammars and their matchers, over a vocabulary of bytes and some longer tokens.
 #include "text/grammar/grammar.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
+#include <ctime>
 
 #include "tests/unit/text/grammar/byte_tokenizer.h"
 
@@ -340,6 +343,43 @@ TEST_CASE("a compile ends at its limit and when it is cancelled") {
   CHECK(compiler().compile(spec).ok());
   const std::atomic<bool> is_cancelled = true;
   CHECK(absl::IsCancelled(compiler().compile(spec, &is_cancelled).status()));
+}
+
+TEST_CASE("a first token that can be read in too many ways is refused") {
+  // Each rule may be empty, so the text's beginning is in all of them at once; the more so the more tokens there are.
+  std::vector<std::string> words;
+  for (int i = 0; i < 20'000; ++i) {
+    words.push_back("abc" + std::to_string(i * 7919));
+  }
+  const ByteTokenizer large(words);
+  const auto of_words = GrammarCompiler::create(large, large.vocab_size(), large.end_tokens()).value();
+  std::string root = "root ::=";
+  std::string rules;
+  constexpr int kRules = 250;
+  for (int i = 0; i < kRules; ++i) {
+    root += fmt::format(" a{}", i);
+    rules += fmt::format("\na{0} ::= \"\" | [a-z]+ | b{0}*\nb{0} ::= \"\" | [a-z0-9]*", i);
+  }
+  const auto refused = of_words->compile({GrammarKind::kEbnf, root + rules, {}, false});
+  CHECK(absl::IsOutOfRange(refused.status()));
+}
+
+TEST_CASE("chains of references are followed once") {
+  const auto chain = [](int links, bool is_used_by_all) {
+    std::string defs;
+    std::string names;
+    for (int i = 0; i < links; ++i) {
+      defs += fmt::format(R"("d{}":{{"$ref":"#/$defs/d{}"}},)", i, i + 1);
+      names += is_used_by_all ? fmt::format(R"("p{0}":{{"$ref":"#/$defs/d{0}"}},)", i) : "";
+    }
+    return fmt::format(R"({{"type":"object","properties":{{{}"a":{{"$ref":"#/$defs/d0"}}}},"$defs":{{{}"d{}":{{}}}}}})",
+                       names, defs, links);
+  };
+  CHECK(compiler().compile({GrammarKind::kJsonSchema, chain(40, true), {}, true}).ok());
+  const std::clock_t begin = std::clock();
+  CHECK(absl::IsOutOfRange(compiler().compile({GrammarKind::kJsonSchema, chain(3000, false), {}, true}).status()));
+  constexpr double kSecondsMax = 2;  // of the processor; followed for each of its links it takes 5
+  CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < kSecondsMax);
 }
 
 }  // namespace
