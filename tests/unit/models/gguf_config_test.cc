@@ -134,6 +134,28 @@ TEST_CASE("Llama 3's scaling as divisors of frequencies") {
   CHECK(rope_inverse_frequency(rope)[1] == rope_inverse_frequency(plain)[1] / 5.0F);
 }
 
+std::string texts(const std::vector<std::string>& list) {
+  std::string bytes = raw(std::uint32_t{8}) + raw(std::uint64_t{list.size()});
+  for (const std::string& text : list) {
+    bytes += tests::gguf_text(text);
+  }
+  return bytes;
+}
+
+TEST_CASE("the end of a turn is found by its spelling where no key names it") {
+  File file;
+  file.bytes.key("tokenizer.ggml.tokens", 9, texts({"a", "<|im_end|>", "b"}));
+  const File rest = small();
+  // The same file without the key of the end of a turn, which small() has.
+  File whole = rest;
+  const std::string key =
+      tests::gguf_text("tokenizer.ggml.eot_token_id") + raw(std::uint32_t{4}) + raw(std::uint32_t{4});
+  whole.bytes.keys.erase(whole.bytes.keys.find(key), key.size());
+  whole.bytes.keys += file.bytes.keys;
+  const OpenedFile opened(whole);
+  CHECK(gguf_config(*opened.model).value().eos == std::vector<TokenId>{1, 3});
+}
+
 TEST_CASE("what a GGUF file lacks or has too much of is named") {
   CHECK_THAT(problem_of(small("gemma")), Catch::Contains("architecture \"gemma\" is not supported"));
   CHECK_THAT(problem_of(small("llama", false)), Catch::Contains("key llama.embedding_length is missing"));
@@ -144,6 +166,11 @@ TEST_CASE("what a GGUF file lacks or has too much of is named") {
   const Row rows[] = {
       {[](File& file) { file.bytes.key("llama.expert_count", 8); }, "mixture of experts"},
       {[](File& file) { file.bytes.key("llama.rope.scaling.type", "longrope"); }, "rope type \"longrope\""},
+      {[](File& file) { file.bytes.key("llama.rope.scaling.type", "\xFF"); }, "rope type"},
+      {[](File& file) {
+         file.bytes.key("tokenizer.ggml.tokens", 9, texts({"1", "2", "3", "4", "5", "6", "7"}));
+       },
+       "7 tokens, but token_embd.weight has 6 rows"},
       {[](File& file) { file.bytes.key("llama.attention.key_length", "x"); }, "expected a whole number"},
       {[](File& file) { file.bytes.key("llama.attention.sliding_window", 32); }, "sliding window"},
       {[](File& file) { file.add("rope_freqs.weight", {3}); }, "rope_freqs.weight: expected F32 and 2 numbers"},

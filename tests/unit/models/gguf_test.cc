@@ -104,6 +104,8 @@ TEST_CASE("gguf: every field of the header is checked") {
       {[](GgufBytes& file) { file.key("x", 7, raw(std::uint8_t{2})); }, "key \"x\": 2 is neither true nor false"},
       {[](GgufBytes& file) { file.key("x", 10, raw(~std::uint64_t{0})); }, "more than 2^63 - 1"},
       {[](GgufBytes& file) { file.key("x", kArray, raw(std::uint32_t{8}) + raw(kHuge)); }, "key \"x\": an array of"},
+      {[](GgufBytes& file) { file.key("x", kArray, raw(std::uint32_t{0}) + raw(std::uint64_t{1} << 24)); },
+       "an array of 16777216 values, at most"},
       {[](GgufBytes& file) { file.key("x", kArray, raw(kArray) + raw(std::uint64_t{1})); }, "an array of type 9"},
       {[](GgufBytes& file) { file.key("general.alignment", 4, raw(std::uint32_t{48})); }, "48 is no power of two"},
       {[](GgufBytes& file) { file.key("general.alignment", "x"); }, "expected a whole number"},

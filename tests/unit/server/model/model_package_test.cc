@@ -185,6 +185,10 @@ TEST_CASE("a folder with GGUF files is their model, if they are one") {
   fs::remove(copy.path() / "config.json");
   CHECK_THAT(std::string(ModelPackage::open(copy.path()).status().message()),
              Catch::Contains("a-00001-of-00002.gguf: not a GGUF file"));
+  fs::remove(copy.path() / "a-00001-of-00002.gguf");
+  fs::remove(copy.path() / "a-00002-of-00002.gguf");
+  copy.write("master-of-puppets.gguf", "no GGUF");
+  CHECK_THAT(std::string(ModelPackage::open(copy.path()).status().message()), Catch::Contains("not a GGUF file"));
   copy.write("b.gguf", "no GGUF");
   CHECK_THAT(std::string(ModelPackage::open(copy.path()).status().message()), Catch::Contains("several GGUF models"));
 }
