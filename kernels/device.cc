@@ -66,7 +66,7 @@ absl::Status check_parts(std::span<const HostWeight> parts, std::span<const Host
 absl::Status Device::check_formats(const ModelFormats& formats) const {
   if (supports(formats.packing()) == Support::kNone) {
     return absl::UnimplementedError(fmt::format("{} does not compute in {} with weights stored as {}; use bf16 or f32",
-                                                name(), format_name(formats.compute), format_name(formats.storage)));
+                                                name(), format_name(formats.compute), storage_name(formats.storage)));
   }
   if (supports(formats.compute, formats.kv) == Support::kNone) {
     return absl::UnimplementedError(fmt::format("{} does not compute in {} with a KV cache in {}; use bf16 or f32",
@@ -80,7 +80,7 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> Device::pack_linear(std::span<cons
                                                                   const PackingOptions& options) {
   if (supports(options) == Support::kNone) {
     return absl::InvalidArgumentError(fmt::format("weights: {} does not multiply in {} with weights stored as {}",
-                                                  name(), format_name(options.compute), format_name(options.storage)));
+                                                  name(), format_name(options.compute), storage_name(options.storage)));
   }
   COPPICE_RETURN_IF_ERROR(check_parts(parts, biases));
   return do_pack_linear(parts, biases, options);

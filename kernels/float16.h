@@ -1,4 +1,4 @@
-// Rounding to IEEE binary16 in plain integer arithmetic: for weights on their way to a device that computes in it.
+// IEEE binary16 in plain integer arithmetic: rounding to it and exact widening. For weights on their way to a device.
 #pragma once
 
 #include <bit>
@@ -23,6 +23,20 @@ constexpr std::uint16_t float_to_f16(float value) {
   }
   const std::uint32_t rounded = magnitude + 0xFFFU + (magnitude >> 13 & 1U);
   return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112U << 10)));
+}
+
+constexpr float f16_to_float(std::uint16_t bits) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+  const std::uint32_t exponent = (bits >> 10) & 0x1FU;
+  const std::uint32_t fraction = bits & 0x3FFU;
+  if (exponent == 0x1F) {
+    return std::bit_cast<float>(sign | 0x7F800000U | (fraction << 13));
+  }
+  if (exponent == 0) {
+    const float magnitude = static_cast<float>(fraction) * 0x1.0p-24F;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (fraction << 13));
 }
 
 }  // namespace coppice::kernels

@@ -40,8 +40,9 @@ class ScopedTimer {
 
 }  // namespace
 
-void Operations::embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) {
-  COPPICE_CHECK(is_view(table) && is_view(out) && is_f32(out), "embed: bad view");
+void Operations::embed(std::span<const TokenId> tokens, const Table& table, const Matrix& out) {
+  COPPICE_CHECK(table.data != nullptr && is_view(out) && is_f32(out), "embed: bad view");
+  COPPICE_CHECK(table.format.scale_count(1, table.columns) == 0, "embed: the table has scales beside it");
   COPPICE_CHECK(out.rows == size_of(tokens.size()) && out.columns == table.columns, "embed: shapes differ");
   const ScopedTimer timer(times_.other_ns);
   do_embed(tokens, table, out);

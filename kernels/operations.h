@@ -47,8 +47,8 @@ class Operations {
 
   const OperationTimes& times() const { return times_; }  // since this object was made
 
-  // out[i, :] = table[tokens[i], :]. out: f32 [tokens, hidden].
-  void embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out);
+  // out[i, :] = table[tokens[i], :]. out: f32 [tokens, hidden]. REQUIRES: the device reads the table's format.
+  void embed(std::span<const TokenId> tokens, const Table& table, const Matrix& out);
   // out[i, :] = x[i, :] / rms(x[i, :]) * weight. x: f32 [rows, hidden]; weight: f32 [hidden]; out: f32 or the
   // compute type; an f32 out may be x itself.
   void rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out);
@@ -79,7 +79,7 @@ class Operations {
   virtual bool computes_in(ComputeType type) const = 0;
   // Returns whether queries of this type can attend to keys and values in this format.
   virtual bool attends(ComputeType query, KvFormat kv) const = 0;
-  virtual void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) = 0;
+  virtual void do_embed(std::span<const TokenId> tokens, const Table& table, const Matrix& out) = 0;
   virtual void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) = 0;
   virtual void do_linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) = 0;
   virtual void do_rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions,

@@ -29,6 +29,27 @@ struct Matrix {
   }
 };
 
+// Rows of numbers in device memory in a weight's format, with no scales beside it; read one row at a time. Not owning.
+struct Table {
+  const void* data = nullptr;
+  WeightFormat format;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+
+  const std::byte* row(std::int64_t index) const {
+    return static_cast<const std::byte*>(data) + static_cast<std::size_t>(index) * format.bytes(1, columns);
+  }
+};
+
+// A dense matrix without gaps as a table.
+inline Table table_of(const Matrix& matrix) {
+  return {matrix.data, dense_format(matrix.dtype), matrix.rows, matrix.columns};
+}
+// A table as a matrix that is only read. REQUIRES: its format is dense.
+inline Matrix dense_matrix(const Table& table) {
+  return {const_cast<void*>(table.data), dense_type(table.format).value(), table.rows, table.columns, table.columns};
+}
+
 // Owns device memory of one backend. Move-only. REQUIRES: the backend outlives it.
 class Buffer {
  public:

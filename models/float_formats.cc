@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "base/check.h"
+#include "kernels/quantised_blocks.h"
 
 namespace coppice::models {
 namespace {
@@ -14,17 +16,23 @@ namespace {
 // columns.
 constexpr std::int64_t kPiece = 4096;
 
-// `count` elements from `first` on. REQUIRES: a block begins there.
-void to_float(const std::byte* first, kernels::WeightFormat format, std::size_t count, float* target) {
+// Columns [begin, begin + count) of a row. REQUIRES: a block begins there.
+void to_float(const kernels::HostWeight& row, std::int64_t begin, std::size_t count, float* target) {
+  const std::byte* const first = row.bytes.data() + row.format.bytes(1, begin);
+  const std::optional<kernels::ComputeType> type = kernels::dense_type(row.format);
+  if (!type) {
+    kernels::dequantize(row, begin, std::span(target, count));
+    return;
+  }
   const auto* halves = static_cast<const std::uint16_t*>(static_cast<const void*>(first));
-  switch (format.kind) {
-    case kernels::WeightKind::kF32:
+  switch (*type) {
+    case kernels::ComputeType::kF32:
       std::memcpy(target, first, count * sizeof(float));
       return;
-    case kernels::WeightKind::kBF16:
+    case kernels::ComputeType::kBF16:
       std::transform(halves, halves + count, target, bf16_to_float);
       return;
-    case kernels::WeightKind::kF16:
+    case kernels::ComputeType::kF16:
       std::transform(halves, halves + count, target, f16_to_float);
       return;
   }
@@ -73,23 +81,27 @@ void convert(const kernels::HostWeight& source, kernels::ComputeType type, std::
   std::array<float, kPiece> numbers;
   std::byte* out = target.data();
   for (std::int64_t row = 0; row < source.rows; ++row) {
-    const std::byte* from = source.rows_from(row, 1).bytes.data();
+    const kernels::HostWeight from = source.rows_from(row, 1);
     for (std::int64_t column = 0; column < source.columns; column += kPiece) {
       const auto count = static_cast<std::size_t>(std::min(kPiece, source.columns - column));
-      to_float(from + source.format.bytes(1, column), source.format, count, numbers.data());
+      to_float(from, column, count, numbers.data());
       from_float(std::span(numbers).first(count), type, out);
       out += count * width;
     }
   }
 }
 
-bool has_non_finite(kernels::WeightKind kind, std::span<const std::byte> elements) {
-  switch (kind) {
-    case kernels::WeightKind::kF32:
+bool has_non_finite(kernels::WeightFormat format, std::span<const std::byte> elements) {
+  const std::optional<kernels::ComputeType> type = kernels::dense_type(format);
+  if (!type) {
+    return kernels::has_non_finite_scale(format, elements);
+  }
+  switch (*type) {
+    case kernels::ComputeType::kF32:
       return has_full_exponent(elements, 0x7F800000U);
-    case kernels::WeightKind::kBF16:
+    case kernels::ComputeType::kBF16:
       return has_full_exponent(elements, std::uint16_t{0x7F80});
-    case kernels::WeightKind::kF16:
+    case kernels::ComputeType::kF16:
       return has_full_exponent(elements, std::uint16_t{0x7C00});
   }
   return false;

@@ -24,19 +24,7 @@ constexpr std::uint16_t float_to_bf16(float value) {
   return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
 }
 
-constexpr float f16_to_float(std::uint16_t bits) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 0x1FU;
-  const std::uint32_t fraction = bits & 0x3FFU;
-  if (exponent == 0x1F) {
-    return std::bit_cast<float>(sign | 0x7F800000U | (fraction << 13));
-  }
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(fraction) * 0x1.0p-24F;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (fraction << 13));
-}
+using kernels::f16_to_float;
 
 // Writes a weight's elements as f32. REQUIRES: target holds source.rows * source.columns numbers.
 void convert_to_float(const kernels::HostWeight& source, std::span<float> target);
@@ -45,7 +33,7 @@ void convert_to_float(const kernels::HostWeight& source, std::span<float> target
 // keep their bits. REQUIRES: target is aligned for the type and holds source.rows * source.columns elements of it.
 void convert(const kernels::HostWeight& source, kernels::ComputeType type, std::span<std::byte> target);
 
-// Whether an element of dense weights of a kind is NaN or infinite. REQUIRES: whole elements, aligned for them.
-bool has_non_finite(kernels::WeightKind kind, std::span<const std::byte> elements);
+// Whether an element, or in quantised blocks a scale, is NaN or infinite. REQUIRES: whole blocks, aligned for them.
+bool has_non_finite(kernels::WeightFormat format, std::span<const std::byte> elements);
 
 }  // namespace coppice::models

@@ -14,7 +14,6 @@
 #include "absl/status/status.h"
 #include "base/status_macros.h"
 #include "models/float_formats.h"
-#include "models/gguf_blocks.h"
 #include "models/weight_blocks.h"
 
 namespace coppice::models {
@@ -53,13 +52,18 @@ std::string name_there(std::string_view here) {
   return fmt::format("blk.{}.{}{}", layer, found->there, here.substr(here.rfind('.')));
 }
 
-// The kind of a type whose numbers stand alone; none: they are in blocks.
-std::optional<WeightKind> dense_kind(const GgufType& type) {
-  constexpr std::array<std::pair<std::string_view, WeightKind>, 3> kKinds = {
-      {{"F32", WeightKind::kF32}, {"BF16", WeightKind::kBF16}, {"F16", WeightKind::kF16}}};
+// The format of a type of the file; none: it is not known here.
+std::optional<WeightFormat> format_of(const GgufType& type) {
+  constexpr std::array kKinds = {
+      std::pair{std::string_view("F32"), WeightKind::kF32},   std::pair{std::string_view("BF16"), WeightKind::kBF16},
+      std::pair{std::string_view("F16"), WeightKind::kF16},   std::pair{std::string_view("Q4_0"), WeightKind::kQ4_0},
+      std::pair{std::string_view("Q4_1"), WeightKind::kQ4_1}, std::pair{std::string_view("Q5_0"), WeightKind::kQ5_0},
+      std::pair{std::string_view("Q5_1"), WeightKind::kQ5_1}, std::pair{std::string_view("Q8_0"), WeightKind::kQ8_0},
+      std::pair{std::string_view("Q4_K"), WeightKind::kQ4_K}, std::pair{std::string_view("Q5_K"), WeightKind::kQ5_K},
+      std::pair{std::string_view("Q6_K"), WeightKind::kQ6_K}};
   for (const auto& [name, kind] : kKinds) {
     if (type.name == name) {
-      return kind;
+      return WeightFormat{kind};
     }
   }
   return std::nullopt;
@@ -113,15 +117,16 @@ absl::StatusOr<const GgufModel::Tensor*> GgufWeights::find(const WeightSpec& spe
     return absl::InvalidArgumentError(fmt::format("tensor {}: expected shape [{}], found [{}]", name,
                                                   fmt::join(shape, ", "), fmt::join(entry.shape, ", ")));
   }
-  if (spec.role == WeightRole::kBias && !dense_kind(*entry.type)) {
-    return absl::UnimplementedError(
-        fmt::format("tensor {}: a bias in {} is not supported; supported: F32, F16, BF16", name, entry.type->name));
-  }
-  if (!can_dequantize(*entry.type)) {
+  const std::optional<WeightFormat> format = format_of(*entry.type);
+  if (!format) {
     return absl::UnimplementedError(
         fmt::format("tensor {}: type {} is not supported; supported: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, "
                     "Q4_K, Q5_K, Q6_K",
                     name, entry.type->name));
+  }
+  if (spec.role == WeightRole::kBias && kernels::is_quantised(*format)) {
+    return absl::UnimplementedError(
+        fmt::format("tensor {}: a bias in {} is not supported; supported: F32, F16, BF16", name, entry.type->name));
   }
   return &found->second;
 }
@@ -130,8 +135,7 @@ absl::Status GgufWeights::check(const ModelConfig& config) {
   std::map<WeightKind, std::size_t> bytes_of;
   for (const WeightSpec& spec : weight_specs(config)) {
     COPPICE_ASSIGN_OR_RETURN(const GgufModel::Tensor* tensor, find(spec));
-    // Quantised weights have fewer bits than bf16 keeps.
-    bytes_of[dense_kind(*tensor->entry->type).value_or(WeightKind::kBF16)] += tensor->entry->bytes;
+    bytes_of[format_of(*tensor->entry->type)->kind] += tensor->entry->bytes;
     stored_bytes_ += tensor->entry->bytes;
   }
   const auto most = std::max_element(bytes_of.begin(), bytes_of.end(),
@@ -164,15 +168,11 @@ absl::StatusOr<WeightTensor> GgufWeights::fetch(const WeightSpec& spec) {
   COPPICE_ASSIGN_OR_RETURN(const GgufModel::Tensor* const tensor, find(spec));
   const GgufEntry& entry = *tensor->entry;
   std::byte* const stored = stored_.lend(spec.name, static_cast<std::size_t>(entry.bytes));
-  const std::optional<WeightKind> dense = dense_kind(*entry.type);
-  const WeightFormat format{dense.value_or(WeightKind::kF32)};
+  const WeightFormat format = format_of(*entry.type).value();
   // A bias of interleaved rows is a column of them.
   const bool is_bias = spec.role == WeightRole::kBias;
   const std::int64_t rows = is_bias ? spec.columns : spec.rows;
-  const std::int64_t columns = is_bias ? 1 : spec.columns;
   const std::size_t row_bytes = static_cast<std::size_t>(entry.bytes) / static_cast<std::size_t>(rows);
-  const std::size_t row_out = format.bytes(1, columns);
-  std::byte* const into = blocks_.lend(spec.name, row_out * static_cast<std::size_t>(rows));
   const std::int32_t heads = interleaved_heads(spec.name);
   const std::int64_t rows_of_head = heads == 0 ? 0 : rows / heads;
   // Rows of one read: about a megabyte, so that its call costs nothing and what it read is still in the core's cache.
@@ -189,25 +189,27 @@ absl::StatusOr<WeightTensor> GgufWeights::fetch(const WeightSpec& spec) {
   for (absl::Status& status : statuses) {
     COPPICE_RETURN_IF_ERROR(std::move(status));
   }
+  std::byte* into = stored;
+  if (heads != 0) {
+    into = blocks_.lend(spec.name, static_cast<std::size_t>(entry.bytes));
+    for (std::int64_t row = 0; row < rows; ++row) {
+      std::memcpy(into + static_cast<std::size_t>(row) * row_bytes,
+                  stored + static_cast<std::size_t>(row_there(row, rows_of_head)) * row_bytes, row_bytes);
+    }
+    stored_.give_back(spec.name);
+  }
   bool is_finite = true;
 #pragma omp parallel for schedule(static) reduction(&& : is_finite) if (chunks > 1)
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const std::byte* const from = stored + static_cast<std::size_t>(row_there(row, rows_of_head)) * row_bytes;
-    std::byte* const to = into + static_cast<std::size_t>(row) * row_out;
-    if (dense) {
-      std::memcpy(to, from, row_bytes);
-    } else {
-      dequantize(*entry.type, {from, row_bytes},
-                 {reinterpret_cast<float*>(to), static_cast<std::size_t>(columns)});  // NOLINT: lent for any element
-    }
-    is_finite = is_finite && !has_non_finite(format.kind, {to, row_out});
+  for (std::int64_t part = 0; part < chunks; ++part) {
+    const std::size_t begin = static_cast<std::size_t>(part * chunk) * row_bytes;
+    const std::size_t bytes = static_cast<std::size_t>(std::min(chunk, rows - part * chunk)) * row_bytes;
+    is_finite = is_finite && !has_non_finite(format, {into + begin, bytes});
   }
   if (!is_finite) {
     return absl::InvalidArgumentError(
         fmt::format("tensor {}: holds NaN or infinity; the model's file is damaged", name_there(spec.name)));
   }
-  stored_.give_back(spec.name);
-  return WeightTensor({{into, row_out * static_cast<std::size_t>(rows)}, format, spec.rows, spec.columns, {}});
+  return WeightTensor({{into, static_cast<std::size_t>(entry.bytes)}, format, spec.rows, spec.columns, {}});
 }
 
 }  // namespace

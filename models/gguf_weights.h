@@ -17,8 +17,8 @@ namespace coppice::models {
 absl::StatusOr<ModelConfig> gguf_config(const GgufModel& model);
 
 // Checks at once that every tensor of the config is there, with the right shape, in a type that is known. Quantised
-// tensors are delivered as float32. `model` may be destroyed after the weights only. ERRORS: NotFound, InvalidArgument,
-// Unimplemented, naming the tensor.
+// tensors are delivered in their own blocks. `model` may be destroyed after the weights only. ERRORS: NotFound,
+// InvalidArgument, Unimplemented, naming the tensor.
 absl::StatusOr<std::unique_ptr<WeightSource>> open_gguf_weights(const GgufModel& model, const ModelConfig& config);
 
 }  // namespace coppice::models

@@ -58,25 +58,31 @@ std::string format_extras(const ModelConfig& config) {
     }
   };
   add(config.tied_embeddings, "tied embeddings");
-  add(config.qkv_bias, "qkv bias");
-  add(config.output_bias, "output bias");
-  add(config.mlp_bias, "mlp bias");
+  add(config.biases.qkv, "qkv bias");
+  add(config.biases.output, "output bias");
+  add(config.biases.mlp, "mlp bias");
   add(config.qk_norm, "q and k norms");
   return extras.empty() ? "none" : extras;
 }
 
+// Of the scales beside a matrix.
+std::size_t scale_bytes(kernels::WeightFormat format, const WeightSpec& spec) {
+  return static_cast<std::size_t>(format.scale_count(spec.rows, spec.columns)) * sizeof(float);
+}
+
 std::size_t bytes_in_memory(const WeightSpec& spec, const ModelConfig& config, const kernels::ModelFormats& formats) {
   const kernels::WeightFormat dense = kernels::dense_format(formats.compute);
+  const kernels::WeightFormat matrix = formats.packing().storage_of(dense);
   switch (spec.role) {
     case WeightRole::kNorm:
       return static_cast<std::size_t>(spec.elements()) * sizeof(float);
     case WeightRole::kEmbedding:
       return dense.bytes(spec.rows, spec.columns) +
-             (config.tied_embeddings ? formats.storage.bytes(spec.rows, spec.columns) : 0);
+             (config.tied_embeddings ? matrix.bytes(spec.rows, spec.columns) + scale_bytes(matrix, spec) : 0);
     case WeightRole::kBias:
       return dense.bytes(spec.rows, spec.columns);
     case WeightRole::kMatrix:
-      return formats.storage.bytes(spec.rows, spec.columns);
+      return matrix.bytes(spec.rows, spec.columns) + scale_bytes(matrix, spec);
   }
   return 0;
 }
@@ -93,6 +99,10 @@ ModelFacts model_facts(const ModelConfig& config, kernels::WeightFormat stored_f
   for (const WeightSpec& spec : weight_specs(config)) {
     facts.parameters += spec.elements();
     facts.weight_bytes += bytes_in_memory(spec, config, formats);
+  }
+  if (!formats.storage && kernels::is_quantised(stored_format)) {
+    facts.weight_bytes = stored_bytes;
+    facts.weight_bytes += config.tied_embeddings ? stored_format.bytes(config.vocab, config.hidden) : 0;
   }
   facts.kv_bytes_per_token = kv_geometry(config, formats.kv, 1, 1).bytes_per_token();
   return facts;
@@ -123,7 +133,7 @@ std::string format_model_facts(const ModelFacts& facts, std::size_t memory_bytes
                    config.sliding_window > 0 ? fmt::format(", sliding window of {}", config.sliding_window) : ""));
   line("stored", fmt::format("{} in {}", format_bytes(facts.stored_bytes), kernels::format_name(facts.stored_format)));
   line("weights", fmt::format("{} in memory as {}", format_bytes(facts.weight_bytes),
-                              kernels::format_name(facts.formats.storage)));
+                              kernels::format_name(facts.formats.packing().storage_of(facts.stored_format))));
   line("kv cache",
        fmt::format("{} per token, {} for the whole context", format_bytes(facts.kv_bytes_per_token),
                    format_bytes(facts.kv_bytes_per_token * static_cast<std::size_t>(config.max_positions))));

@@ -69,13 +69,6 @@ absl::StatusOr<const Family*> read_family(const nlohmann::json& json) {
 }
 
 void refuse_unsupported(JsonFields& fields) {
-  if (fields.has("quantization_config")) {
-    const nlohmann::json& quantization = *fields.find("quantization_config");
-    const auto method = quantization.is_object() ? quantization.find("quant_method") : quantization.end();
-    fields.fail(absl::UnimplementedError(
-        fmt::format("{}: quantization_config (method {}) is not supported; use the unquantized model", kConfigFile,
-                    method != quantization.end() ? json_excerpt(*method) : "not named")));
-  }
   const std::string activation = fields.text("hidden_act", "silu");
   if (activation != "silu" && activation != "swish" && fields.status().ok()) {
     fields.fail(absl::UnimplementedError(fmt::format("{}: hidden_act {} is not supported; supported: silu", kConfigFile,
@@ -248,10 +241,15 @@ absl::StatusOr<ModelConfig> parse_model_config(const std::string& json_text) {
   read_sizes(fields, *family, config);
   config.norm_epsilon = static_cast<float>(fields.number("rms_norm_eps", kDefaultNormEpsilon, kNormEpsilonLeast, 1.0));
   config.tied_embeddings = fields.boolean("tie_word_embeddings", false);
-  config.qkv_bias = read_bias(fields, family->qkv_bias);
-  config.output_bias = read_bias(fields, family->output_bias);
-  config.mlp_bias = read_bias(fields, family->mlp_bias);
+  config.biases.qkv = read_bias(fields, family->qkv_bias);
+  config.biases.output = read_bias(fields, family->output_bias);
+  config.biases.mlp = read_bias(fields, family->mlp_bias);
   config.qk_norm = family->qk_norm;
+  if (fields.has("quantization_config")) {
+    COPPICE_ASSIGN_OR_RETURN(
+        config.quantisation,
+        parse_quantisation(*fields.find("quantization_config"), fmt::format("{}: quantization_config", kConfigFile)));
+  }
   config.sliding_window = read_window(fields, family->window, config.layers);
   check_dtype(fields, config.notes);
   config.bos = read_bos(fields, family->bos, config.vocab, config.notes);

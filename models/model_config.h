@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/types.h"
+#include "models/quantisation.h"
 
 namespace coppice::models {
 
@@ -29,6 +30,13 @@ struct RopeConfig {
   std::vector<float> divisors = {};         // of the frequencies, one each; empty: all 1
 };
 
+// Which projections add a bias.
+struct ProjectionBiases {
+  bool qkv = false;
+  bool output = false;  // of attention
+  bool mlp = false;
+};
+
 // Everything the forward pass and the limits need to know. Immutable after load. Invariants are checked by
 // parse_model_config.
 struct ModelConfig {
@@ -44,11 +52,10 @@ struct ModelConfig {
   float norm_epsilon = 1e-5F;
   RopeConfig rope;
   bool tied_embeddings = false;
-  bool qkv_bias = false;
-  bool output_bias = false;  // attention output projection
-  bool mlp_bias = false;
+  ProjectionBiases biases;
   bool qk_norm = false;             // Qwen3: RMSNorm per head on q and k
   std::int32_t sliding_window = 0;  // 0 = none
+  Quantisation quantisation;        // of the matrices in safetensors files
   TokenId bos = -1;
   std::vector<TokenId> eos;        // from config.json and generation_config.json, ascending
   std::vector<std::string> notes;  // what the files say that is ignored; a line each, for the log

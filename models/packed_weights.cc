@@ -47,7 +47,9 @@ class Loader {
   void count_done(const WeightTensor& tensor, const WeightSpec& spec);
 
   absl::Status load_embedding(PackedWeights& packed);
-  absl::Status upload_table(const HostWeight& table, const kernels::Buffer& buffer);
+  // REQUIRES: `format` is the table's own or dense in the compute type.
+  absl::Status upload_table(const HostWeight& table, kernels::WeightFormat format, const kernels::Buffer& buffer);
+  PackingOptions head_packing() const;
   absl::Status allocate_norms(PackedWeights& packed);
   absl::StatusOr<const float*> load_norm(const std::string& name, const PackedWeights& packed);
   absl::StatusOr<PackedLayer> load_layer(std::int32_t layer, const PackedWeights& packed);
@@ -73,20 +75,18 @@ void Loader::count_done(const WeightTensor& tensor, const WeightSpec& spec) {
   }
 }
 
-absl::Status Loader::upload_table(const HostWeight& table, const kernels::Buffer& buffer) {
+absl::Status Loader::upload_table(const HostWeight& table, kernels::WeightFormat format,
+                                  const kernels::Buffer& buffer) {
   const auto columns = static_cast<std::size_t>(table.columns);
-  const std::size_t device_row = columns * kernels::element_bytes(packing_.compute);
-  // Whole blocks at a time.
-  const std::int64_t block_rows = table.format.block().rows;
-  const auto rows_at_once = static_cast<std::int64_t>(kConvertBytes / (columns * sizeof(float)));
-  const std::int64_t step = std::max(block_rows, rows_at_once / block_rows * block_rows);
+  const std::size_t device_row = format.bytes(1, table.columns);
+  const auto step = std::max<std::int64_t>(1, static_cast<std::int64_t>(kConvertBytes / (columns * sizeof(float))));
   std::vector<std::byte> converted;
   for (std::int64_t row = 0; row < table.rows; row += step) {
     const std::int64_t rows = std::min(step, table.rows - row);
     const HostWeight part = table.rows_from(row, rows);
     const std::size_t bytes = static_cast<std::size_t>(rows) * device_row;
     const std::byte* source = part.bytes.data();
-    if (part.format != kernels::dense_format(packing_.compute)) {
+    if (part.format != format) {
       converted.resize(bytes);
       convert(part, packing_.compute, converted);
       source = converted.data();
@@ -100,15 +100,25 @@ absl::Status Loader::upload_table(const HostWeight& table, const kernels::Buffer
 absl::Status Loader::load_embedding(PackedWeights& packed) {
   const WeightSpec& wanted = spec(kEmbeddingName);
   COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
-  const auto elements = static_cast<std::size_t>(wanted.elements());
-  COPPICE_ASSIGN_OR_RETURN(packed.embedding, device_.allocate(elements * kernels::element_bytes(packing_.compute)));
-  packed.embedding_table = packed.embedding.matrix(packing_.compute, wanted.rows, wanted.columns);
-  COPPICE_RETURN_IF_ERROR(upload_table(tensor.view(), packed.embedding));
+  const HostWeight& table = tensor.view();
+  const bool keeps_blocks = !packing_.storage && kernels::is_quantised(table.format) && table.scales.empty();
+  const kernels::WeightFormat format = keeps_blocks ? table.format : kernels::dense_format(packing_.compute);
+  COPPICE_ASSIGN_OR_RETURN(packed.embedding, device_.allocate(format.bytes(wanted.rows, wanted.columns)));
+  packed.embedding_table = {packed.embedding.data(), format, wanted.rows, wanted.columns};
+  COPPICE_RETURN_IF_ERROR(upload_table(table, format, packed.embedding));
   if (config_.tied_embeddings) {
-    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, packing_));
+    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, head_packing()));
   }
   count_done(tensor, wanted);
   return absl::OkStatus();
+}
+
+PackingOptions Loader::head_packing() const {
+  PackingOptions packing = packing_;
+  if (packing.storage && packing.storage->kind == kernels::WeightKind::kInt4) {
+    packing.storage = {kernels::WeightKind::kInt8};
+  }
+  return packing;
 }
 
 absl::Status Loader::allocate_norms(PackedWeights& packed) {
@@ -172,10 +182,10 @@ absl::StatusOr<PackedLayer> Loader::load_layer(std::int32_t layer, const PackedW
   constexpr const char* kOutput[] = {"self_attn.o_proj"};
   constexpr const char* kGateUp[] = {"mlp.gate_proj", "mlp.up_proj"};
   constexpr const char* kDown[] = {"mlp.down_proj"};
-  COPPICE_ASSIGN_OR_RETURN(loaded.qkv, load_linear(layer, kQkv, config_.qkv_bias));
-  COPPICE_ASSIGN_OR_RETURN(loaded.output, load_linear(layer, kOutput, config_.output_bias));
-  COPPICE_ASSIGN_OR_RETURN(loaded.gate_up, load_linear(layer, kGateUp, config_.mlp_bias));
-  COPPICE_ASSIGN_OR_RETURN(loaded.down, load_linear(layer, kDown, config_.mlp_bias));
+  COPPICE_ASSIGN_OR_RETURN(loaded.qkv, load_linear(layer, kQkv, config_.biases.qkv));
+  COPPICE_ASSIGN_OR_RETURN(loaded.output, load_linear(layer, kOutput, config_.biases.output));
+  COPPICE_ASSIGN_OR_RETURN(loaded.gate_up, load_linear(layer, kGateUp, config_.biases.mlp));
+  COPPICE_ASSIGN_OR_RETURN(loaded.down, load_linear(layer, kDown, config_.biases.mlp));
   return loaded;
 }
 
@@ -191,7 +201,7 @@ absl::StatusOr<PackedWeights> Loader::load() {
   if (!config_.tied_embeddings) {
     const WeightSpec& wanted = spec(kHeadName);
     COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
-    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, packing_));
+    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, head_packing()));
     count_done(tensor, wanted);
   }
   return packed;

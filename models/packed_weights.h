@@ -30,7 +30,7 @@ struct PackedLayer {
 // of the same numbers: the table is read by rows, the head in the layout of matrix products.
 struct PackedWeights {
   kernels::Buffer embedding;
-  kernels::Matrix embedding_table;  // [vocab, hidden] in the compute type
+  kernels::Table embedding_table;  // [vocab, hidden]
   kernels::Buffer norms;
   const float* final_norm = nullptr;
   std::vector<PackedLayer> layers;
@@ -40,8 +40,10 @@ struct PackedWeights {
   std::size_t bytes_per_step() const;
 };
 
-// Fetches every tensor and packs it; the embedding table is kept in packing.compute. `progress(done_bytes,
-// total_bytes)` counts bytes as stored; may be empty. ERRORS: those of the source and of the device.
+// Fetches every tensor and packs it. The embedding table keeps GGUF's blocks where packing.storage is empty, else it is
+// dense in packing.compute; a head that would be stored in 4 bits is stored in 8, for a vocabulary's small differences.
+// `progress(done_bytes, total_bytes)` counts bytes as stored; may be empty. ERRORS: those of the source and of the
+// device.
 absl::StatusOr<PackedWeights> load_packed_weights(const ModelConfig& config, WeightSource& source,
                                                   kernels::Device& device, const kernels::PackingOptions& packing,
                                                   const std::function<void(std::size_t, std::size_t)>& progress);

@@ -15,8 +15,8 @@
 namespace coppice::models {
 namespace {
 
+using kernels::ComputeType;
 using kernels::WeightFormat;
-using kernels::WeightKind;
 
 constexpr float kDeviation = 0.02F;                  // standard deviation: transformers' initializer_range
 constexpr std::int64_t kElementsPerDraw = 4;         // 64 bits: four elements of 16 bits
@@ -47,22 +47,22 @@ inline float scaled(std::uint64_t bits) {
   return centred * (kHalfRange / 32768.0F);
 }
 
-// Writes `value` as element `i` of a tensor in `kind`.
-inline void store(WeightKind kind, float value, std::int64_t i, std::byte* data) {
-  switch (kind) {
-    case WeightKind::kF32:
+// Writes `value` as element `i` of a tensor in `type`.
+inline void store(ComputeType type, float value, std::int64_t i, std::byte* data) {
+  switch (type) {
+    case ComputeType::kF32:
       static_cast<float*>(static_cast<void*>(data))[i] = value;
       return;
-    case WeightKind::kBF16:
+    case ComputeType::kBF16:
       static_cast<std::uint16_t*>(static_cast<void*>(data))[i] = float_to_bf16(value);
       return;
-    case WeightKind::kF16:
+    case ComputeType::kF16:
       static_cast<std::uint16_t*>(static_cast<void*>(data))[i] = kernels::float_to_f16(value);
       return;
   }
 }
 
-void fill(std::uint64_t stream, WeightFormat format, std::int64_t count, std::byte* data) {
+void fill(std::uint64_t stream, ComputeType type, std::int64_t count, std::byte* data) {
   const std::int64_t draws = (count + kElementsPerDraw - 1) / kElementsPerDraw;
 #pragma omp parallel for schedule(static) if (count > kParallelElements)
   for (std::int64_t draw = 0; draw < draws; ++draw) {
@@ -70,22 +70,23 @@ void fill(std::uint64_t stream, WeightFormat format, std::int64_t count, std::by
     const std::int64_t begin = draw * kElementsPerDraw;
     const std::int64_t end = begin + kElementsPerDraw < count ? begin + kElementsPerDraw : count;
     for (std::int64_t i = begin; i < end; ++i, bits >>= 16) {
-      store(format.kind, scaled(bits), i, data);
+      store(type, scaled(bits), i, data);
     }
   }
 }
 
-void fill_ones(WeightFormat format, std::int64_t count, std::byte* data) {
+void fill_ones(ComputeType type, std::int64_t count, std::byte* data) {
   for (std::int64_t i = 0; i < count; ++i) {
-    store(format.kind, 1.0F, i, data);
+    store(type, 1.0F, i, data);
   }
 }
 
 class RandomWeights final : public WeightSource {
  public:
-  RandomWeights(const ModelConfig& config, std::uint64_t seed, WeightFormat format) : seed_(seed), format_(format) {
+  RandomWeights(const ModelConfig& config, std::uint64_t seed, ComputeType type)
+      : seed_(seed), type_(type), format_(kernels::dense_format(type)) {
     for (const WeightSpec& spec : weight_specs(config)) {
-      stored_bytes_ += format.bytes(spec.rows, spec.columns);
+      stored_bytes_ += format_.bytes(spec.rows, spec.columns);
     }
   }
 
@@ -93,9 +94,9 @@ class RandomWeights final : public WeightSource {
     const std::size_t bytes = format_.bytes(spec.rows, spec.columns);
     std::byte* data = blocks_.lend(spec.name, bytes);
     if (spec.role == WeightRole::kNorm) {
-      fill_ones(format_, spec.elements(), data);
+      fill_ones(type_, spec.elements(), data);
     } else {
-      fill(mix(seed_ ^ hash_name(spec.name)), format_, spec.elements(), data);
+      fill(mix(seed_ ^ hash_name(spec.name)), type_, spec.elements(), data);
     }
     return WeightTensor({{data, bytes}, format_, spec.rows, spec.columns, {}});
   }
@@ -106,6 +107,7 @@ class RandomWeights final : public WeightSource {
  private:
   WeightBlocks blocks_;
   std::uint64_t seed_;
+  ComputeType type_;
   WeightFormat format_;
   std::size_t stored_bytes_ = 0;
 };
@@ -113,8 +115,8 @@ class RandomWeights final : public WeightSource {
 }  // namespace
 
 std::unique_ptr<WeightSource> make_random_weights(const ModelConfig& config, std::uint64_t seed,
-                                                  kernels::WeightFormat format) {
-  return std::make_unique<RandomWeights>(config, seed, format);
+                                                  kernels::ComputeType type) {
+  return std::make_unique<RandomWeights>(config, seed, type);
 }
 
 }  // namespace coppice::models

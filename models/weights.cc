@@ -14,6 +14,7 @@
 
 #include "base/status_macros.h"
 #include "models/float_formats.h"
+#include "models/quantised_tensors.h"
 #include "models/safetensors.h"
 #include "models/weight_blocks.h"
 
@@ -36,18 +37,18 @@ void add_layer(std::vector<WeightSpec>& specs, const ModelConfig& config, std::i
   const std::int64_t query = std::int64_t{config.query_heads} * config.head_dim;
   const std::int64_t key = std::int64_t{config.key_heads} * config.head_dim;
   specs.push_back({layer_weight_name(layer, "input_layernorm.weight"), 1, hidden, WeightRole::kNorm});
-  add_matrix(specs, layer, "self_attn.q_proj", query, hidden, config.qkv_bias);
-  add_matrix(specs, layer, "self_attn.k_proj", key, hidden, config.qkv_bias);
-  add_matrix(specs, layer, "self_attn.v_proj", key, hidden, config.qkv_bias);
+  add_matrix(specs, layer, "self_attn.q_proj", query, hidden, config.biases.qkv);
+  add_matrix(specs, layer, "self_attn.k_proj", key, hidden, config.biases.qkv);
+  add_matrix(specs, layer, "self_attn.v_proj", key, hidden, config.biases.qkv);
   if (config.qk_norm) {
     specs.push_back({layer_weight_name(layer, "self_attn.q_norm.weight"), 1, config.head_dim, WeightRole::kNorm});
     specs.push_back({layer_weight_name(layer, "self_attn.k_norm.weight"), 1, config.head_dim, WeightRole::kNorm});
   }
-  add_matrix(specs, layer, "self_attn.o_proj", hidden, query, config.output_bias);
+  add_matrix(specs, layer, "self_attn.o_proj", hidden, query, config.biases.output);
   specs.push_back({layer_weight_name(layer, "post_attention_layernorm.weight"), 1, hidden, WeightRole::kNorm});
-  add_matrix(specs, layer, "mlp.gate_proj", config.intermediate, hidden, config.mlp_bias);
-  add_matrix(specs, layer, "mlp.up_proj", config.intermediate, hidden, config.mlp_bias);
-  add_matrix(specs, layer, "mlp.down_proj", hidden, config.intermediate, config.mlp_bias);
+  add_matrix(specs, layer, "mlp.gate_proj", config.intermediate, hidden, config.biases.mlp);
+  add_matrix(specs, layer, "mlp.up_proj", config.intermediate, hidden, config.biases.mlp);
+  add_matrix(specs, layer, "mlp.down_proj", hidden, config.intermediate, config.biases.mlp);
 }
 
 // Tensors that some files carry and no forward pass needs.
@@ -69,13 +70,17 @@ std::optional<WeightFormat> parse_format(const std::string& name) {
 
 class SafetensorsWeights final : public WeightSource {
  public:
-  explicit SafetensorsWeights(SafetensorsFolder folder) : folder_(std::move(folder)) {}
+  SafetensorsWeights(SafetensorsFolder folder, const Quantisation& quantisation)
+      : folder_(std::move(folder)), quantised_(folder_, quantisation) {}
 
   // Checks the folder against the config; see open_safetensors_weights.
   absl::Status check(const std::filesystem::path& folder, const ModelConfig& config);
 
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override;
-  void release(const WeightSpec& spec) override { blocks_.give_back(spec.name); }
+  void release(const WeightSpec& spec) override {
+    blocks_.give_back(spec.name);
+    quantised_.release(spec);
+  }
   WeightFormat stored_format() const override { return stored_format_; }
   std::size_t stored_bytes() const override { return stored_bytes_; }
   std::string note() const override { return note_; }
@@ -89,6 +94,7 @@ class SafetensorsWeights final : public WeightSource {
   absl::StatusOr<Found> find(const WeightSpec& spec) const;
 
   SafetensorsFolder folder_;
+  QuantisedTensors quantised_;
   WeightBlocks blocks_;
   bool embedding_is_head_ = false;  // a tied model saved under the head's name alone
   WeightFormat stored_format_;
@@ -126,14 +132,27 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
     return absl::Status(status.code(), fmt::format("{}: {}", folder.string(), std::string(status.message())));
   };
   std::set<std::string> wanted;
-  std::map<WeightKind, std::size_t> bytes_of;
+  const auto by_name = [](WeightFormat left, WeightFormat right) {
+    return std::pair(left.kind, left.group) < std::pair(right.kind, right.group);
+  };
+  std::map<WeightFormat, std::size_t, decltype(by_name)> bytes_of(by_name);
   for (const WeightSpec& spec : weight_specs(config)) {
+    if (quantised_.holds(spec)) {
+      const absl::StatusOr<QuantisedTensors::Facts> facts = quantised_.check(spec);
+      if (!facts.ok()) {
+        return named(facts.status());
+      }
+      wanted.insert(facts->names.begin(), facts->names.end());
+      bytes_of[facts->format] += facts->bytes;
+      stored_bytes_ += facts->bytes;
+      continue;
+    }
     const absl::StatusOr<Found> found = find(spec);
     if (!found.ok()) {
       return named(found.status());
     }
     wanted.insert(spec.name);
-    bytes_of[found->format.kind] += found->tensor->bytes();
+    bytes_of[found->format] += found->tensor->bytes();
     stored_bytes_ += found->tensor->bytes();
   }
   std::size_t surplus = 0;
@@ -147,21 +166,24 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
                         folder.string(), surplus, config.architecture, note_);
   }
   std::size_t most = 0;
-  for (const auto& [kind, bytes] : bytes_of) {
+  for (const auto& [format, bytes] : bytes_of) {
     if (bytes > most) {
       most = bytes;
-      stored_format_ = {kind};
+      stored_format_ = format;
     }
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<WeightTensor> SafetensorsWeights::fetch(const WeightSpec& spec) {
+  if (quantised_.holds(spec)) {
+    return quantised_.fetch(spec);
+  }
   COPPICE_ASSIGN_OR_RETURN(const Found found, find(spec));
   const std::size_t bytes = found.tensor->bytes();
   std::byte* data = blocks_.lend(spec.name, bytes);
   const auto inspect = [&](std::span<const std::byte> part) {
-    return has_non_finite(found.format.kind, part)
+    return has_non_finite(found.format, part)
                ? absl::InvalidArgumentError(
                      fmt::format("tensor {}: holds NaN or infinity; the model's files are damaged", spec.name))
                : absl::OkStatus();
@@ -200,7 +222,7 @@ std::int64_t parameter_count(const ModelConfig& config) {
 absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors_weights(const std::filesystem::path& folder,
                                                                        const ModelConfig& config) {
   COPPICE_ASSIGN_OR_RETURN(SafetensorsFolder opened, SafetensorsFolder::open(folder));
-  auto weights = std::make_unique<SafetensorsWeights>(std::move(opened));
+  auto weights = std::make_unique<SafetensorsWeights>(std::move(opened), config.quantisation);
   COPPICE_RETURN_IF_ERROR(weights->check(folder, config));
   return weights;
 }

@@ -74,15 +74,16 @@ class WeightSource {
   virtual std::string note() const { return {}; }
 };
 
-// Weights of a model folder. Checks at once that every tensor of the config is there, with the right shape, in F32, F16
-// or BF16. Other tensors are ignored; note() names them, except rotary tables and the head of a model with tied
-// embeddings. ERRORS: as SafetensorsFolder::open; InvalidArgument naming the tensor.
+// Weights of a model folder. Checks at once that every tensor of the config is there, with the right shape, in F32,
+// F16, BF16 or in the form of the config's quantisation (quantised_tensors.h). Other tensors are ignored; note() names
+// them, except rotary tables and the head of a model with tied embeddings. ERRORS: as SafetensorsFolder::open;
+// InvalidArgument naming the tensor.
 absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors_weights(const std::filesystem::path& folder,
                                                                        const ModelConfig& config);
 
-// Random weights: the same for the same config shapes, seed and format on every machine. Values are uniform with
+// Random weights: the same for the same config shapes, seed and type on every machine. Values are uniform with
 // standard deviation 0.02; norms are 1. A tensor exists only while it is fetched.
 std::unique_ptr<WeightSource> make_random_weights(const ModelConfig& config, std::uint64_t seed,
-                                                  kernels::WeightFormat format);
+                                                  kernels::ComputeType type);
 
 }  // namespace coppice::models

@@ -14,7 +14,7 @@ class OperationsWithoutAttention final : public Operations {
   // operations_ checks.
   bool computes_in(ComputeType) const override { return true; }
   bool attends(ComputeType, KvFormat) const override { return true; }
-  void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
+  void do_embed(std::span<const TokenId> tokens, const Table& table, const Matrix& out) override {
     operations_.embed(tokens, table, out);
   }
   void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) override {

@@ -123,7 +123,7 @@ class CpuOperations final : public Operations {
     return false;
   }
   bool attends(ComputeType query, KvFormat kv) const override { return cpu::attends(query, kv); }
-  void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override {
+  void do_embed(std::span<const TokenId> tokens, const Table& table, const Matrix& out) override {
     cpu::embed(context_, tokens, table, out);
   }
   void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) override {

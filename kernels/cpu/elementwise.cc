@@ -13,6 +13,7 @@
 #include "kernels/cpu/kv_cache.h"
 #include "kernels/host/convert_body.h"
 #include "kernels/host/parallel.h"
+#include "kernels/quantised_blocks.h"
 
 namespace coppice::kernels::cpu {
 
@@ -27,10 +28,9 @@ constexpr std::int64_t kSwigluBytes = 16;
 
 constexpr std::int32_t kHeadDimMax = 256;   // as the KV cache's (kv_cache.cc)
 constexpr std::int64_t kAngleGrain = 2048;  // sines per thread, at least; chosen, not measured
-constexpr WeightFormat kF32 = dense_format(ComputeType::kF32);
 
 // Cosines and sines of one list of positions. A value.
-struct Table {
+struct AngleTable {
   std::vector<std::int32_t> positions;
   std::vector<float> inverse_frequency;
   float factor = 0;
@@ -53,13 +53,20 @@ float finite_f32(float value) {
 
 }  // namespace
 
-void embed(const CpuContext& context, std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) {
+void embed(const CpuContext& context, std::span<const TokenId> tokens, const Table& table, const Matrix& out) {
   const ConvertBody& body = COPPICE_SELECT_BODY(context.isa, convert_body);
   const auto rows = static_cast<std::int64_t>(tokens.size());
+  const std::optional<ComputeType> type = dense_type(table.format);
   parallel_rows(context.threads, rows, 4 * table.columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      body.to_f32(row_of(table, tokens[static_cast<std::size_t>(row)]), dense_format(table.dtype), table.columns,
-                  reinterpret_cast<float*>(row_of(out, row)));
+      const std::byte* const from = table.row(tokens[static_cast<std::size_t>(row)]);
+      auto* const to = reinterpret_cast<float*>(row_of(out, row));
+      if (type) {
+        body.to_f32(from, *type, table.columns, to);
+      } else {
+        const HostWeight blocks{{from, table.format.bytes(1, table.columns)}, table.format, 1, table.columns, {}};
+        dequantize(blocks, 0, {to, static_cast<std::size_t>(table.columns)});
+      }
     }
   });
 }
@@ -105,10 +112,10 @@ struct CpuRope::State {
   const ElementwiseBody& body;
   const ConvertBody& convert;
   // One per kind of rope in a model (local and global layers); replaced in turns.
-  std::array<Table, 2> tables;
+  std::array<AngleTable, 2> tables;
   std::size_t next_table = 0;
 
-  const Table& table_for(std::span<const std::int32_t> positions, const RopeParameters& parameters);
+  const AngleTable& table_for(std::span<const std::int32_t> positions, const RopeParameters& parameters);
   void store_heads(const float* row, KvSlot slot, const float* cosine_sine, const RopeParameters& parameters,
                    CpuKvCache& cache, std::int32_t layer) const;
   // Writes K and V of one token and head to words of the head's pages.
@@ -123,13 +130,13 @@ struct CpuRope::State {
 CpuRope::CpuRope(const CpuContext& context) : state_(std::make_unique<State>(context)) {}
 CpuRope::~CpuRope() = default;
 
-const Table& CpuRope::State::table_for(std::span<const std::int32_t> positions, const RopeParameters& parameters) {
-  for (const Table& table : tables) {
+const AngleTable& CpuRope::State::table_for(std::span<const std::int32_t> positions, const RopeParameters& parameters) {
+  for (const AngleTable& table : tables) {
     if (table.matches(positions, parameters)) {
       return table;
     }
   }
-  Table& table = tables[next_table];
+  AngleTable& table = tables[next_table];
   next_table = (next_table + 1) % tables.size();
   const std::int64_t half = parameters.rotary_dim / 2;
   table.positions.assign(positions.begin(), positions.end());
@@ -190,12 +197,12 @@ void CpuRope::State::store_f32(const KvLayout& layout, const SlotPlace& place, c
 void CpuRope::State::store_bf16(const KvLayout& layout, const SlotPlace& place, const float* key, const float* value,
                                 std::uint32_t* pages) const {
   std::array<std::uint16_t, kHeadDimMax> halves;
-  convert.to_bf16(key, kF32, layout.head_dim, halves.data());
+  convert.to_bf16(key, ComputeType::kF32, layout.head_dim, halves.data());
   for (std::int32_t step = 0; step < layout.steps; ++step) {
     std::memcpy(pages + place.key + step * kBlockKeys, &halves[static_cast<std::size_t>(layout.per_word * step)],
                 kWordBytes);
   }
-  convert.to_bf16(value, kF32, layout.head_dim, halves.data());
+  convert.to_bf16(value, ComputeType::kF32, layout.head_dim, halves.data());
   auto* bytes = reinterpret_cast<std::uint8_t*>(pages + place.value) + place.value_byte;
   for (std::int32_t dim = 0; dim < layout.head_dim; ++dim) {
     const std::uint16_t finite = finite_bf16(halves[static_cast<std::size_t>(dim)]);
@@ -216,7 +223,7 @@ void CpuRope::State::write_query(const float* row, const float* cosine_sine, con
         std::memcpy(place, rotated.data(), static_cast<std::size_t>(head_dim) * sizeof(float));
         break;
       case ComputeType::kBF16:
-        convert.to_bf16(rotated.data(), kF32, head_dim, reinterpret_cast<std::uint16_t*>(place));
+        convert.to_bf16(rotated.data(), ComputeType::kF32, head_dim, reinterpret_cast<std::uint16_t*>(place));
         break;
       case ComputeType::kF16:
         COPPICE_CHECK(false, "rope: no query on the CPU is in f16");
@@ -230,7 +237,7 @@ void CpuRope::rope_and_store(const Matrix& qkv, std::span<const std::int32_t> po
   State& state = *state_;
   CpuKvCache& target = static_cast<CpuKvCache&>(cache);
   COPPICE_CHECK(parameters.head_dim <= kHeadDimMax, "rope: head_dim");
-  const Table& table = state.table_for(positions, parameters);
+  const AngleTable& table = state.table_for(positions, parameters);
   const std::int64_t row_bytes = qkv.columns * static_cast<std::int64_t>(sizeof(float));
   parallel_rows(state.context.threads, qkv.rows, row_bytes, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t token = begin; token < end; ++token) {

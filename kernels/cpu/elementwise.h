@@ -14,7 +14,7 @@
 namespace coppice::kernels::cpu {
 
 // Arguments as in Operations (kernels/operations.h), checked there.
-void embed(const CpuContext& context, std::span<const TokenId> tokens, const Matrix& table, const Matrix& out);
+void embed(const CpuContext& context, std::span<const TokenId> tokens, const Table& table, const Matrix& out);
 void rms_norm(const CpuContext& context, const Matrix& x, const float* weight, float epsilon, const Matrix& out);
 void swiglu(const CpuContext& context, const Matrix& gate_up, const Matrix& out);
 void gather_rows(const CpuContext& context, const Matrix& in, std::span<const std::int32_t> rows, const Matrix& out);

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstring>
 #include <list>
+#include <numeric>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -30,6 +31,7 @@
 #include "kernels/cpu/linear_body.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/packed_weight.h"
+#include "kernels/cpu/quantised_linear.h"
 #include "kernels/host/convert_body.h"
 #include "kernels/host/parallel.h"
 
@@ -97,16 +99,32 @@ Tag tag_of(const Tiling& tiling, ComputeType type) {
   return Tag::undef;
 }
 
+// Output features that are multiplied in one way: all parts of a weight that are stored in one format.
+struct Piece {
+  std::int64_t begin = 0;           // its first output feature
+  PanelLayout layout;               // of a dense piece; of a quantised one only the numbers of features
+  std::optional<Desc> dnnl_layout;  // of a dense piece; empty: PanelMatmul's weights
+  Buffer packed;                    // of a dense piece
+  std::optional<QuantisedPanels> quantised;
+
+  std::size_t bytes() const { return packed.bytes() + (quantised ? quantised->packed.bytes() : 0); }
+};
+
 class CpuLinearWeight : public LinearWeight {
  public:
-  explicit CpuLinearWeight(const PanelLayout& layout_in)
-      : LinearWeight(layout_in.out_features, layout_in.in_features), layout(layout_in) {}
-  std::size_t bytes() const override { return packed.bytes() + bias.bytes(); }
-  const float* bias_data() const { return static_cast<const float*>(bias.data()); }
+  CpuLinearWeight(std::int64_t out_features, std::int64_t in_features, ComputeType type_in)
+      : LinearWeight(out_features, in_features), type(type_in) {}
+  std::size_t bytes() const override {
+    return std::accumulate(pieces.begin(), pieces.end(), bias.bytes(),
+                           [](std::size_t sum, const Piece& piece) { return sum + piece.bytes(); });
+  }
+  // From the piece's first feature on, or null.
+  const float* bias_of(const Piece& piece) const {
+    return bias.bytes() == 0 ? nullptr : static_cast<const float*>(bias.data()) + piece.begin;
+  }
 
-  PanelLayout layout;
-  std::optional<Desc> dnnl_layout;  // empty: PanelMatmul's weights
-  Buffer packed;
+  ComputeType type;
+  std::vector<Piece> pieces;
   Buffer bias;  // f32 [out_features], or empty
 };
 
@@ -157,6 +175,12 @@ dnnl::matmul::primitive_desc make_descriptor(const dnnl::engine& engine, const K
     return {dnnl::matmul::desc(in_desc(key), weights, bias_desc(key), out_desc(key)), attributes, engine};
   }
   return {dnnl::matmul::desc(in_desc(key), weights, out_desc(key)), attributes, engine};
+}
+
+// How a part is stored: as the options say, but dense where its own blocks cannot be packed.
+WeightFormat storage_of(const HostWeight& part, const PackingOptions& options) {
+  const WeightFormat storage = options.storage_of(part.format);
+  return is_quantised(storage) && !packs_quantised(storage) ? dense_format(options.compute) : storage;
 }
 
 bool is_dense(const Matrix& matrix) {
@@ -248,7 +272,7 @@ void PanelMatmul::run(const Matrix& in, const PanelLayout& layout, const void* w
     whole.in = in_f32_.data();
     const ConvertBody& convert = COPPICE_SELECT_BODY(context_.isa, convert_body);
     for (std::int64_t row = 0; row < in.rows; ++row) {
-      convert.to_f32(static_cast<const std::uint16_t*>(in.data) + row * in.stride, dense_format(in.dtype), in.columns,
+      convert.to_f32(static_cast<const std::uint16_t*>(in.data) + row * in.stride, in.dtype, in.columns,
                      in_f32_.data() + row * whole.in_stride);
     }
   }
@@ -285,19 +309,23 @@ void PanelMatmul::run(const Matrix& in, const PanelLayout& layout, const void* w
 
 struct CpuLinear::State {
   explicit State(const CpuContext& context_in)
-      : context(context_in), engine(make_engine()), stream(engine), panels(context_in) {}
+      : context(context_in), engine(make_engine()), stream(engine), panels(context_in), quantised(context_in) {}
 
   // Returns oneDNN's layout for these weights if one of its kernels keeps the promise; sets layout.width.
   std::optional<Desc> choose(PanelLayout& layout) const;
   const dnnl::matmul& primitive(const Key& key, const Desc& weights);
-  // REQUIRES: in and out are dense.
-  void run_dnnl(const Matrix& in, const CpuLinearWeight& weight, LinearEpilogue epilogue, const Matrix& out);
+  absl::StatusOr<Piece> pack(std::span<const HostWeight> parts, ComputeType type, WeightFormat storage);
+  // One piece; out: its columns.
+  void run(const Matrix& in, const Piece& piece, const float* bias, LinearEpilogue epilogue, const Matrix& out);
+  // REQUIRES: in and out have no gaps between rows.
+  void run_dnnl(const Matrix& in, const Piece& piece, const float* bias, LinearEpilogue epilogue, const Matrix& out);
 
   CpuContext context;
   Support bf16 = Support::kSlow;
   dnnl::engine engine;
   dnnl::stream stream;
   PanelMatmul panels;
+  QuantisedLinear quantised;
   std::vector<std::byte> in_copy;
   std::vector<std::byte> out_copy;
   std::list<std::pair<Key, dnnl::matmul>> order;  // most recently used first
@@ -355,40 +383,62 @@ CpuLinear::CpuLinear(const CpuContext& context) : state_(std::make_unique<State>
 CpuLinear::~CpuLinear() = default;
 
 Support CpuLinear::supports(const PackingOptions& packing) const {
-  if (packing != dense_packing(packing.compute)) {
+  if (packing.compute == ComputeType::kF16) {
     return Support::kNone;
   }
-  switch (packing.compute) {
-    case ComputeType::kF32:
-      return Support::kFull;
-    case ComputeType::kBF16:
-      return state_->bf16;
-    case ComputeType::kF16:
-      return Support::kNone;
+  if (packing.storage && *packing.storage != dense_format(packing.compute) && !packs_quantised(*packing.storage)) {
+    return Support::kNone;
   }
-  return Support::kNone;
+  // Quantised weights are multiplied as whole numbers; activations in bf16 slow down everything else.
+  return packing.compute == ComputeType::kBF16 ? state_->bf16 : Support::kFull;
+}
+
+absl::StatusOr<Piece> CpuLinear::State::pack(std::span<const HostWeight> parts, ComputeType type,
+                                             WeightFormat storage) {
+  Piece piece;
+  piece.layout = {.type = type, .in_features = parts.front().columns};
+  for (const HostWeight& part : parts) {
+    piece.layout.out_features += part.rows;
+  }
+  if (is_quantised(storage)) {
+    COPPICE_ASSIGN_OR_RETURN(piece.quantised, pack_quantised(context, parts, storage));
+    return piece;
+  }
+  piece.dnnl_layout = choose(piece.layout);
+  COPPICE_ASSIGN_OR_RETURN(piece.packed, pack_panels(context, parts, piece.layout));
+  return piece;
 }
 
 absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const HostWeight> parts,
                                                               std::span<const HostWeight> biases,
                                                               const PackingOptions& options) {
-  PanelLayout layout{.type = options.compute, .in_features = parts.front().columns};
-  for (const HostWeight& part : parts) {
-    layout.out_features += part.rows;
-  }
   omp_set_num_threads(state_->context.threads);
-  std::optional<Desc> dnnl_layout = state_->choose(layout);
-  auto weight = std::make_unique<CpuLinearWeight>(layout);
-  weight->dnnl_layout = std::move(dnnl_layout);
-  COPPICE_ASSIGN_OR_RETURN(weight->packed, pack_panels(state_->context, parts, layout));
+  std::int64_t out_features = 0;
+  for (const HostWeight& part : parts) {
+    out_features += part.rows;
+  }
+  auto weight = std::make_unique<CpuLinearWeight>(out_features, parts.front().columns, options.compute);
+  std::int64_t feature = 0;
+  for (std::size_t first = 0; first < parts.size();) {
+    const WeightFormat storage = storage_of(parts[first], options);
+    std::size_t end = first + 1;
+    while (end < parts.size() && storage_of(parts[end], options) == storage) {
+      ++end;
+    }
+    COPPICE_ASSIGN_OR_RETURN(Piece piece, state_->pack(parts.subspan(first, end - first), options.compute, storage));
+    piece.begin = feature;
+    feature += piece.layout.out_features;
+    weight->pieces.push_back(std::move(piece));
+    first = end;
+  }
   if (!biases.empty()) {
-    const std::size_t bytes = static_cast<std::size_t>(layout.out_features) * sizeof(float);
+    const std::size_t bytes = static_cast<std::size_t>(out_features) * sizeof(float);
     COPPICE_ASSIGN_OR_RETURN(weight->bias, allocate_zeroed(bytes));
     const ConvertBody& body = COPPICE_SELECT_BODY(state_->context.isa, convert_body);
     auto* target = static_cast<float*>(weight->bias.data());
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (!biases[i].empty()) {
-        body.to_f32(biases[i].bytes.data(), biases[i].format, parts[i].rows, target);
+        body.to_f32(biases[i].bytes.data(), dense_type(biases[i].format).value(), parts[i].rows, target);
       }
       target += parts[i].rows;
     }
@@ -396,26 +446,51 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const Ho
   return weight;
 }
 
-void CpuLinear::State::run_dnnl(const Matrix& in, const CpuLinearWeight& weight, LinearEpilogue epilogue,
+void CpuLinear::State::run_dnnl(const Matrix& in, const Piece& piece, const float* bias, LinearEpilogue epilogue,
                                 const Matrix& out) {
   if (omp_get_max_threads() != context.threads) {
     omp_set_num_threads(context.threads);  // a setting of the calling thread, not of the program
   }
   const Key key{.rows = in.rows,
-                .in_features = weight.in_features(),
-                .out_features = weight.out_features(),
-                .dtype = weight.layout.type,
+                .in_features = piece.layout.in_features,
+                .out_features = piece.layout.out_features,
+                .dtype = piece.layout.type,
                 .out_dtype = out.dtype,
-                .bias = weight.bias.bytes() > 0,
+                .bias = bias != nullptr,
                 .adds = epilogue == LinearEpilogue::kAdd};
   std::unordered_map<int, dnnl::memory> arguments = {
       {DNNL_ARG_SRC, {in_desc(key), engine, in.data}},
-      {DNNL_ARG_WEIGHTS, {*weight.dnnl_layout, engine, weight.packed.data()}},
+      {DNNL_ARG_WEIGHTS, {*piece.dnnl_layout, engine, piece.packed.data()}},
       {DNNL_ARG_DST, {out_desc(key), engine, out.data}}};
   if (key.bias) {
-    arguments.emplace(DNNL_ARG_BIAS, dnnl::memory(bias_desc(key), engine, weight.bias.data()));
+    arguments.emplace(DNNL_ARG_BIAS, dnnl::memory(bias_desc(key), engine, const_cast<float*>(bias)));
   }
-  primitive(key, *weight.dnnl_layout).execute(stream, arguments);
+  primitive(key, *piece.dnnl_layout).execute(stream, arguments);
+}
+
+void CpuLinear::State::run(const Matrix& in, const Piece& piece, const float* bias, LinearEpilogue epilogue,
+                           const Matrix& out) {
+  if (piece.quantised) {
+    quantised.run(in, *piece.quantised, bias, epilogue, out);
+    return;
+  }
+  if (!piece.dnnl_layout) {
+    panels.run(in, piece.layout, piece.packed.data(), bias, epilogue, out);
+    return;
+  }
+  if (is_dense(in) && is_dense(out)) {
+    run_dnnl(in, piece, bias, epilogue, out);
+    return;
+  }
+  // oneDNN multiplies rows with gaps between them by its slow reference loop; copy instead.
+  const Matrix dense_in = dense_view(in, in_copy);
+  const Matrix dense_out = dense_view(out, out_copy);
+  copy_rows(in, dense_in);
+  if (epilogue == LinearEpilogue::kAdd) {
+    copy_rows(out, dense_out);
+  }
+  run_dnnl(dense_in, piece, bias, epilogue, dense_out);
+  copy_rows(dense_out, out);
 }
 
 void CpuLinear::run(const Matrix& in, const LinearWeight& weight_in, LinearEpilogue epilogue, const Matrix& out) try {
@@ -423,24 +498,12 @@ void CpuLinear::run(const Matrix& in, const LinearWeight& weight_in, LinearEpilo
     return;
   }
   const auto& weight = static_cast<const CpuLinearWeight&>(weight_in);
-  COPPICE_CHECK(in.dtype == weight.layout.type, "linear: the input is not in the weight's compute type");
-  if (!weight.dnnl_layout) {
-    state_->panels.run(in, weight.layout, weight.packed.data(), weight.bias_data(), epilogue, out);
-    return;
+  COPPICE_CHECK(in.dtype == weight.type, "linear: the input is not in the weight's compute type");
+  for (const Piece& piece : weight.pieces) {
+    const Matrix columns{static_cast<std::byte*>(out.data) + out.offset(0, piece.begin), out.dtype, out.rows,
+                         piece.layout.out_features, out.stride};
+    state_->run(in, piece, weight.bias_of(piece), epilogue, columns);
   }
-  if (is_dense(in) && is_dense(out)) {
-    state_->run_dnnl(in, weight, epilogue, out);
-    return;
-  }
-  // oneDNN multiplies rows with gaps between them by its slow reference loop; copy instead.
-  const Matrix dense_in = dense_view(in, state_->in_copy);
-  const Matrix dense_out = dense_view(out, state_->out_copy);
-  copy_rows(in, dense_in);
-  if (epilogue == LinearEpilogue::kAdd) {
-    copy_rows(out, dense_out);
-  }
-  state_->run_dnnl(dense_in, weight, epilogue, dense_out);
-  copy_rows(dense_out, out);
 } catch (const dnnl::error& error) {
   COPPICE_CHECK(false, error.what());
 }

@@ -1,6 +1,6 @@
 // Matrix products on the CPU: oneDNN where it keeps the promise that a row's result depends on that row alone, our own
-// product elsewhere. Weights are packed once into oneDNN's layout; a bounded cache keeps one primitive per (shape,
-// types, row count).
+// product elsewhere and for quantised weights. Weights are packed once, dense ones into oneDNN's layout; a bounded
+// cache keeps one primitive per (shape, types, row count).
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ class CpuLinear {
   CpuLinear(const CpuLinear&) = delete;
   CpuLinear& operator=(const CpuLinear&) = delete;
 
-  // Weights are stored in the compute type. Full speed: f32 always, bf16 with AVX-512-BF16. f16 is not supported.
+  // Weights are stored in the compute type or quantised. Full speed: f32 always, bf16 with AVX-512-BF16. f16 is not
+  // supported.
   Support supports(const PackingOptions& packing) const;
 
   // Arguments as Device::pack_linear, checked there.

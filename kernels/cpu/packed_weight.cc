@@ -6,12 +6,14 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 
 #include "base/check.h"
 #include "kernels/cpu/linear_body.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/host/convert_body.h"
 #include "kernels/host/parallel.h"
+#include "kernels/quantised_blocks.h"
 
 namespace coppice::kernels::cpu {
 
@@ -22,17 +24,6 @@ constexpr std::int64_t kGroup = 16;  // output features that linear_body interle
 constexpr std::int64_t kRunWords = 256;
 
 using Runs = std::array<std::array<std::uint32_t, kRunWords>, kGroup>;
-
-// Returns the weights of one output feature; empty beyond the last one.
-HostWeight source_row(std::span<const HostWeight> parts, std::int64_t row) {
-  for (const HostWeight& part : parts) {
-    if (row < part.rows) {
-      return part.rows_from(row, 1);
-    }
-    row -= part.rows;
-  }
-  return {};
-}
 
 class Packer {
  public:
@@ -67,12 +58,20 @@ class Packer {
     if (!whole) {
       std::fill_n(buffer, count, 0U);
     }
+    ComputeType type = ComputeType::kF32;
+    std::array<float, 2 * kRunWords> widened;
+    if (const std::optional<ComputeType> dense = dense_type(row.format)) {
+      type = *dense;
+    } else {
+      dequantize(row, begin, std::span(widened).first(static_cast<std::size_t>(numbers)));
+      source = reinterpret_cast<const std::byte*>(widened.data());
+    }
     switch (layout_.type) {
       case ComputeType::kF32:
-        convert_.to_f32(source, row.format, numbers, reinterpret_cast<float*>(buffer));
+        convert_.to_f32(source, type, numbers, reinterpret_cast<float*>(buffer));
         break;
       case ComputeType::kBF16:
-        convert_.to_bf16(source, row.format, numbers, reinterpret_cast<std::uint16_t*>(buffer));
+        convert_.to_bf16(source, type, numbers, reinterpret_cast<std::uint16_t*>(buffer));
         break;
       case ComputeType::kF16:
         COPPICE_CHECK(false, "no weight is packed in f16");
@@ -86,6 +85,16 @@ class Packer {
 };
 
 }  // namespace
+
+HostWeight source_row(std::span<const HostWeight> parts, std::int64_t row) {
+  for (const HostWeight& part : parts) {
+    if (row < part.rows) {
+      return part.rows_from(row, 1);
+    }
+    row -= part.rows;
+  }
+  return {};
+}
 
 absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const HostWeight> parts,
                                    const PanelLayout& layout) {

@@ -29,6 +29,9 @@ struct PanelLayout {
   std::size_t bytes() const { return static_cast<std::size_t>(panels() * panel_words()) * sizeof(std::uint32_t); }
 };
 
+// Returns the weights of output feature `row` of the stacked parts; empty beyond the last one.
+HostWeight source_row(std::span<const HostWeight> parts, std::int64_t row);
+
 // Stacks `parts` by rows, converts them to the layout's type and packs them with all threads. REQUIRES: each part has
 // layout.in_features columns; their rows add up to layout.out_features. ERRORS: ResourceExhausted.
 absl::StatusOr<Buffer> pack_panels(const CpuContext& context, std::span<const HostWeight> parts,

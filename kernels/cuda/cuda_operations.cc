@@ -29,10 +29,10 @@ absl::StatusOr<std::unique_ptr<CudaOperations>> CudaOperations::create(CudaConte
 CudaOperations::CudaOperations(CudaContext& context, const AttentionStep& attention, Buffer workspace, Buffer counters)
     : context_(context), attention_(attention), workspace_(std::move(workspace)), counters_(std::move(counters)) {}
 
-void CudaOperations::do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) {
+void CudaOperations::do_embed(std::span<const TokenId> tokens, const Table& table, const Matrix& out) {
   context_.use();
   if (out.rows > 0) {
-    context_.errors.check(launch_embed(tokens, table, out, context_.launches()));
+    context_.errors.check(launch_embed(tokens, dense_matrix(table), out, context_.launches()));
   }
 }
 
@@ -48,7 +48,7 @@ void CudaOperations::do_linear(const Matrix& in, const LinearWeight& weight, Lin
     return;
   }
   const auto& packed = static_cast<const CudaLinearWeight&>(weight);
-  COPPICE_CHECK(in.dtype == packed.packing().compute, "linear: the input is not in the weight's compute type");
+  COPPICE_CHECK(dense_format(in.dtype) == packed.storage(), "linear: the input is not in the weight's compute type");
   const auto row_bytes = static_cast<std::uintptr_t>(in.offset(1));
   const LinearArguments arguments{
       .in = in.data,
@@ -70,7 +70,7 @@ void CudaOperations::do_linear(const Matrix& in, const LinearWeight& weight, Lin
       .is_aligned = (reinterpret_cast<std::uintptr_t>(in.data) | row_bytes) % kInputAlignment == 0};
   const bool hopper = context_.hopper.agrees() && linear_hopper_takes(arguments);
   const LinearTile tile = choose_linear_tile(in.rows, packed.out_features(), packed.slices(), hopper);
-  context_.errors.check(launch_linear(arguments, packed.packing().storage, tile, context_.launches()));
+  context_.errors.check(launch_linear(arguments, packed.storage(), tile, context_.launches()));
 }
 
 const float* CudaOperations::frequencies_of(const RopeParameters& parameters) {

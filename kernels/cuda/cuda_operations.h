@@ -29,7 +29,7 @@ class CudaOperations final : public Operations {
 
   bool computes_in(ComputeType) const override { return true; }
   bool attends(ComputeType query, KvFormat kv) const override { return kv == kv_format_of(query); }
-  void do_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out) override;
+  void do_embed(std::span<const TokenId> tokens, const Table& table, const Matrix& out) override;
   void do_rms_norm(const Matrix& x, const float* weight, float epsilon, const Matrix& out) override;
   void do_linear(const Matrix& in, const LinearWeight& weight, LinearEpilogue epilogue, const Matrix& out) override;
   void do_rope_and_store(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,

@@ -21,25 +21,25 @@ void to_bf16_row(const void* row, std::int64_t count, std::uint16_t* out) {
   });
 }
 
-void to_f32(const void* row, WeightFormat format, std::int64_t count, float* out) {
-  switch (format.kind) {
-    case WeightKind::kF32:
+void to_f32(const void* row, ComputeType type, std::int64_t count, float* out) {
+  switch (type) {
+    case ComputeType::kF32:
       return to_f32_row<ComputeType::kF32>(row, count, out);
-    case WeightKind::kBF16:
+    case ComputeType::kBF16:
       return to_f32_row<ComputeType::kBF16>(row, count, out);
-    case WeightKind::kF16:
+    case ComputeType::kF16:
       return to_f32_row<ComputeType::kF16>(row, count, out);
   }
 }
 
-void to_bf16(const void* row, WeightFormat format, std::int64_t count, std::uint16_t* out) {
-  switch (format.kind) {
-    case WeightKind::kF32:
+void to_bf16(const void* row, ComputeType type, std::int64_t count, std::uint16_t* out) {
+  switch (type) {
+    case ComputeType::kF32:
       return to_bf16_row<ComputeType::kF32>(row, count, out);
-    case WeightKind::kBF16:  // bits unchanged, NaN payloads too
+    case ComputeType::kBF16:  // bits unchanged, NaN payloads too
       std::memcpy(out, row, static_cast<std::size_t>(count) * sizeof(std::uint16_t));
       return;
-    case WeightKind::kF16:
+    case ComputeType::kF16:
       return to_bf16_row<ComputeType::kF16>(row, count, out);
   }
 }

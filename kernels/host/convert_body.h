@@ -11,9 +11,9 @@ namespace coppice::kernels::cpu {
 
 // A table of functions; immutable.
 struct ConvertBody {
-  // out = `count` numbers in `format` as f32, or as bf16 (rounded to nearest even). REQUIRES: `row` begins a block.
-  void (*to_f32)(const void* row, WeightFormat format, std::int64_t count, float* out);
-  void (*to_bf16)(const void* row, WeightFormat format, std::int64_t count, std::uint16_t* out);
+  // out = `count` numbers of `type` as f32, or as bf16 (rounded to nearest even).
+  void (*to_f32)(const void* row, ComputeType type, std::int64_t count, float* out);
+  void (*to_bf16)(const void* row, ComputeType type, std::int64_t count, std::uint16_t* out);
 };
 
 COPPICE_DECLARE_BODY(ConvertBody, convert_body)

@@ -233,6 +233,7 @@ absl::Status App::start(SignalWatch& signals) {
     load.device = options_.device;
     load.cuda = cuda_options_from_environment();
     load.dtype = options_.dtype;
+    load.quant = options_.quant;
     load.engine = options_.engine;
     load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
     COPPICE_ASSIGN_OR_RETURN(model_, load_model(package_, load));

@@ -58,6 +58,7 @@ struct ServeOptions : HttpBounds, GrpcBounds, FileBounds {
   std::string served_model_name;  // as clients know it; "" = the package's name
   std::string device = "auto";    // auto, cpu, cuda
   std::string dtype = "auto";     // auto, f32, bf16, f16
+  std::string quant = "auto";     // model_loader.h says which there are
 
   engine::EngineOptions engine;  // --max-model-len … --sharing, --speculation…, --seed
 

@@ -50,7 +50,7 @@ absl::Status write_weights(const models::ModelConfig& config, std::uint64_t seed
   const std::uint64_t header_bytes = header.size();  // little-endian, as every machine that this runs on
   bool good = file != nullptr && std::fwrite(&header_bytes, sizeof header_bytes, 1, file.get()) == 1 &&
               std::fwrite(header.data(), 1, header.size(), file.get()) == header.size();
-  const auto weights = models::make_random_weights(config, seed, {kernels::WeightKind::kBF16});
+  const auto weights = models::make_random_weights(config, seed, kernels::ComputeType::kBF16);
   for (const models::WeightSpec& spec : models::weight_specs(config)) {
     if (!good) {
       break;

@@ -38,6 +38,7 @@ OptionTable batch_table(BatchArguments& arguments) {
                  "name that requests use, or several: a,b; default: the folder's");
   table.add_text("device", &arguments.load.device, "where to compute", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &arguments.load.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
+  table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
   table.add_integer("max-model-len", &engine.model_tokens_max, 0, kMany,
                     "tokens of prompt and answer; 0 = the model's");
   table.add_integer("max-batch-tokens", &engine.step_tokens_max, 0, kMany, "token rows in one step; 0 = choose");

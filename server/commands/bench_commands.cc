@@ -57,6 +57,7 @@ void add_bench_commands(CLI::App& program, Run& run) {
   add_examples(*bench, {"coppice bench engine --shape 160m --requests 8", "coppice bench machine"});
   add_bench_engine_command(*bench, run);
   add_bench_attention_command(*bench, run);
+  add_bench_linear_command(*bench, run);
   add_bench_speculation_command(*bench, run);
   add_bench_serve_command(*bench, run);
   add_bench_machine_command(*bench, run);

@@ -12,6 +12,7 @@ void add_bench_serve_command(CLI::App& bench, Run& run);
 void add_bench_machine_command(CLI::App& bench, Run& run);
 void add_bench_engine_command(CLI::App& bench, Run& run);
 void add_bench_attention_command(CLI::App& bench, Run& run);
+void add_bench_linear_command(CLI::App& bench, Run& run);
 void add_bench_speculation_command(CLI::App& bench, Run& run);
 void add_bench_weights_command(CLI::App& bench, Run& run);
 void add_bench_host_command(CLI::App& bench, Run& run);

@@ -8,6 +8,7 @@
 #include "server/bench/decision_bench.h"
 #include "server/commands/bench_commands.h"
 #include "server/commands/model_path.h"
+#include "server/model/model_loader.h"
 
 namespace coppice::server {
 namespace {
@@ -40,6 +41,7 @@ OptionTable decision_table(DecisionBenchArguments& arguments) {
   table.add_bytes("kv-memory", &engine.kv_bytes, "memory for the KV cache; 0 = choose");
   table.add_text("device", &arguments.load.device, "auto, cpu, cuda", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &arguments.load.dtype, "auto, f32, bf16, f16", {"auto", "f32", "bf16", "f16"});
+  table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
   return table;
 }
 

@@ -15,6 +15,7 @@
 #include "server/commands/bench_commands.h"
 #include "server/commands/model_path.h"
 #include "server/commands/speculation_flags.h"
+#include "server/model/model_loader.h"
 
 namespace coppice::server {
 namespace {
@@ -24,7 +25,6 @@ struct EngineBenchArguments {
   LoadModelOptions load;
   std::string model;
   std::string shape;
-  std::string quant = "none";
   std::string schema;
   std::string prompt_file;
   std::string tokenizer = "demo";
@@ -69,7 +69,7 @@ OptionTable engine_table(EngineBenchArguments& arguments) {
   table.add_switch("prefix-cache", &engine.prefix_cache, "keep prefixes for later passes");
   table.add_text("device", &arguments.load.device, "auto, cpu, cuda", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &arguments.load.dtype, "auto, f32, bf16, f16", {"auto", "f32", "bf16", "f16"});
-  table.add_text("quant", &arguments.quant, "weights in fewer bits", {"none"});
+  table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
   return table;
 }
 

@@ -46,6 +46,7 @@ OptionTable generate_table(GenerateArguments& arguments) {
   table.add_switch("ignore-eos", &arguments.ignore_eos, "go on past the end of sequence");
   table.add_text("device", &arguments.load.device, "where to compute", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &arguments.load.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
+  table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
   table.add_integer("max-model-len", &arguments.load.engine.model_tokens_max, 0, 1 << 30, "0 = the model's");
   table.add_bytes("kv-memory", &arguments.load.engine.kv_bytes, "memory for the KV cache; 0 = choose");
   arguments.speculation.add_to(table, arguments.load.engine);

@@ -13,15 +13,15 @@
 namespace coppice::server {
 namespace {
 
-absl::Status inspect(const std::string& model, const std::string& dtype_name) {
+absl::Status inspect(const std::string& model, const std::string& dtype_name, const std::string& quant) {
   COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(model));
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package->config());
   COPPICE_ASSIGN_OR_RETURN(const auto weights, package->weights(config));
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto", cuda_options_from_environment()));
-  COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute,
-                           choose_dtype(dtype_name, weights->stored_format(), backend->device()));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
+                           choose_formats(dtype_name, quant, weights->stored_format(), backend->device()));
   const models::ModelFacts facts =
-      models::model_facts(config, weights->stored_format(), weights->stored_bytes(), kernels::formats_of(compute));
+      models::model_facts(config, weights->stored_format(), weights->stored_bytes(), formats);
   const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
   fmt::print("{}", models::format_model_facts(facts, memory));
   if (const absl::StatusOr<ModelText> text = package->text(); text.ok()) {
@@ -43,7 +43,10 @@ void add_inspect_command(CLI::App& program, Run& run) {
   auto dtype = std::make_shared<std::string>("auto");
   command->add_option("MODEL", *model, "model folder, .gguf file, or demo")->required();
   command->add_option("--dtype", *dtype, "auto, f32, bf16 or f16");
-  command->callback([model, dtype, &run] { run = [model, dtype] { return inspect(*model, *dtype); }; });
+  auto quant = std::make_shared<std::string>("auto");
+  command->add_option("--quant", *quant, "auto (as in its files), none, int8, int4 or int4-128");
+  command->callback(
+      [model, dtype, quant, &run] { run = [model, dtype, quant] { return inspect(*model, *dtype, *quant); }; });
 }
 
 }  // namespace coppice::server

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "engine/runner.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/load.h"
 #include "models/inspect.h"
@@ -58,6 +59,55 @@ absl::StatusOr<kernels::ComputeType> choose_dtype(const std::string& name, kerne
   return absl::InvalidArgumentError(fmt::format("--dtype {}: must be one of auto, f32, bf16, f16", name));
 }
 
+std::vector<std::string> quant_names() {
+  return {"auto", "none", "int8", "int4", "int4-128"};
+}
+
+absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::string& name,
+                                                                    kernels::WeightFormat stored,
+                                                                    kernels::ComputeType compute,
+                                                                    const kernels::Device& device) {
+  constexpr std::int32_t kSmallGroup = 32;   // columns: GGUF's group
+  constexpr std::int32_t kLargeGroup = 128;  // columns: AWQ's and GPTQ's usual group
+  const kernels::WeightFormat dense = kernels::dense_format(compute);
+  if (name == "none") {
+    return dense;
+  }
+  if (name == "auto") {
+    if (!kernels::is_quantised(stored)) {
+      return dense;
+    }
+    if (device.supports(kernels::PackingOptions{compute, std::nullopt}) == kernels::Support::kFull) {
+      return std::nullopt;
+    }
+    spdlog::info("weights stored as {} are widened to {} on {}", kernels::format_name(stored),
+                 kernels::format_name(compute), device.name());
+    return dense;
+  }
+  using Choice = std::pair<const char*, kernels::WeightFormat>;
+  for (const auto& [known, format] :
+       {Choice{"int8", {kernels::WeightKind::kInt8}}, Choice{"int4", {kernels::WeightKind::kInt4, kSmallGroup}},
+        Choice{"int4-128", {kernels::WeightKind::kInt4, kLargeGroup}}}) {
+    if (name == known) {
+      if (device.supports(kernels::PackingOptions{compute, format}) == kernels::Support::kNone) {
+        return absl::InvalidArgumentError(
+            fmt::format("--quant {}: {} ({}) does not multiply with such weights; use none", name, device.name(),
+                        device.description()));
+      }
+      return format;
+    }
+  }
+  return absl::InvalidArgumentError(fmt::format("--quant {}: must be one of {}", name, fmt::join(quant_names(), ", ")));
+}
+
+absl::StatusOr<kernels::ModelFormats> choose_formats(const std::string& dtype, const std::string& quant,
+                                                     kernels::WeightFormat stored, const kernels::Device& device) {
+  COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute, choose_dtype(dtype, stored, device));
+  kernels::ModelFormats formats = kernels::formats_of(compute);
+  COPPICE_ASSIGN_OR_RETURN(formats.storage, choose_storage(quant, stored, compute, device));
+  return formats;
+}
+
 namespace {
 
 absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend, const models::ModelConfig& config,
@@ -66,9 +116,8 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   loaded.config = config;
   loaded.backend = options.wrap_backend ? options.wrap_backend(std::move(backend)) : std::move(backend);
   kernels::Device& device = loaded.backend->device();
-  COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute,
-                           choose_dtype(options.dtype, weights.stored_format(), device));
-  const kernels::ModelFormats formats = kernels::formats_of(compute);
+  COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
+                           choose_formats(options.dtype, options.quant, weights.stored_format(), device));
   // What the weights will take is set aside before the KV cache gets its share.
   const std::size_t weight_bytes =
       models::model_facts(config, weights.stored_format(), weights.stored_bytes(), formats).weight_bytes;
@@ -123,7 +172,7 @@ absl::StatusOr<LoadedModel> load_random_model(const std::filesystem::path& shape
   constexpr kernels::PackingOptions kBf16 = kernels::dense_packing(kernels::ComputeType::kBF16);
   const bool f32 = options.dtype == "f32" || backend->device().supports(kBf16) != kernels::Support::kFull;
   const auto weights =
-      models::make_random_weights(config, seed, f32 ? kernels::WeightFormat{kernels::WeightKind::kF32} : kBf16.storage);
+      models::make_random_weights(config, seed, f32 ? kernels::ComputeType::kF32 : kernels::ComputeType::kBF16);
   return load_onto(std::move(backend), config, *weights, options);
 }
 

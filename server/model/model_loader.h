@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
@@ -29,10 +31,27 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string
 absl::StatusOr<kernels::ComputeType> choose_dtype(const std::string& name, kernels::WeightFormat stored,
                                                   const kernels::Device& device);
 
+// What `--quant` may be, for tables of options; and its line of help.
+inline constexpr const char* kQuantHelp = "how matrices are stored; auto = as in the model's files";
+std::vector<std::string> quant_names();
+
+// How packed matrices are stored. name: auto (a quantised file's own formats, else the compute type), none (the compute
+// type), int8, int4, int4-128 (groups of 32 or 128 columns). ERRORS: InvalidArgument for an unknown name and for a
+// format that the device does not multiply with.
+absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::string& name,
+                                                                    kernels::WeightFormat stored,
+                                                                    kernels::ComputeType compute,
+                                                                    const kernels::Device& device);
+
+// The formats that a model runs in, from the names of a command line.
+absl::StatusOr<kernels::ModelFormats> choose_formats(const std::string& dtype, const std::string& quant,
+                                                     kernels::WeightFormat stored, const kernels::Device& device);
+
 struct LoadModelOptions {
   std::string device = "auto";
   kernels::cuda::CudaOptions cuda;
   std::string dtype = "auto";
+  std::string quant = "auto";
   engine::EngineOptions engine;
   // What the model runs on instead of the opened backend; empty: the backend itself. For benchmarks.
   std::function<std::unique_ptr<kernels::Backend>(std::unique_ptr<kernels::Backend>)> wrap_backend;

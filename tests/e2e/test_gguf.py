@@ -1,9 +1,11 @@
-"""Models in GGUF files: the same answers, to the bit, as the folder that is made of their numbers."""
+"""Models in GGUF files: widened, the same answers, to the bit, as the folder that is made of their numbers; in their
+own bits, nearly the same probabilities, and the same answers in every company."""
 
 import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import gguf
 import numpy
@@ -104,7 +106,8 @@ def unpack(path, folder, dtype):
 
 
 def answers(binary, model, dtype, prompts):
-    with RunningServer(binary, model, "--dtype", dtype, "--kv-memory", "128MiB") as server:
+    """The weights widened to what is computed in."""
+    with RunningServer(binary, model, "--dtype", dtype, "--quant", "none", "--kv-memory", "128MiB") as server:
         found = []
         for number, prompt in enumerate(prompts):
             body = {"prompt": prompt, "max_tokens": 20, "temperature": 1, "seed": number, "logprobs": 3,
@@ -124,6 +127,51 @@ def test_every_type_of_tensor(binary, tmp_path, kind):
     mine = answers(binary, tmp_path / "model.gguf", "f32", prompts)
     assert len({text for text, _ in mine}) == len(prompts)
     assert mine == answers(binary, folder, "f32", prompts)
+
+
+def prompt_logprobs(server, prompt):
+    body = {"prompt": prompt, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+    status, answer = server.post("/v1/completions", body)
+    assert status == 200, answer
+    rows = answer["choices"][0]["prompt_logprobs"]
+    return [next(iter(row.values()))["logprob"] for row in rows if row is not None]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TYPES if kind in SCALES], ids=lambda kind: kind.name)
+def test_own_bits(binary, tmp_path, kind):
+    """Products with the blocks themselves round activations to 8 bits; nothing else differs."""
+    write_model(tmp_path / "model.gguf", kind)
+    prompt = "the theme of the thesis " * 3 + "0123456789 é\n" * 3
+    rows = {}
+    for quant in ("none", "auto"):
+        with RunningServer(binary, tmp_path / "model.gguf", "--dtype", "f32", "--quant", quant) as server:
+            rows[quant] = numpy.array(prompt_logprobs(server, prompt))
+            assert server.stop() == 0
+    difference = numpy.abs(rows["none"] - rows["auto"])
+    assert 0 < difference.max() < 0.2 and difference.mean() < 0.03, (difference.mean(), difference.max())
+
+
+@pytest.mark.parametrize("quant", ["auto", "int8", "int4", "int4-128"])
+def test_quantised_answers_in_every_company(binary, tmp_path, quant):
+    """Alone, together, without sharing, without drafts, in small chunks: the same bits."""
+    write_model(tmp_path / "model.gguf", Type.Q4_K)
+    prompts = [["the theme of the thesis " * 8 + end for end in ("a", "b", "the theme of")][i % 3] for i in range(9)]
+
+    def ask(server, number):
+        body = {"prompt": prompts[number], "max_tokens": 24, "temperature": 1 if number % 2 else 0, "seed": number,
+                "logprobs": 2, "ignore_eos": True}  # fmt: skip
+        status, answer = server.post("/v1/completions", body)
+        assert status == 200, answer
+        return answer["choices"][0]["text"], answer["choices"][0]["logprobs"]
+
+    found = []
+    for flags in ([], ["--sharing", "off", "--speculation", "off", "--max-batch-tokens", "16"]):
+        with RunningServer(binary, tmp_path / "model.gguf", "--quant", quant, *flags) as server:
+            found.append([ask(server, number) for number in range(len(prompts))])
+            with ThreadPoolExecutor(len(prompts)) as pool:
+                found.append(list(pool.map(lambda number: ask(server, number), range(len(prompts)))))
+            assert server.stop() == 0
+    assert all(rows == found[0] for rows in found[1:])
 
 
 @pytest.mark.parametrize("family", ["qwen2", "qwen3"])
@@ -229,7 +277,7 @@ def test_the_demo_model_with_its_tokenizer(binary, tmp_path):
     (folder / "generation_config.json").unlink()  # nor one for recommended sampling
     found = []
     for model in (folder, tmp_path / "demo.gguf"):
-        with RunningServer(binary, model, "--dtype", "bf16", "--kv-memory", "128MiB") as server:
+        with RunningServer(binary, model, "--dtype", "bf16", "--quant", "none", "--kv-memory", "128MiB") as server:
             rows = [server.post("/tokenize", {"prompt": text, "add_special_tokens": flag})[1]["tokens"]
                     for text in TEXTS for flag in (True, False)]  # fmt: skip
             chat = {"messages": [{"role": "user", "content": "Where is <|system|> the fox? 🦊"}], "max_tokens": 30,

@@ -157,7 +157,7 @@ std::unique_ptr<ModelRunner> load_random(const models::ModelConfig& config, Comp
                                          std::int32_t tokens) {
   options.sequence_tokens = tokens + 8;
   options.step_tokens = tokens;
-  const auto source = models::make_random_weights(config, 11, kernels::dense_format(ComputeType::kBF16));
+  const auto source = models::make_random_weights(config, 11, ComputeType::kBF16);
   auto runner = ModelRunner::make(config, *source, on_device(options, dtype));
   INFO(runner.status().ToString());
   REQUIRE(runner.ok());

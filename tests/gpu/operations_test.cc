@@ -229,8 +229,8 @@ TEST_CASE("row-wise operations are the CPU's") {
     Tensor expected(ComputeType::kF32, rows, columns);
 
     device->operations().embed({static_cast<const TokenId*>(device_tokens.data()), tokens.size()},
-                               device_table.matrix(), out.matrix());
-    cpu->operations().embed(tokens, table.matrix(), expected.matrix());
+                               table_of(device_table.matrix()), out.matrix());
+    cpu->operations().embed(tokens, table_of(table.matrix()), expected.matrix());
     CHECK(out.fetch().bytes == expected.bytes);
     device->operations().gather_rows(
         device_x.matrix(), {static_cast<const std::int32_t*>(device_picked.data()), picked.size()}, out.matrix());

@@ -49,7 +49,7 @@ std::unique_ptr<ModelRunner> load_shared(const kernels::cuda::CudaOptions& devic
   options.open_backend = [device] {
     return absl::StatusOr<std::unique_ptr<kernels::Backend>>(open_device_with(device));
   };
-  const auto source = models::make_random_weights(config, 5, kernels::dense_format(ComputeType::kBF16));
+  const auto source = models::make_random_weights(config, 5, ComputeType::kBF16);
   auto runner = ModelRunner::make(config, *source, options);
   INFO(runner.status().ToString());
   REQUIRE(runner.ok());

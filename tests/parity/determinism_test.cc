@@ -43,7 +43,7 @@ models::ModelConfig make_config(const char* architecture, std::int32_t window) {
 std::unique_ptr<ModelRunner> make_runner(const models::ModelConfig& config, RunnerOptions options) {
   options.sequence_tokens = kTokens + 8;
   options.step_tokens = std::max(options.step_tokens, kTokens);
-  const auto source = models::make_random_weights(config, 11, kernels::dense_format(options.dtype));
+  const auto source = models::make_random_weights(config, 11, options.dtype);
   auto runner = ModelRunner::make(config, *source, options);
   INFO(runner.status().ToString());
   REQUIRE(runner.ok());

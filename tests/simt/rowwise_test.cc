@@ -44,7 +44,7 @@ TEST_CASE("embedding and gathering of rows copy the named rows") {
         tokens.push_back(static_cast<TokenId>((i * 5 + 8) % 9));
       }
       Tensor expected(ComputeType::kF32, size.rows, size.columns);
-      cpu->operations().embed(tokens, table.matrix(), expected.matrix());
+      cpu->operations().embed(tokens, table_of(table.matrix()), expected.matrix());
       DeviceMatrix device_table(table, size.gap);
       DeviceMatrix out(ComputeType::kF32, size.rows, size.columns, size.gap);
       const simt::Buffer<TokenId> device_tokens(std::span<const TokenId>(tokens), "tokens");

@@ -118,8 +118,8 @@ void take_events(engine::EventQueue& events, HarnessRun& run, std::size_t& unfin
 HarnessModel random_model(const models::ModelConfig& config, kernels::ComputeType dtype, std::uint64_t seed,
                           std::unique_ptr<kernels::Backend> backend) {
   using kernels::ComputeType;
-  const auto weights = models::make_random_weights(
-      config, seed, kernels::dense_format(dtype == ComputeType::kF16 ? ComputeType::kBF16 : dtype));
+  const auto weights =
+      models::make_random_weights(config, seed, dtype == ComputeType::kF16 ? ComputeType::kBF16 : dtype);
   return load(config, *weights, dtype, std::move(backend));
 }
 

@@ -69,12 +69,16 @@ int prepare_linear_hopper() {
 }
 
 int launch_linear_hopper(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream) {
-  switch (storage.kind) {
-    case WeightKind::kF32:
+  const std::optional<ComputeType> type = dense_type(storage);
+  if (!type) {
+    return 1;  // cudaErrorInvalidValue
+  }
+  switch (*type) {
+    case ComputeType::kF32:
       break;
-    case WeightKind::kBF16:
+    case ComputeType::kBF16:
       return launch_tensor<Bf16>(arguments, tile, stream);
-    case WeightKind::kF16:
+    case ComputeType::kF16:
       return launch_tensor<F16>(arguments, tile, stream);
   }
   return 1;  // cudaErrorInvalidValue

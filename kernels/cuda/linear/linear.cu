@@ -119,12 +119,16 @@ int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t ro
 }
 
 int launch_linear(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream) {
-  switch (storage.kind) {
-    case WeightKind::kF32:
+  const std::optional<ComputeType> type = dense_type(storage);
+  if (!type) {
+    return 1;  // cudaErrorInvalidValue: no weight is packed so
+  }
+  switch (*type) {
+    case ComputeType::kF32:
       return launch_f32(arguments, stream);
-    case WeightKind::kBF16:
+    case ComputeType::kBF16:
       return launch_tensor<Bf16>(arguments, tile, stream);
-    case WeightKind::kF16:
+    case ComputeType::kF16:
       return launch_tensor<F16>(arguments, tile, stream);
   }
   return 1;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "kernels/float16.h"
 #include "kernels/host/convert_body.h"
 #include "kernels/host/parallel.h"
+#include "kernels/quantised_blocks.h"
 
 namespace coppice::kernels::cuda {
 
@@ -22,35 +24,48 @@ std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 }
 
 // Writes one row, dense in `type`.
-void convert_row(const cpu::ConvertBody& body, const void* in, WeightFormat format, std::int64_t count,
-                 ComputeType type, void* out) {
-  if (format == dense_format(type)) {
-    std::memcpy(out, in, format.bytes(1, count));
+void convert_row(const cpu::ConvertBody& body, const HostWeight& row, ComputeType type, void* out) {
+  const void* in = row.bytes.data();
+  ComputeType source = ComputeType::kF32;
+  std::vector<float> wide;
+  if (const std::optional<ComputeType> dense = dense_type(row.format)) {
+    source = *dense;
+  } else {
+    wide.resize(static_cast<std::size_t>(row.columns));
+    dequantize(row, 0, wide);
+    in = wide.data();
+  }
+  if (source == type) {
+    std::memcpy(out, in, static_cast<std::size_t>(row.columns) * element_bytes(type));
     return;
   }
   switch (type) {
     case ComputeType::kF32:
-      return body.to_f32(in, format, count, static_cast<float*>(out));
+      return body.to_f32(in, source, row.columns, static_cast<float*>(out));
     case ComputeType::kBF16:
-      return body.to_bf16(in, format, count, static_cast<std::uint16_t*>(out));
+      return body.to_bf16(in, source, row.columns, static_cast<std::uint16_t*>(out));
     case ComputeType::kF16:
       break;
   }
-  std::vector<float> wide(static_cast<std::size_t>(count));
-  body.to_f32(in, format, count, wide.data());
-  std::ranges::transform(wide, static_cast<std::uint16_t*>(out), float_to_f16);
+  if (source != ComputeType::kF32) {
+    wide.resize(static_cast<std::size_t>(row.columns));
+    body.to_f32(in, source, row.columns, wide.data());
+    in = wide.data();
+  }
+  std::transform(static_cast<const float*>(in), static_cast<const float*>(in) + row.columns,
+                 static_cast<std::uint16_t*>(out), float_to_f16);
 }
 
 // A weight in device memory, to which rows are written, at most kUnpackedRowsBytes at a time.
 struct Target {
   std::byte* matrix;
-  PackingOptions packing;
+  ComputeType type;
   std::int64_t padded_k;
   void* unpacked;
   Staging& staging;
   cudaStream_t stream;
 
-  std::size_t row_bytes() const { return packing.storage.bytes(1, padded_k); }
+  std::size_t row_bytes() const { return dense_format(type).bytes(1, padded_k); }
   std::int64_t rows_at_once() const {
     COPPICE_CHECK(row_bytes() <= kUnpackedRowsBytes, "a weight's row is longer than the memory it passes through");
     return static_cast<std::int64_t>(kUnpackedRowsBytes / row_bytes());
@@ -58,7 +73,7 @@ struct Target {
   // f32 is row-major. 16-bit elements are in tiles; the GPU moves the rows there.
   void write(const void* rows, std::int64_t row_begin, std::int64_t count) const {
     const std::size_t bytes = static_cast<std::size_t>(count) * row_bytes();
-    if (packing.storage.kind == WeightKind::kF32) {
+    if (type == ComputeType::kF32) {
       staging.upload(rows, matrix + static_cast<std::size_t>(row_begin) * row_bytes(), bytes);
       return;
     }
@@ -85,13 +100,11 @@ void upload_converted(const HostWeight& part, const Target& target, std::int64_t
   std::vector<std::byte> converted(static_cast<std::size_t>(std::min(step, part.rows)) * out_row);
   for (std::int64_t begin = 0; begin < part.rows; begin += step) {
     const std::int64_t count = std::min(step, part.rows - begin);
-    const std::byte* source = part.rows_from(begin, count).bytes.data();
     parallel_rows(threads, count, static_cast<std::int64_t>(in_row + out_row),
                   [&](std::int64_t first, std::int64_t end) {
                     for (std::int64_t row = first; row < end; ++row) {
-                      const void* in = source + static_cast<std::size_t>(row) * in_row;
                       void* out = converted.data() + static_cast<std::size_t>(row) * out_row;
-                      convert_row(body, in, part.format, part.columns, target.packing.compute, out);
+                      convert_row(body, part.rows_from(begin + row, 1), target.type, out);
                     }
                   });
     target.write(converted.data(), row_begin + begin, count);
@@ -111,7 +124,7 @@ absl::StatusOr<Buffer> upload_biases(std::span<const HostWeight> parts, std::spa
     const auto begin = static_cast<std::int64_t>(stacked.size());
     stacked.resize(stacked.size() + static_cast<std::size_t>(parts[i].rows));
     if (!biases[i].empty()) {
-      body.to_f32(biases[i].bytes.data(), biases[i].format, parts[i].rows, stacked.data() + begin);
+      convert_row(body, biases[i], ComputeType::kF32, stacked.data() + begin);
     }
   }
   COPPICE_ASSIGN_OR_RETURN(Buffer buffer, allocate_device(stacked.size() * sizeof(float), stream));
@@ -121,23 +134,24 @@ absl::StatusOr<Buffer> upload_biases(std::span<const HostWeight> parts, std::spa
 
 }  // namespace
 
-CudaLinearWeight::CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, const PackingOptions& packing,
-                                   Buffer matrix, Buffer bias)
+CudaLinearWeight::CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, ComputeType type, Buffer matrix,
+                                   Buffer bias)
     : LinearWeight(out_features, in_features),
-      packing_(packing),
+      type_(type),
       matrix_(std::move(matrix)),
       bias_(std::move(bias)),
       padded_k_(round_up(in_features, kLinearBlockK)),
       slices_(linear_slices(out_features, in_features)) {}
 
 std::size_t CudaLinearWeight::bytes() const {
-  return packing_.storage.bytes(out_features(), padded_k_);
+  return storage().bytes(out_features(), padded_k_);
 }
 
 absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWeight> parts,
                                                           std::span<const HostWeight> biases,
                                                           const PackingOptions& options, const Buffer& unpacked,
                                                           Staging& staging, cudaStream_t stream, int threads) {
+  const ComputeType type = options.compute;
   const std::int64_t columns = parts.front().columns;
   const std::int64_t padded_k = round_up(columns, kLinearBlockK);
   std::int64_t rows = 0;
@@ -145,11 +159,11 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWe
     rows += part.rows;
   }
   COPPICE_ASSIGN_OR_RETURN(Buffer matrix,
-                           allocate_device(options.storage.bytes(round_up(rows, kLinearPadN), padded_k), stream));
-  const Target target{static_cast<std::byte*>(matrix.data()), options, padded_k, unpacked.data(), staging, stream};
+                           allocate_device(dense_format(type).bytes(round_up(rows, kLinearPadN), padded_k), stream));
+  const Target target{static_cast<std::byte*>(matrix.data()), type, padded_k, unpacked.data(), staging, stream};
   std::int64_t row_begin = 0;
   for (const HostWeight& part : parts) {
-    if (part.format == options.storage && columns == padded_k) {
+    if (part.format == dense_format(type) && columns == padded_k) {
       upload_plain(part, target, row_begin);
     } else {
       upload_converted(part, target, row_begin, threads);
@@ -157,7 +171,7 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWe
     row_begin += part.rows;
   }
   COPPICE_ASSIGN_OR_RETURN(Buffer bias, upload_biases(parts, biases, staging, stream));
-  return std::make_unique<CudaLinearWeight>(rows, columns, options, std::move(matrix), std::move(bias));
+  return std::make_unique<CudaLinearWeight>(rows, columns, type, std::move(matrix), std::move(bias));
 }
 
 }  // namespace coppice::kernels::cuda

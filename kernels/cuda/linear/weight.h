@@ -19,18 +19,17 @@ inline constexpr std::size_t kUnpackedRowsBytes = std::size_t{8} << 20;
 // [rows padded to kLinearPadN][columns padded to kLinearBlockK], as linear.h lays it out. Immutable.
 class CudaLinearWeight : public LinearWeight {
  public:
-  CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, const PackingOptions& packing, Buffer matrix,
-                   Buffer bias);
+  CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, ComputeType type, Buffer matrix, Buffer bias);
 
   std::size_t bytes() const override;
-  const PackingOptions& packing() const { return packing_; }
+  WeightFormat storage() const { return dense_format(type_); }
   const void* matrix() const { return matrix_.data(); }
   const float* bias() const { return static_cast<const float*>(bias_.data()); }  // null without one
   std::int64_t padded_k() const { return padded_k_; }
   int slices() const { return slices_; }
 
  private:
-  PackingOptions packing_;
+  ComputeType type_;
   Buffer matrix_;
   Buffer bias_;
   std::int64_t padded_k_;

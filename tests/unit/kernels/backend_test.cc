@@ -46,7 +46,7 @@ TEST_CASE("a broken contract stops the program, a kept one does not", "[backend]
   CHECK(call([&](Backend& backend) { backend.operations().swiglu(a.matrix(), b.matrix()); }));
   CHECK(call([&](Backend& backend) { backend.operations().gather_rows(a.matrix(), few, b.matrix()); }));
   CHECK_FALSE(call([&](Backend& backend) { backend.operations().gather_rows(a.matrix(), rows, b.matrix()); }));
-  CHECK(call([&](Backend& backend) { backend.operations().embed(few, a.matrix(), b.matrix()); }));
+  CHECK(call([&](Backend& backend) { backend.operations().embed(few, table_of(a.matrix()), b.matrix()); }));
   const HostWeight part = a.host();
   const auto linear = [&](const Matrix& in, const Matrix& out, LinearEpilogue epilogue) {
     return call([&](Backend& backend) {

@@ -23,7 +23,7 @@ TEST_CASE("embed copies rows of any type as f32, exactly", "[elementwise]") {
         Tensor table = random_tensor(dtype, 11, hidden, 3);
         const std::vector<TokenId> tokens = {10, 0, 3, 3, 7};
         Tensor out(ComputeType::kF32, 5, hidden);
-        backend->operations().embed(tokens, table.matrix(), out.matrix());
+        backend->operations().embed(tokens, table_of(table.matrix()), out.matrix());
         std::int64_t wrong = 0;
         for (std::int64_t row = 0; row < 5; ++row) {
           for (std::int64_t i = 0; i < hidden; ++i) {
@@ -46,7 +46,7 @@ TEST_CASE("every half and every bf16 converts exactly; f32 rounds to the nearest
     const cpu::ConvertBody& body = COPPICE_SELECT_BODY(isa, convert_body);
     std::vector<float> out(all.size());
     for (const ComputeType dtype : {ComputeType::kF16, ComputeType::kBF16}) {
-      body.to_f32(all.data(), dense_format(dtype), 65536, out.data());
+      body.to_f32(all.data(), dtype, 65536, out.data());
       std::int64_t wrong = 0;
       for (std::size_t i = 0; i < all.size(); ++i) {
         const float wanted = dtype == ComputeType::kF16 ? from_f16(all[i]) : from_bf16(all[i]);
@@ -65,7 +65,7 @@ TEST_CASE("every half and every bf16 converts exactly; f32 rounds to the nearest
       }
     }
     std::vector<std::uint16_t> rounded(in.size());
-    body.to_bf16(in.data(), {WeightKind::kF32}, std::ssize(in), rounded.data());
+    body.to_bf16(in.data(), ComputeType::kF32, std::ssize(in), rounded.data());
     std::int64_t wrong = 0;
     for (std::size_t i = 0; i < in.size(); ++i) {
       const bool same = std::isnan(in[i]) ? std::isnan(from_bf16(rounded[i])) : rounded[i] == to_bf16(in[i]);

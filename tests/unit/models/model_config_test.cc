@@ -67,15 +67,15 @@ TEST_CASE("absent fields take the family's defaults") {
   CHECK(llama.head_dim == 128);
   CHECK(llama.max_positions == 2048);
   CHECK(llama.sliding_window == 0);
-  CHECK_FALSE(llama.qkv_bias);
+  CHECK_FALSE(llama.biases.qkv);
   CHECK(llama.eos == std::vector<TokenId>{2});
   const ModelConfig mistral = parsed({{"model_type", "mistral"}});
   CHECK(mistral.architecture == "MistralForCausalLM");
   CHECK(mistral.key_heads == 8);
   CHECK(mistral.sliding_window == 4096);
   const ModelConfig qwen2 = parsed({{"architectures", {"Qwen2ForCausalLM"}}});
-  CHECK(qwen2.qkv_bias);
-  CHECK_FALSE(qwen2.output_bias);
+  CHECK(qwen2.biases.qkv);
+  CHECK_FALSE(qwen2.biases.output);
   CHECK(qwen2.bos == -1);
   CHECK(qwen2.eos.empty());
   const ModelConfig qwen3 = parsed({{"architectures", {"Qwen3ForCausalLM"}}, {"hidden_size", 1024}});
@@ -114,7 +114,8 @@ TEST_CASE("what is not supported is refused by name") {
   require_error(with("architectures", {"GPT2LMHeadModel"}), absl::StatusCode::kUnimplemented,
                 "\"GPT2LMHeadModel\" is not supported; supported: LlamaForCausalLM");
   require_error(with("hidden_act", "gelu"), absl::StatusCode::kUnimplemented, "hidden_act \"gelu\"");
-  require_error(with("quantization_config", {{"quant_method", "gptq"}}), absl::StatusCode::kUnimplemented, "\"gptq\"");
+  require_error(with("quantization_config", {{"quant_method", "bitsandbytes"}}), absl::StatusCode::kUnimplemented,
+                "quant_method \"bitsandbytes\"");
   require_error(with("rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}), absl::StatusCode::kUnimplemented,
                 "\"dynamic\" is not supported");
   require_error(with("partial_rotary_factor", 0.5), absl::StatusCode::kUnimplemented, "partial_rotary_factor 0.5");

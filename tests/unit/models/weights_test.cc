@@ -234,7 +234,7 @@ TEST_CASE("float formats: narrowing rounds to nearest, ties to even") {
 }
 
 std::vector<float> random_values(std::uint64_t seed, ComputeType dtype, const WeightSpec& spec) {
-  const auto source = make_random_weights(tiny_config(false), seed, kernels::dense_format(dtype));
+  const auto source = make_random_weights(tiny_config(false), seed, dtype);
   const auto tensor = source->fetch(spec);
   REQUIRE(tensor.ok());
   std::vector<float> values(static_cast<std::size_t>(spec.elements()));

@@ -1,0 +1,466 @@
+// Reading of quantised matrices: whole numbers of every layout are first spread, a byte each, row by row of the matrix;
+// then packed again as kernels take them.
+#include "models/quantised_tensors.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "models/float_formats.h"
+
+namespace coppice::models {
+namespace {
+
+using kernels::WeightFormat;
+using kernels::WeightKind;
+using Tensor = SafetensorsFolder::Tensor;
+
+constexpr std::int64_t kFp8Block = 128;  // rows and columns that share a scale: the only size in use
+constexpr std::string_view kWeight = ".weight";
+// AutoAWQ's order of eight columns in a word: four bits at 4 i are column kAwqOrder[i].
+constexpr std::array<std::int64_t, 8> kAwqOrder = {0, 2, 4, 6, 1, 3, 5, 7};
+
+std::string prefix_of(const WeightSpec& spec) {
+  return spec.name.substr(0, spec.name.size() - kWeight.size());
+}
+
+std::int64_t blocks_of(std::int64_t count, std::int64_t block) {
+  return (count + block - 1) / block;
+}
+
+absl::Status check_tensor(const std::string& name, const Tensor& tensor, std::string_view type,
+                          const std::vector<std::int64_t>& shape) {
+  if (tensor.entry->dtype != type || tensor.entry->shape != shape) {
+    return absl::InvalidArgumentError(fmt::format("tensor {}: expected {} [{}], found {} [{}]", name, type,
+                                                  fmt::join(shape, ", "), tensor.entry->dtype,
+                                                  fmt::join(tensor.entry->shape, ", ")));
+  }
+  return absl::OkStatus();
+}
+
+// E4M3 as in the OCP 8-bit floating point specification: no infinities, NaN where all bits but the sign are set.
+float fp8_to_float(std::uint8_t bits) {
+  const std::uint32_t exponent = bits >> 3U & 0xFU;
+  const std::uint32_t fraction = bits & 0x7U;
+  float magnitude = 0;
+  if (exponent == 0xF && fraction == 0x7) {
+    magnitude = std::numeric_limits<float>::quiet_NaN();
+  } else if (exponent == 0) {
+    magnitude = static_cast<float>(fraction) * 0x1.0p-9F;
+  } else {
+    magnitude = std::ldexp(static_cast<float>(8 + fraction), static_cast<int>(exponent) - 10);
+  }
+  return (bits & 0x80U) != 0 ? -magnitude : magnitude;
+}
+
+absl::StatusOr<std::vector<std::byte>> read_bytes(const Tensor& tensor) {
+  std::vector<std::byte> bytes(tensor.bytes());
+  COPPICE_RETURN_IF_ERROR(tensor.read(bytes));
+  return bytes;
+}
+
+// Numbers of F32, F16 or BF16, checked to be finite.
+absl::StatusOr<std::vector<float>> read_scales(const std::string& matrix, const Tensor& tensor) {
+  const std::string& type = tensor.entry->dtype;
+  const WeightKind kind = type == "F32" ? WeightKind::kF32 : type == "F16" ? WeightKind::kF16 : WeightKind::kBF16;
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_bytes(tensor));
+  const WeightFormat format{kind};
+  const auto count = static_cast<std::int64_t>(bytes.size() / format.block().bytes);
+  std::vector<float> numbers(static_cast<std::size_t>(count));
+  convert_to_float({bytes, format, 1, count, {}}, numbers);
+  if (!std::ranges::all_of(numbers, [](float number) { return std::isfinite(number); })) {
+    return absl::InvalidArgumentError(
+        fmt::format("tensor {}: a scale is NaN or infinity; the model's files are damaged", matrix));
+  }
+  return numbers;
+}
+
+absl::StatusOr<std::vector<std::uint32_t>> read_words(const Tensor& tensor) {
+  std::vector<std::uint32_t> words(tensor.bytes() / sizeof(std::uint32_t));
+  COPPICE_RETURN_IF_ERROR(tensor.read(std::as_writable_bytes(std::span(words))));
+  return words;
+}
+
+// What zero is stored as where a format has no zeros of its own.
+std::int32_t middle_of(std::int64_t bits) {
+  return std::int32_t{1} << static_cast<std::int32_t>(bits - 1);
+}
+
+// Whole number `i` of a word that holds 32 / bits of them, the first in the lowest bits.
+std::uint32_t part_of(std::uint32_t word, std::int64_t i, std::int64_t bits) {
+  return word >> static_cast<std::uint32_t>(i * bits) & ((1U << static_cast<std::uint32_t>(bits)) - 1U);
+}
+
+}  // namespace
+
+const SafetensorsFolder::Tensor* QuantisedTensors::find(const std::string& name) const {
+  const auto found = folder_.tensors().find(name);
+  return found == folder_.tensors().end() ? nullptr : &found->second;
+}
+
+bool QuantisedTensors::holds(const WeightSpec& spec) const {
+  if (quantisation_.method == QuantMethod::kNone || spec.is_vector() || !spec.name.ends_with(kWeight)) {
+    return false;
+  }
+  const std::string prefix = prefix_of(spec);
+  if (find(prefix + ".qweight") != nullptr || find(prefix + ".weight_packed") != nullptr) {
+    return true;
+  }
+  const Tensor* const weight = find(spec.name);
+  return weight != nullptr && (weight->entry->dtype == "F8_E4M3" || weight->entry->dtype == "I8");
+}
+
+absl::StatusOr<QuantisedTensors::Parts> QuantisedTensors::parts_of(const WeightSpec& spec) const {
+  const std::string prefix = prefix_of(spec);
+  Parts parts;
+  const auto take = [&](const Tensor*& target, const char* suffix) {
+    if (target == nullptr) {
+      target = find(prefix + suffix);
+      if (target != nullptr) {
+        parts.names.push_back(prefix + suffix);
+      }
+    }
+  };
+  const std::int64_t bits = quantisation_.bits;
+  const std::int64_t per_word = bits == 0 ? 1 : 32 / bits;
+  std::vector<std::int64_t> shape = {spec.rows, spec.columns};
+  std::string_view type = "I32";
+  if (quantisation_.method == QuantMethod::kAwq || quantisation_.method == QuantMethod::kGptq) {
+    const bool is_awq = quantisation_.method == QuantMethod::kAwq;
+    parts.layout = is_awq ? Layout::kAwq : Layout::kGptq;
+    take(parts.numbers, ".qweight");
+    take(parts.scales, ".scales");
+    take(parts.zeros, ".qzeros");
+    take(parts.order, is_awq ? ".no_order" : ".g_idx");
+    shape = is_awq ? std::vector{spec.columns, spec.rows / per_word} : std::vector{spec.columns / per_word, spec.rows};
+  } else if (find(prefix + ".weight_packed") != nullptr) {
+    parts.layout = Layout::kPacked;
+    take(parts.numbers, ".weight_packed");
+    take(parts.scales, ".weight_scale");
+    take(parts.zeros, ".weight_zero_point");
+    take(parts.order, ".weight_g_idx");
+    if (find(prefix + ".weight_shape") != nullptr) {
+      parts.names.push_back(prefix + ".weight_shape");
+    }
+    shape = {spec.rows, spec.columns / per_word};
+  } else {
+    take(parts.numbers, ".weight");
+    parts.layout = parts.numbers != nullptr && parts.numbers->entry->dtype == "I8" ? Layout::kInt8 : Layout::kFp8;
+    type = parts.layout == Layout::kInt8 ? "I8" : "F8_E4M3";
+    take(parts.scales, ".weight_scale_inv");
+    take(parts.scales, ".weight_scale");
+    for (const char* unused : {".input_scale", ".input_zero_point", ".azp_adj", ".input_scale_ub"}) {
+      if (find(prefix + unused) != nullptr) {
+        parts.names.push_back(prefix + unused);
+      }
+    }
+  }
+  if (parts.numbers == nullptr || parts.scales == nullptr) {
+    return absl::NotFoundError(fmt::format("tensor {}: its {} are missing from the model's files", spec.name,
+                                           parts.numbers == nullptr ? "packed numbers" : "scales"));
+  }
+  if (type == "I32" && (spec.columns % per_word != 0 || spec.rows % per_word != 0)) {
+    return absl::InvalidArgumentError(fmt::format("tensor {}: [{}, {}] cannot be packed {} numbers to a word",
+                                                  spec.name, spec.rows, spec.columns, per_word));
+  }
+  COPPICE_RETURN_IF_ERROR(check_tensor(parts.names.front(), *parts.numbers, type, shape));
+  COPPICE_RETURN_IF_ERROR(check_scales(spec, parts));
+  return parts;
+}
+
+absl::Status QuantisedTensors::check_scales(const WeightSpec& spec, Parts& parts) const {
+  const SafetensorsEntry& scales = *parts.scales->entry;
+  const auto wrong = [&](const std::string& expected) {
+    return absl::InvalidArgumentError(fmt::format("tensor {}: expected scales {}, found {} [{}]", spec.name, expected,
+                                                  scales.dtype, fmt::join(scales.shape, ", ")));
+  };
+  if (scales.dtype != "F32" && scales.dtype != "F16" && scales.dtype != "BF16") {
+    return wrong("in F32, F16 or BF16");
+  }
+  const bool is_one = scales.shape.empty() || scales.shape == std::vector<std::int64_t>{1};
+  const bool is_per_row =
+      scales.shape == std::vector<std::int64_t>{spec.rows, 1} || scales.shape == std::vector<std::int64_t>{spec.rows};
+  if (parts.layout == Layout::kFp8) {
+    const std::vector<std::int64_t> blocks = {blocks_of(spec.rows, kFp8Block), blocks_of(spec.columns, kFp8Block)};
+    return is_one || is_per_row || scales.shape == blocks
+               ? absl::OkStatus()
+               : wrong(fmt::format("of one, {} or {} × {} numbers", spec.rows, blocks[0], blocks[1]));
+  }
+  if (parts.layout == Layout::kInt8) {
+    return is_one || is_per_row ? absl::OkStatus() : wrong(fmt::format("of one or {} numbers", spec.rows));
+  }
+  const bool is_packed = parts.layout == Layout::kPacked;
+  const std::size_t group_axis = is_packed ? 1 : 0;
+  if (scales.shape.size() != 2 || scales.shape[1 - group_axis] != spec.rows) {
+    return wrong(fmt::format("of {} rows in groups", spec.rows));
+  }
+  parts.groups = scales.shape[group_axis];
+  if (parts.groups < 1 || spec.columns % parts.groups != 0) {
+    return wrong(fmt::format("of groups that divide {} columns", spec.columns));
+  }
+  const std::int64_t per_word = 32 / quantisation_.bits;
+  if (parts.zeros != nullptr) {
+    const std::vector<std::int64_t> shape =
+        is_packed ? std::vector{spec.rows / per_word, parts.groups} : std::vector{parts.groups, spec.rows / per_word};
+    COPPICE_RETURN_IF_ERROR(check_tensor(fmt::format("{}: zeros", spec.name), *parts.zeros, "I32", shape));
+  } else if (!is_packed) {
+    return absl::NotFoundError(fmt::format("tensor {}: its zeros are missing from the model's files", spec.name));
+  }
+  if (parts.order != nullptr) {
+    COPPICE_RETURN_IF_ERROR(check_tensor(fmt::format("{}: g_idx", spec.name), *parts.order, "I32", {spec.columns}));
+  }
+  return absl::OkStatus();
+}
+
+WeightFormat QuantisedTensors::format_of(const WeightSpec& spec, const Parts& parts) const {
+  const auto group = static_cast<std::int32_t>(spec.columns / parts.groups);
+  return {quantisation_.bits == 4 ? WeightKind::kInt4 : WeightKind::kInt8, parts.groups == 1 ? 0 : group};
+}
+
+absl::StatusOr<QuantisedTensors::Facts> QuantisedTensors::check(const WeightSpec& spec) const {
+  COPPICE_ASSIGN_OR_RETURN(const Parts parts, parts_of(spec));
+  Facts facts{.format = {WeightKind::kBF16}, .bytes = 0, .names = parts.names};
+  for (const std::string& name : parts.names) {
+    facts.bytes += find(name)->bytes();
+  }
+  if (parts.layout != Layout::kFp8) {
+    facts.format = format_of(spec, parts);
+  }
+  return facts;
+}
+
+absl::StatusOr<WeightTensor> QuantisedTensors::fetch_fp8(const WeightSpec& spec, const Parts& parts) {
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_bytes(*parts.numbers));
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<float> scales, read_scales(spec.name, *parts.scales));
+  std::array<float, 256> numbers;
+  for (std::uint32_t bits = 0; bits < numbers.size(); ++bits) {
+    numbers[bits] = fp8_to_float(static_cast<std::uint8_t>(bits));
+  }
+  const auto rows = static_cast<std::size_t>(spec.rows);
+  const auto columns = static_cast<std::size_t>(spec.columns);
+  const bool is_blocked =
+      scales.size() != 1 && parts.scales->entry->shape.size() == 2 && parts.scales->entry->shape[1] != 1;
+  const std::size_t blocks = is_blocked ? static_cast<std::size_t>(blocks_of(spec.columns, kFp8Block)) : 1;
+  const std::size_t size = rows * columns * sizeof(std::uint16_t);
+  std::byte* const out = blocks_.lend(spec.name, size);
+  bool is_finite = true;
+#pragma omp parallel for schedule(static) reduction(&& : is_finite)
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t column = 0; column < columns; ++column) {
+      const std::size_t scale = scales.size() == 1 ? 0
+                                : is_blocked       ? row / kFp8Block * blocks + column / kFp8Block
+                                                   : row;
+      const float number = numbers[static_cast<std::uint8_t>(bytes[row * columns + column])] * scales[scale];
+      is_finite = is_finite && std::isfinite(number);
+      const std::uint16_t half = float_to_bf16(number);
+      std::memcpy(out + (row * columns + column) * sizeof half, &half, sizeof half);
+    }
+  }
+  if (!is_finite) {
+    return absl::InvalidArgumentError(
+        fmt::format("tensor {}: holds NaN or infinity; the model's files are damaged", spec.name));
+  }
+  return WeightTensor({{out, size}, {WeightKind::kBF16}, spec.rows, spec.columns, {}});
+}
+
+namespace {
+
+// The layouts of whole numbers in words, spread over [rows][columns].
+void spread_packed(std::span<const std::uint32_t> words, std::int64_t rows, std::int64_t columns, std::int64_t bits,
+                   std::span<std::uint8_t> out) {
+  const std::int64_t per_word = 32 / bits;
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::uint32_t word = words[static_cast<std::size_t>((row * columns + column) / per_word)];
+      out[static_cast<std::size_t>(row * columns + column)] =
+          static_cast<std::uint8_t>(part_of(word, column % per_word, bits));
+    }
+  }
+}
+
+void spread_gptq(std::span<const std::uint32_t> words, std::int64_t rows, std::int64_t columns, std::int64_t bits,
+                 std::span<std::uint8_t> out) {
+  const std::int64_t per_word = 32 / bits;
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::uint32_t word = words[static_cast<std::size_t>(column / per_word * rows + row)];
+      out[static_cast<std::size_t>(row * columns + column)] =
+          static_cast<std::uint8_t>(part_of(word, column % per_word, bits));
+    }
+  }
+}
+
+void spread_awq(std::span<const std::uint32_t> words, std::int64_t rows, std::int64_t columns,
+                std::span<std::uint8_t> out) {
+#pragma omp parallel for schedule(static)
+  for (std::int64_t word = 0; word < rows / 8; ++word) {
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::uint32_t eight = words[static_cast<std::size_t>(column * (rows / 8) + word)];
+      for (std::int64_t i = 0; i < 8; ++i) {
+        const std::int64_t row = 8 * word + kAwqOrder[static_cast<std::size_t>(i)];
+        out[static_cast<std::size_t>(row * columns + column)] = static_cast<std::uint8_t>(part_of(eight, i, 4));
+      }
+    }
+  }
+}
+
+// Whether groups lie one after the other; the check of their range. ERRORS: InvalidArgument.
+absl::StatusOr<bool> is_in_order(const std::string& matrix, std::span<const std::int32_t> group_of,
+                                 std::int64_t groups) {
+  const auto columns = static_cast<std::int64_t>(group_of.size());
+  bool in_order = true;
+  for (std::int64_t column = 0; column < columns; ++column) {
+    const std::int32_t group = group_of[static_cast<std::size_t>(column)];
+    if (group < 0 || group >= groups) {
+      return absl::InvalidArgumentError(
+          fmt::format("tensor {}: g_idx names group {} of {}; the model's files are damaged", matrix, group, groups));
+    }
+    in_order = in_order && group == column / (columns / groups);
+  }
+  return in_order;
+}
+
+// [groups][rows] as [rows][groups].
+template <typename Number>
+std::vector<Number> turned(std::span<const Number> numbers, std::int64_t rows, std::int64_t groups) {
+  std::vector<Number> out(numbers.size());
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t group = 0; group < groups; ++group) {
+      out[static_cast<std::size_t>(row * groups + group)] = numbers[static_cast<std::size_t>(group * rows + row)];
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+absl::Status QuantisedTensors::spread_zeros(const WeightSpec& spec, const Parts& parts, Spread& spread) const {
+  const std::int64_t bits = quantisation_.bits;
+  const std::int64_t per_word = 32 / bits;
+  const std::int64_t words_of_row = spec.rows / per_word;
+  const std::int32_t more = quantisation_.method == QuantMethod::kGptq && quantisation_.zeros_are_less_by_one ? 1 : 0;
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<std::uint32_t> words, read_words(*parts.zeros));
+  for (std::int64_t row = 0; row < spec.rows; ++row) {
+    std::int64_t place = row % per_word;
+    if (parts.layout == Layout::kAwq) {
+      place = std::ranges::find(kAwqOrder, place) - kAwqOrder.begin();
+    }
+    for (std::int64_t group = 0; group < parts.groups; ++group) {
+      const std::int64_t word = parts.layout == Layout::kPacked ? row / per_word * parts.groups + group
+                                                                : group * words_of_row + row / per_word;
+      spread.zeros[static_cast<std::size_t>(row * parts.groups + group)] =
+          static_cast<std::int32_t>(part_of(words[static_cast<std::size_t>(word)], place, bits)) + more;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<QuantisedTensors::Spread> QuantisedTensors::spread(const WeightSpec& spec, const Parts& parts) const {
+  const std::int64_t bits = quantisation_.bits;
+  Spread out;
+  COPPICE_ASSIGN_OR_RETURN(out.scales, read_scales(spec.name, *parts.scales));
+  out.numbers.resize(static_cast<std::size_t>(spec.rows * spec.columns));
+  out.zeros.assign(static_cast<std::size_t>(spec.rows * parts.groups), middle_of(bits));
+  if (parts.layout == Layout::kInt8) {
+    COPPICE_RETURN_IF_ERROR(parts.numbers->read(std::as_writable_bytes(std::span(out.numbers))));
+    for (std::uint8_t& number : out.numbers) {
+      number ^= 0x80U;
+    }
+    out.scales.resize(static_cast<std::size_t>(spec.rows), out.scales.front());
+    return out;
+  }
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<std::uint32_t> words, read_words(*parts.numbers));
+  if (parts.layout == Layout::kPacked) {
+    spread_packed(words, spec.rows, spec.columns, bits, out.numbers);
+  } else if (parts.layout == Layout::kGptq) {
+    spread_gptq(words, spec.rows, spec.columns, bits, out.numbers);
+  } else {
+    spread_awq(words, spec.rows, spec.columns, out.numbers);
+  }
+  if (parts.zeros != nullptr) {
+    COPPICE_RETURN_IF_ERROR(spread_zeros(spec, parts, out));
+  }
+  if (parts.layout != Layout::kPacked) {
+    out.scales = turned<float>(out.scales, spec.rows, parts.groups);
+  }
+  if (parts.order != nullptr) {
+    out.group_of.resize(static_cast<std::size_t>(spec.columns));
+    COPPICE_RETURN_IF_ERROR(parts.order->read(std::as_writable_bytes(std::span(out.group_of))));
+    COPPICE_ASSIGN_OR_RETURN(const bool in_order, is_in_order(spec.name, out.group_of, parts.groups));
+    if (in_order) {
+      out.group_of.clear();
+    }
+  }
+  return out;
+}
+
+WeightTensor QuantisedTensors::widened(const WeightSpec& spec, const Parts& parts, const Spread& spread) {
+  const std::size_t size = spread.numbers.size() * sizeof(float);
+  const std::int64_t group_columns = spec.columns / parts.groups;
+  std::byte* const out = blocks_.lend(spec.name, size);
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < spec.rows; ++row) {
+    for (std::int64_t column = 0; column < spec.columns; ++column) {
+      const std::int64_t group =
+          spread.group_of.empty() ? column / group_columns : spread.group_of[static_cast<std::size_t>(column)];
+      const auto at = static_cast<std::size_t>(row * parts.groups + group);
+      const auto place = static_cast<std::size_t>(row * spec.columns + column);
+      const float number = static_cast<float>(spread.numbers[place] - spread.zeros[at]) * spread.scales[at];
+      std::memcpy(out + place * sizeof number, &number, sizeof number);
+    }
+  }
+  return WeightTensor({{out, size}, {WeightKind::kF32}, spec.rows, spec.columns, {}});
+}
+
+absl::StatusOr<WeightTensor> QuantisedTensors::fetch_whole_numbers(const WeightSpec& spec, const Parts& parts) {
+  COPPICE_ASSIGN_OR_RETURN(Spread numbers, spread(spec, parts));
+  const std::int32_t middle = middle_of(quantisation_.bits);
+  const bool is_even = std::ranges::all_of(numbers.zeros, [middle](std::int32_t zero) { return zero == middle; });
+  if (!numbers.group_of.empty() || (quantisation_.bits == 8 && !is_even)) {
+    return widened(spec, parts, numbers);
+  }
+  const WeightFormat format = format_of(spec, parts);
+  const std::size_t size = format.bytes(spec.rows, spec.columns);
+  std::byte* const out = blocks_.lend(spec.name, size);
+  std::vector<float>& scales = scales_[spec.name];
+  if (quantisation_.bits == 8) {
+    scales = std::move(numbers.scales);
+    for (std::size_t i = 0; i < size; ++i) {
+      out[i] = static_cast<std::byte>(numbers.numbers[i] ^ 0x80U);
+    }
+  } else {
+    scales.resize(2 * numbers.scales.size());
+    for (std::size_t i = 0; i < numbers.scales.size(); ++i) {
+      scales[2 * i] = numbers.scales[i];
+      scales[2 * i + 1] = -static_cast<float>(numbers.zeros[i]) * numbers.scales[i];
+    }
+    for (std::size_t i = 0; i < size; ++i) {
+      out[i] = static_cast<std::byte>(numbers.numbers[2 * i] | numbers.numbers[2 * i + 1] << 4U);
+    }
+  }
+  return WeightTensor({{out, size}, format, spec.rows, spec.columns, scales});
+}
+
+absl::StatusOr<WeightTensor> QuantisedTensors::fetch(const WeightSpec& spec) {
+  COPPICE_ASSIGN_OR_RETURN(const Parts parts, parts_of(spec));
+  return parts.layout == Layout::kFp8 ? fetch_fp8(spec, parts) : fetch_whole_numbers(spec, parts);
+}
+
+void QuantisedTensors::release(const WeightSpec& spec) {
+  blocks_.give_back(spec.name);
+  scales_.erase(spec.name);
+}
+
+}  // namespace coppice::models
