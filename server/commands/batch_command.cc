@@ -20,7 +20,7 @@ namespace coppice::server {
 namespace {
 
 struct BatchArguments {
-  std::string model;
+  ModelChoice model;
   std::string input;
   std::string output;
   std::string served_model_name;
@@ -53,6 +53,7 @@ OptionTable batch_table(BatchArguments& arguments) {
   table.add_text("speculation", &arguments.speculation, "draft tokens from past outputs", {"suffix", "off"});
   table.add_seed("seed", &engine.seed, &engine.seed_given, "makes requests without a seed repeatable");
   table.add_bytes("max-line", &arguments.line_bytes_max, "largest line of IN.jsonl");
+  arguments.model.add_to(table);
   return table;
 }
 
@@ -119,7 +120,7 @@ void add_batch_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("batch", "a file of OpenAI batch requests, offline; resumable");
   add_examples(*command, {"coppice batch demo requests.jsonl answers.jsonl"});
   auto arguments = std::make_shared<BatchArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
+  command->add_option("MODEL", arguments->model.text, kModelHelp)->required();
   command->add_option("IN", arguments->input, "requests, one JSON object a line")->required();
   command->add_option("OUT", arguments->output, "answers, as they are ready; what it has already is not done again")
       ->required();

@@ -16,7 +16,7 @@ namespace {
 struct DecisionBenchArguments {
   DecisionBenchOptions bench;
   LoadModelOptions load;
-  std::string model;
+  ModelChoice model;
   std::string shape;
   bool json = false;
 };
@@ -42,11 +42,12 @@ OptionTable decision_table(DecisionBenchArguments& arguments) {
   table.add_text("device", &arguments.load.device, "auto, cpu, cuda", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &arguments.load.dtype, "auto, f32, bf16, f16", {"auto", "f32", "bf16", "f16"});
   table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
+  arguments.model.add_to(table);
   return table;
 }
 
 absl::StatusOr<LoadedModel> load(const DecisionBenchArguments& arguments) {
-  if (arguments.model.empty() == arguments.shape.empty()) {
+  if (arguments.model.text.empty() == arguments.shape.empty()) {
     return absl::InvalidArgumentError("give either a MODEL or --shape NAME");
   }
   LoadModelOptions options = arguments.load;
@@ -75,7 +76,7 @@ absl::Status bench_decisions(DecisionBenchArguments& arguments, CommandOptions& 
   COPPICE_ASSIGN_OR_RETURN(LoadedModel model, load(arguments));
   const DecisionBenchOptions& bench = arguments.bench;
   COPPICE_ASSIGN_OR_RETURN(const DecisionBenchResult result, run_decision_bench(bench, engine, model));
-  print_report({{"model", arguments.shape.empty() ? arguments.model : arguments.shape},
+  print_report({{"model", arguments.shape.empty() ? arguments.model.text : arguments.shape},
                 {"questions", bench.questions},
                 {"state_tokens", bench.state_tokens},
                 {"question_tokens", bench.question_tokens},
@@ -95,7 +96,7 @@ void add_bench_decisions_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("decisions", "questions about one state as one request, and one by one");
   add_examples(*command, {"coppice bench decisions --shape 160m --questions 64 --state 2000"});
   auto arguments = std::make_shared<DecisionBenchArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo");
+  command->add_option("MODEL", arguments->model.text, kModelHelp);
   command->add_flag("--json", arguments->json, "one JSON object");
   auto flags = std::make_shared<CommandOptions>(*command, decision_table(*arguments), /*with_config=*/false);
   command->callback(

@@ -23,7 +23,7 @@ namespace {
 struct EngineBenchArguments {
   EngineBenchOptions bench;
   LoadModelOptions load;
-  std::string model;
+  ModelChoice model;
   std::string shape;
   std::string schema;
   std::string prompt_file;
@@ -70,6 +70,7 @@ OptionTable engine_table(EngineBenchArguments& arguments) {
   table.add_text("device", &arguments.load.device, "auto, cpu, cuda", {"auto", "cpu", "cuda"});
   table.add_text("dtype", &arguments.load.dtype, "auto, f32, bf16, f16", {"auto", "f32", "bf16", "f16"});
   table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
+  arguments.model.add_to(table);
   return table;
 }
 
@@ -123,8 +124,9 @@ absl::StatusOr<RequestFiles> read_request_files(const EngineBenchArguments& argu
   if (arguments.schema.empty() && arguments.prompt_file.empty()) {
     return files;
   }
-  COPPICE_ASSIGN_OR_RETURN(const auto package,
-                           open_model(arguments.shape.empty() ? arguments.model : arguments.tokenizer));
+  COPPICE_ASSIGN_OR_RETURN(
+      const auto package,
+      open_model(arguments.shape.empty() ? arguments.model : arguments.model.with(arguments.tokenizer)));
   COPPICE_ASSIGN_OR_RETURN(const ModelText text, package->text());
   if (!arguments.schema.empty()) {
     COPPICE_ASSIGN_OR_RETURN(files.grammar, compile_schema_file(arguments.schema, *text.tokenizer, model));
@@ -138,7 +140,7 @@ absl::StatusOr<RequestFiles> read_request_files(const EngineBenchArguments& argu
 }
 
 absl::StatusOr<LoadedModel> load(const EngineBenchArguments& arguments) {
-  if (arguments.model.empty() == arguments.shape.empty()) {
+  if (arguments.model.text.empty() == arguments.shape.empty()) {
     return absl::InvalidArgumentError("give either a MODEL or --shape NAME");
   }
   LoadModelOptions options = arguments.load;
@@ -194,7 +196,7 @@ absl::Status run_settings(const EngineBenchArguments& arguments, bool sharing, L
       options.question = files.question;
       first_id += std::uint64_t{kMany} * kRequestsMost;
       COPPICE_ASSIGN_OR_RETURN(const EngineBenchResult result, run_engine_bench(options, model, machine));
-      nlohmann::ordered_json report = {{"model", arguments.shape.empty() ? arguments.model : arguments.shape},
+      nlohmann::ordered_json report = {{"model", arguments.shape.empty() ? arguments.model.text : arguments.shape},
                                        {"requests", count},
                                        {"shared_prefix", prefix},
                                        {"unique_prefix", options.unique_prefix},
@@ -242,7 +244,7 @@ void add_bench_engine_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("engine", "prefill and decode rates of the engine, in-process");
   add_examples(*command, {"coppice bench engine --shape 160m --requests 32 --shared-prefix 2048 --output 64"});
   auto arguments = std::make_shared<EngineBenchArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo");
+  command->add_option("MODEL", arguments->model.text, kModelHelp);
   command->add_flag("--json", arguments->json, "one JSON object a setting, on a line each");
   auto flags = std::make_shared<CommandOptions>(*command, engine_table(*arguments), /*with_config=*/false);
   command->callback(

@@ -9,7 +9,7 @@ namespace {
 
 struct FrontBenchArguments {
   FrontBenchOptions bench;
-  std::string model = "demo";
+  ModelChoice model{.text = "demo"};
   bool json = false;
 };
 
@@ -17,13 +17,14 @@ OptionTable front_table(FrontBenchArguments& arguments) {
   FrontBenchOptions& bench = arguments.bench;
   OptionTable table;
   table.add_text("api", &bench.api, "how the clients ask", {"http", "grpc"});
-  table.add_text("model", &arguments.model, "whose tokenizer and chat template");
+  table.add_text("model", &arguments.model.text, "whose tokenizer and chat template");
   table.add_integer("streams", &bench.streams, 1, 20000, "chats at once");
   table.add_integer("tokens", &bench.tokens, 2, 100000, "tokens of each");
   table.add_number("step-ms", &bench.step_ms, 0.1, 10000, "milliseconds between two tokens of a chat");
   table.add_number("ramp", &bench.ramp_s, 0.001, 600, "seconds over which the chats begin");
   table.add_integer("threads", &bench.threads, 1, 64, "threads of the front end");
   table.add_integer("connections", &bench.connections, 0, 1000, "of gRPC; 0: one for every hundred chats");
+  arguments.model.add_to(table);
   return table;
 }
 

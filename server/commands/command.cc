@@ -7,7 +7,9 @@ namespace coppice::server {
 
 CommandOptions::CommandOptions(CLI::App& command, OptionTable table, bool with_config) : table_(std::move(table)) {
   for (const OptionTable::Row& row : table_.rows()) {
-    CLI::Option* option = command.add_option("--" + row.name, values_[row.name], row.help)->type_name(row.kind);
+    CLI::Option* option = row.is_flag
+                              ? command.add_flag("--" + row.name, values_[row.name], row.help)
+                              : command.add_option("--" + row.name, values_[row.name], row.help)->type_name(row.kind);
     if (!row.group.empty()) {
       option->group(row.group);
     }

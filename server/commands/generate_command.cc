@@ -21,7 +21,7 @@ namespace coppice::server {
 namespace {
 
 struct GenerateArguments {
-  std::string model;
+  ModelChoice model;
   std::string prompt;
   bool prompt_given = false;
   bool chat = false;
@@ -50,6 +50,7 @@ OptionTable generate_table(GenerateArguments& arguments) {
   table.add_integer("max-model-len", &arguments.load.engine.model_tokens_max, 0, 1 << 30, "0 = the model's");
   table.add_bytes("kv-memory", &arguments.load.engine.kv_bytes, "memory for the KV cache; 0 = choose");
   arguments.speculation.add_to(table, arguments.load.engine);
+  arguments.model.add_to(table);
   return table;
 }
 
@@ -152,7 +153,7 @@ void add_generate_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("generate", "one answer to standard output");
   add_examples(*command, {"coppice generate demo --prompt 'Once upon a time' --max-tokens 64"});
   auto arguments = std::make_shared<GenerateArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
+  command->add_option("MODEL", arguments->model.text, kModelHelp)->required();
   CLI::Option* prompt = command->add_option("--prompt", arguments->prompt, "text; standard input when absent");
   command->add_flag("--chat", arguments->chat, "the prompt is a user's message: render the model's chat template");
   auto flags = std::make_shared<CommandOptions>(*command, generate_table(*arguments), /*with_config=*/false);

@@ -13,13 +13,29 @@
 namespace coppice::server {
 namespace {
 
-absl::Status inspect(const std::string& model, const std::string& dtype_name, const std::string& quant) {
-  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(model));
+struct InspectArguments {
+  ModelChoice model;
+  std::string dtype = "auto";
+  std::string quant = "auto";
+};
+
+OptionTable inspect_table(InspectArguments& arguments) {
+  OptionTable table;
+  table.add_text("dtype", &arguments.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
+  table.add_text("quant", &arguments.quant, kQuantHelp, quant_names());
+  arguments.model.add_to(table);
+  return table;
+}
+
+absl::Status inspect(const InspectArguments& arguments, CommandOptions& flags) {
+  COPPICE_RETURN_IF_ERROR(flags.apply());
+  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package->config());
   COPPICE_ASSIGN_OR_RETURN(const auto weights, package->weights(config));
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto", cuda_options_from_environment()));
-  COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
-                           choose_formats(dtype_name, quant, weights->stored_format(), backend->device()));
+  COPPICE_ASSIGN_OR_RETURN(
+      const kernels::ModelFormats formats,
+      choose_formats(arguments.dtype, arguments.quant, weights->stored_format(), backend->device()));
   const models::ModelFacts facts =
       models::model_facts(config, weights->stored_format(), weights->stored_bytes(), formats);
   const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
@@ -39,14 +55,10 @@ absl::Status inspect(const std::string& model, const std::string& dtype_name, co
 void add_inspect_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("inspect", "what a model is, and what of it fits in this machine");
   add_examples(*command, {"coppice inspect demo"});
-  auto model = std::make_shared<std::string>();
-  auto dtype = std::make_shared<std::string>("auto");
-  command->add_option("MODEL", *model, "model folder, .gguf file, or demo")->required();
-  command->add_option("--dtype", *dtype, "auto, f32, bf16 or f16");
-  auto quant = std::make_shared<std::string>("auto");
-  command->add_option("--quant", *quant, "auto (as in its files), none, int8, int4 or int4-128");
-  command->callback(
-      [model, dtype, quant, &run] { run = [model, dtype, quant] { return inspect(*model, *dtype, *quant); }; });
+  auto arguments = std::make_shared<InspectArguments>();
+  command->add_option("MODEL", arguments->model.text, kModelHelp)->required();
+  auto flags = std::make_shared<CommandOptions>(*command, inspect_table(*arguments), /*with_config=*/false);
+  command->callback([arguments, flags, &run] { run = [arguments, flags] { return inspect(*arguments, *flags); }; });
 }
 
 }  // namespace coppice::server

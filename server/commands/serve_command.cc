@@ -13,7 +13,7 @@ namespace coppice::server {
 namespace {
 
 struct ServeArguments {
-  std::string model;
+  ModelChoice model;
   ServeOptions options;
   SpeculationFlags speculation;
   std::string log_format = "text";
@@ -139,6 +139,8 @@ void add_server_rows(ServeArguments& arguments, OptionTable& table) {
 
 OptionTable serve_table(ServeArguments& arguments) {
   OptionTable table;
+  table.begin_group("Model");
+  arguments.model.add_to(table);
   add_access_rows(arguments, table);
   add_engine_rows(arguments, table);
   add_server_rows(arguments, table);
@@ -167,7 +169,7 @@ void add_serve_command(CLI::App& program, Run& run) {
                {"coppice serve demo", "coppice serve /models/Qwen3-0.6B --host 0.0.0.0 --api-key-file keys.txt",
                 "coppice serve /models/Qwen3-0.6B --config configs/serve.yaml --kv-memory 8GiB"});
   auto arguments = std::make_shared<ServeArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
+  command->add_option("MODEL", arguments->model.text, kModelHelp)->required();
   auto flags = std::make_shared<CommandOptions>(*command, serve_table(*arguments), /*with_config=*/true);
   command->callback([arguments, flags, &run] { run = [arguments, flags] { return serve(*arguments, *flags); }; });
 }

@@ -14,7 +14,7 @@ namespace coppice::server {
 namespace {
 
 struct TokenizeArguments {
-  std::string model;
+  ModelChoice model;
   std::string text;
   bool has_text = false;
   bool json = false;
@@ -22,7 +22,14 @@ struct TokenizeArguments {
   bool parse_special = false;
 };
 
-absl::Status tokenize(const TokenizeArguments& arguments) {
+OptionTable tokenize_table(TokenizeArguments& arguments) {
+  OptionTable table;
+  arguments.model.add_to(table);
+  return table;
+}
+
+absl::Status tokenize(const TokenizeArguments& arguments, CommandOptions& flags) {
+  COPPICE_RETURN_IF_ERROR(flags.apply());
   COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
   COPPICE_ASSIGN_OR_RETURN(const ModelText text, package->text());
   std::string input = arguments.text;
@@ -56,14 +63,15 @@ void add_tokenize_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("tokenize", "token ids and pieces of a text");
   add_examples(*command, {"coppice tokenize demo 'Once upon a time'"});
   auto arguments = std::make_shared<TokenizeArguments>();
-  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
+  command->add_option("MODEL", arguments->model.text, kModelHelp)->required();
   CLI::Option* text = command->add_option("TEXT", arguments->text, "text; standard input when absent");
   command->add_flag("--json", arguments->json, "a JSON array of ids");
   command->add_flag("--no-special", arguments->no_special, "no beginning-of-sequence token");
   command->add_flag("--parse-special", arguments->parse_special, "special tokens written in the text become tokens");
-  command->callback([arguments, text, &run] {
+  auto flags = std::make_shared<CommandOptions>(*command, tokenize_table(*arguments), /*with_config=*/false);
+  command->callback([arguments, flags, text, &run] {
     arguments->has_text = text->count() > 0;
-    run = [arguments] { return tokenize(*arguments); };
+    run = [arguments, flags] { return tokenize(*arguments, *flags); };
   });
 }
 

@@ -151,6 +151,11 @@ void OptionTable::add_switch(std::string name, bool* target, std::string help) {
        }});
 }
 
+void OptionTable::add_flag(std::string name, bool* target, std::string help) {
+  add_switch(std::move(name), target, std::move(help));
+  rows_.back().is_flag = true;
+}
+
 void OptionTable::add_bytes(std::string name, std::size_t* target, std::size_t least, std::size_t most,
                             std::string help) {
   add({name, "BYTES", std::move(help),

@@ -34,7 +34,9 @@ class OptionTable {
   void add_choice(std::string_view name, std::optional<double>* target, double least, double most, std::string help);
   void add_choice(std::string_view name, std::optional<std::int64_t>* target, double least, double most,
                   std::string help);
-  void add_switch(std::string name, bool* target, std::string help);         // on | off
+  void add_switch(std::string name, bool* target, std::string help);  // on | off
+  // The same, where the bare name on a command line means on.
+  void add_flag(std::string name, bool* target, std::string help);
   void add_bytes(std::string name, std::size_t* target, std::string help) {  // 512MiB, 4GiB, 1073741824
     add_bytes(std::move(name), target, 0, kBytesMost, std::move(help));
   }
@@ -47,6 +49,7 @@ class OptionTable {
     std::string help;
     std::function<absl::Status(std::string_view)> set;
     std::string group = {};  // title in the help; "" = the first
+    bool is_flag = false;    // needs no value on a command line
   };
   const std::vector<Row>& rows() const { return rows_; }
 

@@ -16,9 +16,11 @@ namespace {
 
 class FolderPackage final : public ModelPackage {
  public:
-  explicit FolderPackage(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  FolderPackage(std::filesystem::path folder, const std::string& name)
+      : folder_(std::move(folder)),
+        name_(name.empty() ? std::filesystem::weakly_canonical(folder_).filename().string() : name) {}
 
-  std::string name() const override { return std::filesystem::weakly_canonical(folder_).filename().string(); }
+  std::string name() const override { return name_; }
 
   absl::StatusOr<models::ModelConfig> config() const override { return models::load_model_config(folder_); }
 
@@ -41,13 +43,15 @@ class FolderPackage final : public ModelPackage {
 
  private:
   const std::filesystem::path folder_;
+  const std::string name_;
 };
 
 class GgufPackage final : public ModelPackage {
  public:
-  explicit GgufPackage(models::GgufModel model) : model_(std::move(model)) {}
+  GgufPackage(models::GgufModel model, const std::string& name)
+      : model_(std::move(model)), name_(name.empty() ? model_.path().stem().string() : name) {}
 
-  std::string name() const override { return model_.path().stem().string(); }
+  std::string name() const override { return name_; }
 
   absl::StatusOr<models::ModelConfig> config() const override { return models::gguf_config(model_); }
 
@@ -69,11 +73,12 @@ class GgufPackage final : public ModelPackage {
 
  private:
   const models::GgufModel model_;
+  const std::string name_;
 };
 
-absl::StatusOr<std::unique_ptr<ModelPackage>> open_gguf(const std::filesystem::path& path) {
+absl::StatusOr<std::unique_ptr<ModelPackage>> open_gguf(const std::filesystem::path& path, const std::string& name) {
   COPPICE_ASSIGN_OR_RETURN(models::GgufModel model, models::GgufModel::open(path));
-  return std::make_unique<GgufPackage>(std::move(model));
+  return std::make_unique<GgufPackage>(std::move(model), name);
 }
 
 // The GGUF file of a folder that is none of Hugging Face's; empty: there is none. Of a model in several files the
@@ -101,7 +106,8 @@ absl::StatusOr<std::filesystem::path> find_gguf(const std::filesystem::path& fol
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ModelPackage>> ModelPackage::open(const std::filesystem::path& path) {
+absl::StatusOr<std::unique_ptr<ModelPackage>> ModelPackage::open(const std::filesystem::path& path,
+                                                                 const std::string& name) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return absl::NotFoundError(fmt::format(
@@ -109,13 +115,13 @@ absl::StatusOr<std::unique_ptr<ModelPackage>> ModelPackage::open(const std::file
         path.string()));
   }
   if (!std::filesystem::is_directory(path, error)) {
-    return open_gguf(path);
+    return open_gguf(path, name);
   }
   COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path gguf, find_gguf(path));
   if (!gguf.empty()) {
-    return open_gguf(gguf);
+    return open_gguf(gguf, name);
   }
-  return std::make_unique<FolderPackage>(path);
+  return std::make_unique<FolderPackage>(path, name);
 }
 
 }  // namespace coppice::server

@@ -28,11 +28,13 @@ struct ModelText {
 // Unimplemented, each naming the file and the field.
 class ModelPackage {
  public:
-  // A folder, a GGUF file, or a folder with one GGUF model. ERRORS: NotFound; InvalidArgument.
-  static absl::StatusOr<std::unique_ptr<ModelPackage>> open(const std::filesystem::path& path);
+  // A folder, a GGUF file, or a folder with one GGUF model. `name`: what clients call it; "" = as the folder or file is
+  // called. ERRORS: NotFound; InvalidArgument.
+  static absl::StatusOr<std::unique_ptr<ModelPackage>> open(const std::filesystem::path& path,
+                                                            const std::string& name = "");
   virtual ~ModelPackage() = default;
 
-  // What clients call the model unless the operator names it: "demo", "Qwen3-0.6B".
+  // What clients call the model unless the operator names it: "demo", "Qwen3-0.6B", "Qwen/Qwen3-0.6B".
   virtual std::string name() const = 0;
   virtual absl::StatusOr<models::ModelConfig> config() const = 0;
   // Opens the weights and checks them against `config`. Tensors are read later, one by one.

@@ -150,3 +150,17 @@ TEST_CASE("a flag beats the file; the file names its line", "[options]") {
   CHECK(table.apply(empty.path, {}).ok());
   CHECK(table.apply("/nonexistent/coppice.yaml", {}).code() == absl::StatusCode::kNotFound);
 }
+
+TEST_CASE("a flag needs no value on a command line, and is a switch in a file") {
+  bool offline = false;
+  OptionTable table;
+  table.add_switch("sharing", &offline, "share");
+  table.add_flag("offline", &offline, "no connection");
+  CHECK_FALSE(table.rows()[0].is_flag);
+  CHECK(table.rows()[1].is_flag);
+  CHECK(table.parse_yaml("offline: on", "file").ok());
+  CHECK(offline);
+  CHECK(table.set("offline", "off").ok());
+  CHECK_FALSE(offline);
+  CHECK_FALSE(table.set("offline", "maybe").ok());
+}
