@@ -1,4 +1,5 @@
-// `coppice inspect MODEL`: architecture, dtype, tokenizer, memory per token, what fits in this machine.
+// `coppice inspect MODEL`: architecture, dtype, tokenizer, memory per token, what fits in this machine; with
+// --perplexity, how likely the model finds a text.
 #include <cstdio>
 
 #include "base/cpu_info.h"
@@ -7,19 +8,35 @@
 #include "models/inspect.h"
 #include "server/app/device_options.h"
 #include "server/commands/command.h"
+#include "server/commands/compute_flags.h"
+#include "server/commands/inspect_perplexity.h"
 #include "server/commands/model_path.h"
-#include "server/model/model_loader.h"
 
 namespace coppice::server {
 namespace {
 
-absl::Status inspect(const std::string& model, const std::string& dtype_name) {
+struct InspectArguments {
+  std::string model;
+  LoadModelOptions load;
+  PerplexityOptions perplexity;
+};
+
+OptionTable inspect_table(InspectArguments& arguments) {
+  OptionTable table;
+  add_compute_rows(table, arguments.load);
+  table.add_text("perplexity", &arguments.perplexity.file, "how likely the model finds the text in this file, instead");
+  table.add_integer("window", &arguments.perplexity.window, 0, 1 << 24,
+                    "tokens of the text at a time for --perplexity; 0 = 512, or the model's context if that is less");
+  return table;
+}
+
+absl::Status print_facts(const std::string& model, const LoadModelOptions& load) {
   COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(model));
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package->config());
   COPPICE_ASSIGN_OR_RETURN(const auto weights, package->weights(config));
-  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto", cuda_options_from_environment()));
+  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(load.device, load.cuda));
   COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute,
-                           choose_dtype(dtype_name, weights->stored_format(), backend->device()));
+                           choose_dtype(load.dtype, weights->stored_format(), backend->device()));
   const models::ModelFacts facts =
       models::model_facts(config, weights->stored_format(), weights->stored_bytes(), kernels::formats_of(compute));
   const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
@@ -34,16 +51,29 @@ absl::Status inspect(const std::string& model, const std::string& dtype_name) {
   return absl::OkStatus();
 }
 
+absl::Status inspect(InspectArguments& arguments, CommandOptions& flags) {
+  COPPICE_RETURN_IF_ERROR(flags.apply());
+  arguments.load.cuda = cuda_options_from_environment();
+  const PerplexityOptions& perplexity = arguments.perplexity;
+  if (!perplexity.file.empty()) {
+    return print_perplexity(arguments.model, arguments.load, perplexity);
+  }
+  if (perplexity.json || perplexity.window != 0) {
+    return absl::InvalidArgumentError("--json and --window belong to --perplexity FILE");
+  }
+  return print_facts(arguments.model, arguments.load);
+}
+
 }  // namespace
 
 void add_inspect_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("inspect", "what a model is, and what of it fits in this machine");
-  add_examples(*command, {"coppice inspect demo"});
-  auto model = std::make_shared<std::string>();
-  auto dtype = std::make_shared<std::string>("auto");
-  command->add_option("MODEL", *model, "model folder, .gguf file, or demo")->required();
-  command->add_option("--dtype", *dtype, "auto, f32, bf16 or f16");
-  command->callback([model, dtype, &run] { run = [model, dtype] { return inspect(*model, *dtype); }; });
+  add_examples(*command, {"coppice inspect demo", "coppice inspect demo --perplexity README.md --json"});
+  auto arguments = std::make_shared<InspectArguments>();
+  command->add_option("MODEL", arguments->model, "model folder, .gguf file, or demo")->required();
+  command->add_flag("--json", arguments->perplexity.json, "one JSON object");
+  auto flags = std::make_shared<CommandOptions>(*command, inspect_table(*arguments), /*with_config=*/false);
+  command->callback([arguments, flags, &run] { run = [arguments, flags] { return inspect(*arguments, *flags); }; });
 }
 
 }  // namespace coppice::server

@@ -16,6 +16,7 @@
 #include "kernels/cuda/options.h"
 #include "models/model_config.h"
 #include "models/transformer.h"
+#include "server/model/compute_options.h"
 #include "server/model/model_package.h"
 
 namespace coppice::server {
@@ -29,10 +30,8 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string
 absl::StatusOr<kernels::ComputeType> choose_dtype(const std::string& name, kernels::WeightFormat stored,
                                                   const kernels::Device& device);
 
-struct LoadModelOptions {
-  std::string device = "auto";
+struct LoadModelOptions : ComputeOptions {
   kernels::cuda::CudaOptions cuda;
-  std::string dtype = "auto";
   engine::EngineOptions engine;
   // What the model runs on instead of the opened backend; empty: the backend itself. For benchmarks.
   std::function<std::unique_ptr<kernels::Backend>(std::unique_ptr<kernels::Backend>)> wrap_backend;

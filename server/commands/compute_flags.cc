@@ -1,0 +1,11 @@
+// Rows of the option table for device and element type.
+#include "server/commands/compute_flags.h"
+
+namespace coppice::server {
+
+void add_compute_rows(OptionTable& table, ComputeOptions& options) {
+  table.add_text("device", &options.device, "where to compute", {"auto", "cpu", "cuda"});
+  table.add_text("dtype", &options.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
+}
+
+}  // namespace coppice::server
