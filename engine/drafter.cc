@@ -10,8 +10,9 @@
 namespace coppice::engine {
 namespace {
 
+// A device that does not work by itself waits while its step is planned.
 std::uint64_t pass_ns(const StepResult& result) {
-  return result.device_ns > 0 ? result.device_ns : result.forward_ns + result.sample_ns;
+  return result.device_ns > 0 ? result.device_ns : result.plan_ns + result.forward_ns + result.sample_ns;
 }
 
 // Above every chance of survival: nothing is worth proposing.
