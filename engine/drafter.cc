@@ -319,10 +319,10 @@ bool Drafter::catch_up_idle() {
 
 void Drafter::step_done(std::int32_t rows, const StepResult& result) {
   last_step_ns_ = pass_ns(result);
+  const auto attention_ns = static_cast<double>(result.attention_ns);
+  last_body_ns_ = static_cast<double>(last_step_ns_) - attention_ns;
   if (speculator_ && !policy_.takes_all) {
-    const auto attention_ns = static_cast<double>(result.attention_ns);
-    step_cost_.observe(rows, static_cast<double>(last_step_ns_) - attention_ns, attention_ns,
-                       static_cast<double>(result.keys_attended));
+    step_cost_.observe(rows, last_body_ns_, attention_ns, static_cast<double>(result.keys_attended));
   }
 }
 
