@@ -1,5 +1,5 @@
-// Learning the cost of steps, as a fading mean for each number of rows, made monotone by pooling neighbours; choosing
-// drafts by expected tokens per second.
+// Learning the cost of steps, as a median of the last ones for each number of rows, made monotone by pooling
+// neighbours; choosing drafts by expected tokens per second.
 #include "engine/draft_budget.h"
 
 #include <algorithm>
@@ -16,8 +16,6 @@ namespace {
 
 // The numbers of learning are chosen, not measured; draft_budget_test holds what they are to achieve.
 //
-// Observations, at most, that a knot's mean counts: about the last 20 steps of its size.
-constexpr double kWeightMax = 20;
 // Factor on the weight of all knots at each step: a measurement is half forgotten after 700 steps.
 constexpr double kFade = 0.999;
 // A step that took this many times its estimate, or the inverse, counts as exactly that far off.
@@ -29,6 +27,17 @@ constexpr double kGuess = 1;
 // Factor on the sums of attention at each step: about the last 50 steps count.
 constexpr double kAttentionFade = 0.98;
 constexpr std::string_view kHeader = "step-cost 1";
+// Weights in what was learned: earlier versions wrote up to this.
+constexpr double kWeightMax = 20;
+
+// REQUIRES: at least one.
+double median(std::span<const double> values) {
+  std::array<double, 32> sorted{};  // more than any knot has
+  const std::size_t middle = values.size() / 2;
+  std::copy(values.begin(), values.end(), sorted.begin());
+  std::nth_element(sorted.begin(), sorted.begin() + middle, sorted.begin() + values.size());
+  return sorted[middle];
+}
 
 double step_ns(const StepCost& cost, const StepOutlook& step, std::int32_t nodes, double node_keys) {
   return cost.body_ns(step.rows + nodes) + cost.ns_per_key() * (step.keys_attended + node_keys);
@@ -42,6 +51,19 @@ std::int32_t StepCost::knot_of(std::int32_t rows) {
   }
   const double octaves = std::log2(static_cast<double>(rows) / kFine);
   return std::min(kKnots - 1, kFine + static_cast<std::int32_t>(octaves * 4));
+}
+
+void StepCost::Knot::add(double rows_seen, double ns_seen) {
+  // What has faded no longer counts.
+  const std::int32_t kept = std::min({count, kSeen - 1, static_cast<std::int32_t>(weight)});
+  std::copy(all_rows.begin() + (count - kept), all_rows.begin() + count, all_rows.begin());
+  std::copy(all_ns.begin() + (count - kept), all_ns.begin() + count, all_ns.begin());
+  all_rows[static_cast<std::size_t>(kept)] = rows_seen;
+  all_ns[static_cast<std::size_t>(kept)] = ns_seen;
+  count = kept + 1;
+  weight = std::min(weight + 1, static_cast<double>(kSeen));
+  rows = median(std::span(all_rows).first(static_cast<std::size_t>(count)));
+  ns = median(std::span(all_ns).first(static_cast<std::size_t>(count)));
 }
 
 void StepCost::observe(std::int32_t rows, double body_ns, double attention_ns, double keys_attended) {
@@ -64,10 +86,7 @@ void StepCost::observe(std::int32_t rows, double body_ns, double attention_ns, d
   for (Knot& other : knots_) {
     other.weight *= kFade;
   }
-  knot.weight = std::min(knot.weight + 1, kWeightMax);
-  const double share = 1 / knot.weight;
-  knot.rows += share * (rows - knot.rows);
-  knot.ns += share * (body_ns - knot.ns);
+  knot.add(rows, body_ns);
   rebuild();
 }
 
@@ -162,7 +181,11 @@ absl::Status StepCost::restore(std::string_view text) {
       fresh.keys_seen_ = b;
     } else if (std::sscanf(line.c_str(), "rows %lf %lf %lf", &a, &b, &c) == 3 && a >= 1 && a < 1e9 && b > 0 && c > 0 &&
                std::isfinite(b) && c <= kWeightMax) {
-      fresh.knots_[static_cast<std::size_t>(knot_of(static_cast<std::int32_t>(a)))] = {a, b, c};
+      Knot& knot = fresh.knots_[static_cast<std::size_t>(knot_of(static_cast<std::int32_t>(a)))];
+      knot = {.rows = a, .ns = b, .weight = std::min(c, static_cast<double>(kSeen))};
+      knot.count = std::max(1, static_cast<std::int32_t>(knot.weight));
+      knot.all_rows.fill(a);
+      knot.all_ns.fill(b);
     } else {
       return absl::InvalidArgumentError("a line of the step costs cannot be read: " + line);
     }

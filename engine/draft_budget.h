@@ -43,7 +43,8 @@ struct DraftPolicy {
   // Tokens of put-off work between two looks at the commands when there is nothing else to do: about 1 ms.
   std::int32_t catch_up_idle = 1024;
 
-  // Asking may take 1/asking_in of the last step's time …
+  // Asking may take 1/asking_in of the last step's time. A quarter of that was tried: with few sequences asked in a
+  // step, few nodes are found at once, too few to gain kGainMin (docs/performance/speculation.md) …
   std::uint64_t asking_in = 100;
   // … or these nanoseconds if that is more: about ten proposals of 3 us each …
   std::uint64_t asking_ns_min = 30'000;
@@ -114,7 +115,8 @@ class AskingTurn {
 class StepCost {
  public:
   // A step of `rows` rows took body_ns without attention, and attention_ns for keys_attended keys (0, 0 where the
-  // device reports no such time). One slow step, when another program had the machine, moves the estimate little.
+  // device reports no such time). Slow steps, when another program had the machine, move the estimate little unless
+  // they are the rule.
   void observe(std::int32_t rows, double body_ns, double attention_ns, double keys_attended);
 
   bool known() const { return knots_known_ > 0; }
@@ -138,10 +140,20 @@ class StepCost {
   static constexpr std::int32_t kFine = 16;
   static constexpr std::int32_t kKnots = kFine + 4 * 12;
 
+  // Steps of a size that count, at most.
+  static constexpr std::int32_t kSeen = 15;
+
+  // The last steps of a size. Its cost is their median: other programs make some steps many times as long, and a mean
+  // of few of them would say more of those programs than of the rows.
   struct Knot {
-    double rows = 0;    // mean of what was seen
+    void add(double rows_seen, double ns_seen);
+
+    double rows = 0;    // median of what was seen
     double ns = 0;      // likewise
-    double weight = 0;  // observations, older ones fading; 0: never seen
+    double weight = 0;  // steps seen, older ones fading; 0: never seen
+    std::int32_t count = 0;
+    std::array<double, kSeen> all_rows{};  // the first `count`, oldest first
+    std::array<double, kSeen> all_ns{};
   };
 
   static std::int32_t knot_of(std::int32_t rows);

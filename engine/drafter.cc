@@ -10,8 +10,9 @@
 namespace coppice::engine {
 namespace {
 
+// A device that does not work by itself waits while its step is planned.
 std::uint64_t pass_ns(const StepResult& result) {
-  return result.device_ns > 0 ? result.device_ns : result.forward_ns + result.sample_ns;
+  return result.device_ns > 0 ? result.device_ns : result.plan_ns + result.forward_ns + result.sample_ns;
 }
 
 // Above every chance of survival: nothing is worth proposing.
@@ -318,10 +319,10 @@ bool Drafter::catch_up_idle() {
 
 void Drafter::step_done(std::int32_t rows, const StepResult& result) {
   last_step_ns_ = pass_ns(result);
+  const auto attention_ns = static_cast<double>(result.attention_ns);
+  last_body_ns_ = static_cast<double>(last_step_ns_) - attention_ns;
   if (speculator_ && !policy_.takes_all) {
-    const auto attention_ns = static_cast<double>(result.attention_ns);
-    step_cost_.observe(rows, static_cast<double>(last_step_ns_) - attention_ns, attention_ns,
-                       static_cast<double>(result.keys_attended));
+    step_cost_.observe(rows, last_body_ns_, attention_ns, static_cast<double>(result.keys_attended));
   }
 }
 

@@ -97,6 +97,8 @@ class Drafter {
   void step_done(std::int32_t rows, const StepResult& result);
   // Nanoseconds that a step of `rows` rows is expected to take; 0: unknown.
   double expected_ns(std::int32_t rows) const;
+  // Of the last step: the pass without attention, which the costs of steps are learned from.
+  double last_body_ns() const { return last_body_ns_; }
 
   // Corpora, and what was learned (Engine::learn, forget, capture, restore). A copy in the making serves every capture
   // that is requested meanwhile; end_capture() delivers it once it is complete.
@@ -134,6 +136,7 @@ class Drafter {
   StepCost step_cost_;
   ForcedSurvival forced_survival_;
   std::uint64_t last_step_ns_ = 0;
+  double last_body_ns_ = 0;
   std::array<AskingTurn, 2> turns_;      // of sequences that do not draft well, and that do
   std::vector<SequenceSlot> proposing_;  // sequences with a proposal in this step
   std::vector<DraftCandidate> candidates_;

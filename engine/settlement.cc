@@ -188,7 +188,11 @@ FinishReason Settlement::finish_reason(const Sequence& sequence, TokenId token) 
 
 void Settlement::book(StepSlot& slot, const StepResult& result) {
   stats_.count_step(result);
-  homes_.drafter.step_done(slot.plan.token_count(), result);
+  LastStep& last = stats_.counts().last_step;
+  last.rows = slot.plan.token_count();
+  last.expected_ns = homes_.drafter.expected_ns(last.rows);
+  homes_.drafter.step_done(last.rows, result);
+  last.body_ns = homes_.drafter.last_body_ns();
   for (std::size_t i = 0; i < slot.outcomes.size(); ++i) {
     const RowOutcome& outcome = slot.outcomes[i];
     if (outcome.sequence != kNoSequence) {

@@ -23,9 +23,12 @@ struct PageCounts {
 
 // Of the last step.
 struct LastStep {
+  std::int32_t rows = 0;
   std::int32_t tree_depth = 0;
   std::int32_t shared_groups = 0;  // items of the attention plan shared by two or more sequences
   std::int32_t draft_nodes = 0;
+  double body_ns = 0;      // the pass without attention, where the device reports the two apart
+  double expected_ns = 0;  // what the learned step costs had said of that; 0: nothing
 };
 
 // What constraints on outputs did (constraint.h).

@@ -31,9 +31,9 @@
 #include "kernels/cpu/linear_body.h"
 #include "kernels/cpu/memory.h"
 #include "kernels/cpu/packed_weight.h"
+#include "kernels/cpu/panel_matmul.h"
 #include "kernels/cpu/quantised_linear.h"
 #include "kernels/host/convert_body.h"
-#include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
 
@@ -222,87 +222,6 @@ void switch_amx_off() {
 dnnl::engine make_engine() {
   switch_amx_off();
   return {dnnl::engine::kind::cpu, 0};
-}
-
-// --- our own product ---
-
-// A block's rows by kStepBlock words of input (48 KiB) and a panel by as many words (64 KiB) stay in a second-level
-// cache while every row meets every word; the sums (12 KiB) are in the first.
-constexpr std::int64_t kBlockRows = 48;
-constexpr std::int64_t kStepBlock = 256;
-// Multiply-adds per thread, at least: fewer are not worth waking it. Chosen, not measured.
-constexpr std::int64_t kGrain = 64 * 1024;
-
-// Owner: CpuLinear. Thread: its caller; one call at a time.
-class PanelMatmul {
- public:
-  explicit PanelMatmul(const CpuContext& context) : context_(context) {}
-
-  // out = in · weightᵀ + bias, or out += it. words: packed by pack_panels with width kPanel. bias: f32 [out_features]
-  // or null. Products and sums are f32, one multiply-add per feature in rising order.
-  void run(const Matrix& in, const PanelLayout& layout, const void* words, const float* bias, LinearEpilogue epilogue,
-           const Matrix& out);
-
- private:
-  CpuContext context_;
-  std::vector<float> in_f32_;  // bf16 rows as f32, padded to whole words
-};
-
-// The loop over panels of a type. REQUIRES: not f16, which no weight is packed in.
-auto panel_of(const LinearBody& body, ComputeType type) {
-  switch (type) {
-    case ComputeType::kF32:
-      return body.panel_f32;
-    case ComputeType::kBF16:
-      return body.panel_bf16;
-    case ComputeType::kF16:
-      break;
-  }
-  COPPICE_CHECK(false, "linear: no panels in f16");
-  return body.panel_f32;
-}
-
-void PanelMatmul::run(const Matrix& in, const PanelLayout& layout, const void* words, const float* bias,
-                      LinearEpilogue epilogue, const Matrix& out) {
-  const LinearBody& body = COPPICE_SELECT_BODY(context_.isa, linear_body);
-  PanelTask whole{.in = static_cast<const float*>(in.data), .in_stride = in.stride};
-  if (in.dtype != ComputeType::kF32) {
-    whole.in_stride = layout.steps() * layout.per_word();
-    in_f32_.assign(static_cast<std::size_t>(in.rows * whole.in_stride), 0.0F);
-    whole.in = in_f32_.data();
-    const ConvertBody& convert = COPPICE_SELECT_BODY(context_.isa, convert_body);
-    for (std::int64_t row = 0; row < in.rows; ++row) {
-      convert.to_f32(static_cast<const std::uint16_t*>(in.data) + row * in.stride, in.dtype, in.columns,
-                     in_f32_.data() + row * whole.in_stride);
-    }
-  }
-  const auto run_panel = panel_of(body, layout.type);
-  const std::int64_t blocks = (in.rows + kBlockRows - 1) / kBlockRows;
-  const std::int64_t task_cost = std::min(in.rows, kBlockRows) * layout.in_features * layout.width;
-  const std::int64_t grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, task_cost));
-  parallel_for(context_.threads, layout.panels() * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t index = begin; index < end; ++index) {
-      const std::int64_t panel = index / blocks;
-      const std::int64_t row_begin = index % blocks * kBlockRows;
-      std::array<float, kBlockRows* kPanel> sums = {};
-      PanelTask task = whole;
-      task.in += row_begin * task.in_stride;
-      task.rows = std::min(kBlockRows, in.rows - row_begin);
-      task.words = static_cast<const std::uint32_t*>(words) + panel * layout.panel_words();
-      task.out = sums.data();
-      for (std::int64_t step = 0; step < layout.steps(); step += kStepBlock) {
-        task.step_begin = step;
-        task.step_end = std::min(layout.steps(), step + kStepBlock);
-        run_panel(task);
-      }
-      const std::int64_t column = panel * kPanel;
-      for (std::int64_t row = 0; row < task.rows; ++row) {
-        std::byte* target = static_cast<std::byte*>(out.data) + out.offset(row_begin + row, column);
-        body.finish(sums.data() + row * kPanel, bias == nullptr ? nullptr : bias + column,
-                    epilogue == LinearEpilogue::kAdd, std::min(kPanel, out.columns - column), target, out.dtype);
-      }
-    }
-  });
 }
 
 }  // namespace

@@ -230,10 +230,8 @@ absl::Status App::start(SignalWatch& signals) {
   {
     ProgressBar bar("loading " + name_);
     LoadModelOptions load;
-    load.device = options_.device;
+    static_cast<ComputeOptions&>(load) = options_;
     load.cuda = cuda_options_from_environment();
-    load.dtype = options_.dtype;
-    load.quant = options_.quant;
     load.engine = options_.engine;
     load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
     COPPICE_ASSIGN_OR_RETURN(model_, load_model(package_, load));

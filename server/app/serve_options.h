@@ -8,6 +8,7 @@
 
 #include "engine/limits.h"
 #include "server/files/file_store.h"
+#include "server/model/compute_options.h"
 #include "server/prompts/choose_formats.h"
 #include "server/stored/response_store.h"
 #include "server/structured/output_grammars.h"
@@ -50,15 +51,12 @@ struct FileBounds {
 };
 
 // A value; immutable once parsed. 0 and "" mean "choose" where no other default stands.
-struct ServeOptions : HttpBounds, GrpcBounds, FileBounds {
+struct ServeOptions : HttpBounds, GrpcBounds, FileBounds, ComputeOptions {
   // --host --port --grpc-port: 0 = any free port; grpc_port -1 = no gRPC
   std::string host = "127.0.0.1";
   std::int32_t port = 8080;
   std::int32_t grpc_port = 8081;
   std::string served_model_name;  // as clients know it; "" = the package's name
-  std::string device = "auto";    // auto, cpu, cuda
-  std::string dtype = "auto";     // auto, f32, bf16, f16
-  std::string quant = "auto";     // model_loader.h says which there are
 
   engine::EngineOptions engine;  // --max-model-len … --sharing, --speculation…, --seed
 

@@ -45,7 +45,12 @@ absl::StatusOr<Prompts> tree_prompts(const EngineBenchOptions& options, std::int
   return prompts;
 }
 
-absl::StatusOr<Prompts> make_prompts(const EngineBenchOptions& options, std::int32_t vocab) {
+// Streams of the tokens that are one request's own; below them are those of shared prefixes.
+constexpr std::uint64_t kOwnStreams = std::uint64_t{1} << 32U;
+// Between the streams of one pass and the next: more than there are requests.
+constexpr std::uint64_t kPassStreams = std::uint64_t{1} << 24U;
+
+absl::StatusOr<Prompts> make_prompts(const EngineBenchOptions& options, std::int32_t pass, std::int32_t vocab) {
   if (!options.tree.empty()) {
     return tree_prompts(options, vocab);
   }
@@ -53,9 +58,10 @@ absl::StatusOr<Prompts> make_prompts(const EngineBenchOptions& options, std::int
     return absl::InvalidArgumentError("--shared-prefix and --unique-prefix: a prompt has at least one token");
   }
   Prompts prompts(static_cast<std::size_t>(options.requests));
+  const std::uint64_t own = kOwnStreams + (options.fresh_prompts ? kPassStreams * static_cast<std::uint64_t>(pass) : 0);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     append_tokens(prompts[i], options.shared_prefix, vocab, options.seed, 1);
-    append_tokens(prompts[i], options.unique_prefix, vocab, options.seed, (1ULL << 32U) + i);
+    append_tokens(prompts[i], options.unique_prefix, vocab, options.seed, own + i);
     prompts[i].insert(prompts[i].end(), options.question.begin(), options.question.end());
   }
   return prompts;
@@ -71,11 +77,19 @@ struct StepSums {
   std::vector<double> step_ms;
 };
 
+// Decode steps that ran as many sequences as there may be: none has ended yet, or others wait.
+struct FullSteps {
+  std::int32_t sequences = 0;
+  double seconds = 0;
+  std::uint64_t tokens = 0;
+};
+
 // One pass over the prompts.
 class Pass {
  public:
-  Pass(const EngineBenchOptions& options, LoadedModel& model, const kernels::MachineFigures& machine)
-      : options_(options), model_(model), machine_(machine) {
+  Pass(const EngineBenchOptions& options, LoadedModel& model, engine::Engine& engine,
+       const kernels::MachineFigures& machine)
+      : options_(options), model_(model), engine_(engine), machine_(machine) {
     const models::ModelConfig& config = model.config;
     head_parameters_ = static_cast<double>(config.vocab) * config.hidden;
     body_parameters_ =
@@ -85,32 +99,34 @@ class Pass {
 
   absl::StatusOr<EngineBenchResult> run(const Prompts& prompts, std::uint64_t first_id) {
     first_seen_s_.assign(prompts.size(), -1);
+    record_.answers.resize(prompts.size());
+    full_.sequences = std::min(static_cast<std::int32_t>(prompts.size()), model_.limits.running_max);
     queue_ = std::make_shared<engine::EventQueue>([] {});
     for (std::size_t i = 0; i < prompts.size(); ++i) {
-      if (!model_.engine->submit(make_request(prompts[i], first_id + i))) {
+      if (!engine_.submit(make_request(prompts[i], first_id + i))) {
         return absl::InvalidArgumentError(fmt::format("{} requests do not fit the engine's queue", prompts.size()));
       }
     }
-    const engine::EngineStats begin_stats = model_.engine->stats();
+    const engine::EngineStats begin_stats = engine_.stats();
     begin_ = Clock::now();
     engine::EngineStats before = begin_stats;
     Clock::time_point step_begin = begin_;
-    while (model_.engine->step()) {
+    while (engine_.step()) {
       const Clock::time_point now = Clock::now();
-      const engine::EngineStats after = model_.engine->stats();
+      const engine::EngineStats after = engine_.stats();
       sort_step(before, after, seconds_between(step_begin, now));
       COPPICE_RETURN_IF_ERROR(take_events(first_id, seconds_between(begin_, now)));
       if (options_.decode_seconds > 0 && decode_.seconds >= options_.decode_seconds && !is_cut_) {
         is_cut_ = true;
         for (std::size_t i = 0; i < prompts.size(); ++i) {
-          model_.engine->cancel(first_id + i, -1);
+          engine_.cancel(first_id + i, -1);
         }
       }
       before = after;
       step_begin = Clock::now();
     }
     COPPICE_RETURN_IF_ERROR(take_events(first_id, seconds_between(begin_, Clock::now())));
-    return summarise(begin_stats, model_.engine->stats());
+    return summarise(begin_stats, engine_.stats());
   }
 
  private:
@@ -148,6 +164,15 @@ class Pass {
     sums.tokens += prompt > 0 ? prompt : drawn;
     sums.sequences += static_cast<std::uint64_t>(std::max(after.running, before.running));
     sums.step_ms.push_back(seconds * 1e3);
+    if (prompt == 0 && std::min(after.running, before.running) == full_.sequences) {
+      full_.seconds += seconds;
+      full_.tokens += drawn;
+    }
+    if (options_.logs_steps && prompt == 0) {
+      const engine::LastStep& last = after.last_step;
+      record_.steps.push_back(
+          {last.rows, last.draft_nodes, drawn, last.expected_ns * 1e-6, last.body_ns * 1e-6, seconds * 1e3});
+    }
     // Every row goes through the layers, those that a token is drawn from through the head too; attention comes on top.
     const double rows = static_cast<double>(prompt > 0 ? prompt : drawn);
     const double flops = 2 * (body_parameters_ * rows + head_parameters_ * static_cast<double>(drawn));
@@ -163,6 +188,9 @@ class Pass {
       if (event.finish == engine::FinishReason::kError) {
         return absl::InternalError(fmt::format("request {}: {}", event.request - first_id, event.error));
       }
+      std::vector<TokenId>& answer = record_.answers[event.request - first_id];
+      std::transform(event.tokens.begin(), event.tokens.end(), std::back_inserter(answer),
+                     [](const engine::TokenInfo& info) { return info.token; });
       double& first_s = first_seen_s_[event.request - first_id];
       complete_ += event.finish == engine::FinishReason::kStop ? 1 : 0;
       if (first_s < 0 && !event.tokens.empty()) {
@@ -180,6 +208,7 @@ class Pass {
     };
     result.prefill_tokens_per_s = rate(prefill_);
     result.decode_tokens_per_s = rate(decode_);
+    result.full_tokens_per_s = full_.seconds > 0 ? static_cast<double>(full_.tokens) / full_.seconds : 0.0;
     result.output_tokens_per_s = static_cast<double>(end.generation_tokens - begin.generation_tokens) / result.wall_s;
     std::sort(first_seen_s_.begin(), first_seen_s_.end());
     result.ttft_ms_p50 = first_seen_s_[first_seen_s_.size() / 2] * 1e3;
@@ -200,6 +229,7 @@ class Pass {
     result.drafts.speculation_share =
         static_cast<double>(end.times.speculation_ns - begin.times.speculation_ns) * 1e-9 / result.wall_s;
     result.constraint = constraint_figures(begin, end);
+    result.record = std::move(record_);
     result.roofline = decode_.seconds > 0 ? decode_.bound_s / decode_.seconds : 0.0;
     result.prefill_roofline = prefill_.seconds > 0 ? prefill_.bound_s / prefill_.seconds : 0.0;
     rusage usage{};
@@ -226,6 +256,7 @@ class Pass {
 
   const EngineBenchOptions& options_;
   LoadedModel& model_;
+  engine::Engine& engine_;
   const kernels::MachineFigures& machine_;
   double body_parameters_ = 0;     // in the layers: what every token is multiplied with
   double head_parameters_ = 0;     // in the head: what a token is drawn with
@@ -233,30 +264,39 @@ class Pass {
   std::shared_ptr<engine::EventQueue> queue_;
   Clock::time_point begin_;
   std::vector<double> first_seen_s_;
+  PassRecord record_;
   bool is_cut_ = false;
   std::int64_t complete_ = 0;    // answers
   std::vector<double> mask_us_;  // of a mask, by step
   double masked_s_ = 0;          // steps that made masks
+  FullSteps full_;
   StepSums prefill_;
   StepSums decode_;
 };
 
 }  // namespace
 
+absl::StatusOr<EngineBenchResult> run_engine_pass(const EngineBenchOptions& options, std::int32_t pass,
+                                                  LoadedModel& model, engine::Engine& engine,
+                                                  const kernels::MachineFigures& machine) {
+  COPPICE_ASSIGN_OR_RETURN(const Prompts prompts, make_prompts(options, pass, model.config.vocab));
+  const kernels::OperationTimes before = model.backend->operations().times();
+  COPPICE_ASSIGN_OR_RETURN(EngineBenchResult result,
+                           Pass(options, model, engine, machine)
+                               .run(prompts, options.first_id + static_cast<std::uint64_t>(pass) * prompts.size()));
+  const kernels::OperationTimes after = model.backend->operations().times();
+  const double forward_ns = static_cast<double>(after.forward_ns() - before.forward_ns());
+  const bool is_told = !model.backend->steps().is_asynchronous();  // else these are the times of launches
+  result.attention_share =
+      is_told && forward_ns > 0 ? static_cast<double>(after.attention_ns - before.attention_ns) / forward_ns : 0.0;
+  return result;
+}
+
 absl::StatusOr<EngineBenchResult> run_engine_bench(const EngineBenchOptions& options, LoadedModel& model,
                                                    const kernels::MachineFigures& machine) {
-  COPPICE_ASSIGN_OR_RETURN(const Prompts prompts, make_prompts(options, model.config.vocab));
   EngineBenchResult result;
   for (std::int32_t pass = 0; pass < options.repeat; ++pass) {
-    const kernels::OperationTimes before = model.backend->operations().times();
-    COPPICE_ASSIGN_OR_RETURN(result,
-                             Pass(options, model, machine)
-                                 .run(prompts, options.first_id + static_cast<std::uint64_t>(pass) * prompts.size()));
-    const kernels::OperationTimes after = model.backend->operations().times();
-    const double forward_ns = static_cast<double>(after.forward_ns() - before.forward_ns());
-    const bool is_told = !model.backend->steps().is_asynchronous();  // else these are the times of launches
-    result.attention_share =
-        is_told && forward_ns > 0 ? static_cast<double>(after.attention_ns - before.attention_ns) / forward_ns : 0.0;
+    COPPICE_ASSIGN_OR_RETURN(result, run_engine_pass(options, pass, model, *model.engine, machine));
   }
   return result;
 }

@@ -12,6 +12,7 @@
 #include "server/app/progress_bar.h"
 #include "server/batch/batch_run.h"
 #include "server/commands/command.h"
+#include "server/commands/compute_flags.h"
 #include "server/commands/model_path.h"
 #include "server/metrics/metrics.h"
 #include "server/model/model_loader.h"
@@ -36,9 +37,7 @@ OptionTable batch_table(BatchArguments& arguments) {
   OptionTable table;
   table.add_text("served-model-name", &arguments.served_model_name,
                  "name that requests use, or several: a,b; default: the folder's");
-  table.add_text("device", &arguments.load.device, "where to compute", {"auto", "cpu", "cuda"});
-  table.add_text("dtype", &arguments.load.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
-  table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
+  add_compute_rows(table, arguments.load);
   table.add_integer("max-model-len", &engine.model_tokens_max, 0, kMany,
                     "tokens of prompt and answer; 0 = the model's");
   table.add_integer("max-batch-tokens", &engine.step_tokens_max, 0, kMany, "token rows in one step; 0 = choose");

@@ -7,6 +7,7 @@
 #include "server/app/progress_bar.h"
 #include "server/bench/decision_bench.h"
 #include "server/commands/bench_commands.h"
+#include "server/commands/compute_flags.h"
 #include "server/commands/model_path.h"
 #include "server/model/model_loader.h"
 
@@ -39,9 +40,7 @@ OptionTable decision_table(DecisionBenchArguments& arguments) {
   table.add_integer("max-batch-tokens", &engine.step_tokens_max, 0, kMany, "token rows in one step; 0 = choose");
   table.add_integer("max-running", &engine.running_max, 0, kQueuedMost, "sequences in one step; 0 = choose");
   table.add_bytes("kv-memory", &engine.kv_bytes, "memory for the KV cache; 0 = choose");
-  table.add_text("device", &arguments.load.device, "auto, cpu, cuda", {"auto", "cpu", "cuda"});
-  table.add_text("dtype", &arguments.load.dtype, "auto, f32, bf16, f16", {"auto", "f32", "bf16", "f16"});
-  table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
+  add_compute_rows(table, arguments.load);
   arguments.model.add_to(table);
   return table;
 }

@@ -1,6 +1,10 @@
 // `coppice bench engine MODEL | --shape NAME`. Several request counts and prefixes, with and without sharing, run one
 // after the other on one loaded model and give a report each.
+#include <algorithm>
 #include <charconv>
+#include <iterator>
+#include <numeric>
+#include <span>
 #include <sstream>
 
 #include "base/file.h"
@@ -12,7 +16,9 @@
 #include "server/app/progress_bar.h"
 #include "server/bench/engine_bench.h"
 #include "server/bench/schema_grammar.h"
+#include "server/bench/speculation_pairs.h"
 #include "server/commands/bench_commands.h"
+#include "server/commands/compute_flags.h"
 #include "server/commands/model_path.h"
 #include "server/commands/speculation_flags.h"
 #include "server/model/model_loader.h"
@@ -31,6 +37,7 @@ struct EngineBenchArguments {
   std::string requests = "1";
   std::string shared_prefix = "0";
   std::string sharing = "on";
+  std::string step_log;
   SpeculationFlags speculation;
   bool json = false;
 };
@@ -54,22 +61,25 @@ OptionTable engine_table(EngineBenchArguments& arguments) {
                  "with --shape: the model whose tokens --schema and --prompt-file have");
   table.add_text("tree", &bench.tree, "prompts as a prefix tree: nodes per level _ tokens per level");
   table.add_number("temperature", &bench.temperature, 0, 100, "0 = greedy");
-  table.add_integer("repeat", &bench.repeat, 1, 1000, "passes over the same prompts; the last is reported");
+  table.add_integer("repeat", &bench.repeat, 1, 1000,
+                    "passes over the same prompts; the last is reported; "
+                    "with --speculation both: pairs of passes");
+  table.add_switch("fresh-prompts", &bench.fresh_prompts, "each pass has prompts of its own");
   table.add_seed("seed", &bench.seed, &engine.seed_given, "of prompts and random weights");
   table.add_text("sharing", &arguments.sharing, "attention over shared prefixes once: on, off, or both in turn",
                  {"on", "off", "both"});
   table.add_switch("attention", &bench.attention, "off: left out, for the bound that no sharing can beat");
   table.add_number("decode-seconds", &bench.decode_seconds, 0, 3600, "most time to decode a setting; 0 = to the end");
-  arguments.speculation.add_to(table, engine);
+  arguments.speculation.add_to(table, engine, /*compares=*/true);
+  table.add_text("step-log", &arguments.step_log,
+                 "a file to write: a line for each decode step, with its rows, expected and measured time");
   table.add_integer("batch-cap", &engine.running_max, 0, 65536, "most sequences in a step; 0 = choose");
   table.add_integer("chunk", &engine.chunk_tokens_max, 0, kMany, "most prompt tokens of one sequence in a step");
   table.add_integer("max-batch-tokens", &engine.step_tokens_max, 0, kMany, "token rows in one step; 0 = choose");
   table.add_integer("max-model-len", &engine.model_tokens_max, 0, kMany, "0 = the model's");
   table.add_bytes("kv-memory", &engine.kv_bytes, "memory for the KV cache; 0 = choose");
   table.add_switch("prefix-cache", &engine.prefix_cache, "keep prefixes for later passes");
-  table.add_text("device", &arguments.load.device, "auto, cpu, cuda", {"auto", "cpu", "cuda"});
-  table.add_text("dtype", &arguments.load.dtype, "auto, f32, bf16, f16", {"auto", "f32", "bf16", "f16"});
-  table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
+  add_compute_rows(table, arguments.load);
   arguments.model.add_to(table);
   return table;
 }
@@ -179,9 +189,93 @@ absl::StatusOr<std::vector<std::int32_t>> read_numbers(const char* flag, const s
   return numbers;
 }
 
+// What is said of a setting before what was measured.
+nlohmann::ordered_json setting_json(const EngineBenchArguments& arguments, const EngineBenchOptions& options,
+                                    bool sharing, const LoadedModel& model) {
+  return {{"model", arguments.shape.empty() ? arguments.model.text : arguments.shape},
+          {"requests", options.requests},
+          {"shared_prefix", options.shared_prefix},
+          {"unique_prefix", options.unique_prefix},
+          {"output", options.output},
+          {"sharing", sharing},
+          {"attention", options.attention},
+          {"weight_bytes", model.weight_bytes},
+          {"weight_seconds", model.weight_seconds}};
+}
+
+nlohmann::ordered_json to_json(const Spread& spread) {
+  return {{"median", spread.median},
+          {"quartiles", {spread.quartile_low, spread.quartile_high}},
+          {"range", {spread.least, spread.most}}};
+}
+
+// The medians of one half of the pairs.
+nlohmann::ordered_json half_json(std::span<const SpeculationPair> pairs, EngineBenchResult SpeculationPair::*half) {
+  const auto median = [&](auto&& figure) {
+    std::vector<double> values;
+    std::transform(pairs.begin(), pairs.end(), std::back_inserter(values),
+                   [&](const SpeculationPair& pair) { return figure(pair.*half); });
+    return spread_of(std::move(values)).median;
+  };
+  const auto sum = [&](std::uint64_t DraftFigures::*count) {
+    return std::accumulate(
+        pairs.begin(), pairs.end(), std::uint64_t{0},
+        [&](std::uint64_t total, const SpeculationPair& pair) { return total + (pair.*half).drafts.*count; });
+  };
+  return {{"decode_tokens_per_s", median([](const auto& pass) { return pass.decode_tokens_per_s; })},
+          {"full_tokens_per_s", median([](const auto& pass) { return pass.full_tokens_per_s; })},
+          {"output_tokens_per_s", median([](const auto& pass) { return pass.output_tokens_per_s; })},
+          {"step_ms_p50", median([](const auto& pass) { return pass.step_ms_p50; })},
+          {"step_ms_p99", median([](const auto& pass) { return pass.step_ms_p99; })},
+          {"accepted_per_step", median([](const auto& pass) { return pass.drafts.accepted_per_step; })},
+          {"speculation_share", median([](const auto& pass) { return pass.drafts.speculation_share; })},
+          {"draft_tokens", sum(&DraftFigures::draft_tokens)},
+          {"accepted_tokens", sum(&DraftFigures::accepted_tokens)}};
+}
+
+// Step by step: where the time goes, and whether the learned costs see it.
+absl::Status write_step_log(const std::string& path, std::span<const EngineBenchResult* const> passes) {
+  std::string text = "pass\trows\tdraft_nodes\ttokens\texpected_ms\tbody_ms\tstep_ms\n";
+  for (std::size_t pass = 0; pass < passes.size(); ++pass) {
+    for (const StepRecord& step : passes[pass]->record.steps) {
+      text += fmt::format("{}\t{}\t{}\t{}\t{:.4f}\t{:.4f}\t{:.4f}\n", pass, step.rows, step.draft_nodes, step.tokens,
+                          step.expected_ms, step.body_ms, step.step_ms);
+    }
+  }
+  const std::string_view part = text;
+  return base::replace_file(path, std::span(&part, 1), base::FileReaders::kEveryone);
+}
+
+// Off and on in turn; the answers must be the same to the token.
+absl::Status compare_speculation(const EngineBenchArguments& arguments, const EngineBenchOptions& options,
+                                 const engine::EngineOptions& engine, LoadedModel& model,
+                                 const kernels::MachineFigures& machine) {
+  COPPICE_ASSIGN_OR_RETURN(const SpeculationPairs result, run_speculation_pairs(options, engine, model, machine));
+  nlohmann::ordered_json report = setting_json(arguments, options, engine.sharing, model);
+  report.update({{"speculation", "both"},
+                 {"pairs", result.pairs.size()},
+                 {"decode_ratio", to_json(result.ratios(&EngineBenchResult::decode_tokens_per_s))},
+                 {"full_ratio", to_json(result.ratios(&EngineBenchResult::full_tokens_per_s))},
+                 {"output_ratio", to_json(result.ratios(&EngineBenchResult::output_tokens_per_s))},
+                 {"first_decode_ratio", result.first.ratio(&EngineBenchResult::decode_tokens_per_s)},
+                 {"same_answers", result.has_same_answers},
+                 {"off", half_json(result.pairs, &SpeculationPair::off)},
+                 {"on", half_json(result.pairs, &SpeculationPair::on)}});
+  print_report(report, arguments.json);
+  if (!arguments.step_log.empty()) {
+    std::vector<const EngineBenchResult*> passes = {&result.first.off, &result.first.on};
+    for (const SpeculationPair& pair : result.pairs) {
+      passes.insert(passes.end(), {&pair.off, &pair.on});
+    }
+    COPPICE_RETURN_IF_ERROR(write_step_log(arguments.step_log, passes));
+  }
+  return result.has_same_answers ? absl::OkStatus()
+                                 : absl::InternalError("answers differ with and without speculation");
+}
+
 // The settings of one engine, one after the other; later ones find earlier prefixes in its cache.
-absl::Status run_settings(const EngineBenchArguments& arguments, bool sharing, LoadedModel& model,
-                          const kernels::MachineFigures& machine) {
+absl::Status run_settings(const EngineBenchArguments& arguments, const engine::EngineOptions& engine,
+                          LoadedModel& model, const kernels::MachineFigures& machine) {
   COPPICE_ASSIGN_OR_RETURN(const RequestFiles files, read_request_files(arguments, model.config));
   COPPICE_ASSIGN_OR_RETURN(const auto prefixes, read_numbers("shared-prefix", arguments.shared_prefix, 0, kMany));
   COPPICE_ASSIGN_OR_RETURN(const auto requests, read_numbers("requests", arguments.requests, 1, kRequestsMost));
@@ -194,22 +288,23 @@ absl::Status run_settings(const EngineBenchArguments& arguments, bool sharing, L
       options.first_id = first_id;
       options.constraint = files.grammar.source;
       options.question = files.question;
+      options.logs_steps = !arguments.step_log.empty();
       first_id += std::uint64_t{kMany} * kRequestsMost;
+      if (arguments.speculation.mode == "both") {
+        COPPICE_RETURN_IF_ERROR(compare_speculation(arguments, options, engine, model, machine));
+        continue;
+      }
       COPPICE_ASSIGN_OR_RETURN(const EngineBenchResult result, run_engine_bench(options, model, machine));
-      nlohmann::ordered_json report = {{"model", arguments.shape.empty() ? arguments.model.text : arguments.shape},
-                                       {"requests", count},
-                                       {"shared_prefix", prefix},
-                                       {"unique_prefix", options.unique_prefix},
-                                       {"output", options.output},
-                                       {"sharing", sharing},
-                                       {"attention", options.attention},
-                                       {"weight_bytes", model.weight_bytes},
-                                       {"weight_seconds", model.weight_seconds}};
+      nlohmann::ordered_json report = setting_json(arguments, options, engine.sharing, model);
       report.update(to_json(result, machine));
       if (files.grammar.source != nullptr) {
         report["schema"] = to_json(result.constraint, files.grammar);
       }
       print_report(report, arguments.json);
+      if (!arguments.step_log.empty()) {
+        const EngineBenchResult* const pass = &result;
+        COPPICE_RETURN_IF_ERROR(write_step_log(arguments.step_log, std::span(&pass, 1)));
+      }
     }
   }
   return absl::OkStatus();
@@ -228,12 +323,12 @@ absl::Status bench_engine(EngineBenchArguments& arguments, CommandOptions& flags
   COPPICE_ASSIGN_OR_RETURN(LoadedModel model, load(arguments));
   COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine,
                            kernels::measure_machine(model.backend->device().name(), cuda_options_from_environment()));
-  COPPICE_RETURN_IF_ERROR(run_settings(arguments, engine.sharing, model, machine));
+  arguments.speculation.apply(engine);
+  COPPICE_RETURN_IF_ERROR(run_settings(arguments, engine, model, machine));
   if (arguments.sharing == "both") {
-    arguments.speculation.apply(engine);
     engine.sharing = false;
     COPPICE_RETURN_IF_ERROR(remake_engine(model, engine));
-    COPPICE_RETURN_IF_ERROR(run_settings(arguments, false, model, machine));
+    COPPICE_RETURN_IF_ERROR(run_settings(arguments, engine, model, machine));
   }
   return absl::OkStatus();
 }

@@ -10,6 +10,7 @@
 #include "models/model_config.h"
 #include "server/app/device_options.h"
 #include "server/commands/bench_commands.h"
+#include "server/commands/compute_flags.h"
 #include "server/commands/model_path.h"
 #include "server/model/model_loader.h"
 
@@ -21,9 +22,7 @@ constexpr std::int64_t kRowsMost = 1 << 16;  // of a product: more than any step
 struct LinearBenchArguments {
   std::string shape = "160m";
   std::string rows = "1 8 32 512";
-  std::string device = "auto";
-  std::string dtype = "auto";
-  std::string quant = "none";
+  ComputeOptions compute = {.quant = "none"};
   double seconds = 0.3;  // each product at each number of rows: enough for a median
   bool json = false;
 };
@@ -32,9 +31,7 @@ OptionTable linear_table(LinearBenchArguments& arguments) {
   OptionTable table;
   table.add_text("shape", &arguments.shape, "160m, 1b, 8b, …");
   table.add_text("rows", &arguments.rows, "numbers of rows with blanks between");
-  table.add_text("device", &arguments.device, "where to compute", {"auto", "cpu", "cuda"});
-  table.add_text("dtype", &arguments.dtype, "of activations", {"auto", "f32", "bf16", "f16"});
-  table.add_text("quant", &arguments.quant, "how weights are stored", {"none", "int8", "int4", "int4-128"});
+  add_compute_rows(table, arguments.compute);
   table.add_number("seconds", &arguments.seconds, 0.01, 60, "how long to repeat a product");
   return table;
 }
@@ -77,13 +74,13 @@ absl::Status bench_linear(LinearBenchArguments& arguments, CommandOptions& flags
   COPPICE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> rows, parse_rows(arguments.rows));
   COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path path, resolve_shape(arguments.shape));
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::load_model_shape(path));
-  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.device, cuda_options_from_environment()));
-  COPPICE_ASSIGN_OR_RETURN(
-      const kernels::ModelFormats formats,
-      choose_formats(arguments.dtype, arguments.quant, {kernels::WeightKind::kBF16}, backend->device()));
+  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.compute.device, cuda_options_from_environment()));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
+                           choose_formats(arguments.compute, {kernels::WeightKind::kBF16}, backend->device()));
   COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine,
                            kernels::measure_machine(backend->device().name(), cuda_options_from_environment()));
-  const double peak = kernels::is_quantised(*formats.storage)         ? machine.int8_gops
+  const double peak = kernels::is_quantised(formats.packing().storage_of({kernels::WeightKind::kBF16}))
+                          ? machine.int8_gops
                       : formats.compute == kernels::ComputeType::kF32 ? machine.f32_gflops
                                                                       : machine.bf16_gflops;
   print_report({{"machine", machine_json(machine)}}, arguments.json);

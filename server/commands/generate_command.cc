@@ -10,6 +10,7 @@
 #include "server/app/device_options.h"
 #include "server/app/progress_bar.h"
 #include "server/commands/command.h"
+#include "server/commands/compute_flags.h"
 #include "server/commands/model_path.h"
 #include "server/commands/speculation_flags.h"
 #include "server/model/model_loader.h"
@@ -44,9 +45,7 @@ OptionTable generate_table(GenerateArguments& arguments) {
       arguments.sampling);
   table.add_seed("seed", &arguments.seed, &arguments.seed_given, "the same seed gives the same text");
   table.add_switch("ignore-eos", &arguments.ignore_eos, "go on past the end of sequence");
-  table.add_text("device", &arguments.load.device, "where to compute", {"auto", "cpu", "cuda"});
-  table.add_text("dtype", &arguments.load.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
-  table.add_text("quant", &arguments.load.quant, kQuantHelp, quant_names());
+  add_compute_rows(table, arguments.load);
   table.add_integer("max-model-len", &arguments.load.engine.model_tokens_max, 0, 1 << 30, "0 = the model's");
   table.add_bytes("kv-memory", &arguments.load.engine.kv_bytes, "memory for the KV cache; 0 = choose");
   arguments.speculation.add_to(table, arguments.load.engine);

@@ -1,4 +1,5 @@
-// `coppice inspect MODEL`: architecture, dtype, tokenizer, memory per token, what fits in this machine.
+// `coppice inspect MODEL`: architecture, dtype, tokenizer, memory per token, what fits in this machine; with
+// --perplexity, how likely the model finds a text.
 #include <cstdio>
 
 #include "base/cpu_info.h"
@@ -7,35 +8,36 @@
 #include "models/inspect.h"
 #include "server/app/device_options.h"
 #include "server/commands/command.h"
+#include "server/commands/compute_flags.h"
+#include "server/commands/inspect_perplexity.h"
 #include "server/commands/model_path.h"
-#include "server/model/model_loader.h"
 
 namespace coppice::server {
 namespace {
 
 struct InspectArguments {
   ModelChoice model;
-  std::string dtype = "auto";
-  std::string quant = "auto";
+  LoadModelOptions load;
+  PerplexityOptions perplexity;
 };
 
 OptionTable inspect_table(InspectArguments& arguments) {
   OptionTable table;
-  table.add_text("dtype", &arguments.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
-  table.add_text("quant", &arguments.quant, kQuantHelp, quant_names());
+  add_compute_rows(table, arguments.load);
   arguments.model.add_to(table);
+  table.add_text("perplexity", &arguments.perplexity.file, "how likely the model finds the text in this file, instead");
+  table.add_integer("window", &arguments.perplexity.window, 0, 1 << 24,
+                    "tokens of the text at a time for --perplexity; 0 = 512, or the model's context if that is less");
   return table;
 }
 
-absl::Status inspect(const InspectArguments& arguments, CommandOptions& flags) {
-  COPPICE_RETURN_IF_ERROR(flags.apply());
-  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(arguments.model));
+absl::Status print_facts(const ModelChoice& model, const LoadModelOptions& load) {
+  COPPICE_ASSIGN_OR_RETURN(const auto package, open_model(model));
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package->config());
   COPPICE_ASSIGN_OR_RETURN(const auto weights, package->weights(config));
-  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend("auto", cuda_options_from_environment()));
-  COPPICE_ASSIGN_OR_RETURN(
-      const kernels::ModelFormats formats,
-      choose_formats(arguments.dtype, arguments.quant, weights->stored_format(), backend->device()));
+  COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(load.device, load.cuda));
+  COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
+                           choose_formats(load, weights->stored_format(), backend->device()));
   const models::ModelFacts facts =
       models::model_facts(config, weights->stored_format(), weights->stored_bytes(), formats);
   const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
@@ -50,13 +52,27 @@ absl::Status inspect(const InspectArguments& arguments, CommandOptions& flags) {
   return absl::OkStatus();
 }
 
+absl::Status inspect(InspectArguments& arguments, CommandOptions& flags) {
+  COPPICE_RETURN_IF_ERROR(flags.apply());
+  arguments.load.cuda = cuda_options_from_environment();
+  const PerplexityOptions& perplexity = arguments.perplexity;
+  if (!perplexity.file.empty()) {
+    return print_perplexity(arguments.model, arguments.load, perplexity);
+  }
+  if (perplexity.json || perplexity.window != 0) {
+    return absl::InvalidArgumentError("--json and --window belong to --perplexity FILE");
+  }
+  return print_facts(arguments.model, arguments.load);
+}
+
 }  // namespace
 
 void add_inspect_command(CLI::App& program, Run& run) {
   CLI::App* command = program.add_subcommand("inspect", "what a model is, and what of it fits in this machine");
-  add_examples(*command, {"coppice inspect demo"});
+  add_examples(*command, {"coppice inspect demo", "coppice inspect demo --perplexity README.md --json"});
   auto arguments = std::make_shared<InspectArguments>();
   command->add_option("MODEL", arguments->model.text, kModelHelp)->required();
+  command->add_flag("--json", arguments->perplexity.json, "one JSON object");
   auto flags = std::make_shared<CommandOptions>(*command, inspect_table(*arguments), /*with_config=*/false);
   command->callback([arguments, flags, &run] { run = [arguments, flags] { return inspect(*arguments, *flags); }; });
 }

@@ -5,9 +5,9 @@
 #include "base/status_macros.h"
 #include "server/app/app.h"
 #include "server/commands/command.h"
+#include "server/commands/compute_flags.h"
 #include "server/commands/model_path.h"
 #include "server/commands/speculation_flags.h"
-#include "server/model/model_loader.h"
 
 namespace coppice::server {
 namespace {
@@ -32,9 +32,7 @@ void add_engine_rows(ServeArguments& arguments, OptionTable& table) {
   constexpr std::int32_t kQueuedMost = 1 << 20;
   ServeOptions& options = arguments.options;
   table.begin_group("Device and sizes");
-  table.add_text("device", &options.device, "where to compute", {"auto", "cpu", "cuda"});
-  table.add_text("dtype", &options.dtype, "weights and KV cache", {"auto", "f32", "bf16", "f16"});
-  table.add_text("quant", &options.quant, kQuantHelp, quant_names());
+  add_compute_rows(table, options);
   table.add_integer("max-model-len", &options.engine.model_tokens_max, 0, kMany,
                     "tokens of prompt and answer; 0 = the model's");
   table.add_integer("max-batch-tokens", &options.engine.step_tokens_max, 0, kRowsMost,

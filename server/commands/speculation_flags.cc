@@ -3,9 +3,14 @@
 
 namespace coppice::server {
 
-void SpeculationFlags::add_to(OptionTable& table, engine::EngineOptions& options) {
+void SpeculationFlags::add_to(OptionTable& table, engine::EngineOptions& options, bool compares) {
   engine::SuffixSpeculatorOptions& suffix = options.suffix;
-  table.add_text("speculation", &mode, "draft tokens from past outputs", {"suffix", "on", "off"});
+  if (compares) {
+    table.add_text("speculation", &mode, "draft tokens from past outputs; both: off and on in turn, compared",
+                   {"suffix", "on", "off", "both"});
+  } else {
+    table.add_text("speculation", &mode, "draft tokens from past outputs", {"suffix", "on", "off"});
+  }
   table.add_integer("speculation-depth", &suffix.depth, 2, 255, "tokens of the longest match that is looked for");
   // The trees number their nodes of 36 bytes with 32 bits.
   constexpr std::size_t kMemoryMost = std::size_t{128} << 30;

@@ -14,7 +14,8 @@ struct SpeculationFlags {
   std::string scoring = "blended";
   double alpha = 1.0;
 
-  void add_to(OptionTable& table, engine::EngineOptions& options);
+  // compares: the command also has --speculation both.
+  void add_to(OptionTable& table, engine::EngineOptions& options, bool compares = false);
   void apply(engine::EngineOptions& options) const;
 };
 

@@ -74,14 +74,13 @@ absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::s
     return dense;
   }
   if (name == "auto") {
-    if (!kernels::is_quantised(stored)) {
-      return dense;
-    }
     if (device.supports(kernels::PackingOptions{compute, std::nullopt}) == kernels::Support::kFull) {
       return std::nullopt;
     }
-    spdlog::info("weights stored as {} are widened to {} on {}", kernels::format_name(stored),
-                 kernels::format_name(compute), device.name());
+    if (kernels::is_quantised(stored)) {
+      spdlog::info("weights stored as {} are widened to {} on {}", kernels::format_name(stored),
+                   kernels::format_name(compute), device.name());
+    }
     return dense;
   }
   using Choice = std::pair<const char*, kernels::WeightFormat>;
@@ -100,11 +99,11 @@ absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::s
   return absl::InvalidArgumentError(fmt::format("--quant {}: must be one of {}", name, fmt::join(quant_names(), ", ")));
 }
 
-absl::StatusOr<kernels::ModelFormats> choose_formats(const std::string& dtype, const std::string& quant,
-                                                     kernels::WeightFormat stored, const kernels::Device& device) {
-  COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute, choose_dtype(dtype, stored, device));
+absl::StatusOr<kernels::ModelFormats> choose_formats(const ComputeOptions& options, kernels::WeightFormat stored,
+                                                     const kernels::Device& device) {
+  COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute, choose_dtype(options.dtype, stored, device));
   kernels::ModelFormats formats = kernels::formats_of(compute);
-  COPPICE_ASSIGN_OR_RETURN(formats.storage, choose_storage(quant, stored, compute, device));
+  COPPICE_ASSIGN_OR_RETURN(formats.storage, choose_storage(options.quant, stored, compute, device));
   return formats;
 }
 
@@ -117,7 +116,7 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   loaded.backend = options.wrap_backend ? options.wrap_backend(std::move(backend)) : std::move(backend);
   kernels::Device& device = loaded.backend->device();
   COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
-                           choose_formats(options.dtype, options.quant, weights.stored_format(), device));
+                           choose_formats(options, weights.stored_format(), device));
   // What the weights will take is set aside before the KV cache gets its share.
   const std::size_t weight_bytes =
       models::model_facts(config, weights.stored_format(), weights.stored_bytes(), formats).weight_bytes;

@@ -18,6 +18,7 @@
 #include "kernels/cuda/options.h"
 #include "models/model_config.h"
 #include "models/transformer.h"
+#include "server/model/compute_options.h"
 #include "server/model/model_package.h"
 
 namespace coppice::server {
@@ -31,8 +32,7 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> open_backend(const std::string
 absl::StatusOr<kernels::ComputeType> choose_dtype(const std::string& name, kernels::WeightFormat stored,
                                                   const kernels::Device& device);
 
-// What `--quant` may be, for tables of options; and its line of help.
-inline constexpr const char* kQuantHelp = "how matrices are stored; auto = as in the model's files";
+// What `--quant` may be.
 std::vector<std::string> quant_names();
 
 // How packed matrices are stored. name: auto (a quantised file's own formats, else the compute type), none (the compute
@@ -43,15 +43,12 @@ absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::s
                                                                     kernels::ComputeType compute,
                                                                     const kernels::Device& device);
 
-// The formats that a model runs in, from the names of a command line.
-absl::StatusOr<kernels::ModelFormats> choose_formats(const std::string& dtype, const std::string& quant,
-                                                     kernels::WeightFormat stored, const kernels::Device& device);
+// The formats that a model runs in: both of the above.
+absl::StatusOr<kernels::ModelFormats> choose_formats(const ComputeOptions& options, kernels::WeightFormat stored,
+                                                     const kernels::Device& device);
 
-struct LoadModelOptions {
-  std::string device = "auto";
+struct LoadModelOptions : ComputeOptions {
   kernels::cuda::CudaOptions cuda;
-  std::string dtype = "auto";
-  std::string quant = "auto";
   engine::EngineOptions engine;
   // What the model runs on instead of the opened backend; empty: the backend itself. For benchmarks.
   std::function<std::unique_ptr<kernels::Backend>(std::unique_ptr<kernels::Backend>)> wrap_backend;

@@ -30,7 +30,7 @@ FORBIDDEN = [
 # own folder is not checked.
 FOLDER_ORDER = {
     "server": [
-        ["access", "config", "hub", "metrics", "net", "output", "stored", "work"],
+        ["access", "config", "hub", "metrics", "net", "output", "scoring", "stored", "work"],
         ["model", "structured"],
         ["prompts"],
         ["corpora"],

@@ -172,6 +172,9 @@ TEST_CASE("a quantised row's bits depend on that row alone", "[quantised]") {
         const auto packed = backend->device().pack_linear({&part, 1}, {}, stored_so(ComputeType::kBF16));
         REQUIRE(packed.ok());
         for (const std::int64_t count : {1, 2, 3, 4, 5, 6, 7, 13, 48, 49, 131}) {
+          if (isa == cpu::Isa::kGeneric && (threads == 3 || (count != 1 && count != 7 && count != 131))) {
+            continue;  // the same loops, slowly
+          }
           Tensor out(ComputeType::kF32, rows, features);
           for (std::int64_t begin = 0; begin < rows; begin += count) {
             const std::int64_t now = std::min(count, rows - begin);
