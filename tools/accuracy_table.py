@@ -22,7 +22,7 @@ BASE = ("bf16", "none")
 def measure(options, model, dtype, quant):
     """The figures of one run; None when it is refused."""
     command = [options.coppice, "inspect", model, "--perplexity", options.text, "--json", "--dtype", dtype]
-    command += ["--quant", quant] if quant != "none" else []
+    command += ["--quant", quant]
     command += ["--device", options.device] if options.device else []
     command += ["--window", str(options.window)] if options.window else []
     done = subprocess.run(command, capture_output=True, text=True)

@@ -110,15 +110,12 @@ def test_a_model_is_fetched_once_and_served(binary, hub, home):
     assert tokens(binary, NAME, {**env, "HF_HUB_OFFLINE": "1"}) == local
     assert tokens(binary, NAME + "@" + hub.repositories[NAME].commit, env) == local
     assert len(hub.requests) == asked  # what is there is used as it is
-    os.environ, saved = env, os.environ
-    try:
-        with RunningServer(binary, NAME, "--offline") as server:  # takes its environment from here
-            assert server.model == NAME
-            status, answer = server.post("/v1/completions", {"prompt": "Once", "max_tokens": 4, "model": NAME})
-            assert status == 200 and answer["model"] == NAME
-            assert server.stop() == 0
-    finally:
-        os.environ = saved
+    changed = [f"{name}={value}" for name, value in env.items() if os.environ.get(name) != value]
+    with RunningServer("/usr/bin/env", NAME, "--offline", launcher=[*changed, str(binary)]) as server:
+        assert server.model == NAME
+        status, answer = server.post("/v1/completions", {"prompt": "Once", "max_tokens": 4, "model": NAME})
+        assert status == 200 and answer["model"] == NAME
+        assert server.stop() == 0
 
 
 def test_every_command_takes_a_name(binary, hub, home, tmp_path):
@@ -203,20 +200,16 @@ def test_a_fetch_that_was_killed_is_resumed(binary, hub, home):
     env = environment(home, hub)
     hub.faults["drip"] = True
     process = subprocess.Popen([binary, "tokenize", NAME, "Once"], env=env, stderr=subprocess.DEVNULL)
-    part = pathlib.Path()
+    weights = hub.repositories[NAME].files["model.safetensors"]
+    part = home / "hub" / "models--coppice--demo" / "blobs" / (hashlib.sha256(weights).hexdigest() + ".incomplete")
     end = time.monotonic() + 30
-    while time.monotonic() < end:
-        parts = [path for path in home.rglob("*.incomplete") if path.stat().st_size > 0]
-        if parts:
-            part = parts[0]
-            break
+    while time.monotonic() < end and not (part.exists() and part.stat().st_size > 0):
         time.sleep(0.05)
     process.kill()
     process.wait()
     hub.faults.clear()
-    if part == pathlib.Path():  # nothing of 64 KiB came in time: a part as a killed run leaves it
-        weights = hub.repositories[NAME].files["model.safetensors"]
-        part = next(home.rglob("blobs")) / (hashlib.sha256(weights).hexdigest() + ".incomplete")
+    assert part.exists()
+    if part.stat().st_size == 0:  # nothing of 64 KiB came in time: a part as a killed run leaves it
         part.write_bytes(weights[:100000])
     asked = len(hub.requests)
     tokens(binary, NAME, env)
