@@ -100,12 +100,12 @@ const std::vector<Format> kFormats = {{{WeightKind::kQ4_0}, 32, {32, 96, 288, 57
                                       {{WeightKind::kQ4_K}, 32, {256, 768}},
                                       {{WeightKind::kQ5_K}, 32, {256, 768}},
                                       {{WeightKind::kQ6_K}, 32, {256, 768}},
-                                      {{WeightKind::kInt8, 0}, 128, {1, 31, 130, 576, 1024}},
-                                      {{WeightKind::kInt8, 64}, 64, {64, 600}},
+                                      {{WeightKind::kInt8, 0}, 32, {1, 31, 130, 576, 1024}},
+                                      {{WeightKind::kInt8, 64}, 32, {64, 600}},
                                       {{WeightKind::kInt4, 32}, 32, {32, 70, 576}},
-                                      {{WeightKind::kInt4, 128}, 128, {128, 576, 1000}},
-                                      {{WeightKind::kInt4, 512}, 128, {1024}},
-                                      {{WeightKind::kInt4, 0}, 128, {2, 576}}};
+                                      {{WeightKind::kInt4, 128}, 32, {128, 576, 1000}},
+                                      {{WeightKind::kInt4, 512}, 32, {1024}},
+                                      {{WeightKind::kInt4, 0}, 32, {2, 576}}};
 
 PackingOptions stored_so(ComputeType compute) {
   return {compute, std::nullopt};
