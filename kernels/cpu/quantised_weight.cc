@@ -177,30 +177,31 @@ FourBits fitted(std::span<const float> numbers, FourBits form) {
   return rounded(scale, (sum - scale * bits_sum) / count);
 }
 
-// Quantises a group: tries ranges from all of its numbers to seven tenths of that, by twentieths, each also refitted,
-// and keeps the one with the least squared error.
+bool is_usable(FourBits form) {
+  return form.scale != 0 && std::isfinite(form.scale) && std::isfinite(form.least);
+}
+
+// Quantises a group: tries ranges from all of its numbers to seven tenths of that, refits the best, and keeps what has
+// the least squared error.
 FourBits quantise_group(std::span<const float> numbers, std::uint8_t* bits) {
   const auto [low, high] = std::ranges::minmax(numbers);
   FourBits best = rounded(0, low);
   float best_error = std::numeric_limits<float>::infinity();
-  constexpr int kTries = 7;         // down to seven tenths
-  constexpr float kShrink = 0.05F;  // of the range, a try
+  const auto consider = [&](FourBits form) {
+    const float error = is_usable(form) ? squared_error(numbers, form) : best_error;
+    if (error < best_error) {
+      best = form;
+      best_error = error;
+    }
+  };
+  constexpr int kTries = 4;        // down to seven tenths
+  constexpr float kShrink = 0.1F;  // of the range, a try
   for (int i = 0; i < kTries; ++i) {
     const float share = 1 - kShrink * static_cast<float>(i);
-    const FourBits range = rounded((high - low) * share / 15.0F, low * share);
-    if (range.scale == 0 || !std::isfinite(range.scale) || !std::isfinite(range.least)) {
-      continue;
-    }
-    for (const FourBits form : {range, fitted(numbers, range)}) {
-      if (form.scale == 0 || !std::isfinite(form.scale) || !std::isfinite(form.least)) {
-        continue;
-      }
-      const float error = squared_error(numbers, form);
-      if (error < best_error) {
-        best = form;
-        best_error = error;
-      }
-    }
+    consider(rounded((high - low) * share / 15.0F, low * share));
+  }
+  if (is_usable(best)) {
+    consider(fitted(numbers, best));
   }
   const float inverse = best.scale == 0 ? 0 : 1 / best.scale;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
