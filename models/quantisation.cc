@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "base/status_macros.h"
 #include "models/json_text.h"
@@ -10,7 +12,9 @@
 namespace coppice::models {
 namespace {
 
-constexpr std::int64_t kBitsMost = 64;  // of a field that says how many; more is a mistake of its writer
+constexpr std::int64_t kBitsMost = 64;        // of a field that says how many; more is a mistake of its writer
+constexpr std::int64_t kGroupMost = 1 << 20;  // columns: no matrix has more
+constexpr std::int32_t kFp8Block = 128;       // rows and columns that share a scale: the only size in use
 
 absl::Status unsupported(const JsonFields& fields, const std::string& what) {
   return absl::UnimplementedError(
@@ -19,8 +23,23 @@ absl::Status unsupported(const JsonFields& fields, const std::string& what) {
                   fields.where(), what));
 }
 
+// A group's columns; -1 in the file means the whole row.
+std::int32_t group_of(JsonFields& fields, const char* name, std::int64_t fallback) {
+  return static_cast<std::int32_t>(std::max<std::int64_t>(0, fields.integer(name, fallback, -1, kGroupMost)));
+}
+
+// Refuses a `name` that is there and is not [128, 128].
+absl::Status check_block(const JsonFields& fields, const char* name) {
+  const nlohmann::json* const block = fields.find(name);
+  if (block == nullptr || block->is_null() || *block == nlohmann::json({kFp8Block, kFp8Block})) {
+    return absl::OkStatus();
+  }
+  return unsupported(fields, fmt::format("{} {}", name, json_excerpt(*block)));
+}
+
 absl::StatusOr<Quantisation> parse_awq(JsonFields& fields) {
   Quantisation out{.method = QuantMethod::kAwq};
+  out.group = group_of(fields, "group_size", group_of(fields, "q_group_size", 0));
   out.bits = static_cast<std::int32_t>(fields.integer("bits", fields.integer("w_bit", 4, 1, kBitsMost), 1, kBitsMost));
   const std::string version = fields.text("version", "gemm");
   COPPICE_RETURN_IF_ERROR(fields.status());
@@ -35,6 +54,7 @@ absl::StatusOr<Quantisation> parse_awq(JsonFields& fields) {
 
 absl::StatusOr<Quantisation> parse_gptq(JsonFields& fields) {
   Quantisation out{.method = QuantMethod::kGptq};
+  out.group = group_of(fields, "group_size", 0);
   out.bits = static_cast<std::int32_t>(fields.integer("bits", 4, 1, kBitsMost));
   const std::string format = fields.text("checkpoint_format", "gptq");
   COPPICE_RETURN_IF_ERROR(fields.status());
@@ -49,7 +69,7 @@ absl::StatusOr<Quantisation> parse_gptq(JsonFields& fields) {
 }
 
 // One of config_groups: how its weights are stored.
-absl::StatusOr<std::int32_t> parse_group(const JsonFields& fields, const nlohmann::json& group) {
+absl::Status parse_group(const JsonFields& fields, const nlohmann::json& group, Quantisation& out) {
   const auto found = group.is_object() ? group.find("weights") : group.end();
   if (found == group.end() || !found->is_object()) {
     return absl::InvalidArgumentError(
@@ -62,7 +82,15 @@ absl::StatusOr<std::int32_t> parse_group(const JsonFields& fields, const nlohman
   if (!(type == "int" && (bits == 4 || bits == 8)) && !(type == "float" && bits == 8)) {
     return unsupported(fields, fmt::format("compressed-tensors with {} bits of type \"{}\"", bits, type));
   }
-  return bits;
+  COPPICE_RETURN_IF_ERROR(check_block(weights, "block_structure"));
+  const std::int32_t columns = group_of(weights, "group_size", 0);
+  COPPICE_RETURN_IF_ERROR(weights.status());
+  if (out.bits != 0 && (out.bits != bits || out.group != columns)) {
+    return unsupported(fields, "compressed-tensors with groups of different bits or sizes");
+  }
+  out.bits = bits;
+  out.group = columns;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Quantisation> parse_compressed(JsonFields& fields) {
@@ -73,11 +101,10 @@ absl::StatusOr<Quantisation> parse_compressed(JsonFields& fields) {
                                                   groups == nullptr ? "nothing" : json_excerpt(*groups)));
   }
   for (const auto& [name, group] : groups->items()) {
-    COPPICE_ASSIGN_OR_RETURN(const std::int32_t bits, parse_group(fields, group));
-    if (out.bits != 0 && out.bits != bits) {
-      return unsupported(fields, "compressed-tensors with groups of different bits");
-    }
-    out.bits = bits;
+    COPPICE_RETURN_IF_ERROR(parse_group(fields, group, out));
+  }
+  if (const nlohmann::json* const turns = fields.find("transform_config"); turns != nullptr && !turns->empty()) {
+    return unsupported(fields, "compressed-tensors with a transform_config");
   }
   const std::string format = fields.text("format", "");
   COPPICE_RETURN_IF_ERROR(fields.status());
@@ -98,6 +125,7 @@ absl::StatusOr<Quantisation> parse_quantisation(const nlohmann::json& json, cons
   const std::string method = fields.text("quant_method", "");
   COPPICE_RETURN_IF_ERROR(fields.status());
   if (method == "fp8" || method == "fbgemm_fp8") {
+    COPPICE_RETURN_IF_ERROR(check_block(fields, "weight_block_size"));
     return Quantisation{.method = QuantMethod::kFp8, .bits = 8};
   }
   if (method == "compressed-tensors") {

@@ -16,6 +16,7 @@ enum class QuantMethod : std::uint8_t { kNone, kFp8, kCompressedTensors, kAwq, k
 struct Quantisation {
   QuantMethod method = QuantMethod::kNone;
   std::int32_t bits = 0;              // of a weight: 4 or 8
+  std::int32_t group = 0;             // columns that share a scale; 0: not said, or the whole row
   bool zeros_are_less_by_one = true;  // GPTQ's first format stores a group's zero minus one
 
   bool operator==(const Quantisation&) const = default;

@@ -78,9 +78,10 @@ absl::StatusOr<std::vector<float>> read_scales(const std::string& matrix, const 
   const auto count = static_cast<std::int64_t>(bytes.size() / format.block().bytes);
   std::vector<float> numbers(static_cast<std::size_t>(count));
   convert_to_float({bytes, format, 1, count, {}}, numbers);
-  if (!std::ranges::all_of(numbers, [](float number) { return std::isfinite(number); })) {
+  constexpr float kWholeMost = 256.0F;  // that a scale is multiplied by, at most (FP8: 448, checked where it is)
+  if (!std::ranges::all_of(numbers, [](float number) { return std::isfinite(number * kWholeMost); })) {
     return absl::InvalidArgumentError(
-        fmt::format("tensor {}: a scale is NaN or infinity; the model's files are damaged", matrix));
+        fmt::format("tensor {}: a scale is NaN, infinity or close to it; the model's files are damaged", matrix));
   }
   return numbers;
 }
@@ -159,6 +160,7 @@ absl::StatusOr<QuantisedTensors::Parts> QuantisedTensors::parts_of(const WeightS
     type = parts.layout == Layout::kInt8 ? "I8" : "F8_E4M3";
     take(parts.scales, ".weight_scale_inv");
     take(parts.scales, ".weight_scale");
+    take(parts.zeros, ".weight_zero_point");
     for (const char* unused : {".input_scale", ".input_zero_point", ".azp_adj", ".input_scale_ub"}) {
       if (find(prefix + unused) != nullptr) {
         parts.names.push_back(prefix + unused);
@@ -169,7 +171,10 @@ absl::StatusOr<QuantisedTensors::Parts> QuantisedTensors::parts_of(const WeightS
     return absl::NotFoundError(fmt::format("tensor {}: its {} are missing from the model's files", spec.name,
                                            parts.numbers == nullptr ? "packed numbers" : "scales"));
   }
-  if (type == "I32" && (spec.columns % per_word != 0 || spec.rows % per_word != 0)) {
+  parts.bits = type == "I32" ? bits : 8;
+  const bool packs_rows = parts.layout == Layout::kAwq || (type == "I32" && parts.zeros != nullptr);
+  if ((type == "I32" && parts.layout != Layout::kAwq && spec.columns % per_word != 0) ||
+      (packs_rows && spec.rows % per_word != 0)) {
     return absl::InvalidArgumentError(fmt::format("tensor {}: [{}, {}] cannot be packed {} numbers to a word",
                                                   spec.name, spec.rows, spec.columns, per_word));
   }
@@ -190,25 +195,34 @@ absl::Status QuantisedTensors::check_scales(const WeightSpec& spec, Parts& parts
   const bool is_one = scales.shape.empty() || scales.shape == std::vector<std::int64_t>{1};
   const bool is_per_row =
       scales.shape == std::vector<std::int64_t>{spec.rows, 1} || scales.shape == std::vector<std::int64_t>{spec.rows};
-  if (parts.layout == Layout::kFp8) {
+  if (parts.layout == Layout::kFp8 || parts.layout == Layout::kInt8) {
     const std::vector<std::int64_t> blocks = {blocks_of(spec.rows, kFp8Block), blocks_of(spec.columns, kFp8Block)};
-    return is_one || is_per_row || scales.shape == blocks
-               ? absl::OkStatus()
-               : wrong(fmt::format("of one, {} or {} × {} numbers", spec.rows, blocks[0], blocks[1]));
+    parts.shape = is_one ? ScaleShape::kOne : is_per_row ? ScaleShape::kRows : ScaleShape::kBlocks;
+    if (parts.shape == ScaleShape::kBlocks && (parts.layout == Layout::kInt8 || scales.shape != blocks)) {
+      return wrong(fmt::format("of one, {} or, in FP8, {} × {} numbers", spec.rows, blocks[0], blocks[1]));
+    }
+    if (parts.zeros == nullptr) {
+      return absl::OkStatus();
+    }
+    return check_tensor(fmt::format("{}: zeros", spec.name), *parts.zeros, "I8", scales.shape);
   }
-  if (parts.layout == Layout::kInt8) {
-    return is_one || is_per_row ? absl::OkStatus() : wrong(fmt::format("of one or {} numbers", spec.rows));
-  }
+  return check_groups(spec, parts);
+}
+
+absl::Status QuantisedTensors::check_groups(const WeightSpec& spec, Parts& parts) const {
+  const SafetensorsEntry& scales = *parts.scales->entry;
   const bool is_packed = parts.layout == Layout::kPacked;
   const std::size_t group_axis = is_packed ? 1 : 0;
-  if (scales.shape.size() != 2 || scales.shape[1 - group_axis] != spec.rows) {
-    return wrong(fmt::format("of {} rows in groups", spec.rows));
+  parts.shape = ScaleShape::kGroups;
+  parts.groups = scales.shape.size() == 2 ? scales.shape[group_axis] : 0;
+  const std::int64_t group = quantisation_.group;
+  if (parts.groups < 1 || scales.shape[1 - group_axis] != spec.rows || spec.columns % parts.groups != 0 ||
+      (group != 0 && parts.groups * group != spec.columns)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "tensor {}: expected scales of {} rows in groups {} that divide {} columns, found [{}]", spec.name, spec.rows,
+        group == 0 ? "" : fmt::format("of {}", group), spec.columns, fmt::join(scales.shape, ", ")));
   }
-  parts.groups = scales.shape[group_axis];
-  if (parts.groups < 1 || spec.columns % parts.groups != 0) {
-    return wrong(fmt::format("of groups that divide {} columns", spec.columns));
-  }
-  const std::int64_t per_word = 32 / quantisation_.bits;
+  const std::int64_t per_word = 32 / parts.bits;
   if (parts.zeros != nullptr) {
     const std::vector<std::int64_t> shape =
         is_packed ? std::vector{spec.rows / per_word, parts.groups} : std::vector{parts.groups, spec.rows / per_word};
@@ -224,7 +238,7 @@ absl::Status QuantisedTensors::check_scales(const WeightSpec& spec, Parts& parts
 
 WeightFormat QuantisedTensors::format_of(const WeightSpec& spec, const Parts& parts) const {
   const auto group = static_cast<std::int32_t>(spec.columns / parts.groups);
-  return {quantisation_.bits == 4 ? WeightKind::kInt4 : WeightKind::kInt8, parts.groups == 1 ? 0 : group};
+  return {parts.bits == 4 ? WeightKind::kInt4 : WeightKind::kInt8, parts.groups == 1 ? 0 : group};
 }
 
 absl::StatusOr<QuantisedTensors::Facts> QuantisedTensors::check(const WeightSpec& spec) const {
@@ -234,7 +248,9 @@ absl::StatusOr<QuantisedTensors::Facts> QuantisedTensors::check(const WeightSpec
     facts.bytes += find(name)->bytes();
   }
   if (parts.layout != Layout::kFp8) {
-    facts.format = format_of(spec, parts);
+    // What is widened will be computed with, and stored on a device, as bf16.
+    COPPICE_ASSIGN_OR_RETURN(const std::vector<std::int32_t> order, read_order(spec, parts));
+    facts.format = order.empty() ? format_of(spec, parts) : facts.format;
   }
   return facts;
 }
@@ -248,8 +264,7 @@ absl::StatusOr<WeightTensor> QuantisedTensors::fetch_fp8(const WeightSpec& spec,
   }
   const auto rows = static_cast<std::size_t>(spec.rows);
   const auto columns = static_cast<std::size_t>(spec.columns);
-  const bool is_blocked =
-      scales.size() != 1 && parts.scales->entry->shape.size() == 2 && parts.scales->entry->shape[1] != 1;
+  const bool is_blocked = parts.shape == ScaleShape::kBlocks;
   const std::size_t blocks = is_blocked ? static_cast<std::size_t>(blocks_of(spec.columns, kFp8Block)) : 1;
   const std::size_t size = rows * columns * sizeof(std::uint16_t);
   std::byte* const out = blocks_.lend(spec.name, size);
@@ -347,7 +362,7 @@ std::vector<Number> turned(std::span<const Number> numbers, std::int64_t rows, s
 }  // namespace
 
 absl::Status QuantisedTensors::spread_zeros(const WeightSpec& spec, const Parts& parts, Spread& spread) const {
-  const std::int64_t bits = quantisation_.bits;
+  const std::int64_t bits = parts.bits;
   const std::int64_t per_word = 32 / bits;
   const std::int64_t words_of_row = spec.rows / per_word;
   const std::int32_t more = quantisation_.method == QuantMethod::kGptq && quantisation_.zeros_are_less_by_one ? 1 : 0;
@@ -367,8 +382,22 @@ absl::Status QuantisedTensors::spread_zeros(const WeightSpec& spec, const Parts&
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<std::int32_t>> QuantisedTensors::read_order(const WeightSpec& spec,
+                                                                       const Parts& parts) const {
+  std::vector<std::int32_t> group_of;
+  if (parts.order != nullptr) {
+    group_of.resize(static_cast<std::size_t>(spec.columns));
+    COPPICE_RETURN_IF_ERROR(parts.order->read(std::as_writable_bytes(std::span(group_of))));
+    COPPICE_ASSIGN_OR_RETURN(const bool in_order, is_in_order(spec.name, group_of, parts.groups));
+    if (in_order) {
+      group_of.clear();
+    }
+  }
+  return group_of;
+}
+
 absl::StatusOr<QuantisedTensors::Spread> QuantisedTensors::spread(const WeightSpec& spec, const Parts& parts) const {
-  const std::int64_t bits = quantisation_.bits;
+  const std::int64_t bits = parts.bits;
   Spread out;
   COPPICE_ASSIGN_OR_RETURN(out.scales, read_scales(spec.name, *parts.scales));
   out.numbers.resize(static_cast<std::size_t>(spec.rows * spec.columns));
@@ -377,6 +406,12 @@ absl::StatusOr<QuantisedTensors::Spread> QuantisedTensors::spread(const WeightSp
     COPPICE_RETURN_IF_ERROR(parts.numbers->read(std::as_writable_bytes(std::span(out.numbers))));
     for (std::uint8_t& number : out.numbers) {
       number ^= 0x80U;
+    }
+    if (parts.zeros != nullptr) {
+      COPPICE_ASSIGN_OR_RETURN(const std::vector<std::byte> zeros, read_bytes(*parts.zeros));
+      for (std::size_t row = 0; row < out.zeros.size(); ++row) {
+        out.zeros[row] += static_cast<std::int8_t>(zeros[zeros.size() == 1 ? 0 : row]);
+      }
     }
     out.scales.resize(static_cast<std::size_t>(spec.rows), out.scales.front());
     return out;
@@ -395,14 +430,7 @@ absl::StatusOr<QuantisedTensors::Spread> QuantisedTensors::spread(const WeightSp
   if (parts.layout != Layout::kPacked) {
     out.scales = turned<float>(out.scales, spec.rows, parts.groups);
   }
-  if (parts.order != nullptr) {
-    out.group_of.resize(static_cast<std::size_t>(spec.columns));
-    COPPICE_RETURN_IF_ERROR(parts.order->read(std::as_writable_bytes(std::span(out.group_of))));
-    COPPICE_ASSIGN_OR_RETURN(const bool in_order, is_in_order(spec.name, out.group_of, parts.groups));
-    if (in_order) {
-      out.group_of.clear();
-    }
-  }
+  COPPICE_ASSIGN_OR_RETURN(out.group_of, read_order(spec, parts));
   return out;
 }
 
@@ -426,16 +454,16 @@ WeightTensor QuantisedTensors::widened(const WeightSpec& spec, const Parts& part
 
 absl::StatusOr<WeightTensor> QuantisedTensors::fetch_whole_numbers(const WeightSpec& spec, const Parts& parts) {
   COPPICE_ASSIGN_OR_RETURN(Spread numbers, spread(spec, parts));
-  const std::int32_t middle = middle_of(quantisation_.bits);
+  const std::int32_t middle = middle_of(parts.bits);
   const bool is_even = std::ranges::all_of(numbers.zeros, [middle](std::int32_t zero) { return zero == middle; });
-  if (!numbers.group_of.empty() || (quantisation_.bits == 8 && !is_even)) {
+  if (!numbers.group_of.empty() || (parts.bits == 8 && !is_even)) {
     return widened(spec, parts, numbers);
   }
   const WeightFormat format = format_of(spec, parts);
   const std::size_t size = format.bytes(spec.rows, spec.columns);
   std::byte* const out = blocks_.lend(spec.name, size);
   std::vector<float>& scales = scales_[spec.name];
-  if (quantisation_.bits == 8) {
+  if (parts.bits == 8) {
     scales = std::move(numbers.scales);
     for (std::size_t i = 0; i < size; ++i) {
       out[i] = static_cast<std::byte>(numbers.numbers[i] ^ 0x80U);

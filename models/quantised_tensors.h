@@ -40,6 +40,7 @@ class QuantisedTensors {
 
  private:
   enum class Layout { kFp8, kInt8, kPacked, kAwq, kGptq };
+  enum class ScaleShape { kOne, kRows, kBlocks, kGroups };
   using Tensor = SafetensorsFolder::Tensor;
   // The tensors of one matrix. `order` and `zeros` may be null.
   struct Parts {
@@ -49,6 +50,8 @@ class QuantisedTensors {
     const Tensor* zeros = nullptr;
     const Tensor* order = nullptr;
     std::vector<std::string> names;
+    ScaleShape shape = ScaleShape::kOne;
+    std::int64_t bits = 8;    // of a number as it is stored
     std::int64_t groups = 1;  // of a row
   };
 
@@ -63,6 +66,9 @@ class QuantisedTensors {
   const Tensor* find(const std::string& name) const;
   absl::StatusOr<Parts> parts_of(const WeightSpec& spec) const;
   absl::Status check_scales(const WeightSpec& spec, Parts& parts) const;
+  absl::Status check_groups(const WeightSpec& spec, Parts& parts) const;
+  // Each column's group; empty: groups lie one after the other.
+  absl::StatusOr<std::vector<std::int32_t>> read_order(const WeightSpec& spec, const Parts& parts) const;
   absl::StatusOr<WeightTensor> fetch_fp8(const WeightSpec& spec, const Parts& parts);
   absl::StatusOr<WeightTensor> fetch_whole_numbers(const WeightSpec& spec, const Parts& parts);
   absl::StatusOr<Spread> spread(const WeightSpec& spec, const Parts& parts) const;

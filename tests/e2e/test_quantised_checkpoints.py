@@ -136,10 +136,17 @@ def quantised(form, prefix, weight, random):
         bits, scales, numbers = fp8(weight, form.split("-")[1])
         name = ".weight_scale_inv" if form == "fp8-block" else ".weight_scale"
         return {prefix + ".weight": ("F8_E4M3", bits), prefix + name: ("F32", scales)}, numbers
-    if form == "w8a8":
+    if form in ("w8a8", "w8a8-zeros", "w4-in-bytes"):
         scales = (numpy.abs(weight).max(1, keepdims=True) / 127).astype(numpy.float32)
-        whole = numpy.rint(weight / scales).astype(numpy.int8)
-        return {prefix + ".weight": ("I8", whole), prefix + ".weight_scale": ("F32", scales)}, whole * scales
+        most = 7 if form == "w4-in-bytes" else 127
+        scales = (scales * 127 / most).astype(numpy.float32)
+        whole = numpy.clip(numpy.rint(weight / scales), -most, most).astype(numpy.int8)
+        tensors = {prefix + ".weight": ("I8", whole), prefix + ".weight_scale": ("F32", scales)}
+        zeros = numpy.zeros(scales.shape, numpy.int8)
+        if form == "w8a8-zeros":
+            zeros = random.integers(-5, 6, scales.shape).astype(numpy.int8)
+            tensors[prefix + ".weight_zero_point"] = ("I8", zeros)
+        return tensors, ((whole.astype(numpy.int32) - zeros).astype(numpy.float32) * scales).astype(numpy.float32)
     is_even = form in ("w4a16", "w8a16", "gptq-even", "gptq8")
     bits = 8 if "8" in form else 4
     order = random.permutation(numpy.arange(weight.shape[1]) // group) if "order" in form else None
@@ -166,6 +173,8 @@ FORMS = {
     "fp8-channel": compressed(8, "float", "float-quantized"),
     "fp8-block": {"quant_method": "fp8", "weight_block_size": [128, 128]},
     "w8a8": compressed(8, "int", "int-quantized"),
+    "w8a8-zeros": compressed(8, "int", "int-quantized"),
+    "w4-in-bytes": compressed(4, "int", "int-quantized"),
     "w8a16": compressed(8, "int", "pack-quantized"),
     "w4a16": compressed(4, "int", "pack-quantized"),
     "w4a16-zeros": compressed(4, "int", "pack-quantized"),
@@ -215,7 +224,7 @@ def test_the_numbers_of_every_form(binary, tmp_path, form):
     expected = answers(binary, plain)
     assert answers(binary, stored, "--quant", "none") == expected
     own = answers(binary, stored)
-    if form.startswith("fp8") or form == "gptq-order":
+    if form.startswith("fp8") or form in ("gptq-order", "w8a8-zeros"):
         assert own == expected  # widened when they are read
         return
     difference = numpy.abs(prompt_numbers(own) - prompt_numbers(expected))
@@ -258,8 +267,14 @@ def test_what_is_wrong_is_one_line(binary, tmp_path):
         changed("shape", lambda rows, _: rows[prefix + ".qweight"]["shape"].reverse()): "expected I32",
         changed("type", lambda rows, _: rows[prefix + ".qzeros"].update(dtype="F32")): "expected I32",
     }
+    other = shutil.copytree(stored, tmp_path / "other_group")
+    config = json.loads((other / "config.json").read_text())
+    config["quantization_config"]["group_size"] = 64
+    (other / "config.json").write_text(json.dumps(config))
+    cases[other] = "in groups of 64"
     methods = [{"quant_method": "bitsandbytes"}, {"quant_method": "gptq", "bits": 3}, [],
                {"quant_method": "awq", "bits": 4, "version": "gemv"},
+               {"quant_method": "fp8", "weight_block_size": [64, 64]},
                {"quant_method": "compressed-tensors", "config_groups": 5}]  # fmt: skip
     for method in methods:
         folder = shutil.copytree(stored, tmp_path / f"method{len(cases)}")
