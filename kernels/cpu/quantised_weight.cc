@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <limits>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "kernels/cpu/memory.h"
@@ -25,6 +27,7 @@ namespace {
 
 constexpr std::int32_t kInt4Zero = 8;    // what 0 is stored as: the middle of 16 numbers
 constexpr std::int32_t kInt8Zero = 128;  // the middle of 256
+constexpr float kHalfMost = 60000.0F;    // of a weight in 4 bits: its group's least is a float16, which ends at 65,504
 constexpr float kInt8Most = 127.0F;      // of a number: both signs alike
 // Columns of an activation's scale, at most: that of 128 columns costs SmolLM2-135M 0.8 % of perplexity, that of 32
 // less than a tenth of it, for its few large activations.
@@ -229,10 +232,17 @@ class RowReader {
     } else {
       dequantize(row, 0, numbers_);
     }
+    if (storage_.kind == WeightKind::kInt4) {
+      is_beyond_half_ =
+          is_beyond_half_ || std::ranges::any_of(numbers_, [](float number) { return std::fabs(number) > kHalfMost; });
+    }
     if (storage_.kind == WeightKind::kInt8 && storage_.group == 0) {
       row_scale_ = scale_of(numbers_);
     }
   }
+
+  // Whether a row so far had numbers that 4 bits with float16 scales cannot hold.
+  bool is_beyond_half() const { return is_beyond_half_; }
 
   // Columns [begin, begin + width), a chunk's; zeros beyond the row's.
   ChunkRow chunk(std::int64_t begin, std::int64_t width) const {
@@ -305,6 +315,7 @@ class RowReader {
   HostWeight row_;
   std::vector<float> numbers_;  // of a row that is not stored in the format
   float row_scale_ = 0;
+  bool is_beyond_half_ = false;
 };
 
 // --- writing ---
@@ -408,6 +419,7 @@ absl::StatusOr<QuantisedPanels> pack_quantised(const CpuContext& context, std::s
   COPPICE_ASSIGN_OR_RETURN(out.packed,
                            allocate_uninitialized(static_cast<std::size_t>(layout.panels() * layout.panel_bytes())));
   auto* const packed = static_cast<std::byte*>(out.packed.data());
+  std::atomic<bool> is_beyond_half = false;
   parallel_for(context.threads, layout.panels(), 1, [&](std::int64_t first, std::int64_t last) {
     RowReader reader(storage, context);
     for (std::int64_t panel = first; panel < last; ++panel) {
@@ -427,7 +439,13 @@ absl::StatusOr<QuantisedPanels> pack_quantised(const CpuContext& context, std::s
         }
       }
     }
+    if (reader.is_beyond_half()) {
+      is_beyond_half = true;
+    }
   });
+  if (is_beyond_half) {
+    return absl::InvalidArgumentError("a weight is beyond 60,000, too large for 4 bits; use --quant int8");
+  }
   return out;
 }
 

@@ -51,7 +51,8 @@ bool packs_quantised(WeightFormat storage);
 // Stacks `parts` by rows and packs them in `storage` with all threads. Parts that are stored so keep their numbers to
 // the bit; others are quantised: int8 with the scale that the largest number of a group demands, int4 with the scale
 // and the least, float16 numbers, that give the least squared error among some. REQUIRES: packs_quantised(storage); all
-// parts have the same columns; storage is int8 or int4, or every part is stored in it. ERRORS: ResourceExhausted.
+// parts have the same columns; storage is int8 or int4, or every part is stored in it. ERRORS: ResourceExhausted;
+// InvalidArgument: a number too large for int4.
 absl::StatusOr<QuantisedPanels> pack_quantised(const CpuContext& context, std::span<const HostWeight> parts,
                                                WeightFormat storage);
 

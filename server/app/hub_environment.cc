@@ -93,7 +93,8 @@ absl::Status read_network(HttpsOptions& https) {
   if (std::string text = variable({"HTTPS_PROXY", "https_proxy"}); !text.empty()) {
     https.proxy = parse_url(text.find("://") == std::string::npos ? "http://" + text : text);
     if (!https.proxy.has_value() || https.proxy->is_tls) {
-      return absl::InvalidArgumentError(fmt::format("HTTPS_PROXY \"{}\": must be http://HOST:PORT", printable(text)));
+      // Not what came: it may hold a password.
+      return absl::InvalidArgumentError("HTTPS_PROXY: must be http://HOST:PORT, without a user or a password");
     }
   }
   const std::string without = variable({"NO_PROXY", "no_proxy"});

@@ -280,6 +280,12 @@ absl::Status run_settings(const EngineBenchArguments& arguments, const engine::E
   COPPICE_ASSIGN_OR_RETURN(const auto prefixes, read_numbers("shared-prefix", arguments.shared_prefix, 0, kMany));
   COPPICE_ASSIGN_OR_RETURN(const auto requests, read_numbers("requests", arguments.requests, 1, kRequestsMost));
   std::uint64_t first_id = 1;
+  if (arguments.speculation.mode == "both" && arguments.bench.decode_seconds > 0) {
+    return absl::InvalidArgumentError("--speculation both compares whole answers: leave out --decode-seconds");
+  }
+  if (!arguments.step_log.empty() && prefixes.size() * requests.size() > 1) {
+    return absl::InvalidArgumentError("--step-log holds one setting: give one --shared-prefix and one --requests");
+  }
   for (const std::int32_t prefix : prefixes) {
     for (const std::int32_t count : requests) {
       EngineBenchOptions options = arguments.bench;

@@ -35,6 +35,7 @@ constexpr std::array<std::string_view, 11> kOptional = {"generation_config.json"
                                                         "tokenizer.model",
                                                         "tokenizer.json"};
 constexpr std::string_view kTemplateFolder = "additional_chat_templates/";
+constexpr std::size_t kTemplatesMost = 64;  // of a repository: several times what any has; each is a request
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -170,8 +171,13 @@ absl::StatusOr<HubFiles> choose_files(const std::vector<std::string>& all, const
     return choose_gguf(all, name);
   }
   HubFiles files;
+  std::size_t templates = 0;
   for (const std::string& file : all) {
     const bool is_template = file.starts_with(kTemplateFolder) && file.ends_with(".jinja");
+    if (is_template && ++templates > kTemplatesMost) {
+      return absl::InvalidArgumentError(
+          fmt::format("{} lists more than {} files in {}", name.repository(), kTemplatesMost, kTemplateFolder));
+    }
     if (is_template || std::find(kOptional.begin(), kOptional.end(), file) != kOptional.end()) {
       files.names.push_back(file);
     }

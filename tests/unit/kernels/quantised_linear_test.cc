@@ -274,6 +274,17 @@ TEST_CASE("an activation that is no number is not hidden by quantised weights", 
   }
 }
 
+TEST_CASE("a weight that is too large for 4 bits is refused", "[quantised]") {
+  const auto backend = make_backend(2, cpu::best_isa());
+  Tensor weight = random_tensor(ComputeType::kF32, 40, 64, 1);
+  weight.set(39, 63, -70000.0F);
+  const HostWeight part = weight.host();
+  const auto packed =
+      backend->device().pack_linear({&part, 1}, {}, {ComputeType::kF32, WeightFormat{WeightKind::kInt4, 32}});
+  CHECK(packed.status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(backend->device().pack_linear({&part, 1}, {}, {ComputeType::kF32, WeightFormat{WeightKind::kInt8}}).ok());
+}
+
 TEST_CASE("groups that cannot be multiplied are refused", "[quantised]") {
   const auto backend = make_backend(1, cpu::best_isa());
   CHECK(backend->device().supports({ComputeType::kF32, WeightFormat{WeightKind::kInt4, 96}}) == Support::kNone);

@@ -113,5 +113,15 @@ TEST_CASE("a repository without a model says so") {
   CHECK(absl::IsNotFound(choose_files({}, name_of("a/b:Q4_0")).status()));
 }
 
+TEST_CASE("a repository may not list templates without end") {
+  std::vector<std::string> all = {"config.json", "model.safetensors"};
+  for (int i = 0; i < 64; ++i) {
+    all.push_back(fmt::format("additional_chat_templates/{}.jinja", i));
+  }
+  CHECK(choose_files(all, name_of("a/b")).ok());
+  all.emplace_back("additional_chat_templates/one_more.jinja");
+  CHECK(choose_files(all, name_of("a/b")).status().code() == absl::StatusCode::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace coppice::server
