@@ -3,7 +3,8 @@
 // The promise "a row's result is the same in every batch and with any number of threads" decides. oneDNN 2.6's
 // brgemm kernels for AVX-512 keep it for every shape tried (tests/unit/kernels/linear_test.cc); its gemm:jit, which it
 // falls to on AVX2 and for bf16 without AVX-512-BF16, does not. Its AMX kernels may split a sum over threads, so AMX is
-// switched off. Whatever is not known to keep the promise runs on PanelMatmul.
+// switched off. Whatever is not known to keep the promise runs on PanelMatmul. Of what oneDNN keeps, a few bf16 rows
+// run on NarrowMatmul where it has the same bits.
 #include "kernels/cpu/linear.h"
 
 #if defined(__x86_64__)
@@ -30,6 +31,7 @@
 #include "fmt/format.h"
 #include "kernels/cpu/linear_body.h"
 #include "kernels/cpu/memory.h"
+#include "kernels/cpu/narrow_matmul.h"
 #include "kernels/cpu/packed_weight.h"
 #include "kernels/cpu/panel_matmul.h"
 #include "kernels/cpu/quantised_linear.h"
@@ -41,6 +43,8 @@ namespace {
 
 // The row count for which the packed layout is asked; kernels for every other count take the same layout (tested).
 constexpr std::int64_t kLayoutRows = 512;
+// Words of two bf16 that brgemm kernels of oneDNN 2.6 add up in one chain: up to 1,024 features, and beyond.
+constexpr std::array<std::int64_t, 2> kChains = {256, 512};
 // Features of the bf16 product that is probed when the device is opened: those of a small model.
 constexpr std::int64_t kProbeFeatures = 1024;
 // Primitives kept: a model has about five shapes, a step up to a few thousand row counts. One is a few kilobytes; the
@@ -105,6 +109,7 @@ struct Piece {
   PanelLayout layout;               // of a dense piece; of a quantised one only the numbers of features
   std::optional<Desc> dnnl_layout;  // of a dense piece; empty: PanelMatmul's weights
   Buffer packed;                    // of a dense piece
+  std::int64_t chain = 0;           // of NarrowMatmul, with which its bits are oneDNN's; 0: not for this piece
   std::optional<QuantisedPanels> quantised;
 
   std::size_t bytes() const { return packed.bytes() + (quantised ? quantised->packed.bytes() : 0); }
@@ -228,11 +233,18 @@ dnnl::engine make_engine() {
 
 struct CpuLinear::State {
   explicit State(const CpuContext& context_in)
-      : context(context_in), engine(make_engine()), stream(engine), panels(context_in), quantised(context_in) {}
+      : context(context_in),
+        engine(make_engine()),
+        stream(engine),
+        narrow(context_in),
+        panels(context_in),
+        quantised(context_in) {}
 
   // Returns oneDNN's layout for these weights if one of its kernels keeps the promise; sets layout.width.
   std::optional<Desc> choose(PanelLayout& layout) const;
   const dnnl::matmul& primitive(const Key& key, const Desc& weights);
+  // Returns the chain with which NarrowMatmul gives oneDNN's bits for this piece, 0 if none does.
+  std::int64_t find_chain(const Piece& piece);
   absl::StatusOr<Piece> pack(std::span<const HostWeight> parts, ComputeType type, WeightFormat storage);
   // One piece; out: its columns.
   void run(const Matrix& in, const Piece& piece, const float* bias, LinearEpilogue epilogue, const Matrix& out);
@@ -243,6 +255,7 @@ struct CpuLinear::State {
   Support bf16 = Support::kSlow;
   dnnl::engine engine;
   dnnl::stream stream;
+  NarrowMatmul narrow;
   PanelMatmul panels;
   QuantisedLinear quantised;
   std::vector<std::byte> in_copy;
@@ -325,7 +338,42 @@ absl::StatusOr<Piece> CpuLinear::State::pack(std::span<const HostWeight> parts, 
   }
   piece.dnnl_layout = choose(piece.layout);
   COPPICE_ASSIGN_OR_RETURN(piece.packed, pack_panels(context, parts, piece.layout));
+  piece.chain = find_chain(piece);
   return piece;
+}
+
+std::int64_t CpuLinear::State::find_chain(const Piece& piece) {
+  const PanelLayout& layout = piece.layout;
+  const std::int64_t rows = kNarrowRows + 1;  // for oneDNN; the fewest that are its own
+  // Numbers from 1 to 2 of changing sign with all bits of their fraction in use, so that each order of sums rounds in
+  // its own way.
+  std::vector<std::uint16_t> numbers(static_cast<std::size_t>(rows * layout.in_features));
+  std::uint32_t state = 1;
+  for (std::uint16_t& number : numbers) {
+    state = state * 1664525U + 1013904223U;  // Numerical Recipes' linear congruential generator
+    number = static_cast<std::uint16_t>((state >> 31U << 15U) | 0x3F80U | (state >> 20U & 0x7FU));
+  }
+  Matrix in{numbers.data(), layout.type, rows, layout.in_features, layout.in_features};
+  std::vector<float> expected(static_cast<std::size_t>(rows * layout.out_features));
+  std::vector<float> found(expected.size());
+  const auto out = [&](std::vector<float>& sums) {
+    return Matrix{sums.data(), ComputeType::kF32, in.rows, layout.out_features, layout.out_features};
+  };
+  in.rows = kNarrowRows;
+  if (!piece.dnnl_layout || !narrow.takes(in, layout)) {
+    return 0;
+  }
+  in.rows = rows;
+  run_dnnl(in, piece, nullptr, LinearEpilogue::kStore, out(expected));
+  in.rows = kNarrowRows;
+  const auto bytes = static_cast<std::size_t>(kNarrowRows * layout.out_features) * sizeof(float);
+  for (const std::int64_t chain : kChains) {
+    narrow.run(in, layout, piece.packed.data(), chain, nullptr, LinearEpilogue::kStore, out(found));
+    if (std::memcmp(found.data(), expected.data(), bytes) == 0) {
+      return chain;
+    }
+  }
+  return 0;
 }
 
 absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const HostWeight> parts,
@@ -395,6 +443,10 @@ void CpuLinear::State::run(const Matrix& in, const Piece& piece, const float* bi
   }
   if (!piece.dnnl_layout) {
     panels.run(in, piece.layout, piece.packed.data(), bias, epilogue, out);
+    return;
+  }
+  if (piece.chain > 0 && narrow.takes(in, piece.layout)) {
+    narrow.run(in, piece.layout, piece.packed.data(), piece.chain, bias, epilogue, out);
     return;
   }
   if (is_dense(in) && is_dense(out)) {

@@ -3,7 +3,10 @@
 // AVX-512 without bf16, where other kernels have to keep the same promise.
 #include <catch2/catch.hpp>
 
+#include "dnnl.h"
 #include "kernel_support.h"
+#include "kernels/cpu/linear_body.h"
+#include "kernels/cpu/narrow_matmul.h"
 
 namespace coppice::kernels::test {
 namespace {
@@ -184,6 +187,46 @@ TEST_CASE("a row's bits are the same in every batch and with any threads: small 
         check_bits(shape, types, isa, row_counts);
       }
     }
+  }
+}
+
+// Without it every bf16 row would quietly stay with oneDNN, or the bits of a small batch would not be those of a large
+// one, which the two cases above see.
+TEST_CASE("a few bf16 rows give the bits of oneDNN's chains", "[linear][bits]") {
+  if (dnnl_get_effective_cpu_isa() < dnnl_cpu_isa_avx512_core_bf16 || dnnl_version()->major != 2) {
+    WARN("not compared: no AVX-512-BF16, or a oneDNN whose chains are not known");
+    return;
+  }
+  const cpu::CpuContext context{.threads = 2, .isa = cpu::Isa::kAvx512Bf16};
+  const cpu::NarrowMatmul narrow(context);
+  for (const Shape& shape : {Shape{576, 200}, Shape{1024, 64}, Shape{1026, 64}, Shape{4096, 300}}) {
+    const std::int64_t rows = 7;  // one more than it takes
+    Tensor in = random_tensor(ComputeType::kBF16, rows, shape.in_features, 1);
+    const Tensor weight = random_tensor(ComputeType::kBF16, shape.out_features, shape.in_features, 2);
+    const HostWeight part = weight.host();
+    const auto backend = make_backend(2, context.isa);
+    const auto packed = backend->device().pack_linear({&part, 1}, {}, dense_packing(ComputeType::kBF16));
+    REQUIRE(packed.ok());
+    Tensor expected(ComputeType::kF32, rows, shape.out_features);
+    backend->operations().linear(in.matrix(), **packed, LinearEpilogue::kStore, expected.matrix());
+
+    const cpu::PanelLayout layout{
+        .type = ComputeType::kBF16, .in_features = shape.in_features, .out_features = shape.out_features, .width = 64};
+    const auto panels = cpu::pack_panels(context, {&part, 1}, layout);
+    REQUIRE(panels.ok());
+    CHECK_FALSE(narrow.takes(in.matrix(), layout));
+    Matrix few = in.matrix();
+    few.rows = cpu::kNarrowRows;
+    CHECK(narrow.takes(few, layout));
+    Tensor found(ComputeType::kF32, few.rows, shape.out_features);
+    const auto differing = [&](std::int64_t chain) {
+      narrow.run(few, layout, panels->data(), chain, nullptr, LinearEpilogue::kStore, found.matrix());
+      return std::memcmp(found.bytes.data(), expected.bytes.data(), found.bytes.size()) != 0;
+    };
+    INFO(shape.in_features << " x " << shape.out_features);
+    const bool is_long = shape.in_features > 1024;
+    CHECK_FALSE(differing(is_long ? 512 : 256));
+    CHECK(differing(is_long ? 256 : 512));
   }
 }
 
