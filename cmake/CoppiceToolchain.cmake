@@ -33,9 +33,36 @@ if(COPPICE_SANITIZE)
 endif()
 
 if(COPPICE_FUZZ)
-  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+                      -fno-sanitize=null,object-size,vptr)
   add_link_options(-fsanitize=address,undefined)
 endif()
+
+# For the given targets, or for all that the calling directory and those below it define after the call. A build with
+# sanitizers does not optimise them: to optimise instrumented templates takes far longer than all that such code does in
+# a test. What multiplies matrices or is fuzzed for its speed keeps the build type's level.
+function(coppice_compile_quickly)
+  if(COPPICE_SANITIZE OR COPPICE_FUZZ)
+    add_quick_option(-O0 ${ARGN})
+  endif()
+endfunction()
+
+# The same for tests, which a release build optimises a little: they run for seconds and take minutes to compile.
+function(coppice_compile_tests_quickly)
+  coppice_compile_quickly(${ARGN})
+  if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    add_quick_option(-O1 ${ARGN})
+  endif()
+endfunction()
+
+function(add_quick_option option)
+  foreach(target ${ARGN})
+    target_compile_options(${target} PRIVATE ${option})
+  endforeach()
+  if(NOT ARGN)
+    add_compile_options(${option})
+  endif()
+endfunction()
 
 # Warnings for our own targets (floor_library and friends link this); never for generated or foreign code.
 add_library(coppice_warnings INTERFACE)

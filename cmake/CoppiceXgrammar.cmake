@@ -42,6 +42,7 @@ target_include_directories(coppice_xgrammar SYSTEM PUBLIC
 target_compile_definitions(coppice_xgrammar PUBLIC
   XGRAMMAR_ENABLE_CPPTRACE=0 XGRAMMAR_ENABLE_INTERNAL_CHECK=0 XGRAMMAR_LOG_CUSTOMIZE=1)
 target_compile_options(coppice_xgrammar PRIVATE -w)
+coppice_compile_quickly(coppice_xgrammar)
 if(COPPICE_FUZZ)  # what is undefined there and does no harm is not ours to mend; harm is the address sanitizer's
   target_compile_options(coppice_xgrammar PRIVATE -fno-sanitize=undefined)
 endif()

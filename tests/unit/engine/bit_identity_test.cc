@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "tests/support/identity.h"
+#include "tests/support/source_folder.h"
 
 namespace coppice::testing {
 namespace {
@@ -70,7 +71,7 @@ TEST_CASE("recorded steps run again on another runner, when their engine is gone
 }
 
 TEST_CASE("answers of the demo model are the same to the bit", "[identity]") {
-  const std::string folder = COPPICE_SOURCE_DIR "/models/demo";
+  const std::string folder = coppice::test::source_path("models/demo");
   if (!std::filesystem::exists(folder + "/config.json")) {
     WARN("no demo model in the tree");
     return;

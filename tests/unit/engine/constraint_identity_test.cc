@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/identity.h"
+#include "tests/support/source_folder.h"
 
 namespace coppice::testing {
 namespace {
@@ -42,7 +43,7 @@ TEST_CASE("constrained answers of random models are the same to the bit", "[iden
 }
 
 TEST_CASE("constrained answers of the demo model are the same to the bit", "[identity][constraint]") {
-  HarnessModel model = folder_model(COPPICE_SOURCE_DIR "/models/demo", kernels::ComputeType::kBF16);
+  HarnessModel model = folder_model(coppice::test::source_path("models/demo"), kernels::ComputeType::kBF16);
   check_constrained(model);
 }
 

@@ -3,12 +3,13 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/identity.h"
+#include "tests/support/source_folder.h"
 
 namespace coppice::testing {
 namespace {
 
 TEST_CASE("200 random requests say the same with suffix drafts on and off", "[identity][speculation]") {
-  HarnessModel model = folder_model(COPPICE_SOURCE_DIR "/models/demo", kernels::ComputeType::kBF16);
+  HarnessModel model = folder_model(coppice::test::source_path("models/demo"), kernels::ComputeType::kBF16);
   check_suffix_drafts(model, random_requests(model.transformer->config().vocab, 200), 500);
 }
 

@@ -6,12 +6,13 @@
 #include <string>
 
 #include "models/weights.h"
+#include "tests/support/source_folder.h"
 
 namespace coppice::models {
 namespace {
 
 ModelConfig shape(const char* name) {
-  const auto config = load_model_shape(std::filesystem::path(COPPICE_SOURCE_DIR) / "configs" / "shapes" /
+  const auto config = load_model_shape(std::filesystem::path(coppice::test::source_path("configs/shapes")) /
                                        (std::string(name) + ".json"));
   REQUIRE(config.ok());
   return *config;

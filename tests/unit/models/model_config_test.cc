@@ -8,6 +8,7 @@
 
 #include "models/families.h"
 #include "models/weights.h"
+#include "tests/support/source_folder.h"
 
 namespace coppice::models {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 using nlohmann::json;
 
 std::filesystem::path shape_file(const std::string& name) {
-  return std::filesystem::path(COPPICE_SOURCE_DIR) / "configs" / "shapes" / (name + ".json");
+  return std::filesystem::path(coppice::test::source_path("configs/shapes")) / (name + ".json");
 }
 
 json small(const char* architecture = "LlamaForCausalLM") {

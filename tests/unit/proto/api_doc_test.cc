@@ -15,11 +15,12 @@
 #include "proto/openai/request_fields.h"
 #include "proto/openai/response_fields.h"
 #include "proto/openai/service_fields.h"
+#include "tests/support/source_folder.h"
 
 namespace coppice::openai {
 namespace {
 
-constexpr const char* kPage = COPPICE_SOURCE_DIR "/docs/api.md";
+const std::string kPage = coppice::test::source_path("docs/api.md");
 constexpr const char* kHow = "; tests/unit/proto/api_doc_test.cc says how -->\n";
 constexpr const char* kEnd = "<!-- end -->\n";
 

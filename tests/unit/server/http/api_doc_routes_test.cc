@@ -11,11 +11,12 @@
 #include "server/http/routes/route_table.h"
 #include "server/sessions/refusals.h"
 #include "tests/support/doc_page.h"
+#include "tests/support/source_folder.h"
 
 namespace coppice::server {
 namespace {
 
-constexpr const char* kPage = COPPICE_SOURCE_DIR "/docs/api.md";
+const std::string kPage = coppice::test::source_path("docs/api.md");
 
 std::string routes_section(const openai::RequestLimits& limits) {
   std::string section = "\n| route | what | key |\n| --- | --- | --- |\n";

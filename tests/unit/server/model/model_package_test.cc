@@ -1,5 +1,6 @@
 // A package opened from the demo's folder and from folders that lack or spoil a part.
 #include "server/model/model_package.h"
+#include "tests/support/source_folder.h"
 
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kDemo = fs::path(COPPICE_SOURCE_DIR) / "models" / "demo";
+const fs::path kDemo = fs::path(coppice::test::source_path("models/demo"));
 
 // The demo's small files in a folder of their own.
 class DemoCopy {

@@ -15,6 +15,7 @@
 
 #include "proto/openai/decision.h"
 #include "server/prompts/prompt_encoder.h"
+#include "tests/support/source_folder.h"
 #include "tests/support/test_tokenizer.h"
 #include "text/tokenizer/tokenizer_config.h"
 
@@ -174,7 +175,7 @@ std::string read(const fs::path& path) {
 TEST_CASE("every template of the tree repeats the last message as it is") {
   int templates = 0;
   for (const fs::directory_entry& entry :
-       fs::directory_iterator(COPPICE_SOURCE_DIR "/tests/unit/text/jinja/templates")) {
+       fs::directory_iterator(coppice::test::source_path("tests/unit/text/jinja/templates"))) {
     INFO(entry.path());
     const World world(read(entry.path()).c_str());
     const openai::Result<DecisionPrompt> encoded =
@@ -191,7 +192,7 @@ TEST_CASE("with the tokenizers of the tree, prompt and questions are the text, a
   for (const char* const name :
        {"gpt2", "llama2", "llama2_new", "llama3", "qwen2", "sentencepiece_bpe", "sentencepiece_unigram"}) {
     INFO(name);
-    const fs::path folder = fs::path(COPPICE_SOURCE_DIR) / "tests/unit/text/tokenizer/fixtures" / name;
+    const fs::path folder = fs::path(coppice::test::source_path("tests/unit/text/tokenizer/fixtures")) / name;
     absl::StatusOr<std::unique_ptr<text::Tokenizer>> tokenizer = text::load_tokenizer(folder);
     REQUIRE(tokenizer.ok());
     for (const char* const source :

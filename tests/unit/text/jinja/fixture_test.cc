@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/source_folder.h"
 #include "tests/unit/text/jinja/fixture_time.h"
 #include "text/jinja/chat_template.h"
 
@@ -17,7 +18,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::string read_file(const std::string& name) {
-  std::ifstream file(std::string(COPPICE_SOURCE_DIR "/tests/unit/text/jinja/") + name);
+  std::ifstream file(coppice::test::source_path("tests/unit/text/jinja/") + name);
   REQUIRE(file.good());
   std::ostringstream text;
   text << file.rdbuf();

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "tests/support/source_folder.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace coppice::text {
@@ -16,7 +17,7 @@ inline constexpr std::array<std::string_view, 9> kFixtureNames = {
     "llama2", "llama2_new", "odd"};
 
 inline std::string fixture_path(std::string_view name) {
-  return std::string(COPPICE_SOURCE_DIR) + "/tests/unit/text/tokenizer/fixtures/" + std::string(name);
+  return coppice::test::source_path("tests/unit/text/tokenizer/fixtures/") + std::string(name);
 }
 
 // Throws when it does not load.
