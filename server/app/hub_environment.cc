@@ -108,15 +108,21 @@ absl::Status read_network(HttpsOptions& https) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<HubOptions> hub_options_from_environment() {
+  HubOptions hub;
+  if (const std::string endpoint = variable({"HF_ENDPOINT"}); !endpoint.empty()) {
+    hub.endpoint = endpoint.substr(0, endpoint.find_last_not_of('/') + 1);
+  }
+  COPPICE_RETURN_IF_ERROR(read_token(hub));
+  COPPICE_RETURN_IF_ERROR(read_network(hub.https));
+  return hub;
+}
+
 }  // namespace
 
-absl::StatusOr<FetchOptions> fetch_options_from_environment() {
+FetchOptions fetch_options_from_environment() {
   FetchOptions options;
-  if (const std::string endpoint = variable({"HF_ENDPOINT"}); !endpoint.empty()) {
-    options.hub.endpoint = endpoint.substr(0, endpoint.find_last_not_of('/') + 1);
-  }
-  COPPICE_RETURN_IF_ERROR(read_token(options.hub));
-  COPPICE_RETURN_IF_ERROR(read_network(options.hub.https));
+  options.hub = hub_options_from_environment;
   const std::string cache = variable({"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"});
   options.hub_cache = cache.empty() ? hugging_face_home() / "hub" : expanded(cache);
   const std::string own = variable({"COPPICE_CACHE"});

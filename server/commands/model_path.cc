@@ -95,7 +95,7 @@ absl::StatusOr<std::unique_ptr<ModelPackage>> open_model(const ModelChoice& choi
   if (choice.text.empty() || fs::exists(choice.text, error)) {
     return ModelPackage::open(choice.text);
   }
-  COPPICE_ASSIGN_OR_RETURN(FetchOptions options, fetch_options_from_environment());
+  FetchOptions options = fetch_options_from_environment();
   options.is_offline = options.is_offline || choice.is_offline;
   ProgressBar bar("fetching");
   options.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };

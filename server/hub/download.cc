@@ -1,4 +1,4 @@
-// One thread a file, a few at a time.
+// One thread a file, a few at a time; without a thread to be had, the caller's.
 #include "server/hub/download.h"
 
 #include <sys/statvfs.h>
@@ -229,6 +229,21 @@ void work(const HttpsClient& client, const std::vector<Download>& downloads, Met
   board.ended.notify_all();
 }
 
+// As many threads as are asked for, or as the system gives.
+template <typename Work>
+std::vector<std::thread> start_threads(std::size_t count, const Work& work) {
+  std::vector<std::thread> threads;
+  threads.reserve(count);
+  try {
+    while (threads.size() < count) {
+      threads.emplace_back(work);
+    }
+  } catch (const std::system_error& error) {
+    spdlog::info("fetching with {} of {} threads: {}", threads.size(), count, error.what());
+  }
+  return threads;
+}
+
 }  // namespace
 
 absl::Status download_all(const HttpsClient& client, const std::vector<Download>& downloads,
@@ -239,13 +254,17 @@ absl::Status download_all(const HttpsClient& client, const std::vector<Download>
   }
   Meter meter;
   Board board;
-  board.running = std::min(kThreadsMost, downloads.size());
-  std::vector<std::thread> threads;
-  for (std::size_t i = board.running; i > 0; --i) {
-    threads.emplace_back([&] { work(client, downloads, meter, board); });
+  const auto run = [&] { work(client, downloads, meter, board); };
+  const std::size_t wanted = std::min(kThreadsMost, downloads.size());
+  board.running = wanted;
+  std::vector<std::thread> threads = start_threads(wanted, run);
+  if (threads.empty() && wanted > 0) {
+    board.running = 1;
+    run();
   }
   {
     std::unique_lock<std::mutex> guard(board.mutex);
+    board.running -= threads.empty() ? 0 : wanted - threads.size();
     while (!board.ended.wait_for(guard, kRedraw, [&board] { return board.running == 0; })) {
       if (progress) {
         progress(meter.done, total);

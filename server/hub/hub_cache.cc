@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <string_view>
 #include <system_error>
 
@@ -54,6 +55,23 @@ std::vector<std::string> HubCache::files(const std::string& commit) const {
     }
   }
   return names;
+}
+
+bool HubCache::is_absent(const std::string& commit, const std::string& file) const {
+  std::error_code error;
+  return fs::exists(folder_ / ".no_exist" / commit / file, error);
+}
+
+absl::Status HubCache::note_absent(const std::string& commit, const std::string& file) const {
+  if (is_absent(commit, file)) {
+    return absl::OkStatus();
+  }
+  const fs::path note = folder_ / ".no_exist" / commit / file;
+  COPPICE_RETURN_IF_ERROR(make_folders(note.parent_path()));
+  // Not written beside and renamed: it has no content, and two may make it at once.
+  return std::ofstream(note, std::ios::app).good()
+             ? absl::OkStatus()
+             : absl::InternalError(fmt::format("{}: cannot be written", note.string()));
 }
 
 absl::Status HubCache::prepare() const {

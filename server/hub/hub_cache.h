@@ -4,6 +4,7 @@
 //   models--OWNER--NAME/refs/main                  the commit that "main" was
 //   models--OWNER--NAME/snapshots/COMMIT/FILE      a link to ../../blobs/HASH
 //   models--OWNER--NAME/blobs/HASH                 a content; HASH.incomplete while it is being fetched
+//   models--OWNER--NAME/.no_exist/COMMIT/FILE      empty: the repository has no such file
 //   .locks/models--OWNER--NAME/HASH.lock           who fetches it
 #pragma once
 
@@ -29,6 +30,9 @@ class HubCache {
   // The files of a commit that are here whole, by their names in the repository; none when the commit is not here.
   std::vector<std::string> files(const std::string& commit) const;
 
+  // Whether a commit is known to lack a file.
+  bool is_absent(const std::string& commit, const std::string& file) const;
+
   std::filesystem::path snapshot(const std::string& commit) const { return folder_ / "snapshots" / commit; }
   std::filesystem::path blob(const std::string& hash) const { return folder_ / "blobs" / hash; }
   std::filesystem::path lock(const std::string& hash) const { return locks_ / (hash + ".lock"); }
@@ -39,6 +43,8 @@ class HubCache {
   // safe paths, the blobs are there. ERRORS: Internal.
   absl::Status publish(const std::string& revision, const std::string& commit,
                        const std::vector<std::pair<std::string, std::string>>& names_and_hashes) const;
+  // REQUIRES: a safe path. ERRORS: Internal.
+  absl::Status note_absent(const std::string& commit, const std::string& file) const;
 
  private:
   absl::Status link(const std::string& commit, const std::string& name, const std::string& hash) const;

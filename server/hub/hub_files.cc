@@ -13,6 +13,7 @@
 #include "fmt/ranges.h"
 #include "models/json_text.h"
 #include "models/limits.h"
+#include "text/tokenizer/json_access.h"
 
 namespace coppice::server {
 namespace {
@@ -164,10 +165,30 @@ absl::StatusOr<HubFiles> choose_gguf(const std::vector<std::string>& all, const 
 
 }  // namespace
 
+std::vector<std::string> folder_files() {
+  return {kConfigFile, kIndexFile, kWeightsFile};
+}
+
+bool may_have_folder(const std::function<bool(const std::string&)>& has) {
+  return has(kConfigFile) && (has(kIndexFile) || has(kWeightsFile));
+}
+
+std::uint64_t file_bytes_most(const std::string& name) {
+  constexpr std::uint64_t kWeightsBytesMost = std::uint64_t{1} << 42;  // 4 TiB: beyond every model
+  if (name.ends_with(".safetensors") || name.ends_with(".gguf")) {
+    return kWeightsBytesMost;
+  }
+  if (name == kIndexFile) {
+    return models::kIndexBytesMost;
+  }
+  const bool is_config = name == kConfigFile || name == "generation_config.json" || name.ends_with("/config.json");
+  return is_config ? models::kConfigBytesMost : text::kJsonBytesMax;
+}
+
 absl::StatusOr<HubFiles> choose_files(const std::vector<std::string>& all, const HubName& name) {
   const std::set<std::string, std::less<>> known(all.begin(), all.end());
-  const bool has_weights = known.contains(kIndexFile) || known.contains(kWeightsFile);
-  if (!name.quant.empty() || !has_weights || !known.contains(kConfigFile)) {
+  const auto has = [&known](const std::string& file) { return known.contains(file); };
+  if (!name.quant.empty() || !may_have_folder(has)) {
     return choose_gguf(all, name);
   }
   HubFiles files;

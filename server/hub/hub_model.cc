@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -43,7 +44,13 @@ Cached find_cached(const HubCache& cache, const HubName& name) {
   }
   const fs::path folder = cache.snapshot(*commit);
   if (!files->gguf.empty()) {
-    return {.path = folder / files->gguf, .missing = {}};
+    // Of a repository with safetensors the bare name means those, though another GGUF file was fetched before.
+    const bool is_meant = !name.quant.empty() ||
+                          !may_have_folder([&](const std::string& file) { return !cache.is_absent(*commit, file); });
+    return is_meant ? Cached{.path = folder / files->gguf, .missing = {}}
+                    : Cached{.path = {},
+                             .missing = fmt::format("there is only {} of it; {}:{} is its name", files->gguf,
+                                                    name.repository(), files->gguf.substr(files->gguf.rfind('/') + 1))};
   }
   const std::set<std::string> known(there.begin(), there.end());
   if (!known.contains("tokenizer.json") && !known.contains("tokenizer.model") && !known.contains("vocab.json")) {
@@ -84,15 +91,12 @@ class Fetcher {
   // The index says which other files there are.
   absl::Status read_shards(HubFiles& files) {
     COPPICE_ASSIGN_OR_RETURN(const HubFile index, described(files.index));
-    if (index.bytes > models::kIndexBytesMost) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: {} bytes, at most {} are read", files.index, index.bytes, models::kIndexBytesMost));
-    }
     COPPICE_RETURN_IF_ERROR(fetch({files.index}));
     COPPICE_ASSIGN_OR_RETURN(const std::string text, base::read_file(cache_.blob(index.hash), models::kIndexBytesMost));
     COPPICE_ASSIGN_OR_RETURN(const std::vector<std::string> shards, read_index(text));
+    const std::set<std::string_view> listed(listing_.files.begin(), listing_.files.end());
     for (const std::string& shard : shards) {
-      if (std::find(listing_.files.begin(), listing_.files.end(), shard) == listing_.files.end()) {
+      if (!listed.contains(shard)) {
         return absl::NotFoundError(fmt::format("{} names {}, which is not there", files.index, printable(shard)));
       }
     }
@@ -106,6 +110,9 @@ class Fetcher {
       return known->second;
     }
     COPPICE_ASSIGN_OR_RETURN(const HubFile found, client_.describe(name_, listing_.commit, file));
+    if (const std::uint64_t most = file_bytes_most(file); found.bytes > most) {
+      return absl::InvalidArgumentError(fmt::format("{}: {} bytes, at most {} are read", file, found.bytes, most));
+    }
     files_.emplace(file, found);
     return found;
   }
@@ -146,6 +153,12 @@ class Fetcher {
     for (const std::string& name : names) {
       links.emplace_back(name, files_.at(name).hash);
     }
+    const std::set<std::string_view> listed(listing_.files.begin(), listing_.files.end());
+    for (const std::string& file : folder_files()) {
+      if (!listed.contains(file)) {
+        COPPICE_RETURN_IF_ERROR(cache_.note_absent(listing_.commit, file));
+      }
+    }
     return cache_.publish(name_.revision, listing_.commit, links);
   }
 
@@ -170,15 +183,16 @@ absl::StatusOr<fs::path> find_hub_model(const HubName& name, const FetchOptions&
     return absl::NotFoundError(fmt::format("{}: {}; offline, it is not fetched: leave out --offline (HF_HUB_OFFLINE)",
                                            name.served_name(), looked));
   }
-  COPPICE_ASSIGN_OR_RETURN(HubClient client, HubClient::create(options.hub));
+  COPPICE_ASSIGN_OR_RETURN(const HubOptions hub, options.hub());
+  COPPICE_ASSIGN_OR_RETURN(HubClient client, HubClient::create(hub));
   absl::StatusOr<fs::path> path = Fetcher(std::move(client), cache, name, options).run();
   if (path.ok()) {
     return path;
   }
   const absl::Status& status = path.status();
   if (absl::IsUnavailable(status)) {
-    return absl::UnavailableError(fmt::format("{}: {}; then asked {}: {}", name.served_name(), looked,
-                                              options.hub.endpoint, std::string(status.message())));
+    return absl::UnavailableError(fmt::format("{}: {}; then asked {}: {}", name.served_name(), looked, hub.endpoint,
+                                              std::string(status.message())));
   }
   return about(name.served_name(), status);
 }

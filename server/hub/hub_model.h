@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -13,7 +14,9 @@ namespace coppice::server {
 
 // What finding a model may do.
 struct FetchOptions {
-  HubOptions hub;
+  // How servers are reached. Called before the first connection, and not at all where none is made: what is wrong in
+  // it is no matter then.
+  std::function<absl::StatusOr<HubOptions>()> hub;
   std::filesystem::path hub_cache;     // Hugging Face's
   std::filesystem::path models_cache;  // our own, for models that are on no Hub
   bool is_offline = false;             // no connection is made

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "server/hub/content_check.h"
 #include "server/hub/part_file.h"
 #include "server/hub/zip_member.h"
 #include "spdlog/spdlog.h"
@@ -125,8 +126,7 @@ class NamedFetch {
         options_(options),
         folder_(options.models_cache / fmt::format("{}-{}", model.name, model.sha256.substr(0, kShownDigits))),
         archive_(folder_ / "archive") {
-    const std::string target = model.url.target.substr(0, model.url.target.find('?'));
-    const std::string name = file_name(model.member.empty() ? target : model.member);
+    const std::string name = model.member.empty() ? download_name() : file_name(model.member);
     file_ = folder_ / (is_safe_path(name) && name.ends_with(".gguf") ? name : model.name + ".gguf");
   }
 
@@ -135,29 +135,31 @@ class NamedFetch {
       return file_;
     }
     if (options_.is_offline) {
+      std::error_code error;
       return absl::NotFoundError(
-          fmt::format("looked for {}; offline, it is not fetched: leave out --offline "
-                      "(HF_HUB_OFFLINE)",
-                      file_.string()));
+          fmt::format("looked for {}{}; offline, it is not fetched: leave out --offline (HF_HUB_OFFLINE)",
+                      file_.string(), fs::exists(file_, error) ? ", which is there but damaged" : ""));
     }
+    COPPICE_ASSIGN_OR_RETURN(const HubOptions hub, options_.hub());
     COPPICE_RETURN_IF_ERROR(make_folders(folder_));
     // Over fetching and unpacking: the archive goes in between.
     COPPICE_ASSIGN_OR_RETURN(const LockFile lock, LockFile::take(folder_ / ".lock", [this] { return say_waiting(); }));
     if (is_there()) {
       return file_;
     }
+    const bool is_packed = !model_.member.empty();
+    remove_damaged(is_packed);
     constexpr double kMegabyte = 1e6;  // bytes
     spdlog::info("{}: fetching {:.1f} MB from {} to {}", model_.name, static_cast<double>(model_.bytes) / kMegabyte,
-                 model_.url.text(), folder_.string());
+                 model_.url.shown(), folder_.string());
     spdlog::info("{}: {}; licence: {}", model_.name, model_.source, model_.licence);
-    const bool is_packed = !model_.member.empty();
     const Download download{.url = model_.url,
-                            .what = file_name(model_.url.target),
+                            .what = download_name(),
                             .bytes = model_.bytes,
                             .hash = model_.sha256,
                             .path = is_packed ? archive_ : file_,
                             .lock = folder_ / ".fetch.lock"};
-    COPPICE_RETURN_IF_ERROR(download_all(HttpsClient(options_.hub.https), {download}, options_.progress));
+    COPPICE_RETURN_IF_ERROR(download_all(HttpsClient(hub.https), {download}, options_.progress));
     if (is_packed) {
       COPPICE_RETURN_IF_ERROR(unpack());
     }
@@ -166,9 +168,22 @@ class NamedFetch {
 
  private:
   bool is_there() const {
-    std::error_code error;
-    const std::uint64_t bytes = model_.member.empty() ? model_.bytes : model_.member_bytes;
-    return fs::is_regular_file(file_, error) && fs::file_size(file_, error) == bytes;
+    return model_.member.empty() ? has_content(file_, model_.bytes, model_.sha256)
+                                 : has_content(file_, model_.member_bytes, model_.member_sha256);
+  }
+
+  // Of the name that the address gives it, without a query.
+  std::string download_name() const { return file_name(model_.url.target.substr(0, model_.url.target.find('?'))); }
+
+  // What has the right size alone would be taken for the model.
+  void remove_damaged(bool is_packed) const {
+    std::error_code ignored;
+    if (fs::remove(file_, ignored)) {
+      spdlog::warn("{}: {} was damaged; it is fetched again", model_.name, file_.string());
+    }
+    if (is_packed && fs::exists(archive_, ignored) && !has_content(archive_, model_.bytes, model_.sha256)) {
+      fs::remove(archive_, ignored);
+    }
   }
 
   absl::Status say_waiting() {

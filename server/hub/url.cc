@@ -39,8 +39,8 @@ std::string Url::host_header() const {
   return is_default ? name : fmt::format("{}:{}", name, port);
 }
 
-std::string Url::text() const {
-  return fmt::format("{}://{}{}", is_tls ? "https" : "http", host_header(), target);
+std::string Url::shown() const {
+  return fmt::format("{}://{}{}", is_tls ? "https" : "http", host_header(), target.substr(0, target.find('?')));
 }
 
 std::optional<Url> parse_url(std::string_view text) {

@@ -19,7 +19,8 @@ struct Url {
     return is_tls == other.is_tls && host == other.host && port == other.port;
   }
   std::string host_header() const;
-  std::string text() const;
+  // For people: without the query, which may hold a secret (a signature).
+  std::string shown() const;
 };
 
 // Nothing for what is no such address: another scheme, a name and password before the host, control characters, a port

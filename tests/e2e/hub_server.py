@@ -91,6 +91,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return value
 
     def answer(self, status, content=b"", headers=None):
+        self.announce()
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -99,6 +100,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+    def announce(self):
+        """Answers before the answer, as many as the fault says."""
+        for number in range(self.owner.faults.get("interim", 0)):
+            self.send_response_only((100, 103)[number % 2])
+            self.send_header("Link", "</style.css>; rel=preload")
+            self.end_headers()
 
     def send_file(self, content, headers=None):
         """A file or a range of it, with what may go wrong on the way."""
@@ -117,6 +125,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if is_get and self.fault("chunked forever"):
             return self.send_forever()
         fields["Content-Length"] = str(len(body))
+        self.announce()
         self.send_response(status)
         for name, value in fields.items():
             self.send_header(name, value)
@@ -216,7 +225,7 @@ class HubHandler(Handler):
             headers |= {
                 "ETag": '"of-the-store"',
                 "X-Linked-Etag": f'"{self.fault("etag") or repository.etag(file)}"',
-                "X-Linked-Size": self.fault("size") or str(len(content)),
+                "X-Linked-Size": self.fault("size") or self.owner.faults.get("sizes", {}).get(file, str(len(content))),
                 "Location": f"{self.owner.store_url}/{name}/{urllib.parse.quote(file)}?signed=yes",
             }
             return self.answer(302, headers=headers)

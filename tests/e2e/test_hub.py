@@ -327,6 +327,53 @@ def test_gguf_files_by_their_quant(binary, gguf, home):
             assert code == 2 and all(word in line for word in words), line
 
 
+def test_a_gguf_file_is_not_taken_for_the_folder_beside_it(binary, gguf, hub, home):
+    """The bare name of a repository with safetensors means those, whatever else was fetched before."""
+    repository = hub.repositories[NAME]
+    repository.files["other-Q8_0.gguf"] = gguf
+    repository.large.add("other-Q8_0.gguf")
+    env = environment(home, hub)
+    folder = tokens(binary, str(DEMO), env)
+    assert run(binary, "inspect", NAME + ":Q8_0", env=env)[0] == 0
+    code, line = refused(binary, NAME, env, "--offline")
+    assert code == 2 and f"{NAME}:other-Q8_0.gguf" in line, line
+    assert tokens(binary, NAME, env) == folder
+    assert any("model.safetensors" in path for path in hub.paths("GET"))
+    asked = len(hub.requests)
+    for model in (NAME, NAME + ":Q8_0"):
+        assert run(binary, "inspect", model, "--offline", env=env)[0] == 0
+    assert len(hub.requests) == asked
+
+
+def test_answers_before_the_answer_are_skipped(binary, hub, home):
+    hub.faults["interim"] = 3
+    tokens(binary, NAME, environment(home, hub))
+    hub.faults["interim"] = 9
+    line = refused(binary, NAME, environment(home / "other", hub))[1]
+    assert "more than 8 answers that only announce one" in line
+
+
+@pytest.mark.parametrize("file, most", [("config.json", 1 << 22), ("tokenizer.model", 1 << 27)])
+def test_a_small_file_may_not_be_large(binary, hub, home, file, most):
+    hub.repositories[NAME].large.add(file)
+    hub.faults["sizes"] = {file: str(most + 1)}
+    line = refused(binary, NAME, environment(home, hub))[1]
+    assert f"{file}: {most + 1} bytes, at most {most} are read" in line
+    assert not any(file in path for path in hub.paths("GET"))
+
+
+def test_settings_of_connections_are_read_where_there_are_any(binary, hub, home):
+    """What is wrong in them is no matter to a model that is here."""
+    env = environment(home, hub)
+    local = tokens(binary, NAME, env)
+    for name, value in {"HF_TOKEN": "no token", "HTTPS_PROXY": "socks5://x", "HF_HUB_DOWNLOAD_TIMEOUT": "x"}.items():
+        wrong = {**env, name: value}
+        for model, flags in ((str(DEMO), []), (NAME, []), (NAME, ["--offline"])):
+            assert tokens(binary, model, wrong, *flags) == local
+        assert "offline" in refused(binary, "owner/other", wrong, "--offline")[1]
+        assert name in refused(binary, "owner/other", wrong)[1]
+
+
 def test_who_may_not_read_is_told_what_to_do(binary, hub, home):
     gated = demo_repository()
     gated.gated, gated.token = True, SECRET

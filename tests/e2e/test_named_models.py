@@ -68,7 +68,8 @@ def test_a_name_is_fetched_once(binary, shop, gguf, tmp_path):
     assert code == 0 and out, log
     assert sum("licence: Apache-2.0" in line and "a test" in line for line in log) == 1
     assert sum("Range" in headers for _, _, _, headers in shop.requests) == 2
-    files = [path for path in (tmp_path / "home/own/models").rglob("*") if path.is_file() and path.stat().st_size]
+    files = [path for path in (tmp_path / "home/own/models").rglob("*") if path.is_file() and path.stat().st_size
+             and not path.name.startswith(".")]  # fmt: skip
     assert [path.name for path in files] == ["model.gguf"] and files[0].read_bytes() == gguf
     asked = len(shop.requests)
     for flags in ([], ["--offline"]):
@@ -78,6 +79,42 @@ def test_a_name_is_fetched_once(binary, shop, gguf, tmp_path):
     assert len(shop.requests) == asked
     code, _, log = inspect(binary, "small", env)
     assert code == 2 and "no such model" in log[-1]
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_what_is_damaged_is_fetched_again(binary, shop, gguf, tmp_path, is_packed):
+    """A file of the right size with other bytes, and an archive like that which an earlier run left."""
+    env = environment(tmp_path / "home", shop)
+    url = shop.store_url + ("/a/b/archive.whl" if is_packed else "/a/b/model.gguf")
+    fields = entry(url, shop.archive if is_packed else gguf, gguf)
+    if not is_packed:
+        fields = {name: value for name, value in fields.items() if not name.startswith("member")}
+    table = write_table(tmp_path / "models.yaml", fields)
+    assert inspect(binary, "small", env, "--models", table)[0] == 0
+    file = next((tmp_path / "home/own/models").rglob("model.gguf"))
+    file.write_bytes(bytes(len(gguf)))
+    if is_packed:
+        (file.parent / "archive").write_bytes(bytes(len(shop.archive)))
+    code, _, log = inspect(binary, "small", env, "--models", table, "--offline")
+    assert code == 2 and "there but damaged" in log[-1], log
+    code, _, log = inspect(binary, "small", env, "--models", table)
+    assert code == 0 and any("was damaged; it is fetched again" in line for line in log), log
+    assert file.read_bytes() == gguf
+    asked = len(shop.requests)
+    assert inspect(binary, "small", env, "--models", table, "--offline")[0] == 0
+    assert len(shop.requests) == asked
+
+
+def test_a_signature_in_an_address_is_not_shown(binary, shop, gguf, tmp_path):
+    url = shop.store_url + "/a/b/archive.whl?signature=a/secret"
+    table = write_table(tmp_path / "models.yaml", entry(url, shop.archive, gguf))
+    code, _, log = inspect(binary, "small", environment(tmp_path / "home", shop), "--models", table)
+    assert code == 0 and any("/a/b/archive.whl to" in line for line in log), log
+    assert not any("secret" in line for line in log)
+    dead = entry("http://127.0.0.1:9/archive.whl?signature=secret", shop.archive, gguf)
+    table = write_table(tmp_path / "dead.yaml", dead)
+    code, _, log = inspect(binary, "small", environment(tmp_path / "other"), "--models", table)
+    assert code == 1 and "archive.whl: " in log[-1] and not any("secret" in line for line in log)
 
 
 def test_a_plain_file_and_a_name_on_the_hub(binary, shop, gguf, tmp_path):

@@ -59,6 +59,16 @@ TEST_CASE("blobs become files of a commit, and the revision the commit") {
   CHECK(std::distance(fs::directory_iterator(folder / "snapshots" / kCommit), {}) == 2);
 }
 
+TEST_CASE("a file that a commit lacks is noted as the Hub's own client does") {
+  const World world;
+  CHECK_FALSE(world.cache.is_absent(kCommit, "model.safetensors"));
+  REQUIRE(world.cache.note_absent(kCommit, "model.safetensors").ok());
+  REQUIRE(world.cache.note_absent(kCommit, "model.safetensors").ok());
+  CHECK(world.cache.is_absent(kCommit, "model.safetensors"));
+  CHECK_FALSE(world.cache.is_absent(kCommit, "config.json"));
+  CHECK(fs::is_empty(world.root / "models--owner--name" / ".no_exist" / kCommit / "model.safetensors"));
+}
+
 TEST_CASE("what is not whole is not there") {
   const World world;
   CHECK_FALSE(world.cache.commit("main").has_value());

@@ -113,6 +113,16 @@ TEST_CASE("a repository without a model says so") {
   CHECK(absl::IsNotFound(choose_files({}, name_of("a/b:Q4_0")).status()));
 }
 
+TEST_CASE("only weights may be as large as they like") {
+  CHECK(file_bytes_most("config.json") == std::uint64_t{4} << 20);
+  CHECK(file_bytes_most("1_Pooling/config.json") == std::uint64_t{4} << 20);
+  CHECK(file_bytes_most("model.safetensors.index.json") == std::uint64_t{64} << 20);
+  CHECK(file_bytes_most("tokenizer.json") == std::uint64_t{128} << 20);
+  CHECK(file_bytes_most("chat_template.jinja") <= std::uint64_t{128} << 20);
+  CHECK(file_bytes_most("model-00001-of-00002.safetensors") >= std::uint64_t{1} << 40);
+  CHECK(file_bytes_most("x/model.gguf") >= std::uint64_t{1} << 40);
+}
+
 TEST_CASE("a repository may not list templates without end") {
   std::vector<std::string> all = {"config.json", "model.safetensors"};
   for (int i = 0; i < 64; ++i) {
