@@ -54,8 +54,8 @@ std::int32_t StepCost::knot_of(std::int32_t rows) {
 }
 
 void StepCost::Knot::add(double rows_seen, double ns_seen) {
-  // What has faded no longer counts.
-  const std::int32_t kept = std::min({count, kSeen - 1, static_cast<std::int32_t>(weight)});
+  // What has faded to less than half a step no longer counts.
+  const std::int32_t kept = std::min({count, kSeen - 1, static_cast<std::int32_t>(std::lround(weight))});
   std::copy(all_rows.begin() + (count - kept), all_rows.begin() + count, all_rows.begin());
   std::copy(all_ns.begin() + (count - kept), all_ns.begin() + count, all_ns.begin());
   all_rows[static_cast<std::size_t>(kept)] = rows_seen;
@@ -183,7 +183,7 @@ absl::Status StepCost::restore(std::string_view text) {
                std::isfinite(b) && c <= kWeightMax) {
       Knot& knot = fresh.knots_[static_cast<std::size_t>(knot_of(static_cast<std::int32_t>(a)))];
       knot = {.rows = a, .ns = b, .weight = std::min(c, static_cast<double>(kSeen))};
-      knot.count = std::max(1, static_cast<std::int32_t>(knot.weight));
+      knot.count = std::max(1, static_cast<std::int32_t>(std::lround(knot.weight)));
       knot.all_rows.fill(a);
       knot.all_ns.fill(b);
     } else {

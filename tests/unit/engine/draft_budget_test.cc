@@ -280,6 +280,14 @@ TEST_CASE("Other programs that stop some steps for long do not bend the curve", 
   CHECK(worst < 0.12);  // a mean of the last steps is off by more than a sixth
 }
 
+TEST_CASE("The first step of a size counts with those that follow it", "[step_cost]") {
+  StepCost cost;
+  for (const double ns : {10e6, 20e6, 10e6}) {
+    cost.observe(4, ns, 0, 0);
+  }
+  CHECK(cost.body_ns(4) == 10e6);  // the median of three; that of the last two is 20e6
+}
+
 TEST_CASE("A machine that became slower is believed in the end", "[step_cost]") {
   StepCost cost;
   for (int i = 0; i < 50; ++i) {
