@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -66,8 +67,13 @@ std::size_t kv_bytes_for(const models::ModelFacts& facts, std::int32_t window, s
   return facts.kv_bytes_per_token * pages * static_cast<std::size_t>(page_size) * kScoreTogether;
 }
 
-absl::StatusOr<LoadedModel> load_for_windows(const ModelPackage& package, LoadModelOptions load,
-                                             const models::ModelConfig& config, std::int32_t window) {
+struct ModelForWindows {
+  LoadedModel model;
+  kernels::WeightFormat stored;  // of most of the weights, in their files
+};
+
+absl::StatusOr<ModelForWindows> load_for_windows(const ModelPackage& package, LoadModelOptions load,
+                                                 const models::ModelConfig& config, std::int32_t window) {
   COPPICE_ASSIGN_OR_RETURN(const auto weights, package.weights(config));
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(load.device, load.cuda));
   COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
@@ -80,7 +86,8 @@ absl::StatusOr<LoadedModel> load_for_windows(const ModelPackage& package, LoadMo
   load.engine.speculation = false;
   ProgressBar bar("weights");
   load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
-  return load_model(package, load);
+  COPPICE_ASSIGN_OR_RETURN(LoadedModel model, load_model(package, load));
+  return ModelForWindows{std::move(model), weights->stored_format()};
 }
 
 void print_figures(const nlohmann::ordered_json& figures, bool json) {
@@ -102,7 +109,8 @@ absl::Status print_perplexity(const ModelChoice& model, const LoadModelOptions& 
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, package->config());
   COPPICE_ASSIGN_OR_RETURN(const std::int32_t window, choose_window(options.window, config));
   COPPICE_ASSIGN_OR_RETURN(const EncodedText encoded, encode(*package, text));
-  COPPICE_ASSIGN_OR_RETURN(LoadedModel loaded, load_for_windows(*package, load, config, window));
+  COPPICE_ASSIGN_OR_RETURN(ModelForWindows opened, load_for_windows(*package, load, config, window));
+  LoadedModel& loaded = opened.model;
   const auto begin = std::chrono::steady_clock::now();
   absl::StatusOr<TextScore> score;
   {
@@ -128,7 +136,8 @@ absl::Status print_perplexity(const ModelChoice& model, const LoadModelOptions& 
                  {"nats_per_token", -score->log_likelihood / scored},
                  {"perplexity", score->perplexity()},
                  {"dtype", std::string(kernels::format_name(loaded.transformer->formats().compute))},
-                 {"weights", std::string(kernels::storage_name(loaded.transformer->formats().storage))},
+                 {"weights",
+                  std::string(kernels::format_name(loaded.transformer->formats().packing().storage_of(opened.stored)))},
                  {"device", std::string(loaded.backend->device().name())},
                  {"seconds", spent.count()},
                  {"tokens_per_s", scored / spent.count()}},

@@ -47,7 +47,7 @@ def test_a_text_is_as_likely_as_transformers_says(binary, demo_without_bos, case
     assert {name: got[name] for name in ("tokens", "windows", "window", "bos")} == {
         name: case[name] for name in ("tokens", "windows", "window", "bos")
     }
-    assert got["dtype"] == "f32"
+    assert got["dtype"] == got["weights"] == "f32"
     assert got["log_likelihood"] == pytest.approx(case["log_likelihood"], rel=1e-5)
     assert got["perplexity"] == pytest.approx(case["perplexity"], rel=1e-4)
     assert got["nats_per_token"] == pytest.approx(math.log(case["perplexity"]), rel=1e-5)
@@ -56,7 +56,7 @@ def test_a_text_is_as_likely_as_transformers_says(binary, demo_without_bos, case
 def test_bf16_differs_a_little_and_runs_the_same_twice(binary):
     f32 = FIXTURE["cases"][0]["log_likelihood"]
     twice = [measure(binary, "demo", ROOT / FIXTURE["text"], "--dtype", "bf16") for _ in range(2)]
-    assert twice[0]["dtype"] == "bf16"
+    assert twice[0]["dtype"] == twice[0]["weights"] == "bf16"
     assert twice[0]["log_likelihood"] == twice[1]["log_likelihood"] != f32
     assert twice[0]["log_likelihood"] == pytest.approx(f32, rel=1e-2)
 
