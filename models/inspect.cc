@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "models/head_packing.h"
 #include "models/kv_geometry.h"
 #include "models/weights.h"
 
@@ -65,24 +66,42 @@ std::string format_extras(const ModelConfig& config) {
   return extras.empty() ? "none" : extras;
 }
 
-// Of the scales beside a matrix.
-std::size_t scale_bytes(kernels::WeightFormat format, const WeightSpec& spec) {
-  return static_cast<std::size_t>(format.scale_count(spec.rows, spec.columns)) * sizeof(float);
+// A matrix with the scales beside it, of `scale_bytes` each.
+std::size_t matrix_bytes(kernels::WeightFormat format, const WeightSpec& spec, std::size_t scale_bytes) {
+  return format.bytes(spec.rows, spec.columns) +
+         static_cast<std::size_t>(format.scale_count(spec.rows, spec.columns)) * scale_bytes;
 }
 
-std::size_t bytes_in_memory(const WeightSpec& spec, const ModelConfig& config, const kernels::ModelFormats& formats) {
+// What the matrices of a model are stored as in memory. The embedding's table and a tied head's matrix are two.
+struct MatrixFormats {
+  kernels::WeightFormat table;
+  kernels::WeightFormat matrix;
+  kernels::WeightFormat head;
+  std::size_t scale_bytes = sizeof(float);  // of a scale beside int4 and int8
+};
+
+// As load_packed_weights() stores them. REQUIRES: no blocks that are kept as they are.
+MatrixFormats formats_in_memory(kernels::WeightFormat stored, const kernels::ModelFormats& formats) {
   const kernels::WeightFormat dense = kernels::dense_format(formats.compute);
-  const kernels::WeightFormat matrix = formats.packing().storage_of(dense);
+  if (!formats.storage) {
+    return {dense, stored, dense};  // makers of such files leave head and embedding as they were
+  }
+  const bool has_half_scales = formats.storage->kind == kernels::WeightKind::kInt4;  // quantised while it is loaded
+  return {dense, *formats.storage, head_packing(formats.packing()).storage_of(dense),
+          has_half_scales ? sizeof(std::uint16_t) : sizeof(float)};
+}
+
+std::size_t bytes_in_memory(const WeightSpec& spec, const ModelConfig& config, const MatrixFormats& formats) {
   switch (spec.role) {
     case WeightRole::kNorm:
+    case WeightRole::kBias:
       return static_cast<std::size_t>(spec.elements()) * sizeof(float);
     case WeightRole::kEmbedding:
-      return dense.bytes(spec.rows, spec.columns) +
-             (config.tied_embeddings ? matrix.bytes(spec.rows, spec.columns) + scale_bytes(matrix, spec) : 0);
-    case WeightRole::kBias:
-      return dense.bytes(spec.rows, spec.columns);
+      return formats.table.bytes(spec.rows, spec.columns) +
+             (config.tied_embeddings ? matrix_bytes(formats.head, spec, sizeof(float)) : 0);
     case WeightRole::kMatrix:
-      return matrix.bytes(spec.rows, spec.columns) + scale_bytes(matrix, spec);
+      return spec.name == kHeadName ? matrix_bytes(formats.head, spec, sizeof(float))
+                                    : matrix_bytes(formats.matrix, spec, formats.scale_bytes);
   }
   return 0;
 }
@@ -96,11 +115,16 @@ ModelFacts model_facts(const ModelConfig& config, kernels::WeightFormat stored_f
   facts.stored_format = stored_format;
   facts.formats = formats;
   facts.stored_bytes = stored_bytes;
+  const bool keeps_blocks =
+      !formats.storage && kernels::is_quantised(stored_format) && stored_format.scale_count(1, 1) == 0;
+  const kernels::WeightFormat stored =
+      kernels::is_quantised(stored_format) ? stored_format : kernels::dense_format(formats.compute);
+  const MatrixFormats in_memory = formats_in_memory(stored, formats);
   for (const WeightSpec& spec : weight_specs(config)) {
     facts.parameters += spec.elements();
-    facts.weight_bytes += bytes_in_memory(spec, config, formats);
+    facts.weight_bytes += bytes_in_memory(spec, config, in_memory);
   }
-  if (!formats.storage && kernels::is_quantised(stored_format)) {
+  if (keeps_blocks) {  // of several formats: what the file has of each
     facts.weight_bytes = stored_bytes;
     facts.weight_bytes += config.tied_embeddings ? stored_format.bytes(config.vocab, config.hidden) : 0;
   }

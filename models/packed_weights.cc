@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "models/float_formats.h"
+#include "models/head_packing.h"
 
 namespace coppice::models {
 namespace {
@@ -49,7 +50,6 @@ class Loader {
   absl::Status load_embedding(PackedWeights& packed);
   // REQUIRES: `format` is the table's own or dense in the compute type.
   absl::Status upload_table(const HostWeight& table, kernels::WeightFormat format, const kernels::Buffer& buffer);
-  PackingOptions head_packing() const;
   absl::Status allocate_norms(PackedWeights& packed);
   absl::StatusOr<const float*> load_norm(const std::string& name, const PackedWeights& packed);
   absl::StatusOr<PackedLayer> load_layer(std::int32_t layer, const PackedWeights& packed);
@@ -107,18 +107,11 @@ absl::Status Loader::load_embedding(PackedWeights& packed) {
   packed.embedding_table = {packed.embedding.data(), format, wanted.rows, wanted.columns};
   COPPICE_RETURN_IF_ERROR(upload_table(table, format, packed.embedding));
   if (config_.tied_embeddings) {
-    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, head_packing()));
+    COPPICE_ASSIGN_OR_RETURN(packed.head,
+                             device_.pack_linear(std::span(&tensor.view(), 1), {}, head_packing(packing_)));
   }
   count_done(tensor, wanted);
   return absl::OkStatus();
-}
-
-PackingOptions Loader::head_packing() const {
-  PackingOptions packing = packing_;
-  if (packing.storage && packing.storage->kind == kernels::WeightKind::kInt4) {
-    packing.storage = {kernels::WeightKind::kInt8};
-  }
-  return packing;
 }
 
 absl::Status Loader::allocate_norms(PackedWeights& packed) {
@@ -201,7 +194,8 @@ absl::StatusOr<PackedWeights> Loader::load() {
   if (!config_.tied_embeddings) {
     const WeightSpec& wanted = spec(kHeadName);
     COPPICE_ASSIGN_OR_RETURN(const WeightTensor tensor, source_.fetch(wanted));
-    COPPICE_ASSIGN_OR_RETURN(packed.head, device_.pack_linear(std::span(&tensor.view(), 1), {}, head_packing()));
+    COPPICE_ASSIGN_OR_RETURN(packed.head,
+                             device_.pack_linear(std::span(&tensor.view(), 1), {}, head_packing(packing_)));
     count_done(tensor, wanted);
   }
   return packed;

@@ -74,13 +74,18 @@ absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::s
     return dense;
   }
   if (name == "auto") {
-    if (device.supports(kernels::PackingOptions{compute, std::nullopt}) == kernels::Support::kFull) {
+    if (!kernels::is_quantised(stored)) {
+      return device.supports(kernels::PackingOptions{compute, std::nullopt}) == kernels::Support::kFull
+                 ? std::optional<kernels::WeightFormat>()
+                 : dense;
+    }
+    if (device.supports(kernels::PackingOptions{compute, std::nullopt}) == kernels::Support::kFull &&
+        device.supports(kernels::PackingOptions{compute, stored}) != kernels::Support::kNone) {
       return std::nullopt;
     }
-    if (kernels::is_quantised(stored)) {
-      spdlog::info("weights stored as {} are widened to {} on {}", kernels::format_name(stored),
-                   kernels::format_name(compute), device.name());
-    }
+    const std::string groups = stored.group == 0 ? "" : fmt::format(" in groups of {}", stored.group);
+    spdlog::info("weights stored as {}{} are widened to {}: {} does not multiply with such",
+                 kernels::format_name(stored), groups, kernels::format_name(compute), device.name());
     return dense;
   }
   using Choice = std::pair<const char*, kernels::WeightFormat>;
@@ -109,6 +114,14 @@ absl::StatusOr<kernels::ModelFormats> choose_formats(const ComputeOptions& optio
 
 namespace {
 
+// Of the table that embeddings are read from (load_packed_weights).
+std::size_t embedding_bytes(const models::ModelConfig& config, const models::WeightSource& weights,
+                            const kernels::ModelFormats& formats) {
+  const kernels::WeightFormat stored = weights.stored_format();
+  const bool keeps_blocks = !formats.storage && kernels::is_quantised(stored) && stored.scale_count(1, 1) == 0;
+  return (keeps_blocks ? stored : kernels::dense_format(formats.compute)).bytes(config.vocab, config.hidden);
+}
+
 absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend, const models::ModelConfig& config,
                                       models::WeightSource& weights, const LoadModelOptions& options) {
   LoadedModel loaded;
@@ -117,7 +130,7 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   kernels::Device& device = loaded.backend->device();
   COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
                            choose_formats(options, weights.stored_format(), device));
-  // What the weights will take is set aside before the KV cache gets its share.
+  // What the weights will take is set aside before the KV cache gets its share; too little is said before they load.
   const std::size_t weight_bytes =
       models::model_facts(config, weights.stored_format(), weights.stored_bytes(), formats).weight_bytes;
   const auto available = static_cast<std::size_t>(device.available_bytes());
@@ -130,10 +143,13 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
       loaded.transformer, models::Transformer::load(config, weights, *loaded.backend, formats, step, options.progress));
   device.synchronize();
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
-  spdlog::info("weights: {:.2f} GB on {} ({}) in {:.2f} s, {:.2f} GB/s", static_cast<double>(weight_bytes) / 1e9,
-               device.name(), device.description(), spent.count(),
-               static_cast<double>(weight_bytes) / 1e9 / spent.count());
-  loaded.weight_bytes = weight_bytes;
+  // Of what the weights take in truth; how the device lays them out, and what it widens, shows only now.
+  loaded.weight_bytes = loaded.transformer->bytes_per_step() + embedding_bytes(config, weights, formats);
+  COPPICE_ASSIGN_OR_RETURN(loaded.limits, engine::derive_limits(options.engine, config, formats.kv,
+                                                                available - std::min(available, loaded.weight_bytes)));
+  const double gigabytes = static_cast<double>(loaded.weight_bytes) / 1e9;
+  spdlog::info("weights: {:.2f} GB on {} ({}) in {:.2f} s, {:.2f} GB/s", gigabytes, device.name(), device.description(),
+               spent.count(), gigabytes / spent.count());
   loaded.weight_seconds = spent.count();
   COPPICE_RETURN_IF_ERROR(remake_engine(loaded, options.engine));
   return loaded;

@@ -51,5 +51,60 @@ TEST_CASE("inspect: a tied embedding is in memory twice") {
   CHECK(tied.parameters == untied.parameters - 32000 * 768);
 }
 
+// By hand, of a model of one layer.
+ModelConfig small_model(bool tied) {
+  ModelConfig config = shape("160m");
+  config.layers = 1;
+  config.tied_embeddings = tied;
+  return config;
+}
+
+struct Counted {
+  std::int64_t matrices = 0;  // numbers in the layers' matrices
+  std::int64_t table = 0;     // in the embedding
+  std::int64_t norms = 0;
+};
+
+Counted count(const ModelConfig& config) {
+  Counted counted{.table = std::int64_t{config.vocab} * config.hidden};
+  for (const WeightSpec& spec : weight_specs(config)) {
+    counted.norms += spec.role == WeightRole::kNorm ? spec.elements() : 0;
+    counted.matrices += spec.role == WeightRole::kMatrix && spec.name != kHeadName ? spec.elements() : 0;
+  }
+  return counted;
+}
+
+TEST_CASE("inspect: beside matrices of 4 bits the head has 8, and the table is dense") {
+  const bool tied = GENERATE(false, true);
+  const ModelConfig config = small_model(tied);
+  const Counted has = count(config);
+  kernels::ModelFormats formats = kernels::formats_of(kernels::ComputeType::kBF16);
+  formats.storage = kernels::WeightFormat{kernels::WeightKind::kInt4, 32};
+  const ModelFacts facts = model_facts(config, {kernels::WeightKind::kBF16}, 0, formats);
+  const std::int64_t layers = has.matrices / 2 + has.matrices / 32 * 2 * 2;  // two float16 numbers a group
+  const std::int64_t head = has.table + 4LL * config.vocab;                  // and a float32 number a row
+  CHECK(facts.weight_bytes == static_cast<std::size_t>(layers + head + 2 * has.table + 4 * has.norms));
+}
+
+TEST_CASE("inspect: in a file of 4 bits the embedding and the head are not") {
+  const bool tied = GENERATE(false, true);
+  const ModelConfig config = small_model(tied);
+  const Counted has = count(config);
+  kernels::ModelFormats formats = kernels::formats_of(kernels::ComputeType::kF32);
+  formats.storage.reset();
+  const ModelFacts facts = model_facts(config, {kernels::WeightKind::kInt4, 128}, 1, formats);
+  const std::int64_t layers = has.matrices / 2 + has.matrices / 128 * 2 * 4;  // two float32 numbers a group
+  CHECK(facts.weight_bytes == static_cast<std::size_t>(layers + 2 * 4 * has.table + 4 * has.norms));
+}
+
+TEST_CASE("inspect: biases are kept in float32") {
+  ModelConfig config = small_model(false);
+  const kernels::ModelFormats formats = kernels::formats_of(kernels::ComputeType::kBF16);
+  const std::size_t without = model_facts(config, {kernels::WeightKind::kBF16}, 0, formats).weight_bytes;
+  config.biases.mlp = true;
+  CHECK(model_facts(config, {kernels::WeightKind::kBF16}, 0, formats).weight_bytes ==
+        without + 4 * static_cast<std::size_t>(2 * config.intermediate + config.hidden));
+}
+
 }  // namespace
 }  // namespace coppice::models
