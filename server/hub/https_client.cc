@@ -36,6 +36,7 @@ using asio::ip::tcp;
 
 constexpr std::uint32_t kHeadBytesMost = 64 << 10;  // of an answer; those of object stores have some 3,000
 constexpr std::size_t kPartBytes = 64 << 10;        // of a body at once; with the timeout, the least rate
+constexpr int kInterimMost = 8;                     // answers before the answer (100 to 199); servers send one or two
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -213,19 +214,29 @@ class Exchange {
       co_return;
     }
     beast::flat_buffer buffer(kHeadBytesMost + kPartBytes);
-    http::response_parser<http::buffer_body> parser;
-    parser.header_limit(kHeadBytesMost);
-    parser.body_limit(boost::none);  // the caller counts
-    parser.skip(request_.is_head);
-    co_await http::async_read_header(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
-    if (error) {
-      status_ = failed(error, "does not answer as a web server", absl::StatusCode::kDataLoss);
+    // Interim answers (100 Continue, 103 Early Hints) come before the one that counts; 101 would end HTTP.
+    for (int interim = 0; interim <= kInterimMost; ++interim) {
+      http::response_parser<http::buffer_body> parser;
+      parser.header_limit(kHeadBytesMost);
+      parser.body_limit(boost::none);  // the caller counts
+      parser.skip(request_.is_head);
+      co_await http::async_read_header(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+      if (error) {
+        status_ = failed(error, "does not answer as a web server", absl::StatusCode::kDataLoss);
+        co_return;
+      }
+      const unsigned status = parser.get().result_int();
+      if (status / 100 == 1 && status != 101) {
+        continue;
+      }
+      take_head(parser.get());
+      if (status_.ok() && !request_.is_head && (reply_.status == 200 || reply_.status == 206)) {
+        co_await read_body(stream, buffer, parser);
+      }
       co_return;
     }
-    take_head(parser.get());
-    if (status_.ok() && !request_.is_head && (reply_.status == 200 || reply_.status == 206)) {
-      co_await read_body(stream, buffer, parser);
-    }
+    status_ = absl::DataLossError(
+        fmt::format("{} sends more than {} answers that only announce one", request_.url.host_header(), kInterimMost));
   }
 
   void take_head(const http::response<http::buffer_body>& head) {
