@@ -159,7 +159,8 @@ std::string format_model_facts(const ModelFacts& facts, std::size_t memory_bytes
   line("weights", fmt::format("{} in memory as {}", format_bytes(facts.weight_bytes),
                               kernels::format_name(facts.formats.packing().storage_of(facts.stored_format))));
   line("kv cache",
-       fmt::format("{} per token, {} for the whole context", format_bytes(facts.kv_bytes_per_token),
+       fmt::format("{} per token in {}, {} for the whole context", format_bytes(facts.kv_bytes_per_token),
+                   kernels::format_name(facts.formats.kv),
                    format_bytes(facts.kv_bytes_per_token * static_cast<std::size_t>(config.max_positions))));
   if (memory_bytes > 0) {
     const std::int64_t tokens = kv_tokens_that_fit(facts, memory_bytes);

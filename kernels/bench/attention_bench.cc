@@ -164,8 +164,7 @@ class Measurement {
 };
 
 absl::Status Measurement::make_memory() {
-  geometry_ = {
-      1, options_.key_heads, options_.head_dim, options_.page_size, forest_.pages, kv_format_of(options_.type)};
+  geometry_ = {1, options_.key_heads, options_.head_dim, options_.page_size, forest_.pages, options_.kv_format()};
   const std::size_t layer_bytes = geometry_.bytes_per_token() * static_cast<std::size_t>(forest_.pages) *
                                   static_cast<std::size_t>(options_.page_size);
   const std::size_t cache_bytes_max = options_.cache_bytes_max != 0 ? options_.cache_bytes_max
@@ -376,7 +375,7 @@ absl::StatusOr<AttentionBenchResult> Measurement::measure() {
   result.sequences = static_cast<std::int32_t>(rows());
   result.workers = plan_options_.workers;
   const auto kv_bytes = static_cast<std::int64_t>(
-      KvGeometry{1, options_.key_heads, options_.head_dim, options_.page_size, 1, kv_format_of(options_.type)}
+      KvGeometry{1, options_.key_heads, options_.head_dim, options_.page_size, 1, options_.kv_format()}
           .bytes_per_token());
   result.bytes_min = options_.tree.unique_tokens() * kv_bytes +
                      rows() * columns() * static_cast<std::int64_t>(element_bytes(options_.type) + sizeof(float));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,13 +39,16 @@ struct AttentionBenchOptions {
   std::int32_t query_heads = 32;
   std::int32_t key_heads = 8;
   std::int32_t head_dim = 128;
-  ComputeType type = ComputeType::kBF16;  // of queries, keys and values
+  ComputeType type = ComputeType::kBF16;  // of queries
+  std::optional<KvFormat> kv = {};        // of keys and values; none: as queries
   std::int32_t page_size = 16;
   std::int32_t window = 0;
   double seconds = 1.0;                   // how long to repeat each of shared and unshared
   std::int32_t checked_rows = 4;          // rows compared with float64
   std::size_t cold_bytes = 256ULL << 20;  // the KV cache gets layers until it is larger than this, and they take turns
   std::size_t cache_bytes_max = 0;        // 0: 12 GiB on the CPU, nine tenths of what is free on another device
+
+  KvFormat kv_format() const { return kv.value_or(kv_format_of(type)); }
 };
 
 struct AttentionBenchResult {
@@ -55,7 +59,7 @@ struct AttentionBenchResult {
   std::int64_t bytes_min = 0;  // K and V of every node once, Q and output
   double gb_per_s = 0;         // bytes_min over us
   double tflops = 0;           // 4 * head_dim per query head and attended key, over us
-  double max_rel_error = 0;    // largest |out - float64| / |float64| of a checked row, 2-norm
+  double max_rel_error = 0;  // largest |out - float64| / |float64| of a checked row, 2-norm; of numbers not yet stored
   std::int64_t keys_attended = 0;
   std::int64_t keys_read = 0;
   std::int64_t keys_read_unshared = 0;

@@ -35,8 +35,8 @@ COPPICE_INLINE void mask_scores(const Tile& tile, std::int32_t limit_begin, std:
 // Turns scores into weights. Keys outside [limit_begin, limit_end) of the split get weight 0. unit: factor of the
 // scores, scale * log2 e. REQUIRES: unit >= 0.
 template <typename Element>
-SplitSums softmax_split(const Tile& tile, float unit, std::int32_t limit_begin, std::int32_t limit_end, float* scores,
-                        std::uint32_t* weights) {
+SplitSums softmax_split(const AttentionCall& call, const Tile& tile, const Blocks& blocks, float unit,
+                        std::int32_t limit_begin, std::int32_t limit_end, float* scores, std::uint32_t* weights) {
   if (limit_begin > tile.block_begin * kBlockKeys || limit_end < tile.block_end * kBlockKeys) {
     mask_scores(tile, limit_begin, limit_end, scores);
   }
@@ -47,20 +47,26 @@ SplitSums softmax_split(const Tile& tile, float unit, std::int32_t limit_begin, 
   const float m = largest(highest) * unit;
   const F32x16 shift = broadcast(m == -__builtin_inff() ? 0.0F : -m);
   const F32x16 units = broadcast(unit);
+  const std::int32_t value_scales = call.layout.value_block_words - call.layout.scale_words;
   F32x16 sums = zero();
   for (std::int32_t block = tile.block_begin; block < tile.block_end; block += 2) {
+    const bool is_pair = block + 1 < tile.block_end;
     const F32x16 first = power_of_two(multiply_add(load(scores + block * kLanes), units, shift));
-    const F32x16 second = block + 1 < tile.block_end
-                              ? power_of_two(multiply_add(load(scores + (block + 1) * kLanes), units, shift))
-                              : zero();
-    sums = Element::pack(sums, first, second, weights + block * (kBlockKeys / Element::kPerWord * Element::kParts));
+    const F32x16 second =
+        is_pair ? power_of_two(multiply_add(load(scores + (block + 1) * kLanes), units, shift)) : zero();
+    const decltype(Element::scales(nullptr)) scales[] = {
+        Element::scales(blocks.values[block] + value_scales),
+        Element::scales(blocks.values[is_pair ? block + 1 : block] + value_scales)};
+    sums = Element::pack(sums, first, second, scales,
+                         weights + block * (kBlockKeys / Element::kPerWord * Element::kParts));
   }
   return {m, sum(sums)};
 }
 
 // Computes the softmax of the tile's rows and how their sums enter the rows' results.
 template <typename Element>
-void softmax_rows(const AttentionCall& call, Resident& resident, Tile& tile, float* scores, std::uint32_t* weights) {
+void softmax_rows(const AttentionCall& call, Resident& resident, Tile& tile, const Blocks& blocks, float* scores,
+                  std::uint32_t* weights) {
   constexpr float kLog2E = 1.44269504088896341F;  // log2(e): scores are kept for exponentials of base 2
   const float unit = call.scale * kLog2E;
   for (std::int32_t i = 0; i < tile.count; ++i) {
@@ -69,8 +75,9 @@ void softmax_rows(const AttentionCall& call, Resident& resident, Tile& tile, flo
     const std::int32_t end = visible_end(position) < tile.split_end ? visible_end(position) : tile.split_end;
     const std::int32_t lowest = visible_begin(position, call.window);
     const std::int32_t begin = lowest > tile.split_begin ? lowest : tile.split_begin;
-    const SplitSums split = softmax_split<Element>(tile, unit, begin - tile.split_begin, end - tile.split_begin,
-                                                   scores + i * kSplitKeysMax, weights + i * kSplitKeysMax);
+    const SplitSums split =
+        softmax_split<Element>(call, tile, blocks, unit, begin - tile.split_begin, end - tile.split_begin,
+                               scores + i * kSplitKeysMax, weights + i * kSplitKeysMax);
     if (split.m == -__builtin_inff()) {
       tile.mode[i] = Mode::kSkip;
     } else if (resident.m[row] == -__builtin_inff()) {
@@ -95,7 +102,7 @@ template <typename Element, int kRows>
 void run_tile(const AttentionCall& call, const AttentionTask& task, Resident& resident, Tile& tile,
               const Blocks& blocks) {
   score_rows<Element, kRows>(call, resident, tile, blocks, task.scores);
-  softmax_rows<Element>(call, resident, tile, task.scores, task.weights);
+  softmax_rows<Element>(call, resident, tile, blocks, task.scores, task.weights);
   mix_rows<Element, kRows>(call, resident, tile, blocks, task.weights);
 }
 
@@ -178,6 +185,10 @@ void gather_block(const KvLayout& layout, const AttentionTask& task, const std::
     auto* target = reinterpret_cast<std::uint8_t*>(values + i / kPer * layout.dim_lanes);
     for (std::int64_t dim = 0; dim < layout.dim_lanes; ++dim) {
       std::memcpy(target + dim * kWordBytes + (i % kPer) * kBytes, source + dim * kWordBytes, kBytes);
+    }
+    if (layout.scale_words > 0) {
+      keys[layout.key_block_words - layout.scale_words + i] = task.words[place.key_scale];
+      values[layout.value_block_words - layout.scale_words + i] = task.words[place.value_scale];
     }
   }
 }
@@ -272,7 +283,7 @@ COPPICE_INLINE std::int64_t partial_index(const AttentionCall& call, std::int64_
   return slot * call.query_heads + head;
 }
 
-// A query's numbers as units of a row (attention_words.h).
+// A query's numbers as units of a row (attention_elements.h).
 template <typename Element>
 void write_units(const std::uint8_t* query, ComputeType type, std::int32_t dims, std::uint32_t* units) {
   for (std::int64_t dim = 0; dim < dims; dim += kLanes) {
@@ -387,6 +398,8 @@ void run(const AttentionCall& call, const AttentionTask& task) {
       return run_item<F32Words>(call, task);
     case KvKind::kBF16:
       return run_item<Bf16Words>(call, task);
+    case KvKind::kInt8:
+      return run_item<Int8Words>(call, task);
     case KvKind::kF16:
       return;  // no such cache is made (kv_cache.cc)
   }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/cpu/attention_body.h"
-#include "kernels/cpu/attention_words.h"
+#include "kernels/cpu/attention_elements.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 namespace {
@@ -32,7 +32,7 @@ enum class Mode : std::uint8_t { kSkip, kReplace, kBlend };  // what a split doe
 
 // Rows resident during an item: where their results are, and which keys they see.
 struct Resident {
-  const std::uint32_t* query[kResidentRows];  // units (attention_words.h)
+  const std::uint32_t* query[kResidentRows];  // units (attention_elements.h)
   float* o[kResidentRows];
   float m[kResidentRows];
   float l[kResidentRows];
@@ -95,6 +95,16 @@ COPPICE_INLINE void accumulate_part(F32x16 (&acc)[kRows][kColumns], const std::u
   }
 }
 
+// Adds parts [kPart, Element::kParts) of a word's products, in their order.
+template <typename Element, int kPart = 0, int kRows, int kColumns>
+COPPICE_INLINE void accumulate_word(F32x16 (&acc)[kRows][kColumns], const std::uint32_t* const* units,
+                                    const std::uint32_t* const* words) {
+  accumulate_part<Element, kPart>(acc, units, words);
+  if constexpr (kPart + 1 < Element::kParts) {
+    accumulate_word<Element, kPart + 1>(acc, units, words);
+  }
+}
+
 template <typename Element, int kRows, int kBlocks>
 COPPICE_INLINE void score_blocks(const std::uint32_t* const* query, const std::uint32_t* const* keys,
                                  std::int64_t value_offset, std::int32_t steps, float* scores) {
@@ -114,14 +124,12 @@ COPPICE_INLINE void score_blocks(const std::uint32_t* const* query, const std::u
       words[b] = keys[b] + step * kLanes;
       fetch<kRows>(words[b] + value_offset);
     }
-    accumulate_part<Element, 0>(acc, units, words);
-    if constexpr (Element::kParts == 2) {
-      accumulate_part<Element, 1>(acc, units, words);
-    }
+    accumulate_word<Element>(acc, units, words);
   }
-  for (int r = 0; r < kRows; ++r) {
-    for (int b = 0; b < kBlocks; ++b) {
-      store(scores + r * kSplitKeysMax + b * kLanes, acc[r][b]);
+  for (int b = 0; b < kBlocks; ++b) {
+    const auto scales = Element::scales(keys[b] + steps * kLanes);
+    for (int r = 0; r < kRows; ++r) {
+      store(scores + r * kSplitKeysMax + b * kLanes, Element::scaled(acc[r][b], scales));
     }
   }
 }
@@ -174,10 +182,7 @@ COPPICE_INLINE void mix_vectors(const Tile& tile, const Blocks& blocks, const st
         words[v] = values + v * kLanes;
         fetch<kRows>(next_keys + v * kLanes);
       }
-      accumulate_part<Element, 0>(acc, units, words);
-      if constexpr (Element::kParts == 2) {
-        accumulate_part<Element, 1>(acc, units, words);
-      }
+      accumulate_word<Element>(acc, units, words);
       values += dim_lanes;
       next_keys += dim_lanes;
     }

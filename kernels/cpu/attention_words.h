@@ -1,10 +1,7 @@
-// Sixteen 32-bit words of the KV cache in a vector, and the one step that both products of attention are made of:
-// accumulate word times word, where a word is two bf16 numbers or one f32 (kv_layout.h). For bodies only.
+// Sixteen 32-bit words of the KV cache in a vector, what is in them as floats, and powers of two. For bodies only.
 #pragma once
 
-#include "kernels/formats.h"
 #include "kernels/host/simd.h"
-#include "kernels/host/simd_half.h"
 
 namespace coppice::kernels::cpu::COPPICE_ISA {
 
@@ -102,99 +99,45 @@ COPPICE_INLINE F32x16 keep_lanes(F32x16 a, std::int32_t begin, std::int32_t end)
 #endif
 }
 
-// (Vector stores may alias; the plain one is a memcpy.)
-COPPICE_INLINE void store_floats(std::uint32_t* words, F32x16 a) {
-  store(reinterpret_cast<float*>(words), a);
+// Byte kByte of every word, a signed whole number, as f32.
+template <int kByte>
+COPPICE_INLINE F32x16 signed_bytes(Words a) {
+  constexpr int kUp = 24 - 8 * kByte;  // bits to the top of the word
+#if defined(__AVX512F__)
+  return {_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(a.v, kUp), 24))};
+#elif defined(__AVX2__)
+  return {_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(a.low, kUp), 24)),
+          _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(a.high, kUp), 24))};
+#else
+  F32x16 out;
+  for (int i = 0; i < 16; ++i) {
+    out.lane[i] = static_cast<float>(static_cast<std::int32_t>(a.lane[i] << kUp) >> 24);
+  }
+  return out;
+#endif
 }
+
+#if defined(__AVX512BF16__)
+// Bytes (2 kPair, 2 kPair + 1) of every word, signed whole numbers, as two bf16. A byte with its sign turned becomes
+// the last bits of a float whose last bit counts 1; what that float has too much is subtracted. A whole number of 8
+// bits fills at most the upper half of its float.
+template <int kPair>
+COPPICE_INLINE Words signed_byte_pairs(Words a) {
+  const __m512i pair = kPair == 0 ? a.v : _mm512_srli_epi32(a.v, 16);
+  const __m512i low = _mm512_xor_si512(_mm512_and_si512(pair, _mm512_set1_epi32(0xFF)), _mm512_set1_epi32(0x4B000080));
+  const __m512i high =
+      _mm512_xor_si512(_mm512_and_si512(pair, _mm512_set1_epi32(0xFF00)), _mm512_set1_epi32(0x47008000));
+  const __m512 first = _mm512_sub_ps(_mm512_castsi512_ps(low), _mm512_set1_ps(0x1.0p23F + 128.0F));
+  const __m512 second = _mm512_sub_ps(_mm512_castsi512_ps(high), _mm512_set1_ps(0x1.0p15F + 128.0F));
+  return {_mm512_or_si512(_mm512_castps_si512(second), _mm512_srli_epi32(_mm512_castps_si512(first), 16))};
+}
+#endif
 
 // Rounds to eight significant bits, those of bf16 (Veltkamp's splitting); a NaN stays NaN. REQUIRES: |a| < 2^111.
 COPPICE_INLINE F32x16 round_to_eight_bits(F32x16 a) {
   const F32x16 larger = multiply(a, broadcast(0x1.0p16F + 1.0F));
   return add(larger, subtract(a, larger));
 }
-
-// Two bf16 numbers a word. A row's numbers (its query, its weights) stand as the instruction set multiplies them: in
-// words like the keys' where it has a product of two pairs, else as f32, so that only keys and values are widened in
-// the inner loop, once for all rows of a tile.
-struct Bf16Words {
-  static constexpr std::int32_t kPerWord = 2;  // elements of a 4-byte word
-
-#if defined(__AVX512BF16__)
-  static constexpr int kParts = 1;  // a row's 32-bit units to a word of a key, and the products of one word
-  template <int kPart>
-  COPPICE_INLINE Words part(Words keys) {
-    return keys;
-  }
-  COPPICE_INLINE Words broadcast_unit(const std::uint32_t* unit) {
-    return broadcast_word(unit);
-  }
-  // acc + row.first * key.first + row.second * key.second, lane by lane.
-  COPPICE_INLINE F32x16 accumulate(F32x16 acc, Words row, Words key) {
-    return {_mm512_dpbf16_ps(acc.v, (__m512bh)row.v, (__m512bh)key.v)};
-  }
-  // Rounds the weights of 32 keys, adds the rounded weights to `sums` and writes them as units of a row.
-  COPPICE_INLINE F32x16 pack(F32x16 sums, F32x16 first, F32x16 second, std::uint32_t* units) {
-    const __m512bh packed = _mm512_cvtne2ps_pbh(second.v, first.v);
-    _mm512_storeu_si512(units, (__m512i)packed);
-    return {_mm512_dpbf16_ps(sums.v, packed, (__m512bh)_mm512_set1_epi32(0x3F803F80))};
-  }
-  // Returns whether queries of a type are units unchanged.
-  static constexpr bool has_units(ComputeType query) {
-    return query == ComputeType::kBF16;
-  }
-  // Writes a query's numbers [dim, dim + 16) as units, rounded.
-  COPPICE_INLINE void store_units(std::uint32_t* units, std::int64_t dim, F32x16 a) {
-    store_bf16(reinterpret_cast<std::uint16_t*>(units) + dim, a);
-  }
-#else
-  static constexpr int kParts = 2;  // vectors of 16 floats that a vector of words widens to
-  template <int kPart>
-  COPPICE_INLINE F32x16 part(Words keys) {
-    return kPart == 0 ? low_halves(keys) : high_halves(keys);
-  }
-  COPPICE_INLINE F32x16 broadcast_unit(const std::uint32_t* unit) {
-    return as_floats(broadcast_word(unit));
-  }
-  COPPICE_INLINE F32x16 accumulate(F32x16 acc, F32x16 row, F32x16 key) {
-    return multiply_add(row, key, acc);
-  }
-  COPPICE_INLINE F32x16 pack(F32x16 sums, F32x16 first, F32x16 second, std::uint32_t* units) {
-    first = round_to_eight_bits(first);
-    second = round_to_eight_bits(second);
-    store_floats(units, first);
-    store_floats(units + kLanes, second);
-    return add(add(sums, first), second);
-  }
-  static constexpr bool has_units(ComputeType /*query*/) {
-    return false;
-  }
-  COPPICE_INLINE void store_units(std::uint32_t* units, std::int64_t dim, F32x16 a) {
-    std::uint16_t rounded[kLanes];
-    store_bf16(rounded, a);
-    store_floats(units + dim, load_bf16(rounded));
-  }
-#endif
-};
-
-// One f32 a word.
-struct F32Words {
-  static constexpr std::int32_t kPerWord = 1;  // elements of a 4-byte word
-  static constexpr int kParts = 1;             // vectors of 16 floats that a vector of words widens to
-
-  template <int kPart>
-  COPPICE_INLINE F32x16 part(Words keys) {
-    return as_floats(keys);
-  }
-  COPPICE_INLINE F32x16 broadcast_unit(const std::uint32_t* unit) { return as_floats(broadcast_word(unit)); }
-  COPPICE_INLINE F32x16 accumulate(F32x16 acc, F32x16 row, F32x16 key) { return multiply_add(row, key, acc); }
-  COPPICE_INLINE F32x16 pack(F32x16 sums, F32x16 first, F32x16 second, std::uint32_t* units) {
-    store_floats(units, first);
-    store_floats(units + kLanes, second);
-    return add(add(sums, first), second);
-  }
-  static constexpr bool has_units(ComputeType query) { return query == ComputeType::kF32; }
-  COPPICE_INLINE void store_units(std::uint32_t* units, std::int64_t dim, F32x16 a) { store_floats(units + dim, a); }
-};
 
 // --- powers of two, for weights ---
 

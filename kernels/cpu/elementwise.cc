@@ -29,6 +29,8 @@ constexpr std::int64_t kSwigluBytes = 16;
 constexpr std::int32_t kHeadDimMax = 256;   // as the KV cache's (kv_cache.cc)
 constexpr std::int64_t kAngleGrain = 2048;  // sines per thread, at least; chosen, not measured
 
+constexpr float kInt8ValueMost = 0x1.fffff0p127F;  // 127 times its scale, rounded, is still finite
+
 // Cosines and sines of one list of positions. A value.
 struct AngleTable {
   std::vector<std::int32_t> positions;
@@ -123,6 +125,8 @@ struct CpuRope::State {
                         std::uint32_t* pages);
   void store_bf16(const KvLayout& layout, const SlotPlace& place, const float* key, const float* value,
                   std::uint32_t* pages) const;
+  void store_int8(const KvLayout& layout, const SlotPlace& place, const float* key, const float* value,
+                  std::uint32_t* pages) const;
   void write_query(const float* row, const float* cosine_sine, const RopeParameters& parameters, ComputeType type,
                    std::uint8_t* out) const;
 };
@@ -179,6 +183,9 @@ void CpuRope::State::store_heads(const float* row, KvSlot slot, const float* cos
       case KvKind::kBF16:
         store_bf16(layout, place, rotated.data(), value, pages);
         break;
+      case KvKind::kInt8:
+        store_int8(layout, place, rotated.data(), value, pages);
+        break;
       case KvKind::kF16:
         COPPICE_CHECK(false, "rope: no KV cache on the CPU is in f16");
     }
@@ -207,6 +214,26 @@ void CpuRope::State::store_bf16(const KvLayout& layout, const SlotPlace& place, 
   for (std::int32_t dim = 0; dim < layout.head_dim; ++dim) {
     const std::uint16_t finite = finite_bf16(halves[static_cast<std::size_t>(dim)]);
     std::memcpy(bytes + dim * kWordBytes, &finite, sizeof finite);
+  }
+}
+
+void CpuRope::State::store_int8(const KvLayout& layout, const SlotPlace& place, const float* key, const float* value,
+                                std::uint32_t* pages) const {
+  std::array<std::int8_t, kHeadDimMax> bytes;
+  const float key_scale = body.quantise(key, layout.head_dim, bytes.data());
+  std::memcpy(pages + place.key_scale, &key_scale, sizeof key_scale);
+  for (std::int32_t step = 0; step < layout.steps; ++step) {
+    std::memcpy(pages + place.key + step * kBlockKeys, &bytes[static_cast<std::size_t>(layout.per_word * step)],
+                kWordBytes);
+  }
+  std::array<float, kHeadDimMax> finite;
+  std::transform(value, value + layout.head_dim, finite.begin(),
+                 [](float number) { return std::clamp(finite_f32(number), -kInt8ValueMost, kInt8ValueMost); });
+  const float value_scale = body.quantise(finite.data(), layout.head_dim, bytes.data());
+  std::memcpy(pages + place.value_scale, &value_scale, sizeof value_scale);
+  auto* target = reinterpret_cast<std::int8_t*>(pages + place.value) + place.value_byte;
+  for (std::int32_t dim = 0; dim < layout.head_dim; ++dim) {
+    target[dim * kWordBytes] = bytes[static_cast<std::size_t>(dim)];
   }
 }
 

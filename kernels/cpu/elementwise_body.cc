@@ -123,10 +123,36 @@ void rotate(const float* x, const float* weight, float epsilon, const float* cos
   }
 }
 
+// --- numbers of 8 bits with one scale ---
+
+float quantise(const float* x, std::int64_t count, std::int8_t* out) {
+  F32x16 highest = zero();
+  F32x16 broken = zero();  // NaN where a number is not finite: a comparison would lose it
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const F32x16 value = load_first(x + i, lanes_left(count, i));
+    highest = maximum(highest, maximum(value, subtract(zero(), value)));
+    broken = multiply_add(value, zero(), broken);
+  }
+  constexpr float kMost = 127.0F;  // the largest whole number: as many on both sides of 0
+  const float scale = largest(highest) / kMost + sum(broken);
+  const F32x16 unit = broadcast(scale > 0.0F ? scale : 1.0F);
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const std::int64_t lanes = lanes_left(count, i);
+    // The limits are for scales too small to be exact.
+    const F32x16 whole = minimum(maximum(divide(load_first(x + i, lanes), unit), broadcast(-kMost)), broadcast(kMost));
+    float rounded[kLanes];
+    store(rounded, round_to_whole(whole));
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      out[i + lane] = static_cast<std::int8_t>(rounded[lane]);
+    }
+  }
+  return scale;
+}
+
 }  // namespace
 
 const ElementwiseBody& elementwise_body() {
-  static constexpr ElementwiseBody kBody = {rms_norm, swiglu, rotate};
+  static constexpr ElementwiseBody kBody = {rms_norm, swiglu, rotate, quantise};
   return kBody;
 }
 

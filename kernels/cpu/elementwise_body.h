@@ -22,6 +22,9 @@ struct ElementwiseBody {
   // [rotary_dim / 2 … rotary_dim).
   void (*rotate)(const float* x, const float* weight, float epsilon, const float* cosine_sine, std::int32_t rotary_dim,
                  std::int32_t head_dim, float* out);
+  // Writes x in units of the returned scale, the largest magnitude / 127: whole numbers from -127 to 127, rounded to
+  // nearest, ties to even. The scale of numbers that are not all finite is NaN. Every instruction set gives the same.
+  float (*quantise)(const float* x, std::int64_t count, std::int8_t* out);
 };
 
 COPPICE_DECLARE_BODY(ElementwiseBody, elementwise_body)

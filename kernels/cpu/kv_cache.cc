@@ -20,7 +20,7 @@ CpuKvCache& as_cpu(KvCache& cache) {
   return static_cast<CpuKvCache&>(cache);
 }
 
-// Copies one key's words in its K block and its numbers in its V block.
+// Copies one key's words in its K block and its numbers in its V block, with their scales.
 void move_key(const KvLayout& layout, std::uint32_t* head, KvSlot from, KvSlot to) {
   const SlotPlace source = layout.place(from);
   const SlotPlace target = layout.place(to);
@@ -33,6 +33,10 @@ void move_key(const KvLayout& layout, std::uint32_t* head, KvSlot from, KvSlot t
   for (std::int32_t dim = 0; dim < layout.head_dim; ++dim) {
     std::memcpy(to_value + dim * kWordBytes, from_value + dim * kWordBytes, bytes);
   }
+  if (layout.scale_words > 0) {
+    head[target.key_scale] = head[source.key_scale];
+    head[target.value_scale] = head[source.value_scale];
+  }
 }
 
 }  // namespace
@@ -41,6 +45,7 @@ bool keeps(KvFormat format) {
   switch (format.kind) {
     case KvKind::kF32:
     case KvKind::kBF16:
+    case KvKind::kInt8:
       return true;
     case KvKind::kF16:
       return false;
@@ -68,8 +73,9 @@ KvLayout kv_layout_of(const KvGeometry& geometry) {
   layout.steps = geometry.head_dim / layout.per_word;
   layout.page_size = geometry.page_size;
   layout.page_blocks = geometry.page_size / kBlockKeys;
-  layout.key_block_words = layout.steps * kBlockKeys;
-  layout.value_block_words = kBlockKeys / layout.per_word * layout.dim_lanes;
+  layout.scale_words = geometry.format.scale_bytes() > 0 ? kBlockKeys : 0;
+  layout.key_block_words = layout.steps * kBlockKeys + layout.scale_words;
+  layout.value_block_words = kBlockKeys / layout.per_word * layout.dim_lanes + layout.scale_words;
   layout.page_words = std::int64_t{layout.page_blocks} * (layout.key_block_words + layout.value_block_words);
   layout.head_words = layout.page_words * geometry.pages;
   layout.layer_words = layout.head_words * geometry.key_heads;
@@ -90,7 +96,7 @@ absl::StatusOr<std::unique_ptr<KvCache>> make_cpu_kv_cache(const KvGeometry& geo
   }
   if (!keeps(geometry.format)) {
     return absl::InvalidArgumentError(
-        fmt::format("KV cache: {} is not kept on the CPU; use bf16 or f32", format_name(geometry.format)));
+        fmt::format("KV cache: {} is not kept on the CPU; use bf16, f32 or int8", format_name(geometry.format)));
   }
   const KvLayout layout = kv_layout_of(geometry);
   const auto words = static_cast<std::size_t>(layout.layer_words) * static_cast<std::size_t>(geometry.layers);

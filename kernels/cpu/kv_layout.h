@@ -1,11 +1,13 @@
-// Where a key or a value is in the CPU's KV cache. The unit is a 32-bit word: two bf16 numbers that one step
-// multiplies, or one f32. Sixteen keys are side by side, so that their scores fill one vector; a value's dimensions are
-// side by side, so that an output row fills vectors:
+// Where a key or a value is in the CPU's KV cache. The unit is a 32-bit word: four 8-bit numbers, two bf16 numbers or
+// one f32, which one step multiplies. Sixteen keys are side by side, so that their scores fill one vector; a value's
+// dimensions are side by side, so that an output row fills vectors. With n numbers in a word:
 //
-//   K block of 16 keys   [steps][16]                  word (s, k) = dimensions (2s, 2s + 1) of key k; f32: dimension s
-//   V block of 16 keys   [16 / per_word][dim_lanes]   word (t, d) = keys (2t, 2t + 1) at dimension d; f32: key t
+//   K block of 16 keys   [steps][16]           word (s, k) = dimensions (n s … n s + n - 1) of key k
+//   V block of 16 keys   [16 / n][dim_lanes]   word (t, d) = keys (n t … n t + n - 1) at dimension d
 //   one page of one head = its K blocks, then its V blocks; the cache is [layer][key_head][page]
 //
+// Where numbers have scales, each block ends with those of its sixteen keys (or values), one f32 a word: a block, a
+// page and a cache are copied as they are, and the scales of sixteen keys are one vector.
 // So both products of attention have the same inner loop: broadcast a word of the row, multiply by a vector of words.
 #pragma once
 
@@ -24,15 +26,18 @@ struct SlotPlace {
   std::int64_t key = 0;         // step 0; step s is kBlockKeys * s words on
   std::int64_t value = 0;       // dimension 0; dimension d is d words on
   std::int32_t value_byte = 0;  // of the key's numbers within those words
+  std::int64_t key_scale = 0;   // if there are scales
+  std::int64_t value_scale = 0;
 };
 
 // Plain numbers, in words; immutable. Made by kv_layout_of().
 struct KvLayout {
   KvFormat format;
-  std::int32_t per_word = 2;     // numbers in a word: 2 (bf16), 1 (f32)
+  std::int32_t per_word = 2;     // numbers in a word: 4 (int8), 2 (bf16), 1 (f32)
   std::int32_t head_dim = 0;     // a multiple of 8
   std::int32_t dim_lanes = 0;    // head_dim rounded up to whole vectors
   std::int32_t steps = 0;        // head_dim / per_word
+  std::int32_t scale_words = 0;  // at the end of a block: kBlockKeys or 0
   std::int32_t page_size = 16;   // a multiple of kBlockKeys
   std::int32_t page_blocks = 1;  // page_size / kBlockKeys
   std::int32_t key_block_words = 0;
@@ -46,10 +51,14 @@ struct KvLayout {
     const std::int32_t block = offset / kBlockKeys;
     const std::int32_t lane = offset % kBlockKeys;
     const std::int64_t page = slot / page_size * page_words;
-    return {page + std::int64_t{block} * key_block_words + lane,
-            page + std::int64_t{page_blocks} * key_block_words + std::int64_t{block} * value_block_words +
-                std::int64_t{lane / per_word} * dim_lanes,
-            lane % per_word * (kWordBytes / per_word)};
+    const std::int64_t keys = page + std::int64_t{block} * key_block_words;
+    const std::int64_t values =
+        page + std::int64_t{page_blocks} * key_block_words + std::int64_t{block} * value_block_words;
+    return {.key = keys + lane,
+            .value = values + std::int64_t{lane / per_word} * dim_lanes,
+            .value_byte = lane % per_word * (kWordBytes / per_word),
+            .key_scale = keys + key_block_words - scale_words + lane,
+            .value_scale = values + value_block_words - scale_words + lane};
   }
 };
 

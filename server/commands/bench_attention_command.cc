@@ -13,7 +13,7 @@
 namespace coppice::server {
 namespace {
 
-// Weights in bf16 put an output about 0.002 off; a wrong key puts it far beyond this.
+// Weights in bf16 put an output about 0.002 off, keys and values of 8 bits 0.01; a wrong key puts it far beyond this.
 constexpr double kErrorMost = 0.02;
 
 struct AttentionBenchArguments {
@@ -31,7 +31,8 @@ OptionTable attention_table(AttentionBenchArguments& arguments) {
                  "nodes per level _ tokens per level; every leaf is a decoding sequence; several with blanks between");
   table.add_text("heads", &arguments.heads, "query heads / key heads; several with blanks between");
   table.add_integer("dim", &arguments.bench.head_dim, 8, 256, "numbers per head");
-  table.add_text("kv-dtype", &arguments.kv_dtype, "of the KV cache", {"bf16", "f16", "f32"});
+  table.add_text("kv-dtype", &arguments.kv_dtype, "of the KV cache, and of queries; int8: queries in bf16",
+                 {"bf16", "f16", "f32", "int8"});
   table.add_integer("page-size", &arguments.bench.page_size, 16, 128, "token positions in a KV page");
   table.add_integer("window", &arguments.bench.window, 0, 1 << 24, "sliding window; 0 = none");
   table.add_number("seconds", &arguments.bench.seconds, 0.01, 600, "how long to repeat each variant");
@@ -99,6 +100,8 @@ absl::Status bench_attention(AttentionBenchArguments& arguments, CommandOptions&
                          : arguments.kv_dtype == "f16" ? kernels::ComputeType::kF16
                                                        : kernels::ComputeType::kBF16;
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.device, cuda_options_from_environment()));
+  COPPICE_ASSIGN_OR_RETURN(arguments.bench.kv,
+                           choose_kv_format(arguments.kv_dtype, arguments.bench.type, backend->device()));
   for (const std::string& each : heads) {
     for (const std::string& tree : trees) {
       COPPICE_RETURN_IF_ERROR(measure_setting(arguments, each, tree, trees.size() * heads.size() == 1, *backend));

@@ -199,6 +199,7 @@ nlohmann::ordered_json setting_json(const EngineBenchArguments& arguments, const
           {"output", options.output},
           {"sharing", sharing},
           {"attention", options.attention},
+          {"kv_dtype", std::string(kernels::format_name(model.transformer->formats().kv))},
           {"weight_bytes", model.weight_bytes},
           {"weight_seconds", model.weight_seconds}};
 }

@@ -6,7 +6,7 @@
 
 namespace coppice::server {
 
-// --device, --dtype.
+// --device, --dtype, --quant, --kv-dtype.
 void add_compute_rows(OptionTable& table, ComputeOptions& options);
 
 }  // namespace coppice::server

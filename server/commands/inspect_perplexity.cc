@@ -138,6 +138,7 @@ absl::Status print_perplexity(const ModelChoice& model, const LoadModelOptions& 
                  {"dtype", std::string(kernels::format_name(loaded.transformer->formats().compute))},
                  {"weights",
                   std::string(kernels::format_name(loaded.transformer->formats().packing().storage_of(opened.stored)))},
+                 {"kv_dtype", std::string(kernels::format_name(loaded.transformer->formats().kv))},
                  {"device", std::string(loaded.backend->device().name())},
                  {"seconds", spent.count()},
                  {"tokens_per_s", scored / spent.count()}},

@@ -104,11 +104,37 @@ absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::s
   return absl::InvalidArgumentError(fmt::format("--quant {}: must be one of {}", name, fmt::join(quant_names(), ", ")));
 }
 
+std::vector<std::string> kv_dtype_names() {
+  return {"auto", "f32", "bf16", "f16", "int8"};
+}
+
+absl::StatusOr<kernels::KvFormat> choose_kv_format(const std::string& name, kernels::ComputeType compute,
+                                                   const kernels::Device& device) {
+  if (name == "auto") {
+    return kernels::kv_format_of(compute);
+  }
+  for (const auto kind :
+       {kernels::KvKind::kF32, kernels::KvKind::kBF16, kernels::KvKind::kF16, kernels::KvKind::kInt8}) {
+    const kernels::KvFormat format{kind};
+    if (name == kernels::format_name(format)) {
+      if (device.supports(compute, format) == kernels::Support::kNone) {
+        return absl::InvalidArgumentError(
+            fmt::format("--kv-dtype {}: {} ({}) does not attend to such a KV cache in {}; use auto", name,
+                        device.name(), device.description(), kernels::format_name(compute)));
+      }
+      return format;
+    }
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("--kv-dtype {}: must be one of {}", name, fmt::join(kv_dtype_names(), ", ")));
+}
+
 absl::StatusOr<kernels::ModelFormats> choose_formats(const ComputeOptions& options, kernels::WeightFormat stored,
                                                      const kernels::Device& device) {
   COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute, choose_dtype(options.dtype, stored, device));
   kernels::ModelFormats formats = kernels::formats_of(compute);
   COPPICE_ASSIGN_OR_RETURN(formats.storage, choose_storage(options.quant, stored, compute, device));
+  COPPICE_ASSIGN_OR_RETURN(formats.kv, choose_kv_format(options.kv_dtype, compute, device));
   return formats;
 }
 

@@ -43,7 +43,15 @@ absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::s
                                                                     kernels::ComputeType compute,
                                                                     const kernels::Device& device);
 
-// The formats that a model runs in: both of the above.
+// What `--kv-dtype` may be.
+std::vector<std::string> kv_dtype_names();
+
+// How the KV cache keeps keys and values. name: auto (the compute type), f32, bf16, f16, int8. ERRORS: InvalidArgument
+// for an unknown name and for a cache that the device does not attend to in this compute type.
+absl::StatusOr<kernels::KvFormat> choose_kv_format(const std::string& name, kernels::ComputeType compute,
+                                                   const kernels::Device& device);
+
+// The formats that a model runs in: all of the above.
 absl::StatusOr<kernels::ModelFormats> choose_formats(const ComputeOptions& options, kernels::WeightFormat stored,
                                                      const kernels::Device& device);
 

@@ -335,7 +335,7 @@ TEST_CASE("a KV cache that attention cannot serve is refused with a reason") {
   CHECK(device->device().make_kv_cache(good).value()->workers() > 0);
   for (const KvGeometry& bad :
        {KvGeometry{1, 1, 12, 16, 2, {KvKind::kBF16}}, KvGeometry{1, 1, 64, 24, 2, {KvKind::kF16}},
-        KvGeometry{1, 1, 264, 16, 2, {KvKind::kF32}}}) {
+        KvGeometry{1, 1, 264, 16, 2, {KvKind::kF32}}, KvGeometry{1, 1, 64, 16, 2, {KvKind::kInt8}}}) {
     CHECK(device->device().make_kv_cache(bad).status().code() == absl::StatusCode::kInvalidArgument);
   }
 }

@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 
 #include "models/model_config.h"
@@ -84,9 +85,9 @@ std::vector<Logits> decode_together(ModelRunner& runner, const std::vector<std::
   return logits;
 }
 
-void check_model(const models::ModelConfig& config, ComputeType dtype) {
+void check_model(const models::ModelConfig& config, ComputeType dtype, std::optional<kernels::KvFormat> kv = {}) {
   const std::vector<TokenId> tokens = forked_tokens(2);
-  const auto alone = make_runner(config, {.dtype = dtype, .threads = 1});
+  const auto alone = make_runner(config, {.dtype = dtype, .kv = kv, .threads = 1});
   const Logits expected = alone->feed(0, tokens, kTokens);
   // The model is not a constant: rows differ.
   REQUIRE(expected[10] != expected[11]);
@@ -99,13 +100,14 @@ void check_model(const models::ModelConfig& config, ComputeType dtype) {
     }
   }
   SECTION("two threads, other pages") {
-    const auto other = make_runner(config, {.dtype = dtype, .threads = 2, .page_size = 32, .sequences = 3});
+    const auto other = make_runner(config, {.dtype = dtype, .kv = kv, .threads = 2, .page_size = 32, .sequences = 3});
     CHECK((other->feed(1, tokens, 64) == expected));
   }
   SECTION("beside others in a batch, sharing on and off") {
     for (const bool sharing : {true, false}) {
       INFO("sharing " << sharing);
-      const auto batch = make_runner(config, {.dtype = dtype, .threads = 2, .sequences = 7, .sharing = sharing});
+      const auto batch =
+          make_runner(config, {.dtype = dtype, .kv = kv, .threads = 2, .sequences = 7, .sharing = sharing});
       std::vector<std::vector<TokenId>> all = {tokens};
       batch->feed(0, std::span(tokens).first(kShared), 64);
       for (std::uint32_t sequence = 1; sequence < 7; ++sequence) {
@@ -121,7 +123,7 @@ void check_model(const models::ModelConfig& config, ComputeType dtype) {
     }
   }
   SECTION("a prompt chunk beside decoding rows") {
-    const auto mixed = make_runner(config, {.dtype = dtype, .threads = 2, .sequences = 2});
+    const auto mixed = make_runner(config, {.dtype = dtype, .kv = kv, .threads = 2, .sequences = 2});
     const std::vector<TokenId> second = random_tokens(9, kTokens);
     constexpr std::size_t kBefore = 334;
     constexpr std::size_t kChunk = 6;
@@ -147,6 +149,10 @@ TEST_CASE("determinism: bf16") {
 
 TEST_CASE("determinism: sliding window, bf16") {
   check_model(make_config("MistralForCausalLM", 200), ComputeType::kBF16);
+}
+
+TEST_CASE("determinism: sliding window, bf16 with a KV cache in 8 bits") {
+  check_model(make_config("MistralForCausalLM", 200), ComputeType::kBF16, kernels::KvFormat{kernels::KvKind::kInt8});
 }
 
 }  // namespace

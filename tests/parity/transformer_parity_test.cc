@@ -110,6 +110,10 @@ TEST_CASE("transformer: a KV cache of another type than the weights costs no mor
         mean_error(fixture, {.dtype = kernels::ComputeType::kF32, .kv = kernels::KvFormat{kernels::KvKind::kBF16}});
     CHECK(bf16_cache <= fixture.bf16_mean_error);
     CHECK(bf16_cache > 1e-6);  // the cache was bfloat16
+    const double int8_cache =
+        mean_error(fixture, {.dtype = kernels::ComputeType::kF32, .kv = kernels::KvFormat{kernels::KvKind::kInt8}});
+    CHECK(int8_cache <= fixture.bf16_mean_error);
+    CHECK(int8_cache > 1e-6);  // the cache had 8 bits
   }
 }
 

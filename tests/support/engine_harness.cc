@@ -18,8 +18,8 @@ namespace {
 // Rows and logits that any of the tests' limits may ask for.
 constexpr models::TransformerLimits kModelLimits{.step_tokens = 512, .step_logits = 128};
 
-HarnessModel load(const models::ModelConfig& config, models::WeightSource& weights, kernels::ComputeType dtype,
-                  std::unique_ptr<kernels::Backend> backend) {
+HarnessModel load(const models::ModelConfig& config, models::WeightSource& weights,
+                  const kernels::ModelFormats& formats, std::unique_ptr<kernels::Backend> backend) {
   HarnessModel model;
   model.backend = std::move(backend);
   if (model.backend == nullptr) {
@@ -27,11 +27,16 @@ HarnessModel load(const models::ModelConfig& config, models::WeightSource& weigh
     COPPICE_CHECK(cpu.ok(), "the CPU backend starts");
     model.backend = std::move(*cpu);
   }
-  auto transformer =
-      models::Transformer::load(config, weights, *model.backend, kernels::formats_of(dtype), kModelLimits, {});
+  auto transformer = models::Transformer::load(config, weights, *model.backend, formats, kModelLimits, {});
   COPPICE_CHECK(transformer.ok(), "the model loads");
   model.transformer = std::move(*transformer);
   return model;
+}
+
+kernels::ModelFormats choose_formats(kernels::ComputeType dtype, std::optional<kernels::KvFormat> kv) {
+  kernels::ModelFormats formats = kernels::formats_of(dtype);
+  formats.kv = kv.value_or(formats.kv);
+  return formats;
 }
 
 // Says that a step only begins with submit(), where in truth it is over by then.
@@ -116,20 +121,20 @@ void take_events(engine::EventQueue& events, HarnessRun& run, std::size_t& unfin
 }  // namespace
 
 HarnessModel random_model(const models::ModelConfig& config, kernels::ComputeType dtype, std::uint64_t seed,
-                          std::unique_ptr<kernels::Backend> backend) {
+                          std::unique_ptr<kernels::Backend> backend, std::optional<kernels::KvFormat> kv) {
   using kernels::ComputeType;
   const auto weights =
       models::make_random_weights(config, seed, dtype == ComputeType::kF16 ? ComputeType::kBF16 : dtype);
-  return load(config, *weights, dtype, std::move(backend));
+  return load(config, *weights, choose_formats(dtype, kv), std::move(backend));
 }
 
 HarnessModel folder_model(const std::string& folder, kernels::ComputeType dtype,
-                          std::unique_ptr<kernels::Backend> backend) {
+                          std::unique_ptr<kernels::Backend> backend, std::optional<kernels::KvFormat> kv) {
   const auto config = models::load_model_config(folder);
   COPPICE_CHECK(config.ok(), "the folder has a config");
   auto weights = models::open_safetensors_weights(folder, *config);
   COPPICE_CHECK(weights.ok(), "the folder has weights");
-  return load(*config, **weights, dtype, std::move(backend));
+  return load(*config, **weights, choose_formats(dtype, kv), std::move(backend));
 }
 
 HarnessRun run_requests(HarnessModel& model, const std::vector<engine::Request>& requests,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,10 +48,13 @@ struct HarnessModel {
   std::unique_ptr<models::Transformer> transformer;
   bool steps_ahead = false;  // the engine is told that submit() only starts a step, so it plans the next one meanwhile
 };
+// kv: of the KV cache; none: as dtype.
 HarnessModel random_model(const models::ModelConfig& config, kernels::ComputeType dtype, std::uint64_t seed,
-                          std::unique_ptr<kernels::Backend> backend = nullptr);
+                          std::unique_ptr<kernels::Backend> backend = nullptr,
+                          std::optional<kernels::KvFormat> kv = {});
 HarnessModel folder_model(const std::string& folder, kernels::ComputeType dtype,
-                          std::unique_ptr<kernels::Backend> backend = nullptr);
+                          std::unique_ptr<kernels::Backend> backend = nullptr,
+                          std::optional<kernels::KvFormat> kv = {});
 
 struct HarnessRun {
   std::vector<std::vector<ChoiceText>> texts;  // by request, by choice

@@ -12,6 +12,7 @@ template <typename Visit>
 auto with_launch(KvFormat kv, const Visit& visit) {
   switch (kv.kind) {
     case KvKind::kF32:
+    case KvKind::kInt8:  // no such cache is made (CudaDevice::supports)
       break;
     case KvKind::kBF16:
       return visit.template operator()<AttentionLaunch<Bf16>>();

@@ -30,6 +30,9 @@ absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry
     return absl::InvalidArgumentError(fmt::format(
         "KV cache: heads of {} are not attended to on the GPU; it has multiples of 8 up to 256", geometry.head_dim));
   }
+  if (geometry.format.scale_bytes() > 0) {
+    return absl::InvalidArgumentError(fmt::format("KV cache: {} is not kept on the GPU", format_name(geometry.format)));
+  }
   if (geometry.page_size < kPageMin || kSmallSplit % geometry.page_size != 0) {
     return absl::InvalidArgumentError(
         fmt::format("KV cache: page_size {} is not one of 16, 32, 64, 128", geometry.page_size));

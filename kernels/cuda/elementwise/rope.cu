@@ -57,6 +57,8 @@ int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std:
       return rope<Bf16>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
     case KvKind::kF16:
       return rope<F16>(qkv, positions, slots, parameters, cache, layout, layer, query_out, stream);
+    case KvKind::kInt8:
+      break;  // no such cache is made (CudaDevice::supports)
   }
   return 1;
 }

@@ -1,5 +1,6 @@
 // Same request, same answer, to the bit: the answers of requests run one by one, without cache, sharing or drafts, are
-// the answers in any batch, any chunk size, any pool, with everything on. Greedy and sampled, f32 and bf16.
+// the answers in any batch, any chunk size, any pool, with everything on. Greedy and sampled, f32 and bf16, with the KV
+// cache in the same type or in 8 bits.
 #include <catch2/catch.hpp>
 #include <filesystem>
 
@@ -45,6 +46,14 @@ TEST_CASE("answers are the same to the bit in bf16", "[identity]") {
     HarnessModel model = random_model(tiny_config(window), kernels::ComputeType::kBF16, 6);
     check_mixed(model);
   }
+}
+
+TEST_CASE("answers are the same to the bit with a KV cache in 8 bits", "[identity]") {
+  constexpr kernels::KvFormat kInt8{kernels::KvKind::kInt8};
+  HarnessModel windowed = random_model(tiny_config(40), kernels::ComputeType::kF32, 5, nullptr, kInt8);
+  check_mixed(windowed);
+  HarnessModel narrow = random_model(tiny_config(0), kernels::ComputeType::kBF16, 6, nullptr, kInt8);
+  check_mixed(narrow);
 }
 
 TEST_CASE("recorded steps run again on another runner, when their engine is gone", "[identity]") {

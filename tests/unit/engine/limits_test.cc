@@ -47,6 +47,10 @@ TEST_CASE("--kv-memory decides the pages and the pool bounds the context", "[lim
   const auto in_f32 = derive_limits(options, small_model(), {kernels::KvKind::kF32}, 1 << 30);
   REQUIRE(in_f32.ok());
   CHECK(in_f32->pages == 5);
+  // 8 bytes and a scale of 4, of K and of V, in 2 layers and 2 heads.
+  const auto in_int8 = derive_limits(options, small_model(), {kernels::KvKind::kInt8}, 1 << 30);
+  REQUIRE(in_int8.ok());
+  CHECK(in_int8->pages == kTokenBytes * 16 * 10 / (std::size_t{2} * 2 * 2 * (8 + 4) * 16));
 }
 
 TEST_CASE("--max-running raises the rows of a step that are not set", "[limits]") {

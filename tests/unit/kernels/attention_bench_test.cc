@@ -58,6 +58,13 @@ TEST_CASE("a measurement adds up", "[bench]") {
     CHECK(result->max_rel_error > 0);
     CHECK(result->max_rel_error < (dtype == ComputeType::kF32 ? 1e-5 : 5e-3));
   }
+  options.kv = KvFormat{KvKind::kInt8};
+  const auto in_int8 = measure_attention(options, **backend);
+  REQUIRE(in_int8.ok());
+  CHECK(in_int8->bytes_min == (256 + 6 * 37) * 2 * 4 * (32 + 4) + 6 * 8 * 32 * (2 + 4));
+  CHECK(in_int8->max_rel_error > 1e-3);
+  CHECK(in_int8->max_rel_error < 2e-2);
+  options.kv = {};
   // Beyond the slots that have numbers of their own: copies of those, read and judged as such.
   options.tree = parse_attention_tree("1,6_256,3000").value();
   const auto large = measure_attention(options, **backend);

@@ -21,20 +21,21 @@ std::vector<float> rows_of(const std::vector<float>& out, std::int32_t begin, st
   return {first, first + static_cast<std::int64_t>(static_cast<std::size_t>(count) * width)};
 }
 
-// Every instruction set of this machine with both cache types; a group of one, so that single rows stand against tiles
-// of every size, and a larger one.
+// Every instruction set of this machine with every cache format; a group of one, so that single rows stand against
+// tiles of every size, and a larger one. What a group changes is the same in every format: 8 bits stand for one only.
 std::vector<AttentionBench::Options> variants() {
   std::vector<AttentionBench::Options> result;
   for (const cpu::Isa isa : {cpu::Isa::kGeneric, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16}) {
-    for (const ComputeType dtype : {ComputeType::kF32, ComputeType::kBF16}) {
+    for (const KvKind kind : {KvKind::kF32, KvKind::kBF16, KvKind::kInt8}) {
       for (const bool grouped : {false, true}) {
         AttentionBench::Options options;
         options.isa = isa;
-        options.dtype = dtype;
+        options.dtype = kind == KvKind::kF32 ? ComputeType::kF32 : ComputeType::kBF16;
+        options.kv = KvFormat{kind};
         options.key_heads = 2;
-        options.query_heads = !grouped ? 2 : dtype == ComputeType::kF32 ? 6 : 8;
-        options.head_dim = dtype == ComputeType::kF32 ? 40 : 64;
-        if (isa <= cpu::best_isa()) {
+        options.query_heads = !grouped ? 2 : kind == KvKind::kF32 ? 6 : 8;
+        options.head_dim = kind == KvKind::kBF16 ? 64 : 40;
+        if (isa <= cpu::best_isa() && !(grouped && kind == KvKind::kInt8)) {
           result.push_back(options);
         }
       }

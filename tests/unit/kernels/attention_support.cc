@@ -140,8 +140,8 @@ AttentionBench::AttentionBench(const Options& options, std::int32_t pages, std::
     : options_(options), rows_(rows) {
   backend_ =
       options.open_backend ? options.open_backend() : cpu::make_cpu_backend({options.threads, options.isa}).value();
-  auto cache = backend_->device().make_kv_cache({2, options.key_heads, options.head_dim, page_size, std::max(pages, 1),
-                                                 kv_format_of(options.kv_dtype.value_or(options.dtype))});
+  auto cache = backend_->device().make_kv_cache(
+      {2, options.key_heads, options.head_dim, page_size, std::max(pages, 1), options.kv_format()});
   COPPICE_CHECK(cache.ok(), "cache");
   cache_ = std::move(cache).value();
   std::mt19937_64 random(options.seed);
@@ -177,8 +177,23 @@ std::size_t AttentionBench::index(KvSlot slot, std::int32_t head, std::int32_t d
          static_cast<std::size_t>(dim);
 }
 
-float AttentionBench::stored(float number) const {
-  return round_to(options_.kv_dtype.value_or(options_.dtype), number);
+void AttentionBench::round(std::span<float> numbers) const {
+  const KvKind kind = options_.kv_format().kind;
+  const auto dims = static_cast<std::size_t>(options_.head_dim);
+  for (std::size_t begin = 0; begin < numbers.size(); begin += dims) {
+    const std::span<float> head = numbers.subspan(begin, dims);
+    float highest = 0;
+    for (const float number : head) {
+      highest = std::max(highest, std::abs(number));
+    }
+    const float scale = highest > 0 ? highest / 127.0F : 1.0F;
+    for (float& number : head) {
+      number = kind == KvKind::kInt8 ? std::nearbyint(number / scale) * scale
+               : kind == KvKind::kF32
+                   ? number
+                   : round_to(kind == KvKind::kBF16 ? ComputeType::kBF16 : ComputeType::kF16, number);
+    }
+  }
 }
 
 float AttentionBench::key(KvSlot slot, std::int32_t head, std::int32_t dim) const {
@@ -198,10 +213,12 @@ void AttentionBench::fill(std::int32_t layer, std::int32_t slot_count, std::mt19
   values_.resize(numbers);
   std::normal_distribution<float> normal(0.0F, 1.0F);
   for (std::size_t i = 0; i < numbers; ++i) {
-    keys_[i] = stored(normal(random) * static_cast<float>(options_.spread));
-    values_[i] = stored(normal(random));
+    keys_[i] = normal(random) * static_cast<float>(options_.spread);
+    values_[i] = normal(random);
   }
   store(layer, slots, keys_, values_);
+  round(keys_);
+  round(values_);
 }
 
 void AttentionBench::store(std::int32_t layer, const std::vector<KvSlot>& slots, const std::vector<float>& keys,
@@ -241,11 +258,13 @@ void AttentionBench::store(std::int32_t layer, const std::vector<KvSlot>& slots,
 void AttentionBench::write(const std::vector<KvSlot>& slots, const std::vector<float>& keys,
                            const std::vector<float>& values) {
   const auto width = static_cast<std::size_t>(options_.key_heads * options_.head_dim);
+  std::vector<float> rounded_keys = keys;
+  std::vector<float> rounded_values = values;
+  round(rounded_keys);
+  round(rounded_values);
   for (std::size_t i = 0; i < slots.size(); ++i) {
-    for (std::size_t j = 0; j < width; ++j) {
-      keys_[index(slots[i], 0, 0) + j] = stored(keys[i * width + j]);
-      values_[index(slots[i], 0, 0) + j] = stored(values[i * width + j]);
-    }
+    std::copy_n(rounded_keys.data() + i * width, width, keys_.data() + index(slots[i], 0, 0));
+    std::copy_n(rounded_values.data() + i * width, width, values_.data() + index(slots[i], 0, 0));
   }
   store(1, slots, keys, values);
 }

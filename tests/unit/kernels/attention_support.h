@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "kernels/attention_plan.h"
@@ -64,13 +65,15 @@ class AttentionBench {
     std::int32_t query_heads = 4;
     std::int32_t key_heads = 2;
     std::int32_t head_dim = 64;
-    ComputeType dtype = ComputeType::kBF16;    // of queries
-    std::optional<ComputeType> kv_dtype = {};  // of keys and values; none: as queries
+    ComputeType dtype = ComputeType::kBF16;  // of queries
+    std::optional<KvFormat> kv = {};         // of keys and values; none: as queries
     int threads = 2;
     cpu::Isa isa = cpu::best_isa();
     std::uint64_t seed = 1;
     double spread = 1.0;                                          // of Q and K: large makes the softmax sharp
     std::function<std::unique_ptr<Backend>()> open_backend = {};  // empty: the CPU's, with threads and isa
+
+    KvFormat kv_format() const { return kv.value_or(kv_format_of(dtype)); }
   };
   AttentionBench(const Options& options, std::int32_t pages, std::int32_t page_size, std::int32_t rows);
 
@@ -102,8 +105,8 @@ class AttentionBench {
   void store(std::int32_t layer, const std::vector<KvSlot>& slots, const std::vector<float>& keys,
              const std::vector<float>& values);
 
-  // A number as the cache rounds it.
-  float stored(float number) const;
+  // Rounds the numbers of whole heads as the cache should, from the definition of its format.
+  void round(std::span<float> numbers) const;
 
   Options options_;
   std::unique_ptr<Backend> backend_;

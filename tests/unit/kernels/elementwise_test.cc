@@ -174,6 +174,49 @@ TEST_CASE("the exponential under silu is right to two units in the last place", 
   }
 }
 
+TEST_CASE("numbers of 8 bits are the nearest, ties to even, and the same on every instruction set", "[elementwise]") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float most = std::numeric_limits<float>::max();
+  const float least = std::numeric_limits<float>::denorm_min();
+  std::vector<float> ties = {127, -127};  // the scale is 1
+  for (float tie = -126.5F; tie < 127; ++tie) {
+    ties.push_back(tie);
+  }
+  std::vector<float> spread(256);
+  for (std::size_t i = 0; i < spread.size(); ++i) {
+    spread[i] = std::sin(static_cast<float>(i * i)) * 0.0173F;
+  }
+  const std::vector<std::vector<float>> rows = {
+      ties, spread, {0, 0, -0.0F, 0, 0, 0, 0, 0}, {most, -most, 1, most / 2}, {least, -3 * least, 0, 2 * least}};
+  for (const cpu::Isa isa : runnable_isas()) {
+    const cpu::ElementwiseBody& body = COPPICE_SELECT_BODY(isa, elementwise_body);
+    for (const std::vector<float>& row : rows) {
+      std::vector<std::int8_t> found(row.size());
+      const float scale = body.quantise(row.data(), std::ssize(row), found.data());
+      float highest = 0;
+      for (const float number : row) {
+        highest = std::max(highest, std::abs(number));
+      }
+      CHECK(scale == highest / 127.0F);
+      std::vector<std::int8_t> expected;
+      for (const float number : row) {
+        const float whole = scale > 0 ? std::nearbyint(number / scale) : 0.0F;
+        expected.push_back(static_cast<std::int8_t>(std::clamp(whole, -127.0F, 127.0F)));
+      }
+      INFO(cpu::isa_name(isa) << " " << highest);
+      CHECK((found == expected));
+    }
+    for (const float broken : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
+      for (const std::size_t place : {0, 5, 16, 39}) {
+        std::vector<float> row(40, 1.0F);
+        row[place] = broken;
+        std::vector<std::int8_t> found(row.size());
+        CHECK(std::isnan(body.quantise(row.data(), std::ssize(row), found.data())));
+      }
+    }
+  }
+}
+
 TEST_CASE("gather_rows picks rows in any order, strides and all", "[elementwise]") {
   const auto backend = make_backend(2);
   Tensor in = random_tensor(ComputeType::kF32, 9, 40, 1);

@@ -31,13 +31,21 @@ TEST_CASE("inspect: Llama-3.1-8B in bf16") {
   const std::string text = format_model_facts(facts, std::size_t{24} << 30);
   INFO(text);
   for (const char* part :
-       {"LlamaForCausalLM", "8.03 billion (8030261248)", "128.0 KiB per token", "llama3 scaling by 8 from 8192",
+       {"LlamaForCausalLM", "8.03 billion (8030261248)", "128.0 KiB per token in bf16", "llama3 scaling by 8 from 8192",
         "15.0 GiB in bf16", "74071 tokens", "end [128001]", "131072 tokens"}) {
     INFO(part);
     CHECK(text.find(part) != std::string::npos);
   }
   CHECK(format_model_facts(facts, 1000).find("no: 1000 B do not hold the weights") != std::string::npos);
   CHECK(format_model_facts(facts, 0).find("fits") == std::string::npos);
+}
+
+TEST_CASE("inspect: a KV cache in 8 bits takes a scale for each token and head beside half the bytes of bf16") {
+  kernels::ModelFormats formats = kernels::formats_of(kernels::ComputeType::kBF16);
+  formats.kv = {kernels::KvKind::kInt8};
+  const ModelFacts facts = model_facts(shape("8b"), {kernels::WeightKind::kBF16}, 0, formats);
+  CHECK(facts.kv_bytes_per_token == 2ULL * 32 * 8 * (128 + 4));
+  CHECK(format_model_facts(facts, 0).find("66.0 KiB per token in int8") != std::string::npos);
 }
 
 TEST_CASE("inspect: a tied embedding is in memory twice") {
