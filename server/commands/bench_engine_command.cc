@@ -158,6 +158,7 @@ absl::StatusOr<LoadedModel> load(const EngineBenchArguments& arguments) {
   ProgressBar bar("weights");
   options.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
   arguments.speculation.apply(options.engine);
+  options.engines = arguments.speculation.mode == "both" ? 2 : 1;
   if (!arguments.bench.attention) {
     options.wrap_backend = kernels::without_attention;
   }

@@ -157,11 +157,14 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
                            choose_formats(options, weights.stored_format(), device));
   // What the weights will take is set aside before the KV cache gets its share; too little is said before they load.
-  const std::size_t weight_bytes =
+  const std::size_t expected_bytes =
       models::model_facts(config, weights.stored_format(), weights.stored_bytes(), formats).weight_bytes;
   const auto available = static_cast<std::size_t>(device.available_bytes());
-  const std::size_t memory_bytes = available > weight_bytes ? available - weight_bytes : 0;
-  COPPICE_ASSIGN_OR_RETURN(loaded.limits, engine::derive_limits(options.engine, config, formats.kv, memory_bytes));
+  const auto limits_beside = [&](std::size_t weight_bytes) {
+    const std::size_t left = available - std::min(available, weight_bytes);
+    return engine::derive_limits(options.engine, config, formats.kv, left / static_cast<std::size_t>(options.engines));
+  };
+  COPPICE_ASSIGN_OR_RETURN(loaded.limits, limits_beside(expected_bytes));
   const models::TransformerLimits step = {.step_tokens = loaded.limits.step_tokens_max,
                                           .step_logits = loaded.limits.step_logits_max};
   const auto begin = std::chrono::steady_clock::now();
@@ -171,8 +174,7 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
   // Of what the weights take in truth; how the device lays them out, and what it widens, shows only now.
   loaded.weight_bytes = loaded.transformer->bytes_per_step() + embedding_bytes(config, weights, formats);
-  COPPICE_ASSIGN_OR_RETURN(loaded.limits, engine::derive_limits(options.engine, config, formats.kv,
-                                                                available - std::min(available, loaded.weight_bytes)));
+  COPPICE_ASSIGN_OR_RETURN(loaded.limits, limits_beside(loaded.weight_bytes));
   const double gigabytes = static_cast<double>(loaded.weight_bytes) / 1e9;
   spdlog::info("weights: {:.2f} GB on {} ({}) in {:.2f} s, {:.2f} GB/s", gigabytes, device.name(), device.description(),
                spent.count(), gigabytes / spent.count());

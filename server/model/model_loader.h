@@ -58,6 +58,7 @@ absl::StatusOr<kernels::ModelFormats> choose_formats(const ComputeOptions& optio
 struct LoadModelOptions : ComputeOptions {
   kernels::cuda::CudaOptions cuda;
   engine::EngineOptions engine;
+  std::int32_t engines = 1;  // on this model at once, each with a KV cache of its own: they share the memory alike
   // What the model runs on instead of the opened backend; empty: the backend itself. For benchmarks.
   std::function<std::unique_ptr<kernels::Backend>(std::unique_ptr<kernels::Backend>)> wrap_backend;
   std::function<void(std::size_t, std::size_t)> progress;  // bytes done, bytes in all; may be empty

@@ -1,6 +1,7 @@
 """`coppice bench engine --speculation both`: the same answers with speculation on and off, and their rates compared."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -41,6 +42,15 @@ def test_prompts_may_be_fresh_in_each_pass(binary):
     same, fresh = (json.loads(run(binary, *flags, "--fresh-prompts", mode).stdout) for mode in ("off", "on"))
     assert same["same_answers"] and fresh["same_answers"]
     assert same["pairs"] == fresh["pairs"] == 2
+
+
+def test_two_engines_share_the_memory(binary):
+    left = {}
+    for mode in "off", "both":
+        done = run(binary, "--speculation", mode, "--kv-memory", str(1 << 60))
+        assert done.returncode != 0
+        left[mode] = int(re.search(r"only (\d+) bytes are left", done.stderr).group(1))
+    assert left["both"] == pytest.approx(left["off"] / 2, rel=0.2)  # other programs take and give back meanwhile
 
 
 def test_a_table_without_json(binary):
