@@ -29,7 +29,7 @@ EngineCore::EngineCore(const Limits& limits, const EngineOptions& options, const
     : clock_(parts.clock ? std::move(parts.clock) : std::make_unique<base::SteadyClock>()),
       check_integrity_(parts.check_integrity),
       commands_(2 * static_cast<std::size_t>(limits.queued_max) + kOtherCommandsMax),
-      scheduler_(limits, options.prefix_cache, sequences_, requests_),
+      scheduler_(limits, options.prefix_cache, sequences_, requests_, options.cache_changes),
       sampler_(model.eos),
       constraints_(model.vocab),
       writer_(sequences_, sampler_, limits.page_size),

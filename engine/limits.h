@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,6 +13,8 @@
 #include "models/model_config.h"
 
 namespace coppice::engine {
+
+class CacheChangeQueue;  // cache_changes.h
 
 // What a user may set; 0 = choose.
 struct EngineOptions {
@@ -32,6 +35,7 @@ struct EngineOptions {
   // --keep-share: of the KV pages, what one account's kept prefixes may have. A quarter: two tenants have room for all
   // that they may keep, and half of the pages is always left to prefixes that nothing protects.
   double keep_share = 0.25;
+  std::shared_ptr<CacheChangeQueue> cache_changes;  // where the prefix cache's changes go; null: nowhere
 };
 
 struct Limits {

@@ -57,12 +57,13 @@ void SharingOrder::check_integrity() const {
 }
 
 PageKeeper::PageKeeper(const Limits& limits, bool prefix_cache, const SequenceTable& sequences,
-                       const RequestTable& requests)
+                       const RequestTable& requests, std::shared_ptr<CacheChangeQueue> changes)
     : prefix_cache_(prefix_cache),
       sequences_(sequences),
       requests_(requests),
       pool_(limits.pages, limits.page_size),
-      tree_(pool_, limits.kept),
+      journal_(changes == nullptr ? nullptr : std::make_unique<CacheJournal>(std::move(changes), pool_)),
+      tree_(pool_, limits.kept, journal_.get()),
       order_([this](SequenceSlot slot) { return sequences_[slot].hold.pages_.ids(); }),
       pins_(pool_, prefix_cache ? &tree_ : nullptr, limits.model_tokens_max) {}
 
@@ -179,6 +180,9 @@ void PageKeeper::advance(Sequence& sequence) {
     if (const Request& request = requests_[sequence.request].request; request.pin) {
       pins_.pin(request);
     }
+  }
+  if (journal_ != nullptr) {
+    journal_->flush(tree_);
   }
 }
 

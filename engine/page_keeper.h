@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/types.h"
+#include "engine/cache_journal.h"
 #include "engine/kv_pool.h"
 #include "engine/limits.h"
 #include "engine/pinned_prefixes.h"
@@ -68,7 +70,9 @@ class SharingOrder {
 // never from another sequence: Preemption decides which sequence gives up its own.
 class PageKeeper {
  public:
-  PageKeeper(const Limits& limits, bool prefix_cache, const SequenceTable& sequences, const RequestTable& requests);
+  // `changes`: where the prefix cache's changes go; null: they are not written down.
+  PageKeeper(const Limits& limits, bool prefix_cache, const SequenceTable& sequences, const RequestTable& requests,
+             std::shared_ptr<CacheChangeQueue> changes);
 
   // Forgets the copies of the step before.
   void begin_step() { copies_.clear(); }
@@ -103,7 +107,7 @@ class PageKeeper {
   // The first `count` tokens are computed, or will be when the step that runs is over.
   static void set_computed(Sequence& sequence, std::int32_t count) { sequence.hold.computed_ = count; }
   // After a step: gives up pages beyond the sequence's tokens and its choice, shows whole computed pages to the prefix
-  // cache, and keeps or pins there what the request asks for.
+  // cache, and keeps or pins there what the request asks for. The cache's changes up to then go out.
   void advance(Sequence& sequence);
   // Whether the sequence may find its prefix in the cache; not one that wants the output of every row.
   bool reads_cache(const Sequence& sequence) const {
@@ -140,6 +144,7 @@ class PageKeeper {
   const SequenceTable& sequences_;
   const RequestTable& requests_;
   KvPool pool_;
+  const std::unique_ptr<CacheJournal> journal_;  // null: changes are not written down
   RadixTree tree_;
   SharingOrder order_;
   PinnedPrefixes pins_;

@@ -61,6 +61,14 @@ class RadixNodes {
   // The child whose edge begins with the page of tokens at `tokens`; kNoRadixNode when there is none.
   RadixNodeId find_child(RadixNodeId parent, const TokenId* tokens) const;
 
+  // The root that the node hangs on.
+  RadixNodeId root_above(RadixNodeId node) const {
+    while (!nodes_[node].is_root()) {
+      node = nodes_[node].parent;
+    }
+    return node;
+  }
+
   // Follows whole pages of `tokens` down from the end of `node`, calling visit(page) for each; stops where the tree
   // ends or differs.
   template <typename Visit>

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/cache_journal.h"
 
 namespace coppice::engine {
 
@@ -17,9 +18,10 @@ void RadixLock::release() {
   }
 }
 
-RadixTree::RadixTree(KvPool& pool, const KeepLimits& keep_limits)
+RadixTree::RadixTree(KvPool& pool, const KeepLimits& keep_limits, CacheJournal* journal)
     : pool_(pool),
       keep_limits_(keep_limits),
+      journal_(journal),
       nodes_(pool),
       leaves_(nodes_, pool.pages()),
       kept_leaves_(nodes_, pool.pages()) {}
@@ -147,6 +149,12 @@ std::int32_t RadixTree::extend(RadixLock& lock, std::span<const TokenId> tokens,
     // A leaf that only this lock holds grows in place; elsewhere other paths, or a kept prefix, end or go on, so a
     // child begins.
     const RadixNode& end_node = nodes_[node];
+    if (journal_ != nullptr) {
+      const auto first = static_cast<std::size_t>(index);
+      journal_->store(tenant_of(nodes_.root_above(node)), end_node.last_page,
+                      table.ids().subspan(first, static_cast<std::size_t>(end) - first),
+                      tokens.subspan(first * page_size));
+    }
     const bool grows =
         end_node.lock_count == 1 && end_node.child_count == 0 && end_node.keep_count == 0 && !end_node.is_root();
     if (!grows) {
@@ -272,6 +280,9 @@ void RadixTree::drop_last_page(RadixNodeId leaf) {
   }
   if (nodes_[leaf].keep_count > 0) {
     kept_.count_pages(leaf, -1);
+  }
+  if (journal_ != nullptr) {
+    journal_->remove(tenant_of(nodes_.root_above(parent)), nodes_[leaf].last_page);
   }
   nodes_.drop_last_page(leaf);
   --pages_;

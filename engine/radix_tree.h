@@ -26,6 +26,7 @@
 
 namespace coppice::engine {
 
+class CacheJournal;  // cache_journal.h
 class RadixTree;
 
 // A reader's hold on one path of the tree: nothing on the path is evicted while it lives. Move-only. Thread: the
@@ -70,7 +71,8 @@ class RadixLock {
 // reserved at start; only a tenant's name is allocated later. A tenant's root exists while it has nodes or locks.
 class RadixTree {
  public:
-  explicit RadixTree(KvPool& pool, const KeepLimits& keep_limits = {});
+  // `journal`, which outlives the tree, hears of every page that comes and goes; null: there is none.
+  explicit RadixTree(KvPool& pool, const KeepLimits& keep_limits = {}, CacheJournal* journal = nullptr);
   ~RadixTree();
   RadixTree(const RadixTree&) = delete;
   RadixTree& operator=(const RadixTree&) = delete;
@@ -144,6 +146,7 @@ class RadixTree {
 
   KvPool& pool_;
   const KeepLimits keep_limits_;
+  CacheJournal* const journal_;
   RadixNodes nodes_;
   RadixLeaves leaves_;       // that are not kept
   RadixLeaves kept_leaves_;  // that are

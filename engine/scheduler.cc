@@ -1,10 +1,13 @@
 // The order in which the scheduler's parts choose a step.
 #include "engine/scheduler.h"
 
+#include <utility>
+
 namespace coppice::engine {
 
-Scheduler::Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& sequences, const RequestTable& requests)
-    : pages_(limits, prefix_cache, sequences, requests),
+Scheduler::Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& sequences, const RequestTable& requests,
+                     std::shared_ptr<CacheChangeQueue> changes)
+    : pages_(limits, prefix_cache, sequences, requests, std::move(changes)),
       lines_(limits.running_max, limits.priority_across_tenants, requests),
       preemption_(sequences, lines_, pages_),
       rows_(limits, sequences, lines_, pages_, preemption_),

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,7 +44,9 @@ class Scheduler {
     std::span<const PageCopy> copies;
   };
 
-  Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& sequences, const RequestTable& requests);
+  // `changes`: see PageKeeper.
+  Scheduler(const Limits& limits, bool prefix_cache, SequenceTable& sequences, const RequestTable& requests,
+            std::shared_ptr<CacheChangeQueue> changes = nullptr);
 
   // It is `now`: kept prefixes whose time is over are kept no longer.
   void set_time(base::Clock::TimePoint now) { pages_.set_time(now); }

@@ -40,17 +40,17 @@ PATH = [
 ]
 
 # Pixels. A label of 13 px bold letters needs about 8.4 px a letter; boxes are sized by it.
-WIDTH = 1790
+WIDTH = 1890
 BAND_HEIGHT = 92
 BAND_GAP = 10
 BAND_TOP = 56
-BAND_WIDTH = 1370
+BAND_WIDTH = 1470
 FLOOR_LABEL_WIDTH = 132
 BOX_HEIGHT = 44
 BOX_GAP = 10
 LETTER_WIDTH = 8.4
 BADGE_RADIUS = 9
-LEGEND_LEFT = 1410
+LEGEND_LEFT = 1510
 LEGEND_STEP = 39
 BAND_COLOURS = {0: "#eceae4", 1: "#dfe8ee", 2: "#e3eddf", 3: "#f3e6d0", 4: "#ead9e6"}
 

@@ -22,6 +22,7 @@
 #include "engine/engine_thread.h"
 #include "server/app/device_options.h"
 #include "server/app/engine_watch.h"
+#include "server/app/front_options.h"
 #include "server/app/host_setup.h"
 #include "server/app/log_setup.h"
 #include "server/app/progress_bar.h"
@@ -33,6 +34,7 @@
 #include "server/grpc/grpc_server.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
+#include "server/kv_events/kv_events.h"
 #include "server/model/model_loader.h"
 #include "server/net/listener.h"
 #include "server/net/tls_identity.h"
@@ -46,17 +48,12 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kWatchPeriod{250};          // between two looks at the engine's progress
-constexpr std::int32_t kAdminConnections = 64;     // people and scripts on this machine
 constexpr milliseconds kDrainPoll{10};             // between two looks for running requests: delays the end unseen
 constexpr milliseconds kAbortedAnswersTime{2000};  // for the last error messages to leave
 constexpr std::size_t kCorpusBytesPerToken = 200;  // at most half of the memory for past outputs goes to corpora
 constexpr milliseconds kLastSavePatience{2000};    // the engine answers between two steps
 // Beyond --drain-timeout for the last messages, saving and closing. After that the process ends whatever is stuck.
 constexpr milliseconds kEndMargin{5000};
-
-milliseconds to_milliseconds(double seconds) {
-  return milliseconds(std::llround(seconds * 1000));
-}
 
 // Blocks from this size on are mapped and given back one by one, and as much may stay free at the end of an arena.
 // Unset, both grow with the largest block that was ever freed, to 32 and 64 MiB: after one large body every arena keeps
@@ -75,83 +72,6 @@ void raise_file_limit() {
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
   }
-}
-
-std::int32_t io_threads(const ServeOptions& options) {
-  const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
-  return options.http_threads > 0 ? options.http_threads : std::clamp(cores / 4, 2, 8);
-}
-
-HttpOptions http_options(const ServeOptions& options, const TlsIdentity& tls) {
-  HttpOptions http;
-  http.host = options.host;
-  http.port = options.port;
-  http.threads = io_threads(options);
-  http.tls = tls;
-  http.connections_max = options.connections_max;
-  http.handshakes_max = options.handshakes_max;
-  http.parser.body_bytes_max = options.body_bytes_max;
-  http.header_timeout = to_milliseconds(options.header_timeout_s);
-  http.idle_timeout = to_milliseconds(options.idle_timeout_s);
-  return http;
-}
-
-// Administration is for those who are on the machine: loopback, one thread, no TLS.
-HttpOptions admin_http_options(const ServeOptions& options) {
-  HttpOptions http = http_options(options, {});
-  http.host = "127.0.0.1";
-  http.port = options.admin_port;
-  http.port_flag = "--admin-port";
-  http.connections_max = kAdminConnections;
-  http.threads = 1;
-  return http;
-}
-
-std::vector<std::string> split_list(std::string_view text) {
-  std::vector<std::string> items;
-  while (!text.empty()) {
-    const std::string_view item = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(text.size(), item.size() + 1));
-    const std::size_t first = item.find_first_not_of(' ');
-    if (first != std::string_view::npos) {
-      items.emplace_back(item.substr(first, item.find_last_not_of(' ') + 1 - first));
-    }
-  }
-  return items;
-}
-
-RouterOptions router_options(const ServeOptions& options, RouteSet routes) {
-  RouterOptions router;
-  router.routes = routes;
-  router.browsers.allowed_hosts = split_list(options.allowed_hosts);
-  router.browsers.cors_origins = split_list(options.cors_origins);
-  const bool is_loopback = routes == RouteSet::kAdministration || is_loopback_host(options.host);
-  router.browsers.checks_host = (options.api_key_file.empty() && is_loopback) || !router.browsers.allowed_hosts.empty();
-  return router;
-}
-
-WorkPoolOptions work_options(const ServeOptions& options) {
-  WorkPoolOptions work;
-  const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
-  work.threads = options.work_threads > 0 ? options.work_threads : std::clamp(cores / 4, 2, 8);
-  return work;
-}
-
-GrpcOptions grpc_options(const ServeOptions& options) {
-  constexpr std::int32_t kThreadsPerRelay = 4;  // of sessions, which do more for a token than relaying it
-  GrpcOptions grpc;
-  grpc.proxy.host = options.host;
-  grpc.proxy.port = options.grpc_port;
-  grpc.proxy.threads = std::max(1, io_threads(options) / kThreadsPerRelay);
-  grpc.proxy.connections_max = options.grpc_connections_max;
-  grpc.proxy.handshakes_max = options.handshakes_max;
-  grpc.proxy.guard.streams_max = static_cast<std::size_t>(options.grpc_streams_max);
-  grpc.proxy.requests_bytes_max = options.memory.server_bytes / 2;  // the rest is for those that have come whole
-  grpc.proxy.handshake_timeout = to_milliseconds(options.header_timeout_s);
-  grpc.proxy.idle_timeout = to_milliseconds(options.grpc_idle_timeout_s);
-  grpc.loops = io_threads(options);
-  grpc.message_bytes_max = options.body_bytes_max;
-  return grpc;
 }
 
 // Of names with commas between.
@@ -185,6 +105,7 @@ class App {
   absl::Status open_learned();
   absl::Status open_grpc();
   absl::Status open_files();
+  absl::Status open_kv_events();
   void watch_engine();
   void print_ready() const;
 
@@ -195,6 +116,7 @@ class App {
   ServerState state_;
   Router router_;
   Router admin_router_;
+  std::unique_ptr<KvEvents> kv_events_;  // null: without --kv-events
   LoadedModel model_;
   ModelHost host_;
   std::unique_ptr<FileStore> files_;  // null: without --files-folder, as batches_ and batch_runner_
@@ -226,6 +148,9 @@ absl::Status App::start(SignalWatch& signals) {
     COPPICE_ASSIGN_OR_RETURN(admin_http_, HttpServer::start(admin, admin_router_, state_.memory));
     spdlog::info("administration: http://127.0.0.1:{}", admin_http_->port());
   }
+  if (!options_.kv_events.address.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(kv_events_, KvEvents::open(options_.kv_events, state_.keys));
+  }
   COPPICE_RETURN_IF_ERROR(load_text(package_, host_, options_.formats));
   {
     ProgressBar bar("loading " + name_);
@@ -233,6 +158,7 @@ absl::Status App::start(SignalWatch& signals) {
     static_cast<ComputeOptions&>(load) = options_;
     load.cuda = cuda_options_from_environment();
     load.engine = options_.engine;
+    load.engine.cache_changes = kv_events_ == nullptr ? nullptr : kv_events_->queue();
     load.progress = [&bar](std::size_t done, std::size_t total) { bar.update(done, total); };
     COPPICE_ASSIGN_OR_RETURN(model_, load_model(package_, load));
   }
@@ -246,6 +172,7 @@ absl::Status App::start(SignalWatch& signals) {
   open_grammars(model_.config, options_.grammars, host_);
   host_.request_limits.prompt_answer_bytes_max = options_.prompt_answer_bytes_max;
   COPPICE_RETURN_IF_ERROR(open_files());
+  COPPICE_RETURN_IF_ERROR(open_kv_events());
   COPPICE_RETURN_IF_ERROR(open_corpora());
   COPPICE_RETURN_IF_ERROR(open_learned());
   if (!options_.pin_file.empty()) {
@@ -299,6 +226,18 @@ absl::Status App::open_files() {
   batches_ = std::make_unique<BatchStore>(*files_);
   state_.files = files_.get();
   state_.batches = batches_.get();
+  return absl::OkStatus();
+}
+
+absl::Status App::open_kv_events() {
+  if (kv_events_ == nullptr) {
+    return absl::OkStatus();
+  }
+  COPPICE_RETURN_IF_ERROR(kv_events_->start(model_.limits.page_size));
+  state_.kv_events = kv_events_.get();
+  if (const ZmqFeed* feed = kv_events_->feed()) {
+    spdlog::info("KV events: {}, replays {}", feed->endpoint(), feed->replay_endpoint());
+  }
   return absl::OkStatus();
 }
 
@@ -443,6 +382,9 @@ void App::drain() {
   spdlog::info("draining: {} requests run; they have {} s", http_->active_requests(), options_.drain_timeout_s);
   wait_until(deadline);
   host_.grammars->close();  // no call waits for one any more
+  if (kv_events_ != nullptr) {
+    kv_events_->close();  // its streams would go on for ever
+  }
   if (grpc_ != nullptr) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
     grpc_->drain(std::max(left, milliseconds(0)));

@@ -8,6 +8,7 @@
 
 #include "engine/limits.h"
 #include "server/files/file_store.h"
+#include "server/kv_events/kv_events.h"
 #include "server/model/compute_options.h"
 #include "server/prompts/choose_formats.h"
 #include "server/stored/response_store.h"
@@ -65,6 +66,8 @@ struct ServeOptions : HttpBounds, GrpcBounds, FileBounds, ComputeOptions {
   std::string speculation_corpus;        // --speculation-corpus: a file that everyone drafts from
   std::string speculation_state;         // --speculation-state: a folder that outlives the process; "" = none
   double speculation_save_minutes = 10;  // --speculation-save-every
+
+  KvEventsOptions kv_events;  // --kv-events --kv-events-memory
 
   std::string pin_file;  // prompts that stay in the prefix cache
   std::string api_key_file;

@@ -74,6 +74,10 @@ void add_access_rows(ServeArguments& arguments, OptionTable& table) {
   table.add_integer("grpc-port", &options.grpc_port, -1, 65535, "gRPC port; 0 = any free one, -1 = no gRPC");
   table.add_text("served-model-name", &options.served_model_name,
                  "name that clients use, or several: a,b; default: the folder's");
+  table.add_text("kv-events", &options.kv_events.address,
+                 "stream for routers of what the prefix cache holds, prompts included: tcp://HOST:PORT (ZeroMQ, with "
+                 "replays on the next port; port 0 = any free ones), or grpc; docs/fleet.md");
+  table.add_bytes("kv-events-memory", &options.kv_events.memory_bytes, "memory for past KV events, for replays");
   table.begin_group("Access");
   table.add_text("api-key-file", &options.api_key_file, "file of API keys, one a line; without it no key is asked for");
   table.add_text("tls-cert", &options.tls_cert, "PEM certificate chain; with --tls-key: HTTPS and gRPC over TLS");

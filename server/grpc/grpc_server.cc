@@ -17,6 +17,7 @@
 #include "grpcpp/resource_quota.h"
 #include "server/grpc/call.h"
 #include "server/grpc/convert.h"
+#include "server/grpc/kv_events_reactor.h"
 #include "server/grpc/library_logs.h"
 #include "server/grpc/message_bytes.h"
 #include "server/grpc/proxy/client_name.h"
@@ -41,7 +42,8 @@ constexpr int kKeepaliveMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 // A client may do the same, with or without calls: every 10 seconds, which is the least that gRPC's clients do.
 constexpr int kPingIntervalMs = 10'000;
-constexpr int kPingStrikes = 4;  // pings too many before the connection ends
+constexpr int kNotImplementedStatus = 501;  // RFC 9110, 15.6.2
+constexpr int kPingStrikes = 4;             // pings too many before the connection ends
 
 constexpr std::chrono::milliseconds kDrainPoll{10};     // between two looks for running calls: delays the end unseen
 constexpr std::chrono::milliseconds kLastAnswers{500};  // for last statuses to leave
@@ -83,10 +85,10 @@ grpc::ByteBuffer& mutable_buffer(const grpc::ByteBuffer* buffer) {
   return const_cast<grpc::ByteBuffer&>(*buffer);
 }
 
-using RawService = v1::Inference::WithRawCallbackMethod_Generate<
-    v1::Inference::WithRawCallbackMethod_Chat<v1::Inference::WithRawCallbackMethod_Tokenize<
-        v1::Inference::WithRawCallbackMethod_Detokenize<v1::Inference::WithRawCallbackMethod_ListModels<
-            v1::Inference::WithRawCallbackMethod_GetLoad<v1::Inference::Service>>>>>>;
+using RawService = v1::Inference::WithRawCallbackMethod_Generate<v1::Inference::WithRawCallbackMethod_Chat<
+    v1::Inference::WithRawCallbackMethod_Tokenize<v1::Inference::WithRawCallbackMethod_Detokenize<
+        v1::Inference::WithRawCallbackMethod_ListModels<v1::Inference::WithRawCallbackMethod_GetLoad<
+            v1::Inference::WithRawCallbackMethod_SubscribeKvEvents<v1::Inference::Service>>>>>>>;
 
 // The service's methods, on bytes: what cannot be decoded gets a status with words, which gRPC's own code does not
 // give. Thread: any of gRPC's; what they touch is immutable, atomic or posted.
@@ -125,6 +127,22 @@ class Service final : public RawService {
   grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                     grpc::ByteBuffer* response) override {
     return unary(*context, "GetLoad", mutable_buffer(request), *response, get_load);
+  }
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* SubscribeKvEvents(grpc::CallbackServerContext* context,
+                                                                const grpc::ByteBuffer* request) override {
+    openai::Result<Call> call = admit(*context, "SubscribeKvEvents");
+    v1::SubscribeKvEventsRequest asked;
+    openai::MaybeError error = call.ok() ? decode(*request, asked) : openai::MaybeError(call.error());
+    if (!error && context_.state.kv_events == nullptr) {
+      error = openai::not_supported("", "the server has no KV events: start it with --kv-events");
+      error->status = kNotImplementedStatus;
+    }
+    if (error) {
+      context_.state.metrics.count_answer("grpc", "SubscribeKvEvents", error->status);
+      return new RefusedStream(to_status(*error));  // NOLINT: owns itself until OnDone
+    }
+    return new KvEventsReactor(context_, *context_.state.kv_events, next_loop(),  // NOLINT: as above
+                               std::move(call.value()), asked);
   }
 
  private:
@@ -171,11 +189,13 @@ class Service final : public RawService {
       context_.state.metrics.count_answer("grpc", route, call.error().status);
       return new RefusedStream(to_status(call.error()));  // NOLINT: owns itself until OnDone
     }
-    SessionLoop& home = *loops_[next_loop_++ % loops_.size()];
+    SessionLoop& home = next_loop();
     call.value().renders = renders;
     // NOLINTNEXTLINE: owns itself until OnDone
     return new StreamReactor(context_, context, home, std::move(call.value()), request, read);
   }
+
+  SessionLoop& next_loop() { return *loops_[next_loop_++ % loops_.size()]; }
 
   // Makes an answer of one message. Runs on the work pool.
   using Work = openai::Result<grpc::ByteBuffer> (*)(const ServerState& state, const grpc::ByteBuffer& request,

@@ -116,27 +116,30 @@ Router::Admission Router::admit(const HttpRequest& head, bool has_body) const {
   if (found.error) {
     return found;
   }
-  if (found.route->access == Access::kPublic) {
-    return found;
+  if (found.route->access != Access::kPublic) {
+    admit_caller(head, has_body, found);
   }
+  if (!found.error && found.route->availability == Availability::kWhileServing) {
+    found.error = state_.refusal();
+  }
+  return found;
+}
+
+void Router::admit_caller(const HttpRequest& head, bool has_body, Admission& found) const {
   found.error = guard_.check_origin(head);
   if (found.error) {
-    return found;
+    return;
   }
   openai::Result<std::string> tenant = tenant_of_request(head);
   if (!tenant.ok()) {
     found.error = std::move(tenant.error());
-    return found;
+    return;
   }
   found.tenant = std::move(tenant.value());
   if (has_body) {
     found.error = found.route->body == BodyKind::kForm ? BrowserGuard::check_form_type(head)
                                                        : BrowserGuard::check_content_type(head);
   }
-  if (!found.error && found.route->availability == Availability::kWhileServing) {
-    found.error = state_.refusal();
-  }
-  return found;
 }
 
 openai::Result<std::string> Router::admit_body(const HttpRequest& head) {

@@ -48,6 +48,8 @@ class Router final : public HttpApplication {
   };
   Admission admit(const HttpRequest& head, bool has_body) const;
   void find_route(const HttpRequest& head, Admission& found) const;
+  // Where a key is asked for: what the request came from, whose key it has, what its body says it is.
+  void admit_caller(const HttpRequest& head, bool has_body, Admission& found) const;
   openai::Result<std::string> tenant_of_request(const HttpRequest& head) const;
 
   ServerState& state_;

@@ -10,6 +10,7 @@
 #include "server/access/api_keys.h"
 #include "server/metrics/metrics.h"
 #include "server/sessions/model_host.h"
+#include "server/sessions/request_id.h"
 #include "server/stored/response_store.h"
 #include "server/work/memory_budget.h"
 #include "server/work/work_pool.h"
@@ -18,6 +19,7 @@ namespace coppice::server {
 
 class BatchStore;  // server/batch/batch_store.h
 class FileStore;   // server/files/file_store.h
+class KvEvents;    // server/kv_events/kv_events.h
 
 enum class Phase : std::uint8_t { kStarting, kServing, kDraining };
 
@@ -37,6 +39,8 @@ struct ServerState {
   std::unique_ptr<WorkPool> work;            // null, as in tests: front ends do the work where it comes up
   FileStore* files = nullptr;                // owned by the app, set before kServing, as is `batches`; null: none
   BatchStore* batches = nullptr;
+  KvEvents* kv_events = nullptr;                          // likewise; null: no events are told
+  const std::string instance_id = choose_request_id("");  // of this process, for routers
   std::atomic<bool> engine_is_stuck{false};  // requests wait and the engine does not step; set by the app's watch
 
   // Why a request cannot be taken now: 503, or none while serving.

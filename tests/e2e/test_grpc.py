@@ -29,7 +29,8 @@ class Stub:
         method = self.service.methods_by_name[name]
         request = message_factory.GetMessageClass(method.input_type)(**fields)
         response = message_factory.GetMessageClass(method.output_type)
-        make = self.channel.unary_stream if name in ("Generate", "Chat") else self.channel.unary_unary
+        is_stream = name in ("Generate", "Chat", "SubscribeKvEvents")
+        make = self.channel.unary_stream if is_stream else self.channel.unary_unary
         run = make(
             f"/{SERVICE}/{name}",
             request_serializer=type(request).SerializeToString,

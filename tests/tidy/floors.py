@@ -31,7 +31,7 @@ FORBIDDEN = [
 FOLDER_ORDER = {
     "server": [
         ["access", "config", "hub", "metrics", "net", "output", "scoring", "stored", "work"],
-        ["model", "structured"],
+        ["kv_events", "model", "structured"],
         ["prompts"],
         ["corpora"],
         ["sessions"],

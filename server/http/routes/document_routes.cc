@@ -8,11 +8,7 @@ namespace coppice::server {
 namespace {
 
 std::unique_ptr<RequestHandler> document(ServerState& state, const CallPointer& call) {
-  if (const openai::MaybeError error = state.refusal()) {
-    answer(state, *call, *error);
-  } else {
-    answer(state, *call, write_openapi(all_routes(), state.host.load()->request_limits, state.keys.required()));
-  }
+  answer(state, *call, write_openapi(all_routes(), state.host.load()->request_limits, state.keys.required()));
   return nullptr;
 }
 

@@ -10,8 +10,8 @@ std::span<const Route> all_routes() {
     std::vector<Route> routes;
     for (const std::span<const Route> part :
          {completion_routes(), responses_routes(), message_routes(), reading_routes(), model_routes(), text_routes(),
-          corpus_routes(), file_routes(), batch_routes(), server_routes(), document_routes(), view_routes(),
-          console_routes()}) {
+          corpus_routes(), file_routes(), batch_routes(), server_routes(), fleet_routes(), document_routes(),
+          view_routes(), console_routes()}) {
       routes.insert(routes.end(), part.begin(), part.end());
     }
     return routes;

@@ -16,6 +16,7 @@ std::span<const Route> text_routes();        // tokens of a text, text of tokens
 std::span<const Route> corpus_routes();      // texts to draft from
 std::span<const Route> file_routes();        // clients' files
 std::span<const Route> batch_routes();       // files of requests, run in the background
+std::span<const Route> fleet_routes();       // what routers in front of several servers ask
 std::span<const Route> server_routes();      // health, version, metrics
 std::span<const Route> document_routes();    // which routes there are
 std::span<const Route> view_routes();        // what the engine does now

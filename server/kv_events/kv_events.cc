@@ -1,0 +1,80 @@
+// The thread between the engine's queue and the listeners.
+#include "server/kv_events/kv_events.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "server/kv_events/event_encoder.h"
+
+namespace coppice::server {
+namespace {
+
+constexpr std::string_view kGrpcOnly = "grpc";
+// Tokens of a batch: some 40 KB, so that what waits for a slow reader is bounded in bytes as well as in messages.
+constexpr std::size_t kBatchTokens = 8192;
+constexpr std::chrono::milliseconds kTakePatience{1000};  // an end of the queue wakes the thread at once
+
+double unix_now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<KvEvents>> KvEvents::open(const KvEventsOptions& options, const ApiKeys& keys) {
+  if (options.address != kGrpcOnly) {
+    COPPICE_RETURN_IF_ERROR(parse_zmq_address(options.address).status());
+  }
+  return std::unique_ptr<KvEvents>(new KvEvents(options, keys));
+}
+
+absl::Status KvEvents::start(std::int32_t page_size) {
+  page_size_ = page_size;
+  if (options_.address != kGrpcOnly) {
+    COPPICE_ASSIGN_OR_RETURN(const ZmqAddress address, parse_zmq_address(options_.address));
+    const auto encode = [this](const KvEventBatch& batch) {
+      return encode_batch(batch, page_size_, [this](std::string_view tenant) { return is_shared(tenant); });
+    };
+    COPPICE_ASSIGN_OR_RETURN(feed_, ZmqFeed::open(address, log_, encode));
+  }
+  thread_ = std::thread([this] { run(); });
+  return absl::OkStatus();
+}
+
+void KvEvents::close() {
+  queue_->close();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+  log_.close();
+}
+
+bool KvEvents::is_shared(std::string_view tenant) const {
+  return tenant.empty() || (key_part(tenant).size() == tenant.size() && keys_.shares() == 1);
+}
+
+void KvEvents::run() {
+  pthread_setname_np(pthread_self(), "kv_events");  // for ps, top and debuggers
+  publish({engine::CacheChange()});
+  while (!queue_->is_closed()) {
+    publish(queue_->take(kTakePatience));
+  }
+  publish(queue_->take(std::chrono::milliseconds(0)));
+}
+
+void KvEvents::publish(std::vector<engine::CacheChange> changes) {
+  const auto page_size = static_cast<std::size_t>(page_size_);
+  const std::size_t blocks_max = std::max<std::size_t>(kBatchTokens / page_size, 1);
+  for (std::vector<engine::CacheChange>& batch : cut_changes(std::move(changes), blocks_max, page_size)) {
+    const KvEventBatchPointer numbered = log_.append(std::move(batch), unix_now());
+    if (feed_ != nullptr) {
+      feed_->publish(*numbered);
+    }
+  }
+}
+
+}  // namespace coppice::server

@@ -1,0 +1,64 @@
+// KvEvents: the stream of what the prefix cache holds, for routers. The engine appends to a bounded queue and goes on;
+// a thread of this class numbers the changes, remembers the last of them, and sends them to all that listen.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "engine/cache_changes.h"
+#include "server/access/api_keys.h"
+#include "server/kv_events/kv_event_log.h"
+#include "server/kv_events/zmq_feed.h"
+
+namespace coppice::server {
+
+struct KvEventsOptions {
+  std::string address;  // --kv-events: "tcp://HOST:PORT"; "grpc": no sockets of its own; "": no events at all
+  std::size_t memory_bytes = std::size_t{64} << 20U;  // --kv-events-memory: of what is remembered for replays
+};
+
+// Owner: the app; outlives the front ends. `keys` outlive it. Thread: open(), start() and close() the owner's; the rest
+// any.
+class KvEvents {
+ public:
+  // REQUIRES: options.address is not empty. ERRORS: InvalidArgument for an address that cannot be used.
+  static absl::StatusOr<std::unique_ptr<KvEvents>> open(const KvEventsOptions& options, const ApiKeys& keys);
+  ~KvEvents() { close(); }
+
+  // For EngineOptions::cache_changes.
+  const std::shared_ptr<engine::CacheChangeQueue>& queue() const { return queue_; }
+  // Opens the sockets and begins: the first event says that the cache is empty. ERRORS: as open().
+  absl::Status start(std::int32_t page_size);
+  // Publishes what waits and ends all streams.
+  void close();
+
+  const KvEventLog& log() const { return log_; }
+  KvEventLog& log() { return log_; }
+  std::int32_t page_size() const { return page_size_; }
+  // Null: there are no sockets.
+  const ZmqFeed* feed() const { return feed_.get(); }
+  // Whether any request may find the prefixes of this tenant: not those of a cache salt, nor of one of several keys.
+  bool is_shared(std::string_view tenant) const;
+
+ private:
+  KvEvents(const KvEventsOptions& options, const ApiKeys& keys)
+      : options_(options), keys_(keys), log_(options.memory_bytes) {}
+
+  void run();
+  void publish(std::vector<engine::CacheChange> changes);
+
+  const KvEventsOptions options_;
+  const ApiKeys& keys_;
+  const std::shared_ptr<engine::CacheChangeQueue> queue_ = std::make_shared<engine::CacheChangeQueue>();
+  KvEventLog log_;
+  std::int32_t page_size_ = 0;
+  std::unique_ptr<ZmqFeed> feed_;
+  std::thread thread_;
+};
+
+}  // namespace coppice::server
