@@ -23,10 +23,9 @@ constexpr std::size_t kTokenAnswerBytes = 12;    // of one token id in JSON
 std::unique_ptr<RequestHandler> server_info(ServerState& state, const CallPointer& call) {
   const ModelHost& host = *state.host.load();
   openai::JsonWriter out;
-  out.begin_object().key("model_id").string(host.name).key("model_path").string(host.name);
-  out.key("served_model_name").string(host.name).key("instance_id").string(state.instance_id);
-  const std::int32_t block_size = host.engine_limits.page_size;
-  out.key("kv_block_size").integer(block_size).key("block_size").integer(block_size);
+  // Other names for a field that is here, model_path and block_size, would be read as the field given twice.
+  out.begin_object().key("model_id").string(host.name).key("instance_id").string(state.instance_id);
+  out.key("kv_block_size").integer(host.engine_limits.page_size);
   out.key("kv_blocks").integer(host.engine_limits.pages);
   out.key("max_model_len").integer(host.request_limits.model_tokens_max);
   out.key("max_running_requests").integer(host.engine_limits.running_max);
