@@ -229,6 +229,19 @@ dnnl::engine make_engine() {
   return {dnnl::engine::kind::cpu, 0};
 }
 
+// Returns numbers in bf16 of all signs, of sixteen exponents up to 1 and with all bits of their fraction in use, so
+// that each order of sums rounds in its own way.
+std::vector<std::uint16_t> probe_numbers(std::int64_t count) {
+  std::vector<std::uint16_t> numbers(static_cast<std::size_t>(count));
+  std::uint32_t state = 1;
+  for (std::uint16_t& number : numbers) {
+    state = state * 1664525U + 1013904223U;  // Numerical Recipes' linear congruential generator
+    const std::uint32_t exponent = 0x7FU - (state >> 27U & 0xFU);
+    number = static_cast<std::uint16_t>((state >> 31U << 15U) | (exponent << 7U) | (state >> 20U & 0x7FU));
+  }
+  return numbers;
+}
+
 }  // namespace
 
 struct CpuLinear::State {
@@ -243,7 +256,7 @@ struct CpuLinear::State {
   // Returns oneDNN's layout for these weights if one of its kernels keeps the promise; sets layout.width.
   std::optional<Desc> choose(PanelLayout& layout) const;
   const dnnl::matmul& primitive(const Key& key, const Desc& weights);
-  // Returns the chain with which NarrowMatmul gives oneDNN's bits for this piece, 0 if none does.
+  // Returns the chain with which NarrowMatmul gives oneDNN's bits for this piece, 0 if none does or it cannot be told.
   std::int64_t find_chain(const Piece& piece);
   absl::StatusOr<Piece> pack(std::span<const HostWeight> parts, ComputeType type, WeightFormat storage);
   // One piece; out: its columns.
@@ -342,38 +355,43 @@ absl::StatusOr<Piece> CpuLinear::State::pack(std::span<const HostWeight> parts, 
   return piece;
 }
 
-std::int64_t CpuLinear::State::find_chain(const Piece& piece) {
+std::int64_t CpuLinear::State::find_chain(const Piece& piece) try {
   const PanelLayout& layout = piece.layout;
-  const std::int64_t rows = kNarrowRows + 1;  // for oneDNN; the fewest that are its own
-  // Numbers from 1 to 2 of changing sign with all bits of their fraction in use, so that each order of sums rounds in
-  // its own way.
-  std::vector<std::uint16_t> numbers(static_cast<std::size_t>(rows * layout.in_features));
-  std::uint32_t state = 1;
-  for (std::uint16_t& number : numbers) {
-    state = state * 1664525U + 1013904223U;  // Numerical Recipes' linear congruential generator
-    number = static_cast<std::uint16_t>((state >> 31U << 15U) | 0x3F80U | (state >> 20U & 0x7FU));
-  }
-  Matrix in{numbers.data(), layout.type, rows, layout.in_features, layout.in_features};
-  std::vector<float> expected(static_cast<std::size_t>(rows * layout.out_features));
-  std::vector<float> found(expected.size());
-  const auto out = [&](std::vector<float>& sums) {
-    return Matrix{sums.data(), ComputeType::kF32, in.rows, layout.out_features, layout.out_features};
-  };
-  in.rows = kNarrowRows;
+  std::vector<std::uint16_t> numbers = probe_numbers((kNarrowRows + 1) * layout.in_features);
+  Matrix in{numbers.data(), layout.type, kNarrowRows, layout.in_features, layout.in_features};
   if (!piece.dnnl_layout || !narrow.takes(in, layout)) {
     return 0;
   }
-  in.rows = rows;
-  run_dnnl(in, piece, nullptr, LinearEpilogue::kStore, out(expected));
-  in.rows = kNarrowRows;
+  const auto size = static_cast<std::size_t>((kNarrowRows + 1) * layout.out_features);
+  std::vector<float> expected;
+  std::vector<float> found;
+  const auto clear = [size](std::vector<float>& sums) {  // not to zero: a sum that begins with them would not be seen
+    sums.assign(size, 1.0F / 3);
+    return sums.data();
+  };
+  const auto out = [&](std::vector<float>& sums) {
+    return Matrix{clear(sums), ComputeType::kF32, in.rows, layout.out_features, layout.out_features};
+  };
   const auto bytes = static_cast<std::size_t>(kNarrowRows * layout.out_features) * sizeof(float);
-  for (const std::int64_t chain : kChains) {
-    narrow.run(in, layout, piece.packed.data(), chain, nullptr, LinearEpilogue::kStore, out(found));
-    if (std::memcmp(found.data(), expected.data(), bytes) == 0) {
-      return chain;
+  std::array<bool, kChains.size()> agrees;
+  agrees.fill(true);
+  for (const LinearEpilogue epilogue : {LinearEpilogue::kStore, LinearEpilogue::kAdd}) {
+    in.rows = kNarrowRows + 1;  // the fewest that are oneDNN's own
+    run_dnnl(in, piece, nullptr, epilogue, out(expected));
+    in.rows = kNarrowRows;
+    for (std::size_t i = 0; i < kChains.size(); ++i) {
+      narrow.run(in, layout, piece.packed.data(), kChains[i], nullptr, epilogue, out(found));
+      agrees[i] = agrees[i] && std::memcmp(found.data(), expected.data(), bytes) == 0;
     }
   }
-  return 0;
+  // Weights with which every chain gives the same bits here may part them for another input, unless there is one chain.
+  const bool is_one = layout.steps() <= kChains.front();
+  if (std::count(agrees.begin(), agrees.end(), true) != 1 && !(is_one && agrees.front())) {
+    return 0;
+  }
+  return kChains[static_cast<std::size_t>(std::find(agrees.begin(), agrees.end(), true) - agrees.begin())];
+} catch (const dnnl::error&) {
+  return 0;  // oneDNN has no memory for it now; what it multiplies later says so itself
 }
 
 absl::StatusOr<std::unique_ptr<LinearWeight>> CpuLinear::pack(std::span<const HostWeight> parts,
