@@ -12,6 +12,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include "tests/support/sanitized.h"
 
 using coppice::PageId;
 using coppice::TokenId;
@@ -25,11 +26,7 @@ using coppice::engine::RadixTree;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kOperations = 60'000;
-#else
-constexpr int kOperations = 1'000'000;
-#endif
+constexpr int kOperations = coppice::test::kIsSanitized ? 60'000 : 1'000'000;
 
 constexpr std::int32_t kPageSize = 2;
 

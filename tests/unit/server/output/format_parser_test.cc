@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proto/openai/json_reader.h"
+#include "tests/support/sanitized.h"
 #include "tests/unit/server/output/parse_output.h"
 
 namespace coppice::server {
@@ -324,7 +325,7 @@ TEST_CASE("token entries stay with the item whose text they begin") {
 constexpr std::chrono::seconds kLinear{30};
 
 TEST_CASE("long outputs take time that grows with their length, whatever they begin") {
-  constexpr std::size_t kBytes = std::size_t{1} << 16U;
+  constexpr std::size_t kBytes = std::size_t{1} << (test::kIsSanitized ? 13U : 16U);
   const auto begin = std::chrono::steady_clock::now();
   for (const std::string part : {"word ", " ", "\n", "<", "<tool_call>", "<tool_call>{\"a\": [", "{", "[now(",
                                  "<function=now>\n<parameter=city>\n", "[TOOL_CALLS]", "</think>\n"}) {
@@ -343,7 +344,7 @@ TEST_CASE("long outputs take time that grows with their length, whatever they be
     }
   }
   std::string calls;
-  constexpr int kCalls = 60'000;
+  constexpr int kCalls = test::kIsSanitized ? 6'000 : 60'000;
   for (int i = 0; i < kCalls; ++i) {
     calls += R"(<tool_call>{"name":"now","arguments":{}}</tool_call>)";
   }
