@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace coppice::engine {
 namespace {
@@ -32,7 +33,7 @@ bool CacheChangeQueue::append(std::vector<CacheChange>&& changes) {
   const std::size_t blocks = blocks_of(changes);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (blocks > blocks_max_ - blocks_) {
+    if (std::exchange(has_lost_, false) || blocks > blocks_max_ - blocks_) {
       return false;
     }
     blocks_ += blocks;
@@ -44,6 +45,11 @@ bool CacheChangeQueue::append(std::vector<CacheChange>&& changes) {
   }
   has_come_.notify_one();
   return true;
+}
+
+void CacheChangeQueue::mark_lost() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  has_lost_ = true;
 }
 
 bool CacheChangeQueue::is_empty() const {

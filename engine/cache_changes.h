@@ -42,6 +42,8 @@ class CacheChangeQueue {
 
   // Takes all of `changes`, or none: false when they do not fit beside what waits.
   bool append(std::vector<CacheChange>&& changes);
+  // Something that was taken is lost: the next append() is refused, so that everything is told anew.
+  void mark_lost();
   // Whether nothing waits.
   bool is_empty() const;
   // Waits for changes until `patience` is over or the queue is closed; returns all that there are.
@@ -56,6 +58,7 @@ class CacheChangeQueue {
   std::vector<CacheChange> changes_;  // guarded by mutex_, as below
   std::size_t blocks_ = 0;
   std::size_t blocks_max_ = 0;
+  bool has_lost_ = false;
   bool is_closed_ = false;
 };
 

@@ -32,6 +32,7 @@
 #include "server/corpora/learned_keeper.h"
 #include "server/files/file_store.h"
 #include "server/grpc/grpc_server.h"
+#include "server/http/browser_guard.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
 #include "server/kv_events/kv_events.h"
@@ -149,7 +150,9 @@ absl::Status App::start(SignalWatch& signals) {
     spdlog::info("administration: http://127.0.0.1:{}", admin_http_->port());
   }
   if (!options_.kv_events.address.empty()) {
-    COPPICE_ASSIGN_OR_RETURN(kv_events_, KvEvents::open(options_.kv_events, state_.keys));
+    KvEventsOptions events = options_.kv_events;
+    events.is_local = is_loopback_host(options_.host);
+    COPPICE_ASSIGN_OR_RETURN(kv_events_, KvEvents::open(events, state_.keys));
   }
   COPPICE_RETURN_IF_ERROR(load_text(package_, host_, options_.formats));
   {

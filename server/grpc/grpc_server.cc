@@ -67,6 +67,25 @@ std::optional<steady_clock::time_point> deadline_of(const grpc::CallbackServerCo
   return steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(left);
 }
 
+// Whether a stream of KV events cannot begin now; if it can, KvEvents::leave() is owed.
+openai::MaybeError refuse_events(const ServerState& state) {
+  if (state.kv_events == nullptr) {
+    openai::ApiError error = openai::not_supported("", "the server has no KV events: start it with --kv-events");
+    error.status = kNotImplementedStatus;
+    return error;
+  }
+  if (!state.keys.required() && !state.kv_events->serves_anyone_over_grpc()) {
+    return openai::unauthorized(
+        "KV events hold all prompts: a server without API keys that listens beyond this machine gives them over gRPC "
+        "only "
+        "with --kv-events grpc");
+  }
+  if (!state.kv_events->enter()) {
+    return openai::overloaded("too many streams of KV events at once; try again later", 1);
+  }
+  return std::nullopt;
+}
+
 // Decodes and reads a streaming request. Runs on the work pool.
 template <typename Request>
 openai::Result<openai::GenerationRequest> read_bytes(const grpc::ByteBuffer& bytes, const openai::RequestLimits& limits,
@@ -133,9 +152,8 @@ class Service final : public RawService {
     openai::Result<Call> call = admit(*context, "SubscribeKvEvents");
     v1::SubscribeKvEventsRequest asked;
     openai::MaybeError error = call.ok() ? decode(*request, asked) : openai::MaybeError(call.error());
-    if (!error && context_.state.kv_events == nullptr) {
-      error = openai::not_supported("", "the server has no KV events: start it with --kv-events");
-      error->status = kNotImplementedStatus;
+    if (!error) {
+      error = refuse_events(context_.state);
     }
     if (error) {
       context_.state.metrics.count_answer("grpc", "SubscribeKvEvents", error->status);

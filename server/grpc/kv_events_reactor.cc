@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <new>
 #include <utility>
 
 #include "server/grpc/message_bytes.h"
@@ -13,9 +14,10 @@ namespace {
 using engine::CacheChange;
 
 // HTTP statuses, for metrics.
-constexpr int kGoneStatus = 410;   // RFC 9110, 15.5.11
-constexpr int kLeftStatus = 499;   // as everywhere: the client left
-constexpr int kDrainStatus = 503;  // RFC 9110, 15.6.4
+constexpr int kGoneStatus = 410;      // RFC 9110, 15.5.11
+constexpr int kLeftStatus = 499;      // as everywhere: the client left
+constexpr int kDrainStatus = 503;     // RFC 9110, 15.6.4
+constexpr int kNoMemoryStatus = 500;  // RFC 9110, 15.6.1
 
 void add_event(const CacheChange& change, const KvEvents& events, v1::KvEventBatch& batch) {
   v1::KvEvent& event = *batch.add_events();
@@ -96,6 +98,7 @@ void KvEventsReactor::OnCancel() {
 void KvEventsReactor::OnDone() {
   call_.place->entry().leave();
   events_.log().remove_listener(listener_);
+  events_.leave();
   home_.loop.post([this] {
     context_.state.metrics.count_answer("grpc", call_.route, http_status_);
     delete this;  // NOLINT: gRPC's reactors own themselves; this is their last callback
@@ -110,12 +113,16 @@ void KvEventsReactor::finish(const grpc::Status& status, int http_status) {
   }
 }
 
-void KvEventsReactor::pump() {
+void KvEventsReactor::pump() try {
   while (!is_writing_ && !is_finished_) {
     const KvEventBatchPointer batch = events_.log().find(next_);
     if (batch == nullptr) {
       if (events_.log().is_closed()) {
         finish({grpc::StatusCode::UNAVAILABLE, "the server is shutting down"}, kDrainStatus);
+      } else if (const std::uint64_t next = events_.log().next(); next_ > next) {
+        // The reader knows another process's numbers: what it believes is cached is gone.
+        finish({grpc::StatusCode::OUT_OF_RANGE, fmt::format("there is no batch {} yet; the next is {}", next_, next)},
+               kGoneStatus);
       }
       return;
     }
@@ -125,16 +132,20 @@ void KvEventsReactor::pump() {
              kGoneStatus);
       return;
     }
-    has_begun_ = true;
-    next_ = batch->sequence + 1;
     const v1::KvEventBatch message = to_proto(*batch, events_, call_.tenant);
     if (message.events_size() > 0) {
       writing_ = encode(message);
+    }
+    has_begun_ = true;
+    next_ = batch->sequence + 1;  // not before it is encoded: without memory for that the stream ends
+    if (message.events_size() > 0) {
       is_writing_ = true;
       call_.place->entry().waits_for_client(true);
       StartWrite(&writing_);
     }
   }
+} catch (const std::bad_alloc&) {
+  finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "out of memory"}, kNoMemoryStatus);
 }
 
 }  // namespace coppice::server

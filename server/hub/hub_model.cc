@@ -153,13 +153,15 @@ class Fetcher {
     for (const std::string& name : names) {
       links.emplace_back(name, files_.at(name).hash);
     }
+    COPPICE_RETURN_IF_ERROR(cache_.publish(name_.revision, listing_.commit, links));
     const std::set<std::string_view> listed(listing_.files.begin(), listing_.files.end());
     for (const std::string& file : folder_files()) {
       if (!listed.contains(file)) {
-        COPPICE_RETURN_IF_ERROR(cache_.note_absent(listing_.commit, file));
+        // Spares a later question; the model is whole without it.
+        cache_.note_absent(listing_.commit, file).IgnoreError();
       }
     }
-    return cache_.publish(name_.revision, listing_.commit, links);
+    return absl::OkStatus();
   }
 
   const HubClient client_;

@@ -148,7 +148,7 @@ class NamedFetch {
       return file_;
     }
     const bool is_packed = !model_.member.empty();
-    remove_damaged(is_packed);
+    COPPICE_RETURN_IF_ERROR(remove_damaged(is_packed));
     constexpr double kMegabyte = 1e6;  // bytes
     spdlog::info("{}: fetching {:.1f} MB from {} to {}", model_.name, static_cast<double>(model_.bytes) / kMegabyte,
                  model_.url.shown(), folder_.string());
@@ -176,14 +176,19 @@ class NamedFetch {
   std::string download_name() const { return file_name(model_.url.target.substr(0, model_.url.target.find('?'))); }
 
   // What has the right size alone would be taken for the model.
-  void remove_damaged(bool is_packed) const {
-    std::error_code ignored;
-    if (fs::remove(file_, ignored)) {
+  absl::Status remove_damaged(bool is_packed) const {
+    std::error_code error;
+    if (fs::remove(file_, error)) {
       spdlog::warn("{}: {} was damaged; it is fetched again", model_.name, file_.string());
     }
-    if (is_packed && fs::exists(archive_, ignored) && !has_content(archive_, model_.bytes, model_.sha256)) {
-      fs::remove(archive_, ignored);
+    fs::path stays = error ? file_ : fs::path();
+    if (is_packed && fs::exists(archive_, error) && !has_content(archive_, model_.bytes, model_.sha256) &&
+        !fs::remove(archive_, error)) {
+      stays = archive_;
     }
+    return stays.empty() ? absl::OkStatus()
+                         : absl::FailedPreconditionError(
+                               fmt::format("{} is damaged and cannot be removed: {}", stays.string(), error.message()));
   }
 
   absl::Status say_waiting() {

@@ -1,10 +1,14 @@
 // The thread between the engine's queue and the listeners.
 #include "server/kv_events/kv_events.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -17,6 +21,7 @@ namespace {
 constexpr std::string_view kGrpcOnly = "grpc";
 // Tokens of a batch: some 40 KB, so that what waits for a slow reader is bounded in bytes as well as in messages.
 constexpr std::size_t kBatchTokens = 8192;
+constexpr int kStreamsMax = 64;  // over gRPC: some for each router; each holds one batch, 40 KB, that its reader takes
 constexpr std::chrono::milliseconds kTakePatience{1000};  // an end of the queue wakes the thread at once
 
 double unix_now() {
@@ -41,8 +46,24 @@ absl::Status KvEvents::start(std::int32_t page_size) {
     };
     COPPICE_ASSIGN_OR_RETURN(feed_, ZmqFeed::open(address, log_, encode));
   }
-  thread_ = std::thread([this] { run(); });
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(fmt::format("--kv-events: no thread for it: {}", error.what()));
+  }
   return absl::OkStatus();
+}
+
+bool KvEvents::serves_anyone_over_grpc() const {
+  return options_.is_local || options_.address == kGrpcOnly;
+}
+
+bool KvEvents::enter() {
+  if (++streams_ <= kStreamsMax) {
+    return true;
+  }
+  leave();
+  return false;
 }
 
 void KvEvents::close() {
@@ -59,11 +80,18 @@ bool KvEvents::is_shared(std::string_view tenant) const {
 
 void KvEvents::run() {
   pthread_setname_np(pthread_self(), "kv_events");  // for ps, top and debuggers
-  publish({engine::CacheChange()});
+  publish_or_begin_anew({engine::CacheChange()});
   while (!queue_->is_closed()) {
-    publish(queue_->take(kTakePatience));
+    publish_or_begin_anew(queue_->take(kTakePatience));
   }
-  publish(queue_->take(std::chrono::milliseconds(0)));
+  publish_or_begin_anew(queue_->take(std::chrono::milliseconds(0)));
+}
+
+void KvEvents::publish_or_begin_anew(std::vector<engine::CacheChange> changes) try {
+  publish(std::move(changes));
+} catch (const std::exception& error) {  // no memory: the server goes on
+  spdlog::warn("kv events: some are lost, all that is cached will be told anew: {}", error.what());
+  queue_->mark_lost();
 }
 
 void KvEvents::publish(std::vector<engine::CacheChange> changes) {

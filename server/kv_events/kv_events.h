@@ -2,6 +2,7 @@
 // a thread of this class numbers the changes, remembers the last of them, and sends them to all that listen.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,6 +21,7 @@ namespace coppice::server {
 struct KvEventsOptions {
   std::string address;  // --kv-events: "tcp://HOST:PORT"; "grpc": no sockets of its own; "": no events at all
   std::size_t memory_bytes = std::size_t{64} << 20U;  // --kv-events-memory: of what is remembered for replays
+  bool is_local = false;                              // all that reach the server's ports are on this machine
 };
 
 // Owner: the app; outlives the front ends. `keys` outlive it. Thread: open(), start() and close() the owner's; the rest
@@ -40,6 +42,12 @@ class KvEvents {
   const KvEventLog& log() const { return log_; }
   KvEventLog& log() { return log_; }
   std::int32_t page_size() const { return page_size_; }
+  // Whether callers without a key may read over gRPC: events hold all prompts, so only where it was asked for by
+  // name, or the port is this machine's alone.
+  bool serves_anyone_over_grpc() const;
+  // A stream over gRPC begins: false when there are as many as there may be. ENSURES, if true: leave() is owed.
+  bool enter();
+  void leave() { --streams_; }
   // Null: there are no sockets.
   const ZmqFeed* feed() const { return feed_.get(); }
   // Whether any request may find the prefixes of this tenant: not those of a cache salt, nor of one of several keys.
@@ -51,11 +59,13 @@ class KvEvents {
 
   void run();
   void publish(std::vector<engine::CacheChange> changes);
+  void publish_or_begin_anew(std::vector<engine::CacheChange> changes);
 
   const KvEventsOptions options_;
   const ApiKeys& keys_;
   const std::shared_ptr<engine::CacheChangeQueue> queue_ = std::make_shared<engine::CacheChangeQueue>();
   KvEventLog log_;
+  std::atomic<int> streams_{0};  // over gRPC
   std::int32_t page_size_ = 0;
   std::unique_ptr<ZmqFeed> feed_;
   std::thread thread_;

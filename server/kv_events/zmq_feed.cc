@@ -11,7 +11,9 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <exception>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -20,6 +22,8 @@ namespace coppice::server {
 namespace {
 
 constexpr int kWaitingMax = 1024;  // messages for one reader; more are dropped, so a slow one costs some 40 MB at worst
+constexpr std::int64_t kFrameBytesMax = 256;       // of what readers send: a number, a topic
+constexpr std::size_t kFramesMax = 4;              // of a message that is looked at: one more than any has
 constexpr int kReplayPatienceMs = 2000;            // for a reader who asked and does not read
 constexpr int kLookMs = 100;                       // between two looks whether the server ends
 constexpr std::size_t kSequenceBytes = 8;          // big-endian
@@ -63,6 +67,7 @@ class Socket {
     set(ZMQ_LINGER, 0);
     set(ZMQ_SNDHWM, kWaitingMax);
     set(ZMQ_RCVHWM, kWaitingMax);
+    (void)zmq_setsockopt(socket_.get(), ZMQ_MAXMSGSIZE, &kFrameBytesMax, sizeof(kFrameBytesMax));
   }
 
   void set(int option, int value) { (void)zmq_setsockopt(socket_.get(), option, &value, sizeof(value)); }
@@ -110,7 +115,9 @@ class Socket {
         zmq_msg_close(&message);
         break;
       }
-      frames.emplace_back(static_cast<const char*>(zmq_msg_data(&message)), zmq_msg_size(&message));
+      if (frames.size() < kFramesMax) {
+        frames.emplace_back(static_cast<const char*>(zmq_msg_data(&message)), zmq_msg_size(&message));
+      }
       has_more = zmq_msg_more(&message);
       zmq_msg_close(&message);
     }
@@ -151,7 +158,11 @@ class Feed final : public ZmqFeed {
     }
     endpoint_ = *std::move(endpoint);
     replay_endpoint_ = *std::move(replay);
-    thread_ = std::thread([this] { serve_replays(); });
+    try {
+      thread_ = std::thread([this] { serve_replays(); });
+    } catch (const std::system_error& error) {
+      return absl::ResourceExhaustedError(fmt::format("--kv-events: no thread for replays: {}", error.what()));
+    }
     return absl::OkStatus();
   }
 
@@ -165,14 +176,22 @@ class Feed final : public ZmqFeed {
   void serve_replays() {
     pthread_setname_np(pthread_self(), "kv_replay");  // for ps, top and debuggers
     while (!is_ending_) {
-      const std::vector<std::string> frames = replayer_.receive(kLookMs);
-      // Who asks; perhaps an empty frame; the number.
-      if (frames.size() != 2 && !(frames.size() == 3 && frames[1].empty())) {
-        continue;
+      try {
+        serve_replay();
+      } catch (const std::exception& error) {  // no memory: the reader asks again
+        spdlog::warn("kv events: a replay was given up: {}", error.what());
       }
-      if (const std::optional<std::uint64_t> first = from_frame(frames.back())) {
-        replay({frames.begin(), frames.end() - 1}, *first);
-      }
+    }
+  }
+
+  void serve_replay() {
+    const std::vector<std::string> frames = replayer_.receive(kLookMs);
+    // Who asks; perhaps an empty frame; the number.
+    if (frames.size() != 2 && !(frames.size() == 3 && frames[1].empty())) {
+      return;
+    }
+    if (const std::optional<std::uint64_t> first = from_frame(frames.back())) {
+      replay({frames.begin(), frames.end() - 1}, *first);
     }
   }
 

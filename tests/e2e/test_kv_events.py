@@ -253,6 +253,9 @@ def test_grpc_has_the_same(binary, context):
                         prefix += tuple(stored.token_ids[i * BLOCK : (i + 1) * BLOCK])
                         blocks[block] = prefix
         assert blocks == {block: prefix for block, (prefix, _) in subscriber.reader.blocks.items()}
+        with pytest.raises(grpc.RpcError) as early:  # another process's number
+            next(iter(subscribe(stub, from_sequence=batches[-1].sequence + 1000)))
+        assert early.value.code() == grpc.StatusCode.OUT_OF_RANGE
         late = subscribe(stub, from_sequence=batches[-1].sequence)
         assert next(iter(late)) == batches[-1]
         late.cancel()
@@ -324,3 +327,12 @@ def test_routers_learn_what_is_served_and_how_prompts_are_cut(server):
         assert entry["token_ids"] == server.post("/tokenize", {"prompt": text})[1]["tokens"]
     status, refusal = server.post("/v1/completions/render", {"prompt": "x", "max_tokens": -1})
     assert status == 400 and "max_tokens" in refusal["error"]["message"]
+
+
+def test_grpc_gives_events_to_no_stranger_without_a_key(binary):
+    flags = ["--host", "0.0.0.0", "--kv-events", "tcp://127.0.0.1:0"]
+    with RunningServer(binary, "demo", *flags) as server:
+        with pytest.raises(grpc.RpcError) as refused:
+            next(iter(subscribe(Stub(server.grpc), from_sequence=0)))
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert server.stop() == 0

@@ -221,6 +221,14 @@ int run_world(std::uint32_t seed, std::uint32_t reads_every) {
   return reader.clears();
 }
 
+TEST_CASE("what is lost behind the queue has the next changes refused, once", "[cache_journal]") {
+  CacheChangeQueue queue;
+  queue.make_room(4);
+  queue.mark_lost();
+  CHECK_FALSE(queue.append({CacheChange()}));
+  CHECK(queue.append({CacheChange()}));
+}
+
 TEST_CASE("a reader of the changes knows what the tree holds", "[cache_journal]") {
   CHECK(run_world(1, 1) == 0);
 }
