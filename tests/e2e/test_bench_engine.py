@@ -47,7 +47,7 @@ def test_prompts_may_be_fresh_in_each_pass(binary):
 def test_two_engines_share_the_memory(binary):
     left = {}
     for mode in "off", "both":
-        done = run(binary, "--speculation", mode, "--kv-memory", str(1 << 60))
+        done = run(binary, "--speculation", mode, "--kv-memory", str(1 << 50))
         assert done.returncode != 0
         left[mode] = int(re.search(r"only (\d+) bytes are left", done.stderr).group(1))
     assert left["both"] == pytest.approx(left["off"] / 2, rel=0.2)  # other programs take and give back meanwhile
