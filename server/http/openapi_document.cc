@@ -76,14 +76,17 @@ Schema error_schema_of(const Route& route) {
   return route.dialect == ErrorDialect::kAnthropic ? anthropic::error_schema() : error_schema();
 }
 
-// Each event is an object of the fields of server-sent events; its data is a JSON text.
+// Each event is an object of the fields of server-sent events; its data is a JSON text, or the word that ends OpenAI's
+// streams.
 void write_events(const Schema& data, JsonWriter& out) {
   out.key("text/event-stream").begin_object().key("schema").begin_object().key("type").string("object");
   out.key("properties").begin_object();
   out.key("event").begin_object().key("type").string("string").end_object();
-  out.key("data").begin_object().key("type").string("string").key("contentMediaType").string("application/json");
+  out.key("data").begin_object().key("anyOf").begin_array();
+  out.begin_object().key("const").string("[DONE]").end_object();
+  out.begin_object().key("type").string("string").key("contentMediaType").string("application/json");
   data.write(out.key("contentSchema"));
-  out.end_object().end_object().end_object().end_object();
+  out.end_object().end_array().end_object().end_object().end_object().end_object();
 }
 
 void write_answers(const Operation& operation, const Schema& error, JsonWriter& out) {
