@@ -24,8 +24,8 @@ def test_pairs_of_passes_are_compared(binary, tmp_path):
         least, most = spread["range"]
         assert 0 < least <= low <= spread["median"] <= high <= most
     assert report["off"]["draft_tokens"] == 0 and report["off"]["accepted_per_step"] == 1
-    # The prompts are those of the pass before, so nearly all is known.
-    assert report["on"]["accepted_tokens"] > 100 and report["on"]["accepted_per_step"] > 2
+    # The prompts are those of the pass before, so nearly all is known; how much is drafted depends on measured costs.
+    assert report["on"]["accepted_tokens"] > 100 and report["on"]["accepted_per_step"] > 1
     assert report["on"]["decode_tokens_per_s"] > 0
     head, *lines = [line.split("\t") for line in log.read_text().splitlines()]
     assert head == ["pass", "rows", "draft_nodes", "tokens", "expected_ms", "body_ms", "step_ms"]
