@@ -20,6 +20,7 @@
 
 #include "base/status_macros.h"
 #include "engine/engine_thread.h"
+#include "models/transformer.h"
 #include "server/app/device_options.h"
 #include "server/app/engine_watch.h"
 #include "server/app/front_options.h"
@@ -244,15 +245,22 @@ absl::Status App::open_kv_events() {
   return absl::OkStatus();
 }
 
+// What the costs of steps depend on: the model, the formats of its weights and KV cache, and the machine.
+std::string step_costs_key(const std::string& name, const models::Transformer& transformer, kernels::Backend& backend) {
+  const models::ModelConfig& config = transformer.config();
+  const kernels::ModelFormats& formats = transformer.formats();
+  return fmt::format("{}, {} layers of {}, {} weights {} ({} bytes a step), kv {}, {}", name, config.layers,
+                     config.hidden, kernels::format_name(formats.compute), kernels::storage_name(formats.storage),
+                     transformer.bytes_per_step(), kernels::format_name(formats.kv), backend.device().description());
+}
+
 absl::Status App::open_learned() {
   if (!options_.engine.speculation || options_.speculation_state.empty()) {
     return absl::OkStatus();
   }
   LearnedFingerprints fingerprints;
   fingerprints.vocabulary = vocabulary_fingerprint(*host_.tokenizer);
-  fingerprints.machine =
-      fmt::format("{}, {} layers of {}, {}, {}", host_.name, model_.config.layers, model_.config.hidden,
-                  kernels::format_name(model_.transformer->formats().compute), model_.backend->device().description());
+  fingerprints.machine = step_costs_key(host_.name, *model_.transformer, *model_.backend);
   learned_ =
       std::make_unique<LearnedKeeper>(*model_.engine, options_.speculation_state, std::move(fingerprints),
                                       LearnedTenants{&state_.keys, options_.engine.suffix.shared_between_tenants});

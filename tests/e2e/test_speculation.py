@@ -111,3 +111,14 @@ def test_what_was_learned_outlives_a_restart(binary, tmp_path):
     with RunningServer(binary, "demo", *flags) as server:  # torn: a clear line, and an empty start
         assert any("snapshot" in line for line in server.log), "".join(server.log)
         assert accepted(ask(server, {**GREEDY, "max_tokens": 16})) <= 10
+
+
+def test_step_costs_belong_to_the_formats(binary, tmp_path):
+    """A step costs something else with other weights or another cache: the kept costs say whose they are."""
+    keys = set()
+    for flags in [], ["--quant", "int8"], ["--kv-dtype", "int8"]:
+        with RunningServer(binary, "demo", "--speculation-state", str(tmp_path), *flags) as server:
+            ask(server, {**GREEDY, "max_tokens": 4})
+            assert server.stop() == 0, "".join(server.log)
+        keys.add((tmp_path / "step-costs.txt").read_text().splitlines()[0])
+    assert len(keys) == 3, keys
