@@ -15,11 +15,12 @@ a machine that is not idle and has other users.
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import tempfile
 import time
+
+from line_plot import COLOURS, line_plot
 
 REQUESTS = 32
 UNIQUE = 64
@@ -79,54 +80,15 @@ def write_json(options, points):
         file.write("\n")
 
 
-def nice_step(most, count=5):
-    raw = most / count
-    power = 10 ** math.floor(math.log10(raw))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= raw)
-
-
 def plot(data):
-    width, height, left, right, top, bottom = 640, 400, 64, 110, 40, 52
-    prefixes = sorted({point["shared_prefix"] for point in data["points"]})
-    rates = [point["decode_tokens_per_s_p50"] for point in data["points"]]
-    step = nice_step(max(rates))
-    most = math.ceil(max(rates) / step) * step
-    span = max(1e-9, math.log2(prefixes[-1]) - math.log2(prefixes[0]))
-
-    def x(prefix):
-        return left + (math.log2(prefix) - math.log2(prefixes[0])) / span * (width - left - right)
-
-    def y(rate):
-        return height - bottom - rate / most * (height - top - bottom)
-
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
-        f'font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left}" y="22" font-size="14">Decoding {REQUESTS} requests, {data["shape"]}</text>',
-    ]
-    rate = 0
-    while rate <= most:
-        out.append(f'<line x1="{left}" x2="{width - right}" y1="{y(rate):.1f}" y2="{y(rate):.1f}" stroke="#ddd"/>')
-        out.append(f'<text x="{left - 6}" y="{y(rate) + 4:.1f}" text-anchor="end">{rate:g}</text>')
-        rate += step
-    for prefix in prefixes:
-        out.append(f'<text x="{x(prefix):.1f}" y="{height - bottom + 18}" text-anchor="middle">{prefix:,}</text>')
-    middle = (left + width - right) / 2
-    out.append(f'<text x="{middle}" y="{height - 12}" text-anchor="middle">shared prompt tokens</text>')
-    out.append(f'<text transform="translate(16 {height / 2}) rotate(-90)" text-anchor="middle">tokens a second</text>')
-    for sharing, colour in (("on", "#1668b0"), ("off", "#c0492b")):
-        line = [(point["shared_prefix"], point["decode_tokens_per_s_p50"]) for point in data["points"]
-                if point["sharing"] == sharing]  # fmt: skip
-        if not line:
-            continue
-        path = " ".join(f"{x(prefix):.1f},{y(rate):.1f}" for prefix, rate in line)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for prefix, rate in line:
-            out.append(f'<circle cx="{x(prefix):.1f}" cy="{y(rate):.1f}" r="3" fill="{colour}"/>')
-        prefix, rate = line[-1]
-        out.append(f'<text x="{x(prefix) + 8:.1f}" y="{y(rate) + 4:.1f}" fill="{colour}">sharing {sharing}</text>')
-    return "\n".join([*out, "</svg>"]) + "\n"
+    lines = []
+    for sharing, colour in zip(("on", "off"), COLOURS):
+        points = [(point["shared_prefix"], point["decode_tokens_per_s_p50"]) for point in data["points"]
+                  if point["sharing"] == sharing]  # fmt: skip
+        if points:
+            lines.append((f"sharing {sharing}", colour, False, sorted(points)))
+    title = f"Decoding {REQUESTS} requests, {data['shape']}"
+    return line_plot(title, "shared prompt tokens", "tokens a second", lines)
 
 
 def main():

@@ -178,9 +178,7 @@ class Pass {
     const double flops = 2 * (body_parameters_ * rows + head_parameters_ * static_cast<double>(drawn));
     const double keys = options_.attention ? static_cast<double>(after.kv_tokens_read - before.kv_tokens_read) : 0.0;
     const double bytes = static_cast<double>(model_.transformer->bytes_per_step()) + keys * kv_bytes_per_token_;
-    const double peak = model_.transformer->formats().compute == kernels::ComputeType::kBF16 ? machine_.bf16_gflops
-                                                                                             : machine_.f32_gflops;
-    sums.bound_s += std::max(bytes / (machine_.read_gb_per_s * 1e9), flops / (peak * 1e9));
+    sums.bound_s += std::max(bytes / (machine_.read_gb_per_s * 1e9), flops / (peak_gflops() * 1e9));
   }
 
   absl::Status take_events(std::uint64_t first_id, double now_s) {
@@ -236,6 +234,18 @@ class Pass {
     getrusage(RUSAGE_SELF, &usage);
     result.peak_rss_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
     return result;
+  }
+
+  // Of products with the model's weights. Dense ones have at least 16 bits a number; those of fewer are multiplied in
+  // whole numbers of 8 bits.
+  double peak_gflops() const {
+    const double bits = 8 * static_cast<double>(model_.transformer->bytes_per_step()) /
+                        std::max(1.0, body_parameters_ + head_parameters_);
+    if (bits < 16) {
+      return machine_.int8_gops;
+    }
+    return model_.transformer->formats().compute == kernels::ComputeType::kBF16 ? machine_.bf16_gflops
+                                                                                : machine_.f32_gflops;
   }
 
   ConstraintFigures constraint_figures(const engine::EngineStats& begin, const engine::EngineStats& end) {
