@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <set>
 #include <string_view>
 
 #include "base/random.h"
@@ -150,8 +151,15 @@ class Run {
   }
 
   LoadResult go() {
+    std::set<std::string_view> sessions;
+    for (const LoadRequest& request : requests_) {
+      if (!request.session.empty()) {
+        sessions.insert(request.session);
+      }
+    }
+    result_.sessions = sessions.size();
     begin_ = Clock::now();
-    if (options_.rate > 0) {
+    if (options_.concurrency == 0) {
       asio::co_spawn(io_, arrivals(), asio::detached);
     } else {
       const auto workers = std::min<std::size_t>(static_cast<std::size_t>(options_.concurrency), requests_.size());
@@ -173,24 +181,28 @@ class Run {
     }
   }
 
-  // Poisson arrivals: the gap to the next request is exponential. A late loop does not shift the later requests' due
-  // times.
+  // Open loop: each request is sent when it is due, whatever has become of those before. With a rate arrivals are
+  // Poisson: the gap to the next request is exponential. A late loop does not shift the later requests' due times.
   asio::awaitable<void> arrivals() {
     asio::steady_timer timer(io_);
-    Clock::time_point due = begin_;
+    double poisson_s = 0;
     for (std::size_t index = 0; index < requests_.size(); ++index) {
+      const double due_s = options_.rate > 0 ? poisson_s : requests_[index].due_s;
+      const auto since = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(due_s));
+      const Clock::time_point due = begin_ + since;
       timer.expires_at(due);
       co_await timer.async_wait(asio::use_awaitable);
       asio::co_spawn(io_, one(index, due), asio::detached);
-      const double uniform = base::uniform01(options_.seed, index, 77);
-      const double gap_s = -std::log(1.0 - uniform) / options_.rate;
-      due += std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(gap_s));
+      if (options_.rate > 0) {
+        poisson_s -= std::log(1.0 - base::uniform01(options_.seed, index, 77)) / options_.rate;
+      }
     }
   }
 
   asio::awaitable<void> one(std::size_t index, Clock::time_point due) {
     LoadOutcome& outcome = result_.outcomes[index];
     outcome.start_s = std::chrono::duration<double>(due - begin_).count();
+    outcome.late_s = seconds_since(due);
     try {
       co_await exchange(requests_[index], due, outcome);
     } catch (const std::exception& error) {
@@ -275,7 +287,8 @@ class Run {
 
 absl::StatusOr<LoadResult> run_load(const LoadOptions& options, const std::vector<LoadRequest>& requests,
                                     const std::function<void(std::size_t, std::size_t)>& progress) {
-  if ((options.concurrency > 0) == (options.rate > 0)) {
+  const int paces = (options.concurrency > 0 ? 1 : 0) + (options.rate > 0 ? 1 : 0);
+  if (paces > 1 || (paces == 0 && options.trace.path.empty())) {
     return absl::InvalidArgumentError("give either --concurrency N or --rate R");
   }
   auto target = parse_url(options.url);

@@ -13,11 +13,15 @@ namespace {
 
 struct ServeBenchArguments {
   LoadOptions load;
+  std::string slo;
   bool json = false;
   std::string plot;
 };
 
-absl::Status bench_serve(const ServeBenchArguments& arguments) {
+absl::Status bench_serve(ServeBenchArguments arguments) {
+  if (!arguments.slo.empty()) {
+    COPPICE_ASSIGN_OR_RETURN(arguments.load.goal, parse_latency_goal(arguments.slo));
+  }
   COPPICE_ASSIGN_OR_RETURN(const std::vector<LoadRequest> requests, make_workload(arguments.load));
   LoadResult result;
   {
@@ -33,7 +37,7 @@ absl::Status bench_serve(const ServeBenchArguments& arguments) {
   }
   if (!arguments.plot.empty()) {
     std::ofstream file(arguments.plot);
-    file << load_report_svg(result);
+    file << load_report_svg(arguments.load, result);
     if (!file.flush()) {
       return absl::PermissionDeniedError(fmt::format("--plot {}: cannot be written", arguments.plot));
     }
@@ -48,7 +52,9 @@ absl::Status bench_serve(const ServeBenchArguments& arguments) {
 void add_bench_serve_command(CLI::App& bench, Run& run) {
   CLI::App* command = bench.add_subcommand("serve", "load generator for any OpenAI-compatible server");
   add_examples(*command, {"coppice bench serve --url http://127.0.0.1:8080 --model demo --synthetic "
-                          "shared=500,unique=20,output=64 --concurrency 8 --requests 64"});
+                          "shared=500,unique=20,output=64 --concurrency 8 --requests 64",
+                          "coppice bench serve --url http://127.0.0.1:8080 --model demo --trace requests.csv --speed 2 "
+                          "--slo ttft=500,itl=50 --plot run.svg"});
   auto arguments = std::make_shared<ServeBenchArguments>();
   LoadOptions& load = arguments->load;
   command->add_option("--url", load.url, "http://HOST:PORT")->required();
@@ -56,11 +62,22 @@ void add_bench_serve_command(CLI::App& bench, Run& run) {
   command->add_option("--dataset", load.dataset, "JSON lines with \"prompt\" or \"messages\"");
   command->add_option("--synthetic", load.synthetic,
                       "shared=N,unique=N,output=N,groups=N,vocab=N (words; ids with vocab)");
+  TraceOptions& trace = load.trace;
+  command->add_option("--trace", trace.path, "recorded requests, sent at their own times: a file or a folder of them");
+  command->add_option("--speed", trace.speed, "divides a trace's times")->check(CLI::Range(1e-3, 1e6));
+  command->add_option("--prompt-max", trace.prompt_max, "tokens kept of a trace's prompt (a text's: 4 bytes each)")
+      ->check(CLI::Range(1, 10000000));
+  command->add_option("--output-max", trace.output_max, "most tokens asked for of a trace's answer")
+      ->check(CLI::Range(1, 10000000));
+  command->add_option("--vocab", trace.vocab, "a trace's counted prompts as token ids below N instead of words")
+      ->check(CLI::Range(4, 10000000));
+  command->add_option("--slo", arguments->slo, "ttft=MS,itl=MS: report the requests that kept both");
   command->add_option("--concurrency", load.concurrency, "requests in flight")->check(CLI::Range(1, 100000));
   command->add_option("--rate", load.rate, "requests a second, Poisson arrivals")->check(CLI::PositiveNumber);
   command->add_option("--requests", load.requests, "how many; default: the dataset once")
       ->check(CLI::Range(1, 10000000));
-  command->add_option("--max-tokens", load.max_tokens, "where the dataset names none")->check(CLI::Range(1, 1 << 20));
+  command->add_option("--max-tokens", load.max_tokens, "where the dataset or trace names none")
+      ->check(CLI::Range(1, 1 << 20));
   command->add_option("--api-key", load.api_key, "sent as a bearer token");
   command->add_option("--seed", load.seed, "of prompts and arrivals");
   command->add_option("--timeout", load.timeout_s, "seconds for one request")->check(CLI::PositiveNumber);
