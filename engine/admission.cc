@@ -286,6 +286,7 @@ void Admission::choose_from_line(std::int32_t tenant, std::int32_t priority) {
 // --- admitting -------------------------------------------------------------------------------------------------------
 
 void Admission::admit_waiting() {
+  is_short_of_pages_ = false;
   while (lines_.running_count() < running_max_ && rows_.rows_left() > 0) {
     if (!admit_some()) {
       return;
@@ -309,6 +310,7 @@ bool Admission::admit_some() {
     Sequence& sequence = sequences_[key.slot];
     const Entry entry = try_admit(sequence);
     if (entry == Entry::kFull) {
+      is_short_of_pages_ = true;
       full = key;
       continue;
     }
@@ -383,6 +385,17 @@ void Admission::run(Sequence& sequence, std::int32_t missing_pages) {
 }
 
 // --- leaders ---------------------------------------------------------------------------------------------------------
+
+std::int32_t Admission::deferred() const {
+  constexpr std::int32_t kLookedAtMax = 256;  // sequences: ten microseconds
+  std::int32_t looked_at = 0;
+  std::int32_t deferred = 0;
+  for (auto key = lines_.waiting().begin(); key != lines_.waiting().end() && looked_at < kLookedAtMax; ++key) {
+    ++looked_at;
+    deferred += waits_for_leader(sequences_[key->slot]) ? 1 : 0;
+  }
+  return deferred;
+}
 
 bool Admission::waits_for_leader(const Sequence& sequence) const {
   const AdmissionState& state = sequence.admission;

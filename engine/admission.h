@@ -49,6 +49,11 @@ class Admission {
   static void fork(const Sequence& parent, Sequence& child, std::int32_t tokens);
 
   const Counts& counts() const { return counts_; }
+  // Whether the last admissions ended because the next sequence found too few pages.
+  bool is_short_of_pages() const { return is_short_of_pages_; }
+  // Of the waiting sequences, how many wait for another one to compute their prefix: of the first ones in rank alone,
+  // so that counting takes no time that a step would notice.
+  std::int32_t deferred() const;
 
  private:
   enum class Entry : std::uint8_t { kAdmitted, kBlocked, kFull };
@@ -91,6 +96,7 @@ class Admission {
   std::vector<Candidate> candidates_;
   std::uint64_t next_served_ = 0;  // the least counter of the tenants after the one that candidates_ belong to
   Counts counts_;
+  bool is_short_of_pages_ = false;
 };
 
 }  // namespace coppice::engine

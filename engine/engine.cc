@@ -38,7 +38,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::create(const Limits& limits, con
 bool Engine::submit(Request request) {
   std::vector<Request> one;
   one.push_back(std::move(request));
-  return submit_all(std::move(one));
+  return !submit_all(std::move(one)).exists();
 }
 
 }  // namespace coppice::engine

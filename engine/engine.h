@@ -11,6 +11,7 @@
 #include "engine/events.h"
 #include "engine/learned.h"
 #include "engine/limits.h"
+#include "engine/overload.h"
 #include "engine/pulse.h"
 #include "engine/request.h"
 #include "engine/speculation/corpus.h"
@@ -31,10 +32,11 @@ class Engine {
                                                         std::unique_ptr<StepExecutor> executor);
   virtual ~Engine() = default;
 
-  // Any thread. Hands requests of one account over, all of them or none; false when the command queue is full or the
-  // account's share of the waiting room has no place for them all (429). Never blocks. REQUIRES: at least one.
-  virtual bool submit_all(std::vector<Request> requests) = 0;
-  // The same for one.
+  // Any thread. Hands requests of one account over, all of them or none: none when the command queue is full, the
+  // account's share of the waiting room has no place for them all, or their turn in line comes after the first one's
+  // deadline (429). Never blocks. REQUIRES: at least one; they have the same deadline.
+  virtual Overload submit_all(std::vector<Request> requests) = 0;
+  // The same for one; whether it was taken in.
   bool submit(Request request);
   // Any thread. Ends one choice (or, choice = -1, all) of a request within one step; unknown ids are ignored.
   virtual void cancel(RequestId request, std::int32_t choice) = 0;

@@ -37,7 +37,7 @@ EngineCore::EngineCore(const Limits& limits, const EngineOptions& options, const
       drafter_(std::move(parts.speculator), parts.drafts, {scheduler_, constraints_, sequences_, requests_}, *clock_,
                pipeline_.depth() > 1),
       desk_(limits, options, model, requests_, sequences_, {scheduler_, sampler_, constraints_, drafter_, pipeline_},
-            stats_.counts()),
+            stats_.counts(), *clock_),
       settlement_(limits.page_size, requests_, sequences_, {scheduler_, sampler_, constraints_, drafter_, pipeline_},
                   desk_, stats_) {}
 
@@ -50,18 +50,23 @@ EngineCore::~EngineCore() {
   }
 }
 
-bool EngineCore::submit_all(std::vector<Request> requests) {
+Overload EngineCore::submit_all(std::vector<Request> requests) {
+  const base::Clock::TimePoint now = clock_->now();
   const std::string account = account_of(requests.front());
   const auto count = static_cast<std::int32_t>(requests.size());
-  if (!desk_.waiting_room().enter(account, count)) {
-    return false;
+  // One that goes before others, or behind them all, is not judged by the line.
+  const bool waits_its_turn = requests.front().priority >= 0 && !requests.front().background;
+  const Overload overload =
+      desk_.waiting_room().enter({account, count, waits_its_turn ? requests.front().deadline : std::nullopt}, now);
+  if (overload.exists()) {
+    return overload;
   }
-  Command command{.kind = CommandKind::kSubmit, .requests = std::move(requests)};
+  Command command{.kind = CommandKind::kSubmit, .requests = std::move(requests), .at = now};
   if (!commands_.try_push(std::move(command))) {
-    desk_.waiting_room().leave(account, count);
-    return false;
+    desk_.waiting_room().give_back(account, count);
+    return {OverloadReason::kQueue};
   }
-  return true;
+  return {};
 }
 
 void EngineCore::cancel(RequestId request, std::int32_t choice) {
@@ -107,7 +112,7 @@ void EngineCore::apply(Command& command) {
   switch (command.kind) {
     case CommandKind::kSubmit:
       for (Request& request : command.requests) {
-        desk_.start(std::move(request));
+        desk_.start(std::move(request), command.at);
       }
       break;
     case CommandKind::kCancel:
@@ -154,6 +159,9 @@ bool EngineCore::step() {
   if (!is_busy) {
     give_memory_back();
   }
+  desk_.waiting_room().set_short_of_pages(scheduler_.is_short_of_pages());
+  stats_.counts().queue.wait_ms =
+      static_cast<std::uint64_t>(desk_.waiting_room().wait(begin + std::chrono::nanoseconds(turn_ns)).count());
   stats_.publish(scheduler_, turn_ns);
   pulse_.end_turn(turn_ns, is_busy);
   if (check_integrity_) {
@@ -206,7 +214,8 @@ void EngineCore::choose(bool ahead) {
   const Scheduler::Choice choice = scheduler_.select({.again = pipeline_.was_tried(), .ahead = ahead});
   pipeline_.choose(choice.is_complete, choice.copies);
   for (const SequenceSlot slot : scheduler_.unfit()) {
-    desk_.finish(sequences_[slot], FinishReason::kError, "the KV memory cannot hold this sequence; raise --kv-memory");
+    desk_.finish(sequences_[slot], FinishReason::kError, "the KV memory cannot hold this sequence; raise --kv-memory",
+                 Fault::kMemory);
   }
 }
 

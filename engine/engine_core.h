@@ -51,7 +51,7 @@ class EngineCore final : public Engine {
   EngineCore(const Limits& limits, const EngineOptions& options, const models::ModelConfig& model, EngineParts parts);
   ~EngineCore() override;
 
-  bool submit_all(std::vector<Request> requests) override;
+  Overload submit_all(std::vector<Request> requests) override;
   void cancel(RequestId request, std::int32_t choice) override;
   bool learn(Corpus corpus) override;
   bool forget(Corpus corpus) override;
@@ -71,6 +71,7 @@ class EngineCore final : public Engine {
   struct Command {
     CommandKind kind;
     std::vector<Request> requests = {};  // to submit
+    base::Clock::TimePoint at = {};      // when they came
     RequestId request = 0;               // to cancel
     std::int32_t choice = 0;             // to cancel; -1: all
     Corpus corpus = {};

@@ -53,6 +53,7 @@ enum class Fault : std::uint8_t {
   kEngine,
   kRequest,  // it was refused
   kModel,    // its logits are not numbers
+  kMemory,   // there is no room for it in the KV cache
 };
 
 // What one step brought for one choice of one request.
@@ -66,6 +67,7 @@ struct Event {
   std::string error;                          // for kError: one line for the client
   Fault fault = Fault::kEngine;               // for kError
   Usage usage;                                // filled in the last event; cached_tokens in all
+  std::uint64_t queued_ns = 0;                // from its submission to the first step that ran it
 };
 
 // One queue for each I/O thread: the engine appends under a short lock, the I/O thread swaps the whole vector out.

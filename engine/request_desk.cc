@@ -30,7 +30,7 @@ std::uint64_t fresh_seed(const EngineOptions& options) {
 
 RequestDesk::RequestDesk(const Limits& limits, const EngineOptions& options, const models::ModelConfig& model,
                          RequestTable& requests, SequenceTable& sequences, const SequenceHomes& homes,
-                         EngineStats& stats)
+                         EngineStats& stats, const base::Clock& clock)
     : limits_(limits),
       model_(model),
       seed_(fresh_seed(options)),
@@ -39,9 +39,10 @@ RequestDesk::RequestDesk(const Limits& limits, const EngineOptions& options, con
       sequences_(sequences),
       homes_(homes),
       stats_(stats),
+      clock_(clock),
       waiting_room_(limits.queued_max) {}
 
-void RequestDesk::start(Request&& request) {
+void RequestDesk::start(Request&& request, base::Clock::TimePoint submitted) {
   COPPICE_CHECK(request.events != nullptr, "a request says where its events go");
   std::string reason = refusal(request, limits_, model_);
   if (reason.empty() && by_id_.contains(request.id)) {
@@ -54,6 +55,7 @@ void RequestDesk::start(Request&& request) {
   RequestState& state = requests_[place];
   state.request = std::move(request);
   state.counted_waiting = true;
+  state.submitted = submitted;
   if (!reason.empty()) {
     refuse(state, reason);
     retired_.push_back(place);
@@ -84,7 +86,7 @@ void RequestDesk::refuse(RequestState& state, const std::string& reason) {
     event.fault = Fault::kRequest;
     ++stats_.finished[static_cast<std::size_t>(FinishReason::kError)];
   }
-  leave_waiting_room(state);
+  leave_waiting_room(state, clock_.now());
 }
 
 // Without a seed of its own a request gets one from the engine's seed and its arrival. If the user gave the engine's
@@ -233,23 +235,31 @@ void RequestDesk::finish(Sequence& sequence, FinishReason reason, const std::str
 }
 
 void RequestDesk::close(RequestState& state) {
-  leave_waiting_room(state);
+  leave_waiting_room(state, clock_.now());
   deadlines_ -= state.request.deadline.has_value() ? 1 : 0;
   const auto entry = by_id_.find(state.request.id);
   retired_.push_back(entry->second);
   by_id_.erase(entry);
 }
 
-void RequestDesk::leave_waiting_room(RequestState& state) {
+void RequestDesk::begin_service(RequestState& state, base::Clock::TimePoint at) {
+  if (state.counted_waiting) {
+    state.queued_ns = base::ns_between(state.submitted, std::max(at, state.submitted));
+    leave_waiting_room(state, at);
+  }
+}
+
+void RequestDesk::leave_waiting_room(RequestState& state, base::Clock::TimePoint at) {
   if (state.counted_waiting) {
     state.counted_waiting = false;
-    waiting_room_.leave(account_of(state.request));
+    waiting_room_.leave(account_of(state.request), 1, at);
   }
 }
 
 Event& RequestDesk::event_of(Sequence& sequence) {
-  const Request& request = requests_[sequence.request].request;
-  Event& event = outbox_.event(sequence.event, request.events.get(), request.id, sequence.choice);
+  const RequestState& state = requests_[sequence.request];
+  Event& event = outbox_.event(sequence.event, state.request.events.get(), state.request.id, sequence.choice);
+  event.queued_ns = state.queued_ns;
   event.usage.cached_tokens = sequence.admission.found_tokens();
   return event;
 }

@@ -35,19 +35,20 @@ struct SequenceHomes {
 class RequestDesk {
  public:
   RequestDesk(const Limits& limits, const EngineOptions& options, const models::ModelConfig& model,
-              RequestTable& requests, SequenceTable& sequences, const SequenceHomes& homes, EngineStats& stats);
+              RequestTable& requests, SequenceTable& sequences, const SequenceHomes& homes, EngineStats& stats,
+              const base::Clock& clock);
 
   // Any thread. Where requests wait that were submitted and have not run.
   WaitingRoom& waiting_room() { return waiting_room_; }
 
-  // Begins a request that entered the waiting room; one that cannot run is refused with an event.
-  void start(Request&& request);
+  // Begins a request that entered the waiting room when it was submitted; one that cannot run is refused with an event.
+  void start(Request&& request, base::Clock::TimePoint submitted);
   // Ends one choice, or all (choice = -1). Unknown requests are ignored.
   void cancel(RequestId id, std::int32_t choice);
   // Ends requests whose deadline is not after `now`.
   void expire(base::Clock::TimePoint now);
-  // A sequence of the request has run, or none ever will.
-  void leave_waiting_room(RequestState& state);
+  // A sequence of the request has run, in a step that began `at`; only the first time counts.
+  void begin_service(RequestState& state, base::Clock::TimePoint at);
   // `parent` has computed the prompt: its dormant siblings fork from it.
   void fork_siblings(const Sequence& parent);
   // Ends a sequence: gives up what it holds and reports `reason`.
@@ -61,6 +62,7 @@ class RequestDesk {
   void shrink() { outbox_.shrink(); }
 
  private:
+  void leave_waiting_room(RequestState& state, base::Clock::TimePoint at);
   void refuse(RequestState& state, const std::string& reason);
   std::uint64_t seed_of(const RequestState& state) const;
   void open_choices(RequestState& state, std::int32_t place);
@@ -77,6 +79,7 @@ class RequestDesk {
   SequenceTable& sequences_;
   const SequenceHomes homes_;
   EngineStats& stats_;
+  const base::Clock& clock_;
   WaitingRoom waiting_room_;
   absl::flat_hash_map<RequestId, std::int32_t> by_id_;
   std::uint64_t arrivals_ = 0;

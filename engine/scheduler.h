@@ -85,6 +85,8 @@ class Scheduler {
 
   std::int32_t running() const { return lines_.running_count(); }
   std::int32_t waiting() const { return static_cast<std::int32_t>(lines_.waiting().size()); }
+  std::int32_t deferred() const { return admission_.deferred(); }  // of the waiting ones: Admission
+  bool is_short_of_pages() const { return admission_.is_short_of_pages(); }
   std::int32_t pinned_pages() const { return pages_.pins().pages(); }
   std::uint64_t preemptions() const { return preemption_.count(); }
   const Admission::Counts& admissions() const { return admission_.counts(); }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/slot_table.h"
 #include "base/types.h"
 #include "engine/events.h"
@@ -30,6 +31,8 @@ struct RequestState {
   std::int32_t live_choices = 0;
   std::int32_t dormant_choices = 0;    // of the live ones
   bool counted_waiting = false;        // holds a place in the waiting room
+  base::Clock::TimePoint submitted;    // when it got it
+  std::uint64_t queued_ns = 0;         // until its first step began; 0 before
   std::vector<TokenInfo> prompt_info;  // prompt logprobs so far
 };
 

@@ -169,8 +169,13 @@ void Settlement::settle_draft(Sequence& sequence, const StepRow& row, std::span<
   const std::int32_t linear_end = row.begin + row.linear_count();
   append_path_moves(sequence.hold.pages(), page_size_, linear_end, path, owed.moves);
   Scheduler::set_computed(sequence, linear_end + accepted);
-  stats_.counts().draft_tokens += static_cast<std::uint64_t>(row.draft_count);
-  stats_.counts().accepted_tokens += path.size();
+  stats_.counts().drafts.tokens += static_cast<std::uint64_t>(row.draft_count);
+  stats_.counts().drafts.accepted += path.size();
+  DraftCounts& drafts = stats_.counts().drafts;
+  ++drafts.drafts;
+  for (std::size_t depth = 0; depth < path.size(); ++depth) {
+    ++drafts.accepted_at[std::min(depth, kDraftPositions - 1)];
+  }
   sequence.usage.drafted_tokens += row.draft_count;
   sequence.usage.accepted_tokens += accepted;
   const std::int32_t forced = sequence.drafting.forced_flying();
@@ -190,6 +195,7 @@ void Settlement::book(StepSlot& slot, const StepResult& result) {
   stats_.count_step(result);
   LastStep& last = stats_.counts().last_step;
   last.rows = slot.plan.token_count();
+  stats_.counts().step_tokens.count(last.rows);
   last.expected_ns = homes_.drafter.expected_ns(last.rows);
   homes_.drafter.step_done(last.rows, result);
   last.body_ns = homes_.drafter.last_body_ns();
@@ -206,7 +212,7 @@ void Settlement::book_row(const StepSlot& slot, std::size_t index, const StepRes
   const RowOutcome& outcome = slot.outcomes[index];
   const Results results = results_of(row, result);
   Sequence& sequence = sequences_[outcome.sequence];
-  desk_.leave_waiting_room(requests_[sequence.request]);
+  desk_.begin_service(requests_[sequence.request], slot.submitted_at);
   const std::int32_t prompt_left = std::max(0, sequence.tokens.prompt_count() - row.begin);
   stats_.counts().prompt_tokens_computed += static_cast<std::uint64_t>(std::min(prompt_left, row.linear_count()));
   pool(sequence, hidden_of(row, slot.plan, result), row.hidden_count);

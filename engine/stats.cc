@@ -1,10 +1,18 @@
 // Counting a step, and gathering what other parts of the engine count.
 #include "engine/stats.h"
 
+#include <algorithm>
+
 #include "engine/scheduler.h"
 #include "engine/step_plan.h"
 
 namespace coppice::engine {
+
+void StepTokens::count(std::int32_t step_tokens) {
+  const auto bucket = std::lower_bound(kStepTokenBounds.begin(), kStepTokenBounds.end(), step_tokens);
+  ++steps[static_cast<std::size_t>(bucket - kStepTokenBounds.begin())];
+  tokens += static_cast<std::uint64_t>(step_tokens);
+}
 
 void StatsBook::count_step(const StepResult& result) {
   counts_.kv_tokens_attended += static_cast<std::uint64_t>(result.keys_attended);
@@ -27,6 +35,8 @@ void StatsBook::publish(const Scheduler& scheduler, std::uint64_t step_ns) {
   counts_.prefix_hits = scheduler.admissions().prefix_hits;
   counts_.running = scheduler.running();
   counts_.waiting = scheduler.waiting();
+  counts_.queue.deferred = scheduler.deferred();
+  counts_.queue.is_short_of_pages = scheduler.is_short_of_pages();
   counts_.pages = {.total = scheduler.pool().pages(),
                    .free = scheduler.pool().free_pages(),
                    .cached = scheduler.tree().evictable_pages(),

@@ -12,6 +12,13 @@ namespace coppice::engine {
 class Scheduler;    // scheduler.h
 struct StepResult;  // step_plan.h
 
+// Of the sequences that wait.
+struct QueueCounts {
+  std::int32_t deferred = 0;       // wait for another one to compute their prefix
+  bool is_short_of_pages = false;  // the next one waits for KV pages
+  std::uint64_t wait_ms = 0;       // until a new account's request would be served; 0: at once, or not known
+};
+
 // KV pages, at the end of the last step.
 struct PageCounts {
   std::int32_t total = 0;
@@ -39,6 +46,30 @@ struct ConstraintCounts {
   std::uint64_t failed = 0;           // sequences ended because their constraint had an error
 };
 
+// Draft positions that are told apart: a draft accepted further counts at the last one, too. As --draft-max is by
+// default.
+inline constexpr std::size_t kDraftPositions = 32;
+
+// Of drafts that were verified, one a sequence and step.
+struct DraftCounts {
+  std::uint64_t drafts = 0;
+  std::uint64_t tokens = 0;
+  std::uint64_t accepted = 0;                                // of the tokens
+  std::array<std::uint64_t, kDraftPositions> accepted_at{};  // drafts whose token at this depth was accepted
+};
+
+// Tokens of a step up to which it counts in each bucket; the last one has no end. vLLM's 1-2-5 series.
+inline constexpr std::array<std::int32_t, 14> kStepTokenBounds = {1,   2,   5,    10,   20,   50,    100,
+                                                                  200, 500, 1000, 2000, 5000, 10000, 20000};
+
+// Tokens computed by each step.
+struct StepTokens {
+  std::array<std::uint64_t, kStepTokenBounds.size() + 1> steps{};  // by bucket, each step in one
+  std::uint64_t tokens = 0;
+
+  void count(std::int32_t step_tokens);
+};
+
 // Nanoseconds, summed over steps. The first six make up all of EngineCore::step().
 struct StepTimes {
   std::uint64_t plan_ns = 0;
@@ -57,6 +88,7 @@ struct EngineStats {
   // gauges
   std::int32_t running = 0;
   std::int32_t waiting = 0;
+  QueueCounts queue;
   PageCounts pages;
   LastStep last_step;
   // counters
@@ -67,13 +99,13 @@ struct EngineStats {
   std::uint64_t prefix_queries = 0;  // prompt tokens looked up
   std::uint64_t prefix_hits = 0;     // prompt tokens found
   std::uint64_t preemptions = 0;
-  std::uint64_t draft_tokens = 0;
-  std::uint64_t accepted_tokens = 0;
   std::uint64_t broken_logits = 0;          // sequences ended because a logit was no number
   std::uint64_t kv_tokens_attended = 0;     // keys × rows, per KV head and layer
   std::uint64_t kv_tokens_read = 0;         // keys × items
   std::array<std::uint64_t, 6> finished{};  // by FinishReason
   ConstraintCounts constraints;
+  DraftCounts drafts;
+  StepTokens step_tokens;
   StepTimes times;
 };
 

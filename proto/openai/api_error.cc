@@ -70,8 +70,8 @@ ApiError cancelled() {
   return make_error(kClientLeftStatus, "cancelled", "", "cancelled", "the client has left");
 }
 
-ApiError overloaded(std::string message, int retry_after_s) {
-  ApiError error = make_error(kOverloadedStatus, "rate_limit_error", "", "queue_full", std::move(message));
+ApiError overloaded(std::string message, int retry_after_s, std::string code) {
+  ApiError error = make_error(kOverloadedStatus, "rate_limit_error", "", std::move(code), std::move(message));
   error.retry_after_s = retry_after_s;
   return error;
 }
@@ -88,6 +88,10 @@ ApiError internal_error(std::string message) {
 
 ApiError not_implemented(std::string param, std::string message) {
   return make_error(501, "not_implemented_error", std::move(param), "not_implemented", std::move(message));
+}
+
+bool is_transient(const ApiError& error) {
+  return (error.status == kOverloadedStatus || error.status == kUnavailableStatus) && !error.code.empty();
 }
 
 std::string write_error(const ApiError& error) {

@@ -59,15 +59,22 @@ ApiError not_supported(std::string param, std::string message);
 // 400: prompt, or prompt and answer together, do not fit the model's context of `tokens_max` tokens. The message is
 // OpenAI's, in which clients look for words; `what` ends it: "your prompt has 9 tokens".
 ApiError context_too_long(std::string param, std::int64_t tokens_max, std::string_view what);
-ApiError unauthorized(std::string message);                                      // 401
-ApiError not_found(std::string param, std::string code, std::string message);    // 404
-ApiError deadline_exceeded(std::string message);                                 // 408
-ApiError too_large(std::string message);                                         // 413
+ApiError unauthorized(std::string message);                                    // 401
+ApiError not_found(std::string param, std::string code, std::string message);  // 404
+ApiError deadline_exceeded(std::string message);                               // 408
+ApiError too_large(std::string message);                                       // 413
+// 429: `code` says what there is too much of.
+ApiError overloaded(std::string message, int retry_after_s, std::string code = "queue_full");
 ApiError cancelled();                                                            // 499, never sent: the client left
-ApiError overloaded(std::string message, int retry_after_s);                     // 429
 ApiError unavailable(std::string code, std::string message, int retry_after_s);  // 503
 ApiError internal_error(std::string message);                                    // 500: our bug
 ApiError not_implemented(std::string param, std::string message);                // 501: not with the served model
+
+// Whether `error` says that the request may be sent again, here later or elsewhere now: routers and clients look for
+// its code.
+bool is_transient(const ApiError& error);
+// The answer's header with the code of such an error.
+inline constexpr const char* kRefusedHeader = "x-coppice-refused";
 
 // {"error":{"message","type","param","code"}}
 std::string write_error(const ApiError& error);

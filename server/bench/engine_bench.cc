@@ -222,8 +222,8 @@ class Pass {
     result.prompt_tokens_computed = end.prompt_tokens_computed - begin.prompt_tokens_computed;
     result.drafts.accepted_per_step =
         decode_.sequences > 0 ? static_cast<double>(decode_.tokens) / static_cast<double>(decode_.sequences) : 0.0;
-    result.drafts.draft_tokens = end.draft_tokens - begin.draft_tokens;
-    result.drafts.accepted_tokens = end.accepted_tokens - begin.accepted_tokens;
+    result.drafts.draft_tokens = end.drafts.tokens - begin.drafts.tokens;
+    result.drafts.accepted_tokens = end.drafts.accepted - begin.drafts.accepted;
     result.drafts.speculation_share =
         static_cast<double>(end.times.speculation_ns - begin.times.speculation_ns) * 1e-9 / result.wall_s;
     result.constraint = constraint_figures(begin, end);

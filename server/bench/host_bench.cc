@@ -210,7 +210,7 @@ absl::StatusOr<HostBenchResult> run_host_bench(const HostBenchOptions& options, 
   result.planned_ahead = static_cast<double>(times.prepared) / steps;
   const auto all_steps = static_cast<double>(stats.steps);
   result.speculation_mean = static_cast<double>(stats.times.speculation_ns) * 1e-3 / all_steps;
-  result.draft_tokens_mean = static_cast<double>(stats.draft_tokens) / all_steps;
+  result.draft_tokens_mean = static_cast<double>(stats.drafts.tokens) / all_steps;
   return result;
 }
 

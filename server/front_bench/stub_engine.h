@@ -22,7 +22,7 @@ class StubEngine final : public engine::Engine {
   StubEngine(FrontBoard& board, TokenId token, std::chrono::nanoseconds period)
       : board_(board), token_(token), period_(period), next_(Clock::now()) {}
 
-  bool submit_all(std::vector<engine::Request> requests) override {
+  engine::Overload submit_all(std::vector<engine::Request> requests) override {
     for (engine::Request& request : requests) {
       const auto stream = static_cast<std::int32_t>(request.sampling.seed.value_or(0));
       board_.submitted(stream) = FrontBoard::now();
@@ -30,7 +30,7 @@ class StubEngine final : public engine::Engine {
       waiting_.push_back({stream, 0, std::move(request)});
     }
     work_.notify_one();
-    return true;
+    return {};
   }
   void cancel(engine::RequestId request, std::int32_t /*choice*/) override {
     const std::lock_guard<std::mutex> lock(mutex_);

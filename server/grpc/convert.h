@@ -8,7 +8,8 @@
 
 namespace coppice::server {
 
-// The status code nearest to the HTTP status; the message is the same, with the names that fields have in
+// The status code nearest to the HTTP status; errors that may pass (openai::is_transient) bring google.rpc's ErrorInfo
+// and RetryInfo as details; the message is the same, with the names that fields have in
 // inference.proto, and short enough for a client's bound on metadata.
 grpc::Status to_status(const openai::ApiError& error);
 

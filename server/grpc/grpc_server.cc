@@ -167,7 +167,7 @@ class Service final : public RawService {
   // ERRORS: as ServerState::refusal(); 401 without a valid key where keys are required; 429 when too many calls are
   // alive: connections are bounded too, but clients that reset calls leave them behind for a moment.
   openai::Result<Call> admit(grpc::CallbackServerContext& context, const char* route) {
-    if (openai::MaybeError refusal = context_.state.refusal()) {
+    if (openai::MaybeError refusal = context_.state.turn_away()) {
       return *std::move(refusal);
     }
     std::optional<std::string> tenant = tenant_of_call(context);

@@ -131,8 +131,9 @@ void BrowserGuard::add_headers(const HttpRequest& request, Exchange& exchange) c
   exchange.add_header("vary", "origin");
   if (!origin.empty() && allows(origin)) {
     exchange.add_header("access-control-allow-origin", std::string(origin));
-    exchange.add_header("access-control-expose-headers",
-                        "x-request-id, request-id, retry-after, x-coppice-ignored, x-coppice-unenforced");
+    exchange.add_header(
+        "access-control-expose-headers",
+        "x-request-id, request-id, retry-after, x-coppice-ignored, x-coppice-refused, x-coppice-unenforced");
   }
 }
 
@@ -143,11 +144,12 @@ std::optional<HttpResponse> BrowserGuard::preflight(const HttpRequest& request) 
   }
   HttpResponse response;
   response.status = 204;
-  response.headers = {{"access-control-allow-methods", "GET, POST, DELETE"},
-                      {"access-control-allow-headers",
-                       "authorization, content-type, x-request-id, x-api-key, anthropic-version, anthropic-beta, "
-                       "anthropic-dangerous-direct-browser-access"},
-                      {"access-control-max-age", kPreflightSeconds}};
+  response.headers = {
+      {"access-control-allow-methods", "GET, POST, DELETE"},
+      {"access-control-allow-headers",
+       "authorization, content-type, x-request-id, x-request-timeout-ms, x-api-key, anthropic-version, anthropic-beta, "
+       "anthropic-dangerous-direct-browser-access"},
+      {"access-control-max-age", kPreflightSeconds}};
   return response;
 }
 

@@ -26,7 +26,11 @@ GenerationHandler::GenerationHandler(ServerState& state, const ModelHost& host, 
       call_(call),
       writer_(std::move(writer)),
       is_stream_(is_stream),
-      session_(host, call->hub, *this, call->request.memory, call->arrival) {}
+      session_(host, call->hub, *this, call->request.memory, call->arrival) {
+  if (call->deadline) {
+    session_.end_by(*call->deadline);
+  }
+}
 
 GenerationHandler::~GenerationHandler() {
   if (!is_finished_) {

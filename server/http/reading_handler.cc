@@ -20,7 +20,11 @@ ReadingHandler::ReadingHandler(ServerState& state, const ModelHost& host, const 
       call_(call),
       write_(std::move(write)),
       held_bytes_(held_bytes),
-      session_(host, call->hub, *this, call->request.memory, call->arrival) {}
+      session_(host, call->hub, *this, call->request.memory, call->arrival) {
+  if (call->deadline) {
+    session_.end_by(*call->deadline);
+  }
+}
 
 ReadingHandler::~ReadingHandler() {
   if (!is_finished_) {

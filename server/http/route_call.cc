@@ -18,6 +18,9 @@ HttpResponse error_response(const openai::ApiError& error, const std::string& re
   if (error.retry_after_s > 0) {
     response.headers.emplace_back("retry-after", fmt::format("{}", error.retry_after_s));
   }
+  if (openai::is_transient(error)) {
+    response.headers.emplace_back(openai::kRefusedHeader, error.code);
+  }
   if (error.status == 401) {
     response.headers.emplace_back("www-authenticate", "Bearer");
   }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,9 @@
 #include "server/sessions/server_state.h"
 
 namespace coppice::server {
+
+// How long a client waits for its answer, in milliseconds: the request ends when they are over.
+inline constexpr const char* kTimeoutHeader = "x-request-timeout-ms";
 
 // Whose envelope errors are written in.
 enum class ErrorDialect : std::uint8_t { kOpenai, kAnthropic };
@@ -31,6 +35,7 @@ struct RouteCall {
   Exchange& exchange;
   SessionHub& hub;
   std::chrono::steady_clock::time_point arrival = std::chrono::steady_clock::now();
+  std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt;  // of the client (kTimeoutHeader)
 };
 
 using CallPointer = std::shared_ptr<RouteCall>;

@@ -2,8 +2,9 @@
 #include "server/http/router.h"
 
 #include <fmt/format.h>
-#include <algorithm>
 
+#include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "server/http/routes/route_table.h"
@@ -37,6 +38,23 @@ constexpr const char* kAnthropicIdHeader = "request-id";
 
 bool takes_body(const Route& route) {
   return route.method != "GET" && route.method != "DELETE";
+}
+
+// Sets the call's deadline where the client sent one. ERRORS: 400 when it is no number of milliseconds.
+openai::MaybeError read_timeout(RouteCall& call) {
+  constexpr std::int64_t kMost = 86'400'000;  // a day, in ms: the most that a batch may take, too
+  const std::string_view text = call.request.header(kTimeoutHeader);
+  if (text.empty()) {
+    return std::nullopt;
+  }
+  std::int64_t milliseconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), milliseconds);
+  if (error != std::errc() || end != text.data() + text.size() || milliseconds < 1 || milliseconds > kMost) {
+    return openai::bad_value(kTimeoutHeader,
+                             fmt::format("the header {} must be a number from 1 to {}", kTimeoutHeader, kMost));
+  }
+  call.deadline = call.arrival + std::chrono::milliseconds(milliseconds);
+  return std::nullopt;
 }
 
 }  // namespace
@@ -120,7 +138,7 @@ Router::Admission Router::admit(const HttpRequest& head, bool has_body) const {
     admit_caller(head, has_body, found);
   }
   if (!found.error && found.route->availability == Availability::kWhileServing) {
-    found.error = state_.refusal();
+    found.error = state_.turn_away();
   }
   return found;
 }
@@ -161,6 +179,9 @@ std::unique_ptr<RequestHandler> Router::handle(HttpRequest request, Exchange& ex
   }
   guard_.add_headers(call->request, exchange);
   Admission found = admit(call->request, !call->request.body.empty());
+  if (!found.error) {
+    found.error = read_timeout(*call);
+  }
   if (found.route != nullptr) {
     call->route = found.route->path;
     call->parts = std::move(found.parts);

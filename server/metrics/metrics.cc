@@ -15,6 +15,9 @@
 namespace coppice::server {
 namespace {
 
+// vLLM numbers the engines of a process; there is one.
+constexpr const char* kEngine = "0";
+
 using Buckets = prometheus::Histogram::BucketBoundaries;
 
 // vLLM's buckets, with finer ones below for small models.
@@ -54,6 +57,9 @@ class Page {
   void gauge(const char* name, const char* help, double value) {
     add(name, help, prometheus::MetricType::Gauge, value, {});
   }
+  void gauge_of(const char* name, const char* help, prometheus::ClientMetric::Label label, double value) {
+    add(name, help, prometheus::MetricType::Gauge, value, {std::move(label)});
+  }
   void counter(const char* name, const char* help, std::uint64_t value) {
     add(name, help, prometheus::MetricType::Counter, static_cast<double>(value), {});
   }
@@ -81,6 +87,9 @@ class Page {
     }
     prometheus::ClientMetric metric;
     metric.label = std::move(labels);
+    if (std::string_view(name).starts_with("vllm:")) {
+      metric.label.push_back({"engine", kEngine});
+    }
     metric.label.push_back({"model_name", model_name_});
     if (type == prometheus::MetricType::Gauge) {
       metric.gauge.value = value;
@@ -97,6 +106,11 @@ class Page {
 void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gauges, Page& page) {
   page.gauge("vllm:num_requests_running", "Sequences in the running batch", stats.running);
   page.gauge("vllm:num_requests_waiting", "Sequences waiting to run", stats.waiting);
+  constexpr const char* kReason = "reason";
+  constexpr const char* kByReason = "vllm:num_requests_waiting_by_reason";
+  constexpr const char* kByReasonHelp = "Sequences waiting for room, or for another one to compute their prefix";
+  page.gauge_of(kByReason, kByReasonHelp, {kReason, "capacity"}, stats.waiting - stats.queue.deferred);
+  page.gauge_of(kByReason, kByReasonHelp, {kReason, "deferred"}, stats.queue.deferred);
   const double used = stats.pages.total - stats.pages.free - stats.pages.cached;
   page.gauge("vllm:kv_cache_usage_perc", "Share of the KV pages owned by sequences, 0 to 1",
              stats.pages.total > 0 ? used / stats.pages.total : 0.0);
@@ -105,8 +119,8 @@ void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gaug
   page.counter("vllm:prompt_tokens_total", "Prompt tokens of admitted requests", stats.prompt_tokens);
   page.counter("vllm:generation_tokens_total", "Generated tokens", stats.generation_tokens);
   page.counter("vllm:num_preemptions_total", "Sequences sent back to wait for lack of KV pages", stats.preemptions);
-  page.counter("vllm:spec_decode_num_draft_tokens_total", "Tokens drafted", stats.draft_tokens);
-  page.counter("vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted", stats.accepted_tokens);
+  page.counter("vllm:spec_decode_num_draft_tokens_total", "Tokens drafted", stats.drafts.tokens);
+  page.counter("vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted", stats.drafts.accepted);
   page.counter("coppice:broken_logits_total", "Answers ended because the model's logits were not numbers",
                stats.broken_logits);
   page.info(
@@ -127,6 +141,10 @@ void add_own_metrics(const engine::EngineStats& stats, const ServerGauges& gauge
   page.counter("coppice:kv_tokens_attended_total", "Keys attended, summed over rows", stats.kv_tokens_attended);
   page.counter("coppice:kv_tokens_read_total", "Keys read: less than attended by what sharing saves",
                stats.kv_tokens_read);
+  page.gauge("coppice:waits_for_kv", "1 when the next sequence waits for KV pages, not for a place in the batch",
+             stats.queue.is_short_of_pages ? 1.0 : 0.0);
+  page.gauge("coppice:queue_wait_seconds", "Until a new account's request would run, as things go; 0: at once",
+             static_cast<double>(stats.queue.wait_ms) * 1e-3);
   page.gauge("coppice:tree_depth", "Depth of the shared-prefix tree of the last step", stats.last_step.tree_depth);
   page.gauge("coppice:shared_groups", "Groups of sequences that shared keys in the last step",
              stats.last_step.shared_groups);
@@ -163,7 +181,14 @@ void add_grammar_metrics(const GrammarNumbers& grammars, Page& page) {
 }  // namespace
 
 struct Metrics::Families {
-  explicit Families(const std::string& model_name) : labels({{"model_name", model_name}}) {}
+  explicit Families(const std::string& model_name) : labels({{"engine", kEngine}, {"model_name", model_name}}) {}
+
+  // The labels of one of vLLM's counters.
+  prometheus::Labels labels_of(const char* name, std::string_view value) const {
+    prometheus::Labels all = labels;
+    all.emplace(name, value);
+    return all;
+  }
 
   prometheus::Histogram& histogram(const char* name, const char* help, const Buckets& buckets) {
     return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add(labels, buckets);
@@ -185,6 +210,11 @@ struct Metrics::Families {
                                                           .Name("vllm:request_success_total")
                                                           .Help("Finished choices by reason")
                                                           .Register(registry);
+  prometheus::Family<prometheus::Counter>& rejected =
+      prometheus::BuildCounter()
+          .Name("vllm:admission_rejections_total")
+          .Help("Requests turned away before they were queued, by the code of the error they got")
+          .Register(registry);
   prometheus::Family<prometheus::Counter>& answers = prometheus::BuildCounter()
                                                          .Name("coppice:answers_total")
                                                          .Help("Answers by front end, route and status")
@@ -199,7 +229,10 @@ Metrics::Metrics(std::string model_name)
     : model_name_(std::move(model_name)), families_(std::make_unique<Families>(model_name_)) {
   for (const FinishLabel label :
        {FinishLabel::kStop, FinishLabel::kLength, FinishLabel::kAbort, FinishLabel::kDeadline, FinishLabel::kError}) {
-    families_->finished.Add({{"finished_reason", finish_label(label)}, {"model_name", model_name_}});  // 0 is shown
+    families_->finished.Add(families_->labels_of("finished_reason", finish_label(label)));  // 0 is shown
+  }
+  for (const char* const reason : {"queue_full", "kv_full", "deadline_unreachable", "starting", "draining"}) {
+    families_->rejected.Add(families_->labels_of("reason", reason));
   }
 }
 
@@ -225,13 +258,17 @@ void Metrics::observe_lengths(std::int64_t prompt_tokens, std::int64_t completio
 }
 
 void Metrics::count_finish(FinishLabel label) {
-  families_->finished.Add({{"finished_reason", finish_label(label)}, {"model_name", model_name_}}).Increment();
+  families_->finished.Add(families_->labels_of("finished_reason", finish_label(label))).Increment();
 }
 
 void Metrics::count_answer(std::string_view front_end, std::string_view route, int status) {
   families_->answers
       .Add({{"door", std::string(front_end)}, {"route", std::string(route)}, {"status", fmt::format("{}", status)}})
       .Increment();
+}
+
+void Metrics::count_rejection(std::string_view reason) {
+  families_->rejected.Add(families_->labels_of("reason", reason)).Increment();
 }
 
 void Metrics::count_refusal(std::string_view listener, std::string_view reason) {

@@ -49,6 +49,8 @@ class Metrics {
   void count_finish(FinishLabel label);                                              // one choice
   // One answer. `route` is one of the server's own route names, never text of a client.
   void count_answer(std::string_view front_end, std::string_view route, int status);
+  // A request that was turned away before it was queued; `reason`: the error's code.
+  void count_rejection(std::string_view reason);
   // A connection that was not served, or no longer, and why: a label of server/net/refusal.h.
   void count_refusal(std::string_view listener, std::string_view reason);
 

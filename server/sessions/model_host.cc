@@ -25,6 +25,14 @@ absl::Status ModelHost::set_names(std::string_view names) {
   return absl::OkStatus();
 }
 
+std::optional<ModelHost::TimePoint> ModelHost::deadline(TimePoint arrival, std::optional<TimePoint> of_client) const {
+  if (request_timeout.count() == 0) {
+    return of_client;
+  }
+  const TimePoint own = arrival + request_timeout;
+  return of_client ? std::min(own, *of_client) : own;
+}
+
 openai::MaybeError ModelHost::check_model(const std::string& model) const {
   const bool is_other = std::find(other_names.begin(), other_names.end(), model) != other_names.end();
   if (model.empty() || model == name || is_other) {

@@ -52,6 +52,11 @@ struct ModelHost {
   // The encoder of this model's prompts.
   PromptEncoder encoder() const { return {*tokenizer, prompter.get(), request_limits, prompter_problem}; }
 
+  using TimePoint = std::chrono::steady_clock::time_point;
+  // By when a request that came at `arrival` must have its answer: what the client says, or --request-timeout,
+  // whichever is sooner.
+  std::optional<TimePoint> deadline(TimePoint arrival, std::optional<TimePoint> of_client) const;
+
   // Takes "a,b": the first is `name`. ERRORS: InvalidArgument for an empty one, or one that comes twice.
   absl::Status set_names(std::string_view names);
   // 404 when `model` is neither empty nor a name of the served one.

@@ -10,7 +10,6 @@
 namespace coppice::server {
 namespace {
 
-constexpr int kRetryAfterSeconds = 1;         // soon: one step of the engine may empty its queue
 constexpr std::size_t kNumbersPerEntry = 16;  // moved, while an entry of a token is decoded and written
 
 FinishLabel label_of(const openai::ApiError& error) {
@@ -62,14 +61,16 @@ openai::MaybeError ReadingSession::start(PreparedReading prepared, const std::st
   request.priority = static_cast<std::int32_t>(prepared.priority);
   request.tenant = tenant_of(tenant, prepared.cache_salt);
   request.account = key_part(request.tenant);
-  if (host_.request_timeout.count() > 0) {
-    request.deadline = meter_.arrival() + host_.request_timeout;
-  }
+  request.deadline = host_.deadline(meter_.arrival(), client_deadline_);
   request.events = hub_.queue();
   hub_.remember(id_, *this);
-  if (!host_.engine->submit(std::move(request))) {
+  std::vector<engine::Request> one;
+  one.push_back(std::move(request));
+  if (const engine::Overload overload = host_.engine->submit_all(std::move(one)); overload.exists()) {
     hub_.forget(id_);
-    return openai::overloaded("the server's queue is full; try again later", kRetryAfterSeconds);
+    openai::ApiError error = error_of(overload);
+    host_.metrics->count_rejection(error.code);
+    return error;
   }
   left_ = answer_.readings.size();
   return std::nullopt;

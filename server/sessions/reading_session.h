@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,9 @@ class ReadingSession final : public EventListener {
   // Submits. `tenant` is the API key's name or "". REQUIRES: called once. ERRORS: 429; then the sink is not called.
   openai::MaybeError start(PreparedReading prepared, const std::string& tenant);
 
+  // The client waits no longer than this; --request-timeout may end it sooner. Call before start().
+  void end_by(SessionMeter::Clock::time_point deadline) { client_deadline_ = deadline; }
+
   // From the hub.
   std::size_t handle(engine::Event&& event) override;
   void flush() override {}
@@ -78,6 +82,7 @@ class ReadingSession final : public EventListener {
   ReadingSink& sink_;
   const std::shared_ptr<MemoryBudget::Lease> memory_;
   SessionMeter meter_;
+  std::optional<SessionMeter::Clock::time_point> client_deadline_;
   engine::RequestId id_ = 0;
   std::size_t left_ = 0;  // branches without their event; > 0: the engine has the request
   ReadingAnswer answer_;

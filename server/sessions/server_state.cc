@@ -21,4 +21,12 @@ openai::MaybeError ServerState::refusal() const {
   return std::nullopt;
 }
 
+openai::MaybeError ServerState::turn_away() {
+  openai::MaybeError error = refusal();
+  if (error) {
+    metrics.count_rejection(error->code);
+  }
+  return error;
+}
+
 }  // namespace coppice::server

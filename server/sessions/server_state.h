@@ -45,6 +45,8 @@ struct ServerState {
 
   // Why a request cannot be taken now: 503, or none while serving.
   openai::MaybeError refusal() const;
+  // The same for a request that has just come: it is counted.
+  openai::MaybeError turn_away();
 };
 
 }  // namespace coppice::server

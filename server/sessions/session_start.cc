@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "server/access/api_keys.h"
 #include "server/output/token_entry.h"
+#include "server/sessions/event_error.h"
 #include "server/sessions/sampling_map.h"
 #include "server/sessions/session.h"
 
@@ -15,7 +16,6 @@ namespace {
 constexpr std::int64_t kCompletionTokensDefault = 16;  // tokens; OpenAI's default for completions
 // Steps of priority that a class of service is worth: 512 requests, more than run at once by default.
 constexpr std::int64_t kTierSteps = 16;
-constexpr int kRetryAfterSeconds = 1;  // soon: one step of the engine may empty its queue
 
 // Lower goes first.
 std::int32_t priority_of(const openai::GenerationRequest& request) {
@@ -121,12 +121,7 @@ engine::Request Session::make_engine_request(const PromptRun& run, const TokenId
   }
   out.tenant = tenant_;
   out.account = key_part(tenant_);
-  if (host_.request_timeout.count() > 0) {
-    out.deadline = meter_.arrival() + host_.request_timeout;
-  }
-  if (client_deadline_) {
-    out.deadline = out.deadline ? std::min(*out.deadline, *client_deadline_) : *client_deadline_;
-  }
+  out.deadline = host_.deadline(meter_.arrival(), client_deadline_);
   out.events = hub_.queue();
   return out;
 }
@@ -140,7 +135,8 @@ openai::MaybeError Session::submit(const TokenIds& prediction) {
     run.is_submitted = true;
     choices_left_ += run.choices.size();
   }
-  if (host_.engine->submit_all(std::move(requests))) {
+  const engine::Overload overload = host_.engine->submit_all(std::move(requests));
+  if (!overload.exists()) {
     return std::nullopt;
   }
   for (PromptRun& run : runs_) {
@@ -148,7 +144,9 @@ openai::MaybeError Session::submit(const TokenIds& prediction) {
   }
   leave();
   ended_ = true;
-  return openai::overloaded("the server's queue is full; try again later", kRetryAfterSeconds);
+  openai::ApiError error = error_of(overload);
+  host_.metrics->count_rejection(error.code);
+  return error;
 }
 
 }  // namespace coppice::server

@@ -22,11 +22,9 @@ std::size_t counted(std::size_t bytes) {
 }
 
 openai::ApiError full(const char* whose, const char* flag) {
-  openai::ApiError error =
-      openai::overloaded(fmt::format("{} requests hold as much memory as they may ({}); try again later", whose, flag),
-                         kRetryAfterSeconds);
-  error.code = "memory_full";
-  return error;
+  return openai::overloaded(
+      fmt::format("{} requests hold as much memory as they may ({}); try again later", whose, flag), kRetryAfterSeconds,
+      "memory_full");
 }
 
 }  // namespace

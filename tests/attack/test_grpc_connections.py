@@ -178,7 +178,8 @@ def test_deadlines_reach_the_engine(server):
         for call in calls:
             with pytest.raises(grpc.RpcError) as error:
                 list(call)
-            assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            # Refused before it is queued, where the server was quicker to see that it is too late.
+            assert error.value.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
     assert server.wait_metric("vllm:num_requests_running", 0, seconds=10) == 0
     assert server.wait_metric("vllm:num_requests_waiting", 0, seconds=10) == 0
 

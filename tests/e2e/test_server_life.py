@@ -113,9 +113,9 @@ def test_tls(binary, tmp_path):
         while time.monotonic() < deadline:
             with urllib.request.urlopen(server.url + "/metrics", timeout=30, context=context) as answer:
                 page = answer.read().decode()
-            if 'vllm:num_requests_running{model_name="demo"} 0' in page:
+            if 'vllm:num_requests_running{engine="0",model_name="demo"} 0' in page:
                 break
-        assert 'vllm:num_requests_running{model_name="demo"} 0' in page
+        assert 'vllm:num_requests_running{engine="0",model_name="demo"} 0' in page
         with server.connect() as plain:  # not TLS at all
             plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
             plain.recv(100)

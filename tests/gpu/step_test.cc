@@ -258,7 +258,7 @@ TEST_CASE("the engine: chunks, shared prefixes, drafts and masks, recorded or no
     INFO("request " << i);
     CHECK(testing::same_bits(run.texts[i][0], expected.texts[i][0]));
   }
-  CHECK(run.stats.accepted_tokens > 0);
+  CHECK(run.stats.drafts.accepted > 0);
   CHECK(run.stats.constraints.masks > run.stats.steps);  // of several rows, and of draft nodes
   CHECK(run.stats.constraints.forced_accepted > 0);
   CHECK(run.stats.kv_tokens_read < run.stats.kv_tokens_attended);

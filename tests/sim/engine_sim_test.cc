@@ -43,8 +43,8 @@ TEST_CASE("drafts change nothing but the number of steps", "[sim]") {
     const Tally tally = simulation.run();
     CHECK(tally.completed >= world.requests);
     const engine::EngineStats stats = simulation.engine().stats();
-    CHECK(stats.accepted_tokens > 1000);
-    CHECK(stats.accepted_tokens < stats.draft_tokens);
+    CHECK(stats.drafts.accepted > 1000);
+    CHECK(stats.drafts.accepted < stats.drafts.tokens);
     CHECK(stats.preemptions > 0);
   }
 }
@@ -188,10 +188,10 @@ TEST_CASE("a seed makes the same world again, event by event", "[sim][seed]") {
     INFO("seed " << seed);
     REQUIRE(first.log() == second.log());
     const engine::EngineStats stats = first.engine().stats();
-    REQUIRE(stats.draft_tokens == second.engine().stats().draft_tokens);
+    REQUIRE(stats.drafts.tokens == second.engine().stats().drafts.tokens);
     REQUIRE(stats.times.plan_ns == second.engine().stats().times.plan_ns);  // the same looks at the clock
     REQUIRE(first.executor().prepared() == second.executor().prepared());
-    drafts += stats.draft_tokens;
+    drafts += stats.drafts.tokens;
     prepared += first.executor().prepared();
     as_prepared += first.executor().submitted_as_prepared();
   }

@@ -336,11 +336,12 @@ TEST_CASE("under load every answer that survives is the quiet one, and no page i
     const engine::EngineStats stats = core->stats();
     WARN(sum.whole << " whole, " << sum.cut << " cut short, " << sum.left << " left, " << sum.refused << " refused, "
                    << stats.steps << " steps (the longest wait " << sum.longest << "), " << stats.preemptions
-                   << " preemptions, " << stats.accepted_tokens << " accepted of " << stats.draft_tokens << " drafted");
+                   << " preemptions, " << stats.drafts.accepted << " accepted of " << stats.drafts.tokens
+                   << " drafted");
     CHECK(sum.whole > 0);
     CHECK(sum.cut > 0);
     CHECK(stats.preemptions > 0);
-    CHECK(stats.accepted_tokens > 0);
+    CHECK(stats.drafts.accepted > 0);
   }
 }
 

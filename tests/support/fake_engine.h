@@ -50,6 +50,7 @@ struct Heard {
   std::vector<engine::TokenInfo> prompt;
   engine::Event last;  // valid once finishes > 0
   int finishes = 0;
+  std::uint64_t queued_ns = 0;  // as the first event said
 
   bool finished() const { return finishes > 0; }
   std::vector<TokenId> ids() const {
@@ -132,6 +133,7 @@ class FakeEngine {
     const bool busy = core_->step();
     for (engine::Event& event : queue_->take()) {
       Heard& heard = heard_[{event.request, event.choice}];
+      heard.queued_ns = heard.tokens.empty() ? event.queued_ns : heard.queued_ns;
       std::move(event.tokens.begin(), event.tokens.end(), std::back_inserter(heard.tokens));
       std::move(event.prompt.begin(), event.prompt.end(), std::back_inserter(heard.prompt));
       if (event.finish != engine::FinishReason::kNone) {

@@ -232,7 +232,7 @@ void check_drafts(HarnessModel& model, std::vector<engine::Request> requests, co
   options.prefix_cache = true;
   options.step_logits_max = 128;
   const HarnessRun drafted = run_requests(model, requests, options);
-  CHECK(drafted.stats.accepted_tokens > accepted_least);
+  CHECK(drafted.stats.drafts.accepted > accepted_least);
   require_same(quiet, drafted);
 }
 
@@ -263,8 +263,8 @@ void check_suffix_drafts(HarnessModel& model, const std::vector<engine::Request>
   on.sharing = true;
   on.prefix_cache = true;
   const HarnessRun drafted = run_requests(model, requests, on);
-  CHECK(drafted.stats.accepted_tokens > accepted_least);
-  CHECK(drafted.stats.draft_tokens > drafted.stats.accepted_tokens);  // wrong guesses were among them
+  CHECK(drafted.stats.drafts.accepted > accepted_least);
+  CHECK(drafted.stats.drafts.tokens > drafted.stats.drafts.accepted);  // wrong guesses were among them
   require_same(plain, drafted);
 }
 

@@ -14,12 +14,15 @@ namespace coppice::engine {
 // Thread: the test's.
 class ScriptedEngine final : public Engine {
  public:
-  bool submit_all(std::vector<Request> submitted) override {
+  Overload submit_all(std::vector<Request> submitted) override {
+    if (overload.exists()) {
+      return overload;
+    }
     if (requests.size() + submitted.size() > accepts_max) {
-      return false;
+      return {OverloadReason::kQueue};
     }
     std::move(submitted.begin(), submitted.end(), std::back_inserter(requests));
-    return true;
+    return {};
   }
   void cancel(RequestId request, std::int32_t choice) override { cancelled.emplace_back(request, choice); }
   bool learn(Corpus corpus) override {
@@ -75,6 +78,7 @@ class ScriptedEngine final : public Engine {
   }
 
   std::size_t accepts_max = 1000;
+  Overload overload;  // what every request meets
   std::vector<Request> requests;
   std::vector<std::pair<RequestId, std::int32_t>> cancelled;
   std::vector<Corpus> learned;

@@ -82,10 +82,10 @@ void run(const std::string& folder, bool drafts) {
   __gcov_dump();
   const engine::EngineStats after = core.stats();
   COPPICE_CHECK(after.running == kSequences, "every sequence is still decoding");
-  COPPICE_CHECK(!drafts || after.accepted_tokens > before.accepted_tokens, "drafts are verified and accepted");
+  COPPICE_CHECK(!drafts || after.drafts.accepted > before.drafts.accepted, "drafts are verified and accepted");
   std::printf("%d steps, %d tokens, %d draft nodes verified\n", static_cast<int>(after.steps - before.steps),
               static_cast<int>(after.generation_tokens - before.generation_tokens),
-              static_cast<int>(after.draft_tokens - before.draft_tokens));
+              static_cast<int>(after.drafts.tokens - before.drafts.tokens));
 }
 
 }  // namespace

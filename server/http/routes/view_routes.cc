@@ -91,8 +91,8 @@ void write_stats(const engine::EngineStats& stats, openai::JsonWriter& out) {
   count("generation_tokens", stats.generation_tokens);
   count("prefix_queries", stats.prefix_queries);
   count("prefix_hits", stats.prefix_hits);
-  count("draft_tokens", stats.draft_tokens);
-  count("accepted_tokens", stats.accepted_tokens);
+  count("draft_tokens", stats.drafts.tokens);
+  count("accepted_tokens", stats.drafts.accepted);
   count("kv_tokens_attended", stats.kv_tokens_attended);
   count("kv_tokens_read", stats.kv_tokens_read);
   out.end_object();

@@ -313,7 +313,7 @@ TEST_CASE("forced tokens are drafted, all of them accepted, and halve the steps"
     plain.submit(request);
     plain.run();
     CHECK(plain.core().stats().steps == 51);
-    CHECK(plain.core().stats().draft_tokens == 0);  // no speculator: speculation is off, forced tokens or not
+    CHECK(plain.core().stats().drafts.tokens == 0);  // no speculator: speculation is off, forced tokens or not
     int asked = 0;
     FakeEngine fake(roomy_limits(), {}, std::make_unique<Silent>(&asked), asynchronous);
     fake.submit(request);
@@ -324,7 +324,7 @@ TEST_CASE("forced tokens are drafted, all of them accepted, and halve the steps"
     CHECK(stats.steps <= 25);
     CHECK(stats.constraints.forced_drafted > 25);
     CHECK(stats.constraints.forced_accepted == stats.constraints.forced_drafted);
-    CHECK(stats.accepted_tokens == stats.constraints.forced_accepted);
+    CHECK(stats.drafts.accepted == stats.constraints.forced_accepted);
     CHECK(asked > 0);
   }
 }
@@ -383,10 +383,10 @@ TEST_CASE("what a constraint forbids is not drafted", "[constraint][drafts]") {
     fake->run();
     CHECK(fake->heard(1).ids() == request.prediction);
     const engine::EngineStats stats = fake->core().stats();
-    CHECK(stats.accepted_tokens > 15);
+    CHECK(stats.drafts.accepted > 15);
     CHECK(stats.constraints.forced_drafted == 0);
-    CHECK(static_cast<std::uint64_t>(calls.checked_nodes) > stats.draft_tokens);  // some were dropped
-    CHECK(static_cast<std::uint64_t>(calls.masks) == stats.draft_tokens + stats.steps);
+    CHECK(static_cast<std::uint64_t>(calls.checked_nodes) > stats.drafts.tokens);  // some were dropped
+    CHECK(static_cast<std::uint64_t>(calls.masks) == stats.drafts.tokens + stats.steps);
   }
 }
 

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "engine/lines.h"
-#include "engine/waiting_room.h"
 #include "tests/support/fake_engine.h"
 
 namespace coppice::testing {
@@ -121,39 +120,6 @@ TEST_CASE("an urgent request takes the place of its own tenant's that has run a 
     CHECK(fake.heard(1).ids() == fake.true_ids(request_of("a", 1, 5, 200)));
     CHECK(fake.heard(2).ids() == fake.true_ids(request_of("a", 2, 6, 200)));
   }
-}
-
-TEST_CASE("no account fills the waiting room for another", "[engine][queue]") {
-  engine::WaitingRoom room(100);
-  int alone = 0;
-  while (room.enter("b")) {
-    ++alone;
-  }
-  CHECK(alone == 100);  // one account gets all that --max-queued says
-  int second = 0;
-  while (room.enter("a")) {
-    ++second;
-  }
-  CHECK(second == 50);
-  for (int account = 0; account < 20; ++account) {
-    CHECK(room.enter(std::to_string(account) + "c"));
-  }
-  for (int i = 0; i < 100; ++i) {
-    room.leave("b");
-  }
-  CHECK(room.enter("a"));
-  engine::WaitingRoom several(100);
-  CHECK(several.enter("b", 60));
-  CHECK_FALSE(several.enter("b", 41));  // beyond --max-queued: none of them
-  CHECK(several.enter("b", 40));
-  CHECK_FALSE(several.enter("a", 51));  // as one by one
-  CHECK(several.enter("a", 50));
-  several.leave("b", 100);
-  CHECK(several.enter("b", 75));
-  engine::WaitingRoom one(1);
-  CHECK(one.enter("b"));
-  CHECK_FALSE(one.enter("b"));
-  CHECK(one.enter("a"));
 }
 
 TEST_CASE("the engine's pulse says whether there is work and whether it gets on", "[engine][pulse]") {

@@ -35,7 +35,7 @@ TEST_CASE("what branches have in common is computed once, cold, with the prefix 
     const std::uint64_t again = prefix_cache ? (150 % 16) * 40 : 0;
     CHECK(fake.core().stats().prompt_tokens_computed >= 150 + behind);
     CHECK(fake.core().stats().prompt_tokens_computed <= 150 + behind + again);
-    CHECK(fake.core().stats().draft_tokens == 0);
+    CHECK(fake.core().stats().drafts.tokens == 0);
   }
 }
 

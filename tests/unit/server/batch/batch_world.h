@@ -27,14 +27,14 @@ using openai::BatchStatus;
 // Answers each request at once with its own prompt, as many as the test allows; the others never.
 class EchoEngine final : public engine::Engine {
  public:
-  bool submit_all(std::vector<engine::Request> requests) override {
+  engine::Overload submit_all(std::vector<engine::Request> requests) override {
     const std::lock_guard<std::mutex> lock(mutex);
     for (engine::Request& request : requests) {
       if (!refuses) {
         take(request);
       }
     }
-    return !refuses;
+    return {refuses ? engine::OverloadReason::kQueue : engine::OverloadReason::kNone};
   }
   void cancel(engine::RequestId /*request*/, std::int32_t /*choice*/) override { ++cancels; }
   bool learn(engine::Corpus /*corpus*/) override { return true; }

@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "coppice/v1/error_details.pb.h"
+
 namespace coppice::server {
 namespace {
 
@@ -33,6 +35,27 @@ TEST_CASE("codes") {
   CHECK(to_status(openai::too_large("")).error_code() == grpc::StatusCode::INVALID_ARGUMENT);
   CHECK(to_status(openai::unavailable("", "", 1)).error_code() == grpc::StatusCode::UNAVAILABLE);
   CHECK(to_status(openai::internal_error("")).error_code() == grpc::StatusCode::INTERNAL);
+}
+
+TEST_CASE("an error that may pass says why and for how long, as google.rpc has it") {
+  const grpc::Status status = to_status(openai::overloaded("too much", 7, "deadline_unreachable"));
+  v1::StatusDetails details;
+  REQUIRE(details.ParseFromString(status.error_details()));
+  CHECK(details.code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(details.message() == "too much");
+  REQUIRE(details.details_size() == 2);
+  CHECK(details.details(0).type_url() == "type.googleapis.com/google.rpc.ErrorInfo");
+  v1::ErrorInfo info;
+  REQUIRE(info.ParseFromString(details.details(0).value()));
+  CHECK(info.reason() == "DEADLINE_UNREACHABLE");
+  CHECK(info.domain() == "coppice");
+  CHECK(details.details(1).type_url() == "type.googleapis.com/google.rpc.RetryInfo");
+  v1::RetryInfo retry;
+  REQUIRE(retry.ParseFromString(details.details(1).value()));
+  CHECK(retry.retry_delay().seconds() == 7);
+  CHECK_FALSE(to_status(openai::unavailable("draining", "", 5)).error_details().empty());
+  CHECK(to_status(openai::bad_value("", "no")).error_details().empty());
+  CHECK(to_status(openai::deadline_exceeded("late")).error_details().empty());
 }
 
 TEST_CASE("half a character in a message does not reach the status") {

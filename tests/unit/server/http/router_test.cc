@@ -262,6 +262,50 @@ TEST_CASE("what the pool reads is answered from there; a client that left is not
   CHECK(world.exchange.header("retry-after") == "1");
 }
 
+TEST_CASE("a client says how long it waits, and is told in a header why it is sent away") {
+  World world;
+  const std::string body = R"({"prompt":"a","max_tokens":2})";
+  const auto call = [&](const std::string& timeout) {
+    world.handler.reset();
+    world.exchange.reset();
+    HttpRequest request{"POST",
+                        "/v1/completions",
+                        {{"host", "x"}, {"content-type", "application/json"}, {"x-request-timeout-ms", timeout}},
+                        body,
+                        nullptr};
+    world.handler = world.router.handle(std::move(request), world.exchange, world.hub);
+  };
+  const auto before = std::chrono::steady_clock::now();
+  call("1500");
+  REQUIRE(world.engine.requests.size() == 1);
+  REQUIRE(world.engine.requests[0].deadline.has_value());
+  CHECK(*world.engine.requests[0].deadline >= before + std::chrono::milliseconds(1500));
+  CHECK(*world.engine.requests[0].deadline <= std::chrono::steady_clock::now() + std::chrono::milliseconds(1500));
+  for (const char* const wrong : {"0", "-1", "1.5", "10s", "86400001", "99999999999999999999"}) {
+    INFO(wrong);
+    call(wrong);
+    REQUIRE(world.exchange.answer.has_value());
+    CHECK(world.exchange.answer->status == 400);
+    CHECK_THAT(world.exchange.answer->body, Catch::Contains(R"("param":"x-request-timeout-ms")"));
+    CHECK(world.exchange.header("x-coppice-refused").empty());
+  }
+  world.engine.overload = {engine::OverloadReason::kDeadline, std::chrono::milliseconds(2100)};
+  call("5");
+  REQUIRE(world.exchange.answer.has_value());
+  CHECK(world.exchange.answer->status == 429);
+  CHECK(world.exchange.header("retry-after") == "3");
+  CHECK(world.exchange.header("x-coppice-refused") == "deadline_unreachable");
+  CHECK_THAT(world.exchange.answer->body, Catch::Contains(R"("code":"deadline_unreachable")"));
+  world.state.phase = Phase::kDraining;
+  call("5");
+  CHECK(world.exchange.answer->status == 503);
+  CHECK(world.exchange.header("x-coppice-refused") == "draining");
+  CHECK(world.call("GET", "/ready") == 503);  // asks, and is not turned away
+  const std::string page = world.state.metrics.page({}, {});
+  CHECK_THAT(page, Catch::Contains("reason=\"deadline_unreachable\"} 1"));
+  CHECK_THAT(page, Catch::Contains("reason=\"draining\"} 1"));
+}
+
 TEST_CASE("a completion goes from the pool to the engine and back") {
   World world;
   world.state.work = std::make_unique<WorkPool>();

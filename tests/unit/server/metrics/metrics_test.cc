@@ -60,7 +60,7 @@ TEST_CASE("the engine's numbers") {
   stats.prefix_queries = 1000;
   stats.prefix_hits = 900;
   stats.times.plan_ns = 1'500'000'000;
-  stats.draft_tokens = 7;
+  stats.drafts.tokens = 7;
   ServerGauges gauges;
   gauges.page_size = 16;
   gauges.ready = true;

@@ -101,8 +101,10 @@ TEST_CASE("a reading is one request of the engine, and its answer comes when all
   CHECK(world.hub.size() == 0);
   world.session.reset();
   CHECK(world.engine.cancelled.empty());
-  CHECK(world.metric("vllm:request_prompt_tokens_sum{") == "vllm:request_prompt_tokens_sum{model_name=\"m\"} 5");
-  CHECK_THAT(world.metric("vllm:request_success_total{finished_reason=\"length\""), Catch::EndsWith("} 2"));
+  CHECK(world.metric("vllm:request_prompt_tokens_sum{") ==
+        "vllm:request_prompt_tokens_sum{engine=\"0\",model_name=\"m\"} 5");
+  CHECK_THAT(world.metric("vllm:request_success_total{engine=\"0\",finished_reason=\"length\""),
+             Catch::EndsWith("} 2"));
 }
 
 TEST_CASE("a client that leaves cancels what is left of a reading") {
@@ -115,7 +117,7 @@ TEST_CASE("a client that leaves cancels what is left of a reading") {
   CHECK(world.engine.cancelled[0] == std::pair<engine::RequestId, std::int32_t>(world.engine.requests[0].id, -1));
   CHECK(world.hub.size() == 0);
   CHECK(world.sink.answers.empty());
-  CHECK_THAT(world.metric("vllm:request_success_total{finished_reason=\"abort\""), Catch::EndsWith("} 1"));
+  CHECK_THAT(world.metric("vllm:request_success_total{engine=\"0\",finished_reason=\"abort\""), Catch::EndsWith("} 1"));
 }
 
 TEST_CASE("a branch that fails ends the reading, once") {

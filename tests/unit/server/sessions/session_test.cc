@@ -240,6 +240,58 @@ TEST_CASE("a full queue refuses the whole request, also where it has room for a 
   CHECK(world.hub.size() == 0);
 }
 
+TEST_CASE("what is too much and for how long is told in words for programs, and counted") {
+  using engine::OverloadReason;
+  struct Row {
+    OverloadReason reason;
+    std::chrono::milliseconds lasts;
+    const char* code;
+    int retry_after_s;
+  };
+  for (const Row& row :
+       {Row{OverloadReason::kQueue, std::chrono::milliseconds(0), "queue_full", 1},
+        Row{OverloadReason::kQueue, std::chrono::milliseconds(2500), "queue_full", 3},
+        Row{OverloadReason::kKv, std::chrono::milliseconds(7000), "kv_full", 7},
+        Row{OverloadReason::kDeadline, std::chrono::milliseconds(3'600'000), "deadline_unreachable", 60}}) {
+    INFO(row.code);
+    World world;
+    world.engine.overload = {row.reason, row.lasts};
+    const openai::MaybeError error = world.start(R"({"prompt":"a"})");
+    REQUIRE(error.has_value());
+    CHECK(error->status == 429);
+    CHECK(error->code == row.code);
+    CHECK(error->retry_after_s == row.retry_after_s);
+    const std::string line = "vllm:admission_rejections_total{engine=\"0\",model_name=\"m\",reason=\"";
+    CHECK_THAT(world.metric(line + row.code), Catch::EndsWith(" 1"));
+    CHECK(world.hub.size() == 0);
+  }
+}
+
+TEST_CASE("a sequence that the KV memory cannot hold is an overload, not a bug") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a"})").has_value());
+  engine::Event event;
+  event.finish = FinishReason::kError;
+  event.fault = engine::Fault::kMemory;
+  event.error = "no room";
+  world.engine.send(0, std::move(event));
+  world.hub.dispatch();
+  REQUIRE(world.sink.error.has_value());
+  CHECK(world.sink.error->status == 429);
+  CHECK(world.sink.error->code == "kv_full");
+}
+
+TEST_CASE("the sooner of the client's deadline and the server's counts") {
+  for (const int server_ms : {0, 100, 10'000}) {
+    World world;
+    world.host.request_timeout = std::chrono::milliseconds(server_ms);
+    const auto arrival = ModelHost::TimePoint(std::chrono::seconds(50));
+    const auto of_client = arrival + std::chrono::milliseconds(500);
+    CHECK(world.host.deadline(arrival, of_client) == arrival + std::chrono::milliseconds(server_ms == 100 ? 100 : 500));
+    CHECK(world.host.deadline(arrival, std::nullopt).has_value() == (server_ms > 0));
+  }
+}
+
 TEST_CASE("a session that is destroyed early cancels; later events are dropped") {
   World world;
   REQUIRE_FALSE(world.start(R"({"prompt":["a","b"],"stream":true})").has_value());
