@@ -243,7 +243,7 @@ def test_the_server_starts_from_the_configuration(items, binary, serve_flags, tm
     text = text.replace("/etc/coppice/", f"{tmp_path}/").replace("/var/lib/coppice", f"{tmp_path}/state")
     text = re.sub(r"tcp://\*:\d+", "tcp://127.0.0.1:0", text)  # as the other ports, which come by flag
     (tmp_path / "serve.yaml").write_text(text)
-    # Free ports come from RunningServer. A machine without a GPU computes on the CPU; the demo model's context is short.
+    # Free ports come from RunningServer. A machine without a GPU uses the CPU; the demo model's context is short.
     here = ["--host", "127.0.0.1", "--device", "cpu", "--max-model-len", "512"]
     with RunningServer(binary, "demo", "--config", tmp_path / "serve.yaml", *here) as running:
         assert running.scheme == ("https" if "tls-cert" in config else "http")
