@@ -24,8 +24,8 @@ class EngineWatch {
   // Since the last sign of progress, or of having nothing to do.
   std::chrono::milliseconds silence() const { return silence_; }
 
-  static constexpr std::chrono::seconds kStuckAfter{5};         // a probe of an orchestrator comes every few seconds
-  static constexpr std::chrono::seconds kStuckAfterMost{60};    // whatever was seen: clients have given up by then
+  static constexpr std::chrono::seconds kStuckAfter{4};       // with the time between two looks, /ready fails within 5
+  static constexpr std::chrono::seconds kStuckAfterMost{60};  // whatever was seen: clients have given up by then
   static constexpr std::chrono::milliseconds kRowUnknown{100};  // a small model's row on a slow core, or far more
 
  private:
