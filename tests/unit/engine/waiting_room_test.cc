@@ -148,7 +148,7 @@ TEST_CASE("the engine refuses at once what its line cannot make, and reports how
   }
   CHECK(fake.heard(1).queued_ns < fake.heard(10).queued_ns);
   CHECK(fake.heard(10).queued_ns > 1'000'000'000U);
-  CHECK(fake.core().stats().queue_wait_ms > 300);  // of another account: its turn is the next but one
+  CHECK(fake.core().stats().queue.wait_ms > 300);  // of another account: its turn is the next but one
   engine::Request hasty = FakeEngine::request(100, 20, 3);
   hasty.deadline = fake.now + seconds(1);
   hasty.events = std::make_shared<engine::EventQueue>(nullptr);
@@ -156,7 +156,7 @@ TEST_CASE("the engine refuses at once what its line cannot make, and reports how
   hasty.priority = -1;  // it goes before the others
   CHECK_FALSE(fake.core().submit_all({hasty}).exists());
   fake.run();
-  CHECK(fake.core().stats().queue_wait_ms == 0);
+  CHECK(fake.core().stats().queue.wait_ms == 0);
 }
 
 }  // namespace coppice::testing
