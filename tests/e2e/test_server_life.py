@@ -169,6 +169,37 @@ def test_sigterm_lets_running_requests_end(binary):
         assert server.stop() == 0
 
 
+def test_sigterm_turns_away_first_and_lets_streams_end(binary):
+    """No one new is let in, at once; then streams that run get all their tokens; then the end."""
+    with RunningServer(binary, "demo") as server:
+        answers = []
+
+        def ask():
+            wanted = {**LONG, "max_tokens": 1500, "stream": True, "stream_options": {"include_usage": True}}
+            answers.append(server.request("POST", "/v1/completions", wanted))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        assert server.wait_metric("vllm:num_requests_running", 4) == 4
+        server.terminate()
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            try:
+                server.request("GET", "/ready")
+            except OSError:
+                break  # refused: a router goes elsewhere
+        assert time.monotonic() < end
+        assert any(thread.is_alive() for thread in threads)
+        for thread in threads:
+            thread.join()
+        for status, _, body in answers:
+            events = [line[6:] for line in body.splitlines() if line.startswith("data: ")]
+            assert status == 200 and events[-1] == "[DONE]"
+            assert json.loads(events[-2])["usage"]["completion_tokens"] == 1500
+        assert server.stop() == 0
+
+
 def test_drain_timeout_cuts_off_with_an_error(binary):
     with RunningServer(binary, "demo", "--drain-timeout", "0.2", "--max-running", "1") as server:
         answers = []
