@@ -4,6 +4,7 @@
 // prefix is just being computed by another one, its leader, waits until the cache has it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -51,6 +52,7 @@ class Admission {
   const Counts& counts() const { return counts_; }
   // Whether the last admissions ended because the next sequence found too few pages.
   bool is_short_of_pages() const { return is_short_of_pages_; }
+  std::int32_t free_places() const { return std::max(0, running_max_ - lines_.running_count()); }
   // Of the waiting sequences, how many wait for another one to compute their prefix: of the first ones in rank alone,
   // so that counting takes no time that a step would notice.
   std::int32_t deferred() const;

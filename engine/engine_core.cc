@@ -54,16 +54,20 @@ Overload EngineCore::submit_all(std::vector<Request> requests) {
   const base::Clock::TimePoint now = clock_->now();
   const std::string account = account_of(requests.front());
   const auto count = static_cast<std::int32_t>(requests.size());
+  const Request& first = requests.front();
   // One that goes before others, or behind them all, is not judged by the line.
-  const bool waits_its_turn = requests.front().priority >= 0 && !requests.front().background;
-  const Overload overload =
-      desk_.waiting_room().enter({account, count, waits_its_turn ? requests.front().deadline : std::nullopt}, now);
+  const bool is_judged = first.priority >= 0 && !first.background;
+  const WaitingRoom::Party party{.account = account,
+                                 .count = count,
+                                 .takes_turns = takes_turns(first),
+                                 .deadline = is_judged ? first.deadline : std::nullopt};
+  const Overload overload = desk_.waiting_room().enter(party, now);
   if (overload.exists()) {
     return overload;
   }
   Command command{.kind = CommandKind::kSubmit, .requests = std::move(requests), .at = now};
   if (!commands_.try_push(std::move(command))) {
-    desk_.waiting_room().give_back(account, count);
+    desk_.waiting_room().give_back(party);
     return {OverloadReason::kQueue};
   }
   return {};
@@ -159,9 +163,9 @@ bool EngineCore::step() {
   if (!is_busy) {
     give_memory_back();
   }
-  desk_.waiting_room().set_short_of_pages(scheduler_.is_short_of_pages());
-  stats_.counts().queue.wait_ms =
-      static_cast<std::uint64_t>(desk_.waiting_room().wait(begin + std::chrono::nanoseconds(turn_ns)).count());
+  const base::Clock::TimePoint end = begin + std::chrono::nanoseconds(turn_ns);
+  desk_.waiting_room().set_free(scheduler_.free_places(), scheduler_.is_short_of_pages(), end);
+  stats_.counts().queue.wait_ms = static_cast<std::uint64_t>(desk_.waiting_room().wait(end).count());
   stats_.publish(scheduler_, turn_ns);
   pulse_.end_turn(turn_ns, is_busy);
   if (check_integrity_) {

@@ -93,4 +93,9 @@ inline const std::string& account_of(const Request& request) {
   return request.account.empty() ? request.tenant : request.account;
 }
 
+// Whether it takes turns with other accounts' requests in the line: background work and low priorities go after those.
+inline bool takes_turns(const Request& request) {
+  return !request.background && request.priority <= 0;
+}
+
 }  // namespace coppice::engine

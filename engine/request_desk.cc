@@ -252,7 +252,7 @@ void RequestDesk::begin_service(RequestState& state, base::Clock::TimePoint at) 
 void RequestDesk::leave_waiting_room(RequestState& state, base::Clock::TimePoint at) {
   if (state.counted_waiting) {
     state.counted_waiting = false;
-    waiting_room_.leave(account_of(state.request), 1, at);
+    waiting_room_.leave({.account = account_of(state.request), .takes_turns = takes_turns(state.request)}, at);
   }
 }
 

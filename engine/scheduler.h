@@ -87,6 +87,8 @@ class Scheduler {
   std::int32_t waiting() const { return static_cast<std::int32_t>(lines_.waiting().size()); }
   std::int32_t deferred() const { return admission_.deferred(); }  // of the waiting ones: Admission
   bool is_short_of_pages() const { return admission_.is_short_of_pages(); }
+  // Sequences that could run beside those that do.
+  std::int32_t free_places() const { return admission_.free_places(); }
   std::int32_t pinned_pages() const { return pages_.pins().pages(); }
   std::uint64_t preemptions() const { return preemption_.count(); }
   const Admission::Counts& admissions() const { return admission_.counts(); }

@@ -16,6 +16,7 @@ using std::chrono::seconds;
 
 // A room at a time that the test moves.
 struct World {
+  World() { room.set_free(0, false, now); }
   bool enter(const std::string& account, std::int32_t count = 1) { return !ask(account, count).exists(); }
   Overload ask(const std::string& account, std::int32_t count = 1) {
     return room.enter({.account = account, .count = count}, now);
@@ -23,7 +24,9 @@ struct World {
   Overload ask_by(const std::string& account, milliseconds time_left) {
     return room.enter({.account = account, .deadline = now + time_left}, now);
   }
-  void leave(const std::string& account, std::int32_t count = 1) { room.leave(account, count, now); }
+  void leave(const std::string& account, std::int32_t count = 1) {
+    room.leave({.account = account, .count = count}, now);
+  }
   // `count` are served, one every `period`.
   void serve(const std::string& account, int count, milliseconds period) {
     for (int i = 0; i < count; ++i) {
@@ -87,9 +90,9 @@ TEST_CASE("a full line says how long half of it takes", "[engine][queue]") {
 TEST_CASE("a line that waits for KV pages says so", "[engine][queue]") {
   World world;
   REQUIRE(world.enter("a", 100));
-  world.room.set_short_of_pages(true);
+  world.room.set_free(0, true, world.now);
   CHECK(world.ask("a").reason == OverloadReason::kKv);
-  world.room.set_short_of_pages(false);
+  world.room.set_free(0, false, world.now);
   CHECK(world.ask("a").reason == OverloadReason::kQueue);
 }
 
@@ -129,9 +132,52 @@ TEST_CASE("many fast answers do not hide that the line is slow now", "[engine][q
 TEST_CASE("places that were given back say nothing of how fast the line moves", "[engine][queue]") {
   World world;
   REQUIRE(world.enter("a", 90));
-  world.room.give_back("a", 80);
+  world.room.give_back({.account = "a", .count = 80});
   CHECK_FALSE(world.ask_by("a", milliseconds(1)).exists());
   CHECK(world.enter("a", 80));
+}
+
+TEST_CASE("a pause makes the wait longer in proportion, whatever its length", "[engine][queue]") {
+  World world;
+  REQUIRE(world.enter("a", 9));
+  world.serve("a", 8, seconds(1));
+  world.now += seconds(120);  // one is left behind long answers
+  CHECK_FALSE(world.ask_by("b", seconds(600)).exists());
+  CHECK(world.ask_by("b", seconds(10)).reason == OverloadReason::kDeadline);
+  for (int hours = 0; hours < 10; ++hours) {
+    world.now += seconds(3600);
+    CHECK(world.room.wait(world.now) > milliseconds(0));
+    CHECK(world.room.wait(world.now) <= milliseconds(86'400'000));
+  }
+}
+
+TEST_CASE("background work and low priorities are not before others", "[engine][queue]") {
+  World world;
+  REQUIRE(world.enter("a", 20));
+  world.serve("a", 20, seconds(1));
+  for (int i = 0; i < 60; ++i) {
+    REQUIRE_FALSE(world.room.enter({.account = "a", .takes_turns = false}, world.now).exists());
+  }
+  CHECK_FALSE(world.ask_by("a", seconds(3)).exists());
+  CHECK(world.ask_by("a", milliseconds(1500)).reason == OverloadReason::kDeadline);  // the one before it takes a second
+  world.room.leave({.account = "a", .count = 60, .takes_turns = false}, world.now);
+  CHECK(world.room.wait(world.now) > milliseconds(500));
+  world.leave("a");
+  CHECK(world.room.wait(world.now) == milliseconds(0));
+}
+
+TEST_CASE("free places of the engine take requests whatever the line once did", "[engine][queue]") {
+  World world;
+  REQUIRE(world.enter("a", 20));
+  world.serve("a", 20, seconds(3));
+  world.room.set_free(4, false, world.now);
+  for (int i = 0; i < 4; ++i) {
+    CHECK_FALSE(world.ask_by("a", milliseconds(400)).exists());
+  }
+  CHECK(world.ask_by("a", milliseconds(400)).reason == OverloadReason::kDeadline);  // behind the four
+  world.now += seconds(120);
+  world.room.set_free(4, false, world.now);
+  CHECK_FALSE(world.ask_by("a", milliseconds(400)).exists());  // so old a pace says nothing
 }
 
 TEST_CASE("the engine refuses at once what its line cannot make, and reports how long requests waited",
