@@ -21,12 +21,13 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr std::string_view kAzureHeader = "TIMESTAMP,ContextTokens,GeneratedTokens";
-constexpr std::size_t kRequestsMax = 1'000'000;       // all are held in memory
-constexpr std::size_t kLineBytesMax = 16 << 20;       // bytes: no context is longer as text
-constexpr std::int64_t kTokensMax = 10'000'000;       // tokens: likewise
-constexpr std::int64_t kTimeMaxUs = 1LL << 62;        // us: differences of two still fit 64 bits
-constexpr std::uint64_t kBlocksEnd = 1ULL << 53;      // names of blocks: what every JSON reader keeps exactly
-constexpr std::int64_t kMicrosPerSecond = 1'000'000;  // us in a second
+constexpr std::size_t kRequestsMax = 1'000'000;               // all are held in memory
+constexpr std::size_t kTraceBytesMax = std::size_t{4} << 30;  // bytes of all files: rows are kept in memory
+constexpr std::size_t kLineBytesMax = 16 << 20;               // bytes: no context is longer as text
+constexpr std::int64_t kTokensMax = 10'000'000;               // tokens: likewise
+constexpr std::int64_t kTimeMaxUs = 1LL << 62;                // us: differences of two still fit 64 bits
+constexpr std::uint64_t kBlocksEnd = 1ULL << 53;              // names of blocks: what every JSON reader keeps exactly
+constexpr std::int64_t kMicrosPerSecond = 1'000'000;          // us in a second
 
 struct Row {
   std::int64_t at_us = 0;
@@ -181,14 +182,26 @@ absl::StatusOr<Row> json_row(const std::string& line) {
   return wrong("neither \"input\" nor \"input_length\"");
 }
 
-absl::Status read_file(const std::string& path, std::vector<Row>& rows) {
+// As std::getline, but of a line that is too long only as much as shows it.
+bool read_line(std::ifstream& file, std::vector<char>& buffer, std::string& line) {
+  buffer.resize(kLineBytesMax + 2);
+  file.getline(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+  const auto count = static_cast<std::size_t>(file.gcount());
+  const bool has_newline = count > 0 && !file.eof() && !file.fail();
+  line.assign(buffer.data(), count - (has_newline ? 1 : 0));
+  return count > 0 && !file.bad();
+}
+
+// Takes what it reads from `bytes_left`.
+absl::Status read_file(const std::string& path, std::size_t& bytes_left, std::vector<Row>& rows) {
   std::ifstream file(path);
   if (!file) {
     return absl::NotFoundError(fmt::format("{}: cannot be read", path));
   }
   std::string line;
+  std::vector<char> buffer;
   std::optional<bool> azure;
-  for (std::size_t number = 1; std::getline(file, line); ++number) {
+  for (std::size_t number = 1; read_line(file, buffer, line); ++number) {
     if (!line.empty() && line.back() == '\r') {
       line.pop_back();
     }
@@ -199,6 +212,10 @@ absl::Status read_file(const std::string& path, std::vector<Row>& rows) {
     azure = azure.value_or(header);
     if (header) {
       continue;
+    }
+    bytes_left -= std::min(bytes_left, line.size());
+    if (bytes_left == 0) {
+      return wrong(fmt::format("{}:{}: the trace has more than 4 GiB", path, number));
     }
     absl::StatusOr<Row> row = line.size() > kLineBytesMax ? wrong("longer than 16 MiB")
                               : *azure                    ? azure_row(line)
@@ -238,8 +255,9 @@ absl::StatusOr<std::vector<std::string>> files_of(const std::string& path) {
 absl::StatusOr<std::vector<TraceRequest>> read_trace(const std::string& path) {
   COPPICE_ASSIGN_OR_RETURN(const std::vector<std::string> files, files_of(path));
   std::vector<Row> rows;
+  std::size_t bytes_left = kTraceBytesMax;
   for (const std::string& file : files) {
-    COPPICE_RETURN_IF_ERROR(read_file(file, rows));
+    COPPICE_RETURN_IF_ERROR(read_file(file, bytes_left, rows));
   }
   if (rows.empty()) {
     return wrong(fmt::format("{}: no requests in it", path));

@@ -179,7 +179,8 @@ std::unique_ptr<RequestHandler> Router::handle(HttpRequest request, Exchange& ex
   }
   guard_.add_headers(call->request, exchange);
   Admission found = admit(call->request, !call->request.body.empty());
-  if (!found.error) {
+  // Probes and the like have no deadline: what a proxy adds to every request must not fail them.
+  if (!found.error && found.route->availability == Availability::kWhileServing) {
     found.error = read_timeout(*call);
   }
   if (found.route != nullptr) {
