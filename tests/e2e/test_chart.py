@@ -58,6 +58,12 @@ def of_kind(items, kind):
     return [item for item in items if item["kind"] == kind]
 
 
+def server_policy(items):
+    (found,) = [each for each in of_kind(items, "NetworkPolicy")
+                if each["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "server"]  # fmt: skip
+    return found
+
+
 def only(items, kind, component=None):
     found = [each for each in of_kind(items, kind)
              if component is None or pod_labels(each).get("app.kubernetes.io/component") == component]  # fmt: skip
@@ -201,14 +207,29 @@ def test_pods_have_no_rights_that_they_do_not_need(items):
             assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
             assert context["capabilities"] == {"drop": ["ALL"]} and "memory" in container["resources"]["limits"]
     assert pod(items)["automountServiceAccountToken"] is False
-    policy = only(items, "NetworkPolicy")["spec"]
+    policy = server_policy(items)["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     fetches = "initContainers" in pod(items)
     assert bool(policy["egress"]) == fetches
     for rule in policy["ingress"]:
         reads_prompts = {"kv-events", "kv-replay"} & {port["port"] for port in rule["ports"]}
-        chosen = rule["from"][0]["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/component")
+        chosen = rule["from"][0].get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component")
         assert not reads_prompts or chosen == "router"
+
+
+def test_the_router_reaches_the_servers_and_is_no_way_around(items):
+    routers = [each for each in of_kind(items, "Deployment")
+               if pod_labels(each)["app.kubernetes.io/component"] == "router"]  # fmt: skip
+    policies = of_kind(items, "NetworkPolicy")
+    assert len(policies) == 1 + len(routers)
+    for router in routers:
+        rules = server_policy(items)["spec"]["ingress"]
+        own = next(each for each in policies if each is not server_policy(items))["spec"]
+        assert own["podSelector"]["matchLabels"].items() <= pod_labels(router).items()
+        assert [rule["from"] for rule in own["ingress"]] == [rules[0]["from"]]
+        peers = [rule["from"][0].get("podSelector", {}).get("matchLabels") for rule in rules
+                 if {"port": "http", "protocol": "TCP"} in rule["ports"]]  # fmt: skip
+        assert own["podSelector"]["matchLabels"] in peers
 
 
 def test_a_pod_has_the_time_that_its_end_takes(items):
