@@ -212,7 +212,7 @@ void Settlement::book_row(const StepSlot& slot, std::size_t index, const StepRes
   const RowOutcome& outcome = slot.outcomes[index];
   const Results results = results_of(row, result);
   Sequence& sequence = sequences_[outcome.sequence];
-  desk_.begin_service(requests_[sequence.request], slot.submitted_at);
+  desk_.begin_service(requests_[sequence.request], slot.begun_at);
   const std::int32_t prompt_left = std::max(0, sequence.tokens.prompt_count() - row.begin);
   stats_.counts().prompt_tokens_computed += static_cast<std::uint64_t>(std::min(prompt_left, row.linear_count()));
   pool(sequence, hidden_of(row, slot.plan, result), row.hidden_count);

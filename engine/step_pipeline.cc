@@ -43,6 +43,7 @@ absl::Status StepPipeline::submit() {
   was_tried_ = false;
   slot.plan.moves = owed_.moves;
   slot.plan.copies = owed_.copies;
+  slot.begun_at = clock_.now();
   absl::Status status = executor_->submit(slot.plan);
   slot.submitted_at = clock_.now();
   // Only now: from here on the device works.

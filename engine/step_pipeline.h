@@ -47,7 +47,8 @@ struct StepSlot {
   StepPlan plan;
   std::vector<RowOutcome> outcomes;  // by row of the plan
   std::vector<std::int32_t> paths;
-  bool is_foreseeable = false;  // the step behind this one may be chosen while this one flies
+  bool is_foreseeable = false;      // the step behind this one may be chosen while this one flies
+  base::Clock::TimePoint begun_at;  // before its submission, in which a CPU computes it
   base::Clock::TimePoint submitted_at;
 
   // The row's sequence has ended. The executor, which may be reading the plan, never sees this.
