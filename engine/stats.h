@@ -58,9 +58,10 @@ struct DraftCounts {
   std::array<std::uint64_t, kDraftPositions> accepted_at{};  // drafts whose token at this depth was accepted
 };
 
-// Tokens of a step up to which it counts in each bucket; the last one has no end. vLLM's 1-2-5 series.
-inline constexpr std::array<std::int32_t, 14> kStepTokenBounds = {1,   2,   5,    10,   20,   50,    100,
-                                                                  200, 500, 1000, 2000, 5000, 10000, 20000};
+// Tokens of a step up to which it counts in each bucket; the last one has no end. Those of vLLM's
+// iteration_tokens_total.
+inline constexpr std::array<std::int32_t, 13> kStepTokenBounds = {1,   8,    16,   32,   64,   128,  256,
+                                                                  512, 1024, 2048, 4096, 8192, 16384};
 
 // Tokens computed by each step.
 struct StepTokens {

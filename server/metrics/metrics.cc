@@ -9,6 +9,8 @@
 #include <prometheus/text_serializer.h>
 
 #include <array>
+#include <limits>
+#include <span>
 #include <sstream>
 #include <vector>
 
@@ -28,19 +30,26 @@ const Buckets& first_token_buckets() {
 }
 
 const Buckets& inter_token_buckets() {
-  static const Buckets buckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1,  0.15,
-                                  0.2,    0.3,     0.4,    0.5,   0.75,   1.0,   2.5,  5.0,   7.5,  10.0,  20.0, 40.0};
+  static const Buckets buckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                  0.075,  0.1,     0.15,   0.2,   0.3,    0.4,   0.5,  0.75,  1.0,
+                                  2.5,    5.0,     7.5,    10.0,  20.0,   40.0,  80.0};
   return buckets;
 }
 
 const Buckets& request_buckets() {
-  static const Buckets buckets = {0.01, 0.025, 0.05, 0.1, 0.3,  0.5,  0.8,  1.0,   1.5,   2.0,   2.5,   5.0,
-                                  10.0, 15.0,  20.0, 30., 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0};
+  static const Buckets buckets = {0.001, 0.005, 0.01, 0.025, 0.05,  0.1,   0.3,   0.5,    0.8,
+                                  1.0,   1.5,   2.0,  2.5,   5.0,   10.0,  15.0,  20.0,   30.,
+                                  40.0,  50.0,  60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
   return buckets;
 }
 
 const Buckets& token_count_buckets() {
   static const Buckets buckets = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 2e4, 5e4, 1e5, 2e5};
+  return buckets;
+}
+
+const Buckets& choice_count_buckets() {
+  static const Buckets buckets = {1, 2, 5, 10, 20};
   return buckets;
 }
 
@@ -69,6 +78,16 @@ class Page {
   void counter_seconds(const char* name, const char* help, const char* part, std::uint64_t nanoseconds) {
     add(name, help, prometheus::MetricType::Counter, static_cast<double>(nanoseconds) * 1e-9, {{"part", part}});
   }
+  // `counts`: of each bucket alone, the last one without a bound.
+  void histogram(const char* name, const char* help, std::span<const std::int32_t> bounds,
+                 std::span<const std::uint64_t> counts, std::uint64_t sum) {
+    prometheus::ClientMetric::Histogram& out = start(name, help, prometheus::MetricType::Histogram, {}).histogram;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      out.sample_count += counts[i];
+      out.bucket.push_back({out.sample_count, i < bounds.size() ? bounds[i] : std::numeric_limits<double>::infinity()});
+    }
+    out.sample_sum = static_cast<double>(sum);
+  }
   void info(const char* name, const char* help, std::vector<prometheus::ClientMetric::Label> labels) {
     add(name, help, prometheus::MetricType::Gauge, 1.0, std::move(labels));
   }
@@ -82,6 +101,17 @@ class Page {
  private:
   void add(const char* name, const char* help, prometheus::MetricType type, double value,
            std::vector<prometheus::ClientMetric::Label> labels) {
+    prometheus::ClientMetric& metric = start(name, help, type, std::move(labels));
+    if (type == prometheus::MetricType::Gauge) {
+      metric.gauge.value = value;
+    } else {
+      metric.counter.value = value;
+    }
+  }
+
+  // A new sample, of the last family or of a new one. ENSURES: it is good until the next one.
+  prometheus::ClientMetric& start(const char* name, const char* help, prometheus::MetricType type,
+                                  std::vector<prometheus::ClientMetric::Label> labels) {
     if (families_.empty() || families_.back().name != name) {
       families_.push_back({name, help, type, {}});
     }
@@ -91,12 +121,8 @@ class Page {
       metric.label.push_back({"engine", kEngine});
     }
     metric.label.push_back({"model_name", model_name_});
-    if (type == prometheus::MetricType::Gauge) {
-      metric.gauge.value = value;
-    } else {
-      metric.counter.value = value;
-    }
     families_.back().metric.push_back(std::move(metric));
+    return families_.back().metric.back();
   }
 
   const std::string model_name_;
@@ -119,6 +145,9 @@ void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gaug
   page.counter("vllm:prompt_tokens_total", "Prompt tokens of admitted requests", stats.prompt_tokens);
   page.counter("vllm:generation_tokens_total", "Generated tokens", stats.generation_tokens);
   page.counter("vllm:num_preemptions_total", "Sequences sent back to wait for lack of KV pages", stats.preemptions);
+  page.histogram("vllm:iteration_tokens_total", "Tokens computed by each engine step", engine::kStepTokenBounds,
+                 stats.step_tokens.steps, stats.step_tokens.tokens);
+  page.counter("vllm:spec_decode_num_drafts_total", "Drafts verified, one a sequence and step", stats.drafts.drafts);
   page.counter("vllm:spec_decode_num_draft_tokens_total", "Tokens drafted", stats.drafts.tokens);
   page.counter("vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted", stats.drafts.accepted);
   page.counter("coppice:broken_logits_total", "Answers ended because the model's logits were not numbers",
@@ -202,6 +231,19 @@ struct Metrics::Families {
       histogram("vllm:inter_token_latency_seconds", "Between tokens of one choice", inter_token_buckets());
   prometheus::Histogram& end =
       histogram("vllm:e2e_request_latency_seconds", "Arrival to last token", request_buckets());
+  prometheus::Histogram& queue =
+      histogram("vllm:request_queue_time_seconds", "Submission to the first step", request_buckets());
+  prometheus::Histogram& prefill =
+      histogram("vllm:request_prefill_time_seconds", "First step to first token", request_buckets());
+  prometheus::Histogram& decode =
+      histogram("vllm:request_decode_time_seconds", "First token to last token", request_buckets());
+  prometheus::Histogram& inference =
+      histogram("vllm:request_inference_time_seconds", "First step to last token", request_buckets());
+  prometheus::Histogram& choices =
+      histogram("vllm:request_params_n", "Choices that finished requests asked for", choice_count_buckets());
+  prometheus::Histogram& tokens_max =
+      histogram("vllm:request_params_max_tokens", "Tokens that a choice of finished requests might have at most",
+                token_count_buckets());
   prometheus::Histogram& prompt_tokens =
       histogram("vllm:request_prompt_tokens", "Prompt tokens of finished requests", token_count_buckets());
   prometheus::Histogram& generation_tokens =
@@ -248,13 +290,20 @@ void Metrics::observe_inter_token(double seconds, std::int64_t tokens) {
   }
 }
 
-void Metrics::observe_end(double seconds) {
-  families_->end.Observe(seconds);
-}
-
-void Metrics::observe_lengths(std::int64_t prompt_tokens, std::int64_t completion_tokens) {
-  families_->prompt_tokens.Observe(static_cast<double>(prompt_tokens));
-  families_->generation_tokens.Observe(static_cast<double>(completion_tokens));
+void Metrics::observe_finished(const RequestTimes& times, const RequestLengths& lengths) {
+  families_->end.Observe(times.whole_s);
+  families_->queue.Observe(times.queue_s);
+  families_->prefill.Observe(times.prefill_s);
+  families_->decode.Observe(times.decode_s);
+  families_->inference.Observe(times.prefill_s + times.decode_s);
+  families_->prompt_tokens.Observe(static_cast<double>(lengths.prompt_tokens));
+  families_->generation_tokens.Observe(static_cast<double>(lengths.completion_tokens));
+  if (lengths.choices > 0) {
+    families_->choices.Observe(static_cast<double>(lengths.choices));
+  }
+  if (lengths.tokens_max > 0) {
+    families_->tokens_max.Observe(static_cast<double>(lengths.tokens_max));
+  }
 }
 
 void Metrics::count_finish(FinishLabel label) {

@@ -34,6 +34,22 @@ struct ServerGauges {
   GrammarNumbers grammars = {};
 };
 
+// What a request took.
+struct RequestTimes {
+  double queue_s = 0;    // from its submission to the engine's first step for it
+  double prefill_s = 0;  // from then to its first token
+  double decode_s = 0;   // from its first token to its last
+  double whole_s = 0;    // from its arrival to its last token
+};
+
+// What a request had and asked for.
+struct RequestLengths {
+  std::int64_t prompt_tokens = 0;
+  std::int64_t completion_tokens = 0;
+  std::int64_t choices = 0;     // 0: none can be asked for
+  std::int64_t tokens_max = 0;  // of a choice; likewise
+};
+
 // Owner: the app. Thread: any; the counters lock themselves.
 class Metrics {
  public:
@@ -44,9 +60,8 @@ class Metrics {
 
   void observe_first_token(double seconds);                       // arrival to first token
   void observe_inter_token(double seconds, std::int64_t tokens);  // `seconds` passed for `tokens` tokens of one choice
-  void observe_end(double seconds);                               // arrival to last token of the request
-  void observe_lengths(std::int64_t prompt_tokens, std::int64_t completion_tokens);  // of a finished request
-  void count_finish(FinishLabel label);                                              // one choice
+  void observe_finished(const RequestTimes& times, const RequestLengths& lengths);  // one request
+  void count_finish(FinishLabel label);                                             // one choice
   // One answer. `route` is one of the server's own route names, never text of a client.
   void count_answer(std::string_view front_end, std::string_view route, int status);
   // A request that was turned away before it was queued; `reason`: the error's code.

@@ -66,6 +66,7 @@ openai::MaybeError ReadingSession::start(PreparedReading prepared, const std::st
   hub_.remember(id_, *this);
   std::vector<engine::Request> one;
   one.push_back(std::move(request));
+  meter_.mark_submitted();
   if (const engine::Overload overload = host_.engine->submit_all(std::move(one)); overload.exists()) {
     hub_.forget(id_);
     openai::ApiError error = error_of(overload);
@@ -85,12 +86,13 @@ std::size_t ReadingSession::handle(engine::Event&& event) {
     fail(*std::move(error));
     return 1;
   }
+  meter_.mark_event(event.queued_ns);
   answer_.readings[static_cast<std::size_t>(event.choice)] = std::move(event.reading);
   answer_.usage.cached_tokens += event.usage.cached_tokens;
   answer_.usage.cache_write_tokens += event.usage.cache_write_tokens;
   meter_.count_finish(FinishLabel::kLength);
   if (--left_ == 0) {
-    meter_.observe_end(answer_.usage.prompt_tokens, 0);
+    meter_.observe_end({.prompt_tokens = answer_.usage.prompt_tokens});
     hub_.forget(id_);
     sink_.on_reading(std::move(answer_));
   }

@@ -99,6 +99,7 @@ std::size_t Session::handle(engine::Event&& event) {
   Choice& choice = run.choices[static_cast<std::size_t>(event.choice)];
   const bool is_last = event.finish != engine::FinishReason::kNone;
   const bool had_begun = choice.has_begun;
+  meter_.mark_event(event.queued_ns);
   std::size_t entries = 1 + event.tokens.size() + event.prompt.size();
   if (!event.prompt.empty()) {
     run.scores = std::move(event.prompt);
@@ -241,7 +242,10 @@ void Session::abort(const openai::ApiError& error) {
 void Session::complete() {
   const ChoiceStream& first = runs_.front().choices.front().stream;
   finish_label_ = first.end_reason() == openai::FinishReason::kLength ? "length" : "stop";
-  meter_.observe_end(prompt_tokens(), completion_tokens());
+  meter_.observe_end({.prompt_tokens = prompt_tokens(),
+                      .completion_tokens = completion_tokens(),
+                      .choices = request_.n,
+                      .tokens_max = tokens_max(runs_.front())});
   leave();
   ended_ = true;
   sink_.on_done(make_answer());

@@ -1,6 +1,8 @@
 // Times of a request.
 #include "server/sessions/session_meter.h"
 
+#include <algorithm>
+
 namespace coppice::server {
 namespace {
 
@@ -9,6 +11,12 @@ double seconds_between(SessionMeter::Clock::time_point from, SessionMeter::Clock
 }
 
 }  // namespace
+
+void SessionMeter::mark_event(std::uint64_t queued_ns) {
+  if (!queued_s_) {
+    queued_s_ = std::chrono::duration<double>(std::chrono::nanoseconds(queued_ns)).count();
+  }
+}
 
 void SessionMeter::observe_tokens(std::size_t count, Clock::time_point& last) {
   if (count == 0) {
@@ -25,9 +33,15 @@ void SessionMeter::observe_tokens(std::size_t count, Clock::time_point& last) {
   last = now;
 }
 
-void SessionMeter::observe_end(std::int64_t prompt_tokens, std::int64_t completion_tokens) {
-  metrics_.observe_end(seconds_between(arrival_, Clock::now()));
-  metrics_.observe_lengths(prompt_tokens, completion_tokens);
+void SessionMeter::observe_end(const RequestLengths& lengths) {
+  RequestTimes times;
+  times.whole_s = seconds_between(arrival_, Clock::now());
+  times.queue_s = queued_s_.value_or(0);
+  const double begun_s = seconds_between(arrival_, submitted_) + times.queue_s;
+  const double first_s = first_token_s_ > 0 ? first_token_s_ : times.whole_s;  // what draws nothing is all prefill
+  times.prefill_s = std::max(0.0, first_s - begun_s);
+  times.decode_s = times.whole_s - first_s;
+  metrics_.observe_finished(times, lengths);
 }
 
 }  // namespace coppice::server

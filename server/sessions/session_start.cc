@@ -135,6 +135,7 @@ openai::MaybeError Session::submit(const TokenIds& prediction) {
     run.is_submitted = true;
     choices_left_ += run.choices.size();
   }
+  meter_.mark_submitted();
   const engine::Overload overload = host_.engine->submit_all(std::move(requests));
   if (!overload.exists()) {
     return std::nullopt;

@@ -23,6 +23,7 @@ COLON = "metric names should not contain ':'"
 FORCED = {
     r"vllm:\w+ " + COLON: "vLLM's names begin so; routers and dashboards read them",
     r"coppice:\w+ " + COLON: "our own names stand beside vLLM's, in its form",
+    r'vllm:iteration_tokens_total non-counter metrics should not have "_total" suffix': "vLLM's name of a histogram",
 }
 SAMPLE = re.compile(r"^([a-z]+:[a-z0-9_]+)\{(.*)\} \S+$", re.M)
 NAME = re.compile(r"\b(?:vllm|coppice):[a-z0-9_]+")
@@ -169,3 +170,14 @@ def test_variables_ask_for_what_exists(samples):
         if variable["type"] == "query":
             name, label = re.fullmatch(r"label_values\(([a-z:_]+)(?:\{.*\})?, (\w+)\)", variable["query"]).groups()
             assert label in samples[name] | SCRAPED_LABELS, variable["query"]
+
+
+def test_no_request_waits_for_an_idle_server(server):
+    """What the first step computes is no part of the queue's time, also where a CPU computes it at once."""
+    names = [f"vllm:request_{part}_time_seconds_sum" for part in ("queue", "prefill")]
+    before = [server.metric(name) for name in names]
+    for number in range(4):
+        body = {"prompt": f"{number} new words " * 100, "max_tokens": 1}
+        assert server.post("/v1/completions", body)[0] == 200
+    queue, prefill = (server.metric(name) - past for name, past in zip(names, before))
+    assert queue < prefill / 2, (queue, prefill)

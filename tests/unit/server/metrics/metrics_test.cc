@@ -31,6 +31,7 @@ TEST_CASE("every promised name is on the page from the start") {
                                  "vllm:prompt_tokens_total",
                                  "vllm:generation_tokens_total",
                                  "vllm:num_preemptions_total",
+                                 "vllm:spec_decode_num_drafts_total",
                                  "vllm:spec_decode_num_draft_tokens_total",
                                  "vllm:spec_decode_num_accepted_tokens_total",
                                  "vllm:cache_config_info",
@@ -38,6 +39,15 @@ TEST_CASE("every promised name is on the page from the start") {
                                  "vllm:time_to_first_token_seconds_bucket",
                                  "vllm:inter_token_latency_seconds_bucket",
                                  "vllm:e2e_request_latency_seconds_bucket",
+                                 "vllm:request_queue_time_seconds_bucket",
+                                 "vllm:request_prefill_time_seconds_bucket",
+                                 "vllm:request_decode_time_seconds_bucket",
+                                 "vllm:request_inference_time_seconds_bucket",
+                                 "vllm:request_prompt_tokens_bucket",
+                                 "vllm:request_generation_tokens_bucket",
+                                 "vllm:request_params_n_bucket",
+                                 "vllm:request_params_max_tokens_bucket",
+                                 "vllm:iteration_tokens_total_bucket",
                                  "coppice:kv_tokens_attended_total",
                                  "coppice:kv_tokens_read_total",
                                  "coppice:tree_depth",
@@ -60,7 +70,11 @@ TEST_CASE("the engine's numbers") {
   stats.prefix_queries = 1000;
   stats.prefix_hits = 900;
   stats.times.plan_ns = 1'500'000'000;
+  stats.drafts.drafts = 3;
   stats.drafts.tokens = 7;
+  for (const std::int32_t tokens : {1, 8, 9, 16384, 16385}) {
+    stats.step_tokens.count(tokens);
+  }
   ServerGauges gauges;
   gauges.page_size = 16;
   gauges.ready = true;
@@ -71,7 +85,16 @@ TEST_CASE("the engine's numbers") {
   CHECK(value_of(page, "vllm:prefix_cache_queries_total") == "1000");
   CHECK(value_of(page, "vllm:prefix_cache_hits_total") == "900");
   CHECK(value_of(page, "coppice:step_seconds_total", "part=\"plan\"") == "1.5");
+  CHECK(value_of(page, "vllm:spec_decode_num_drafts_total") == "3");
   CHECK(value_of(page, "vllm:spec_decode_num_draft_tokens_total") == "7");
+  const std::string steps = "vllm:iteration_tokens_total_bucket";
+  CHECK(value_of(page, steps, "le=\"1\"") == "1");
+  CHECK(value_of(page, steps, "le=\"8\"") == "2");
+  CHECK(value_of(page, steps, "le=\"16\"") == "3");
+  CHECK(value_of(page, steps, "le=\"16384\"") == "4");
+  CHECK(value_of(page, steps, "le=\"+Inf\"") == "5");
+  CHECK(value_of(page, "vllm:iteration_tokens_total_count") == "5");
+  CHECK(value_of(page, "vllm:iteration_tokens_total_sum") == "32787");
   CHECK(value_of(page, "vllm:cache_config_info", "num_gpu_blocks=\"100\"") == "1");
   CHECK(value_of(page, "vllm:cache_config_info", "block_size=\"16\"") == "1");
   CHECK(value_of(page, "coppice:ready") == "1");
@@ -81,8 +104,9 @@ TEST_CASE("the front end's numbers") {
   Metrics metrics("m");
   metrics.observe_first_token(0.5);
   metrics.observe_inter_token(0.4, 4);
-  metrics.observe_end(2);
-  metrics.observe_lengths(10, 20);
+  metrics.observe_finished({.queue_s = 0.25, .prefill_s = 0.5, .decode_s = 1, .whole_s = 2},
+                           {.prompt_tokens = 10, .completion_tokens = 20, .choices = 2, .tokens_max = 30});
+  metrics.observe_finished({}, {.prompt_tokens = 5});  // a reading: no choices, no length
   metrics.count_finish(FinishLabel::kStop);
   metrics.count_finish(FinishLabel::kStop);
   metrics.count_finish(FinishLabel::kDeadline);
@@ -93,6 +117,16 @@ TEST_CASE("the front end's numbers") {
   CHECK(value_of(page, "vllm:inter_token_latency_seconds_count") == "4");
   CHECK(std::stod(value_of(page, "vllm:inter_token_latency_seconds_sum")) == Approx(0.4));
   CHECK(value_of(page, "vllm:e2e_request_latency_seconds_sum") == "2");
+  CHECK(value_of(page, "vllm:request_queue_time_seconds_sum") == "0.25");
+  CHECK(value_of(page, "vllm:request_prefill_time_seconds_sum") == "0.5");
+  CHECK(value_of(page, "vllm:request_decode_time_seconds_sum") == "1");
+  CHECK(value_of(page, "vllm:request_inference_time_seconds_sum") == "1.5");
+  CHECK(value_of(page, "vllm:request_inference_time_seconds_count") == "2");
+  CHECK(value_of(page, "vllm:request_prompt_tokens_sum") == "15");
+  CHECK(value_of(page, "vllm:request_params_n_count") == "1");
+  CHECK(value_of(page, "vllm:request_params_n_bucket", "le=\"1\"") == "0");
+  CHECK(value_of(page, "vllm:request_params_n_bucket", "le=\"2\"") == "1");
+  CHECK(value_of(page, "vllm:request_params_max_tokens_sum") == "30");
   CHECK(value_of(page, "vllm:request_success_total", "finished_reason=\"stop\"") == "2");
   CHECK(value_of(page, "vllm:request_success_total", "finished_reason=\"deadline\"") == "1");
   CHECK(value_of(page, "vllm:request_success_total", "finished_reason=\"length\"") == "0");

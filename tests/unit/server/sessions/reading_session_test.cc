@@ -55,6 +55,7 @@ struct World {
     event.reading = std::move(reading);
     event.finish = finish;
     event.usage.cached_tokens = choice == 0 ? 2 : 1;
+    event.queued_ns = 250'000'000;
     engine.send(0, std::move(event));
   }
 
@@ -105,6 +106,9 @@ TEST_CASE("a reading is one request of the engine, and its answer comes when all
         "vllm:request_prompt_tokens_sum{engine=\"0\",model_name=\"m\"} 5");
   CHECK_THAT(world.metric("vllm:request_success_total{engine=\"0\",finished_reason=\"length\""),
              Catch::EndsWith("} 2"));
+  CHECK_THAT(world.metric("vllm:request_queue_time_seconds_sum{"), Catch::EndsWith("} 0.25"));
+  CHECK_THAT(world.metric("vllm:request_decode_time_seconds_sum{"), Catch::EndsWith("} 0"));
+  CHECK_THAT(world.metric("vllm:request_params_n_count{"), Catch::EndsWith("} 0"));
 }
 
 TEST_CASE("a client that leaves cancels what is left of a reading") {

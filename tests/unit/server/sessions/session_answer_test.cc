@@ -1,8 +1,11 @@
-// What an answer says of itself: usage, lengths, the text at its seam with the prompt.
+// What an answer says of itself: usage, lengths, the text at its seam with the prompt, its numbers in the metrics.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -87,6 +90,39 @@ TEST_CASE("the usage so far comes with every delta") {
   CHECK(world.sink.deltas[0].so_far.prompt_tokens == 4);
   CHECK(world.sink.deltas[0].so_far.completion_tokens == 2);
   CHECK(world.sink.deltas[1].so_far.completion_tokens == 3);
+}
+
+TEST_CASE("the metrics of a request: how long it waited, what it asked for, and that its times add up") {
+  World world;
+  REQUIRE_FALSE(world.start(R"({"prompt":"a b","max_tokens":3,"n":2,"ignore_eos":true})").has_value());
+  constexpr std::uint64_t kQueuedNs = 500'000;
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));  // more than it waited: the rest is prefill
+  for (const std::int32_t choice : {0, 1}) {
+    engine::Event event;
+    event.choice = choice;
+    event.tokens = {{4, 0, {}}, {5, 0, {}}, {6, 0, {}}};
+    event.finish = engine::FinishReason::kLength;
+    event.queued_ns = kQueuedNs + static_cast<std::uint64_t>(choice) * 1'000'000'000;  // that of the first event counts
+    world.engine.send(0, std::move(event));
+    world.hub.dispatch();
+  }
+  REQUIRE(world.sink.answer.has_value());
+  const auto sum = [&world](const std::string& name) {
+    const std::string line = world.metric(name + "_sum{");
+    CHECK_THAT(world.metric(name + "_count{"), Catch::EndsWith(" 1"));
+    return std::stod(line.substr(line.rfind(' ') + 1));
+  };
+  CHECK(sum("vllm:request_queue_time_seconds") == Approx(0.0005));
+  const double prefill_s = sum("vllm:request_prefill_time_seconds");
+  const double decode_s = sum("vllm:request_decode_time_seconds");
+  CHECK(prefill_s >= 0.0015);
+  CHECK(decode_s > 0);
+  CHECK(sum("vllm:request_inference_time_seconds") == Approx(prefill_s + decode_s));
+  CHECK(sum("vllm:e2e_request_latency_seconds") == Approx(sum("vllm:time_to_first_token_seconds") + decode_s));
+  CHECK(sum("vllm:e2e_request_latency_seconds") >= 0.0005 + prefill_s + decode_s);
+  CHECK(sum("vllm:request_params_n") == 2);
+  CHECK(sum("vllm:request_params_max_tokens") == 3);
+  CHECK(sum("vllm:request_generation_tokens") == 6);
 }
 
 }  // namespace
