@@ -8,7 +8,7 @@
 // The room also measures how fast its requests are served, and refuses those that would wait beyond their deadline. It
 // is shared fairly: an account that holds h places, of n accounts that wait, has about h x n requests before its next
 // one, and never more than there are. Only those that take turns count: background work and low priorities go after
-// them. While the engine has places free, no one who fits in them is late.
+// them. While the engine has places free, what fits in them is not late.
 #pragma once
 
 #include <cstdint>
