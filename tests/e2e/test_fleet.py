@@ -124,6 +124,20 @@ class Load:
             thread.join()
 
 
+def test_a_closed_output_leaves_no_server_behind(binary, tmp_path):
+    """Whether the router is installed or not: without it the fleet ends by itself, after the server's start."""
+    flags = ["demo", "--coppice", str(binary), "--replicas", "1", "--port", "0"]
+    process = subprocess.Popen([sys.executable, str(ROOT / "scripts" / "fleet"), *flags],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+    server = int(REPLICA.search(process.stdout.readline())[3])
+    process.stdout.close()
+    time.sleep(1)
+    process.terminate()
+    process.wait(60)
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
 @pytest.fixture(scope="module")
 def fleet(binary, tmp_path_factory):
     if find_program("vllm-router") is None:

@@ -137,3 +137,8 @@ def test_a_full_queue_says_so_in_words_for_programs(narrow):
 def test_a_timeout_that_is_no_number_names_the_header(narrow):
     status, body = narrow.post("/v1/completions", LONG, {"x-request-timeout-ms": "soon"})
     assert status == 400 and body["error"]["param"] == "x-request-timeout-ms"
+
+
+@pytest.mark.parametrize("route", ["/health", "/ready", "/live", "/metrics"])
+def test_a_timeout_that_a_proxy_adds_fails_no_probe(narrow, route):
+    assert narrow.request("GET", route, headers={"x-request-timeout-ms": "0"})[0] == 200

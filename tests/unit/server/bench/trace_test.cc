@@ -63,6 +63,15 @@ TEST_CASE("a CSV of times and counts is read, whatever the order of its lines") 
   CHECK((*trace)[3].at_s == 60 * 86400 + 2.1);  // January and the leap February behind it
 }
 
+TEST_CASE("lines end with the file too, and blank ones count") {
+  const Folder folder;
+  const std::string row = R"({"timestamp": 1, "input_length": 3, "output_length": 2})";
+  const auto trace = read_trace(folder.write("a.jsonl", row + "\n\n" + row));
+  REQUIRE(trace.ok());
+  CHECK(trace->size() == 2);
+  CHECK(refusal(row + "\n\n" + std::string("\0", 1)).substr(0, 3) == ":3:");
+}
+
 TEST_CASE("texts come with their session and lengths at four bytes a token") {
   const Folder folder;
   const auto trace =
