@@ -32,13 +32,26 @@ struct AttentionShape {
   static constexpr std::int32_t kQueryBytes = kFitsRegisters ? 0 : kWarps * kTileElements * sizeof(Number);
   static constexpr std::int32_t kExchangeBytes = kFragmentBytes + kWarpLanes * 16;  // and (m, l)
   static_assert((kWarps - 1) * kExchangeBytes <= kStageBytes, "what warps hand over fits in a used stage");
+  static constexpr std::int32_t kShares = 1;  // warps that sum the columns of a row
+  // As many as can work on one tile of rows and one split: all of a block, if that gives each whole pairs of column
+  // tiles.
+  static constexpr std::int32_t kSharesMax = kFitsRegisters && kColumnTiles % (2 * kWarps) == 0 ? kWarps : 1;
+};
+
+// A share of the columns: what a warp sums where all warps of a block work on the same rows and the same split.
+template <typename Shape>
+struct ColumnShare : Shape {
+  static constexpr std::int32_t kShares = Shape::kSharesMax;                   // warps that sum the columns of a row
+  static constexpr std::int32_t kColumnTiles = Shape::kColumnTiles / kShares;  // of a warp
+  static constexpr std::int32_t kColumns = kColumnTiles * 8;                   // of a warp
 };
 
 // Numbers of an output fragment: column tile n, numbers 0, 1 of the lane's first row and 2, 3 of its second, columns
 // 8 n + 2 (lane % 4) and the next.
 template <typename Shape>
 struct RegisterFragment {
-  float at[Shape::kColumnTiles][4];
+  static constexpr std::int32_t kColumnTiles = Shape::kColumnTiles;  // of this warp
+  float at[kColumnTiles][4];
 
   COPPICE_DEVICE Vector<float, 4> get(std::int32_t n) const { return {{at[n][0], at[n][1], at[n][2], at[n][3]}}; }
   COPPICE_DEVICE void set(std::int32_t n, const Vector<float, 4>& value) {
@@ -58,6 +71,7 @@ struct RegisterFragment {
 // The same in shared memory, every lane's numbers its own.
 template <typename Shape>
 struct SharedFragment {
+  static constexpr std::int32_t kColumnTiles = Shape::kColumnTiles;  // of this warp
   Shared<float> base;
 
   COPPICE_DEVICE Shared<float> place(std::int32_t n) const { return base + (n * kWarpLanes + lane_index()) * 4; }

@@ -27,10 +27,11 @@ struct AttentionKernel {
   static constexpr std::int32_t shared_bytes(std::int32_t stages) { return kStagesBegin + stages * Shape::kStageBytes; }
   static constexpr std::int32_t kSharedBytesMax = kStagesBegin + kStagesMax * Shape::kStageBytes;  // of a block
 
-  // Returns storage for the results of one warp's rows over all splits so far.
+  // Returns storage for the results of one warp's rows over all splits so far. Columns: Shape or a share of it.
+  template <typename Columns>
   static COPPICE_DEVICE auto make_total() {
     if constexpr (Shape::kFitsRegisters) {
-      return RegisterFragment<Shape>{};
+      return RegisterFragment<Columns>{};
     } else {
       return SharedFragment<Shape>{shared_array<float>(kControlBytes + warp_index() * Shape::kFragmentBytes)};
     }
@@ -69,6 +70,33 @@ struct AttentionKernel {
     }
   }
 
+  // All warps' steps of the stage, which are of one split: each warp scores its own step, then sums its own columns of
+  // all. The bits are those of compute_stage(), whose warp does the same one step after the other. All threads call it.
+  template <typename Query>
+  static COPPICE_DEVICE void compute_stage_together(const Params& params, const Unit& unit, const StageCursor& cursor,
+                                                    Shared<Element> stage, const Query& query, RowSums& sums,
+                                                    RegisterFragment<ColumnShare<Shape>>& o) {
+    const SplitSteps steps = split_steps(unit.range, cursor.split);
+    const std::int32_t first_step = cursor.stage * kWarps;
+    const auto scores = [&](std::int32_t warp) {  // in place of the keys, which that warp alone reads
+      return pointer_as<float>(stage + warp * Shape::kTileElements);
+    };
+    float s[2][4] = {};
+    if (first_step + warp_index() < steps.count) {
+      score_step<Shape>(query, stage + warp_index() * Shape::kTileElements, s);
+      mask_step(steps.first_key + (first_step + warp_index()) * kStepKeys, unit.limits, s);
+      sync_warp();  // all lanes have read the keys
+      store_scores(scores(warp_index()), s);
+    }
+    sync_block();
+    const auto values = stage + kWarps * Shape::kTileElements + unit.deal.share() * ColumnShare<Shape>::kColumns;
+    for (std::int32_t i = 0; i < kWarps && first_step + i < steps.count; ++i) {
+      load_scores(scores(i), s);
+      softmax_step<ColumnShare<Shape>>(params.scale, s, sums, o);
+      mix_step<ColumnShare<Shape>>(s, values + i * Shape::kTileElements, o);
+    }
+  }
+
   // Ends a round of an item that folds: merges the splits' results into the total in ascending order. All threads call
   // it. `free`: a stage that no copy writes to.
   template <typename Total>
@@ -104,6 +132,19 @@ struct AttentionKernel {
 
   static COPPICE_DEVICE void run_unit(const Params& params, const DevicePlanHeader& header, std::int32_t work) {
     const Unit unit(params, header, work);
+    if constexpr (Shape::kSharesMax > 1) {
+      if (unit.is_shared()) {
+        run_columns<ColumnShare<Shape>>(params, unit);
+        return;
+      }
+    }
+    run_columns<Shape>(params, unit);
+  }
+
+  // Columns: what each warp sums, Shape or a share of it.
+  template <typename Columns>
+  static COPPICE_DEVICE void run_columns(const Params& params, const Unit& unit) {
+    constexpr bool kTogether = Columns::kShares > 1;  // all warps on one split
     KeyStream<Shape> stream(params, unit.range, unit.deal, unit.key_head);
     for (std::int32_t i = 0; i + 1 < params.stages; ++i) {
       stream.copy(params, stage_memory(i));
@@ -113,7 +154,7 @@ struct AttentionKernel {
     unit.load_query(params, query);
     sync_warp();
     RowSums total_sums;
-    auto total = make_total();
+    auto total = make_total<Columns>();
     total.clear();
     if (unit_item().after >= 0) {
       wait_for(
@@ -125,7 +166,7 @@ struct AttentionKernel {
     }
 
     RowSums sums;
-    RegisterFragment<Shape> o;
+    RegisterFragment<Columns> o;
     o.clear();
     StageCursor cursor;
     cursor.begin_round(unit.range, unit.deal, unit.range.split_begin);
@@ -133,13 +174,19 @@ struct AttentionKernel {
       wait_for_stage(params.stages);
       sync_block();  // everyone's copies are there, and everyone is done with the stage before
       stream.copy(params, stage_memory(stage == 0 ? params.stages - 1 : stage - 1));
-      if (unit.computes()) {
+      if constexpr (kTogether) {
+        compute_stage_together(params, unit, cursor, stage_memory(stage), query, sums, o);
+      } else if (unit.computes()) {
         compute_stage(params, unit, cursor, stage_memory(stage), query, sums, o);
       }
       if (cursor.last_of_round()) {
         reduce_sums(sums);
         if (unit_item().folds != 0) {
-          fold_round(unit, stage_memory(stage), sums, o, total_sums, total);
+          if constexpr (kTogether) {
+            merge_rows<Columns>(total_sums, total, sums, o);
+          } else {
+            fold_round(unit, stage_memory(stage), sums, o, total_sums, total);
+          }
         } else if (unit.computes() && cursor.split + unit.deal.split() < unit.range.split_end) {
           const std::int32_t split = cursor.split + unit.deal.split() - unit.range.split_begin;
           unit.store_state(params, unit_item().partial_begin + split * unit_item().row_count, sums, o);

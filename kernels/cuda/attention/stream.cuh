@@ -1,8 +1,10 @@
 // The stream of keys and values of a unit: which keys each warp has at which stage, and their asynchronous copies.
 //
 // A block works in rounds. With one tile of sixteen rows each warp takes a split of its own (four splits per round),
-// with two tiles two splits, with more one split: few rows keep all warps as busy as many rows do. A stage holds
-// sixteen keys for every warp, each copied by one warp from one page (or slot by slot, for a drafted path).
+// with two tiles two splits, with more one split: few rows keep all warps as busy as many rows do. One tile of rows
+// with fewer splits than warps is worked on by all warps together: each scores its own sixteen keys of a stage and sums
+// its own columns of the values of all of them. A stage holds sixteen keys for every warp, each copied by one warp from
+// one page (or slot by slot, for a drafted path).
 #pragma once
 
 #include <device/primitives.cuh>
@@ -13,26 +15,36 @@
 
 namespace coppice::kernels::cuda {
 
-// How a block's warps are distributed over tiles of rows and splits. All counts are powers of two.
+// How a block's warps are distributed over tiles of rows, splits and columns. All counts are powers of two.
 struct WarpDeal {
   std::int32_t warps_log2;
   std::int32_t splits_log2;
+  std::int32_t shares_log2;  // warps that share the columns of a tile and a split
 
   COPPICE_DEVICE std::int32_t splits() const { return 1 << splits_log2; }  // side by side
   // Of sixteen keys, of each split in a stage.
   COPPICE_DEVICE std::int32_t steps() const { return 1 << (warps_log2 - splits_log2); }
-  // What this warp computes: a tile of rows, a split of the round; …
-  COPPICE_DEVICE std::int32_t tile() const { return warp_index() >> splits_log2; }
-  COPPICE_DEVICE std::int32_t split() const { return warp_index() & (splits() - 1); }
+  // What this warp computes: a tile of rows, a split of the round, a share of the columns; …
+  COPPICE_DEVICE std::int32_t tile() const { return warp_index() >> (splits_log2 + shares_log2); }
+  COPPICE_DEVICE std::int32_t split() const { return warp_index() >> shares_log2 & (splits() - 1); }
+  COPPICE_DEVICE std::int32_t share() const { return warp_index() & ((1 << shares_log2) - 1); }
   // … and whose keys it copies: a split of the round, a step of the stage.
   COPPICE_DEVICE std::int32_t copy_split() const { return warp_index() >> (warps_log2 - splits_log2); }
   COPPICE_DEVICE std::int32_t copy_step() const { return warp_index() & (steps() - 1); }
 };
 
+// Below as many splits, all warps work on one split after the other: with two of them, in half the time that two warps
+// need for a split each; with three, in the same time. Counted in steps, not measured.
+inline constexpr std::int32_t kSplitsApart = 3;
+
+// splits: that a unit of `rows` rows walks through.
 template <typename Shape>
-COPPICE_DEVICE WarpDeal deal_warps(std::int32_t rows) {
+COPPICE_DEVICE WarpDeal deal_warps(std::int32_t rows, std::int32_t splits) {
   constexpr std::int32_t kLog2 = Shape::kWarps == 4 ? 2 : 1;  // of the warps of a block
-  return {kLog2, rows <= kTileRows ? kLog2 : rows <= 2 * kTileRows ? kLog2 - 1 : 0};
+  if (Shape::kSharesMax > 1 && rows <= kTileRows && splits < kSplitsApart) {
+    return {kLog2, 0, kLog2};
+  }
+  return {kLog2, rows <= kTileRows ? kLog2 : rows <= 2 * kTileRows ? kLog2 - 1 : 0, 0};
 }
 
 // The keys of its item that a unit's rows see, and the splits that it must walk through.

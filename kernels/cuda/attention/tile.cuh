@@ -104,7 +104,7 @@ COPPICE_DEVICE void softmax_step(float scale, float (&s)[2][4], RowSums& sums, R
   }
 }
 
-// o += weights * values.
+// o += weights * values. values: of the first of o's columns.
 template <typename Shape>
 COPPICE_DEVICE void mix_step(const float (&s)[2][4], Shared<const typename Shape::Number> values,
                              RegisterFragment<Shape>& o) {
@@ -114,11 +114,29 @@ COPPICE_DEVICE void mix_step(const float (&s)[2][4], Shared<const typename Shape
   const std::int32_t lane = lane_index();
   const auto row = values + lane % 16 * Shape::kRowStride + lane / 16 * 8;
 #pragma unroll
-  for (std::int32_t k = 0; k < Shape::kDepthSteps; ++k) {
+  for (std::int32_t k = 0; k < Shape::kColumnTiles / 2; ++k) {
     std::uint32_t b[4];
     load_matrix_x4_transposed(b, row + k * 16);
     multiply_accumulate<Number>(o.at[2 * k], weights, b[0], b[1]);
     multiply_accumulate<Number>(o.at[2 * k + 1], weights, b[2], b[3]);
+  }
+}
+
+// Scores of a step handed from warp to warp: every lane's numbers are its own.
+COPPICE_DEVICE void store_scores(Shared<float> to, const float (&s)[2][4]) {
+#pragma unroll
+  for (std::int32_t n = 0; n < 2; ++n) {
+    store_as(to + (n * kWarpLanes + lane_index()) * 4, Vector<float, 4>{{s[n][0], s[n][1], s[n][2], s[n][3]}});
+  }
+}
+COPPICE_DEVICE void load_scores(Shared<const float> from, float (&s)[2][4]) {
+#pragma unroll
+  for (std::int32_t n = 0; n < 2; ++n) {
+    const auto numbers = load_as<Vector<float, 4>>(from + (n * kWarpLanes + lane_index()) * 4);
+#pragma unroll
+    for (std::int32_t i = 0; i < 4; ++i) {
+      s[n][i] = numbers.at[i];
+    }
   }
 }
 

@@ -30,8 +30,8 @@ struct AttentionUnit {
     row_begin = unit.block * kBlockRows;
     const std::int32_t left = unit_item().row_count * params.group - row_begin;
     rows = left < kBlockRows ? left : kBlockRows;
-    deal = deal_warps<Shape>(rows);
     find_range(params, header);
+    deal = deal_warps<Shape>(rows, range.split_end - range.split_begin);
     find_limits(params, header);
   }
 
@@ -107,6 +107,15 @@ struct AttentionUnit {
   COPPICE_DEVICE bool computes() const {
     return deal.tile() * kTileRows < rows;
   }
+  // Returns whether the block's warps share the columns of their rows.
+  COPPICE_DEVICE bool is_shared() const {
+    return deal.shares_log2 > 0;
+  }
+  // Returns the first of the columns that this lane has in column tile n of its warp's fragment.
+  template <typename Fragment>
+  COPPICE_DEVICE std::int32_t fragment_column(std::int32_t n) const {
+    return (deal.share() * Fragment::kColumnTiles + n) * 8 + lane_index() % 4 * 2;
+  }
   // Returns whether this warp holds its rows' results.
   COPPICE_DEVICE bool holds_total() const {
     return deal.split() == 0 && computes();
@@ -149,8 +158,8 @@ struct AttentionUnit {
       }
     }
 #pragma unroll
-    for (std::int32_t n = 0; n < Shape::kColumnTiles; ++n) {
-      const std::int32_t column = n * 8 + lane_index() % 4 * 2;
+    for (std::int32_t n = 0; n < Fragment::kColumnTiles; ++n) {
+      const std::int32_t column = fragment_column<Fragment>(n);
       Vector<float, 4> value = {};
 #pragma unroll
       for (std::int32_t half = 0; half < 2; ++half) {
@@ -175,12 +184,12 @@ struct AttentionUnit {
         continue;
       }
       const std::int64_t index = partial_index(params, slot_begin + place.token, place.head);
-      if (lane_index() % 4 == 0) {
+      if (lane_index() % 4 == 0 && deal.share() == 0) {
         store_as(params.partial_sums + index * 2, Vector<float, 2>{{sums.m[half], sums.l[half]}});
       }
 #pragma unroll
-      for (std::int32_t n = 0; n < Shape::kColumnTiles; ++n) {
-        const std::int32_t column = n * 8 + lane_index() % 4 * 2;
+      for (std::int32_t n = 0; n < Fragment::kColumnTiles; ++n) {
+        const std::int32_t column = fragment_column<Fragment>(n);
         const Vector<float, 4> value = o.get(n);
         if (column < params.layout.head_dim) {
           store_as(params.partial_o + index * params.layout.head_dim + column,
@@ -197,8 +206,8 @@ struct AttentionUnit {
       const Row place = row(params, half);
       const float inverse = 1.0F / sums.l[half];
 #pragma unroll
-      for (std::int32_t n = 0; n < Shape::kColumnTiles; ++n) {
-        const std::int32_t column = n * 8 + lane_index() % 4 * 2;
+      for (std::int32_t n = 0; n < Fragment::kColumnTiles; ++n) {
+        const std::int32_t column = fragment_column<Fragment>(n);
         const Vector<float, 4> value = o.get(n);
         if (place.token >= 0 && column < params.layout.head_dim) {
           write_output(params, unit_item().row_begin + place.token, place.head, column,
