@@ -15,9 +15,13 @@ constexpr std::int32_t attention_block_rows(std::int32_t padded_dim) {
   return 16 * attention_warps(padded_dim);
 }
 
-// Returns the head dimension of the kernel that serves `head_dim`.
+// Returns the head dimension of the kernel that serves `head_dim`: its own where many models have it, else the next of
+// three.
 constexpr std::int32_t attention_padded_dim(std::int32_t head_dim) {
-  return head_dim <= 64 ? 64 : head_dim <= 80 ? 80 : head_dim <= 96 ? 96 : head_dim <= 128 ? 128 : 256;
+  if (head_dim == 80 || head_dim == 96) {
+    return head_dim;
+  }
+  return head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : 256;
 }
 
 // Offsets are in words from the header's beginning.

@@ -4,16 +4,19 @@
 #include <device/primitives.cuh>
 
 #include "kernels/cuda/attention/device_plan.h"
+#include "kernels/cuda/cache/kv_layout.h"
 
 namespace coppice::kernels::cuda {
 
 inline constexpr std::int32_t kStepKeys = 16;  // keys of a step: k of mma.m16n8k16
 inline constexpr std::int32_t kTileRows = 16;  // matrix rows of a warp: m of mma.m16n8k16
 
-// Sizes that follow from a head dimension; `dim` is a padded one. Elements, unless bytes are said.
-template <typename Element, std::int32_t dim>
+// Sizes that follow from a head dimension; `dim` is a padded one. Elements, unless bytes are said. whole: the head
+// dimension is `dim` itself, so that the places of a head's numbers are known when the kernel is compiled.
+template <typename Element, std::int32_t dim, bool whole>
 struct AttentionShape {
   using Number = Element;
+  static COPPICE_DEVICE std::int32_t head_dim(const KvLayout& layout) { return whole ? dim : layout.head_dim; }
   static constexpr std::int32_t kDim = dim;                     // of a head
   static constexpr std::int32_t kWarps = attention_warps(dim);  // of a block: each has a tile of rows
   static constexpr std::int32_t kColumnTiles = dim / 8;         // of an output row

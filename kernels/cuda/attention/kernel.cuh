@@ -9,10 +9,10 @@
 
 namespace coppice::kernels::cuda {
 
-template <typename Element, std::int32_t dim>
+template <typename Element, std::int32_t dim, bool whole>
 struct AttentionKernel {
   using Number = Element;
-  using Shape = AttentionShape<Element, dim>;
+  using Shape = AttentionShape<Element, dim, whole>;
   using Params = AttentionParams<Element>;
   using Unit = AttentionUnit<Shape>;
   static constexpr std::int32_t kWarps = Shape::kWarps;             // of a block

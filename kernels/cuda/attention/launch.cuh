@@ -2,6 +2,8 @@
 // AttentionLaunch<Element>.
 #pragma once
 
+#include <bit>
+
 #include <device/launch.cuh>
 
 #include "kernels/cuda/attention/launch.h"
@@ -52,6 +54,9 @@ int AttentionLaunch<Element>::launch(const AttentionCall& call, std::int32_t blo
     params.out = call.out_is_f32 ? nullptr : static_cast<Element*>(call.out);
     params.out_f32 = call.out_is_f32 ? static_cast<float*>(call.out) : nullptr;
     params.cache = static_cast<const Element*>(call.cache) + call.layer * call.layout.layer_elements();
+    params.page_elements = call.layout.page_elements();
+    params.head_elements = call.layout.head_elements();
+    params.page_shift = std::countr_zero(static_cast<std::uint32_t>(call.layout.page_size));
     params.query_stride = call.query_stride;
     params.out_stride = call.out_stride;
     params.layout = call.layout;

@@ -1,5 +1,5 @@
 // Launches of attention for one element type. Each type has its own source (bf16.cu, …), so that they compile in
-// parallel: five tensor-core kernels each.
+// parallel: eight tensor-core kernels each.
 #pragma once
 
 #include "kernels/cuda/attention/attention.h"

@@ -21,6 +21,9 @@ struct AttentionParams {
   std::int64_t query_stride;
   std::int64_t out_stride;
   KvLayout layout;
+  std::int64_t page_elements;  // of the layout, as the next two: kept, not computed by each warp for each page
+  std::int64_t head_elements;
+  std::int32_t page_shift;  // log2 of the page size
   std::int32_t query_heads;
   std::int32_t group;   // query heads of a key head
   std::int32_t stages;  // of the pipeline: 2, 3 or 4

@@ -135,7 +135,7 @@ struct KeyStream {
         next_place = params.plan[item.places + key - item.key_begin];
       }
     } else {
-      next_place = params.plan[item.places + (next_key - item.key_begin) / params.layout.page_size];
+      next_place = params.plan[item.places + ((next_key - item.key_begin) >> params.page_shift)];
     }
   }
 
@@ -147,9 +147,10 @@ struct KeyStream {
       if (unit_item().by_slot != 0) {
         copy_slots(params, keys, values);
       } else {
-        const std::int64_t place = std::int64_t{next_key % params.layout.page_size} * params.layout.head_dim;
-        copy_rows(params, keys, params.layout.plane(0, next_place, head, KvLayout::kPlaneKey) + place);
-        copy_rows(params, values, params.layout.plane(0, next_place, head, KvLayout::kPlaneValue) + place);
+        const std::int32_t row = next_key & ((1 << params.page_shift) - 1);  // of the page
+        const std::int64_t from = place_of(params, next_place, row);
+        copy_rows(params, keys, from);
+        copy_rows(params, values, from + plane_elements(params));
       }
     }
     copy_async_commit();
@@ -159,30 +160,61 @@ struct KeyStream {
     }
   }
 
+  // Returns the first element of a key of a page; its value is plane_elements() further.
+  COPPICE_DEVICE std::int64_t place_of(const Params& params, PageId page, std::int32_t row) const {
+    return page * params.page_elements + head * params.head_elements +
+           std::int64_t{row} * Shape::head_dim(params.layout);
+  }
+  static COPPICE_DEVICE std::int64_t plane_elements(const Params& params) {
+    return std::int64_t{Shape::head_dim(params.layout)} << params.page_shift;
+  }
+
+  // Where this lane's pieces of sixteen rows are: piece i is kPassRows rows below piece i - 1, so that only the first
+  // place is computed; where a row has no whole fraction of the warp's pieces, each place is.
+  static constexpr std::int32_t kRowChunks = Shape::kDim / Shape::kChunk;  // asynchronous copies that bring a row
+  static constexpr bool kWholePasses = kWarpLanes % kRowChunks == 0;
+  static constexpr std::int32_t kPassRows =
+      kWholePasses ? kWarpLanes / kRowChunks : 0;  // rows that a warp brings at once
+  static COPPICE_DEVICE std::int32_t piece_row(std::int32_t i) {
+    return kWholePasses ? i * kPassRows + lane_index() / kRowChunks : (i * kWarpLanes + lane_index()) / kRowChunks;
+  }
+  static COPPICE_DEVICE std::int32_t piece_column(std::int32_t i) {
+    return (kWholePasses ? lane_index() % kRowChunks : (i * kWarpLanes + lane_index()) % kRowChunks) * Shape::kChunk;
+  }
+
   // Copies sixteen contiguous rows.
   COPPICE_DEVICE void copy_rows(const Params& params, Shared<Number> to, std::int64_t from) const {
+    const std::int32_t head_dim = Shape::head_dim(params.layout);
+    if constexpr (kWholePasses) {
+      const std::int32_t column = piece_column(0);
+      const Shared<Number> first_to = to + piece_row(0) * Shape::kRowStride + column;
+      const Global<const Number> first_from = params.cache + (from + piece_row(0) * head_dim + column);
 #pragma unroll
-    for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
-      const std::int32_t chunk = i * kWarpLanes + lane_index();
-      const std::int32_t row = chunk / (Shape::kDim / Shape::kChunk);
-      const std::int32_t column = chunk % (Shape::kDim / Shape::kChunk) * Shape::kChunk;
-      copy_async_16_or_zeros(to + row * Shape::kRowStride + column,
-                             params.cache + from + row * params.layout.head_dim + column,
-                             column < params.layout.head_dim);
+      for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
+        copy_async_16_or_zeros(first_to + i * kPassRows * Shape::kRowStride, first_from + i * kPassRows * head_dim,
+                               column < head_dim);
+      }
+    } else {
+#pragma unroll
+      for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
+        copy_async_16_or_zeros(to + piece_row(i) * Shape::kRowStride + piece_column(i),
+                               params.cache + (from + piece_row(i) * head_dim + piece_column(i)),
+                               piece_column(i) < head_dim);
+      }
     }
   }
 
   COPPICE_DEVICE void copy_slots(const Params& params, Shared<Number> keys, Shared<Number> values) const {
     for (std::int32_t i = 0; i < Shape::kDepthSteps; ++i) {
-      const std::int32_t chunk = i * kWarpLanes + lane_index();
-      const std::int32_t row = chunk / (Shape::kDim / Shape::kChunk);
-      const std::int32_t column = chunk % (Shape::kDim / Shape::kChunk) * Shape::kChunk;
+      const std::int32_t row = piece_row(i);
+      const std::int32_t column = piece_column(i);
       const std::int32_t slot = shuffle(next_place, row);
-      const bool present = slot >= 0 && column < params.layout.head_dim;
-      const std::int64_t key = present ? params.layout.token(0, slot, head, KvLayout::kPlaneKey) + column : 0;
+      const bool present = slot >= 0 && column < Shape::head_dim(params.layout);
+      const std::int32_t page_row = slot & ((1 << params.page_shift) - 1);
+      const std::int64_t key = present ? place_of(params, slot >> params.page_shift, page_row) + column : 0;
       copy_async_16_or_zeros(keys + row * Shape::kRowStride + column, params.cache + key, present);
-      copy_async_16_or_zeros(values + row * Shape::kRowStride + column,
-                             params.cache + key + params.layout.plane_elements(), present);
+      copy_async_16_or_zeros(values + row * Shape::kRowStride + column, params.cache + key + plane_elements(params),
+                             present);
     }
   }
 };

@@ -128,12 +128,12 @@ struct AttentionUnit {
     for (std::int32_t half = 0; half < 2; ++half) {
       const Row place = row(params, half);
       const Global<const Number> from = params.query + (item_row + place.token) * params.query_stride +
-                                        std::int64_t{place.head} * params.layout.head_dim;
+                                        std::int64_t{place.head} * Shape::head_dim(params.layout);
 #pragma unroll
       for (std::int32_t i = 0; i < 2 * Shape::kDepthSteps; ++i) {
         const std::int32_t column = i * 8 + lane_index() % 4 * 2;
         std::uint32_t word = 0;
-        if (place.token >= 0 && column < params.layout.head_dim) {
+        if (place.token >= 0 && column < Shape::head_dim(params.layout)) {
           word = load_as<std::uint32_t>(from + column);
         }
         query.set(i / 2, i % 2 * 2 + half, word);
@@ -163,9 +163,9 @@ struct AttentionUnit {
       Vector<float, 4> value = {};
 #pragma unroll
       for (std::int32_t half = 0; half < 2; ++half) {
-        if (present[half] && column < params.layout.head_dim) {
+        if (present[half] && column < Shape::head_dim(params.layout)) {
           const Vector<float, 2> both =
-              load_as<Vector<float, 2>>(params.partial_o + index[half] * params.layout.head_dim + column);
+              load_as<Vector<float, 2>>(params.partial_o + index[half] * Shape::head_dim(params.layout) + column);
           value.at[half * 2] = both.at[0];
           value.at[half * 2 + 1] = both.at[1];
         }
@@ -191,8 +191,8 @@ struct AttentionUnit {
       for (std::int32_t n = 0; n < Fragment::kColumnTiles; ++n) {
         const std::int32_t column = fragment_column<Fragment>(n);
         const Vector<float, 4> value = o.get(n);
-        if (column < params.layout.head_dim) {
-          store_as(params.partial_o + index * params.layout.head_dim + column,
+        if (column < Shape::head_dim(params.layout)) {
+          store_as(params.partial_o + index * Shape::head_dim(params.layout) + column,
                    Vector<float, 2>{{value.at[half * 2], value.at[half * 2 + 1]}});
         }
       }
@@ -209,7 +209,7 @@ struct AttentionUnit {
       for (std::int32_t n = 0; n < Fragment::kColumnTiles; ++n) {
         const std::int32_t column = fragment_column<Fragment>(n);
         const Vector<float, 4> value = o.get(n);
-        if (place.token >= 0 && column < params.layout.head_dim) {
+        if (place.token >= 0 && column < Shape::head_dim(params.layout)) {
           write_output(params, unit_item().row_begin + place.token, place.head, column,
                        multiply(value.at[half * 2], inverse), multiply(value.at[half * 2 + 1], inverse));
         }
