@@ -24,11 +24,32 @@ constexpr std::int32_t attention_padded_dim(std::int32_t head_dim) {
   return head_dim <= 64 ? 64 : head_dim <= 128 ? 128 : 256;
 }
 
+// How a block's warps share a unit's work: as logarithms of how many take splits side by side and how many share the
+// columns of the same rows and split. The other warps have other rows.
+struct AttentionDeal {
+  std::int32_t splits_log2;
+  std::int32_t shares_log2;
+};
+
+// Below as many splits, all warps work on one split after the other: with two of them, in half the time that two warps
+// need for a split each; with three, in the same time. Counted in steps, not measured.
+inline constexpr std::int32_t kSplitsApart = 3;
+
+// rows, splits: matrix rows of the unit, splits that it walks through. can_share: the kernel's warps can share columns.
+constexpr AttentionDeal deal_attention(std::int32_t warps_log2, std::int32_t rows, std::int32_t splits,
+                                       bool can_share) {
+  if (can_share && rows <= 16 && splits < kSplitsApart) {
+    return {0, warps_log2};
+  }
+  return {rows <= 16 ? warps_log2 : rows <= 32 ? warps_log2 - 1 : 0, 0};
+}
+
 // Offsets are in words from the header's beginning.
 struct DevicePlanHeader {
   std::int32_t item_count;
   std::int32_t unit_count;       // a unit and a key head are one piece of work
   std::int32_t merge_row_count;  // rows whose result is put together from partials
+  std::int32_t merge_units;      // units whose partials and states the merge waits for
   std::int32_t window;
   std::int32_t items;              // DeviceItem [item_count]
   std::int32_t units;              // DeviceUnit [unit_count], in the plan's order
@@ -36,7 +57,7 @@ struct DevicePlanHeader {
   std::int32_t merge_rows;         // [merge_row_count] row
   std::int32_t row_partial_begin;  // [rows + 1]
   std::int32_t row_partials;
-  std::int32_t reserved[2];  // what follows is aligned to 16 bytes
+  std::int32_t reserved;  // what follows is aligned to 16 bytes
 };
 
 // The fields of AttentionItem (attention_plan.h) that the kernel reads.
@@ -52,8 +73,12 @@ struct DeviceItem {
   std::int32_t by_slot;        // places are slots, one a key
   std::int32_t folds;
   std::int32_t writes_output;
-  std::int32_t reserved;
+  std::int32_t awaited;  // kAwaited…, or 0: its units count nowhere when they are done
 };
+
+// Who waits for an item's units.
+inline constexpr std::int32_t kAwaitedByItem = 1;   // a bit: an item that continues its states
+inline constexpr std::int32_t kAwaitedByMerge = 2;  // a bit: the merge of its partials
 
 // Rows [block * attention_block_rows, …) of an item.
 struct DeviceUnit {
@@ -63,8 +88,8 @@ struct DeviceUnit {
 
 // Words of AttentionCall::progress.
 inline constexpr std::int32_t kProgressClaims = 0;  // next piece of work
-inline constexpr std::int32_t kProgressUnits = 1;   // finished units
+inline constexpr std::int32_t kProgressUnits = 1;   // finished units that the merge waits for
 inline constexpr std::int32_t kProgressBlocks = 2;  // blocks that found nothing more to do
-inline constexpr std::int32_t kProgressItems = 4;   // [item][key head]: finished blocks of rows
+inline constexpr std::int32_t kProgressItems = 4;   // [item][key head]: finished blocks of rows, if items wait for it
 
 }  // namespace coppice::kernels::cuda

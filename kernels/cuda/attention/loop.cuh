@@ -3,7 +3,8 @@
 // Pieces of work are numbered: first (unit, key head) in the plan's order, then bundles of rows whose partials must be
 // merged. Blocks claim them in order from one counter. There are two waits, and both end: an item that continues
 // another's states waits for that item's units, which earlier claims run and which wait only for still earlier ones; a
-// merge waits for all units, which have all been claimed. The last block to leave resets the counters to zero.
+// merge waits for all units that leave partials or states, which have all been claimed. A unit that none waits for
+// counts nowhere. The last block to leave resets the counters to zero.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -18,24 +19,25 @@ template <typename Kernel>
 struct AttentionLoop {
   using Params = typename Kernel::Params;
 
-  // Read again at each use: kept, its fields would take registers from the units.
-  static COPPICE_DEVICE DevicePlanHeader plan_header(const Params& params) {
-    return pointer_as<const DevicePlanHeader>(params.plan)[0];
-  }
-
   static COPPICE_DEVICE std::int32_t unit_count(const Params& params) {
-    return plan_header(params).unit_count * params.layout.key_heads;
+    return plan_header().unit_count * params.layout.key_heads;
   }
 
+  // Counts the unit where others wait for it; what they read of it is then visible to them. ENSURES: all of the block's
+  // reads are done.
   static COPPICE_DEVICE void finish_unit(const Params& params, std::int32_t work) {
     sync_block();  // all of the block's results are written, all of its reads done
-    if (thread_index() == 0) {
-      const Global<const DeviceUnit> units = pointer_as<const DeviceUnit>(params.plan + plan_header(params).units);
-      const DeviceUnit unit = units[work / params.layout.key_heads];
-      atomic_add_acquire_release(params.progress + (kProgressItems + std::int64_t{unit.item} * params.layout.key_heads +
-                                                    work % params.layout.key_heads),
-                                 1);
-      atomic_add_acquire_release(params.progress + kProgressUnits, 1);
+    const std::int32_t awaited = unit_item().awaited;
+    if (awaited != 0 && thread_index() == 0) {
+      const std::int32_t item = shared_array<const std::int32_t>(kControlItemNumber)[0];
+      if ((awaited & kAwaitedByItem) != 0) {
+        atomic_add_acquire_release(params.progress + (kProgressItems + std::int64_t{item} * params.layout.key_heads +
+                                                      work % params.layout.key_heads),
+                                   1);
+      }
+      if ((awaited & kAwaitedByMerge) != 0) {
+        atomic_add_acquire_release(params.progress + kProgressUnits, 1);
+      }
     }
   }
 
@@ -56,18 +58,20 @@ struct AttentionLoop {
 
   static COPPICE_DEVICE void run(const Params& params) {
     const Shared<std::uint32_t> control = shared_array<std::uint32_t>(kControlClaim);
+    load_header(params);
     std::int32_t work = begin(control, ask(params));
     while (work < unit_count(params)) {
       const std::uint32_t next = ask(params);
-      Kernel::run_unit(params, plan_header(params), work);
+      Kernel::run_unit(params, plan_header(), work);
       finish_unit(params, work);
       work = begin(control, next);
     }
-    const DevicePlanHeader header = plan_header(params);
+    const DevicePlanHeader header = plan_header();
     const std::int32_t units = unit_count(params);
     const MergeBundles merges = merge_bundles<Kernel>(params, header);
     if (work < units + merges.count) {
-      wait_for(params.progress + kProgressUnits, static_cast<std::uint32_t>(units));
+      wait_for(params.progress + kProgressUnits,
+               static_cast<std::uint32_t>(header.merge_units * params.layout.key_heads));
     }
     while (work < units + merges.count) {
       const std::uint32_t next = ask(params);
@@ -86,7 +90,7 @@ struct AttentionLoop {
     if (before + 1 != static_cast<std::uint32_t>(block_count())) {
       return;
     }
-    const std::int32_t words = kProgressItems + plan_header(params).item_count * params.layout.key_heads;
+    const std::int32_t words = kProgressItems + plan_header().item_count * params.layout.key_heads;
     for (std::int32_t i = thread_index(); i < words; i += thread_count()) {
       params.progress[i] = 0U;
     }

@@ -61,11 +61,29 @@ COPPICE_DEVICE void wait_for(Global<const std::uint32_t> counter, std::uint32_t 
   sync_block();
 }
 
-// The first bytes of shared memory: the claim on the next piece of work, and the item of the unit under way.
+// The first bytes of shared memory: the claim on the next piece of work, the plan's header, the item of the unit under
+// way and its number.
 inline constexpr std::int32_t kControlBytes = 128;
 inline constexpr std::int32_t kControlClaim = 0;
-inline constexpr std::int32_t kControlItem = 16;
+inline constexpr std::int32_t kControlItemNumber = 4;
+inline constexpr std::int32_t kControlHeader = 16;
+inline constexpr std::int32_t kControlItem = kControlHeader + sizeof(DevicePlanHeader);
 static_assert(kControlItem + sizeof(DeviceItem) <= kControlBytes);
+
+// On the GPU only the fields that the caller uses are read.
+COPPICE_DEVICE DevicePlanHeader plan_header() {
+  return shared_array<const DevicePlanHeader>(kControlHeader)[0];
+}
+
+// Copies the plan's header to where plan_header() reads it. All threads call it, once.
+template <typename Element>
+COPPICE_DEVICE void load_header(const AttentionParams<Element>& params) {
+  constexpr std::int32_t kHeaderWords = sizeof(DevicePlanHeader) / sizeof(std::int32_t);  // copied by one thread each
+  if (thread_index() < kHeaderWords) {
+    shared_array<std::int32_t>(kControlHeader)[thread_index()] = params.plan[thread_index()];
+  }
+  sync_block();
+}
 
 // On the GPU only the fields that the caller uses are read.
 COPPICE_DEVICE DeviceItem unit_item() {
@@ -82,6 +100,9 @@ COPPICE_DEVICE DeviceUnit load_unit(const AttentionParams<Element>& params, cons
   if (thread_index() < kItemWords) {
     shared_array<std::int32_t>(kControlItem)[thread_index()] =
         params.plan[header.items + unit.item * kItemWords + thread_index()];
+  }
+  if (thread_index() == 0) {
+    shared_array<std::int32_t>(kControlItemNumber)[0] = unit.item;
   }
   sync_block();
   return unit;

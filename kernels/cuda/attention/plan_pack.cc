@@ -1,5 +1,6 @@
 // The packing of an AttentionPlan for the device.
 #include <cstring>
+#include <vector>
 
 #include "base/check.h"
 #include "kernels/cuda/attention/attention.h"
@@ -61,9 +62,12 @@ std::int32_t add_units(const AttentionPlan& plan, std::int32_t group, std::int32
   return count;
 }
 
-void add_items(const AttentionPlan& plan, std::int32_t group, std::int32_t block_rows, std::int32_t pages,
-               std::int32_t slots, Words& words) {
-  for (const AttentionItem& item : plan.items) {
+// continued: of each item, whether another continues its states.
+void add_items(const AttentionPlan& plan, const std::vector<bool>& continued, std::int32_t group,
+               std::int32_t block_rows, std::int32_t pages, std::int32_t slots, Words& words) {
+  const bool merges = !plan.row_partials.empty();
+  for (std::size_t i = 0; i < plan.items.size(); ++i) {
+    const AttentionItem& item = plan.items[i];
     DeviceItem out = {};
     out.row_begin = item.row_begin;
     out.row_count = item.row_count;
@@ -77,8 +81,28 @@ void add_items(const AttentionPlan& plan, std::int32_t group, std::int32_t block
     out.partial_begin = item.partial_begin;
     out.folds = item.folds ? 1 : 0;
     out.writes_output = item.folds && item.writes_output ? 1 : 0;
+    out.awaited = (continued[i] ? kAwaitedByItem : 0) | (merges && out.writes_output == 0 ? kAwaitedByMerge : 0);
     words.add(out);
   }
+}
+
+// Returns for each item whether another continues its states.
+std::vector<bool> continued_items(const AttentionPlan& plan) {
+  std::vector<bool> continued(plan.items.size(), false);
+  for (const AttentionItem& item : plan.items) {
+    if (item.after >= 0) {
+      continued[static_cast<std::size_t>(item.after)] = true;
+    }
+  }
+  return continued;
+}
+
+std::int32_t count_merge_units(const AttentionPlan& plan, std::int32_t group, std::int32_t block_rows) {
+  std::int32_t count = 0;
+  for (const AttentionItem& item : plan.items) {
+    count += item.folds && item.writes_output ? 0 : blocks_of(item, group, block_rows);
+  }
+  return count;
 }
 
 std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t head_dim, std::int32_t row_positions,
@@ -93,10 +117,11 @@ std::size_t pack(const AttentionPlan& plan, std::int32_t group, std::int32_t hea
   const std::int32_t pages = words.add_all(plan.pages);
   const std::int32_t slots = words.add_all(plan.slots);
   header.items = words.size();
-  add_items(plan, group, block_rows, pages, slots, words);
+  add_items(plan, continued_items(plan), group, block_rows, pages, slots, words);
   header.units = words.size();
   header.unit_count = add_units(plan, group, block_rows, words);
   if (!plan.row_partials.empty()) {
+    header.merge_units = count_merge_units(plan, group, block_rows);
     header.row_partial_begin = words.add_all(plan.row_partial_begin);
     header.row_partials = words.add_all(plan.row_partials);
     header.merge_rows = words.size();

@@ -33,18 +33,12 @@ struct WarpDeal {
   COPPICE_DEVICE std::int32_t copy_step() const { return warp_index() & (steps() - 1); }
 };
 
-// Below as many splits, all warps work on one split after the other: with two of them, in half the time that two warps
-// need for a split each; with three, in the same time. Counted in steps, not measured.
-inline constexpr std::int32_t kSplitsApart = 3;
-
 // splits: that a unit of `rows` rows walks through.
 template <typename Shape>
 COPPICE_DEVICE WarpDeal deal_warps(std::int32_t rows, std::int32_t splits) {
   constexpr std::int32_t kLog2 = Shape::kWarps == 4 ? 2 : 1;  // of the warps of a block
-  if (Shape::kSharesMax > 1 && rows <= kTileRows && splits < kSplitsApart) {
-    return {kLog2, 0, kLog2};
-  }
-  return {kLog2, rows <= kTileRows ? kLog2 : rows <= 2 * kTileRows ? kLog2 - 1 : 0, 0};
+  const AttentionDeal deal = deal_attention(kLog2, rows, splits, Shape::kSharesMax > 1);
+  return {kLog2, deal.splits_log2, deal.shares_log2};
 }
 
 // The keys of its item that a unit's rows see, and the splits that it must walk through.
