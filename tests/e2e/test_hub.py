@@ -193,7 +193,7 @@ def test_a_cut_connection_is_resumed(binary, hub, home):
     hub.faults["cut"] = 3
     tokens(binary, NAME, environment(home, hub))
     ranges = [headers["Range"] for _, _, _, headers in hub.requests if "Range" in headers]
-    assert len(ranges) == 3 and all(not each.startswith("bytes=0-") for each in ranges)
+    assert len(ranges) >= 3 and all(not each.startswith("bytes=0-") for each in ranges)
 
 
 def test_a_fetch_that_was_killed_is_resumed(binary, hub, home):
