@@ -29,6 +29,7 @@ class Runner final : public StepExecutor {
     options_.group_size = config.query_heads / config.key_heads;
     options_.key_heads = config.key_heads;
     options_.workers = cache_->workers();
+    options_.costs = cache_->plan_costs();
     sequences_.reserve(static_cast<std::size_t>(limits.running_max));
   }
 

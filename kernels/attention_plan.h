@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/types.h"
+#include "kernels/plan_costs.h"
 
 namespace coppice::kernels {
 
@@ -84,6 +85,7 @@ struct PlanOptions {
   std::int32_t group_size = 1;  // query_heads / key_heads: matrix rows per token row, for sizing items
   std::int32_t key_heads = 1;
   std::int32_t workers = 1;  // how many workers the items should keep busy
+  PlanCosts costs = {};      // of the device
 
   bool operator==(const PlanOptions&) const = default;
 };

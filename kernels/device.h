@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/types.h"
+#include "kernels/plan_costs.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels {
@@ -60,13 +61,17 @@ class KvCache {
   const KvGeometry& geometry() const { return geometry_; }
   // How many workers an attention plan over this cache must keep busy: threads, or blocks that a GPU holds at once.
   int workers() const { return workers_; }
+  // What the items of such a plan cost.
+  const PlanCosts& plan_costs() const { return plan_costs_; }
 
  protected:
-  KvCache(const KvGeometry& geometry, int workers) : geometry_(geometry), workers_(workers) {}
+  KvCache(const KvGeometry& geometry, int workers, const PlanCosts& plan_costs = {})
+      : geometry_(geometry), workers_(workers), plan_costs_(plan_costs) {}
 
  private:
   KvGeometry geometry_;
   int workers_;
+  PlanCosts plan_costs_;
 };
 
 // How a device computes with a combination of formats: not at all, correctly but slowly, or at full speed.

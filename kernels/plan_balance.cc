@@ -4,21 +4,15 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 
 #include "kernels/key_positions.h"
 
 namespace coppice::kernels {
 namespace {
 
-// Cost of one key for one KV head = what it takes to read it, in matrix rows' worth of computing (measured on Zen 5: a
-// key of 128 dimensions is read from memory in the time that 13 rows are multiplied with it).
-constexpr std::int64_t kReadCost = 13;
-// Smaller items cost more to hand out than they gain (about 10 microseconds).
-constexpr std::int64_t kLeastCost = 4096;
-// Items a worker should have to choose from, so that the last to finish is not late. Chosen, not measured.
-constexpr std::int32_t kItemsPerWorker = 4;
-// Matrix rows of a part when a node is cut by rows: more of them compute longer than they read (kReadCost). Chosen, not
-// measured.
+// Matrix rows of a part when a node is cut by rows: more of them compute longer than they read (PlanCosts::read_cost).
+// Chosen, not measured.
 constexpr std::int32_t kWideRows = 64;
 // Matrix rows of a unit of a prompt chunk: enough to use each key often, few enough to leave every worker some and to
 // keep their results in a core's cache. The smaller number serves many workers. Chosen, not measured.
@@ -33,7 +27,8 @@ std::int32_t parts_of(std::int64_t cost, std::int64_t limit, std::int32_t most) 
 }  // namespace
 
 std::int32_t units_per_head(const PlanOptions& options) {
-  return (options.workers * kItemsPerWorker + options.key_heads - 1) / options.key_heads;
+  const auto wanted = static_cast<std::int32_t>(std::ceil(options.workers * options.costs.items_per_worker));
+  return (wanted + options.key_heads - 1) / options.key_heads;
 }
 
 std::int32_t row_block(const PlanOptions& options) {
@@ -46,7 +41,7 @@ std::int64_t unit_cost(const PlanOptions& options, std::int32_t key_begin, std::
     return 0;
   }
   const std::int64_t keys = kv_split_end(key_end - 1) - key_begin;
-  return keys * (kReadCost + static_cast<std::int64_t>(rows) * options.group_size);
+  return keys * (options.costs.read_cost + static_cast<std::int64_t>(rows) * options.group_size);
 }
 
 std::int64_t unit_cost(const PlanOptions& options, const PlanUnit& unit) {
@@ -62,7 +57,8 @@ std::int64_t total_cost(const PlanOptions& options, std::span<const PlanUnit> un
 }
 
 std::int64_t cost_limit(const PlanOptions& options, std::int64_t total) {
-  const auto share = static_cast<std::uint64_t>(std::max<std::int64_t>(total / units_per_head(options), kLeastCost));
+  const auto share =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(total / units_per_head(options), options.costs.least_cost));
   return static_cast<std::int64_t>(std::bit_floor(share));
 }
 

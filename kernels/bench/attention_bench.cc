@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
+#include "kernels/bench/attention_forest.h"
 #include "kernels/key_positions.h"
 
 namespace coppice::kernels {
@@ -70,47 +71,6 @@ class Numbers {
  private:
   std::array<std::vector<float>, 3> tables_;
 };
-
-// The sequences of a tree in depth-first order.
-struct Forest {
-  std::vector<std::vector<PageId>> tables;  // per sequence
-  std::vector<PlanSequence> sequences;
-  std::int32_t pages = 0;
-};
-
-Forest grow_forest(const AttentionTree& tree, std::int32_t page_size) {
-  Forest forest;
-  std::vector<std::vector<PageId>> level(1);  // page tables of the nodes of the level above
-  std::int32_t length = 0;
-  for (std::size_t depth = 0; depth < tree.nodes.size(); ++depth) {
-    std::vector<std::vector<PageId>> next;
-    const auto parents = static_cast<std::int64_t>(level.size());
-    const std::int32_t end = length + tree.tokens[depth];
-    for (std::int64_t node = 0; node < tree.nodes[depth]; ++node) {
-      std::vector<PageId> table = level[static_cast<std::size_t>(node * parents / tree.nodes[depth])];
-      table.resize(static_cast<std::size_t>(length / page_size));  // only full pages are shared
-      while (static_cast<std::int32_t>(table.size()) * page_size < end) {
-        table.push_back(forest.pages++);
-      }
-      next.push_back(std::move(table));
-    }
-    level = std::move(next);
-    length = end;
-  }
-  forest.tables = std::move(level);
-  for (std::size_t i = 0; i < forest.tables.size(); ++i) {
-    PlanSequence sequence;
-    forest.tables[i].push_back(forest.pages);  // where the next token would go, for timing updates of the plan
-    sequence.pages = forest.tables[i];
-    sequence.row_begin = static_cast<std::int32_t>(i);
-    sequence.row_count = 1;
-    sequence.position_begin = length - 1;
-    sequence.identity = i + 1;
-    forest.sequences.push_back(sequence);
-  }
-  ++forest.pages;
-  return forest;
-}
 
 // Everything of one measurement.
 class Measurement {
@@ -180,6 +140,7 @@ absl::Status Measurement::make_memory() {
   geometry_.layers = static_cast<std::int32_t>(std::min<std::size_t>(layers, kLayersMax));
   COPPICE_ASSIGN_OR_RETURN(cache_, backend_.device().make_kv_cache(geometry_));
   plan_options_.workers = cache_->workers();
+  plan_options_.costs = cache_->plan_costs();
   const auto numbers = static_cast<std::size_t>(rows() * columns());
   COPPICE_ASSIGN_OR_RETURN(query_, backend_.device().allocate(numbers * element_bytes(options_.type)));
   COPPICE_ASSIGN_OR_RETURN(out_, backend_.device().allocate(numbers * sizeof(float)));

@@ -76,7 +76,7 @@ struct DeviceItem {
   std::int32_t awaited;  // kAwaited…, or 0: its units count nowhere when they are done
 };
 
-// Who waits for an item's units.
+// What waits for the units of an item.
 inline constexpr std::int32_t kAwaitedByItem = 1;   // a bit: an item that continues its states
 inline constexpr std::int32_t kAwaitedByMerge = 2;  // a bit: the merge of its partials
 

@@ -15,7 +15,7 @@ namespace coppice::kernels::cuda {
 class CudaKvCache : public KvCache {
  public:
   CudaKvCache(const KvGeometry& geometry, int workers, Buffer memory)
-      : KvCache(geometry, workers), layout_(kv_layout(geometry)), memory_(std::move(memory)) {}
+      : KvCache(geometry, workers, kGpuPlanCosts), layout_(kv_layout(geometry)), memory_(std::move(memory)) {}
 
   const KvLayout& layout() const { return layout_; }
   void* data() { return memory_.data(); }
