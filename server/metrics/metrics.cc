@@ -75,6 +75,10 @@ class Page {
   void counter_of(const char* name, const char* help, double value) {
     add(name, help, prometheus::MetricType::Counter, value, {});
   }
+  void counter_at(const char* name, const char* help, std::size_t position, std::uint64_t value) {
+    add(name, help, prometheus::MetricType::Counter, static_cast<double>(value),
+        {{"position", fmt::format("{}", position)}});
+  }
   void counter_seconds(const char* name, const char* help, const char* part, std::uint64_t nanoseconds) {
     add(name, help, prometheus::MetricType::Counter, static_cast<double>(nanoseconds) * 1e-9, {{"part", part}});
   }
@@ -142,6 +146,8 @@ void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gaug
              stats.pages.total > 0 ? used / stats.pages.total : 0.0);
   page.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache", stats.prefix_queries);
   page.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache", stats.prefix_hits);
+  page.counter("vllm:prompt_tokens_cached_total", "Prompt tokens of admitted requests that were cached",
+               stats.prefix_hits);
   page.counter("vllm:prompt_tokens_total", "Prompt tokens of admitted requests", stats.prompt_tokens);
   page.counter("vllm:generation_tokens_total", "Generated tokens", stats.generation_tokens);
   page.counter("vllm:num_preemptions_total", "Sequences sent back to wait for lack of KV pages", stats.preemptions);
@@ -150,6 +156,11 @@ void add_vllm_metrics(const engine::EngineStats& stats, const ServerGauges& gaug
   page.counter("vllm:spec_decode_num_drafts_total", "Drafts verified, one a sequence and step", stats.drafts.drafts);
   page.counter("vllm:spec_decode_num_draft_tokens_total", "Tokens drafted", stats.drafts.tokens);
   page.counter("vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted", stats.drafts.accepted);
+  for (std::size_t position = 0; position < stats.drafts.accepted_at.size(); ++position) {
+    page.counter_at("vllm:spec_decode_num_accepted_tokens_per_pos_total",
+                    "Drafted tokens accepted, by their position in the draft; the last one has all beyond it, too",
+                    position, stats.drafts.accepted_at[position]);
+  }
   page.counter("coppice:broken_logits_total", "Answers ended because the model's logits were not numbers",
                stats.broken_logits);
   page.info(
@@ -229,6 +240,9 @@ struct Metrics::Families {
       histogram("vllm:time_to_first_token_seconds", "Arrival to first token", first_token_buckets());
   prometheus::Histogram& inter_token =
       histogram("vllm:inter_token_latency_seconds", "Between tokens of one choice", inter_token_buckets());
+  prometheus::Histogram& per_token = histogram(
+      "vllm:request_time_per_output_token_seconds",
+      "Between tokens of one choice, the mean of each finished request with two or more", inter_token_buckets());
   prometheus::Histogram& end =
       histogram("vllm:e2e_request_latency_seconds", "Arrival to last token", request_buckets());
   prometheus::Histogram& queue =
@@ -296,6 +310,9 @@ void Metrics::observe_finished(const RequestTimes& times, const RequestLengths& 
   families_->prefill.Observe(times.prefill_s);
   families_->decode.Observe(times.decode_s);
   families_->inference.Observe(times.prefill_s + times.decode_s);
+  if (times.per_token_s) {
+    families_->per_token.Observe(*times.per_token_s);
+  }
   families_->prompt_tokens.Observe(static_cast<double>(lengths.prompt_tokens));
   families_->generation_tokens.Observe(static_cast<double>(lengths.completion_tokens));
   if (lengths.choices > 0) {

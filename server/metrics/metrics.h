@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -40,6 +41,8 @@ struct RequestTimes {
   double prefill_s = 0;  // from then to its first token
   double decode_s = 0;   // from its first token to its last
   double whole_s = 0;    // from its arrival to its last token
+  // Between two tokens of a choice, on average; nothing: no choice had two.
+  std::optional<double> per_token_s = std::nullopt;
 };
 
 // What a request had and asked for.

@@ -27,8 +27,13 @@ void SessionMeter::observe_tokens(std::size_t count, Clock::time_point& last) {
     first_token_s_ = seconds_between(arrival_, now);
     metrics_.observe_first_token(first_token_s_);
   }
-  if (last != Clock::time_point()) {
-    metrics_.observe_inter_token(seconds_between(last, now), static_cast<std::int64_t>(count));
+  if (last == Clock::time_point()) {
+    gaps_ += count - 1;  // those that came with the first one
+  } else {
+    const double passed_s = seconds_between(last, now);
+    metrics_.observe_inter_token(passed_s, static_cast<std::int64_t>(count));
+    gaps_s_ += passed_s;
+    gaps_ += count;
   }
   last = now;
 }
@@ -41,6 +46,9 @@ void SessionMeter::observe_end(const RequestLengths& lengths) {
   const double first_s = first_token_s_ > 0 ? first_token_s_ : times.whole_s;  // what draws nothing is all prefill
   times.prefill_s = std::max(0.0, first_s - begun_s);
   times.decode_s = times.whole_s - first_s;
+  if (gaps_ > 0) {
+    times.per_token_s = gaps_s_ / static_cast<double>(gaps_);
+  }
   metrics_.observe_finished(times, lengths);
 }
 

@@ -39,6 +39,9 @@ class SessionMeter {
   Clock::time_point submitted_ = arrival_;
   std::optional<double> queued_s_;  // once an event has come
   double first_token_s_ = 0;
+  // Between tokens of one choice, all choices together: their time, and how many there were.
+  double gaps_s_ = 0;
+  std::size_t gaps_ = 0;
 };
 
 }  // namespace coppice::server

@@ -34,10 +34,13 @@ TEST_CASE("every promised name is on the page from the start") {
                                  "vllm:spec_decode_num_drafts_total",
                                  "vllm:spec_decode_num_draft_tokens_total",
                                  "vllm:spec_decode_num_accepted_tokens_total",
+                                 "vllm:spec_decode_num_accepted_tokens_per_pos_total",
+                                 "vllm:prompt_tokens_cached_total",
                                  "vllm:cache_config_info",
                                  "vllm:request_success_total",
                                  "vllm:time_to_first_token_seconds_bucket",
                                  "vllm:inter_token_latency_seconds_bucket",
+                                 "vllm:request_time_per_output_token_seconds_bucket",
                                  "vllm:e2e_request_latency_seconds_bucket",
                                  "vllm:request_queue_time_seconds_bucket",
                                  "vllm:request_prefill_time_seconds_bucket",
@@ -72,6 +75,8 @@ TEST_CASE("the engine's numbers") {
   stats.times.plan_ns = 1'500'000'000;
   stats.drafts.drafts = 3;
   stats.drafts.tokens = 7;
+  stats.drafts.accepted_at[0] = 3;
+  stats.drafts.accepted_at[engine::kDraftPositions - 1] = 2;
   for (const std::int32_t tokens : {1, 8, 9, 16384, 16385}) {
     stats.step_tokens.count(tokens);
   }
@@ -87,6 +92,12 @@ TEST_CASE("the engine's numbers") {
   CHECK(value_of(page, "coppice:step_seconds_total", "part=\"plan\"") == "1.5");
   CHECK(value_of(page, "vllm:spec_decode_num_drafts_total") == "3");
   CHECK(value_of(page, "vllm:spec_decode_num_draft_tokens_total") == "7");
+  const std::string accepted = "vllm:spec_decode_num_accepted_tokens_per_pos_total";
+  CHECK(value_of(page, accepted, "position=\"0\"") == "3");
+  CHECK(value_of(page, accepted, "position=\"1\"") == "0");  // all are there from the start, for rates
+  CHECK(value_of(page, accepted, "position=\"31\"") == "2");
+  CHECK(value_of(page, accepted, "position=\"32\"") == "missing");
+  CHECK(value_of(page, "vllm:prompt_tokens_cached_total") == "900");
   const std::string steps = "vllm:iteration_tokens_total_bucket";
   CHECK(value_of(page, steps, "le=\"1\"") == "1");
   CHECK(value_of(page, steps, "le=\"8\"") == "2");
@@ -104,9 +115,9 @@ TEST_CASE("the front end's numbers") {
   Metrics metrics("m");
   metrics.observe_first_token(0.5);
   metrics.observe_inter_token(0.4, 4);
-  metrics.observe_finished({.queue_s = 0.25, .prefill_s = 0.5, .decode_s = 1, .whole_s = 2},
+  metrics.observe_finished({.queue_s = 0.25, .prefill_s = 0.5, .decode_s = 1, .whole_s = 2, .per_token_s = 0.0625},
                            {.prompt_tokens = 10, .completion_tokens = 20, .choices = 2, .tokens_max = 30});
-  metrics.observe_finished({}, {.prompt_tokens = 5});  // a reading: no choices, no length
+  metrics.observe_finished({}, {.prompt_tokens = 5});  // a reading: no choices, no length, nothing between tokens
   metrics.count_finish(FinishLabel::kStop);
   metrics.count_finish(FinishLabel::kStop);
   metrics.count_finish(FinishLabel::kDeadline);
@@ -122,6 +133,11 @@ TEST_CASE("the front end's numbers") {
   CHECK(value_of(page, "vllm:request_decode_time_seconds_sum") == "1");
   CHECK(value_of(page, "vllm:request_inference_time_seconds_sum") == "1.5");
   CHECK(value_of(page, "vllm:request_inference_time_seconds_count") == "2");
+  const std::string per_token = "vllm:request_time_per_output_token_seconds";
+  CHECK(value_of(page, per_token + "_count") == "1");
+  CHECK(value_of(page, per_token + "_sum") == "0.0625");
+  CHECK(value_of(page, per_token + "_bucket", "le=\"0.05\"") == "0");
+  CHECK(value_of(page, per_token + "_bucket", "le=\"0.075\"") == "1");
   CHECK(value_of(page, "vllm:request_prompt_tokens_sum") == "15");
   CHECK(value_of(page, "vllm:request_params_n_count") == "1");
   CHECK(value_of(page, "vllm:request_params_n_bucket", "le=\"1\"") == "0");

@@ -125,5 +125,33 @@ TEST_CASE("the metrics of a request: how long it waited, what it asked for, and 
   CHECK(sum("vllm:request_generation_tokens") == 6);
 }
 
+TEST_CASE("the time between a request's tokens is that of each choice, and there is none of one token") {
+  const std::string name = "vllm:request_time_per_output_token_seconds";
+  World one;
+  REQUIRE_FALSE(one.start(R"({"prompt":"a","max_tokens":1,"ignore_eos":true})").has_value());
+  one.engine.send_tokens(0, 0, {4}, FinishReason::kLength);
+  one.hub.dispatch();
+  REQUIRE(one.sink.answer.has_value());
+  CHECK_THAT(one.metric(name + "_count{"), Catch::EndsWith(" 0"));
+
+  World two;
+  REQUIRE_FALSE(two.start(R"({"prompt":"a","max_tokens":3,"n":2,"ignore_eos":true})").has_value());
+  two.engine.send_tokens(0, 0, {4, 5});
+  two.engine.send_tokens(0, 1, {4});
+  two.hub.dispatch();
+  constexpr std::chrono::milliseconds kPause{4};
+  std::this_thread::sleep_for(kPause);
+  two.engine.send_tokens(0, 0, {6}, FinishReason::kLength);
+  two.engine.send_tokens(0, 1, {5, 6}, FinishReason::kLength);
+  two.hub.dispatch();
+  REQUIRE(two.sink.answer.has_value());
+  const std::string sum = two.metric(name + "_sum{");
+  const double mean_s = std::stod(sum.substr(sum.rfind(' ') + 1));
+  const std::string gaps = two.metric("vllm:inter_token_latency_seconds_sum{");
+  const double all_s = std::stod(gaps.substr(gaps.rfind(' ') + 1));
+  CHECK(all_s >= 2 * std::chrono::duration<double>(kPause).count());
+  CHECK(mean_s == Approx(all_s / 4));  // two choices of three tokens
+}
+
 }  // namespace
 }  // namespace coppice::server
