@@ -12,6 +12,7 @@
 #include "proto/openai/json_writer.h"
 #include "server/config/version.h"
 #include "server/http/operation.h"
+#include "server/http/route_call.h"
 #include "server/sessions/refusals.h"
 
 namespace coppice::server {
@@ -72,6 +73,11 @@ void write_parameter(std::string_view place, std::string_view name, const Schema
   out.end_object();
 }
 
+// Of what a query or a header holds: an empty value is as good as none.
+Schema or_empty(const Schema& schema) {
+  return Schema::one_of("a value or nothing", {schema, Schema::string(0, 0)});
+}
+
 Schema error_schema_of(const Route& route) {
   return route.dialect == ErrorDialect::kAnthropic ? anthropic::error_schema() : error_schema();
 }
@@ -118,15 +124,17 @@ void write_operation(const Route& route, const Operation& operation, std::span<c
                      JsonWriter& out) {
   out.key(lower(route.method)).begin_object();
   out.key("operationId").string(operation.name).key("summary").string(operation.summary);
-  if (!names.empty() || !operation.query.empty()) {
+  if (!names.empty() || !operation.query.empty() || operation.ends_by_deadline) {
     out.key("parameters").begin_array();
     for (const std::string& name : names) {
       write_parameter("path", name, Schema::string(1), "", out);
     }
     for (const QueryParameter& parameter : operation.query) {
-      // An empty one is as good as none: see query_value().
-      const Schema or_empty = Schema::one_of("a value or nothing", {parameter.schema, Schema::string(0, 0)});
-      write_parameter("query", parameter.name, or_empty, parameter.meaning, out);
+      write_parameter("query", parameter.name, or_empty(parameter.schema), parameter.meaning, out);
+    }
+    if (operation.ends_by_deadline) {
+      write_parameter("header", kTimeoutHeader, or_empty(Schema::integer(1, kTimeoutMostMs)),
+                      "Milliseconds that the client waits: then the request ends.", out);
     }
     out.end_array();
   }

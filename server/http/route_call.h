@@ -18,6 +18,7 @@ namespace coppice::server {
 
 // How long a client waits for its answer, in milliseconds: the request ends when they are over.
 inline constexpr const char* kTimeoutHeader = "x-request-timeout-ms";
+inline constexpr std::int64_t kTimeoutMostMs = 86'400'000;  // a day: the most that a batch may take, too
 
 // Whose envelope errors are written in.
 enum class ErrorDialect : std::uint8_t { kOpenai, kAnthropic };

@@ -42,16 +42,15 @@ bool takes_body(const Route& route) {
 
 // Sets the call's deadline where the client sent one. ERRORS: 400 when it is no number of milliseconds.
 openai::MaybeError read_timeout(RouteCall& call) {
-  constexpr std::int64_t kMost = 86'400'000;  // a day, in ms: the most that a batch may take, too
   const std::string_view text = call.request.header(kTimeoutHeader);
   if (text.empty()) {
     return std::nullopt;
   }
   std::int64_t milliseconds = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), milliseconds);
-  if (error != std::errc() || end != text.data() + text.size() || milliseconds < 1 || milliseconds > kMost) {
-    return openai::bad_value(kTimeoutHeader,
-                             fmt::format("the header {} must be a number from 1 to {}", kTimeoutHeader, kMost));
+  if (error != std::errc() || end != text.data() + text.size() || milliseconds < 1 || milliseconds > kTimeoutMostMs) {
+    return openai::bad_value(
+        kTimeoutHeader, fmt::format("the header {} must be a number from 1 to {}", kTimeoutHeader, kTimeoutMostMs));
   }
   call.deadline = call.arrival + std::chrono::milliseconds(milliseconds);
   return std::nullopt;

@@ -36,7 +36,8 @@ Operation describe_completion(const openai::RequestLimits& limits) {
           .summary = "Continues prompts: text, or token ids.",
           .body = openai::completion_schema(limits),
           .answer = openai::completion_answer_schema(),
-          .event = openai::completion_chunk_schema()};
+          .event = openai::completion_chunk_schema(),
+          .ends_by_deadline = true};
 }
 
 Operation describe_chat(const openai::RequestLimits& limits) {
@@ -44,7 +45,8 @@ Operation describe_chat(const openai::RequestLimits& limits) {
           .summary = "Continues a conversation, rendered with the model's chat template.",
           .body = openai::chat_schema(limits),
           .answer = openai::chat_answer_schema(),
-          .event = openai::chat_chunk_schema()};
+          .event = openai::chat_chunk_schema(),
+          .ends_by_deadline = true};
 }
 
 constexpr Route kRoutes[] = {

@@ -63,7 +63,8 @@ Operation describe_create(const openai::RequestLimits& limits) {
           .summary = "Continues a conversation, in Anthropic's form.",
           .body = anthropic::message_request_schema(limits),
           .answer = anthropic::message_schema(),
-          .event = anthropic::message_event_schema()};
+          .event = anthropic::message_event_schema(),
+          .ends_by_deadline = true};
 }
 
 Operation describe_count(const openai::RequestLimits& limits) {

@@ -61,14 +61,16 @@ Operation describe_embedding(const openai::RequestLimits& limits) {
   return {.name = "createEmbedding",
           .summary = "What the model holds of texts, as vectors.",
           .body = openai::embedding_schema(limits),
-          .answer = openai::embedding_answer_schema()};
+          .answer = openai::embedding_answer_schema(),
+          .ends_by_deadline = true};
 }
 
 Operation describe_decision(const openai::RequestLimits& limits) {
   return {.name = "createDecision",
           .summary = "How likely the model finds each answer to questions about one input.",
           .body = openai::decision_schema(limits),
-          .answer = openai::decision_answer_schema()};
+          .answer = openai::decision_answer_schema(),
+          .ends_by_deadline = true};
 }
 
 constexpr Route kRoutes[] = {

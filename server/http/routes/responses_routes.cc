@@ -337,7 +337,8 @@ Operation describe_create(const openai::RequestLimits& limits) {
           .summary = "Continues a conversation of items, given or stored.",
           .body = openai::response_request_schema(limits),
           .answer = openai::response_schema(),
-          .event = openai::response_event_schema()};
+          .event = openai::response_event_schema(),
+          .ends_by_deadline = true};
 }
 
 Operation describe_count(const openai::RequestLimits& limits) {

@@ -93,6 +93,26 @@ TEST_CASE("paths' names and queries are parameters") {
   CHECK_FALSE(drop.contains("requestBody"));
 }
 
+TEST_CASE("what ends by the client's deadline says by which header, and nothing else does") {
+  std::set<std::string> named;
+  const Json written = document();
+  for (const auto& [path, operations] : written["paths"].items()) {
+    for (const auto& [method, operation] : operations.items()) {
+      for (const Json& parameter : operation.value("parameters", Json::array())) {
+        if (parameter["in"] == "header") {
+          CHECK(parameter["name"] == "x-request-timeout-ms");
+          CHECK(parameter["schema"]["anyOf"][0]["minimum"] == 1);
+          CHECK(parameter["schema"]["anyOf"][0]["maximum"] == 86400000);
+          CHECK_FALSE(parameter.value("required", false));
+          named.insert(path);
+        }
+      }
+    }
+  }
+  CHECK(named == std::set<std::string>{"/v1/chat/completions", "/v1/completions", "/v1/decisions", "/v1/embeddings",
+                                       "/v1/messages", "/v1/responses"});
+}
+
 TEST_CASE("bounds are those of the model that is served") {
   for (const std::int64_t context : {64, 4096}) {
     const Json schemas = document(false, context)["components"]["schemas"];
