@@ -153,6 +153,7 @@ absl::Status App::start(SignalWatch& signals) {
   if (!options_.kv_events.address.empty()) {
     KvEventsOptions events = options_.kv_events;
     events.is_local = is_loopback_host(options_.host);
+    events.epoch = state_.instance_id;
     COPPICE_ASSIGN_OR_RETURN(kv_events_, KvEvents::open(events, state_.keys));
   }
   COPPICE_RETURN_IF_ERROR(load_text(package_, host_, options_.formats));
@@ -309,7 +310,8 @@ void App::reload() {
   }
 }
 
-// Calls that were let in go on; a key that is gone opens nothing any more, and what was kept for it goes.
+// Calls that were let in go on, except streams of KV events, which have no end of their own; a key that is gone opens
+// nothing any more, and what was kept for it goes.
 void App::reload_keys() {
   absl::StatusOr<ApiKeys> keys = ApiKeys::load(options_.api_key_file);
   if (!keys.ok()) {
@@ -322,6 +324,9 @@ void App::reload_keys() {
   }
   if (state_.responses != nullptr) {
     state_.responses->drop_tenants(gone);
+  }
+  if (kv_events_ != nullptr) {
+    kv_events_->keys_changed();
   }
   spdlog::info("SIGHUP: {} API keys; {} that were there are gone", state_.keys.shares(), gone.size());
 }

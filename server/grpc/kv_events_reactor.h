@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "coppice/v1/inference.pb.h"
 #include "grpcpp/support/byte_buffer.h"
@@ -31,14 +32,18 @@ class KvEventsReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> 
 
  private:
   void pump();
+  bool tell_next();
+  void tell_held();
+  void write(const v1::KvEventBatch& message);
   void finish(const grpc::Status& status, int http_status);
 
   CallContext& context_;
   KvEvents& events_;
   SessionLoop& home_;
   const Call call_;
-  std::uint64_t next_ = 0;  // to be read from the log
-  bool has_begun_ = false;  // a batch has been read: one that is missing from now on is lost
+  std::uint64_t next_ = 0;          // to be read from the log
+  std::optional<KvSnapshot> held_;  // to be told before that
+  std::size_t told_ = 0;            // blocks of it
   std::uint64_t listener_ = 0;
   std::shared_ptr<std::atomic<bool>> is_woken_;  // a look at the log has been posted; gone with the reactor
   grpc::ByteBuffer writing_;                     // the batch in gRPC's hands

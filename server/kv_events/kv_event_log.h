@@ -53,10 +53,10 @@ class KvEventLog {
   using Wake = std::function<void()>;
   std::uint64_t add_listener(Wake wake);
   void remove_listener(std::uint64_t listener);
-
- private:
+  // As if something had come: what listeners look at beside the log has changed.
   void wake_listeners();
 
+ private:
   const std::size_t bytes_max_;
   mutable std::mutex mutex_;
   std::deque<KvEventBatchPointer> batches_;  // guarded by mutex_, as below

@@ -28,6 +28,10 @@ double unix_now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+bool begins_anew(const engine::CacheChange& change) {
+  return change.kind == engine::CacheChange::Kind::kCleared;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<KvEvents>> KvEvents::open(const KvEventsOptions& options, const ApiKeys& keys) {
@@ -75,7 +79,16 @@ void KvEvents::close() {
 }
 
 bool KvEvents::is_shared(std::string_view tenant) const {
-  return tenant.empty() || (key_part(tenant).size() == tenant.size() && keys_.shares() == 1);
+  return key_part(tenant).size() == tenant.size() && keys_.shares() == 1 && keys_.is_known(tenant);
+}
+
+void KvEvents::keys_changed() {
+  owes_telling_ = true;
+  log_.wake_listeners();
+}
+
+std::size_t KvEvents::batch_blocks() const {
+  return std::max<std::size_t>(kBatchTokens / static_cast<std::size_t>(page_size_), 1);
 }
 
 void KvEvents::run() {
@@ -89,16 +102,34 @@ void KvEvents::run() {
 
 void KvEvents::publish_or_begin_anew(std::vector<engine::CacheChange> changes) try {
   publish(std::move(changes));
+  if (owes_telling_.exchange(false) || has_lost_beginning()) {
+    tell_anew();
+  }
 } catch (const std::exception& error) {  // no memory: the server goes on
   spdlog::warn("kv events: some are lost, all that is cached will be told anew: {}", error.what());
   queue_->mark_lost();
 }
 
+// Whether a replay would leave out some of what is held, and half of the log has room for all: then what is told anew
+// is not more than what came by itself.
+bool KvEvents::has_lost_beginning() const {
+  return log_.oldest() > beginning_ && holdings_.log_bytes() <= options_.memory_bytes / 2;
+}
+
+void KvEvents::tell_anew() {
+  std::vector<engine::CacheChange> changes = to_changes(holdings_.snapshot().blocks);
+  changes.insert(changes.begin(), engine::CacheChange());
+  publish(std::move(changes));
+}
+
 void KvEvents::publish(std::vector<engine::CacheChange> changes) {
   const auto page_size = static_cast<std::size_t>(page_size_);
-  const std::size_t blocks_max = std::max<std::size_t>(kBatchTokens / page_size, 1);
-  for (std::vector<engine::CacheChange>& batch : cut_changes(std::move(changes), blocks_max, page_size)) {
+  for (std::vector<engine::CacheChange>& batch : cut_changes(std::move(changes), batch_blocks(), page_size)) {
     const KvEventBatchPointer numbered = log_.append(std::move(batch), unix_now());
+    holdings_.apply(*numbered);
+    if (std::any_of(numbered->changes.begin(), numbered->changes.end(), begins_anew)) {
+      beginning_ = numbered->sequence;
+    }
     if (feed_ != nullptr) {
       feed_->publish(*numbered);
     }

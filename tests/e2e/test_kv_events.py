@@ -3,6 +3,7 @@ replays, readers that do not read, and the same stream over gRPC."""
 
 import json
 import random
+import signal
 import threading
 import time
 
@@ -69,15 +70,19 @@ class Reader:
             self.blocks[block] = (prefix, extra is None)
 
 
-def sources(server):
-    return json.loads(server.request("GET", "/kv_event_sources")[2])
+def sources(server, headers=None):
+    return json.loads(server.request("GET", "/kv_event_sources", headers=headers)[2])
 
 
 def replay(context, server, first):
     """(sequence, payload) of every batch from that number on."""
+    return replay_from(context, sources(server)["0"]["replay_endpoint"], first)
+
+
+def replay_from(context, endpoint, first):
     with context.socket(zmq.DEALER) as dealer:
         dealer.setsockopt(zmq.LINGER, 0)
-        dealer.connect(sources(server)["0"]["replay_endpoint"])
+        dealer.connect(endpoint)
         dealer.send_multipart([b"", first.to_bytes(8, "big")])
         batches = []
         while dealer.poll(WAIT_SECONDS * 1000):
@@ -93,14 +98,15 @@ def replay(context, server, first):
 class Subscriber:
     """A reader that subscribes, then asks for what it missed before."""
 
-    def __init__(self, context, server):
+    def __init__(self, context, server, headers=None):
         self.reader = Reader()
-        self.server = server
+        source = sources(server, headers)["0"]
+        self.replays = source["replay_endpoint"]
         self.context = context
         self.socket = context.socket(zmq.SUB)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.SUBSCRIBE, b"")
-        self.socket.connect(sources(server)["0"]["endpoint"])
+        self.socket.connect(source["endpoint"])
 
     def catch_up(self):
         """Reads until the server has no more: a replay says how far that is."""
@@ -108,11 +114,11 @@ class Subscriber:
             _, sequence, payload = self.socket.recv_multipart()
             number = int.from_bytes(sequence, "big")
             if number > self.reader.next:
-                for missed, content in replay(self.context, self.server, self.reader.next):
+                for missed, content in replay_from(self.context, self.replays, self.reader.next):
                     self.reader.read(missed, content)
             if number == self.reader.next:
                 self.reader.read(number, payload)
-        for missed, content in replay(self.context, self.server, self.reader.next):
+        for missed, content in replay_from(self.context, self.replays, self.reader.next):
             self.reader.read(missed, content)
 
 
@@ -288,14 +294,128 @@ def test_with_keys_each_reads_its_own(binary, tmp_path):
         assert server.stop() == 0
 
 
-def test_what_is_remembered_no_longer_is_refused(binary):
-    with start(binary, "--kv-events-memory", "5000") as server:
-        for prompt in prompts(30, seed=5):
+class Books:
+    """What one knows by batches over gRPC: hash -> the prefix up to there. Strict."""
+
+    def __init__(self):
+        self.blocks = {}
+        self.last = None
+        self.in_snapshot = False
+
+    def read(self, batch):
+        if batch.is_snapshot:
+            begins = any(event.HasField("cleared") for event in batch.events)
+            assert begins != self.in_snapshot, "the first part, and no other, begins anew"
+            self.in_snapshot = batch.sequence == 0
+        else:
+            assert not self.in_snapshot and self.last in (None, batch.sequence - 1), "a gap, or a batch told twice"
+        self.last = None if self.in_snapshot else batch.sequence
+        for event in batch.events:
+            if event.HasField("cleared"):
+                self.blocks.clear()
+            for block in event.removed.block_hashes:
+                del self.blocks[block]
+            stored = event.stored
+            prefix = self.blocks[stored.parent_block_hash] if stored.HasField("parent_block_hash") else ()
+            for i, block in enumerate(stored.block_hashes):
+                assert block not in self.blocks
+                prefix += tuple(stored.token_ids[i * BLOCK : (i + 1) * BLOCK])
+                self.blocks[block] = prefix
+
+    def read_until(self, stream, prefix):
+        """Until it is known that this is held."""
+        while self.in_snapshot or prefix not in self.blocks.values():
+            self.read(next(stream))
+
+
+def test_a_late_reader_is_told_what_is_held(binary):
+    """Long after the first batches were forgotten, and while more come."""
+    with start(binary, "--kv-events-memory", "5000", "--kv-memory", "2MiB") as server:
+        for prompt in prompts(100, seed=5):
             ask(server, prompt)
-        settled(server)
-        with pytest.raises(grpc.RpcError) as lost:
-            next(iter(subscribe(Stub(server.grpc), from_sequence=0)))
-        assert lost.value.code() == grpc.StatusCode.OUT_OF_RANGE
+        stub = Stub(server.grpc)
+        stream = iter(subscribe(stub, from_sequence=0))
+        books = Books()
+        first = next(stream)
+        assert first.is_snapshot and first.events[0].HasField("cleared")
+        books.read(first)
+        more = threading.Thread(target=lambda: [ask(server, prompt) for prompt in prompts(40, seed=6)])
+        more.start()
+        for _ in range(10):
+            books.read(next(stream))
+        more.join()
+        last = (499,) * BLOCK * 2
+        ask(server, last + (3,))
+        held = settled(server)
+        books.read_until(stream, last)
+        later = Books()
+        later.read_until(iter(subscribe(stub)), last)  # no number: likewise
+        assert later.blocks == books.blocks and len(books.blocks) == held > 50
+        for prefix in sorted(books.blocks.values(), key=len)[-5:]:
+            assert ask(server, prefix + (3,)) == len(prefix), "what the reader believes in is found"
+        assert server.stop() == 0
+
+
+def test_a_replay_has_all_that_is_held(binary, context):
+    """Though its beginning is forgotten: by then all has been told anew, in events that every reader knows."""
+    with start(binary, "--kv-events-memory", "100000", "--kv-memory", "2MiB") as server:
+        for prompt in prompts(150, seed=7):
+            ask(server, prompt)
+        held = settled(server)
+        remembered = replay(context, server, 0)
+        assert remembered[0][0] > 0
+        batches = [msgpack.unpackb(payload) for _, payload in remembered]
+        anew = [i for i, (_, events) in enumerate(batches) if events[0]["type"] == "AllBlocksCleared"]
+        reader = Reader()
+        reader.next = remembered[anew[-1]][0]
+        for number, payload in remembered[anew[-1] :]:
+            reader.read(number, payload)
+        assert len(reader.blocks) == held > 50
+        assert server.stop() == 0
+
+
+def test_numbers_of_another_start_mean_nothing(binary):
+    epochs = []
+    for _ in range(2):
+        with start(binary) as server:
+            for prompt in prompts(5, seed=8):
+                ask(server, prompt)
+            settled(server)
+            stub = Stub(server.grpc)
+            batches = iter(subscribe(stub))
+            epochs.append(next(batches).epoch)
+            assert next(batches).epoch == epochs[-1] == json.loads(server.request("GET", "/get_server_info")[2])[
+                "instance_id"
+            ]
+            for epoch, first in ((epochs[0], 0 if len(epochs) == 2 else 2), (epochs[-1], 2), ("", 2)):
+                assert next(iter(subscribe(stub, from_sequence=2, epoch=epoch))).sequence == first
+            assert server.stop() == 0
+    assert epochs[0] != epochs[1]
+
+
+def test_a_key_that_is_gone_ends_its_streams_and_shares_nothing(binary, context, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("key-of-one-reader\n")
+    with start(binary, "--api-key-file", str(keys)) as server:
+        body = {"prompt": [20] * (BLOCK * 2 + 1), "max_tokens": 1}
+        header = {"authorization": "Bearer key-of-one-reader"}
+        assert server.request("POST", "/v1/completions", body, header)[0] == 200
+        reader = Subscriber(context, server, header)
+        reader.catch_up()
+        assert len(reader.reader.blocks) == 2 and all(shared for _, shared in reader.reader.blocks.values())
+        stream = iter(subscribe(Stub(server.grpc), metadata=list(header.items())))
+        assert next(stream).events[0].HasField("cleared")
+        assert next(stream).events[0].stored.token_ids[0] == 20
+        keys.write_text("key-of-the-next\n")
+        server.process.send_signal(signal.SIGHUP)
+        with pytest.raises(grpc.RpcError) as gone:
+            for _ in stream:
+                pass
+        assert gone.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        end = time.monotonic() + WAIT_SECONDS
+        while reader.reader.counts["AllBlocksCleared"] < 2 and time.monotonic() < end:
+            reader.catch_up()
+        assert len(reader.reader.blocks) == 2 and not any(shared for _, shared in reader.reader.blocks.values())
         assert server.stop() == 0
 
 

@@ -3,6 +3,8 @@
 
 #include <zmq.h>
 
+#include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdint>
@@ -193,7 +195,10 @@ TEST_CASE("a reader that does not read holds no one up, and costs no more than i
   replayed.send({"", sequence_frame(0)});
   std::int64_t before = 0;
   for (std::uint64_t i = 1; i <= kBatches; ++i) {
-    while (!events->queue()->append({stored(i * kBlocks, kBlocks)})) {  // the engine would not wait but begin anew
+    CacheChange gone = stored((i - 1) * kBlocks, kBlocks);
+    gone.kind = CacheChange::Kind::kRemoved;
+    while (
+        !events->queue()->append({gone, stored(i * kBlocks, kBlocks)})) {  // the engine would not wait but begin anew
       std::this_thread::sleep_for(milliseconds(1));
     }
     if (i == 100) {
@@ -227,6 +232,63 @@ TEST_CASE("prefixes of salts, and of one of several keys, are not everyone's", "
   REQUIRE(two.ok());
   const auto with_two = KvEvents::open({.address = "grpc"}, *two);
   CHECK_FALSE((*with_two)->is_shared(tenant_of_key("another-key")));
+}
+
+// Kinds of the changes of the batches from `first` on, in words: "c" cleared, "s" stored, "r" removed, a letter a
+// block.
+std::string kinds_from(const KvEvents& events, std::uint64_t first) {
+  std::string kinds;
+  while (const KvEventBatchPointer batch = events.log().find(first)) {
+    for (const CacheChange& change : batch->changes) {
+      const char kind = "src"[static_cast<std::size_t>(change.kind)];
+      kinds += std::string(std::max<std::size_t>(change.blocks.size(), 1), kind);
+    }
+    first = batch->sequence + 1;
+  }
+  return kinds;
+}
+
+TEST_CASE("a key that is valid no longer shares nothing, and all is told anew when keys change", "[kv_events]") {
+  auto keys = ApiKeys::parse("a-key-of-its-own\n", "keys");
+  REQUIRE(keys.ok());
+  const std::string tenant = tenant_of_key("a-key-of-its-own");
+  const std::unique_ptr<KvEvents> events = open_events(*keys);
+  CacheChange change = stored(10, 3);
+  change.tenant = tenant;
+  REQUIRE(events->queue()->append({change}));
+  wait_for(*events, 2);
+  CHECK(events->is_shared(tenant));
+  std::atomic<int> woken{0};
+  const std::uint64_t listener = events->log().add_listener([&woken] { ++woken; });
+  (void)keys->replace(*ApiKeys::parse("the-next-key\n", "keys"));
+  CHECK_FALSE(events->is_shared(tenant));
+  events->keys_changed();
+  CHECK(woken >= 1);  // at once: streams of keys that are gone end
+  wait_for(*events, 3);
+  events->log().remove_listener(listener);
+  CHECK(kinds_from(*events, 2) == "csss");
+  const KvSnapshot held = events->snapshot();
+  CHECK(held.blocks.size() == 3);
+  CHECK(held.next == 3);
+}
+
+TEST_CASE("a replay has all that is held, though its beginning is remembered no longer", "[kv_events]") {
+  const ApiKeys keys;
+  const std::unique_ptr<KvEvents> events = open_events(keys, 20'000);
+  std::uint64_t told = 1;
+  for (engine::BlockHash block = 1; block < 500; ++block) {  // of which five are held at any time
+    CacheChange gone = stored(block - 5);
+    gone.kind = CacheChange::Kind::kRemoved;
+    REQUIRE(events->queue()->append(block > 5 ? std::vector{gone, stored(block)} : std::vector{stored(block)}));
+    wait_for(*events, ++told);
+  }
+  events->close();
+  CHECK(events->log().oldest() > 0);
+  const std::string kinds = kinds_from(*events, 0);
+  REQUIRE(kinds.find('c') != std::string::npos);
+  CHECK(kinds.compare(kinds.rfind('c'), 6, "csssss") == 0);
+  CHECK(std::count(kinds.begin(), kinds.end(), 'c') == 1);  // no more often than it must
+  CHECK(events->snapshot().blocks.size() == 5);
 }
 
 }  // namespace
