@@ -109,6 +109,8 @@ class App {
   absl::Status open_files();
   absl::Status open_kv_events();
   void watch_engine();
+  std::int64_t running_answers() const;
+  void wait_for_answers(Clock::time_point end);
   void print_ready() const;
 
   const ServeOptions& options_;
@@ -383,20 +385,35 @@ void log_steps(kernels::Backend& backend) {
   }
 }
 
+// Answers that are under way; streams of KV events, which never end by themselves, are none.
+std::int64_t App::running_answers() const {
+  const std::int64_t events = kv_events_ == nullptr ? 0 : kv_events_->streams();
+  return http_->active_requests() + (grpc_ == nullptr ? 0 : grpc_->active_requests() - events);
+}
+
+void App::wait_for_answers(Clock::time_point end) {
+  while (running_answers() > 0 && Clock::now() < end) {
+    if (grpc_ != nullptr) {
+      grpc_->watch();
+    }
+    std::this_thread::sleep_for(kDrainPoll);
+  }
+}
+
+// New requests are turned away in words while others run. The ports close when the last answer is out.
 void App::drain() {
   state_.phase = Phase::kDraining;
+  http_->end_connections_with_answers();
+  if (grpc_ != nullptr) {
+    grpc_->set_serving(false);
+  }
   if (batch_runner_ != nullptr) {
     batch_runner_->stop();  // what it was doing is done by the next run: the time is for clients who wait
   }
   const Clock::time_point deadline = Clock::now() + to_milliseconds(options_.drain_timeout_s);
-  const auto wait_until = [this](Clock::time_point end) {
-    while (http_->active_requests() > 0 && Clock::now() < end) {
-      std::this_thread::sleep_for(kDrainPoll);
-    }
-  };
+  spdlog::info("draining: {} requests run; they have {} s", running_answers(), options_.drain_timeout_s);
+  wait_for_answers(deadline);
   http_->stop_accepting();
-  spdlog::info("draining: {} requests run; they have {} s", http_->active_requests(), options_.drain_timeout_s);
-  wait_until(deadline);
   host_.grammars->close();  // no call waits for one any more
   if (kv_events_ != nullptr) {
     kv_events_->close();  // its streams would go on for ever
@@ -408,7 +425,7 @@ void App::drain() {
   if (http_->active_requests() > 0) {
     spdlog::warn("{} requests did not end in time: they are cut off", http_->active_requests());
     http_->abort_sessions(openai::unavailable("draining", "the server is shutting down; the answer was cut off", 1));
-    wait_until(Clock::now() + kAbortedAnswersTime);
+    wait_for_answers(Clock::now() + kAbortedAnswersTime);
   }
   if (learned_ != nullptr) {
     if (const absl::Status status = learned_->save(kLastSavePatience); !status.ok()) {

@@ -413,7 +413,8 @@ asio::awaitable<void> Connection::linger() {
 
 void Connection::append_head(const HttpResponse& response, bool is_stream) {
   answer_.has_begun = true;
-  keep_alive_ = keep_alive_ && !context_.counts.is_closing && !(is_stream && answer_.is_http_1_0);
+  keep_alive_ =
+      keep_alive_ && !context_.counts.is_draining && !context_.counts.is_closing && !(is_stream && answer_.is_http_1_0);
   answer_.is_chunked = is_stream && !answer_.is_http_1_0;
   const Framing framing = answer_.is_chunked ? Framing::kChunks : is_stream ? Framing::kUntilClose : Framing::kLength;
   write_response_head(response, answer_.headers, framing, keep_alive_, answer_.out);

@@ -22,6 +22,7 @@ namespace coppice::server {
 // Of the whole server. Thread: any.
 struct HttpCounts {
   std::atomic<std::int64_t> active_requests{0};  // answers not yet complete
+  std::atomic<bool> is_draining{false};          // connections end with their next answer
   std::atomic<bool> is_closing{false};           // no request after the current one
 };
 

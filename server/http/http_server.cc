@@ -127,6 +127,10 @@ absl::Status HttpServer::replace_tls(const TlsIdentity& identity) {
   return loops_->listener->replace_tls(identity);
 }
 
+void HttpServer::end_connections_with_answers() {
+  loops_->counts.is_draining = true;
+}
+
 void HttpServer::stop_accepting() {
   loops_->counts.is_closing = true;
   loops_->listener->close();

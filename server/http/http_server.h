@@ -57,9 +57,12 @@ class HttpServer {
   // with one. ERRORS: InvalidArgument; the old one stays.
   absl::Status replace_tls(const TlsIdentity& identity);
 
-  // First step of a shutdown: no new connections, idle ones close, the others close after their answer.
+  // First step of a shutdown: connections, new ones too, are answered once more and then close, so that clients find
+  // another server. What they are answered is the application's affair.
+  void end_connections_with_answers();
+  // Second step: no new connections, idle ones close, the others close after their answer.
   void stop_accepting();
-  // Second step: sessions still running end with `error`.
+  // Third step: sessions still running end with `error`.
   void abort_sessions(const openai::ApiError& error);
   // Last step: closes everything and joins the threads. REQUIRES: the engine is alive, or wakes hubs no more.
   void stop();

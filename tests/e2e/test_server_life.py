@@ -8,9 +8,12 @@ import threading
 import time
 import urllib.request
 
+import grpc
 import pytest
 
 from running_server import RunningServer
+from test_grpc import Stub, whole
+from test_overload import details_of
 
 LONG = {"prompt": "a", "max_tokens": 1500, "ignore_eos": True}
 KEY = "a-key-for-tests"
@@ -182,17 +185,35 @@ def test_sigterm_turns_away_first_and_lets_streams_end(binary):
         for thread in threads:
             thread.start()
         assert server.wait_metric("vllm:num_requests_running", 4) == 4
+        stub = Stub(server.grpc)
+        begin_grpc = stub.call("Generate", text="a", sampling={"max_tokens": 1500, "ignore_eos": True})
+        next(begin_grpc)
+        idle = server.connect()
         server.terminate()
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
+        assert server.wait_metric("coppice:ready", 0) == 0
+        refusals = 0
+        while any(thread.is_alive() for thread in threads):
             try:
-                server.request("GET", "/ready")
-            except OSError:
-                break  # refused: a router goes elsewhere
-        assert time.monotonic() < end
-        assert any(thread.is_alive() for thread in threads)
+                ready, _, text = server.request("GET", "/ready")
+                status, refused, body = server.request("POST", "/v1/completions", {"prompt": "a", "max_tokens": 1})
+                live = server.request("GET", "/live")[0]
+            except OSError:  # the last stream has ended meanwhile
+                break
+            assert ready == 503 and "draining" in text
+            assert live == 200 and status == 503 and json.loads(body)["error"]["code"] == "draining"
+            assert refused["x-coppice-refused"] == "draining" and int(refused["retry-after"]) > 0
+            if refusals == 0:
+                with pytest.raises(grpc.RpcError) as answer:
+                    list(stub.call("Generate", text="a", sampling={"max_tokens": 1}))
+                assert answer.value.code() == grpc.StatusCode.UNAVAILABLE
+                assert details_of(answer.value)[0] == "DRAINING"
+            refusals += 1
+            time.sleep(0.01)
+        assert refusals > 1
+        idle.close()
         for thread in threads:
             thread.join()
+        assert whole(begin_grpc)[2].completion_tokens == 1500
         for status, _, body in answers:
             events = [line[6:] for line in body.splitlines() if line.startswith("data: ")]
             assert status == 200 and events[-1] == "[DONE]"

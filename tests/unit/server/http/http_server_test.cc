@@ -421,6 +421,23 @@ TEST_CASE("shutdown: idle connections close, running answers are finished, new c
   world.server->stop();
 }
 
+TEST_CASE("while others are waited for, connections are answered once more, new ones too, and then close") {
+  World world;
+  Client open(world.server->port());
+  open.send("GET /a HTTP/1.1\r\nhost: x\r\n\r\n");
+  CHECK_THAT(open.receive("GET /a "), !Catch::Contains("connection: close"));
+  world.server->end_connections_with_answers();
+  Client silent(world.server->port());
+  for (Client* const client : {&open, &silent}) {
+    client->send("GET /b HTTP/1.1\r\nhost: x\r\n\r\n");
+    const std::string answer = client->receive_all();
+    CHECK_THAT(answer, Catch::StartsWith("HTTP/1.1 200 "));
+    CHECK_THAT(answer, Catch::Contains("connection: close\r\n"));
+    CHECK_THAT(answer, Catch::Contains("GET /b"));
+    CHECK(client->receive_all().empty());
+  }
+}
+
 TEST_CASE("stopping with requests running destroys their handlers") {
   TestApplication application;
   MemoryBudget memory;
