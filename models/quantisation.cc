@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "base/status_macros.h"
@@ -65,11 +66,24 @@ absl::StatusOr<Quantisation> parse_gptq(JsonFields& fields) {
     return unsupported(fields, fmt::format("gptq checkpoint_format \"{}\"", format));
   }
   out.zeros_are_less_by_one = format == "gptq";
+  if (const nlohmann::json* const dynamic = fields.find("dynamic"); dynamic != nullptr && !dynamic->empty()) {
+    out.bits = 0;  // bits and groups of single matrices, by patterns of their names
+    out.group = 0;
+  }
   return out;
 }
 
-// One of config_groups: how its weights are stored.
-absl::Status parse_group(const JsonFields& fields, const nlohmann::json& group, Quantisation& out) {
+// Refuses a layout of compressed-tensors that is not read here. `fields`: the config's, or one of its groups'.
+absl::Status check_layout(const JsonFields& fields, const std::string& format) {
+  if (format != "pack-quantized" && format != "int-quantized" && format != "float-quantized" &&
+      format != "naive-quantized") {
+    return unsupported(fields, fmt::format("compressed-tensors format \"{}\"", format));
+  }
+  return absl::OkStatus();
+}
+
+// Bits and group of the weights of one of config_groups.
+absl::StatusOr<Quantisation> parse_group(const JsonFields& fields, const nlohmann::json& group) {
   const auto found = group.is_object() ? group.find("weights") : group.end();
   if (found == group.end() || !found->is_object()) {
     return absl::InvalidArgumentError(
@@ -83,36 +97,41 @@ absl::Status parse_group(const JsonFields& fields, const nlohmann::json& group, 
     return unsupported(fields, fmt::format("compressed-tensors with {} bits of type \"{}\"", bits, type));
   }
   COPPICE_RETURN_IF_ERROR(check_block(weights, "block_structure"));
-  const std::int32_t columns = group_of(weights, "group_size", 0);
+  Quantisation out{.method = QuantMethod::kCompressedTensors, .bits = bits};
+  out.group = group_of(weights, "group_size", 0);
   COPPICE_RETURN_IF_ERROR(weights.status());
-  if (out.bits != 0 && (out.bits != bits || out.group != columns)) {
-    return unsupported(fields, "compressed-tensors with groups of different bits or sizes");
+  JsonFields own(group, fields.where() + ": config_groups");
+  if (const std::string format = own.text("format", ""); !format.empty()) {  // in files of several
+    COPPICE_RETURN_IF_ERROR(check_layout(own, format));
   }
-  out.bits = bits;
-  out.group = columns;
-  return absl::OkStatus();
+  COPPICE_RETURN_IF_ERROR(own.status());
+  return out;
 }
 
 absl::StatusOr<Quantisation> parse_compressed(JsonFields& fields) {
-  Quantisation out{.method = QuantMethod::kCompressedTensors};
+  std::optional<Quantisation> out;
   const nlohmann::json* const groups = fields.find("config_groups");
   if (groups == nullptr || !groups->is_object() || groups->empty()) {
     return absl::InvalidArgumentError(fmt::format("{}: config_groups must be an object, found {}", fields.where(),
                                                   groups == nullptr ? "nothing" : json_excerpt(*groups)));
   }
   for (const auto& [name, group] : groups->items()) {
-    COPPICE_RETURN_IF_ERROR(parse_group(fields, group, out));
+    COPPICE_ASSIGN_OR_RETURN(const Quantisation parsed, parse_group(fields, group));
+    if (out && *out != parsed) {
+      out->bits = 0;
+      out->group = 0;
+    }
+    out = out.value_or(parsed);
   }
   if (const nlohmann::json* const turns = fields.find("transform_config"); turns != nullptr && !turns->empty()) {
     return unsupported(fields, "compressed-tensors with a transform_config");
   }
   const std::string format = fields.text("format", "");
   COPPICE_RETURN_IF_ERROR(fields.status());
-  if (format != "pack-quantized" && format != "int-quantized" && format != "float-quantized" &&
-      format != "naive-quantized") {
-    return unsupported(fields, fmt::format("compressed-tensors format \"{}\"", format));
+  if (format != "mixed-precision") {  // each group has its own
+    COPPICE_RETURN_IF_ERROR(check_layout(fields, format));
   }
-  return out;
+  return *out;
 }
 
 }  // namespace

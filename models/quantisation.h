@@ -15,8 +15,8 @@ enum class QuantMethod : std::uint8_t { kNone, kFp8, kCompressedTensors, kAwq, k
 // A value.
 struct Quantisation {
   QuantMethod method = QuantMethod::kNone;
-  std::int32_t bits = 0;              // of a weight: 4 or 8
-  std::int32_t group = 0;             // columns that share a scale; 0: not said, or the whole row
+  std::int32_t bits = 0;              // of a weight: 4 or 8; 0: matrices differ, and their shapes say
+  std::int32_t group = 0;             // columns that share a scale; 0: not said, the whole row, or matrices differ
   bool zeros_are_less_by_one = true;  // GPTQ's first format stores a group's zero minus one
 
   bool operator==(const Quantisation&) const = default;

@@ -10,13 +10,13 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "models/float_formats.h"
+#include "models/packed_numbers.h"
 
 namespace coppice::models {
 namespace {
@@ -27,9 +27,6 @@ using Tensor = SafetensorsFolder::Tensor;
 
 constexpr std::int64_t kFp8Block = 128;  // rows and columns that share a scale: the only size in use
 constexpr std::string_view kWeight = ".weight";
-// AutoAWQ's order of eight columns in a word: four bits at 4 i are column kAwqOrder[i].
-constexpr std::array<std::int64_t, 8> kAwqOrder = {0, 2, 4, 6, 1, 3, 5, 7};
-
 std::string prefix_of(const WeightSpec& spec) {
   return spec.name.substr(0, spec.name.size() - kWeight.size());
 }
@@ -46,21 +43,6 @@ absl::Status check_tensor(const std::string& name, const Tensor& tensor, std::st
                                                   fmt::join(tensor.entry->shape, ", ")));
   }
   return absl::OkStatus();
-}
-
-// E4M3 as in the OCP 8-bit floating point specification: no infinities, NaN where all bits but the sign are set.
-float fp8_to_float(std::uint8_t bits) {
-  const std::uint32_t exponent = bits >> 3U & 0xFU;
-  const std::uint32_t fraction = bits & 0x7U;
-  float magnitude = 0;
-  if (exponent == 0xF && fraction == 0x7) {
-    magnitude = std::numeric_limits<float>::quiet_NaN();
-  } else if (exponent == 0) {
-    magnitude = static_cast<float>(fraction) * 0x1.0p-9F;
-  } else {
-    magnitude = std::ldexp(static_cast<float>(8 + fraction), static_cast<int>(exponent) - 10);
-  }
-  return (bits & 0x80U) != 0 ? -magnitude : magnitude;
 }
 
 absl::StatusOr<std::vector<std::byte>> read_bytes(const Tensor& tensor) {
@@ -92,16 +74,6 @@ absl::StatusOr<std::vector<std::uint32_t>> read_words(const Tensor& tensor) {
   return words;
 }
 
-// What zero is stored as where a format has no zeros of its own.
-std::int32_t middle_of(std::int64_t bits) {
-  return std::int32_t{1} << static_cast<std::int32_t>(bits - 1);
-}
-
-// Whole number `i` of a word that holds 32 / bits of them, the first in the lowest bits.
-std::uint32_t part_of(std::uint32_t word, std::int64_t i, std::int64_t bits) {
-  return word >> static_cast<std::uint32_t>(i * bits) & ((1U << static_cast<std::uint32_t>(bits)) - 1U);
-}
-
 }  // namespace
 
 const SafetensorsFolder::Tensor* QuantisedTensors::find(const std::string& name) const {
@@ -121,6 +93,14 @@ bool QuantisedTensors::holds(const WeightSpec& spec) const {
   return weight != nullptr && (weight->entry->dtype == "F8_E4M3" || weight->entry->dtype == "I8");
 }
 
+std::int64_t QuantisedTensors::bits_of(const Tensor* numbers, std::size_t axis, std::int64_t columns) const {
+  constexpr std::int64_t kBytesOfWord = 4;  // so many whole numbers of 8 bits has a word
+  if (quantisation_.bits != 0 || numbers == nullptr || numbers->entry->shape.size() != 2) {
+    return quantisation_.bits == 0 ? 4 : quantisation_.bits;
+  }
+  return numbers->entry->shape[axis] == columns / kBytesOfWord ? 8 : 4;
+}
+
 absl::StatusOr<QuantisedTensors::Parts> QuantisedTensors::parts_of(const WeightSpec& spec) const {
   const std::string prefix = prefix_of(spec);
   Parts parts;
@@ -132,8 +112,7 @@ absl::StatusOr<QuantisedTensors::Parts> QuantisedTensors::parts_of(const WeightS
       }
     }
   };
-  const std::int64_t bits = quantisation_.bits;
-  const std::int64_t per_word = bits == 0 ? 1 : 32 / bits;
+  std::int64_t per_word = 1;
   std::vector<std::int64_t> shape = {spec.rows, spec.columns};
   std::string_view type = "I32";
   if (quantisation_.method == QuantMethod::kAwq || quantisation_.method == QuantMethod::kGptq) {
@@ -143,6 +122,8 @@ absl::StatusOr<QuantisedTensors::Parts> QuantisedTensors::parts_of(const WeightS
     take(parts.scales, ".scales");
     take(parts.zeros, ".qzeros");
     take(parts.order, is_awq ? ".no_order" : ".g_idx");
+    parts.bits = bits_of(parts.numbers, 0, spec.columns);
+    per_word = 32 / parts.bits;
     shape = is_awq ? std::vector{spec.columns, spec.rows / per_word} : std::vector{spec.columns / per_word, spec.rows};
   } else if (find(prefix + ".weight_packed") != nullptr) {
     parts.layout = Layout::kPacked;
@@ -153,6 +134,8 @@ absl::StatusOr<QuantisedTensors::Parts> QuantisedTensors::parts_of(const WeightS
     if (find(prefix + ".weight_shape") != nullptr) {
       parts.names.push_back(prefix + ".weight_shape");
     }
+    parts.bits = bits_of(parts.numbers, 1, spec.columns);
+    per_word = 32 / parts.bits;
     shape = {spec.rows, spec.columns / per_word};
   } else {
     take(parts.numbers, ".weight");
@@ -171,7 +154,6 @@ absl::StatusOr<QuantisedTensors::Parts> QuantisedTensors::parts_of(const WeightS
     return absl::NotFoundError(fmt::format("tensor {}: its {} are missing from the model's files", spec.name,
                                            parts.numbers == nullptr ? "packed numbers" : "scales"));
   }
-  parts.bits = type == "I32" ? bits : 8;
   const bool packs_rows = parts.layout == Layout::kAwq || (type == "I32" && parts.zeros != nullptr);
   if ((type == "I32" && parts.layout != Layout::kAwq && spec.columns % per_word != 0) ||
       (packs_rows && spec.rows % per_word != 0)) {
@@ -192,7 +174,8 @@ absl::Status QuantisedTensors::check_scales(const WeightSpec& spec, Parts& parts
   if (scales.dtype != "F32" && scales.dtype != "F16" && scales.dtype != "BF16") {
     return wrong("in F32, F16 or BF16");
   }
-  const bool is_one = scales.shape.empty() || scales.shape == std::vector<std::int64_t>{1};
+  const bool is_one =
+      std::ranges::all_of(scales.shape, [](std::int64_t size) { return size == 1; }) && scales.shape.size() <= 2;
   const bool is_per_row =
       scales.shape == std::vector<std::int64_t>{spec.rows, 1} || scales.shape == std::vector<std::int64_t>{spec.rows};
   if (parts.layout == Layout::kFp8 || parts.layout == Layout::kInt8) {
@@ -266,7 +249,7 @@ absl::StatusOr<WeightTensor> QuantisedTensors::fetch_fp8(const WeightSpec& spec,
   const auto columns = static_cast<std::size_t>(spec.columns);
   const bool is_blocked = parts.shape == ScaleShape::kBlocks;
   const std::size_t blocks = is_blocked ? static_cast<std::size_t>(blocks_of(spec.columns, kFp8Block)) : 1;
-  const std::size_t size = rows * columns * sizeof(std::uint16_t);
+  const std::size_t size = rows * columns * sizeof(float);
   std::byte* const out = blocks_.lend(spec.name, size);
   bool is_finite = true;
 #pragma omp parallel for schedule(static) reduction(&& : is_finite)
@@ -277,59 +260,17 @@ absl::StatusOr<WeightTensor> QuantisedTensors::fetch_fp8(const WeightSpec& spec,
                                                    : row;
       const float number = numbers[static_cast<std::uint8_t>(bytes[row * columns + column])] * scales[scale];
       is_finite = is_finite && std::isfinite(number);
-      const std::uint16_t half = float_to_bf16(number);
-      std::memcpy(out + (row * columns + column) * sizeof half, &half, sizeof half);
+      std::memcpy(out + (row * columns + column) * sizeof number, &number, sizeof number);
     }
   }
   if (!is_finite) {
     return absl::InvalidArgumentError(
         fmt::format("tensor {}: holds NaN or infinity; the model's files are damaged", spec.name));
   }
-  return WeightTensor({{out, size}, {WeightKind::kBF16}, spec.rows, spec.columns, {}});
+  return WeightTensor({{out, size}, {WeightKind::kF32}, spec.rows, spec.columns, {}});
 }
 
 namespace {
-
-// The layouts of whole numbers in words, spread over [rows][columns].
-void spread_packed(std::span<const std::uint32_t> words, std::int64_t rows, std::int64_t columns, std::int64_t bits,
-                   std::span<std::uint8_t> out) {
-  const std::int64_t per_word = 32 / bits;
-#pragma omp parallel for schedule(static)
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t column = 0; column < columns; ++column) {
-      const std::uint32_t word = words[static_cast<std::size_t>((row * columns + column) / per_word)];
-      out[static_cast<std::size_t>(row * columns + column)] =
-          static_cast<std::uint8_t>(part_of(word, column % per_word, bits));
-    }
-  }
-}
-
-void spread_gptq(std::span<const std::uint32_t> words, std::int64_t rows, std::int64_t columns, std::int64_t bits,
-                 std::span<std::uint8_t> out) {
-  const std::int64_t per_word = 32 / bits;
-#pragma omp parallel for schedule(static)
-  for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t column = 0; column < columns; ++column) {
-      const std::uint32_t word = words[static_cast<std::size_t>(column / per_word * rows + row)];
-      out[static_cast<std::size_t>(row * columns + column)] =
-          static_cast<std::uint8_t>(part_of(word, column % per_word, bits));
-    }
-  }
-}
-
-void spread_awq(std::span<const std::uint32_t> words, std::int64_t rows, std::int64_t columns,
-                std::span<std::uint8_t> out) {
-#pragma omp parallel for schedule(static)
-  for (std::int64_t word = 0; word < rows / 8; ++word) {
-    for (std::int64_t column = 0; column < columns; ++column) {
-      const std::uint32_t eight = words[static_cast<std::size_t>(column * (rows / 8) + word)];
-      for (std::int64_t i = 0; i < 8; ++i) {
-        const std::int64_t row = 8 * word + kAwqOrder[static_cast<std::size_t>(i)];
-        out[static_cast<std::size_t>(row * columns + column)] = static_cast<std::uint8_t>(part_of(eight, i, 4));
-      }
-    }
-  }
-}
 
 // Whether groups lie one after the other; the check of their range. ERRORS: InvalidArgument.
 absl::StatusOr<bool> is_in_order(const std::string& matrix, std::span<const std::int32_t> group_of,
@@ -348,9 +289,8 @@ absl::StatusOr<bool> is_in_order(const std::string& matrix, std::span<const std:
 }
 
 // [groups][rows] as [rows][groups].
-template <typename Number>
-std::vector<Number> turned(std::span<const Number> numbers, std::int64_t rows, std::int64_t groups) {
-  std::vector<Number> out(numbers.size());
+std::vector<float> turned(std::span<const float> numbers, std::int64_t rows, std::int64_t groups) {
+  std::vector<float> out(numbers.size());
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t group = 0; group < groups; ++group) {
       out[static_cast<std::size_t>(row * groups + group)] = numbers[static_cast<std::size_t>(group * rows + row)];
@@ -368,10 +308,7 @@ absl::Status QuantisedTensors::spread_zeros(const WeightSpec& spec, const Parts&
   const std::int32_t more = quantisation_.method == QuantMethod::kGptq && quantisation_.zeros_are_less_by_one ? 1 : 0;
   COPPICE_ASSIGN_OR_RETURN(const std::vector<std::uint32_t> words, read_words(*parts.zeros));
   for (std::int64_t row = 0; row < spec.rows; ++row) {
-    std::int64_t place = row % per_word;
-    if (parts.layout == Layout::kAwq) {
-      place = std::ranges::find(kAwqOrder, place) - kAwqOrder.begin();
-    }
+    const std::int64_t place = parts.layout == Layout::kAwq ? awq_part_of(row) : row % per_word;
     for (std::int64_t group = 0; group < parts.groups; ++group) {
       const std::int64_t word = parts.layout == Layout::kPacked ? row / per_word * parts.groups + group
                                                                 : group * words_of_row + row / per_word;
@@ -428,7 +365,7 @@ absl::StatusOr<QuantisedTensors::Spread> QuantisedTensors::spread(const WeightSp
     COPPICE_RETURN_IF_ERROR(spread_zeros(spec, parts, out));
   }
   if (parts.layout != Layout::kPacked) {
-    out.scales = turned<float>(out.scales, spec.rows, parts.groups);
+    out.scales = turned(out.scales, spec.rows, parts.groups);
   }
   COPPICE_ASSIGN_OR_RETURN(out.group_of, read_order(spec, parts));
   return out;

@@ -32,9 +32,9 @@ class QuantisedTensors {
   // Checks types and shapes. REQUIRES: holds(spec). ERRORS: NotFound, InvalidArgument naming the tensor.
   absl::StatusOr<Facts> check(const WeightSpec& spec) const;
 
-  // Whole numbers of 4 and 8 bits keep them. Widened are FP8, to bf16, and to float32 GPTQ's with an order of columns
-  // of their own, and 8 bits with zeros of their own. REQUIRES: check(spec) was fine. ERRORS: InvalidArgument (a scale
-  // that is no number, a column's group that is not there); those of reading.
+  // Whole numbers of 4 and 8 bits keep them. Widened to float32 are FP8, GPTQ's with an order of columns of their own,
+  // and 8 bits with zeros of their own. REQUIRES: check(spec) was fine. ERRORS: InvalidArgument (a scale that is no
+  // number, a column's group that is not there); those of reading.
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec);
   void release(const WeightSpec& spec);
 
@@ -64,6 +64,8 @@ class QuantisedTensors {
   };
 
   const Tensor* find(const std::string& name) const;
+  // Of a packed number: as the config says or, where it says none for all, as the shape does. `axis` is the packed one.
+  std::int64_t bits_of(const Tensor* numbers, std::size_t axis, std::int64_t columns) const;
   absl::StatusOr<Parts> parts_of(const WeightSpec& spec) const;
   absl::Status check_scales(const WeightSpec& spec, Parts& parts) const;
   absl::Status check_groups(const WeightSpec& spec, Parts& parts) const;

@@ -101,12 +101,6 @@ def to_fp8(numbers):
     return order[nearer].astype(numpy.uint8)
 
 
-def bf16(numbers):
-    bits = numpy.ascontiguousarray(numbers, numpy.float32).view(numpy.uint32).astype(numpy.uint64)
-    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16
-    return rounded.astype(numpy.uint32).view(numpy.float32)
-
-
 def fp8(weight, shape):
     rows, columns = weight.shape
     if shape == "block":
@@ -120,7 +114,7 @@ def fp8(weight, shape):
         scales = numpy.array([numpy.abs(weight).max() / 448], numpy.float32)
         wide = scales
     bits = to_fp8(weight / wide)
-    return bits, scales, bf16(fp8_table()[bits] * wide)
+    return bits, scales, fp8_table()[bits] * wide
 
 
 def compressed(bits, kind, layout):
