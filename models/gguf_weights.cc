@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <map>
 #include <set>
 #include <utility>
 
@@ -84,8 +83,7 @@ class GgufWeights final : public WeightSource {
     blocks_.give_back(spec.name);
     stored_.give_back(spec.name);
   }
-  WeightFormat stored_format() const override { return stored_format_; }
-  std::size_t stored_bytes() const override { return stored_bytes_; }
+  const StoredWeights& stored() const override { return stored_weights_; }
 
  private:
   absl::StatusOr<const GgufModel::Tensor*> find(const WeightSpec& spec) const;
@@ -98,8 +96,7 @@ class GgufWeights final : public WeightSource {
   bool is_interleaved_ = false;
   WeightBlocks blocks_;
   WeightBlocks stored_;
-  WeightFormat stored_format_;
-  std::size_t stored_bytes_ = 0;
+  StoredWeights stored_weights_;
 };
 
 absl::StatusOr<const GgufModel::Tensor*> GgufWeights::find(const WeightSpec& spec) const {
@@ -132,15 +129,11 @@ absl::StatusOr<const GgufModel::Tensor*> GgufWeights::find(const WeightSpec& spe
 }
 
 absl::Status GgufWeights::check(const ModelConfig& config) {
-  std::map<WeightKind, std::size_t> bytes_of;
   for (const WeightSpec& spec : weight_specs(config)) {
     COPPICE_ASSIGN_OR_RETURN(const GgufModel::Tensor* tensor, find(spec));
-    bytes_of[format_of(*tensor->entry->type)->kind] += tensor->entry->bytes;
-    stored_bytes_ += tensor->entry->bytes;
+    stored_weights_.add(spec.name, {.format = *format_of(*tensor->entry->type),
+                                    .bytes = static_cast<std::size_t>(tensor->entry->bytes)});
   }
-  const auto most = std::max_element(bytes_of.begin(), bytes_of.end(),
-                                     [](const auto& left, const auto& right) { return left.second < right.second; });
-  stored_format_ = {most->first};
   return absl::OkStatus();
 }
 

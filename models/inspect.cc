@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 
 #include "models/head_packing.h"
@@ -66,70 +67,111 @@ std::string format_extras(const ModelConfig& config) {
   return extras.empty() ? "none" : extras;
 }
 
-// A matrix with the scales beside it, of `scale_bytes` each.
-std::size_t matrix_bytes(kernels::WeightFormat format, const WeightSpec& spec, std::size_t scale_bytes) {
-  return format.bytes(spec.rows, spec.columns) +
-         static_cast<std::size_t>(format.scale_count(spec.rows, spec.columns)) * scale_bytes;
-}
+// The tensors of a model as load_packed_weights() stores them.
+class InMemory {
+ public:
+  InMemory(const kernels::ModelFormats& formats, const Multiplies& multiplies)
+      : packing_(formats.packing()), multiplies_(multiplies) {}
 
-// What the matrices of a model are stored as in memory. The embedding's table and a tied head's matrix are two.
-struct MatrixFormats {
-  kernels::WeightFormat table;
-  kernels::WeightFormat matrix;
-  kernels::WeightFormat head;
-  std::size_t scale_bytes = sizeof(float);  // of a scale beside int4 and int8
+  // Of a matrix.
+  kernels::WeightFormat format_of(const StoredWeight& weight, const kernels::PackingOptions& packing) const {
+    const kernels::WeightFormat storage = packing.storage_of(weight.format);
+    return kernels::is_quantised(storage) && !multiplies_(storage) ? kernels::dense_format(packing.compute) : storage;
+  }
+  kernels::PackingOptions packing_of(const WeightSpec& spec) const {
+    return spec.name == kHeadName || spec.role == WeightRole::kEmbedding ? head_packing(packing_) : packing_;
+  }
+
+  // A matrix with the scales beside it.
+  std::size_t matrix_bytes(const WeightSpec& spec, const StoredWeight& weight) const {
+    const kernels::WeightFormat format = format_of(weight, packing_of(spec));
+    auto scales = static_cast<std::size_t>(format.scale_count(spec.rows, spec.columns));
+    std::size_t width = sizeof(float);
+    if (format.kind == kernels::WeightKind::kInt4 && (format != weight.format || weight.has_half_scales)) {
+      width = sizeof(std::uint16_t);                           // quantised while it is loaded, or so stored
+      scales = format == weight.format ? scales / 2 : scales;  // a zero in the middle needs no least
+    }
+    return format.bytes(spec.rows, spec.columns) + scales * width;
+  }
+
+  // The embedding's rows.
+  std::size_t table_bytes(const WeightSpec& spec, const StoredWeight& weight) const {
+    const bool keeps_blocks =
+        !packing_.storage && kernels::is_quantised(weight.format) && weight.format.scale_count(1, 1) == 0;
+    return (keeps_blocks ? weight.format : kernels::dense_format(packing_.compute)).bytes(spec.rows, spec.columns);
+  }
+
+ private:
+  const kernels::PackingOptions packing_;
+  const Multiplies& multiplies_;
 };
 
-// As load_packed_weights() stores them. REQUIRES: no blocks that are kept as they are.
-MatrixFormats formats_in_memory(kernels::WeightFormat stored, const kernels::ModelFormats& formats) {
-  const kernels::WeightFormat dense = kernels::dense_format(formats.compute);
-  if (!formats.storage) {
-    return {dense, stored, dense};  // makers of such files leave head and embedding as they were
+// Counts a matrix that is stored in few bits.
+void count_quantised(const StoredWeight& weight, kernels::WeightFormat in_memory, ModelFacts& facts) {
+  if (weight.widened_from.empty() && !kernels::is_quantised(weight.format)) {
+    return;
   }
-  const bool has_half_scales = formats.storage->kind == kernels::WeightKind::kInt4;  // quantised while it is loaded
-  return {dense, *formats.storage, head_packing(formats.packing()).storage_of(dense),
-          has_half_scales ? sizeof(std::uint16_t) : sizeof(float)};
-}
-
-std::size_t bytes_in_memory(const WeightSpec& spec, const ModelConfig& config, const MatrixFormats& formats) {
-  switch (spec.role) {
-    case WeightRole::kNorm:
-    case WeightRole::kBias:
-      return static_cast<std::size_t>(spec.elements()) * sizeof(float);
-    case WeightRole::kEmbedding:
-      return formats.table.bytes(spec.rows, spec.columns) +
-             (config.tied_embeddings ? matrix_bytes(formats.head, spec, sizeof(float)) : 0);
-    case WeightRole::kMatrix:
-      return spec.name == kHeadName ? matrix_bytes(formats.head, spec, sizeof(float))
-                                    : matrix_bytes(formats.matrix, spec, formats.scale_bytes);
+  ++facts.quantised_matrices;
+  if (kernels::is_quantised(in_memory)) {
+    return;
   }
-  return 0;
+  std::string from = weight.name();
+  if (weight.widened_from.empty() && weight.format.group != 0) {
+    from += fmt::format(" in groups of {}", weight.format.group);
+  }
+  const auto found = std::ranges::find_if(facts.widened, [&](const Widening& one) { return one.from == from; });
+  if (found != facts.widened.end()) {
+    ++found->matrices;
+  } else {
+    facts.widened.push_back({from, in_memory, 1});
+  }
 }
 
 }  // namespace
 
-ModelFacts model_facts(const ModelConfig& config, kernels::WeightFormat stored_format, std::size_t stored_bytes,
-                       const kernels::ModelFormats& formats) {
+ModelFacts model_facts(const ModelConfig& config, const StoredWeights& stored, const kernels::ModelFormats& formats,
+                       const Multiplies& multiplies) {
   ModelFacts facts;
   facts.config = config;
-  facts.stored_format = stored_format;
+  facts.stored_name = stored.name();
   facts.formats = formats;
-  facts.stored_bytes = stored_bytes;
-  const bool keeps_blocks =
-      !formats.storage && kernels::is_quantised(stored_format) && stored_format.scale_count(1, 1) == 0;
-  const kernels::WeightFormat stored =
-      kernels::is_quantised(stored_format) ? stored_format : kernels::dense_format(formats.compute);
-  const MatrixFormats in_memory = formats_in_memory(stored, formats);
+  facts.stored_bytes = stored.bytes();
+  const InMemory memory(formats, multiplies);
+  StoredWeights in_memory;  // for the name of what most of it is
   for (const WeightSpec& spec : weight_specs(config)) {
+    const StoredWeight& weight = stored.of(spec.name);
     facts.parameters += spec.elements();
-    facts.weight_bytes += bytes_in_memory(spec, config, in_memory);
+    if (spec.is_vector()) {
+      facts.weight_bytes += static_cast<std::size_t>(spec.elements()) * sizeof(float);
+      continue;
+    }
+    if (spec.role == WeightRole::kEmbedding) {
+      facts.table_bytes = memory.table_bytes(spec, weight);
+      facts.weight_bytes += facts.table_bytes;
+    }
+    if (spec.role == WeightRole::kMatrix || config.tied_embeddings) {
+      const kernels::WeightFormat format = memory.format_of(weight, memory.packing_of(spec));
+      const std::size_t bytes = memory.matrix_bytes(spec, weight);
+      count_quantised(weight, format, facts);
+      in_memory.add(spec.name, {.format = format, .bytes = bytes});
+      facts.weight_bytes += bytes;
+    }
   }
-  if (keeps_blocks) {  // of several formats: what the file has of each
-    facts.weight_bytes = stored_bytes;
-    facts.weight_bytes += config.tied_embeddings ? stored_format.bytes(config.vocab, config.hidden) : 0;
-  }
+  facts.memory_name = in_memory.name();
   facts.kv_bytes_per_token = kv_geometry(config, formats.kv, 1, 1).bytes_per_token();
   return facts;
+}
+
+std::string widening_note(const ModelFacts& facts) {
+  std::vector<std::string> parts;
+  std::int64_t widened = 0;
+  for (const Widening& one : facts.widened) {
+    parts.push_back(fmt::format("{} from {} to {}", one.matrices, one.from, kernels::format_name(one.to)));
+    widened += one.matrices;
+  }
+  return parts.empty() ? ""
+                       : fmt::format("{} of {} quantised matrices are widened when they are loaded: {}", widened,
+                                     facts.quantised_matrices, fmt::join(parts, ", "));
 }
 
 std::int64_t kv_tokens_that_fit(const ModelFacts& facts, std::size_t memory_bytes) {
@@ -155,9 +197,11 @@ std::string format_model_facts(const ModelFacts& facts, std::size_t memory_bytes
   line("context",
        fmt::format("{} tokens{}", config.max_positions,
                    config.sliding_window > 0 ? fmt::format(", sliding window of {}", config.sliding_window) : ""));
-  line("stored", fmt::format("{} in {}", format_bytes(facts.stored_bytes), kernels::format_name(facts.stored_format)));
-  line("weights", fmt::format("{} in memory as {}", format_bytes(facts.weight_bytes),
-                              kernels::format_name(facts.formats.packing().storage_of(facts.stored_format))));
+  line("stored", fmt::format("{} in {}", format_bytes(facts.stored_bytes), facts.stored_name));
+  line("weights", fmt::format("{} in memory as {}", format_bytes(facts.weight_bytes), facts.memory_name));
+  if (const std::string note = widening_note(facts); !note.empty()) {
+    line("", note);
+  }
   line("kv cache",
        fmt::format("{} per token in {}, {} for the whole context", format_bytes(facts.kv_bytes_per_token),
                    kernels::format_name(facts.formats.kv),

@@ -3,27 +3,47 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "kernels/formats.h"
 #include "models/model_config.h"
+#include "models/stored_weights.h"
 
 namespace coppice::models {
 
-// A value; bytes and counts are exact.
+// Matrices that are stored in few bits and lose that in memory.
+struct Widening {
+  std::string from;
+  kernels::WeightFormat to;
+  std::int64_t matrices = 0;
+};
+
+// A value; counts are exact, bytes without what a device pads its layouts with.
 struct ModelFacts {
   ModelConfig config;
-  kernels::WeightFormat stored_format;
+  std::string stored_name;  // of what most weights are in the files
   kernels::ModelFormats formats;
   std::int64_t parameters = 0;
-  std::size_t stored_bytes = 0;        // of the tensors in the weights' files
-  std::size_t weight_bytes = 0;        // in memory; a tied embedding counts twice (table and packed head)
+  std::size_t stored_bytes = 0;         // of the tensors in the weights' files
+  std::size_t weight_bytes = 0;         // in memory; a tied embedding counts twice (table and packed head)
+  std::size_t table_bytes = 0;          // of those, the embedding's
+  std::string memory_name;              // of what most matrices are in memory
+  std::int64_t quantised_matrices = 0;  // in the files
+  std::vector<Widening> widened;
   std::size_t kv_bytes_per_token = 0;  // in all layers
 };
 
-// `stored_format` and `stored_bytes` come from the weight source.
-ModelFacts model_facts(const ModelConfig& config, kernels::WeightFormat stored_format, std::size_t stored_bytes,
-                       const kernels::ModelFormats& formats);
+// Whether a device multiplies with weights in a quantised format; where not, they are widened.
+using Multiplies = std::function<bool(kernels::WeightFormat)>;
+
+// `stored` comes from the weight source.
+ModelFacts model_facts(const ModelConfig& config, const StoredWeights& stored, const kernels::ModelFormats& formats,
+                       const Multiplies& multiplies);
+
+// One line for the log: how many of the quantised matrices are widened, from what. Empty: none.
+std::string widening_note(const ModelFacts& facts);
 
 // Tokens of KV cache that fit in `memory_bytes` beside the weights; 0: the weights alone do not.
 std::int64_t kv_tokens_that_fit(const ModelFacts& facts, std::size_t memory_bytes);

@@ -74,6 +74,10 @@ absl::StatusOr<std::vector<std::uint32_t>> read_words(const Tensor& tensor) {
   return words;
 }
 
+bool are_middle(std::span<const std::int32_t> zeros, std::int64_t bits) {
+  return std::ranges::all_of(zeros, [middle = middle_of(bits)](std::int32_t zero) { return zero == middle; });
+}
+
 }  // namespace
 
 const SafetensorsFolder::Tensor* QuantisedTensors::find(const std::string& name) const {
@@ -94,7 +98,7 @@ bool QuantisedTensors::holds(const WeightSpec& spec) const {
 }
 
 std::int64_t QuantisedTensors::bits_of(const Tensor* numbers, std::size_t axis, std::int64_t columns) const {
-  constexpr std::int64_t kBytesOfWord = 4;  // so many whole numbers of 8 bits has a word
+  constexpr std::int64_t kBytesOfWord = 4;  // each a whole number of 8 bits
   if (quantisation_.bits != 0 || numbers == nullptr || numbers->entry->shape.size() != 2) {
     return quantisation_.bits == 0 ? 4 : quantisation_.bits;
   }
@@ -226,16 +230,32 @@ WeightFormat QuantisedTensors::format_of(const WeightSpec& spec, const Parts& pa
 
 absl::StatusOr<QuantisedTensors::Facts> QuantisedTensors::check(const WeightSpec& spec) const {
   COPPICE_ASSIGN_OR_RETURN(const Parts parts, parts_of(spec));
-  Facts facts{.format = {WeightKind::kBF16}, .bytes = 0, .names = parts.names};
+  COPPICE_ASSIGN_OR_RETURN(std::string widened, widened_from(spec, parts));
+  Facts facts;
+  facts.names = parts.names;
   for (const std::string& name : parts.names) {
-    facts.bytes += find(name)->bytes();
+    facts.stored.bytes += find(name)->bytes();
   }
-  if (parts.layout != Layout::kFp8) {
-    // What is widened will be computed with, and stored on a device, as bf16.
-    COPPICE_ASSIGN_OR_RETURN(const std::vector<std::int32_t> order, read_order(spec, parts));
-    facts.format = order.empty() ? format_of(spec, parts) : facts.format;
-  }
+  facts.stored.format = widened.empty() ? format_of(spec, parts) : WeightFormat{WeightKind::kF32};
+  facts.stored.widened_from = std::move(widened);
+  facts.stored.has_half_scales = parts.bits == 4 && parts.zeros == nullptr && parts.scales->entry->dtype == "F16";
   return facts;
+}
+
+absl::StatusOr<std::string> QuantisedTensors::widened_from(const WeightSpec& spec, const Parts& parts) const {
+  if (parts.layout == Layout::kFp8) {
+    return "FP8";
+  }
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<std::int32_t> order, read_order(spec, parts));
+  const std::string name = format_name(format_of(spec, parts));
+  if (!order.empty()) {
+    return name + " with an order of columns";
+  }
+  if (parts.bits == 8 && parts.zeros != nullptr) {
+    COPPICE_ASSIGN_OR_RETURN(const std::vector<std::int32_t> zeros, read_zeros(spec, parts));
+    return are_middle(zeros, parts.bits) ? "" : name + " with zeros";
+  }
+  return "";
 }
 
 absl::StatusOr<WeightTensor> QuantisedTensors::fetch_fp8(const WeightSpec& spec, const Parts& parts) {
@@ -301,8 +321,20 @@ std::vector<float> turned(std::span<const float> numbers, std::int64_t rows, std
 
 }  // namespace
 
-absl::Status QuantisedTensors::spread_zeros(const WeightSpec& spec, const Parts& parts, Spread& spread) const {
+absl::StatusOr<std::vector<std::int32_t>> QuantisedTensors::read_zeros(const WeightSpec& spec,
+                                                                       const Parts& parts) const {
   const std::int64_t bits = parts.bits;
+  std::vector<std::int32_t> out(static_cast<std::size_t>(spec.rows * parts.groups), middle_of(bits));
+  if (parts.zeros == nullptr) {
+    return out;
+  }
+  if (parts.layout == Layout::kInt8) {
+    COPPICE_ASSIGN_OR_RETURN(const std::vector<std::byte> zeros, read_bytes(*parts.zeros));
+    for (std::size_t row = 0; row < out.size(); ++row) {
+      out[row] += static_cast<std::int8_t>(zeros[zeros.size() == 1 ? 0 : row]);
+    }
+    return out;
+  }
   const std::int64_t per_word = 32 / bits;
   const std::int64_t words_of_row = spec.rows / per_word;
   const std::int32_t more = quantisation_.method == QuantMethod::kGptq && quantisation_.zeros_are_less_by_one ? 1 : 0;
@@ -312,11 +344,11 @@ absl::Status QuantisedTensors::spread_zeros(const WeightSpec& spec, const Parts&
     for (std::int64_t group = 0; group < parts.groups; ++group) {
       const std::int64_t word = parts.layout == Layout::kPacked ? row / per_word * parts.groups + group
                                                                 : group * words_of_row + row / per_word;
-      spread.zeros[static_cast<std::size_t>(row * parts.groups + group)] =
+      out[static_cast<std::size_t>(row * parts.groups + group)] =
           static_cast<std::int32_t>(part_of(words[static_cast<std::size_t>(word)], place, bits)) + more;
     }
   }
-  return absl::OkStatus();
+  return out;
 }
 
 absl::StatusOr<std::vector<std::int32_t>> QuantisedTensors::read_order(const WeightSpec& spec,
@@ -338,17 +370,11 @@ absl::StatusOr<QuantisedTensors::Spread> QuantisedTensors::spread(const WeightSp
   Spread out;
   COPPICE_ASSIGN_OR_RETURN(out.scales, read_scales(spec.name, *parts.scales));
   out.numbers.resize(static_cast<std::size_t>(spec.rows * spec.columns));
-  out.zeros.assign(static_cast<std::size_t>(spec.rows * parts.groups), middle_of(bits));
+  COPPICE_ASSIGN_OR_RETURN(out.zeros, read_zeros(spec, parts));
   if (parts.layout == Layout::kInt8) {
     COPPICE_RETURN_IF_ERROR(parts.numbers->read(std::as_writable_bytes(std::span(out.numbers))));
     for (std::uint8_t& number : out.numbers) {
       number ^= 0x80U;
-    }
-    if (parts.zeros != nullptr) {
-      COPPICE_ASSIGN_OR_RETURN(const std::vector<std::byte> zeros, read_bytes(*parts.zeros));
-      for (std::size_t row = 0; row < out.zeros.size(); ++row) {
-        out.zeros[row] += static_cast<std::int8_t>(zeros[zeros.size() == 1 ? 0 : row]);
-      }
     }
     out.scales.resize(static_cast<std::size_t>(spec.rows), out.scales.front());
     return out;
@@ -360,9 +386,6 @@ absl::StatusOr<QuantisedTensors::Spread> QuantisedTensors::spread(const WeightSp
     spread_gptq(words, spec.rows, spec.columns, bits, out.numbers);
   } else {
     spread_awq(words, spec.rows, spec.columns, out.numbers);
-  }
-  if (parts.zeros != nullptr) {
-    COPPICE_RETURN_IF_ERROR(spread_zeros(spec, parts, out));
   }
   if (parts.layout != Layout::kPacked) {
     out.scales = turned(out.scales, spec.rows, parts.groups);
@@ -391,9 +414,7 @@ WeightTensor QuantisedTensors::widened(const WeightSpec& spec, const Parts& part
 
 absl::StatusOr<WeightTensor> QuantisedTensors::fetch_whole_numbers(const WeightSpec& spec, const Parts& parts) {
   COPPICE_ASSIGN_OR_RETURN(Spread numbers, spread(spec, parts));
-  const std::int32_t middle = middle_of(parts.bits);
-  const bool is_even = std::ranges::all_of(numbers.zeros, [middle](std::int32_t zero) { return zero == middle; });
-  if (!numbers.group_of.empty() || (parts.bits == 8 && !is_even)) {
+  if (!numbers.group_of.empty() || (parts.bits == 8 && !are_middle(numbers.zeros, parts.bits))) {
     return widened(spec, parts, numbers);
   }
   const WeightFormat format = format_of(spec, parts);

@@ -25,8 +25,7 @@ class QuantisedTensors {
   bool holds(const WeightSpec& spec) const;
 
   struct Facts {
-    kernels::WeightFormat format;    // in which it is delivered
-    std::size_t bytes = 0;           // of all its tensors
+    StoredWeight stored;
     std::vector<std::string> names;  // of all its tensors
   };
   // Checks types and shapes. REQUIRES: holds(spec). ERRORS: NotFound, InvalidArgument naming the tensor.
@@ -73,8 +72,11 @@ class QuantisedTensors {
   absl::StatusOr<std::vector<std::int32_t>> read_order(const WeightSpec& spec, const Parts& parts) const;
   absl::StatusOr<WeightTensor> fetch_fp8(const WeightSpec& spec, const Parts& parts);
   absl::StatusOr<WeightTensor> fetch_whole_numbers(const WeightSpec& spec, const Parts& parts);
+  // What the files hold, where it is widened when it is read; else empty.
+  absl::StatusOr<std::string> widened_from(const WeightSpec& spec, const Parts& parts) const;
   absl::StatusOr<Spread> spread(const WeightSpec& spec, const Parts& parts) const;
-  absl::Status spread_zeros(const WeightSpec& spec, const Parts& parts, Spread& spread) const;
+  // [rows][groups]; the middle where a matrix has none of its own.
+  absl::StatusOr<std::vector<std::int32_t>> read_zeros(const WeightSpec& spec, const Parts& parts) const;
   WeightTensor widened(const WeightSpec& spec, const Parts& parts, const Spread& spread);
   // Of whole numbers.
   kernels::WeightFormat format_of(const WeightSpec& spec, const Parts& parts) const;

@@ -84,11 +84,7 @@ void fill_ones(ComputeType type, std::int64_t count, std::byte* data) {
 class RandomWeights final : public WeightSource {
  public:
   RandomWeights(const ModelConfig& config, std::uint64_t seed, ComputeType type)
-      : seed_(seed), type_(type), format_(kernels::dense_format(type)) {
-    for (const WeightSpec& spec : weight_specs(config)) {
-      stored_bytes_ += format_.bytes(spec.rows, spec.columns);
-    }
-  }
+      : seed_(seed), type_(type), format_(kernels::dense_format(type)), stored_(stored_as(config, format_)) {}
 
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) override {
     const std::size_t bytes = format_.bytes(spec.rows, spec.columns);
@@ -101,15 +97,14 @@ class RandomWeights final : public WeightSource {
     return WeightTensor({{data, bytes}, format_, spec.rows, spec.columns, {}});
   }
   void release(const WeightSpec& spec) override { blocks_.give_back(spec.name); }
-  WeightFormat stored_format() const override { return format_; }
-  std::size_t stored_bytes() const override { return stored_bytes_; }
+  const StoredWeights& stored() const override { return stored_; }
 
  private:
   WeightBlocks blocks_;
   std::uint64_t seed_;
   ComputeType type_;
   WeightFormat format_;
-  std::size_t stored_bytes_ = 0;
+  StoredWeights stored_;
 };
 
 }  // namespace

@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -81,8 +80,7 @@ class SafetensorsWeights final : public WeightSource {
     blocks_.give_back(spec.name);
     quantised_.release(spec);
   }
-  WeightFormat stored_format() const override { return stored_format_; }
-  std::size_t stored_bytes() const override { return stored_bytes_; }
+  const StoredWeights& stored() const override { return stored_; }
   std::string note() const override { return note_; }
 
  private:
@@ -97,8 +95,7 @@ class SafetensorsWeights final : public WeightSource {
   QuantisedTensors quantised_;
   WeightBlocks blocks_;
   bool embedding_is_head_ = false;  // a tied model saved under the head's name alone
-  WeightFormat stored_format_;
-  std::size_t stored_bytes_ = 0;
+  StoredWeights stored_;
   std::string note_;
 };
 
@@ -132,10 +129,6 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
     return absl::Status(status.code(), fmt::format("{}: {}", folder.string(), std::string(status.message())));
   };
   std::set<std::string> wanted;
-  const auto by_name = [](WeightFormat left, WeightFormat right) {
-    return std::pair(left.kind, left.group) < std::pair(right.kind, right.group);
-  };
-  std::map<WeightFormat, std::size_t, decltype(by_name)> bytes_of(by_name);
   for (const WeightSpec& spec : weight_specs(config)) {
     if (quantised_.holds(spec)) {
       const absl::StatusOr<QuantisedTensors::Facts> facts = quantised_.check(spec);
@@ -143,8 +136,7 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
         return named(facts.status());
       }
       wanted.insert(facts->names.begin(), facts->names.end());
-      bytes_of[facts->format] += facts->bytes;
-      stored_bytes_ += facts->bytes;
+      stored_.add(spec.name, facts->stored);
       continue;
     }
     const absl::StatusOr<Found> found = find(spec);
@@ -152,8 +144,7 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
       return named(found.status());
     }
     wanted.insert(spec.name);
-    bytes_of[found->format] += found->tensor->bytes();
-    stored_bytes_ += found->tensor->bytes();
+    stored_.add(spec.name, {.format = found->format, .bytes = found->tensor->bytes()});
   }
   std::size_t surplus = 0;
   for (const auto& [name, tensor] : tensors) {
@@ -164,13 +155,6 @@ absl::Status SafetensorsWeights::check(const std::filesystem::path& folder, cons
   if (surplus > 0) {
     note_ = fmt::format("{}: {} tensors are no part of a {} with this config.json and are ignored; the first is {}",
                         folder.string(), surplus, config.architecture, note_);
-  }
-  std::size_t most = 0;
-  for (const auto& [format, bytes] : bytes_of) {
-    if (bytes > most) {
-      most = bytes;
-      stored_format_ = format;
-    }
   }
   return absl::OkStatus();
 }
@@ -217,6 +201,14 @@ std::int64_t parameter_count(const ModelConfig& config) {
     count += spec.elements();
   }
   return count;
+}
+
+StoredWeights stored_as(const ModelConfig& config, WeightFormat format) {
+  StoredWeights stored;
+  for (const WeightSpec& spec : weight_specs(config)) {
+    stored.add(spec.name, {.format = format, .bytes = format.bytes(spec.rows, spec.columns)});
+  }
+  return stored;
 }
 
 absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors_weights(const std::filesystem::path& folder,

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/formats.h"
 #include "models/model_config.h"
+#include "models/stored_weights.h"
 
 namespace coppice::models {
 
@@ -56,6 +57,9 @@ class WeightTensor {
   kernels::HostWeight view_;
 };
 
+// As if every tensor of the config were stored in one format.
+StoredWeights stored_as(const ModelConfig& config, kernels::WeightFormat format);
+
 // Delivers weights by name. Owner: the loader of a model; it may be destroyed after Transformer::load. One thread.
 class WeightSource {
  public:
@@ -66,10 +70,10 @@ class WeightSource {
   virtual absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec) = 0;
   // Frees a tensor's memory. REQUIRES: the tensor is not fetched again.
   virtual void release(const WeightSpec& spec) = 0;
-  // The format of most of the weights, by bytes.
-  virtual kernels::WeightFormat stored_format() const = 0;
-  // Bytes of all the tensors of the model as stored.
-  virtual std::size_t stored_bytes() const = 0;
+  // All of the model's tensors in their files.
+  virtual const StoredWeights& stored() const = 0;
+  kernels::WeightFormat stored_format() const { return stored().format(); }
+  std::size_t stored_bytes() const { return stored().bytes(); }
   // What its files hold beside, and is ignored: a line for the log. Empty: nothing.
   virtual std::string note() const { return {}; }
 };

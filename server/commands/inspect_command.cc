@@ -5,12 +5,12 @@
 #include "base/cpu_info.h"
 #include "base/status_macros.h"
 #include "fmt/format.h"
-#include "models/inspect.h"
 #include "server/app/device_options.h"
 #include "server/commands/command.h"
 #include "server/commands/compute_flags.h"
 #include "server/commands/inspect_perplexity.h"
 #include "server/commands/model_path.h"
+#include "server/model/facts_on.h"
 
 namespace coppice::server {
 namespace {
@@ -38,17 +38,16 @@ absl::Status print_facts(const ModelChoice& model, const LoadModelOptions& load)
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(load.device, load.cuda));
   COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
                            choose_formats(load, weights->stored_format(), backend->device()));
-  const models::ModelFacts facts =
-      models::model_facts(config, weights->stored_format(), weights->stored_bytes(), formats);
+  const models::ModelFacts facts = facts_on(backend->device(), config, *weights, formats);
   const auto memory = static_cast<std::size_t>(base::available_memory_bytes());
   fmt::print("{}", models::format_model_facts(facts, memory));
   if (const absl::StatusOr<ModelText> text = package->text(); text.ok()) {
     const text::Tokenizer& tokenizer = *text->tokenizer;
-    fmt::print("{:<24}{}, {} tokens\n", "tokenizer", std::string(tokenizer.kind()), tokenizer.vocab_size());
+    fmt::print("{:<14}{}, {} tokens\n", "tokenizer", std::string(tokenizer.kind()), tokenizer.vocab_size());
   } else {
-    fmt::print("{:<24}{}\n", "tokenizer", std::string(text.status().message()));
+    fmt::print("{:<14}{}\n", "tokenizer", std::string(text.status().message()));
   }
-  fmt::print("{:<24}{}: {}\n", "device", backend->device().name(), backend->device().description());
+  fmt::print("{:<14}{}: {}\n", "device", backend->device().name(), backend->device().description());
   return absl::OkStatus();
 }
 

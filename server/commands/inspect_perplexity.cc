@@ -12,11 +12,11 @@
 #include "base/status_macros.h"
 #include "fmt/format.h"
 #include "kernels/formats.h"
-#include "models/inspect.h"
 #include "nlohmann/json.hpp"
 #include "server/app/device_options.h"
 #include "server/app/progress_bar.h"
 #include "server/commands/model_path.h"
+#include "server/model/facts_on.h"
 #include "server/scoring/text_score.h"
 #include "text/utf8.h"
 
@@ -78,8 +78,7 @@ absl::StatusOr<ModelForWindows> load_for_windows(const ModelPackage& package, Lo
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(load.device, load.cuda));
   COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
                            choose_formats(load, weights->stored_format(), backend->device()));
-  const models::ModelFacts facts =
-      models::model_facts(config, weights->stored_format(), weights->stored_bytes(), formats);
+  const models::ModelFacts facts = facts_on(backend->device(), config, *weights, formats);
   load.engine.model_tokens_max = window;
   load.engine.kv_bytes = kv_bytes_for(facts, window, load.engine.page_size);
   load.engine.prefix_cache = false;

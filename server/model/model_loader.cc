@@ -12,8 +12,8 @@
 #include "fmt/ranges.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/load.h"
-#include "models/inspect.h"
 #include "models/limits.h"
+#include "server/model/facts_on.h"
 #include "spdlog/spdlog.h"
 
 namespace coppice::server {
@@ -83,9 +83,6 @@ absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::s
         device.supports(kernels::PackingOptions{compute, stored}) != kernels::Support::kNone) {
       return std::nullopt;
     }
-    const std::string groups = stored.group == 0 ? "" : fmt::format(" in groups of {}", stored.group);
-    spdlog::info("weights stored as {}{} are widened to {}: {} does not multiply with such",
-                 kernels::format_name(stored), groups, kernels::format_name(compute), device.name());
     return dense;
   }
   using Choice = std::pair<const char*, kernels::WeightFormat>;
@@ -140,14 +137,6 @@ absl::StatusOr<kernels::ModelFormats> choose_formats(const ComputeOptions& optio
 
 namespace {
 
-// Of the table that embeddings are read from (load_packed_weights).
-std::size_t embedding_bytes(const models::ModelConfig& config, const models::WeightSource& weights,
-                            const kernels::ModelFormats& formats) {
-  const kernels::WeightFormat stored = weights.stored_format();
-  const bool keeps_blocks = !formats.storage && kernels::is_quantised(stored) && stored.scale_count(1, 1) == 0;
-  return (keeps_blocks ? stored : kernels::dense_format(formats.compute)).bytes(config.vocab, config.hidden);
-}
-
 absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend, const models::ModelConfig& config,
                                       models::WeightSource& weights, const LoadModelOptions& options) {
   LoadedModel loaded;
@@ -157,14 +146,16 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
   COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
                            choose_formats(options, weights.stored_format(), device));
   // What the weights will take is set aside before the KV cache gets its share; too little is said before they load.
-  const std::size_t expected_bytes =
-      models::model_facts(config, weights.stored_format(), weights.stored_bytes(), formats).weight_bytes;
+  const models::ModelFacts facts = facts_on(device, config, weights, formats);
+  if (const std::string note = models::widening_note(facts); !note.empty()) {
+    spdlog::info("{}", note);
+  }
   const auto available = static_cast<std::size_t>(device.available_bytes());
   const auto limits_beside = [&](std::size_t weight_bytes) {
     const std::size_t left = available - std::min(available, weight_bytes);
     return engine::derive_limits(options.engine, config, formats.kv, left / static_cast<std::size_t>(options.engines));
   };
-  COPPICE_ASSIGN_OR_RETURN(loaded.limits, limits_beside(expected_bytes));
+  COPPICE_ASSIGN_OR_RETURN(loaded.limits, limits_beside(facts.weight_bytes));
   const models::TransformerLimits step = {.step_tokens = loaded.limits.step_tokens_max,
                                           .step_logits = loaded.limits.step_logits_max};
   const auto begin = std::chrono::steady_clock::now();
@@ -172,8 +163,8 @@ absl::StatusOr<LoadedModel> load_onto(std::unique_ptr<kernels::Backend> backend,
       loaded.transformer, models::Transformer::load(config, weights, *loaded.backend, formats, step, options.progress));
   device.synchronize();
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
-  // Of what the weights take in truth; how the device lays them out, and what it widens, shows only now.
-  loaded.weight_bytes = loaded.transformer->bytes_per_step() + embedding_bytes(config, weights, formats);
+  // Of what the weights take in truth; how the device lays them out shows only now.
+  loaded.weight_bytes = loaded.transformer->bytes_per_step() + facts.table_bytes;
   COPPICE_ASSIGN_OR_RETURN(loaded.limits, limits_beside(loaded.weight_bytes));
   const double gigabytes = static_cast<double>(loaded.weight_bytes) / 1e9;
   spdlog::info("weights: {:.2f} GB on {} ({}) in {:.2f} s, {:.2f} GB/s", gigabytes, device.name(), device.description(),

@@ -34,8 +34,9 @@ void check(const coppice::models::ModelConfig& config) {
   }
   require(std::isfinite(config.rope.attention_factor));
   if (config.layers <= kListedLayers) {
-    const auto facts =
-        coppice::models::model_facts(config, {}, 0, coppice::kernels::formats_of(coppice::kernels::ComputeType::kF32));
+    const auto facts = coppice::models::model_facts(config, coppice::models::stored_as(config, {}),
+                                                    coppice::kernels::formats_of(coppice::kernels::ComputeType::kF32),
+                                                    [](coppice::kernels::WeightFormat) { return true; });
     require(facts.parameters > 0 && facts.weight_bytes / 4 >= static_cast<std::size_t>(facts.parameters));
     require(!coppice::models::format_model_facts(facts, std::size_t{1} << 34).empty());
   }

@@ -84,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(!facts.status().message().empty());
     return 0;
   }
-  require(facts->bytes > 0 && !facts->names.empty());
+  require(facts->stored.bytes > 0 && !facts->names.empty());
   if (const auto fetched = tensors.fetch(spec); fetched.ok()) {
     check_view(fetched->view(), spec);
     tensors.release(spec);

@@ -204,8 +204,8 @@ TEST_CASE("quantised tensors: matrices of one file have bits and groups of their
     const Read got = read(file, config, 2, kColumns);
     INFO(got.status.message());
     REQUIRE(got.status.ok());
-    CHECK(got.facts.format.kind == (bits == 4 ? WeightKind::kInt4 : WeightKind::kInt8));
-    CHECK(got.facts.format.group == (bits == 4 ? 32 : 0));
+    CHECK(got.facts.stored.format.kind == (bits == 4 ? WeightKind::kInt4 : WeightKind::kInt8));
+    CHECK(got.facts.stored.format.group == (bits == 4 ? 32 : 0));
     for (std::size_t i = 0; i < got.numbers.size(); ++i) {
       const std::size_t per_word = 32 / static_cast<std::size_t>(bits);
       const std::uint32_t whole = packed[i / per_word] >> (i % per_word * static_cast<std::size_t>(bits)) &
@@ -219,6 +219,7 @@ TEST_CASE("quantised tensors: matrices of one file have bits and groups of their
                        .add("m.weight_scale", "F32", {2, 1}, std::vector<float>{2.0F, 4.0F});
   const Read got = read(fp8, config, 2, kColumns);
   REQUIRE(got.status.ok());
+  CHECK(got.facts.stored.widened_from == "FP8");
   CHECK(got.numbers.front() == 3.0F);
   CHECK(got.numbers.back() == 6.0F);
   for (const char* format : {"nvfp4-pack-quantized", "marlin-24"}) {
@@ -255,6 +256,11 @@ TEST_CASE("quantised tensors: GPTQ's columns of a group lie where g_idx says") {
   const Read got = read(file, config, kRows, kColumns);
   INFO(got.status.message());
   REQUIRE(got.status.ok());
+  const std::string name = bits == 4 ? "int4" : "int8";
+  CHECK(got.facts.stored.widened_from == (is_scattered ? name + " with an order of columns"
+                                          : bits == 8  ? name + " with zeros"
+                                                       : ""));
+  CHECK((got.facts.stored.format.kind == WeightKind::kF32) == !got.facts.stored.widened_from.empty());
   for (std::int64_t row = 0; row < kRows; ++row) {
     for (std::int64_t column = 0; column < kColumns; ++column) {
       const auto mask = static_cast<std::uint32_t>((1U << static_cast<std::uint32_t>(bits)) - 1);
