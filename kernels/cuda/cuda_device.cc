@@ -33,7 +33,7 @@ std::string CudaDevice::description() const {
   return fmt::format("{}, {} multiprocessors, {:.0f} GB, compute capability {}.{}, driver for CUDA {}.{}{}{}{}",
                      gpu.name, gpu.processors, static_cast<double>(gpu.memory_bytes) / 1e9, gpu.capability / 10,
                      gpu.capability % 10, gpu.driver_version / 1000, gpu.driver_version % 1000 / 10,
-                     verdict.empty() ? "" : "; ", verdict, context_.overlap ? "; kernels overlap" : "");
+                     verdict.empty() ? "" : "; ", verdict, context_.overlaps() ? "; kernels overlap" : "");
 }
 
 std::int64_t CudaDevice::available_bytes() const {
@@ -68,7 +68,7 @@ absl::StatusOr<std::unique_ptr<LinearWeight>> CudaDevice::do_pack_linear(std::sp
 
 absl::StatusOr<std::unique_ptr<KvCache>> CudaDevice::do_make_kv_cache(const KvGeometry& geometry) {
   context_.use();
-  return make_cuda_kv_cache(geometry, context_.gpu, context_.on());
+  return make_cuda_kv_cache(geometry, context_.gpu, context_.kernels, context_.on());
 }
 
 void CudaDevice::do_copy_page(KvCache& cache, PageId from, PageId to) {

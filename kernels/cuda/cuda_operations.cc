@@ -64,6 +64,7 @@ void CudaOperations::do_linear(const Matrix& in, const LinearWeight& weight, Lin
       .in_features = static_cast<std::int32_t>(packed.in_features()),
       .padded_k = static_cast<std::int32_t>(packed.padded_k()),
       .slices = packed.slices(),
+      .rings = context_.rings,
       .processors = context_.gpu.processors,
       .out_is_half = out.dtype != ComputeType::kF32,
       .adds = epilogue == LinearEpilogue::kAdd,

@@ -10,6 +10,7 @@
 #include "kernels/cuda/cache/kv_layout.h"
 #include "kernels/cuda/launch_stream.h"
 #include "kernels/cuda/linear/linear.h"
+#include "kernels/cuda/prepare.h"
 #include "kernels/cuda/sampling/rows.h"
 #include "kernels/operations.h"
 #include "kernels/tensor.h"
@@ -39,10 +40,15 @@ int launch_move_slots(void* cache, const KvLayout& layout, KvFormat kv, const Kv
 // One page in every layer.
 int launch_copy_page(void* cache, const KvLayout& layout, KvFormat kv, PageId from, PageId to, LaunchStream stream);
 
-// Once per device, before the first launch_linear.
-int prepare_linear();
-// On Hopper also this.
-int prepare_linear_hopper();
+// Prepare the kernels of the launches below (prepare.h): once per device, before the first of them. prepare_linear
+// returns the rings that suit the device; prepare_linear_hopper is for Hopper, prepare_read for launch_read alone.
+void prepare_elementwise(LoadedKernels& loaded);
+void prepare_cache(LoadedKernels& loaded);
+LinearRings prepare_linear(LoadedKernels& loaded);
+void prepare_linear_hopper(LoadedKernels& loaded);
+void prepare_sample(LoadedKernels& loaded);
+void prepare_read(LoadedKernels& loaded);
+
 // Writes rows [row_begin, row_begin + row_count) of a weight of 16-bit elements to their tiles (linear.h). `rows`:
 // row-major, padded_k columns.
 int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,

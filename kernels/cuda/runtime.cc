@@ -124,4 +124,14 @@ absl::StatusOr<GpuFacts> open_gpu(int device) {
   return facts;
 }
 
+absl::Status prepared_status(const LoadedKernels& loaded, const std::string& what, const GpuFacts& gpu) {
+  const auto error = static_cast<cudaError_t>(loaded.error());
+  if (error == cudaErrorLaunchOutOfResources) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}: a kernel needs more than the {} KiB of shared memory that a block can have on {}", what,
+                    gpu.shared_bytes_max >> 10, gpu.name));
+  }
+  return to_status(error, what);
+}
+
 }  // namespace coppice::kernels::cuda

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "base/check.h"
 #include "fmt/format.h"
+#include "kernels/cuda/prepare.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cuda {
@@ -75,5 +76,9 @@ struct GpuFacts {
 // Makes `device` the calling thread's GPU. ERRORS: FailedPrecondition, in one line: no driver, an old driver, no GPU, a
 // GPU older than compute capability 8.0; InvalidArgument for an index that is not there.
 absl::StatusOr<GpuFacts> open_gpu(int device);
+
+// Returns whether all kernels can run on this GPU. ERRORS: FailedPrecondition (one needs more shared memory than a
+// block can have there), Internal.
+absl::Status prepared_status(const LoadedKernels& loaded, const std::string& what, const GpuFacts& gpu);
 
 }  // namespace coppice::kernels::cuda

@@ -107,7 +107,10 @@ std::vector<float> GpuAttentionBench::run(const AttentionPlan& plan, const Run& 
   call.query_heads = config_.query_heads;
   call.scale = 1.0F / std::sqrt(static_cast<float>(config_.head_dim));
   call.kv = kv_format_of(config_.dtype);
-  call.stages = run.stages;
+  LoadedKernels loaded;
+  const RingFit fit = prepare_attention(config_.head_dim, call.kv, loaded);
+  COPPICE_CHECK(loaded.error() == 0, "attention does not fit this device");
+  call.stages = run.stages > 0 ? std::min(run.stages, fit.stages) : fit.stages;
   simt::Session session({.seed = run.seed, .resident_blocks = run.blocks});
   if (launch_attention(call, run.blocks, {}) != 0) {
     problems_ += "the launch was given up\n";

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/gpu/device.h"
+#include "tests/simt/device_limits.h"
 #include "tests/simt/fake_runtime.h"
 #include "tests/simt/session.h"
 
@@ -40,6 +41,9 @@ std::string device_report() {
   std::string report;
   for (; reported < session().violations().size(); ++reported) {
     report += session().violations()[reported] + "\n";
+  }
+  for (const std::string& name : simt::unprepared_launches()) {
+    report += "never prepared: " + name + "\n";
   }
   return report;
 }

@@ -11,6 +11,7 @@
 #include <map>
 #include <utility>
 
+#include "tests/simt/device_limits.h"
 #include "tests/simt/recording.h"
 #include "tests/simt/session.h"
 
@@ -70,6 +71,10 @@ namespace coppice::simt {
 std::int64_t allocations_made() {
   return allocation_count;
 }
+std::map<std::pair<const void*, int>, int>& function_attributes() {
+  static std::map<std::pair<const void*, int>, int> map;
+  return map;
+}
 void refuse_captures(bool refuse) {
   captures_refused = refuse;
 }
@@ -102,10 +107,27 @@ cudaError_t cudaSetDevice(int device) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = cudaDeviceProp{};
   std::strcpy(properties->name, "emulated GPU");
-  properties->major = 9;
+  properties->major = coppice::simt::device_limits().capability / 10;
+  properties->minor = coppice::simt::device_limits().capability % 10;
   properties->multiProcessorCount = 3;
   properties->totalGlobalMem = kMemoryBytes;
-  properties->sharedMemPerBlockOptin = std::size_t{227} << 10;
+  properties->sharedMemPerBlockOptin = static_cast<std::size_t>(coppice::simt::device_limits().shared_block_kib) << 10;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = coppice::simt::device_limits().shared_block_kib * 1024;
+  return attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? cudaSuccess : cudaErrorInvalidValue;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  attributes->ptxVersion = coppice::simt::device_limits().code_version;
+  return cudaSuccess;
+}
+cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
+  coppice::simt::function_attributes()[{function, attribute}] = value;
   return cudaSuccess;
 }
 

@@ -12,6 +12,8 @@ namespace {
 HopperVerdict ask(bool adds_products_first) {
   simt::Session session({.seed = 4, .adds_products_first = adds_products_first});
   const CudaStream stream = CudaStream::create().value();
+  LoadedKernels loaded;
+  prepare_linear(loaded);
   Staging staging = Staging::create(stream.get(), 1).value();
   HopperVerdict verdict = probe_hopper_products(staging, stream.get()).value();
   CHECK(session.report() == "");

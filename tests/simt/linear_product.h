@@ -81,6 +81,7 @@ struct Product {
         .in_features = static_cast<std::int32_t>(shape.in_features),
         .padded_k = static_cast<std::int32_t>(padded.columns),
         .slices = slices,
+        .rings = rings,
         .processors = 3,
         .out_is_half = out_dtype != ComputeType::kF32,
         .adds = addend != nullptr,
@@ -115,6 +116,11 @@ struct Product {
   Tensor bias;
   Tensor padded;
   int slices;
+  cuda::LinearRings rings = [] {  // of the emulated device
+    cuda::LoadedKernels loaded;
+    cuda::prepare_linear_hopper(loaded);
+    return cuda::prepare_linear(loaded);
+  }();
   simt::Buffer<float> workspace;
   simt::Buffer<std::uint32_t> counters;
   std::unique_ptr<DeviceMatrix> device_weight;  // row by row

@@ -123,6 +123,7 @@ void Machine::meet(Meeting& meeting, const char* kind, const Place& where) {
 }
 
 void Machine::block_barrier(const Place& where) {
+  running_->asked = {};  // a wait that follows is another one
   Thread& self = *running_;
   Block& block = *self.block;
   meet(block.barrier, "sync_block", where);

@@ -70,6 +70,16 @@ struct PendingCopy {
   bool present = true;
 };
 
+// What load_acquire() read last.
+struct LastAsked {
+  const void* address = nullptr;
+  std::uint32_t value = 0;
+
+  bool operator==(const LastAsked& other) const {
+    return address != nullptr && address == other.address && value == other.value;
+  }
+};
+
 struct Thread {
   std::int32_t index = 0;
   Block* block = nullptr;
@@ -77,6 +87,7 @@ struct Thread {
   Place waits_at;
   const char* waits_for = nullptr;  // null: it can run
   bool done = false;
+  LastAsked asked;                                  // since its last rest() or barrier
   bool waited = false;                              // for the kernels before (device/overlap.cuh)
   std::vector<PendingCopy> open_copies;             // not committed
   std::vector<std::vector<PendingCopy>> committed;  // oldest first

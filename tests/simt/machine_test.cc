@@ -237,13 +237,33 @@ struct WaitsForNoThread {
         store_release(params.words, 1);
       }
       while (load_acquire(params.words) == 0) {
+        rest();
       }
     }
     sync_block();
   }
 };
 
+struct WaitsWithoutRest {  // block 0 for block 1
+  static void run(const Params& params) {
+    if (thread_index() == 0 && block_index() == 0) {
+      while (load_acquire(params.words) == 0) {
+        if (!params.defect) {
+          rest();
+        }
+      }
+    } else if (thread_index() == 0) {
+      for (std::int32_t i = 0; i < 50; ++i) {
+        atomic_add(params.words + 1, 1U);
+      }
+      store_release(params.words, 1);
+    }
+    sync_block();
+  }
+};
+
 TEST_CASE("divergent barriers and endless waits are found", "[simt]") {
+  expect_found<WaitsWithoutRest>("wait without rest", 2);
   expect_found<MissingThread>("divergent barrier");
   expect_found<TwoPlaces>("divergent barrier");
   expect_found<MissingLane>("divergent barrier");
@@ -379,6 +399,7 @@ struct Chain {
     if (thread_index() == 0) {
       turn[0] = atomic_add(params.words, 1U);
       while (load_acquire(params.words + 1) != static_cast<std::uint32_t>(turn[0])) {
+        rest();
       }
       params.out[static_cast<std::uint32_t>(turn[0])] = static_cast<float>(block_index());
       store_release(params.words + 1, turn[0] + 1U);

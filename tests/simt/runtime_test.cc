@@ -5,8 +5,10 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "kernels/cuda/prepare.h"
 #include "kernels/cuda/step/block.h"
 #include "kernels/cuda/step/graphs.h"
+#include "tests/simt/device_limits.h"
 #include "tests/simt/fake_runtime.h"
 
 namespace coppice::kernels::cuda {
@@ -20,6 +22,28 @@ struct Memory {
 
   unsigned char* data = nullptr;
 };
+
+TEST_CASE("a kernel gets its shared memory and the largest division of on-chip memory, or an error") {
+  const simt::DeviceLimits before = simt::device_limits();
+  const int function = 0;
+  LoadedKernels loaded;
+  prepare_function(&function, 99 * 1024, loaded);
+  CHECK(loaded.error() == 0);
+  CHECK(loaded.wait_for_earlier());
+  auto& given = simt::function_attributes();
+  CHECK((given[{&function, cudaFuncAttributeMaxDynamicSharedMemorySize}]) == 99 * 1024);
+  CHECK((given[{&function, cudaFuncAttributePreferredSharedMemoryCarveout}]) == cudaSharedmemCarveoutMaxShared);
+  // Code that a driver translated from older PTX does not wait, whatever the GPU can do.
+  simt::device_limits() = {.capability = 100, .code_version = 80};
+  prepare_function(&function, 0, loaded);
+  CHECK_FALSE(loaded.wait_for_earlier());
+  simt::device_limits() = {.capability = 86, .shared_block_kib = 99, .shared_kib = 100, .threads = 1536};
+  prepare_function(&function, 99 * 1024 + 1, loaded);
+  CHECK(loaded.error() == cudaErrorLaunchOutOfResources);
+  CHECK(loaded.count() == 3);
+  CHECK_FALSE(LoadedKernels().wait_for_earlier());
+  simt::device_limits() = before;
+}
 
 TEST_CASE("a captured stream does nothing until its graph is launched, and then the same every time") {
   const Memory memory;

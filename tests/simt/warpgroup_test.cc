@@ -93,6 +93,8 @@ double layout_error(SharedSwizzle swizzle, std::uint32_t leading_bytes, std::uin
   }
   simt::Session session;
   using Kernel = LayoutKernel<Element, count>;
+  LoadedKernels loaded;
+  prepare_kernel<Kernel>(loaded);
   REQUIRE(launch<Kernel>({.threads = 128, .shared_bytes = Kernel::kSharedBytesMax},
                          {a.data(), b.data(), d.data(), swizzle, leading_bytes, stride_bytes, k_begin}, {}) == 0);
   CHECK(session.report() == "");

@@ -24,12 +24,8 @@ auto with_launch(KvFormat kv, const Visit& visit) {
 
 }  // namespace
 
-int prepare_attention(std::int32_t head_dim, KvFormat kv) {
-  return with_launch(kv, [&]<typename Launch>() { return Launch::prepare(head_dim); });
-}
-
-std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, KvFormat kv) {
-  return with_launch(kv, [&]<typename Launch>() { return Launch::blocks_per_multiprocessor(head_dim); });
+RingFit prepare_attention(std::int32_t head_dim, KvFormat kv, LoadedKernels& loaded) {
+  return with_launch(kv, [&]<typename Launch>() { return Launch::prepare(head_dim, loaded); });
 }
 
 int launch_attention(const AttentionCall& call, std::int32_t blocks, LaunchStream stream) {

@@ -10,6 +10,8 @@
 #include "kernels/attention_plan.h"
 #include "kernels/cuda/cache/kv_layout.h"
 #include "kernels/cuda/launch_stream.h"
+#include "kernels/cuda/prepare.h"
+#include "kernels/cuda/ring.h"
 #include "kernels/tensor.h"
 
 namespace coppice::kernels::cuda {
@@ -56,7 +58,7 @@ struct AttentionCall {
   std::int32_t query_heads = 0;
   float scale = 1.0F;
   KvFormat kv;              // of the cache
-  std::int32_t stages = 0;  // copies under way: 2 … attention_stages_max(); 0: as suits the device. Same bits; not f32
+  std::int32_t stages = 0;  // of the ring of keys: what prepare_attention() returned, or fewer. Same bits; not f32
 };
 
 // Head dimensions: multiples of 8 up to 256; 64, 80, 96, 128 and 256 without padding.
@@ -64,17 +66,19 @@ constexpr bool attention_supports(std::int32_t head_dim) {
   return head_dim > 0 && head_dim <= 256 && head_dim % 8 == 0;
 }
 
+// Stages of the ring of keys. One alone, where nothing is copied ahead, is for wide heads on devices with little shared
+// memory.
 constexpr std::int32_t attention_stages_max(std::int32_t head_dim) {
   return head_dim <= 64 ? 4 : 3;
 }
+constexpr std::int32_t attention_stages_min(std::int32_t head_dim) {
+  return head_dim <= 128 ? 2 : 1;
+}
 
-// Prepares the kernel on the current device. Returns 0 or a cudaError_t. REQUIRES: called before the next two
-// functions.
-int prepare_attention(std::int32_t head_dim, KvFormat kv);
-
-// Returns how many blocks a multiprocessor holds at once; 0: none fits. Blocks wait for one another, so a launch has at
-// most this times the number of multiprocessors; PlanOptions::workers is the same number.
-std::int32_t attention_blocks_per_multiprocessor(std::int32_t head_dim, KvFormat kv);
+// Prepares the kernel on the current device (prepare.h) and returns its ring there, and how many blocks a
+// multiprocessor holds at once: PlanOptions::workers is this times the number of multiprocessors. Blocks claim work in
+// order and wait for earlier claims only, so a launch may have more.
+RingFit prepare_attention(std::int32_t head_dim, KvFormat kv, LoadedKernels& loaded);
 
 // Enqueues attention on `stream`. Returns 0 or the cudaError_t of the launch.
 int launch_attention(const AttentionCall& call, std::int32_t blocks, LaunchStream stream);

@@ -26,7 +26,8 @@ struct AttentionF32Kernel : AttentionF32Split<dim> {
   static constexpr std::int32_t kThreadsMax = kWarps * kWarpLanes;  // of a block
   // Limited by registers; compiled for, not measured.
   static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 4 : 3;
-  static constexpr std::int32_t kStagesMax = 2;  // nothing is copied ahead
+  static constexpr std::int32_t kStagesMax = 1;  // nothing is copied ahead
+  static constexpr std::int32_t kStagesMin = 1;
   static constexpr std::int32_t shared_bytes(std::int32_t) { return Split::kSharedBytesMax; }
 
   // Calls visit(piece, column) for each of this lane's columns.

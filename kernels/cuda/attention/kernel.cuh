@@ -20,6 +20,7 @@ struct AttentionKernel {
   // Limited by registers and shared memory; compiled for, not measured.
   static constexpr std::int32_t kBlocksPerMultiprocessor = dim <= 128 ? 2 : 1;
   static constexpr std::int32_t kStagesMax = attention_stages_max(dim);  // of the ring that keys are copied through
+  static constexpr std::int32_t kStagesMin = attention_stages_min(dim);
 
   // Shared memory: control, then totals and queries that do not fit in registers, then the stages.
   static constexpr std::int32_t kQueryBegin = kControlBytes + Shape::kTotalBytes;
@@ -171,9 +172,16 @@ struct AttentionKernel {
     StageCursor cursor;
     cursor.begin_round(unit.range, unit.deal, unit.range.split_begin);
     for (std::int32_t stage = 0; !cursor.done(unit.range); stage = stage + 1 == params.stages ? 0 : stage + 1) {
+      const bool ahead = kStagesMin > 1 || params.stages > 1;
+      if (!ahead) {
+        sync_block();  // everyone is done with the only stage
+        stream.copy(params, stage_memory(0));
+      }
       wait_for_stage(params.stages);
       sync_block();  // everyone's copies are there, and everyone is done with the stage before
-      stream.copy(params, stage_memory(stage == 0 ? params.stages - 1 : stage - 1));
+      if (ahead) {
+        stream.copy(params, stage_memory(stage == 0 ? params.stages - 1 : stage - 1));
+      }
       if constexpr (kTogether) {
         compute_stage_together(params, unit, cursor, stage_memory(stage), query, sums, o);
       } else if (unit.computes()) {
@@ -208,7 +216,7 @@ struct AttentionKernel {
 
   // The oldest stage has arrived when at most stages - 2 younger ones are under way.
   static COPPICE_DEVICE void wait_for_stage(std::int32_t stages) {
-    if (stages == 2) {
+    if (stages <= 2) {
       copy_async_wait<0>();
     } else if (stages == 3) {
       copy_async_wait<1>();

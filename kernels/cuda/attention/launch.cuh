@@ -15,36 +15,28 @@ namespace coppice::kernels::cuda {
 template <typename Element>
 struct AttentionKernels;
 
-// Returns the most stages with which kBlocksPerMultiprocessor blocks run together: at most kStagesMax, at least two.
 template <typename Kernel>
-std::int32_t stages_of() {
-  for (std::int32_t stages = Kernel::kStagesMax; stages > 2; --stages) {
-    if (resident_blocks<Kernel>(Kernel::kThreadsMax, Kernel::shared_bytes(stages)) >=
-        Kernel::kBlocksPerMultiprocessor) {
-      return stages;
-    }
-  }
-  return 2;
+RingFit prepare_ring(LoadedKernels& loaded) {
+  const RingFit fit =
+      fit_ring(Kernel::kStagesMin, Kernel::kStagesMax, Kernel::kBlocksPerMultiprocessor, [](std::int32_t stages) {
+        LoadedKernels trial;
+        prepare_kernel<Kernel>(trial, Kernel::shared_bytes(stages));
+        return trial.error() == 0 ? resident_blocks<Kernel>(Kernel::kThreadsMax, Kernel::shared_bytes(stages)) : 0;
+      });
+  // If not even the smallest ring fits, `loaded` gets the error.
+  prepare_kernel<Kernel>(loaded, Kernel::shared_bytes(fit.fits() ? fit.stages : Kernel::kStagesMin));
+  return fit;
 }
 
 template <typename Element>
-int AttentionLaunch<Element>::prepare(std::int32_t head_dim) {
-  return AttentionKernels<Element>::choose(head_dim, [&]<typename Kernel>() { return prepare_kernel<Kernel>(); });
-}
-
-template <typename Element>
-std::int32_t AttentionLaunch<Element>::blocks_per_multiprocessor(std::int32_t head_dim) {
-  return AttentionKernels<Element>::choose(head_dim, [&]<typename Kernel>() {
-    return resident_blocks<Kernel>(Kernel::kThreadsMax, Kernel::shared_bytes(stages_of<Kernel>()));
-  });
+RingFit AttentionLaunch<Element>::prepare(std::int32_t head_dim, LoadedKernels& loaded) {
+  return AttentionKernels<Element>::choose(head_dim, [&]<typename Kernel>() { return prepare_ring<Kernel>(loaded); });
 }
 
 template <typename Element>
 int AttentionLaunch<Element>::launch(const AttentionCall& call, std::int32_t blocks, LaunchStream stream) {
   constexpr float kLog2E = 1.44269504088896340736F;  // log2(e): scores are kept for exponentials of base 2
   return AttentionKernels<Element>::choose(call.layout.head_dim, [&]<typename Kernel>() {
-    static const std::int32_t chosen = stages_of<Kernel>();
-    const std::int32_t stages = call.stages > 0 ? call.stages : chosen;
     typename Kernel::Params params;
     params.plan = static_cast<const std::int32_t*>(call.plan);
     params.partial_o = call.partials;
@@ -62,10 +54,10 @@ int AttentionLaunch<Element>::launch(const AttentionCall& call, std::int32_t blo
     params.layout = call.layout;
     params.query_heads = call.query_heads;
     params.group = call.query_heads / call.layout.key_heads;
-    params.stages = stages;
+    params.stages = call.stages;
     params.scale = call.scale * kLog2E;
     return cuda::launch<Kernel>(
-        {.blocks = blocks, .threads = Kernel::kThreadsMax, .shared_bytes = Kernel::shared_bytes(stages)}, params,
+        {.blocks = blocks, .threads = Kernel::kThreadsMax, .shared_bytes = Kernel::shared_bytes(call.stages)}, params,
         stream);
   });
 }

@@ -9,8 +9,7 @@ namespace coppice::kernels::cuda {
 // Element: Bf16, F16 or float. The functions of attention.h for a cache of this type.
 template <typename Element>
 struct AttentionLaunch {
-  static int prepare(std::int32_t head_dim);
-  static std::int32_t blocks_per_multiprocessor(std::int32_t head_dim);
+  static RingFit prepare(std::int32_t head_dim, LoadedKernels& loaded);
   static int launch(const AttentionCall& call, std::int32_t blocks, LaunchStream stream);
 };
 

@@ -26,7 +26,7 @@ struct AttentionParams {
   std::int32_t page_shift;  // log2 of the page size
   std::int32_t query_heads;
   std::int32_t group;   // query heads of a key head
-  std::int32_t stages;  // of the pipeline: 2, 3 or 4
+  std::int32_t stages;  // of the pipeline: 1 to 4
   float scale;          // times log2(e)
 };
 
@@ -56,6 +56,7 @@ COPPICE_DEVICE std::int64_t partial_index(const AttentionParams<Element>& params
 COPPICE_DEVICE void wait_for(Global<const std::uint32_t> counter, std::uint32_t count) {
   if (thread_index() == 0) {
     while (load_acquire(counter) != count) {
+      rest();
     }
   }
   sync_block();

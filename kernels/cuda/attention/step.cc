@@ -84,7 +84,8 @@ int AttentionStep::run(const LoadedAttention& attention, const Matrix& query, co
                            .layer = layer,
                            .query_heads = parameters.query_heads,
                            .scale = parameters.scale,
-                           .kv = cache.geometry().format};
+                           .kv = cache.geometry().format,
+                           .stages = cache.stages()};
   return launch_attention(call, cache.workers(), stream);
 }
 

@@ -10,21 +10,18 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-absl::StatusOr<int> resident_blocks(const KvGeometry& geometry, const GpuFacts& gpu) {
-  const int error = prepare_attention(geometry.head_dim, geometry.format);
-  COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(error), "attention"));
-  const int blocks = attention_blocks_per_multiprocessor(geometry.head_dim, geometry.format);
-  if (blocks <= 0) {
-    return absl::InternalError(
-        fmt::format("attention: its kernel for heads of {} does not fit {}", geometry.head_dim, gpu.name));
-  }
-  return blocks * gpu.processors;
+absl::StatusOr<RingFit> prepare_on(const KvGeometry& geometry, const GpuFacts& gpu, LoadedKernels& kernels) {
+  LoadedKernels loaded;
+  const RingFit fit = prepare_attention(geometry.head_dim, geometry.format, loaded);
+  COPPICE_RETURN_IF_ERROR(prepared_status(loaded, fmt::format("attention for heads of {}", geometry.head_dim), gpu));
+  kernels.add(loaded);
+  return fit;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, const GpuFacts& gpu,
-                                                                cudaStream_t stream) {
+                                                                LoadedKernels& kernels, cudaStream_t stream) {
   constexpr std::int32_t kPageMin = 16;  // tokens: a warp takes sixteen keys at once
   if (!attention_supports(geometry.head_dim)) {
     return absl::InvalidArgumentError(fmt::format(
@@ -37,10 +34,10 @@ absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry
     return absl::InvalidArgumentError(
         fmt::format("KV cache: page_size {} is not one of 16, 32, 64, 128", geometry.page_size));
   }
+  COPPICE_ASSIGN_OR_RETURN(const RingFit fit, prepare_on(geometry, gpu, kernels));
   const auto elements = static_cast<std::size_t>(kv_layout(geometry).elements());
   COPPICE_ASSIGN_OR_RETURN(Buffer memory, allocate_device(elements * geometry.format.element_bytes(), stream));
-  COPPICE_ASSIGN_OR_RETURN(const int workers, resident_blocks(geometry, gpu));
-  return std::make_unique<CudaKvCache>(geometry, workers, std::move(memory));
+  return std::make_unique<CudaKvCache>(geometry, fit.resident_blocks * gpu.processors, fit.stages, std::move(memory));
 }
 
 }  // namespace coppice::kernels::cuda

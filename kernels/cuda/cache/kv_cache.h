@@ -14,22 +14,27 @@ namespace coppice::kernels::cuda {
 // Owner: the engine's pool. Values (not keys) are stored finite, as on the CPU.
 class CudaKvCache : public KvCache {
  public:
-  CudaKvCache(const KvGeometry& geometry, int workers, Buffer memory)
-      : KvCache(geometry, workers, kGpuPlanCosts), layout_(kv_layout(geometry)), memory_(std::move(memory)) {}
+  CudaKvCache(const KvGeometry& geometry, int workers, std::int32_t stages, Buffer memory)
+      : KvCache(geometry, workers, kGpuPlanCosts),
+        layout_(kv_layout(geometry)),
+        stages_(stages),
+        memory_(std::move(memory)) {}
 
   const KvLayout& layout() const { return layout_; }
+  std::int32_t stages() const { return stages_; }  // of attention's ring on this cache's device
   void* data() { return memory_.data(); }
   const void* data() const { return memory_.data(); }
 
  private:
   KvLayout layout_;
+  std::int32_t stages_;
   Buffer memory_;
 };
 
 // Allocates zeroed pages; workers() is the number of attention blocks that the GPU holds at once. ERRORS:
-// InvalidArgument (a head size or page size without a kernel), ResourceExhausted, Internal (the kernel does not fit the
-// GPU).
+// InvalidArgument (a head size or page size without a kernel), ResourceExhausted, FailedPrecondition (the kernel needs
+// more shared memory than the GPU has).
 absl::StatusOr<std::unique_ptr<CudaKvCache>> make_cuda_kv_cache(const KvGeometry& geometry, const GpuFacts& gpu,
-                                                                cudaStream_t stream);
+                                                                LoadedKernels& kernels, cudaStream_t stream);
 
 }  // namespace coppice::kernels::cuda

@@ -52,6 +52,10 @@ COPPICE_DEVICE std::uint32_t atomic_add_acquire_release(std::uint32_t* address, 
   asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(before) : "l"(address), "r"(value) : "memory");
   return before;
 }
+// Lets a thread that waits in a loop sleep a little: others work on the same cache line that it asks for.
+COPPICE_DEVICE void rest() {
+  asm volatile("nanosleep.u32 64;" ::: "memory");  // nanoseconds: a few loads from L2; chosen, not measured
+}
 // Orders this thread's accesses before and after it, for every thread of the device.
 COPPICE_DEVICE void fence_device() {
   __threadfence();

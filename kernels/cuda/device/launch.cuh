@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/launch_stream.h"
+#include "kernels/cuda/prepare.h"
 #include "primitives.cuh"
 
 namespace coppice::kernels::cuda {
@@ -23,22 +24,11 @@ __global__ void __launch_bounds__(Kernel::kThreadsMax, Kernel::kBlocksPerMultipr
   run_kernel<Kernel>(params);
 }
 
-// Lets the kernel use kSharedBytesMax of dynamic shared memory, or as much as the current device has. Returns 0 or a
-// cudaError_t. REQUIRES: called once per kernel and device before the first launch and before resident_blocks(), unless
-// 48 KiB suffice.
+// Prepares the kernel for the current device (prepare.h), with kSharedBytesMax of dynamic shared memory or as much as
+// is said. REQUIRES: called once per kernel and device before the first launch and before resident_blocks().
 template <typename Kernel>
-int prepare_kernel() {
-  int device = 0;
-  int limit = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) {
-    error = cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  }
-  if (error == cudaSuccess) {
-    const int bytes = limit < Kernel::kSharedBytesMax ? limit : Kernel::kSharedBytesMax;
-    error = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  }
-  return static_cast<int>(error);
+void prepare_kernel(LoadedKernels& loaded, std::int32_t shared_bytes = Kernel::kSharedBytesMax) {
+  prepare_function(reinterpret_cast<const void*>(kernel_entry<Kernel>), shared_bytes, loaded);
 }
 
 // Returns how many blocks of this shape a multiprocessor holds at once; 0: none, or an error.
@@ -47,6 +37,7 @@ std::int32_t resident_blocks(std::int32_t threads, std::int32_t shared_bytes) {
   int blocks = 0;
   if (cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel_entry<Kernel>, threads,
                                                     static_cast<std::size_t>(shared_bytes)) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());  // a shape that does not fit is an answer
     return 0;
   }
   return blocks;

@@ -79,6 +79,21 @@ int swiglu_to(const Matrix& gate_up, const Matrix& out, LaunchStream stream) {
 
 }  // namespace
 
+void prepare_elementwise(LoadedKernels& loaded) {
+  prepare_kernel<EmbedKernel<float>>(loaded);
+  prepare_kernel<EmbedKernel<Bf16>>(loaded);
+  prepare_kernel<EmbedKernel<F16>>(loaded);
+  prepare_kernel<GatherKernel>(loaded);
+  prepare_kernel<RmsNormKernel<float>>(loaded);
+  prepare_kernel<RmsNormKernel<Bf16>>(loaded);
+  prepare_kernel<RmsNormKernel<F16>>(loaded);
+  prepare_kernel<SwigluKernel<float, float>>(loaded);
+  prepare_kernel<SwigluKernel<float, Bf16>>(loaded);
+  prepare_kernel<SwigluKernel<float, F16>>(loaded);
+  prepare_kernel<SwigluKernel<Bf16, Bf16>>(loaded);
+  prepare_kernel<SwigluKernel<F16, F16>>(loaded);
+}
+
 int launch_embed(std::span<const TokenId> tokens, const Matrix& table, const Matrix& out, LaunchStream stream) {
   switch (table.dtype) {
     case ComputeType::kF32:

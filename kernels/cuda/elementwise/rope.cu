@@ -47,6 +47,14 @@ KvLayout in_words(const KvLayout& layout, KvFormat kv) {
 
 }  // namespace
 
+void prepare_cache(LoadedKernels& loaded) {
+  prepare_kernel<RopeKernel<float>>(loaded);
+  prepare_kernel<RopeKernel<Bf16>>(loaded);
+  prepare_kernel<RopeKernel<F16>>(loaded);
+  prepare_kernel<MoveSlotsKernel>(loaded);
+  prepare_kernel<CopyPageKernel>(loaded);
+}
+
 int launch_rope(const Matrix& qkv, std::span<const std::int32_t> positions, std::span<const KvSlot> slots,
                 const RopeParameters& parameters, void* cache, const KvLayout& layout, KvFormat kv, std::int32_t layer,
                 const Matrix& query_out, LaunchStream stream) {

@@ -58,14 +58,11 @@ int launch_tensor(const LinearArguments& arguments, LinearTile tile, LaunchStrea
 
 }  // namespace
 
-int prepare_linear_hopper() {
-  for (const int error : {prepare_kernel<LinearHopper128<Bf16>>(), prepare_kernel<LinearHopper256<Bf16>>(),
-                          prepare_kernel<LinearHopper128<F16>>(), prepare_kernel<LinearHopper256<F16>>()}) {
-    if (error != 0) {
-      return error;
-    }
-  }
-  return 0;
+void prepare_linear_hopper(LoadedKernels& loaded) {
+  prepare_kernel<LinearHopper128<Bf16>>(loaded);
+  prepare_kernel<LinearHopper256<Bf16>>(loaded);
+  prepare_kernel<LinearHopper128<F16>>(loaded);
+  prepare_kernel<LinearHopper256<F16>>(loaded);
 }
 
 int launch_linear_hopper(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream) {

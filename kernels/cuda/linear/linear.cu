@@ -7,6 +7,7 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear/f32.cuh"
 #include "kernels/cuda/linear/pack.cuh"
+#include "kernels/cuda/ring.h"
 
 namespace coppice::kernels::cuda {
 
@@ -75,9 +76,13 @@ int launch_tensor(const LinearArguments& arguments, LinearTile tile, LaunchStrea
     case LinearTile::k16x64Split:
       return launch_tile<LinearRows16<Element>>(arguments, tile, stream);
     case LinearTile::k64x64Split:
-      return launch_tile<LinearRows64<Element>>(arguments, tile, stream);
+      return arguments.rings.rows64 == kLinearStagesMax
+                 ? launch_tile<LinearRows64<Element, kLinearStagesMax>>(arguments, tile, stream)
+                 : launch_tile<LinearRows64<Element, kLinearStagesMin>>(arguments, tile, stream);
     case LinearTile::k128x128Whole:
-      return launch_tile<LinearRows128<Element>>(arguments, tile, stream);
+      return arguments.rings.rows128 == kLinearStagesMax
+                 ? launch_tile<LinearRows128<Element, kLinearStagesMax>>(arguments, tile, stream)
+                 : launch_tile<LinearRows128<Element, kLinearStagesMin>>(arguments, tile, stream);
     case LinearTile::k128x128Hopper:
     case LinearTile::k128x256Hopper:
       return launch_linear_hopper(arguments, {std::is_same_v<Element, Bf16> ? WeightKind::kBF16 : WeightKind::kF16},
@@ -86,22 +91,46 @@ int launch_tensor(const LinearArguments& arguments, LinearTile tile, LaunchStrea
   return 1;
 }
 
-template <typename Element>
-int prepare_tensor() {
-  for (const int error : {prepare_kernel<LinearRows16<Element>>(), prepare_kernel<LinearRows64<Element>>(),
-                          prepare_kernel<LinearRows128<Element>>()}) {
-    if (error != 0) {
-      return error;
-    }
+// Blocks of the kernel that run side by side; 0: it does not fit.
+template <typename Kernel>
+std::int32_t try_kernel() {
+  LoadedKernels trial;
+  prepare_kernel<Kernel>(trial);
+  return trial.error() == 0 ? resident_blocks<Kernel>(Kernel::kThreadsMax, Kernel::kSharedBytesMax) : 0;
+}
+
+// Full and Small: the same kernel with kLinearStagesMax and kLinearStagesMin stages. Returns the stages to use.
+template <typename Full, typename Small>
+std::int32_t prepare_ring(LoadedKernels& loaded) {
+  const RingFit fit = fit_ring(
+      kLinearStagesMin, kLinearStagesMax, Full::kBlocksPerMultiprocessor,
+      [](std::int32_t stages) { return stages == kLinearStagesMax ? try_kernel<Full>() : try_kernel<Small>(); });
+  if (fit.stages == kLinearStagesMax) {
+    prepare_kernel<Full>(loaded);
+    return kLinearStagesMax;
   }
-  return 0;
+  prepare_kernel<Small>(loaded);  // if this does not fit either, `loaded` says so
+  return kLinearStagesMin;
+}
+
+template <typename Element>
+LinearRings prepare_tensor(LoadedKernels& loaded) {
+  prepare_kernel<LinearRows16<Element>>(loaded);
+  LinearRings rings;
+  rings.rows64 = prepare_ring<LinearRows64<Element, kLinearStagesMax>, LinearRows64<Element, kLinearStagesMin>>(loaded);
+  rings.rows128 =
+      prepare_ring<LinearRows128<Element, kLinearStagesMax>, LinearRows128<Element, kLinearStagesMin>>(loaded);
+  return rings;
 }
 
 }  // namespace
 
-int prepare_linear() {
-  const int error = prepare_tensor<Bf16>();
-  return error != 0 ? error : prepare_tensor<F16>();
+LinearRings prepare_linear(LoadedKernels& loaded) {
+  prepare_kernel<LinearF32Kernel>(loaded);
+  prepare_kernel<LinearPackKernel>(loaded);
+  const LinearRings rings = prepare_tensor<Bf16>(loaded);
+  prepare_tensor<F16>(loaded);  // as large as those of bf16, so the same rings
+  return rings;
 }
 
 int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,

@@ -7,9 +7,9 @@ namespace coppice::kernels::cuda {
 
 // One block makes a tile of kRows x kColumns with kWarpsM x kWarpsN warps. kWhole: all slices of it, folded in
 // registers; else one slice, and the last block of a tile to arrive adds the slices up in ascending order.
-template <typename Element, int kRows, int kColumns, int kWarpsM, int kWarpsN, bool kWhole>
-struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN> {
-  using Work = LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>;
+template <typename Element, int kRows, int kColumns, int kWarpsM, int kWarpsN, int kStages, bool kWhole>
+struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN, kStages> {
+  using Work = LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN, kStages>;
   using typename Work::Params;
   using typename Work::Sums;
   // Limited by shared memory; compiled for, not measured.
@@ -94,7 +94,7 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
     const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
     const std::int32_t begin = kWhole ? 0 : linear_slice_begin(place.slice, params.slices, k_blocks);
     const std::int32_t end = kWhole ? k_blocks : linear_slice_begin(place.slice + 1, params.slices, k_blocks);
-    constexpr std::int32_t kAhead = Work::kStages - 1;  // stages that are loaded ahead
+    constexpr std::int32_t kAhead = kStages - 1;  // stages that are loaded ahead
     for (std::int32_t i = 0; i < kAhead && begin + i < end; ++i) {
       Work::load_weight(params, place, begin + i, i);
     }
@@ -111,12 +111,12 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
     std::int32_t slice = 0;
     std::int32_t slice_end = kWhole ? linear_slice_begin(1, params.slices, k_blocks) : end;
     for (std::int32_t block_k = begin; block_k < end; ++block_k) {
-      const std::int32_t slot = (block_k - begin) % Work::kStages;
+      const std::int32_t slot = (block_k - begin) % kStages;
       copy_async_wait<kAhead - 1>();
       sync_block();
       if (block_k + kAhead < end) {
-        Work::load_weight(params, place, block_k + kAhead, (slot + kAhead) % Work::kStages);
-        Work::load_rows(params, place, block_k + kAhead, (slot + kAhead) % Work::kStages);
+        Work::load_weight(params, place, block_k + kAhead, (slot + kAhead) % kStages);
+        Work::load_rows(params, place, block_k + kAhead, (slot + kAhead) % kStages);
       }
       copy_async_commit();
       Work::multiply_stage(slot, sums);
@@ -147,10 +147,10 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN>
 };
 
 template <typename Element>
-using LinearRows16 = LinearKernel<Element, 16, 64, 1, 4, false>;
-template <typename Element>
-using LinearRows64 = LinearKernel<Element, 64, 64, 2, 2, false>;
-template <typename Element>
-using LinearRows128 = LinearKernel<Element, 128, 128, 2, 4, true>;
+using LinearRows16 = LinearKernel<Element, 16, 64, 1, 4, kLinearStagesMax, false>;
+template <typename Element, int kStages>
+using LinearRows64 = LinearKernel<Element, 64, 64, 2, 2, kStages, false>;
+template <typename Element, int kStages>
+using LinearRows128 = LinearKernel<Element, 128, 128, 2, 4, kStages, true>;
 
 }  // namespace coppice::kernels::cuda

@@ -68,6 +68,14 @@ constexpr bool linear_tile_is_whole(LinearTile tile) {
   return tile != LinearTile::k16x64Split && tile != LinearTile::k64x64Split;
 }
 
+// Stages of the rings that split and whole tiles of rows come through: as many as suit the device (ring.h).
+inline constexpr int kLinearStagesMax = 4;  // three loads in flight
+inline constexpr int kLinearStagesMin = 3;  // 128 x 128 then takes 96 KiB, which every device since 8.0 has
+struct LinearRings {
+  std::int32_t rows64 = kLinearStagesMax;   // of k64x64Split
+  std::int32_t rows128 = kLinearStagesMax;  // of k128x128Whole
+};
+
 // Returns the kernel for `rows` rows. The choice may depend on the number of rows; the bits do not. hopper: Hopper's
 // kernels sum as the others do (probe.h) and take this product (linear_hopper_takes).
 constexpr LinearTile choose_linear_tile(std::int64_t rows, std::int64_t out_features, int slices, bool hopper = false) {
@@ -106,6 +114,7 @@ struct LinearArguments {
   std::int32_t in_features = 0;
   std::int32_t padded_k = 0;
   std::int32_t slices = 1;
+  LinearRings rings = {};         // of the device
   std::int32_t processors = 132;  // of the GPU: blocks of a kernel whose blocks make tile after tile
   bool out_is_half = false;       // the weight's type, which is bf16 or f16; else f32
   bool adds = false;              // out += (f32 only)

@@ -181,7 +181,9 @@ std::string HopperVerdict::words() const {
 }
 
 absl::StatusOr<HopperVerdict> probe_hopper_products(Staging& staging, cudaStream_t stream) {
-  COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(prepare_linear_hopper()), "products by wgmma"));
+  LoadedKernels loaded;
+  prepare_linear_hopper(loaded);
+  COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(loaded.error()), "products by wgmma"));
   COPPICE_ASSIGN_OR_RETURN(Buffer in, allocate_device(kRows * kIn * 2, stream));
   COPPICE_ASSIGN_OR_RETURN(Buffer weight, allocate_device(kOut * kIn * 2, stream));
   COPPICE_ASSIGN_OR_RETURN(Buffer out, allocate_device(kRows * kOut * 4, stream));

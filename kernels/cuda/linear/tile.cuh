@@ -61,14 +61,13 @@ struct LinearPlace {
   std::int32_t slice;
 };
 
-// kRows x kColumns elements by kWarpsM x kWarpsN warps. Number: Bf16 or F16.
-template <typename Number, int kRows, int kColumns, int kWarpsM, int kWarpsN>
+// kRows x kColumns elements by kWarpsM x kWarpsN warps, through a ring of kStages. Number: Bf16 or F16.
+template <typename Number, int kRows, int kColumns, int kWarpsM, int kWarpsN, int kStages>
 struct LinearTileWork {
   using Element = Number;
   using Params = LinearParams<Element>;
-  static constexpr std::int32_t kStages = 4;                   // of the ring: three loads in flight
-  static constexpr std::int32_t kRowElements = kLinearBlockK;  // of a row in a stage
-  static constexpr std::int32_t kPieces = kRowElements / 8;    // of 16 bytes in a row
+  static constexpr std::int32_t kRowElements = kLinearBlockK;                        // of a row in a stage
+  static constexpr std::int32_t kPieces = kRowElements / 8;                          // of 16 bytes in a row
   static constexpr std::int32_t kStageElements = (kRows + kColumns) * kRowElements;  // of input and weight
   static constexpr std::int32_t kThreadsMax = kWarpsM * kWarpsN * kWarpLanes;        // of a block
   // Behind the stages, at 2 bytes an element.

@@ -92,7 +92,8 @@ absl::Status measure_memory(const GpuFacts& gpu, cudaStream_t stream, MachineFig
   return absl::OkStatus();
 }
 
-absl::Status measure_products(const GpuFacts& gpu, bool hopper, cudaStream_t stream, MachineFigures& figures) {
+absl::Status measure_products(const CudaContext& context, MachineFigures& figures) {
+  const cudaStream_t stream = context.on();
   constexpr std::size_t kMatrixBytes = static_cast<std::size_t>(kSide * kSide) * 2;  // of bf16
   Buffer matrices[3];
   for (Buffer& matrix : matrices) {
@@ -111,7 +112,8 @@ absl::Status measure_products(const GpuFacts& gpu, bool hopper, cudaStream_t str
                                   .in_features = kSide,
                                   .padded_k = kSide,
                                   .slices = linear_slices(kSide, kSide),
-                                  .processors = gpu.processors,
+                                  .rings = context.rings,
+                                  .processors = context.gpu.processors,
                                   .out_is_half = true,
                                   .is_aligned = true};
   double best_gflops = 0;
@@ -128,7 +130,7 @@ absl::Status measure_products(const GpuFacts& gpu, bool hopper, cudaStream_t str
     return absl::OkStatus();
   };
   COPPICE_RETURN_IF_ERROR(time_own(LinearTile::k128x128Whole, arguments.slices, "our own bf16 product"));
-  if (hopper) {
+  if (context.hopper.agrees()) {
     COPPICE_RETURN_IF_ERROR(time_own(LinearTile::k128x128Hopper, arguments.slices, "by wgmma"));
     COPPICE_RETURN_IF_ERROR(time_own(LinearTile::k128x256Hopper, 1, "by wgmma with K in one slice"));
   }
@@ -153,11 +155,13 @@ absl::Status measure_products(const GpuFacts& gpu, bool hopper, cudaStream_t str
 
 absl::StatusOr<MachineFigures> measure_machine(const CudaOptions& options) {
   COPPICE_ASSIGN_OR_RETURN(const std::unique_ptr<CudaContext> context, CudaContext::open(options));
+  prepare_read(context->kernels);
+  COPPICE_RETURN_IF_ERROR(prepared_status(context->kernels, "a kernel that reads", context->gpu));
   MachineFigures figures;
   figures.cores = context->gpu.processors;
   figures.isa = context->gpu.name;
   COPPICE_RETURN_IF_ERROR(measure_memory(context->gpu, context->on(), figures));
-  COPPICE_RETURN_IF_ERROR(measure_products(context->gpu, context->hopper.agrees(), context->on(), figures));
+  COPPICE_RETURN_IF_ERROR(measure_products(*context, figures));
   return figures;
 }
 

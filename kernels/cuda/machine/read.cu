@@ -43,6 +43,10 @@ struct ReadKernel {
   }
 };
 
+void prepare_read(LoadedKernels& loaded) {
+  prepare_kernel<ReadKernel>(loaded);
+}
+
 int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, LaunchStream stream) {
   const ReadKernel::Params params{.data = static_cast<const ReadKernel::Words*>(data),
                                   .count = static_cast<std::int64_t>(bytes / sizeof(ReadKernel::Words)),

@@ -7,6 +7,10 @@
 
 namespace coppice::kernels::cuda {
 
+void prepare_sample(LoadedKernels& loaded) {
+  prepare_kernel<SampleKernel>(loaded);
+}
+
 int launch_sample(const SampleCall& call, LaunchStream stream) {
   const SampleKernel::Params params{.logits = static_cast<float*>(call.logits.data),
                                     .stride = call.logits.stride,

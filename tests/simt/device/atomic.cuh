@@ -54,8 +54,19 @@ T atomic_compare_exchange(Pointer<T> address, std::type_identity_t<T> expected, 
 template <typename T>
 std::uint32_t load_acquire(Global<T> address) {
   static_assert(sizeof(T) == 4);
-  simt::Machine::current().yield();
-  return address.template read<std::uint32_t>();
+  simt::Machine& machine = simt::Machine::current();
+  machine.yield();
+  const auto value = address.template read<std::uint32_t>();
+  simt::Thread& thread = machine.thread();
+  const simt::LastAsked asked{address.raw(), value};
+  if (thread.asked == asked) {
+    machine.report("wait without rest", "a thread asks again at once for what had not changed");
+  }
+  thread.asked = asked;
+  return value;
+}
+inline void rest() {
+  simt::Machine::current().thread().asked = {};
 }
 inline void store_release(Global<std::uint32_t> address, std::uint32_t value) {
   address.write<std::uint32_t>(value);
