@@ -113,6 +113,11 @@ TEST_CASE("the cut of K and the choice of a kernel") {
   CHECK(cuda::choose_linear_tile(16, 4096, 4) == LinearTile::k16x64Split);
   CHECK(cuda::choose_linear_tile(17, 4096, 4) == LinearTile::k64x64Split);
   CHECK(cuda::choose_linear_tile(4096, 4096, 4) == LinearTile::k128x128Whole);
+  // Up to 64 rows, no tile of 128 rows however wide the weight: at least half of it would be padding.
+  CHECK(cuda::choose_linear_tile(17, 28672, 1) == LinearTile::k64x64Split);
+  CHECK(cuda::choose_linear_tile(64, 28672, 1, /*hopper=*/true) == LinearTile::k64x64Split);
+  CHECK(cuda::choose_linear_tile(64, 128256, 1) == LinearTile::k64x64Split);
+  CHECK(cuda::choose_linear_tile(65, 28672, 1) == LinearTile::k128x128Whole);
   // No split product outgrows the workspace or the counters.
   for (std::int64_t rows = 1; rows <= 65536; rows = rows * 3 / 2 + 1) {
     for (const Shape shape : {Shape{128, 8192}, Shape{1024, 4096}, Shape{4096, 14336}, Shape{128256, 4096}}) {

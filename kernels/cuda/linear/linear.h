@@ -87,7 +87,8 @@ constexpr LinearTile choose_linear_tile(std::int64_t rows, std::int64_t out_feat
   const std::int64_t split_tiles = padded_rows / tile_rows * (padded_columns / 64);
   const std::int64_t workspace = padded_rows * padded_columns * slices * 4;
   const bool fits = split_tiles <= kLinearTilesMax && (slices == 1 || workspace <= kLinearWorkspaceBytes);
-  const bool fills = whole_tiles >= kLinearBlocksWanted / 2;
+  // Of a tile of 128 rows at least half would be padding.
+  const bool fills = rows > 64 && whole_tiles >= kLinearBlocksWanted / 2;
   if (rows <= 16 || (fits && !fills)) {
     return split;
   }
