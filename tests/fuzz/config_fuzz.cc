@@ -9,6 +9,7 @@
 #include "models/inspect.h"
 #include "models/model_config.h"
 #include "models/rope.h"
+#include "models/weights.h"
 
 namespace {
 
