@@ -26,7 +26,9 @@ class File {
             const std::vector<Number>& numbers) {
     const std::size_t begin = data_.size();
     data_.resize(begin + numbers.size() * sizeof(Number));
-    std::memcpy(data_.data() + begin, numbers.data(), numbers.size() * sizeof(Number));
+    if (!numbers.empty()) {
+      std::memcpy(data_.data() + begin, numbers.data(), numbers.size() * sizeof(Number));
+    }
     header_[name] = {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {begin, data_.size()}}};
     return *this;
   }
