@@ -3,8 +3,8 @@
 // The promise "a row's result is the same in every batch and with any number of threads" decides. oneDNN 2.6's
 // brgemm kernels for AVX-512 keep it for every shape tried (tests/unit/kernels/linear_test.cc); its gemm:jit, which it
 // falls to on AVX2 and for bf16 without AVX-512-BF16, does not. Its AMX kernels may split a sum over threads, so AMX is
-// switched off. Whatever is not known to keep the promise runs on PanelMatmul. Of what oneDNN keeps, a few bf16 rows
-// run on NarrowMatmul where it has the same bits.
+// switched off. Whatever is not known to keep the promise runs on PanelMatmul. Of what oneDNN keeps, the bf16
+// rows of a decode step run on StepMatmul where it has the same bits.
 #include "kernels/cpu/linear.h"
 
 #if defined(__x86_64__)
@@ -31,10 +31,10 @@
 #include "fmt/format.h"
 #include "kernels/cpu/linear_body.h"
 #include "kernels/cpu/memory.h"
-#include "kernels/cpu/narrow_matmul.h"
 #include "kernels/cpu/packed_weight.h"
 #include "kernels/cpu/panel_matmul.h"
 #include "kernels/cpu/quantised_linear.h"
+#include "kernels/cpu/step_matmul.h"
 #include "kernels/host/convert_body.h"
 
 namespace coppice::kernels::cpu {
@@ -43,6 +43,8 @@ namespace {
 
 // The row count for which the packed layout is asked; kernels for every other count take the same layout (tested).
 constexpr std::int64_t kLayoutRows = 512;
+// Rows by which StepMatmul is compared with oneDNN: more than a tile's.
+constexpr std::int64_t kProbeRows = kTileRows + 1;
 // Words of two bf16 that brgemm kernels of oneDNN 2.6 add up in one chain: up to 1,024 features, and beyond.
 constexpr std::array<std::int64_t, 2> kChains = {256, 512};
 // Features of the bf16 product that is probed when the device is opened: those of a small model.
@@ -109,7 +111,7 @@ struct Piece {
   PanelLayout layout;               // of a dense piece; of a quantised one only the numbers of features
   std::optional<Desc> dnnl_layout;  // of a dense piece; empty: PanelMatmul's weights
   Buffer packed;                    // of a dense piece
-  std::int64_t chain = 0;           // of NarrowMatmul, with which its bits are oneDNN's; 0: not for this piece
+  std::int64_t chain = 0;           // of StepMatmul, with which its bits are oneDNN's; 0: not for this piece
   std::optional<QuantisedPanels> quantised;
 
   std::size_t bytes() const { return packed.bytes() + (quantised ? quantised->packed.bytes() : 0); }
@@ -249,14 +251,14 @@ struct CpuLinear::State {
       : context(context_in),
         engine(make_engine()),
         stream(engine),
-        narrow(context_in),
+        step(context_in),
         panels(context_in),
         quantised(context_in) {}
 
   // Returns oneDNN's layout for these weights if one of its kernels keeps the promise; sets layout.width.
   std::optional<Desc> choose(PanelLayout& layout) const;
   const dnnl::matmul& primitive(const Key& key, const Desc& weights);
-  // Returns the chain with which NarrowMatmul gives oneDNN's bits for this piece, 0 if none does or it cannot be told.
+  // Returns the chain with which StepMatmul gives oneDNN's bits for this piece, 0 if none does or it cannot be told.
   std::int64_t find_chain(const Piece& piece);
   absl::StatusOr<Piece> pack(std::span<const HostWeight> parts, ComputeType type, WeightFormat storage);
   // One piece; out: its columns.
@@ -268,7 +270,7 @@ struct CpuLinear::State {
   Support bf16 = Support::kSlow;
   dnnl::engine engine;
   dnnl::stream stream;
-  NarrowMatmul narrow;
+  StepMatmul step;
   PanelMatmul panels;
   QuantisedLinear quantised;
   std::vector<std::byte> in_copy;
@@ -357,31 +359,25 @@ absl::StatusOr<Piece> CpuLinear::State::pack(std::span<const HostWeight> parts, 
 
 std::int64_t CpuLinear::State::find_chain(const Piece& piece) try {
   const PanelLayout& layout = piece.layout;
-  std::vector<std::uint16_t> numbers = probe_numbers((kNarrowRows + 1) * layout.in_features);
-  Matrix in{numbers.data(), layout.type, kNarrowRows, layout.in_features, layout.in_features};
-  if (!piece.dnnl_layout || !narrow.takes(in, layout)) {
+  std::vector<std::uint16_t> numbers = probe_numbers(kProbeRows * layout.in_features);
+  const Matrix in{numbers.data(), layout.type, kProbeRows, layout.in_features, layout.in_features};
+  if (!piece.dnnl_layout || !step.takes(in, layout)) {
     return 0;
   }
-  const auto size = static_cast<std::size_t>((kNarrowRows + 1) * layout.out_features);
   std::vector<float> expected;
   std::vector<float> found;
-  const auto clear = [size](std::vector<float>& sums) {  // not to zero: a sum that begins with them would not be seen
-    sums.assign(size, 1.0F / 3);
-    return sums.data();
-  };
   const auto out = [&](std::vector<float>& sums) {
-    return Matrix{clear(sums), ComputeType::kF32, in.rows, layout.out_features, layout.out_features};
+    // Not zero: a sum that begins with what is there would not be seen.
+    sums.assign(static_cast<std::size_t>(kProbeRows * layout.out_features), 1.0F / 3);
+    return Matrix{sums.data(), ComputeType::kF32, kProbeRows, layout.out_features, layout.out_features};
   };
-  const auto bytes = static_cast<std::size_t>(kNarrowRows * layout.out_features) * sizeof(float);
   std::array<bool, kChains.size()> agrees;
   agrees.fill(true);
   for (const LinearEpilogue epilogue : {LinearEpilogue::kStore, LinearEpilogue::kAdd}) {
-    in.rows = kNarrowRows + 1;  // the fewest that are oneDNN's own
     run_dnnl(in, piece, nullptr, epilogue, out(expected));
-    in.rows = kNarrowRows;
     for (std::size_t i = 0; i < kChains.size(); ++i) {
-      narrow.run(in, layout, piece.packed.data(), kChains[i], nullptr, epilogue, out(found));
-      agrees[i] = agrees[i] && std::memcmp(found.data(), expected.data(), bytes) == 0;
+      step.run(in, layout, piece.packed.data(), kChains[i], nullptr, epilogue, out(found));
+      agrees[i] = agrees[i] && std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)) == 0;
     }
   }
   // Weights with which every chain gives the same bits here may part them for another input, unless there is one chain.
@@ -463,8 +459,8 @@ void CpuLinear::State::run(const Matrix& in, const Piece& piece, const float* bi
     panels.run(in, piece.layout, piece.packed.data(), bias, epilogue, out);
     return;
   }
-  if (piece.chain > 0 && narrow.takes(in, piece.layout)) {
-    narrow.run(in, piece.layout, piece.packed.data(), piece.chain, bias, epilogue, out);
+  if (piece.chain > 0 && step.takes(in, piece.layout)) {
+    step.run(in, piece.layout, piece.packed.data(), piece.chain, bias, epilogue, out);
     return;
   }
   if (is_dense(in) && is_dense(out)) {

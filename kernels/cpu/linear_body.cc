@@ -151,29 +151,42 @@ void panel_bf16(const PanelTask& task) {
 }
 
 #if defined(__AVX512BF16__)
-// Bytes ahead of the loop to fetch: the processor's own prefetching stops at a page's end, and the next panel may be
-// elsewhere. Sixteen lines cover some 80 ns at the speed of memory.
-constexpr std::int64_t kFetchAhead = 1024;
+// How a tile fetches weights. A single tile waits for memory alone: it fetches those of its own loop some 80 ns before
+// their use (the processor's own fetching stops at a page's end, and the next panel may be elsewhere). Of several tiles
+// over the same weights each fetches a part of the weights that come next, so that memory works while they multiply:
+// 1.1 to 1.4 times as fast at 8 to 32 rows.
+constexpr int kOwnLines = -1;             // fetch the loop's own lines
+constexpr std::int64_t kOwnAhead = 1024;  // bytes: sixteen lines at the speed of memory
+constexpr std::int64_t kLine = 64;        // bytes of a cache line: a vector of words
 
-// The chain of steps [begin, end) of all rows, added to the sums of the chains before it.
-template <int kRows, int kVectors>
-COPPICE_INLINE void narrow_chain(const NarrowTask& task, std::int64_t begin, std::int64_t end) {
+// The chain of steps [begin, end) of kRows rows, from row `row` on, added to the sums of the chains before it.
+// kFetch: lines to fetch a step from `next` on into the second-level cache, or kOwnLines.
+template <int kRows, int kVectors, int kFetch>
+COPPICE_INLINE void chain_tile(const StepTask& task, std::int64_t row_begin, std::int64_t begin, std::int64_t end,
+                               const char* next) {
   __m512 sums[kRows][kVectors];
   for (int row = 0; row < kRows; ++row) {
     for (int vector = 0; vector < kVectors; ++vector) {
       sums[row][vector] = _mm512_setzero_ps();
     }
   }
+  const std::uint32_t* const in = task.in + row_begin * task.in_stride;
   const std::uint32_t* line = task.words + begin * kVectors * kLanes;
   for (std::int64_t step = begin; step < end; ++step, line += kVectors * kLanes) {
     __m512i weights[kVectors];
     for (int vector = 0; vector < kVectors; ++vector) {
       const std::uint32_t* at = line + vector * kLanes;
-      __builtin_prefetch(reinterpret_cast<const char*>(at) + kFetchAhead);
+      if constexpr (kFetch == kOwnLines) {
+        __builtin_prefetch(reinterpret_cast<const char*>(at) + kOwnAhead);
+      }
       weights[vector] = _mm512_loadu_si512(at);
     }
+    for (int fetch = 0; fetch < kFetch; ++fetch) {
+      __builtin_prefetch(next + fetch * kLine, /*rw=*/0, /*locality=*/2);
+    }
+    next += kFetch > 0 ? kFetch * kLine : 0;
     for (int row = 0; row < kRows; ++row) {
-      const __m512i x = _mm512_set1_epi32(static_cast<int>(task.in[row * task.in_stride + step]));
+      const __m512i x = _mm512_set1_epi32(static_cast<int>(in[row * task.in_stride + step]));
       for (int vector = 0; vector < kVectors; ++vector) {
         sums[row][vector] = _mm512_dpbf16_ps(sums[row][vector], (__m512bh)x, (__m512bh)weights[vector]);
       }
@@ -181,52 +194,86 @@ COPPICE_INLINE void narrow_chain(const NarrowTask& task, std::int64_t begin, std
   }
   for (int row = 0; row < kRows; ++row) {
     for (int vector = 0; vector < kVectors; ++vector) {
-      float* out = task.out + row * kPanel + vector * kLanes;
+      float* out = task.out + (row_begin + row) * kPanel + vector * kLanes;
       const __m512 sum = sums[row][vector];
       _mm512_storeu_ps(out, begin == 0 ? sum : _mm512_add_ps(_mm512_loadu_ps(out), sum));
     }
   }
 }
 
-template <int kRows, int kVectors>
-void narrow_panel(const NarrowTask& task) {
-  for (std::int64_t begin = 0; begin < task.steps; begin += task.chain) {
-    narrow_chain<kRows, kVectors>(task, begin, begin + task.chain < task.steps ? begin + task.chain : task.steps);
+template <int kVectors, int kFetch>
+void chain_rows(const StepTask& task, std::int64_t row, std::int64_t rows, std::int64_t begin, std::int64_t end,
+                const char* next) {
+  switch (rows) {
+    case 1:
+      return chain_tile<1, kVectors, kFetch>(task, row, begin, end, next);
+    case 2:
+      return chain_tile<2, kVectors, kFetch>(task, row, begin, end, next);
+    case 3:
+      return chain_tile<3, kVectors, kFetch>(task, row, begin, end, next);
+    case 4:
+      return chain_tile<4, kVectors, kFetch>(task, row, begin, end, next);
+    case 5:
+      return chain_tile<5, kVectors, kFetch>(task, row, begin, end, next);
+    default:
+      return chain_tile<6, kVectors, kFetch>(task, row, begin, end, next);
   }
 }
 
-template <int kRows>
-void narrow_rows(const NarrowTask& task) {
+// A chain of all rows, in tiles as equal as can be. next: as many words, to fetch meanwhile; null: nothing.
+template <int kVectors>
+void step_chain(const StepTask& task, std::int64_t begin, std::int64_t end, const std::uint32_t* next) {
+  const std::int64_t tiles = (task.rows + kTileRows - 1) / kTileRows;
+  if (tiles == 1) {
+    return chain_rows<kVectors, kOwnLines>(task, 0, task.rows, begin, end, nullptr);
+  }
+  std::int64_t row = 0;
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const std::int64_t rows = (task.rows - row + tiles - tile - 1) / (tiles - tile);
+    // Of kVectors lines a step, this tile's share: at most half of them, as there are two tiles.
+    const std::int64_t line = tile * kVectors / tiles;
+    const std::int64_t lines = next == nullptr ? 0 : (tile + 1) * kVectors / tiles - line;
+    const char* const at = reinterpret_cast<const char*>(next) + (next == nullptr ? 0 : line * (end - begin) * kLine);
+    switch (lines) {
+      case 0:
+        chain_rows<kVectors, 0>(task, row, rows, begin, end, at);
+        break;
+      case 1:
+        chain_rows<kVectors, 1>(task, row, rows, begin, end, at);
+        break;
+      default:
+        chain_rows<kVectors, 2>(task, row, rows, begin, end, at);
+        break;
+    }
+    row += rows;
+  }
+}
+
+template <int kVectors>
+void step_panel(const StepTask& task) {
+  for (std::int64_t begin = 0; begin < task.steps; begin += task.chain) {
+    const std::int64_t end = begin + task.chain < task.steps ? begin + task.chain : task.steps;
+    // One chain's length ahead, on into the panel behind this one: so every line of a panel is fetched once.
+    const std::int64_t ahead = begin + task.chain;
+    const bool fetches = task.more || ahead < task.steps;
+    step_chain<kVectors>(task, begin, end, fetches ? task.words + ahead * kVectors * kLanes : nullptr);
+  }
+}
+
+void step_bf16(const StepTask& task) {
   switch (task.width / kLanes) {
     case 1:
-      return narrow_panel<kRows, 1>(task);
+      return step_panel<1>(task);
     case 2:
-      return narrow_panel<kRows, 2>(task);
+      return step_panel<2>(task);
     case 3:
-      return narrow_panel<kRows, 3>(task);
+      return step_panel<3>(task);
     default:
-      return narrow_panel<kRows, 4>(task);
-  }
-}
-
-void narrow_bf16(const NarrowTask& task) {
-  switch (task.rows) {
-    case 1:
-      return narrow_rows<1>(task);
-    case 2:
-      return narrow_rows<2>(task);
-    case 3:
-      return narrow_rows<3>(task);
-    case 4:
-      return narrow_rows<4>(task);
-    case 5:
-      return narrow_rows<5>(task);
-    default:
-      return narrow_rows<6>(task);
+      return step_panel<4>(task);
   }
 }
 #else
-constexpr void (*narrow_bf16)(const NarrowTask& task) = nullptr;
+constexpr void (*step_bf16)(const StepTask& task) = nullptr;
 #endif
 
 template <ComputeType kType>
@@ -266,7 +313,7 @@ void interleave(const std::uint32_t* const* rows, std::int64_t steps, std::int64
 }  // namespace
 
 const LinearBody& linear_body() {
-  static constexpr LinearBody kBody = {panel_f32, panel_bf16, narrow_bf16, finish, interleave};
+  static constexpr LinearBody kBody = {panel_f32, panel_bf16, step_bf16, finish, interleave};
   return kBody;
 }
 

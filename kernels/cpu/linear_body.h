@@ -1,7 +1,7 @@
 // The inner loops of our own matrix products, one table per instruction set: for machines and shapes where oneDNN's
-// kernels do not promise that a row's result is the same for every number of rows, and for a few rows (linear.cc says
-// which). Every output number is one chain of multiply-adds in ascending order of the input feature, so it depends
-// neither on the batch nor on blocking nor on threads.
+// kernels do not promise that a row's result is the same for every number of rows, and for the rows of a decode step
+// (linear.cc says which). Every output number is one chain of multiply-adds in ascending order of the input feature, so
+// it depends neither on the batch nor on blocking nor on threads.
 #pragma once
 
 #include <cstdint>
@@ -26,18 +26,18 @@ struct PanelTask {
   float* out = nullptr;
 };
 
-// Most rows of a NarrowTask: with four vectors of sums each, six leave eight of 32 registers for the weights. More
-// rows, in tiles of six, were 0.85-1.1 times as fast as oneDNN.
-inline constexpr std::int64_t kNarrowRows = 6;
+// Rows of a tile: with four vectors of sums each, six leave eight of 32 registers for the weights.
+inline constexpr std::int64_t kTileRows = 6;
 
-// A few bf16 rows times one panel of words of two bf16 each, over all its steps: chains of `chain` steps that each
+// A step's bf16 rows times one panel of words of two bf16 each, over all its steps: chains of `chain` steps that each
 // begin with zero and are added up in rising order. in: words, a row every in_stride of them. out: f32 [rows, kPanel],
 // of which `width` numbers a row are written.
-struct NarrowTask {
+struct StepTask {
   const std::uint32_t* in = nullptr;
   std::int64_t in_stride = 0;
-  std::int64_t rows = 0;  // 1 to kNarrowRows
+  std::int64_t rows = 0;
   const std::uint32_t* words = nullptr;
+  bool more = false;       // whether the caller reads on behind this panel: what comes next is fetched meanwhile
   std::int64_t width = 0;  // output features of the panel: 16, 32, 48 or 64
   std::int64_t steps = 0;
   std::int64_t chain = 0;
@@ -49,7 +49,7 @@ struct LinearBody {
   void (*panel_f32)(const PanelTask& task);
   void (*panel_bf16)(const PanelTask& task);
   // By the machine's own product of bf16 pairs; null where it has none.
-  void (*narrow_bf16)(const NarrowTask& task);
+  void (*step_bf16)(const StepTask& task);
   // Writes one row of a panel: out = sums + bias (null: none), and + out if `adds` (f32 only).
   void (*finish)(const float* sums, const float* bias, bool adds, std::int64_t count, void* out, ComputeType type);
   // out[step * width + row] = word `step` of source row `row`, for 16 rows; rows[i] null: zeros.

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/linear_body.h"
+#include "kernels/cpu/panel_output.h"
 #include "kernels/host/convert_body.h"
 #include "kernels/host/parallel.h"
 
@@ -70,12 +71,8 @@ void PanelMatmul::run(const Matrix& in, const PanelLayout& layout, const void* w
         task.step_end = std::min(layout.steps(), step + kStepBlock);
         run_panel(task);
       }
-      const std::int64_t column = panel * kPanel;
-      for (std::int64_t row = 0; row < task.rows; ++row) {
-        std::byte* target = static_cast<std::byte*>(out.data) + out.offset(row_begin + row, column);
-        body.finish(sums.data() + row * kPanel, bias == nullptr ? nullptr : bias + column,
-                    epilogue == LinearEpilogue::kAdd, std::min(kPanel, out.columns - column), target, out.dtype);
-      }
+      const PanelOutput output(out, bias, epilogue, row_begin, task.rows, panel * kPanel, kPanel);
+      output.write(body, sums.data(), kPanel);
     }
   });
 }

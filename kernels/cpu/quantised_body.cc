@@ -18,19 +18,27 @@ constexpr int kRowsMax = 6;  // rows
 constexpr int kRowsMax = 2;  // rows
 #endif
 
-// Bytes ahead of those in use that are fetched into the second-level cache. The hardware's own fetching loses its way
-// between scales and numbers. Measured on a Zen 4: weights of 8 bits are read at a third less from 5 KiB on, those of 4
-// bits at a fifth less below 4 KiB.
+// Columns that all tiles of rows multiply before the next columns: in 8 bits 8 KiB of a panel, which stay in the
+// first-level cache beside 48 rows.
+constexpr std::int64_t kSlab = 256;  // columns
+
+// Bytes ahead of those in use that a single tile fetches into the second-level cache. The hardware's own fetching loses
+// its way between scales and numbers. Measured on a Zen 4: weights of 8 bits are read at a third less from 5 KiB on,
+// those of 4 bits at a fifth less below 4 KiB. Of several tiles each fetches a part of the next slab.
 template <int kBits>
 constexpr std::int64_t kAhead = kBits == 8 ? 3072 : 8192;  // bytes
 constexpr std::int64_t kLine = 64;                         // bytes of a cache line
 
-// What lies kAhead bytes after `begin`. Every byte of a panel must pass through here: a chunk's scales left out cost a
-// quarter of the rate of Q4_K.
-template <int kBits>
-COPPICE_INLINE void fetch_ahead(const std::byte* begin, std::int64_t bytes) {
-  for (std::int64_t at = 0; at < bytes; at += kLine) {
-    __builtin_prefetch(begin + kAhead<kBits> + at, /*rw=*/0, /*locality=*/2);
+// The part of a slab's fetching that one tile does while it multiplies: some lines at each block of columns. All bytes
+// of a panel must come by: a chunk's scales left out cost a quarter of the rate of Q4_K.
+struct Fetch {
+  const std::byte* at = nullptr;
+  std::int64_t lines = 0;  // a block
+};
+
+COPPICE_INLINE void fetch_lines(Fetch& fetch) {
+  for (std::int64_t line = 0; line < fetch.lines; ++line, fetch.at += kLine) {
+    __builtin_prefetch(fetch.at, /*rw=*/0, /*locality=*/2);
   }
 }
 
@@ -180,7 +188,8 @@ COPPICE_INLINE void end_unit(const QuantisedTask& task, std::int64_t row_begin, 
     for (int row = 0; row < kRows; ++row) {
       const std::int64_t at = (row_begin + row) * task.in.unit_stride + unit;
       F32x16& chain = sums.chain[row][vector];
-      const F32x16 scale = multiply(own.scale, broadcast(task.in.scales[at]));
+      const F32x16 factor = broadcast(task.in.scales[at]);
+      const F32x16 scale = scales_chunks(kScales) ? factor : multiply(own.scale, factor);
       chain = multiply_add(to_floats(sums.whole[row][vector]), scale, chain);
       if constexpr (has_least(kScales)) {
         chain = multiply_add(own.least, broadcast(__builtin_bit_cast(float, task.in.offsets[at])), chain);
@@ -189,162 +198,173 @@ COPPICE_INLINE void end_unit(const QuantisedTask& task, std::int64_t row_begin, 
   }
 }
 
-template <int kBits, ScaleKind kScales, int kRows>
-void rows_of(const QuantisedTask& task, std::int64_t row_begin) {
-  Sums<kRows> sums;
-  for (int row = 0; row < kRows; ++row) {
-    for (int vector = 0; vector < kVectors; ++vector) {
-      sums.chain[row][vector] = zero();
+// A chunk's sums, times its only scale, added to those of the chunks before it.
+template <ScaleKind kScales, int kRows>
+COPPICE_INLINE void end_chunk(float* out, const std::byte* scales, const Sums<kRows>& sums) {
+  for (int vector = 0; vector < kVectors; ++vector) {
+    const F32x16 scale = load(reinterpret_cast<const float*>(scales) + vector * kLanes);
+    for (int row = 0; row < kRows; ++row) {
+      float* const at = out + row * kQuantisedPanel + vector * kLanes;
+      store(at, multiply_add(sums.chain[row][vector], scale, load(at)));
     }
   }
-  const std::int8_t* values = task.in.values + row_begin * task.in.value_stride;
-  const std::byte* at = task.panel;
-  std::int64_t unit = 0;
-  for (std::int64_t chunk_begin = 0; chunk_begin < task.columns; chunk_begin += task.chunk) {
-    const std::int64_t left = task.columns - chunk_begin;
-    const std::int64_t columns = left < task.chunk ? left : task.chunk;
-    const std::byte* const scales = at;
-    const std::byte* numbers = at + quantised_scale_bytes(kScales);
-    at = numbers + quantised_number_bytes(kBits, columns);
-    if (row_begin == 0) {
-      fetch_ahead<kBits>(scales, quantised_scale_bytes(kScales));
+}
+
+// Columns of an exact sum: those that share a weight's scale and an activation's.
+template <ScaleKind kScales>
+constexpr std::int64_t kUnit = kScales == ScaleKind::kSuper ? 16 : kQuantisedBlock;  // columns
+
+// Whole chunks of a panel: at most kSlab columns, or one chunk.
+struct Slab {
+  std::int64_t begin = 0;  // columns
+  std::int64_t end = 0;
+  const std::byte* at = nullptr;
+  std::int64_t bytes = 0;
+};
+
+// kRows rows from row_begin on times a slab, added to the sums in task.out.
+template <int kBits, ScaleKind kScales, int kRows>
+void slab_tile(const QuantisedTask& task, const Slab& slab, std::int64_t row_begin, Fetch fetch) {
+  Sums<kRows> sums;
+  float* const out = task.out + row_begin * kQuantisedPanel;
+  for (int row = 0; row < kRows; ++row) {
+    for (int vector = 0; vector < kVectors; ++vector) {
+      float* const at = out + row * kQuantisedPanel + vector * kLanes;
+      if (slab.begin == 0) {
+        store(at, zero());
+      }
+      sums.chain[row][vector] = load(at);
     }
+  }
+  const std::int8_t* values = task.in.values + row_begin * task.in.value_stride + slab.begin;
+  const std::byte* numbers = slab.at;
+  std::int64_t unit = slab.begin / kUnit<kScales>;
+  for (std::int64_t chunk_begin = slab.begin; chunk_begin < slab.end; chunk_begin += task.chunk) {
+    const std::int64_t left = slab.end - chunk_begin;
+    const std::int64_t columns = left < task.chunk ? left : task.chunk;
+    const std::byte* const scales = numbers;
+    numbers += quantised_scale_bytes(kScales);
     const ChunkScales chunk = load_chunk_scales<kScales>(scales);
-    for (std::int64_t column = 0; column < columns;) {
-      if constexpr (kScales == ScaleKind::kSuper) {
-        if (row_begin == 0) {
-          fetch_ahead<kBits>(numbers, quantised_number_bytes(kBits, kQuantisedBlock));
+    if constexpr (scales_chunks(kScales)) {
+      for (auto& row : sums.chain) {
+        for (F32x16& chain : row) {
+          chain = zero();
         }
-        begin_unit<kScales>(task, row_begin, unit, sums);
-        add_line<kBits, 0>(task, numbers, values, sums);
-        add_line<kBits, 1>(task, numbers, values, sums);
-        end_unit<kScales>(task, row_begin, unit, scales, chunk, column / 16, sums);
-        begin_unit<kScales>(task, row_begin, unit + 1, sums);
-        add_line<kBits, 2>(task, numbers, values, sums);
-        add_line<kBits, 3>(task, numbers, values, sums);
-        end_unit<kScales>(task, row_begin, unit + 1, scales, chunk, column / 16 + 1, sums);
-        unit += 2;
-        numbers += quantised_number_bytes(kBits, kQuantisedBlock);
-        values += kQuantisedBlock;
-        column += kQuantisedBlock;
-      } else {
-        begin_unit<kScales>(task, row_begin, unit, sums);
-        const std::int64_t group = column / kQuantisedBlock;  // of the K types, whose groups are blocks
-        const std::int64_t end = columns < column + task.unit ? columns : column + task.unit;
-        for (; column < end; column += kQuantisedBlock) {
-          if (row_begin == 0) {
-            fetch_ahead<kBits>(numbers, quantised_number_bytes(kBits, kQuantisedBlock));
-          }
-          add_line<kBits, 0>(task, numbers, values, sums);
-          add_line<kBits, 1>(task, numbers, values, sums);
-          add_line<kBits, 2>(task, numbers, values, sums);
-          add_line<kBits, 3>(task, numbers, values, sums);
-          numbers += quantised_number_bytes(kBits, kQuantisedBlock);
-          values += kQuantisedBlock;
-        }
-        end_unit<kScales>(task, row_begin, unit, scales, chunk, group, sums);
-        ++unit;
       }
     }
+    for (std::int64_t block = 0; block < columns / kQuantisedBlock; ++block) {
+      fetch_lines(fetch);
+      begin_unit<kScales>(task, row_begin, unit, sums);
+      add_line<kBits, 0>(task, numbers, values, sums);
+      add_line<kBits, 1>(task, numbers, values, sums);
+      if constexpr (kScales == ScaleKind::kSuper) {
+        end_unit<kScales>(task, row_begin, unit, scales, chunk, 2 * block, sums);
+        ++unit;
+        begin_unit<kScales>(task, row_begin, unit, sums);
+      }
+      add_line<kBits, 2>(task, numbers, values, sums);
+      add_line<kBits, 3>(task, numbers, values, sums);
+      end_unit<kScales>(task, row_begin, unit, scales, chunk, kScales == ScaleKind::kSuper ? 2 * block + 1 : block,
+                        sums);
+      ++unit;
+      numbers += quantised_number_bytes(kBits, kQuantisedBlock);
+      values += kQuantisedBlock;
+    }
+    if constexpr (scales_chunks(kScales)) {
+      end_chunk<kScales>(out, scales, sums);
+    }
+  }
+  if constexpr (scales_chunks(kScales)) {
+    return;
   }
   for (int row = 0; row < kRows; ++row) {
     for (int vector = 0; vector < kVectors; ++vector) {
-      store(task.out + (row_begin + row) * kQuantisedPanel + vector * kLanes, sums.chain[row][vector]);
+      store(out + row * kQuantisedPanel + vector * kLanes, sums.chain[row][vector]);
     }
   }
 }
 
 template <int kBits, ScaleKind kScales>
-void panel(const QuantisedTask& task) {
-  std::int64_t row = 0;
-  for (; row + kRowsMax <= task.rows; row += kRowsMax) {
-    rows_of<kBits, kScales, kRowsMax>(task, row);
-  }
-  const std::int64_t left = task.rows - row;
+void slab_rows(const QuantisedTask& task, const Slab& slab, std::int64_t row, std::int64_t rows, Fetch fetch) {
   if constexpr (kRowsMax > 2) {
-    switch (left) {
+    switch (rows) {
+      case 6:
+        return slab_tile<kBits, kScales, 6>(task, slab, row, fetch);
       case 5:
-        return rows_of<kBits, kScales, 5>(task, row);
+        return slab_tile<kBits, kScales, 5>(task, slab, row, fetch);
       case 4:
-        return rows_of<kBits, kScales, 4>(task, row);
+        return slab_tile<kBits, kScales, 4>(task, slab, row, fetch);
       case 3:
-        return rows_of<kBits, kScales, 3>(task, row);
-      case 2:
-        return rows_of<kBits, kScales, 2>(task, row);
+        return slab_tile<kBits, kScales, 3>(task, slab, row, fetch);
       default:
         break;
     }
   }
-  if (left == 1) {
-    rows_of<kBits, kScales, 1>(task, row);
+  return rows == 2 ? slab_tile<kBits, kScales, 2>(task, slab, row, fetch)
+                   : slab_tile<kBits, kScales, 1>(task, slab, row, fetch);
+}
+
+template <int kBits, ScaleKind kScales>
+void panel(const QuantisedTask& task) {
+  const std::int64_t width = task.chunk < kSlab ? kSlab / task.chunk * task.chunk : task.chunk;
+  const std::int64_t tiles = (task.rows + kRowsMax - 1) / kRowsMax;
+  Slab slab{.at = task.panel};
+  for (; slab.begin < task.columns; slab.begin = slab.end, slab.at += slab.bytes) {
+    slab.end = slab.begin + width < task.columns ? slab.begin + width : task.columns;
+    const std::int64_t columns = slab.end - slab.begin;
+    slab.bytes = (columns + task.chunk - 1) / task.chunk * quantised_scale_bytes(kScales) +
+                 quantised_number_bytes(kBits, columns);
+    const std::int64_t blocks = columns / kQuantisedBlock;
+    const std::byte* const ahead = slab.at + (tiles == 1 ? kAhead<kBits> : slab.bytes);
+    std::int64_t row = 0;
+    for (std::int64_t tile = 0; tile < tiles; ++tile) {
+      const std::int64_t rows = (task.rows - row + tiles - tile - 1) / (tiles - tile);
+      const std::int64_t share = slab.bytes / tiles;
+      slab_rows<kBits, kScales>(task, slab, row, rows, {ahead + tile * share, (share / kLine + blocks) / blocks});
+      row += rows;
+    }
   }
 }
 
 // --- activations ---
 
-constexpr std::int32_t kMagnitude = 0x7FFFFFFF;  // all bits of a float but its sign
-constexpr std::int32_t kInfinity = 0x7F800000;   // its bits
-constexpr float kLargest = 127.0F;               // of a value
+constexpr std::int32_t kInfinity = 0x7F800000;  // its bits
+constexpr float kLargest = 127.0F;              // of a value
 // Below it a group counts as zeros: its inverse would be infinite.
 constexpr float kSmallest = 1e-30F;
 
-std::int32_t largest_magnitude(const float* numbers, std::int64_t count) {
-  std::int32_t largest = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t magnitude = __builtin_bit_cast(std::int32_t, numbers[i]) & kMagnitude;
-    largest = magnitude > largest ? magnitude : largest;
-  }
-  return largest;
-}
-
-// Sums of values, exact.
-std::int32_t sum_of(const std::int8_t* values, std::int64_t count) {
-  std::int32_t sum = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    sum += values[i];
-  }
-  return sum;
-}
-
-void round_values(const float* numbers, std::int64_t count, float inverse, std::int8_t* values) {
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    float rounded[kLanes];
-    store(rounded, round_to_whole(multiply(load(numbers + i), broadcast(inverse))));
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-      values[i + lane] = static_cast<std::int8_t>(rounded[lane]);
-    }
-  }
-}
-
 void quantise(const QuantisingTask& task) {
-  const std::int64_t padded = (task.columns + kQuantisedBlock - 1) / kQuantisedBlock * kQuantisedBlock;
-  float numbers[kQuantisedChunk];
+  static_assert(kQuantisedBlock == 2 * kLanes);
   std::int64_t unit = 0;
-  for (std::int64_t begin = 0; begin < padded; begin += task.scaled) {
-    const std::int64_t count = padded - begin < task.scaled ? padded - begin : task.scaled;
-    for (std::int64_t i = 0; i < count; i += kLanes) {
-      const std::int64_t left = task.columns - begin - i;
-      store(numbers + i, left <= 0 ? zero() : load_any(task.row, task.type, begin + i, left < kLanes ? left : kLanes));
+  for (std::int64_t begin = 0; begin < task.columns; begin += kQuantisedBlock) {
+    F32x16 halves[2];
+    for (std::int64_t half = 0; half < 2; ++half) {
+      const std::int64_t at = begin + half * kLanes;
+      const std::int64_t left = task.columns - at;
+      halves[half] = left <= 0 ? zero() : load_any(task.row, task.type, at, left < kLanes ? left : kLanes);
     }
-    std::int8_t* const values = task.values + begin;
-    const std::int32_t bits = largest_magnitude(numbers, count);
+    const std::int32_t bits = largest_magnitude(halves[0], halves[1]);
     const float largest = __builtin_bit_cast(float, bits);
-    float scale = 0.0F;
-    if (bits < kInfinity && largest >= kSmallest) {
-      scale = largest / kLargest;
-      round_values(numbers, count, kLargest / largest, values);
-    } else {
-      scale = bits < kInfinity ? 0.0F : __builtin_nanf("");
-      for (std::int64_t i = 0; i < count; ++i) {
-        values[i] = 0;
-      }
+    const bool is_finite = bits < kInfinity;
+    const bool is_zero = !is_finite || largest < kSmallest;
+    const float scale = is_zero ? (is_finite ? 0.0F : __builtin_nanf("")) : largest / kLargest;
+    const F32x16 inverse = broadcast(is_zero ? 0.0F : kLargest / largest);
+    for (std::int64_t half = 0; half < 2; ++half) {
+      halves[half] = is_zero ? zero() : round_to_whole(multiply(halves[half], inverse));
+      store_signed_bytes(task.values + begin + half * kLanes, halves[half]);
     }
-    for (std::int64_t at = 0; at < count; at += task.unit, ++unit) {
-      const std::int64_t width = count - at < task.unit ? count - at : task.unit;
-      const std::int32_t sum = sum_of(values + at, width);
+    const auto end_unit = [&](F32x16 values) COPPICE_INLINE_LAMBDA {
+      const float total = sum(values);  // exact: at most 32 times 127
       task.scales[unit] = scale;
-      task.offsets[unit] =
-          task.has_least ? __builtin_bit_cast(std::int32_t, scale * static_cast<float>(sum)) : -task.zero * sum;
+      task.offsets[unit] = task.has_least ? __builtin_bit_cast(std::int32_t, scale * total)
+                                          : -task.zero * static_cast<std::int32_t>(total);
+      ++unit;
+    };
+    if (task.unit == kLanes) {
+      end_unit(halves[0]);
+      end_unit(halves[1]);
+    } else {
+      end_unit(add(halves[0], halves[1]));
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "kernels/cpu/linear_body.h"
+#include "kernels/cpu/panel_output.h"
 #include "kernels/host/parallel.h"
 
 namespace coppice::kernels::cpu {
@@ -29,14 +30,12 @@ QuantisedRows QuantisedLinear::quantise(const Matrix& in, const QuantisedLayout&
   rows.scales = scales_.data();
   rows.offsets = offsets_.data();
   const QuantisedBody& body = COPPICE_SELECT_BODY(context_.isa, quantised_body);
-  // Bytes read and written; four, for the several passes over a group in the first-level cache.
-  const std::int64_t cost = 4 * in.columns * static_cast<std::int64_t>(element_bytes(in.dtype));
+  const std::int64_t cost = 2 * in.columns * static_cast<std::int64_t>(element_bytes(in.dtype));  // bytes, in and out
   parallel_rows(context_.threads, in.rows, cost, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       body.quantise({.row = static_cast<const std::byte*>(in.data) + in.offset(row),
                      .type = in.dtype,
                      .columns = in.columns,
-                     .scaled = layout.scaled,
                      .unit = layout.unit,
                      .zero = layout.zero,
                      .has_least = has_least(layout.scales),
@@ -68,19 +67,14 @@ void QuantisedLinear::run(const Matrix& in, const QuantisedPanels& weight, const
                          .panel = static_cast<const std::byte*>(weight.packed.data()) + panel * layout.panel_bytes(),
                          .columns = layout.columns(),
                          .chunk = layout.chunk,
-                         .unit = layout.unit,
                          .out = sums.data()};
       task.in.values += row_begin * rows.value_stride;
       task.in.scales += row_begin * rows.unit_stride;
       task.in.offsets += row_begin * rows.unit_stride;
+      const PanelOutput output(out, bias, epilogue, row_begin, task.rows, panel * kQuantisedPanel, kQuantisedPanel);
+      output.fetch();
       run_panel(task);
-      const std::int64_t column = panel * kQuantisedPanel;
-      for (std::int64_t row = 0; row < task.rows; ++row) {
-        std::byte* target = static_cast<std::byte*>(out.data) + out.offset(row_begin + row, column);
-        linear.finish(sums.data() + row * kQuantisedPanel, bias == nullptr ? nullptr : bias + column,
-                      epilogue == LinearEpilogue::kAdd, std::min(kQuantisedPanel, out.columns - column), target,
-                      out.dtype);
-      }
+      output.write(linear, sums.data(), kQuantisedPanel);
     }
   });
 }

@@ -29,9 +29,6 @@ constexpr std::int32_t kInt4Zero = 8;    // what 0 is stored as: the middle of 1
 constexpr std::int32_t kInt8Zero = 128;  // the middle of 256
 constexpr float kHalfMost = 60000.0F;    // of a weight in 4 bits: its group's least is a float16, which ends at 65,504
 constexpr float kInt8Most = 127.0F;      // of a number: both signs alike
-// Columns of an activation's scale, at most: that of 128 columns costs SmolLM2-135M 0.8 % of perplexity, that of 32
-// less than a tenth of it, for its few large activations.
-constexpr std::int64_t kScaledMost = 32;
 
 // A chunk of one feature taken apart. Of the scales only those are used that the kind has.
 struct ChunkRow {
@@ -104,8 +101,6 @@ QuantisedLayout layout_of(std::span<const HostWeight> parts, WeightFormat storag
   QuantisedLayout layout{.kind = kind.kind, .scales = kind.scales, .bits = kind.bits, .zero = kind.zero};
   if (storage.kind == WeightKind::kInt8 || storage.kind == WeightKind::kInt4) {
     layout.group = storage.group == 0 ? kQuantisedChunk : std::min<std::int64_t>(storage.group, kQuantisedChunk);
-    layout.scaled = std::min(layout.group, kScaledMost);
-    layout.unit = layout.scaled;
   }
   layout.chunk = layout.group;
   if (layout.scales == ScaleKind::kSuper || layout.scales == ScaleKind::kSuperPair) {

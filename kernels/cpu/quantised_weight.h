@@ -18,11 +18,10 @@ struct QuantisedLayout {
   QuantisedKind kind = QuantisedKind::k4Half;
   ScaleKind scales = ScaleKind::kHalf;
   std::int32_t bits = 4;
-  std::int32_t zero = 0;     // subtracted from the bits; 0 where there are leasts
-  std::int64_t group = 32;   // columns of a weight's scale, at most 256
-  std::int64_t chunk = 32;   // columns that are packed together
-  std::int64_t scaled = 32;  // columns of an activation's scale
-  std::int64_t unit = 32;    // columns of an exact sum
+  std::int32_t zero = 0;    // subtracted from the bits; 0 where there are leasts
+  std::int64_t group = 32;  // columns of a weight's scale, at most 256
+  std::int64_t chunk = 32;  // columns that are packed together
+  std::int64_t unit = 32;   // columns of an exact sum
   std::int64_t in_features = 0;
   std::int64_t out_features = 0;
 

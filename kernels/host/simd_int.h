@@ -145,6 +145,51 @@ COPPICE_INLINE F32x16 load_signed_bytes(const void* p) {
 #endif
 }
 
+// Writes sixteen bytes. REQUIRES: every lane is a whole number in [-128, 127].
+COPPICE_INLINE void store_signed_bytes(std::int8_t* p, F32x16 a) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+#elif defined(__AVX2__)
+  // Packing works inside the halves of a vector, so words 0-3, 8-11, 4-7, 12-15 follow one another.
+  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
+  const __m256i ordered = _mm256_permute4x64_epi64(words, _MM_SHUFFLE(3, 1, 2, 0));
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+#else
+  for (int i = 0; i < 16; ++i) {
+    p[i] = static_cast<std::int8_t>(a.lane[i]);
+  }
+#endif
+}
+
+// Returns the bits of the largest magnitude among the lanes of both: a NaN's are above infinity's.
+COPPICE_INLINE std::int32_t largest_magnitude(F32x16 a, F32x16 b) {
+#if defined(__AVX512F__)
+  const __m512i mask = _mm512_set1_epi32(0x7FFFFFFF);
+  return _mm512_reduce_max_epi32(_mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a.v), mask),
+                                                  _mm512_and_si512(_mm512_castps_si512(b.v), mask)));
+#elif defined(__AVX2__)
+  const __m256i mask = _mm256_set1_epi32(0x7FFFFFFF);
+  const auto larger = [&](__m256 x, __m256 y) COPPICE_INLINE_LAMBDA {
+    return _mm256_max_epi32(_mm256_and_si256(_mm256_castps_si256(x), mask),
+                            _mm256_and_si256(_mm256_castps_si256(y), mask));
+  };
+  const __m256i eight = _mm256_max_epi32(larger(a.low, a.high), larger(b.low, b.high));
+  const __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_max_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(1, 0, 3, 2)));
+  return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, _MM_SHUFFLE(2, 3, 0, 1))));
+#else
+  std::int32_t largest = 0;
+  for (int i = 0; i < 16; ++i) {
+    const std::int32_t first = __builtin_bit_cast(std::int32_t, a.lane[i]) & 0x7FFFFFFF;
+    const std::int32_t second = __builtin_bit_cast(std::int32_t, b.lane[i]) & 0x7FFFFFFF;
+    const std::int32_t larger = first > second ? first : second;
+    largest = larger > largest ? larger : largest;
+  }
+  return largest;
+#endif
+}
+
 // Which bytes a sum of products can meet: below 64, or all. Without VNNI the latter need wider steps, since a pair of
 // products of bytes may be beyond 16 bits.
 enum class ByteRange { kBelow64, kAll };

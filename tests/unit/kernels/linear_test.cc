@@ -6,7 +6,7 @@
 #include "dnnl.h"
 #include "kernel_support.h"
 #include "kernels/cpu/linear_body.h"
-#include "kernels/cpu/narrow_matmul.h"
+#include "kernels/cpu/step_matmul.h"
 
 namespace coppice::kernels::test {
 namespace {
@@ -180,7 +180,8 @@ void check_bits(const Shape& shape, const Types& types, cpu::Isa isa, std::span<
 }
 
 TEST_CASE("a row's bits are the same in every batch and with any threads: small shapes", "[linear][bits]") {
-  const std::vector<std::int64_t> row_counts = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 33, 49, 64, 127, 129, 200, 512};
+  const std::vector<std::int64_t> row_counts = {1,  2,  3,  4,  5,  6,  7,  8,   9,   11,  13, 16,
+                                                17, 24, 33, 49, 63, 64, 65, 127, 129, 200, 512};
   for (const cpu::Isa isa : runnable_isas()) {
     for (const Shape& shape : kSmallShapes) {
       for (const Types& types : kTypes) {
@@ -232,7 +233,7 @@ TEST_CASE("oneDNN does not use AMX", "[linear][bits]") {
 
 // Without it every bf16 row would quietly stay with oneDNN, or the bits of a small batch would not be those of a large
 // one, which the two cases above see.
-TEST_CASE("a few bf16 rows give the bits of oneDNN's chains", "[linear][bits]") {
+TEST_CASE("a step's bf16 rows give the bits of oneDNN's chains", "[linear][bits]") {
   const auto backend = make_backend(2, cpu::best_isa());  // first: it may limit what oneDNN uses
   const dnnl_version_t& version = *dnnl_version();
   if (dnnl_get_effective_cpu_isa() < dnnl_cpu_isa_avx512_core_bf16 || version.major != 2 || version.minor != 6) {
@@ -240,9 +241,9 @@ TEST_CASE("a few bf16 rows give the bits of oneDNN's chains", "[linear][bits]") 
     return;
   }
   const cpu::CpuContext context{.threads = 2, .isa = cpu::Isa::kAvx512Bf16};
-  const cpu::NarrowMatmul narrow(context);
+  const cpu::StepMatmul step(context);
   for (const Shape& shape : {Shape{576, 200}, Shape{1024, 64}, Shape{1026, 64}, Shape{4096, 300}}) {
-    const std::int64_t rows = 7;  // one more than it takes
+    const std::int64_t rows = cpu::kStepRows + 1;  // one more than it takes
     Tensor in = random_tensor(ComputeType::kBF16, rows, shape.in_features, 1);
     const Tensor weight = random_tensor(ComputeType::kBF16, shape.out_features, shape.in_features, 2);
     const HostWeight part = weight.host();
@@ -255,13 +256,13 @@ TEST_CASE("a few bf16 rows give the bits of oneDNN's chains", "[linear][bits]") 
         .type = ComputeType::kBF16, .in_features = shape.in_features, .out_features = shape.out_features, .width = 64};
     const auto panels = cpu::pack_panels(context, {&part, 1}, layout);
     REQUIRE(panels.ok());
-    CHECK_FALSE(narrow.takes(in.matrix(), layout));
+    CHECK_FALSE(step.takes(in.matrix(), layout));
     Matrix few = in.matrix();
-    few.rows = cpu::kNarrowRows;
-    CHECK(narrow.takes(few, layout));
+    few.rows = cpu::kStepRows;
+    CHECK(step.takes(few, layout));
     Tensor found(ComputeType::kF32, few.rows, shape.out_features);
     const auto differing = [&](std::int64_t chain) {
-      narrow.run(few, layout, panels->data(), chain, nullptr, LinearEpilogue::kStore, found.matrix());
+      step.run(few, layout, panels->data(), chain, nullptr, LinearEpilogue::kStore, found.matrix());
       return std::memcmp(found.bytes.data(), expected.bytes.data(), found.bytes.size()) != 0;
     };
     INFO(shape.in_features << " x " << shape.out_features);

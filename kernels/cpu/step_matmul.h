@@ -1,6 +1,6 @@
-// Our own product of a few bf16 rows with dense weights, for a decode step: it reads the weights of oneDNN's layout at
-// the speed of memory, where oneDNN's kernel for one row does not. Its bits are those of oneDNN's kernels, so that a
-// row's result stays the same in every batch.
+// Our own product of a decode step's bf16 rows with dense weights: it reads the weights of oneDNN's layout at the speed
+// of memory while it multiplies, where oneDNN's kernels do one after the other. Its bits are those of oneDNN's kernels,
+// so that a row's result stays the same in every batch.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,16 @@
 
 namespace coppice::kernels::cpu {
 
-// Owner: CpuLinear. Thread: its caller.
-class NarrowMatmul {
- public:
-  explicit NarrowMatmul(const CpuContext& context) : context_(context) {}
+// Most rows of a StepMatmul. On a Zen 4 it is 1.5 times as fast as oneDNN at 8 rows, 1.2 times at 16, 1.02 times at 64
+// and as fast at 96.
+inline constexpr std::int64_t kStepRows = 64;
 
-  // Returns whether run() takes these rows: bf16, few, whole words, on a machine with the instruction.
+// Owner: CpuLinear. Thread: its caller.
+class StepMatmul {
+ public:
+  explicit StepMatmul(const CpuContext& context) : context_(context) {}
+
+  // Returns whether run() takes these rows: bf16, at most kStepRows, whole words, on a machine with the instruction.
   bool takes(const Matrix& in, const PanelLayout& layout) const;
 
   // out = in · weightᵀ + bias, or out += it. words: packed by pack_panels. bias: f32 [out_features] or null. Every
