@@ -135,61 +135,11 @@ void take_block(WeightKind kind, const std::byte* block, std::size_t group, Bloc
   COPPICE_CHECK(false, "a block of GGUF");
 }
 
-// What is subtracted from the bits of a format without leasts.
-std::int32_t zero_of(WeightKind kind) {
-  switch (kind) {
-    case WeightKind::kQ4_0:
-      return 8;
-    case WeightKind::kQ5_0:
-      return 16;
-    case WeightKind::kQ6_K:
-      return 32;
-    case WeightKind::kQ8_0:
-      return 128;
-    case WeightKind::kF32:
-    case WeightKind::kBF16:
-    case WeightKind::kF16:
-    case WeightKind::kInt8:
-    case WeightKind::kInt4:
-    case WeightKind::kQ4_1:
-    case WeightKind::kQ5_1:
-    case WeightKind::kQ4_K:
-    case WeightKind::kQ5_K:
-      break;
-  }
-  return 0;
-}
-
 // Number `at` of the parts.
 float number_of(const BlockParts& parts, WeightKind kind, std::size_t at) {
   const auto whole = static_cast<float>(static_cast<std::int32_t>(parts.bits[at]) - zero_of(kind));
-  const std::size_t group = at / kSmall;
-  switch (kind) {
-    case WeightKind::kQ4_K:
-    case WeightKind::kQ5_K: {
-      const float scale = f16_to_float(parts.scales[0]) * static_cast<float>(parts.sub_scales[group]);
-      const float least = f16_to_float(parts.leasts[0]) * static_cast<float>(parts.sub_leasts[group]);
-      return scale * whole - least;
-    }
-    case WeightKind::kQ6_K: {
-      const auto sub = static_cast<std::int8_t>(parts.sub_scales[at / 16]);
-      return f16_to_float(parts.scales[0]) * static_cast<float>(sub) * whole;
-    }
-    case WeightKind::kQ4_1:
-    case WeightKind::kQ5_1:
-      return f16_to_float(parts.scales[group]) * whole + f16_to_float(parts.leasts[group]);
-    case WeightKind::kQ4_0:
-    case WeightKind::kQ5_0:
-    case WeightKind::kQ8_0:
-      return f16_to_float(parts.scales[group]) * whole;
-    case WeightKind::kF32:
-    case WeightKind::kBF16:
-    case WeightKind::kF16:
-    case WeightKind::kInt8:
-    case WeightKind::kInt4:
-      break;
-  }
-  return 0.0F;
+  const NumberScale own = scale_of(parts, kind, at);
+  return zero_of(kind) == 0 ? own.scale * whole + own.least : own.scale * whole;
 }
 
 // Number `column` of a row of whole numbers with scales beside them.
@@ -233,6 +183,56 @@ ScalePlaces scale_places(WeightKind kind) {
 }
 
 }  // namespace
+
+std::int32_t zero_of(WeightKind kind) {
+  switch (kind) {
+    case WeightKind::kQ4_0:
+      return 8;
+    case WeightKind::kQ5_0:
+      return 16;
+    case WeightKind::kQ6_K:
+      return 32;
+    case WeightKind::kQ8_0:
+    case WeightKind::kInt8:
+      return 128;
+    case WeightKind::kF32:
+    case WeightKind::kBF16:
+    case WeightKind::kF16:
+    case WeightKind::kInt4:
+    case WeightKind::kQ4_1:
+    case WeightKind::kQ5_1:
+    case WeightKind::kQ4_K:
+    case WeightKind::kQ5_K:
+      break;
+  }
+  return 0;
+}
+
+NumberScale scale_of(const BlockParts& parts, WeightKind kind, std::size_t at) {
+  const std::size_t group = at / kSmall;
+  switch (kind) {
+    case WeightKind::kQ4_K:
+    case WeightKind::kQ5_K:
+      return {f16_to_float(parts.scales[0]) * static_cast<float>(parts.sub_scales[group]),
+              -(f16_to_float(parts.leasts[0]) * static_cast<float>(parts.sub_leasts[group]))};
+    case WeightKind::kQ6_K:
+      return {f16_to_float(parts.scales[0]) * static_cast<float>(static_cast<std::int8_t>(parts.sub_scales[at / 16]))};
+    case WeightKind::kQ4_1:
+    case WeightKind::kQ5_1:
+      return {f16_to_float(parts.scales[group]), f16_to_float(parts.leasts[group])};
+    case WeightKind::kQ4_0:
+    case WeightKind::kQ5_0:
+    case WeightKind::kQ8_0:
+      return {f16_to_float(parts.scales[group])};
+    case WeightKind::kF32:
+    case WeightKind::kBF16:
+    case WeightKind::kF16:
+    case WeightKind::kInt8:
+    case WeightKind::kInt4:
+      break;
+  }
+  return {};
+}
 
 BlockParts take_apart(const HostWeight& row, std::int64_t begin, std::int64_t count) {
   BlockParts parts;

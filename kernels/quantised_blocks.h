@@ -35,6 +35,17 @@ struct BlockParts {
   std::array<std::uint8_t, kPartColumns / 32> sub_leasts = {};
 };
 
+// What is subtracted from the bits of a format without leasts; else 0. kInt8: of the numbers with 128 added.
+std::int32_t zero_of(WeightKind kind);
+
+// Of number `at` of the parts: number = scale · (bits − zero_of) + least, each operation rounded once; least is 0 where
+// the format has none. REQUIRES: a format of GGUF.
+struct NumberScale {
+  float scale = 0;
+  float least = 0;
+};
+NumberScale scale_of(const BlockParts& parts, WeightKind kind, std::size_t at);
+
 // Takes columns [begin, begin + count) of a row in one of GGUF's formats apart. REQUIRES: begin and count are multiples
 // of the block's columns; count <= kPartColumns.
 BlockParts take_apart(const HostWeight& row, std::int64_t begin, std::int64_t count);
