@@ -7,6 +7,7 @@
 #include "kernels/cuda/cache/kv_cache.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear/quantised_pack.h"
 #include "kernels/cuda/linear/weight.h"
 
 namespace coppice::kernels::cuda {
@@ -34,6 +35,11 @@ std::string CudaDevice::description() const {
                      gpu.name, gpu.processors, static_cast<double>(gpu.memory_bytes) / 1e9, gpu.capability / 10,
                      gpu.capability % 10, gpu.driver_version / 1000, gpu.driver_version % 1000 / 10,
                      verdict.empty() ? "" : "; ", verdict, context_.overlaps() ? "; kernels overlap" : "");
+}
+
+Support CudaDevice::supports(const PackingOptions& packing) const {
+  const bool few_bits = packing.compute != ComputeType::kF32 && (!packing.storage || packs_few_bits(*packing.storage));
+  return packing == dense_packing(packing.compute) || few_bits ? Support::kFull : Support::kNone;
 }
 
 std::int64_t CudaDevice::available_bytes() const {

@@ -20,10 +20,9 @@ class CudaDevice final : public Device {
 
   std::string name() const override { return "cuda"; }
   std::string description() const override;
-  // Weights are stored in the type that is computed in, keys and values kept in the queries' type.
-  Support supports(const PackingOptions& packing) const override {
-    return packing == dense_packing(packing.compute) ? Support::kFull : Support::kNone;
-  }
+  // Weights are stored in the type that is computed in or, for factors of 16 bits, in few bits; keys and values are
+  // kept in the queries' type.
+  Support supports(const PackingOptions& packing) const override;
   Support supports(ComputeType query, KvFormat kv) const override {
     return kv == kv_format_of(query) ? Support::kFull : Support::kNone;
   }

@@ -48,12 +48,13 @@ void CudaOperations::do_linear(const Matrix& in, const LinearWeight& weight, Lin
     return;
   }
   const auto& packed = static_cast<const CudaLinearWeight&>(weight);
-  COPPICE_CHECK(dense_format(in.dtype) == packed.storage(), "linear: the input is not in the weight's compute type");
+  COPPICE_CHECK(dense_format(in.dtype) == packed.factors(), "linear: the input is not in the weight's compute type");
   const auto row_bytes = static_cast<std::uintptr_t>(in.offset(1));
   const LinearArguments arguments{
       .in = in.data,
       .in_stride = in.stride,
       .weight = packed.matrix(),
+      .form = packed.form(),
       .bias = packed.bias(),
       .out = out.data,
       .out_stride = out.stride,
@@ -71,7 +72,7 @@ void CudaOperations::do_linear(const Matrix& in, const LinearWeight& weight, Lin
       .is_aligned = (reinterpret_cast<std::uintptr_t>(in.data) | row_bytes) % kInputAlignment == 0};
   const bool hopper = context_.hopper.agrees() && linear_hopper_takes(arguments);
   const LinearTile tile = choose_linear_tile(in.rows, packed.out_features(), packed.slices(), hopper);
-  context_.errors.check(launch_linear(arguments, packed.storage(), tile, context_.launches()));
+  context_.errors.check(launch_linear(arguments, packed.factors(), tile, context_.launches()));
 }
 
 const float* CudaOperations::frequencies_of(const RopeParameters& parameters) {

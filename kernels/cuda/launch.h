@@ -53,11 +53,15 @@ void prepare_read(LoadedKernels& loaded);
 // row-major, padded_k columns.
 int launch_pack_linear(const void* rows, std::int64_t row_begin, std::int64_t row_count, std::int64_t padded_k,
                        void* weight, LaunchStream stream);
-// storage: the weight's; `in` is in its compute type. `tile` (choose_linear_tile) changes the speed, not a bit of the
-// result; f32 has one kernel only.
+// storage: dense, of the factors: `in` is of its type, and the weight too unless it is in few bits. `tile`
+// (choose_linear_tile) changes the speed, not a bit of the result; f32 has one kernel only.
 int launch_linear(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream);
 // launch_linear() for the tiles of Hopper: bf16 and f16, linear_hopper_takes(arguments).
 int launch_linear_hopper(const LinearArguments& arguments, WeightFormat storage, LinearTile tile, LaunchStream stream);
+
+// launch_linear() for weights in few bits. prepare_linear() prepares these as well.
+int launch_linear_quantised(const LinearArguments& arguments, ComputeType type, LinearTile tile, LaunchStream stream);
+void prepare_linear_quantised(const LinearRings& rings, LoadedKernels& loaded);
 
 // Reads `bytes` (a multiple of 16) front to back with `blocks` blocks, which each write one word to `sums`.
 int launch_read(const void* data, std::size_t bytes, std::uint32_t* sums, std::int32_t blocks, LaunchStream stream);

@@ -130,6 +130,26 @@ TEST_CASE("a model stored in f16 is computed with in f16") {
   CHECK(device_report() == "");
 }
 
+// The CPU multiplies activations of 8 bits with the same weights, so only near: nearer than the weights are to those of
+// bfloat16.
+TEST_CASE("a model quantised when it is loaded says what the CPU says with the same weights") {
+  const FixtureModel fixture = load_fixture_model("llama_yarn");
+  for (const kernels::WeightFormat storage :
+       {kernels::WeightFormat{kernels::WeightKind::kInt8}, kernels::WeightFormat{kernels::WeightKind::kInt4, 32}}) {
+    INFO(kernels::format_name(storage));
+    const auto runner = load_fixture(fixture, on_device({.storage = storage}));
+    const auto cpu = load_fixture(fixture, {.dtype = ComputeType::kBF16, .storage = storage});
+    const Logits logits = runner->feed(0, fixture.prompt, 64);
+    const Logits expected = cpu->feed(0, fixture.prompt, 64);
+    const double moved = mean_difference(expected, fixture.logits);  // by the weights' few bits, mostly
+    const double between = mean_difference(logits, expected);
+    CHECK(moved > 0);
+    CHECK(between <= (storage.kind == kernels::WeightKind::kInt4 ? 0.5 * moved : moved + 2 * fixture.bf16_mean_error));
+    CHECK(mean_difference(logits, fixture.logits) <= 1.2 * moved + fixture.bf16_mean_error);
+    CHECK(device_report() == "");
+  }
+}
+
 models::ModelConfig make_config(const char* architecture, std::int32_t window, std::int32_t hidden = 160) {
   nlohmann::json config = {{"architectures", {architecture}}, {"vocab_size", 259},
                            {"hidden_size", hidden},           {"intermediate_size", 2 * hidden + 16},
@@ -165,12 +185,13 @@ std::unique_ptr<ModelRunner> load_random(const models::ModelConfig& config, Comp
 }
 
 // Past three splits of 128 keys on a GPU, past one on the emulator.
-void check_bits(const models::ModelConfig& config, ComputeType dtype) {
+void check_bits(const models::ModelConfig& config, ComputeType dtype,
+                std::optional<kernels::WeightFormat> storage = std::nullopt) {
   const std::int32_t count = device_is_emulated() ? 150 : 400;
   const std::int32_t shared = device_is_emulated() ? 144 : 304;
   const auto steps_end = static_cast<std::size_t>(device_is_emulated() ? 148 : 400);
   const std::vector<TokenId> tokens = random_tokens(1, count);
-  const auto alone = load_random(config, dtype, {}, count);
+  const auto alone = load_random(config, dtype, {.storage = storage}, count);
   const Logits expected = alone->feed(0, tokens, count);
   REQUIRE(expected[10] != expected[11]);
   for (const std::int32_t chunk : {64, 17}) {
@@ -187,7 +208,8 @@ void check_bits(const models::ModelConfig& config, ComputeType dtype) {
     }
     INFO("sharing " << sharing);
     constexpr std::int32_t kSequences = 3;
-    const auto batch = load_random(config, dtype, {.sequences = kSequences, .sharing = sharing}, count);
+    const auto batch =
+        load_random(config, dtype, {.storage = storage, .sequences = kSequences, .sharing = sharing}, count);
     batch->feed(0, std::span(tokens).first(static_cast<std::size_t>(shared)), 64);
     for (std::int32_t sequence = 1; sequence < kSequences; ++sequence) {
       batch->share_prefix(0, sequence, shared);
@@ -206,6 +228,11 @@ void check_bits(const models::ModelConfig& config, ComputeType dtype) {
 
 TEST_CASE("the same bits alone, in chunks, in a batch, shared or not") {
   check_bits(make_config("Qwen3ForCausalLM", 0), ComputeType::kBF16);
+}
+
+TEST_CASE("the same bits with weights in 4 bits") {
+  check_bits(make_config("Qwen3ForCausalLM", 0), ComputeType::kBF16,
+             kernels::WeightFormat{kernels::WeightKind::kInt4, 32});
 }
 
 TEST_CASE("the same bits with a sliding window") {

@@ -6,8 +6,11 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear/quantised_pack.h"
 #include "tests/simt/device_matrix.h"
 
 namespace coppice::kernels::test {
@@ -26,20 +29,23 @@ inline std::int64_t round_up(std::int64_t value, std::int64_t unit) {
 // A weight as the backend lays it out, and the memory that the split kernels share.
 struct Product {
   Product(const Shape& shape_in, ComputeType dtype, bool has_bias)
-      : shape(shape_in),
-        weight(random_tensor(dtype, shape.out_features, shape.in_features, 11)),
+      : Product(random_tensor(dtype, shape_in.out_features, shape_in.in_features, 11), has_bias) {}
+
+  Product(Tensor weight_in, bool has_bias)
+      : shape{weight_in.rows, weight_in.columns},
+        weight(std::move(weight_in)),
         bias(random_tensor(ComputeType::kF32, 1, shape.out_features, 12)),
-        padded(dtype, round_up(shape.out_features, cuda::kLinearPadN),
+        padded(weight.dtype, round_up(shape.out_features, cuda::kLinearPadN),
                round_up(shape.in_features, cuda::kLinearBlockK)),
         slices(cuda::linear_slices(shape.out_features, shape.in_features)),
         workspace(static_cast<std::size_t>(slices) * 256 * static_cast<std::size_t>(padded.rows)),
         counters(256) {
     for (std::int64_t row = 0; row < weight.rows; ++row) {
-      std::memcpy(padded.bytes.data() + static_cast<std::size_t>(row * padded.columns) * element_bytes(dtype),
+      std::memcpy(padded.bytes.data() + static_cast<std::size_t>(row * padded.columns) * element_bytes(weight.dtype),
                   weight.row_bytes(row).data(), weight.row_bytes(row).size());
     }
     device_weight = std::make_unique<DeviceMatrix>(padded);
-    if (dtype != ComputeType::kF32) {
+    if (weight.dtype != ComputeType::kF32) {
       pack();
     }
     device_bias = has_bias ? std::make_unique<DeviceMatrix>(bias) : nullptr;
@@ -57,6 +63,17 @@ struct Product {
     packed->freeze();
   }
 
+  // From now on the weight is this one in few bits.
+  void store_few_bits(const HostWeight& few) {
+    const PackingOptions options{weight.dtype, std::nullopt};
+    form = cuda::form_of({&few, 1}, options).value();
+    const std::int64_t tiles = padded.rows / cuda::kLinearTileRows * (padded.columns / cuda::kLinearBlockK);
+    Tensor bytes(ComputeType::kF32, tiles, form.tile_bytes() / std::int64_t{sizeof(float)});
+    REQUIRE(cuda::write_quantised_tiles({&few, 1}, options, form, 0, padded.columns, 1, bytes.bytes).ok());
+    packed = std::make_unique<DeviceMatrix>(bytes);
+    packed->freeze();
+  }
+
   // out (+)= in * weight^T + bias by the kernel of this tile.
   Tensor run(const Tensor& in, LinearTile tile, ComputeType out_dtype, const Tensor* addend = nullptr) {
     DeviceMatrix device_in(in);
@@ -71,6 +88,7 @@ struct Product {
         .in = device_in.matrix().data,
         .in_stride = device_in.matrix().stride,
         .weight = packed ? packed->matrix().data : device_weight->matrix().data,
+        .form = form,
         .bias = device_bias ? static_cast<const float*>(device_bias->matrix().data) : nullptr,
         .out = out.matrix().data,
         .out_stride = out.matrix().stride,
@@ -115,6 +133,7 @@ struct Product {
   Tensor weight;
   Tensor bias;
   Tensor padded;
+  cuda::QuantisedForm form;
   int slices;
   cuda::LinearRings rings = [] {  // of the emulated device
     cuda::LoadedKernels loaded;

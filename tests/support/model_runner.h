@@ -20,8 +20,9 @@ namespace coppice::tests {
 
 struct RunnerOptions {
   kernels::ComputeType dtype = kernels::ComputeType::kF32;
-  std::optional<kernels::KvFormat> kv = {};  // none: as dtype
-  int threads = 0;                           // 0: all
+  std::optional<kernels::KvFormat> kv = {};           // none: as dtype
+  std::optional<kernels::WeightFormat> storage = {};  // of matrices; none: as dtype
+  int threads = 0;                                    // 0: all
   std::int32_t page_size = 16;
   std::int32_t sequences = 1;
   std::int32_t sequence_tokens = 128;  // most tokens of one sequence
@@ -33,6 +34,9 @@ struct RunnerOptions {
 
   kernels::ModelFormats formats() const {
     kernels::ModelFormats formats = kernels::formats_of(dtype);
+    if (storage) {
+      formats.storage = storage;
+    }
     formats.kv = kv.value_or(formats.kv);
     return formats;
   }

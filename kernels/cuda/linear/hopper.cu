@@ -1,9 +1,8 @@
 // Launches of the large matrix product on Hopper.
 #include "kernels/cuda/linear/hopper.cuh"
 
-#include <device/launch.cuh>
-
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear/launch_tile.cuh"
 
 namespace coppice::kernels::cuda {
 
@@ -12,37 +11,14 @@ namespace {
 template <typename Kernel>
 int launch_tile(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
   using Element = typename Kernel::Element;
-  const std::int32_t row_tiles = (arguments.rows + linear_tile_rows(tile) - 1) / linear_tile_rows(tile);
-  const std::int32_t column_tiles =
-      (arguments.out_features + linear_tile_columns(tile) - 1) / linear_tile_columns(tile);
   const std::size_t pair_bytes = arguments.out_is_half ? 4 : 8;
   const bool stores_pairs =
       reinterpret_cast<std::uintptr_t>(arguments.out) % pair_bytes == 0 && arguments.out_stride % 2 == 0;
-  const LinearOutput<Element> output{.bias = arguments.bias,
-                                     .out = arguments.out_is_half ? nullptr : static_cast<float*>(arguments.out),
-                                     .out_half = arguments.out_is_half ? static_cast<Element*>(arguments.out) : nullptr,
-                                     .stride = arguments.out_stride,
-                                     .rows = arguments.rows,
-                                     .columns = arguments.out_features,
-                                     .has_bias = arguments.bias != nullptr,
-                                     .out_is_half = arguments.out_is_half,
-                                     .adds = arguments.adds};
   const typename Kernel::Params params{
-      .linear = {.in = static_cast<const Element*>(arguments.in),
-                 .in_stride = arguments.in_stride,
-                 .weight = static_cast<const Element*>(arguments.weight),
-                 .workspace = nullptr,
-                 .counters = nullptr,
-                 .output = output,
-                 .in_features = arguments.in_features,
-                 .padded_k = arguments.padded_k,
-                 .slices = arguments.slices,
-                 .row_tiles = row_tiles,
-                 .column_tiles = column_tiles,
-                 .is_aligned = arguments.is_aligned},
+      .linear = linear_params<Element>(arguments, tile, arguments.weight),
       .weight_tiles = (arguments.out_features + kLinearPadN - 1) / kLinearPadN * (kLinearPadN / kLinearTileRows),
       .stores_pairs = stores_pairs};
-  const std::int32_t tiles = row_tiles * column_tiles;
+  const std::int32_t tiles = params.linear.row_tiles * params.linear.column_tiles;
   const LaunchShape shape{.blocks = tiles < arguments.processors ? tiles : arguments.processors,
                           .threads = Kernel::kThreadsMax,
                           .shared_bytes = Kernel::kSharedBytesMax,

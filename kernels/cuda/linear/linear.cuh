@@ -7,9 +7,9 @@ namespace coppice::kernels::cuda {
 
 // One block makes a tile of kRows x kColumns with kWarpsM x kWarpsN warps. kWhole: all slices of it, folded in
 // registers; else one slice, and the last block of a tile to arrive adds the slices up in ascending order.
-template <typename Element, int kRows, int kColumns, int kWarpsM, int kWarpsN, int kStages, bool kWhole>
-struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN, kStages> {
-  using Work = LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN, kStages>;
+template <typename Weight, int kRows, int kColumns, int kWarpsM, int kWarpsN, int kStages, bool kWhole>
+struct LinearKernel : LinearTileWork<Weight, kRows, kColumns, kWarpsM, kWarpsN, kStages> {
+  using Work = LinearTileWork<Weight, kRows, kColumns, kWarpsM, kWarpsN, kStages>;
   using typename Work::Params;
   using typename Work::Sums;
   // Limited by shared memory; compiled for, not measured.
@@ -119,7 +119,7 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN,
         Work::load_rows(params, place, block_k + kAhead, (slot + kAhead) % kStages);
       }
       copy_async_commit();
-      Work::multiply_stage(slot, sums);
+      Work::multiply_stage(params, slot, sums);
       if (kWhole && block_k + 1 == slice_end) {
         Work::for_each_sum([&](std::int32_t m, std::int32_t n) {
           for (std::int32_t i = 0; i < 4; ++i) {
@@ -146,11 +146,11 @@ struct LinearKernel : LinearTileWork<Element, kRows, kColumns, kWarpsM, kWarpsN,
   }
 };
 
-template <typename Element>
-using LinearRows16 = LinearKernel<Element, 16, 64, 1, 4, kLinearStagesMax, false>;
-template <typename Element, int kStages>
-using LinearRows64 = LinearKernel<Element, 64, 64, 2, 2, kStages, false>;
-template <typename Element, int kStages>
-using LinearRows128 = LinearKernel<Element, 128, 128, 2, 4, kStages, true>;
+template <typename Weight>
+using LinearRows16 = LinearKernel<Weight, 16, 64, 1, 4, kLinearStagesMax, false>;
+template <typename Weight, int kStages>
+using LinearRows64 = LinearKernel<Weight, 64, 64, 2, 2, kStages, false>;
+template <typename Weight, int kStages>
+using LinearRows128 = LinearKernel<Weight, 128, 128, 2, 4, kStages, true>;
 
 }  // namespace coppice::kernels::cuda

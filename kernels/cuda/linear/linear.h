@@ -45,6 +45,22 @@ constexpr std::int64_t linear_weight_place(std::int64_t row, std::int64_t k, std
   return (tile * kLinearTileRows + row % kLinearTileRows) * kLinearBlockK + piece * 8 + k % 8;
 }
 
+// How a weight in few bits lies on the device (quantised.h); bits = 0: it does not, its elements are of the type that
+// is multiplied in.
+struct QuantisedForm {
+  std::int32_t bits = 0;   // 4 or 8, as unsigned numbers
+  std::int32_t zero = 0;   // subtracted from them
+  std::int32_t group = 0;  // columns that share a scale: 16, 32 or 64
+  bool has_least = false;  // a group has a least as well
+
+  constexpr std::int32_t number_bytes() const { return kLinearTileRows * kLinearBlockK * bits / 8; }  // of a tile
+  constexpr std::int32_t scales() const { return kLinearTileRows * (kLinearBlockK / group); }         // of a tile
+  // Of a tile: a multiple of 16.
+  constexpr std::int32_t tile_bytes() const {
+    return number_bytes() + scales() * (has_least ? 2 : 1) * std::int32_t{sizeof(float)};
+  }
+};
+
 // First 64-wide block of slice `slice`.
 constexpr int linear_slice_begin(int slice, int slices, int k_blocks) {
   return static_cast<int>(static_cast<std::int64_t>(k_blocks) * slice / slices);
@@ -104,7 +120,8 @@ struct LinearArguments {
   const void* in = nullptr;      // [rows, in_features], the weight's type: bf16, f16 or f32
   std::int64_t in_stride = 0;    // elements
   const void* weight = nullptr;  // [padded rows, padded_k] of the type of `in`, tiled or (f32) not, zeros beyond the
-                                 // matrix
+                                 // matrix; or tiles of this form
+  QuantisedForm form = {};       // of bf16 and f16 factors only
   const float* bias = nullptr;   // [out_features] or null
   void* out = nullptr;           // [rows, out_features], f32 or the weight's type
   std::int64_t out_stride = 0;
@@ -123,7 +140,7 @@ struct LinearArguments {
 };
 
 constexpr bool linear_hopper_takes(const LinearArguments& arguments) {
-  return arguments.is_aligned && arguments.in_features % 8 == 0;
+  return arguments.form.bits == 0 && arguments.is_aligned && arguments.in_features % 8 == 0;
 }
 
 }  // namespace coppice::kernels::cuda

@@ -61,17 +61,54 @@ struct LinearPlace {
   std::int32_t slice;
 };
 
-// kRows x kColumns elements by kWarpsM x kWarpsN warps, through a ring of kStages. Number: Bf16 or F16.
-template <typename Number, int kRows, int kColumns, int kWarpsM, int kWarpsN, int kStages>
-struct LinearTileWork {
+// How a tile gets at a weight of elements, Bf16 or F16; QuantisedWeight (quantised.cuh) has the same members. Tiles lie
+// in memory as they lie here.
+template <typename Number>
+struct DenseWeight {
   using Element = Number;
   using Params = LinearParams<Element>;
-  static constexpr std::int32_t kRowElements = kLinearBlockK;                        // of a row in a stage
-  static constexpr std::int32_t kPieces = kRowElements / 8;                          // of 16 bytes in a row
-  static constexpr std::int32_t kStageElements = (kRows + kColumns) * kRowElements;  // of input and weight
-  static constexpr std::int32_t kThreadsMax = kWarpsM * kWarpsN * kWarpLanes;        // of a block
-  // Behind the stages, at 2 bytes an element.
-  static constexpr std::int32_t kFlagOffset = kStages * kStageElements * 2;
+  static constexpr std::int32_t kPieces = kLinearBlockK / 8;  // of 16 bytes in a row
+  // Bytes of shared memory that a tile takes, at most.
+  static constexpr std::int32_t kTileBytesMax = kLinearTileRows * kLinearBlockK * std::int32_t{sizeof(Element)};
+
+  // Copies kTiles tiles from column tile `tile_begin` on, block_k of each, to shared memory at `offset` bytes.
+  template <int kTiles, int kThreads>
+  static COPPICE_DEVICE void load(const Params& params, std::int32_t tile_begin, std::int32_t block_k,
+                                  std::int32_t offset) {
+    const Shared<Element> weights = shared_array<Element>(offset);
+    constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;  // 16-byte pieces of a packed weight tile
+    const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
+    for (std::int32_t i = thread_index(); i < kTiles * kTilePieces; i += kThreads) {
+      const std::int64_t tile = std::int64_t{tile_begin + i / kTilePieces} * k_blocks + block_k;
+      copy_async_16(weights + 8 * i, params.weight + 8 * (tile * kTilePieces + i % kTilePieces));
+    }
+  }
+
+  // The factors of rows [row_begin, row_begin + 16) and columns [16 step, 16 step + 16): b[0] and b[1] of the first
+  // eight rows, b[2] and b[3] of the others.
+  static COPPICE_DEVICE void fragment(const Params& /*params*/, std::int32_t offset, std::int32_t row_begin,
+                                      std::int32_t step, std::uint32_t (&b)[4]) {
+    const std::int32_t lane = lane_index();
+    const std::int32_t row = row_begin + lane / 16 * 8 + lane % 8;
+    const std::int32_t piece = 2 * step + lane / 8 % 2;
+    load_matrix_x4(b, shared_array<const Element>(offset) + (row * kLinearBlockK + (piece ^ (row % kPieces)) * 8));
+  }
+};
+
+// kRows x kColumns elements by kWarpsM x kWarpsN warps, through a ring of kStages. Weight: DenseWeight or
+// QuantisedWeight.
+template <typename Weight, int kRows, int kColumns, int kWarpsM, int kWarpsN, int kStages>
+struct LinearTileWork {
+  using Element = typename Weight::Element;
+  using Params = typename Weight::Params;
+  static constexpr std::int32_t kRowElements = kLinearBlockK;                  // of a row in a stage
+  static constexpr std::int32_t kPieces = kRowElements / 8;                    // of 16 bytes in a row
+  static constexpr std::int32_t kThreadsMax = kWarpsM * kWarpsN * kWarpLanes;  // of a block
+  static constexpr std::int32_t kWeightTiles = kColumns / kLinearTileRows;     // of the weight in a stage
+  // Of a stage: the input at 2 bytes an element, then the weight.
+  static constexpr std::int32_t kInBytes = kRows * kRowElements * 2;
+  static constexpr std::int32_t kStageBytes = kInBytes + kWeightTiles * Weight::kTileBytesMax;
+  static constexpr std::int32_t kFlagOffset = kStages * kStageBytes;  // bytes: behind the stages
   // Of a block: stages and the flag, kept at 16 bytes.
   static constexpr std::int32_t kSharedBytesMax = kFlagOffset + 16;
   static constexpr std::int32_t kTilesM = kRows / kWarpsM / 16;    // 16-row fragments of a warp
@@ -108,30 +145,22 @@ struct LinearTileWork {
 
   static COPPICE_DEVICE void load_rows(const Params& params, const LinearPlace& place, std::int32_t block_k,
                                        std::int32_t slot) {
-    const Shared<Element> stage = shared_array<Element>(slot * kStageElements * 2);
+    const Shared<Element> stage = shared_array<Element>(slot * kStageBytes);
     const std::int32_t k_begin = block_k * kLinearBlockK;
     for (std::int32_t i = thread_index(); i < kRows * kPieces; i += kThreadsMax) {
       load_in(params, stage, place.row_tile * kRows, k_begin, i / kPieces, i % kPieces);
     }
   }
 
-  // The weight's tiles lie in memory as they lie here.
   static COPPICE_DEVICE void load_weight(const Params& params, const LinearPlace& place, std::int32_t block_k,
                                          std::int32_t slot) {
-    const Shared<Element> weights = shared_array<Element>(slot * kStageElements * 2) + kRows * kRowElements;
-    constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;  // 16-byte pieces of a packed weight tile
-    const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
-    const std::int32_t tile_begin = place.column_tile * (kColumns / kLinearTileRows);
-    for (std::int32_t i = thread_index(); i < kColumns * kPieces; i += kThreadsMax) {
-      const std::int64_t tile = std::int64_t{tile_begin + i / kTilePieces} * k_blocks + block_k;
-      copy_async_16(weights + 8 * i, params.weight + 8 * (tile * kTilePieces + i % kTilePieces));
-    }
+    Weight::template load<kWeightTiles, kThreadsMax>(params, place.column_tile * kWeightTiles, block_k,
+                                                     slot * kStageBytes + kInBytes);
   }
 
   // sums += the stage's products, 16 columns of K at a time, ascending.
-  static COPPICE_DEVICE void multiply_stage(std::int32_t slot, Sums& sums) {
-    const Shared<const Element> stage = shared_array<Element>(slot * kStageElements * 2);
-    const Shared<const Element> weights = stage + kRows * kRowElements;
+  static COPPICE_DEVICE void multiply_stage(const Params& params, std::int32_t slot, Sums& sums) {
+    const Shared<const Element> stage = shared_array<Element>(slot * kStageBytes);
     const std::int32_t row_begin = warp_index() % kWarpsM * kTilesM * 16;
     const std::int32_t column_begin = warp_index() / kWarpsM * kTilesN * 8;
     const std::int32_t lane = lane_index();
@@ -145,8 +174,7 @@ struct LinearTileWork {
 #pragma unroll
       for (std::int32_t n = 0; n < kTilesN; n += 2) {
         std::uint32_t b[4];
-        const std::int32_t row = column_begin + 8 * n + lane / 16 * 8 + lane % 8;
-        load_matrix_x4(b, weights + shared_place(row, 2 * step + lane / 8 % 2));
+        Weight::fragment(params, slot * kStageBytes + kInBytes, column_begin + 8 * n, step, b);
 #pragma unroll
         for (std::int32_t m = 0; m < kTilesM; ++m) {
           multiply_accumulate<Element>(sums.at[m][n], a[m], b[0], b[1]);

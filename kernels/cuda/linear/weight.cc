@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear/linear.h"
+#include "kernels/cuda/linear/quantised_pack.h"
 #include "kernels/float16.h"
 #include "kernels/host/convert_body.h"
 #include "kernels/host/parallel.h"
@@ -132,46 +133,82 @@ absl::StatusOr<Buffer> upload_biases(std::span<const HostWeight> parts, std::spa
   return buffer;
 }
 
-}  // namespace
-
-CudaLinearWeight::CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, ComputeType type, Buffer matrix,
-                                   Buffer bias)
-    : LinearWeight(out_features, in_features),
-      type_(type),
-      matrix_(std::move(matrix)),
-      bias_(std::move(bias)),
-      padded_k_(round_up(in_features, kLinearBlockK)),
-      slices_(linear_slices(out_features, in_features)) {}
-
-std::size_t CudaLinearWeight::bytes() const {
-  return storage().bytes(out_features(), padded_k_);
-}
-
-absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWeight> parts,
-                                                          std::span<const HostWeight> biases,
-                                                          const PackingOptions& options, const Buffer& unpacked,
-                                                          Staging& staging, cudaStream_t stream, int threads) {
-  const ComputeType type = options.compute;
-  const std::int64_t columns = parts.front().columns;
-  const std::int64_t padded_k = round_up(columns, kLinearBlockK);
-  std::int64_t rows = 0;
-  for (const HostWeight& part : parts) {
-    rows += part.rows;
-  }
+absl::StatusOr<Buffer> pack_dense(std::span<const HostWeight> parts, ComputeType type, std::int64_t rows,
+                                  std::int64_t padded_k, const Buffer& unpacked, Staging& staging, cudaStream_t stream,
+                                  int threads) {
   COPPICE_ASSIGN_OR_RETURN(Buffer matrix,
                            allocate_device(dense_format(type).bytes(round_up(rows, kLinearPadN), padded_k), stream));
   const Target target{static_cast<std::byte*>(matrix.data()), type, padded_k, unpacked.data(), staging, stream};
   std::int64_t row_begin = 0;
   for (const HostWeight& part : parts) {
-    if (part.format == dense_format(type) && columns == padded_k) {
+    if (part.format == dense_format(type) && part.columns == padded_k) {
       upload_plain(part, target, row_begin);
     } else {
       upload_converted(part, target, row_begin, threads);
     }
     row_begin += part.rows;
   }
+  return matrix;
+}
+
+// Bytes of `rows` rows, a multiple of kLinearTileRows, of tiles.
+std::size_t tiles_bytes(QuantisedForm form, std::int64_t rows, std::int64_t padded_k) {
+  return static_cast<std::size_t>(rows / kLinearTileRows * (padded_k / kLinearBlockK) * form.tile_bytes());
+}
+
+absl::StatusOr<Buffer> pack_tiles(std::span<const HostWeight> parts, const PackingOptions& options, QuantisedForm form,
+                                  std::int64_t rows, std::int64_t padded_k, Staging& staging, cudaStream_t stream,
+                                  int threads) {
+  const std::int64_t padded_rows = round_up(rows, kLinearPadN);
+  COPPICE_ASSIGN_OR_RETURN(Buffer matrix, allocate_device(tiles_bytes(form, padded_rows, padded_k), stream));
+  const std::size_t band_bytes = tiles_bytes(form, kLinearTileRows, padded_k);
+  // As many bands as fit in the memory that dense rows pass through, but one for each thread.
+  const auto at_once = static_cast<std::int64_t>(kUnpackedRowsBytes / band_bytes);
+  const std::int64_t step = std::max<std::int64_t>(at_once, threads) * kLinearTileRows;
+  std::vector<std::byte> tiles;
+  for (std::int64_t begin = 0; begin < padded_rows; begin += step) {
+    tiles.resize(tiles_bytes(form, std::min(step, padded_rows - begin), padded_k));
+    COPPICE_RETURN_IF_ERROR(write_quantised_tiles(parts, options, form, begin, padded_k, threads, tiles));
+    staging.upload(tiles.data(), static_cast<std::byte*>(matrix.data()) + tiles_bytes(form, begin, padded_k),
+                   tiles.size());
+  }
+  return matrix;
+}
+
+}  // namespace
+
+CudaLinearWeight::CudaLinearWeight(std::int64_t out_features, std::int64_t in_features, ComputeType type,
+                                   QuantisedForm form, Buffer matrix, Buffer bias)
+    : LinearWeight(out_features, in_features),
+      type_(type),
+      form_(form),
+      matrix_(std::move(matrix)),
+      bias_(std::move(bias)),
+      padded_k_(round_up(in_features, kLinearBlockK)),
+      slices_(linear_slices(out_features, in_features)) {}
+
+std::size_t CudaLinearWeight::bytes() const {
+  return form_.bits == 0 ? factors().bytes(out_features(), padded_k_)
+                         : tiles_bytes(form_, round_up(out_features(), kLinearTileRows), padded_k_);
+}
+
+absl::StatusOr<std::unique_ptr<LinearWeight>> pack_weight(std::span<const HostWeight> parts,
+                                                          std::span<const HostWeight> biases,
+                                                          const PackingOptions& options, const Buffer& unpacked,
+                                                          Staging& staging, cudaStream_t stream, int threads) {
+  const std::int64_t columns = parts.front().columns;
+  const std::int64_t padded_k = round_up(columns, kLinearBlockK);
+  std::int64_t rows = 0;
+  for (const HostWeight& part : parts) {
+    rows += part.rows;
+  }
+  const std::optional<QuantisedForm> form = form_of(parts, options);
+  COPPICE_ASSIGN_OR_RETURN(
+      Buffer matrix, form ? pack_tiles(parts, options, *form, rows, padded_k, staging, stream, threads)
+                          : pack_dense(parts, options.compute, rows, padded_k, unpacked, staging, stream, threads));
   COPPICE_ASSIGN_OR_RETURN(Buffer bias, upload_biases(parts, biases, staging, stream));
-  return std::make_unique<CudaLinearWeight>(rows, columns, type, std::move(matrix), std::move(bias));
+  return std::make_unique<CudaLinearWeight>(rows, columns, options.compute, form.value_or(QuantisedForm{}),
+                                            std::move(matrix), std::move(bias));
 }
 
 }  // namespace coppice::kernels::cuda

@@ -1,0 +1,69 @@
+// Launches of products with weights in few bits.
+#include "kernels/cuda/linear/quantised.cuh"
+
+#include <bit>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/linear/launch_tile.cuh"
+
+namespace coppice::kernels::cuda {
+
+namespace {
+
+template <typename Element, int kBits>
+int launch_bits(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
+  using Weight = QuantisedWeight<Element, kBits>;
+  const QuantisedForm form = arguments.form;
+  typename Weight::Params params;
+  static_cast<LinearParams<Element>&>(params) = linear_params<Element>(arguments, tile, nullptr);
+  params.tiles = static_cast<const std::uint32_t*>(arguments.weight);
+  params.tile_words = form.tile_bytes() / 4;
+  params.group_shift = std::countr_zero(static_cast<std::uint32_t>(form.group / 16));
+  params.leasts = form.has_least ? form.scales() : 0;
+  params.zero = Weight::kWhole + static_cast<float>(form.zero);
+  return launch_linear_tile<Weight>(params, arguments, tile, stream);
+}
+
+template <typename Element>
+int launch_element(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
+  return arguments.form.bits == 4 ? launch_bits<Element, 4>(arguments, tile, stream)
+                                  : launch_bits<Element, 8>(arguments, tile, stream);
+}
+
+template <typename Weight>
+void prepare_weight(const LinearRings& rings, LoadedKernels& loaded) {
+  prepare_kernel<LinearRows16<Weight>>(loaded);
+  if (rings.rows64 == kLinearStagesMax) {
+    prepare_kernel<LinearRows64<Weight, kLinearStagesMax>>(loaded);
+  } else {
+    prepare_kernel<LinearRows64<Weight, kLinearStagesMin>>(loaded);
+  }
+  if (rings.rows128 == kLinearStagesMax) {
+    prepare_kernel<LinearRows128<Weight, kLinearStagesMax>>(loaded);
+  } else {
+    prepare_kernel<LinearRows128<Weight, kLinearStagesMin>>(loaded);
+  }
+}
+
+}  // namespace
+
+void prepare_linear_quantised(const LinearRings& rings, LoadedKernels& loaded) {
+  prepare_weight<QuantisedWeight<Bf16, 4>>(rings, loaded);
+  prepare_weight<QuantisedWeight<Bf16, 8>>(rings, loaded);
+  prepare_weight<QuantisedWeight<F16, 4>>(rings, loaded);
+  prepare_weight<QuantisedWeight<F16, 8>>(rings, loaded);
+}
+
+int launch_linear_quantised(const LinearArguments& arguments, ComputeType type, LinearTile tile, LaunchStream stream) {
+  switch (type) {
+    case ComputeType::kF32:
+      break;
+    case ComputeType::kBF16:
+      return launch_element<Bf16>(arguments, tile, stream);
+    case ComputeType::kF16:
+      return launch_element<F16>(arguments, tile, stream);
+  }
+  return 1;  // cudaErrorInvalidValue: supports() says no
+}
+
+}  // namespace coppice::kernels::cuda
