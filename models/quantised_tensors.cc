@@ -206,8 +206,8 @@ absl::Status QuantisedTensors::check_groups(const WeightSpec& spec, Parts& parts
   if (parts.groups < 1 || scales.shape[1 - group_axis] != spec.rows || spec.columns % parts.groups != 0 ||
       (group != 0 && parts.groups * group != spec.columns)) {
     return absl::InvalidArgumentError(fmt::format(
-        "tensor {}: expected scales of {} rows in groups {} that divide {} columns, found [{}]", spec.name, spec.rows,
-        group == 0 ? "" : fmt::format("of {}", group), spec.columns, fmt::join(scales.shape, ", ")));
+        "tensor {}: expected scales of {} rows in groups{} that divide {} columns, found [{}]", spec.name, spec.rows,
+        group == 0 ? "" : fmt::format(" of {}", group), spec.columns, fmt::join(scales.shape, ", ")));
   }
   const std::int64_t per_word = 32 / parts.bits;
   if (parts.zeros != nullptr) {
@@ -317,6 +317,18 @@ std::vector<float> turned(std::span<const float> numbers, std::int64_t rows, std
     }
   }
   return out;
+}
+
+// Numbers of 4 bits, two in a byte, the earlier one in its lower half. A row begins a byte: after an odd number of
+// columns half a byte is left over.
+void pack_halves(std::span<const std::uint8_t> numbers, std::size_t columns, std::span<std::byte> out) {
+  const std::size_t row_bytes = (columns + 1) / 2;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::size_t column = 2 * (i % row_bytes);
+    const std::size_t at = i / row_bytes * columns + column;
+    const std::uint32_t later = column + 1 < columns ? numbers[at + 1] : 0U;
+    out[i] = static_cast<std::byte>(numbers[at] | later << 4U);
+  }
 }
 
 }  // namespace
@@ -432,9 +444,7 @@ absl::StatusOr<WeightTensor> QuantisedTensors::fetch_whole_numbers(const WeightS
       scales[2 * i] = numbers.scales[i];
       scales[2 * i + 1] = -static_cast<float>(numbers.zeros[i]) * numbers.scales[i];
     }
-    for (std::size_t i = 0; i < size; ++i) {
-      out[i] = static_cast<std::byte>(numbers.numbers[2 * i] | numbers.numbers[2 * i + 1] << 4U);
-    }
+    pack_halves(numbers.numbers, static_cast<std::size_t>(spec.columns), {out, size});
   }
   return WeightTensor({{out, size}, format, spec.rows, spec.columns, scales});
 }

@@ -2,6 +2,7 @@
 // wrong. Whole models of every format: tests/e2e/test_quantised_checkpoints.py.
 #include "models/quantised_tensors.h"
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -277,6 +278,40 @@ TEST_CASE("quantised tensors: GPTQ's columns of a group lie where g_idx says") {
       REQUIRE(got.numbers[static_cast<std::size_t>(row * kColumns + column)] == Approx(expected).epsilon(1e-6));
     }
   }
+}
+
+// Others pack columns into words, which an odd number of them does not fill.
+TEST_CASE("quantised tensors: AWQ's matrix may have an odd number of columns, in groups of any size") {
+  constexpr std::int64_t kRows = 8;
+  constexpr std::int64_t kColumns = 33;
+  constexpr std::array<std::int64_t, 8> kParts = {0, 4, 1, 5, 2, 6, 3, 7};  // where in its word row i stands
+  const std::int64_t groups = GENERATE(1, 3, 11, 33);
+  const std::vector<std::uint32_t> packed = words(kColumns);
+  const std::vector<std::uint32_t> zeros(static_cast<std::size_t>(groups), 0x76543210);
+  std::vector<float> scales;
+  for (std::int64_t i = 0; i < groups * kRows; ++i) {
+    scales.push_back(0.25F * static_cast<float>(i + 1));
+  }
+  const File file = File()
+                        .add("m.qweight", "I32", {kColumns, kRows / 8}, packed)
+                        .add("m.qzeros", "I32", {groups, kRows / 8}, zeros)
+                        .add("m.scales", "F32", {groups, kRows}, scales);
+  const Read got = read(file, {{"quant_method", "awq"}, {"bits", 4}, {"group_size", -1}}, kRows, kColumns);
+  INFO(got.status.message());
+  REQUIRE(got.status.ok());
+  std::size_t wrong = 0;
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    const std::int64_t part = kParts[static_cast<std::size_t>(row)];
+    for (std::int64_t column = 0; column < kColumns; ++column) {
+      const std::int64_t group = column / (kColumns / groups);
+      const auto whole = packed[static_cast<std::size_t>(column)] >> static_cast<std::uint32_t>(4 * part) & 15U;
+      const double scale = scales[static_cast<std::size_t>(group * kRows + row)];
+      const double expected = (static_cast<double>(whole) - static_cast<double>(part)) * scale;
+      const float number = got.numbers[static_cast<std::size_t>(row * kColumns + column)];
+      wrong += std::abs(number - expected) > 1e-4 * scale ? 1 : 0;
+    }
+  }
+  CHECK(wrong == 0);
 }
 
 }  // namespace
