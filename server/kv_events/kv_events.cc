@@ -21,7 +21,9 @@ namespace {
 constexpr std::string_view kGrpcOnly = "grpc";
 // Tokens of a batch: some 40 KB, so that what waits for a slow reader is bounded in bytes as well as in messages.
 constexpr std::size_t kBatchTokens = 8192;
-constexpr int kStreamsMax = 64;  // over gRPC: some for each router; each holds one batch, 40 KB, that its reader takes
+// Over gRPC: some for each router. Each holds a batch, 40 KB, that its reader takes, and a late reader's the blocks of
+// its snapshot until it has been told them.
+constexpr int kStreamsMax = 64;
 constexpr std::chrono::milliseconds kTakePatience{1000};  // an end of the queue wakes the thread at once
 
 double unix_now() {
