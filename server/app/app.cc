@@ -387,8 +387,7 @@ void log_steps(kernels::Backend& backend) {
 
 // Answers that are under way; streams of KV events, which never end by themselves, are none.
 std::int64_t App::running_answers() const {
-  const std::int64_t events = kv_events_ == nullptr ? 0 : kv_events_->streams();
-  return http_->active_requests() + (grpc_ == nullptr ? 0 : grpc_->active_requests() - events);
+  return http_->active_requests() + (grpc_ == nullptr ? 0 : grpc_->ending_requests());
 }
 
 void App::wait_for_answers(Clock::time_point end) {

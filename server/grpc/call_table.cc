@@ -45,10 +45,22 @@ std::unique_ptr<CallTable::Place> CallTable::enter(const std::string& tenant, gr
 CallTable::Place::~Place() {
   const std::lock_guard lock(table_.mutex_);
   table_.entries_.erase(entry_.get());
+  table_.endless_ -= is_endless_ ? 1 : 0;
   const auto theirs = table_.tenants_.find(tenant_);
   if (--theirs->second == 0) {
     table_.tenants_.erase(theirs);
   }
+}
+
+void CallTable::Place::goes_on_for_ever() {
+  const std::lock_guard lock(table_.mutex_);
+  is_endless_ = true;
+  ++table_.endless_;
+}
+
+std::int64_t CallTable::ending() const {
+  const std::lock_guard lock(mutex_);
+  return static_cast<std::int64_t>(entries_.size()) - endless_;
 }
 
 std::int64_t CallTable::alive() const {

@@ -45,13 +45,16 @@ class CallTable {
   std::unique_ptr<Place> enter(const std::string& tenant, grpc::CallbackServerContext& context);
 
   std::int64_t alive() const;
+  // Of these, the ones that are waited for (Place::goes_on_for_ever).
+  std::int64_t ending() const;
   // Ends the calls whose clients have read nothing for `patience`. Blocks for microseconds a call.
   void cancel_unread(std::chrono::milliseconds patience, Clock::time_point now = Clock::now());
 
  private:
   const std::int64_t most_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::int64_t> tenants_;                        // calls; guarded by mutex_, as below
+  std::int64_t endless_ = 0;                                           // calls; guarded by mutex_, as below
+  std::map<std::string, std::int64_t> tenants_;                        // calls
   absl::flat_hash_map<const Entry*, std::shared_ptr<Entry>> entries_;  // the calls that are alive
 };
 
@@ -64,11 +67,14 @@ class CallTable::Place {
   Place& operator=(const Place&) = delete;
 
   Entry& entry() const { return *entry_; }
+  // The call has no end of its own: a drain does not wait for it. Called once at most, by the owner.
+  void goes_on_for_ever();
 
  private:
   CallTable& table_;
   const std::string tenant_;
   const std::shared_ptr<Entry> entry_;
+  bool is_endless_ = false;  // guarded by table_.mutex_
 };
 
 }  // namespace coppice::server

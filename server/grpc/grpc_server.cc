@@ -121,6 +121,7 @@ class Service final : public RawService {
   }
 
   std::int64_t active_requests() const { return context_.calls.alive(); }
+  std::int64_t ending_requests() const { return context_.calls.ending(); }
   void watch() { context_.calls.cancel_unread(unread_max_); }
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(grpc::CallbackServerContext* context,
@@ -159,6 +160,7 @@ class Service final : public RawService {
       context_.state.metrics.count_answer("grpc", "SubscribeKvEvents", error->status);
       return new RefusedStream(to_status(*error));  // NOLINT: owns itself until OnDone
     }
+    call.value().place->goes_on_for_ever();
     return new KvEventsReactor(context_, *context_.state.kv_events, next_loop(),  // NOLINT: as above
                                std::move(call.value()), asked);
   }
@@ -273,6 +275,7 @@ class Server final : public GrpcServer {
 
   std::int32_t port() const override { return proxy_->port(); }
   std::int64_t active_requests() const override { return service_.active_requests(); }
+  std::int64_t ending_requests() const override { return service_.ending_requests(); }
   void watch() override { service_.watch(); }
 
   void set_serving(bool serving) override {

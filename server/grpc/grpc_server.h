@@ -35,6 +35,8 @@ class GrpcServer {
   virtual void set_serving(bool serving) = 0;
   // Answers not yet complete.
   virtual std::int64_t active_requests() const = 0;
+  // Of these, the ones that end by themselves: all but streams of KV events.
+  virtual std::int64_t ending_requests() const = 0;
   // Ends calls whose clients read nothing. To be called some times a second.
   virtual void watch() = 0;
   // For connections from now on. ERRORS: InvalidArgument; then the old one stays.

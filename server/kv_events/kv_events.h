@@ -59,7 +59,6 @@ class KvEvents {
   // A stream over gRPC begins: false when there are as many as there may be. ENSURES, if true: leave() is owed.
   bool enter();
   void leave() { --streams_; }
-  int streams() const { return streams_; }
   // Null: there are no sockets.
   const ZmqFeed* feed() const { return feed_.get(); }
   // Whether any request may find the prefixes of this tenant: not those of a cache salt, nor of one of several keys,

@@ -54,5 +54,19 @@ TEST_CASE("a call that has left, and one whose client reads, is never cancelled"
   CHECK(table.alive() == 2);
 }
 
+TEST_CASE("calls without an end are not waited for") {
+  CallTable table(8);
+  grpc::CallbackServerContext context;
+  auto stream = table.enter("a", context);
+  const auto answer = table.enter("b", context);
+  CHECK(table.ending() == 2);
+  stream->goes_on_for_ever();
+  CHECK(table.alive() == 2);
+  CHECK(table.ending() == 1);
+  stream.reset();
+  CHECK(table.alive() == 1);
+  CHECK(table.ending() == 1);
+}
+
 }  // namespace
 }  // namespace coppice::server
