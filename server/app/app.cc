@@ -108,6 +108,7 @@ class App {
   absl::Status open_grpc();
   absl::Status open_files();
   absl::Status open_kv_events();
+  void watch();
   void watch_engine();
   std::int64_t running_answers() const;
   void wait_for_answers(Clock::time_point end);
@@ -296,7 +297,7 @@ void App::serve(SignalWatch& signals) {
     if (ask == SignalAsk::kReload) {
       reload();
     }
-    watch_engine();
+    watch();
   }
 }
 
@@ -360,9 +361,13 @@ void App::watch_engine() {
     }
     state_.engine_is_stuck = is_stuck;
     if (grpc_ != nullptr) {
-      grpc_->set_serving(!is_stuck);
+      grpc_->set_serving(!is_stuck && state_.phase == Phase::kServing);
     }
   }
+}
+
+void App::watch() {
+  watch_engine();
   if (grpc_ != nullptr) {
     grpc_->watch();
   }
@@ -392,6 +397,7 @@ std::int64_t App::running_answers() const {
 
 void App::wait_for_answers(Clock::time_point end) {
   while (running_answers() > 0 && Clock::now() < end) {
+    watch_engine();  // an engine that stands still lets no answer end
     if (grpc_ != nullptr) {
       grpc_->watch();
     }

@@ -146,7 +146,7 @@ class Service final : public RawService {
   }
   grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                     grpc::ByteBuffer* response) override {
-    return unary(*context, "GetLoad", mutable_buffer(request), *response, get_load);
+    return unary(*context, "GetLoad", mutable_buffer(request), *response, get_load, Availability::kWithModel);
   }
   grpc::ServerWriteReactor<grpc::ByteBuffer>* SubscribeKvEvents(grpc::CallbackServerContext* context,
                                                                 const grpc::ByteBuffer* request) override {
@@ -166,10 +166,14 @@ class Service final : public RawService {
   }
 
  private:
+  enum class Availability { kWhileServing, kWithModel };  // kWithModel: also while draining
+
   // ERRORS: as ServerState::refusal(); 401 without a valid key where keys are required; 429 when too many calls are
   // alive: connections are bounded too, but clients that reset calls leave them behind for a moment.
-  openai::Result<Call> admit(grpc::CallbackServerContext& context, const char* route) {
-    if (openai::MaybeError refusal = context_.state.turn_away()) {
+  openai::Result<Call> admit(grpc::CallbackServerContext& context, const char* route,
+                             Availability availability = Availability::kWhileServing) {
+    const bool answers_now = availability == Availability::kWithModel && context_.state.host != nullptr;
+    if (openai::MaybeError refusal = answers_now ? std::nullopt : context_.state.turn_away()) {
       return *std::move(refusal);
     }
     std::optional<std::string> tenant = tenant_of_call(context);
@@ -222,8 +226,9 @@ class Service final : public RawService {
                                                     const JobContext& job);
 
   grpc::ServerUnaryReactor* unary(grpc::CallbackServerContext& context, const char* route, grpc::ByteBuffer& request,
-                                  grpc::ByteBuffer& response, Work work) {
-    openai::Result<Call> call = admit(context, route);
+                                  grpc::ByteBuffer& response, Work work,
+                                  Availability availability = Availability::kWhileServing) {
+    openai::Result<Call> call = admit(context, route, availability);
     if (!call.ok()) {
       context_.state.metrics.count_answer("grpc", route, call.error().status);
       return new RefusedUnary(to_status(call.error()));  // NOLINT: owns itself until OnDone

@@ -119,6 +119,7 @@ openai::Result<grpc::ByteBuffer> get_load(const ServerState& state, const grpc::
   response.set_kv_usage(stats.pages.total > 0 ? static_cast<double>(used) / stats.pages.total : 0.0);
   response.set_generation_tokens(stats.generation_tokens);
   response.set_draining(state.phase == Phase::kDraining);
+  response.set_stuck(state.engine_is_stuck);
   return encode(response);
 }
 

@@ -336,7 +336,7 @@ def test_a_stuck_engine_is_noticed_from_idle(binary):
                 assert time.monotonic() - begin < 7
                 time.sleep(0.1)
             assert 3 < time.monotonic() - begin
-            assert server.request("GET", "/live")[0] == 200
+            assert server.request("GET", "/live")[0] == 503
             status, _, text = server.request("GET", "/health")
             assert (status, text) == (503, '{"status":"stuck"}')
             assert server.metric("coppice:ready") == 0

@@ -186,6 +186,7 @@ def test_probes_and_metrics_ask_for_paths_that_the_server_has(items, request):
     asked |= {end["path"] for each in of_kind(items, "ServiceMonitor") for end in each["spec"]["endpoints"]}
     for path in asked:
         assert "get" in paths[path] and running.request("GET", path)[0] == 200
+    assert probes["livenessProbe"]["httpGet"]["path"] == "/live"  # alone: a server that loads or drains is not ended
     scheme = "HTTPS" if "tls-cert" in serve_yaml(items) else "HTTP"
     assert {probe["httpGet"]["scheme"] for probe in probes.values()} == {scheme}
     # Weights take minutes to load.

@@ -207,6 +207,8 @@ def test_sigterm_turns_away_first_and_lets_streams_end(binary):
                     list(stub.call("Generate", text="a", sampling={"max_tokens": 1}))
                 assert answer.value.code() == grpc.StatusCode.UNAVAILABLE
                 assert details_of(answer.value)[0] == "DRAINING"
+                load = stub.call("GetLoad")  # a router that asks is told, not refused
+                assert load.draining and load.running == 5
             refusals += 1
             time.sleep(0.01)
         assert refusals > 1

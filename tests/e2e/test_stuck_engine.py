@@ -11,6 +11,7 @@ import time
 import pytest
 
 from running_server import RunningServer
+from test_grpc import Stub
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
 WALL = 0x40000000  # waitpid: threads too
@@ -53,17 +54,42 @@ def seconds_until(server, route, wanted, most):
 
 def test_an_engine_that_stands_still_is_not_ready(binary):
     with RunningServer(binary, "demo") as server:
+        stub = Stub(server.grpc)
         answers = []
         wanted = {"prompt": "a", "max_tokens": 8}
         thread = threading.Thread(target=lambda: answers.append(server.request("POST", "/v1/completions", wanted)))
         with Stopped(server.process.pid, "engine"):
             time.sleep(6)  # idle: nothing is wrong
-            assert server.request("GET", "/ready")[0] == 200
+            assert server.request("GET", "/ready")[0] == server.request("GET", "/live")[0] == 200
+            assert stub.call("GetLoad").stuck is False
             thread.start()
             assert seconds_until(server, "/ready", 503, 10) <= 6  # 5, and a busy machine's own lateness
             assert json.loads(server.request("GET", "/ready")[2])["error"]["code"] == "engine_stuck"
             assert server.request("GET", "/health")[0] == 503
-            assert server.request("GET", "/live")[0] == 200
+            assert server.request("GET", "/live")[0] == 503
+            assert stub.call("GetLoad").stuck is True
         seconds_until(server, "/ready", 200, 5)
+        assert server.request("GET", "/live")[0] == 200
         thread.join()
         assert [status for status, _, _ in answers] == [200]
+
+
+def test_an_engine_that_stands_still_while_the_server_drains_is_not_live(binary):
+    """/live alone says that the process should be started anew: draining is no failure of it, standing still is."""
+    with RunningServer(binary, "demo") as server:
+        answers = []
+        wanted = {"prompt": "a", "max_tokens": 1500, "ignore_eos": True}
+        thread = threading.Thread(target=lambda: answers.append(server.request("POST", "/v1/completions", wanted)))
+        thread.start()
+        assert server.wait_metric("vllm:num_requests_running", 1) == 1
+        with Stopped(server.process.pid, "engine"):
+            server.terminate()
+            assert server.wait_metric("coppice:ready", 0) == 0
+            assert server.request("GET", "/live")[0] == 200
+            load = Stub(server.grpc).call("GetLoad")
+            assert load.draining and load.running == 1
+            seconds_until(server, "/live", 503, 15)
+            assert server.request("GET", "/health")[2] == '{"status":"draining"}'
+        thread.join()
+        assert [status for status, _, _ in answers] == [200]
+        assert server.stop() == 0

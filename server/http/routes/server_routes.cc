@@ -8,12 +8,17 @@
 namespace coppice::server {
 namespace {
 
+// For who starts the process anew when it does not get on. Loading and draining are no reason for that.
 std::unique_ptr<RequestHandler> live(ServerState& state, const CallPointer& call) {
-  answer(state, *call, R"({"status":"ok"})");
+  if (state.engine_is_stuck) {
+    answer_with(state, *call, openai::kUnavailableStatus, R"({"status":"stuck"})");
+  } else {
+    answer(state, *call, R"({"status":"ok"})");
+  }
   return nullptr;
 }
 
-// What routers and test suites wait for before they send requests. /live says that the process lives, whatever it does.
+// What routers and test suites wait for before they send requests.
 std::unique_ptr<RequestHandler> health(ServerState& state, const CallPointer& call) {
   const Phase phase = state.phase.load();
   if (phase == Phase::kStarting) {
@@ -74,7 +79,11 @@ Operation describe_health(const openai::RequestLimits& /*limits*/) {
 }
 
 Operation describe_live(const openai::RequestLimits& /*limits*/) {
-  return {.name = "getLive", .summary = "200 as long as the process lives.", .answer = status_schema("ok")};
+  return {.name = "getLive",
+          .summary =
+              "200 unless the engine stands still with work to do: then 503, and the process should be started "
+              "anew if that lasts. Loading and draining are no failures here.",
+          .answer = status_schema("ok")};
 }
 
 Operation describe_ready(const openai::RequestLimits& /*limits*/) {

@@ -90,15 +90,17 @@ TEST_CASE("while the server starts nothing touches the model, which is not there
   CHECK(world.call("GET", "/ready") == 503);
 }
 
-TEST_CASE("/ready and /health follow phase and engine, /live does not") {
+TEST_CASE("/ready and /health follow phase and engine, /live the engine alone") {
   World world(test_keys());  // none of them asks for a key
   const auto expect = [&](int status, const std::string& code, const std::string& health) {
+    const bool is_stuck = world.state.engine_is_stuck;
     CHECK(world.call("GET", "/ready") == status);
     CHECK_THAT(world.exchange.answer->body, Catch::Contains(code));
     CHECK(world.call("GET", "/health") == status);
     CHECK(world.exchange.answer->body == R"({"status":")" + health + R"("})");
     CHECK(world.call("HEAD", "/health") == status);
-    CHECK(world.call("GET", "/live") == 200);
+    CHECK(world.call("GET", "/live") == (is_stuck ? 503 : 200));
+    CHECK(world.exchange.answer->body == (is_stuck ? R"({"status":"stuck"})" : R"({"status":"ok"})"));
   };
   expect(200, "ready", "ok");
   world.state.engine_is_stuck = true;
@@ -106,6 +108,9 @@ TEST_CASE("/ready and /health follow phase and engine, /live does not") {
   world.state.engine_is_stuck = false;
   world.state.phase = Phase::kDraining;
   expect(503, "draining", "draining");
+  world.state.engine_is_stuck = true;  // what drains may still get stuck
+  expect(503, "draining", "draining");
+  world.state.engine_is_stuck = false;
   world.state.phase = Phase::kStarting;
   world.state.host = nullptr;
   expect(503, "starting", "loading");
