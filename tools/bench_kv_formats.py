@@ -17,6 +17,7 @@ import shlex
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 
 
@@ -74,8 +75,13 @@ def main():
         finally:
             for process in processes:
                 process.kill()
-        for name, log in zip(names, logs):
+                process.wait()
+        for name, log, process in zip(names, logs, processes):
+            if process.returncode != 0:
+                sys.exit(f"{name}: the engine ended with {process.returncode}")
             times = [statistics.median(steps) for steps in slices_of(log, options.requests, options.slice)]
+            if not times:
+                sys.exit(f"{name}: no turn had six steps that decode all requests; ask for more --output")
             rates = [1000 * options.requests / time for time in times]
             print(f"{name}: {len(times)} slices; a step {statistics.median(times):.2f} ms "
                   f"({min(times):.2f}-{max(times):.2f}); {statistics.median(rates):.1f} tokens/s")  # fmt: skip

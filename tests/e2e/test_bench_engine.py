@@ -3,8 +3,11 @@
 import json
 import re
 import subprocess
+import sys
 
 import pytest
+
+from running_server import ROOT
 
 
 def run(binary, *flags):
@@ -63,3 +66,12 @@ def test_a_table_without_json(binary):
 def test_only_the_benchmark_compares(binary, command):
     done = subprocess.run([binary, *command, "--speculation", "both"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 2 and "suffix, on, off" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("flags, words", [(["--shape", "none"], "bf16: the engine ended with"),
+                                          (["--output", "3"], "ask for more --output")])  # fmt: skip
+def test_formats_are_not_compared_by_runs_that_failed(binary, flags, words):
+    tool = [sys.executable, str(ROOT / "tools" / "bench_kv_formats.py"), "--coppice", str(binary)]
+    small = ["--requests", "1", "--context", "16", "--formats", "bf16"]
+    done = subprocess.run([*tool, *small, *flags], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and words in done.stderr.splitlines()[-1], done.stderr
