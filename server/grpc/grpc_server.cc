@@ -301,7 +301,7 @@ class Server final : public GrpcServer {
       proxy_->drain();
     }
     // Not gRPC's own wait: that is for every call and every connection, a silent client's too.
-    while (active_requests() > 0 && std::chrono::steady_clock::now() < deadline) {
+    while (ending_requests() > 0 && std::chrono::steady_clock::now() < deadline) {
       watch();
       std::this_thread::sleep_for(kDrainPoll);
     }

@@ -41,7 +41,8 @@ class GrpcServer {
   virtual void watch() = 0;
   // For connections from now on. ERRORS: InvalidArgument; then the old one stays.
   virtual absl::Status set_certificate(const TlsIdentity& identity) = 0;
-  // Refuses new requests, waits up to `timeout` for the running ones, cancels the rest.
+  // Refuses new requests, waits up to `timeout` for the running ones that end by themselves, cancels the rest. Streams
+  // of KV events should have been told to end: their clients have half a second to take that in.
   virtual void drain(std::chrono::milliseconds timeout) = 0;
 };
 

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "server/grpc/proxy/http2.h"
+#include "server/kv_events/kv_events.h"
 #include "tests/support/scripted_engine.h"
 #include "tests/support/test_tokenizer.h"
 
@@ -67,7 +68,7 @@ class Client {
 };
 
 struct World {
-  explicit World(std::int64_t calls_max = 16384) {
+  explicit World(std::int64_t calls_max = 16384, milliseconds write_timeout = milliseconds(300)) {
     host.name = std::string("m");
     host.tokenizer = std::make_unique<text::TestTokenizer>(std::vector<std::string>{"a", "b"});
     host.engine = &engine;
@@ -75,7 +76,7 @@ struct World {
     state.host = &host;
     state.phase = Phase::kServing;
     GrpcOptions options;
-    options.proxy.write_timeout = milliseconds(300);
+    options.proxy.write_timeout = write_timeout;
     options.proxy.streams_max = calls_max;
     options.message_bytes_max = 1 << 20;
     absl::StatusOr<std::unique_ptr<GrpcServer>> opened = GrpcServer::open(options, state);
@@ -116,6 +117,23 @@ TEST_CASE("an unread answer does not hold up the end by more than the time a cli
   client.send(call(1, "ListModels"));
   CHECK(world.watches_until([&] { return world.server->active_requests() == 1; }));
   const auto begin = std::chrono::steady_clock::now();
+  world.server->drain(milliseconds(kPatienceMs));
+  CHECK(std::chrono::steady_clock::now() - begin < milliseconds(kPatienceMs / 2));
+}
+
+TEST_CASE("a reader of KV events who reads nothing does not hold up the end") {
+  World world(16384, milliseconds(4 * kPatienceMs));
+  absl::StatusOr<std::unique_ptr<KvEvents>> events =
+      KvEvents::open({.address = "grpc", .is_local = true}, world.state.keys);
+  REQUIRE(events.ok());
+  REQUIRE((*events)->start(16).ok());
+  world.state.kv_events = events->get();
+  Client client(world.server->port());
+  client.send(call(1, "SubscribeKvEvents"));
+  CHECK(world.watches_until([&] { return world.server->active_requests() == 1; }));
+  CHECK(world.server->ending_requests() == 0);
+  const auto begin = std::chrono::steady_clock::now();
+  (*events)->close();
   world.server->drain(milliseconds(kPatienceMs));
   CHECK(std::chrono::steady_clock::now() - begin < milliseconds(kPatienceMs / 2));
 }
