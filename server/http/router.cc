@@ -97,9 +97,12 @@ void Router::find_route(const HttpRequest& head, Admission& found) const {
   const std::string_view path = path_of(head.target);
   const std::string_view method = head.method == "HEAD" ? "GET" : std::string_view(head.method);
   const std::span<const Route> routes = all_routes();
-  // A path that a row spells out is not also one of another row's names.
-  const bool is_spelled_out =
-      std::any_of(routes.begin(), routes.end(), [&path](const Route& route) { return route.path == path; });
+  // A path that a row spells out is not also one of another row's names. Names stand for what comes, not for
+  // themselves:
+  // "/v1/models/{model...}" is a path with the model "{model...}".
+  const bool is_spelled_out = std::any_of(routes.begin(), routes.end(), [&path](const Route& route) {
+    return route.path == path && route.path.find('{') == std::string_view::npos;
+  });
   for (const Route& route : routes) {
     const bool is_here = route.access == Access::kPublic || routes_ == RouteSet::kAll ||
                          (routes_ == RouteSet::kAdministration) == (route.purpose == Purpose::kAdministration);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "server/http/pool_task.h"
+#include "server/http/routes/route_table.h"
 #include "tests/unit/server/http/router_world.h"
 
 namespace coppice::server {
@@ -130,6 +131,22 @@ TEST_CASE("unknown routes, wrong methods, odd targets") {
     INFO(target);
     CHECK(world.call("GET", target) == 404);
   }
+}
+
+TEST_CASE("a path with a route's own braces names something that is not there") {
+  World world;
+  std::size_t with_names = 0;
+  for (const Route& route : all_routes()) {
+    if (route.path.find('{') == std::string_view::npos) {
+      continue;
+    }
+    ++with_names;
+    INFO(route.method << ' ' << route.path);
+    const int status = world.call(std::string(route.method), std::string(route.path));
+    CHECK((status == 404 || status == 400));
+    CHECK(!world.exchange.answer->body.empty());
+  }
+  CHECK(with_names > 5);
 }
 
 TEST_CASE("a slash at the end of a path changes nothing") {
