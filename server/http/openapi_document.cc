@@ -124,7 +124,7 @@ void write_operation(const Route& route, const Operation& operation, std::span<c
                      JsonWriter& out) {
   out.key(lower(route.method)).begin_object();
   out.key("operationId").string(operation.name).key("summary").string(operation.summary);
-  if (!names.empty() || !operation.query.empty() || operation.ends_by_deadline) {
+  if (!names.empty() || !operation.query.empty() || route.ends_by_deadline) {
     out.key("parameters").begin_array();
     for (const std::string& name : names) {
       write_parameter("path", name, Schema::string(1), "", out);
@@ -132,7 +132,7 @@ void write_operation(const Route& route, const Operation& operation, std::span<c
     for (const QueryParameter& parameter : operation.query) {
       write_parameter("query", parameter.name, or_empty(parameter.schema), parameter.meaning, out);
     }
-    if (operation.ends_by_deadline) {
+    if (route.ends_by_deadline) {
       write_parameter("header", kTimeoutHeader, or_empty(Schema::integer(1, kTimeoutMostMs)),
                       "Milliseconds that the client waits: then the request ends.", out);
     }

@@ -27,7 +27,6 @@ struct Operation {
   std::optional<openai::Schema> event = std::nullopt;  // of each event's data, where the answer may be a stream
   std::vector<std::string_view> content_types = {"application/json"};  // of a 200
   std::vector<QueryParameter> query = {};
-  bool ends_by_deadline = false;  // the client's, of kTimeoutHeader
 };
 
 // Makes a route's operation for the model that is served.

@@ -38,6 +38,7 @@ struct Route {
   ErrorDialect dialect = ErrorDialect::kOpenai;  // also of what is refused before the action
   Describe describe = nullptr;                   // what documents say of it
   BodyKind body = BodyKind::kJson;
+  bool ends_by_deadline = false;  // the client's, of kTimeoutHeader; the others do not look at that header
 };
 
 // True: `path`, without its query, is one of `pattern`. What stood for its names is appended to `parts`, percent

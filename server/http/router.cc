@@ -181,8 +181,8 @@ std::unique_ptr<RequestHandler> Router::handle(HttpRequest request, Exchange& ex
   }
   guard_.add_headers(call->request, exchange);
   Admission found = admit(call->request, !call->request.body.empty());
-  // Probes and the like have no deadline: what a proxy adds to every request must not fail them.
-  if (!found.error && found.route->availability == Availability::kWhileServing) {
+  // What has no deadline does not look at it: what a proxy adds to every request must not fail a probe.
+  if (!found.error && found.route->ends_by_deadline) {
     found.error = read_timeout(*call);
   }
   if (found.route != nullptr) {

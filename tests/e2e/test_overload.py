@@ -139,6 +139,6 @@ def test_a_timeout_that_is_no_number_names_the_header(narrow):
     assert status == 400 and body["error"]["param"] == "x-request-timeout-ms"
 
 
-@pytest.mark.parametrize("route", ["/health", "/ready", "/live", "/metrics"])
+@pytest.mark.parametrize("route", ["/health", "/ready", "/live", "/metrics", "/v1/models", "/get_server_info"])
 def test_a_timeout_that_a_proxy_adds_fails_no_probe(narrow, route):
     assert narrow.request("GET", route, headers={"x-request-timeout-ms": "0"})[0] == 200

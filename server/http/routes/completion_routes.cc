@@ -36,8 +36,7 @@ Operation describe_completion(const openai::RequestLimits& limits) {
           .summary = "Continues prompts: text, or token ids.",
           .body = openai::completion_schema(limits),
           .answer = openai::completion_answer_schema(),
-          .event = openai::completion_chunk_schema(),
-          .ends_by_deadline = true};
+          .event = openai::completion_chunk_schema()};
 }
 
 Operation describe_chat(const openai::RequestLimits& limits) {
@@ -45,13 +44,20 @@ Operation describe_chat(const openai::RequestLimits& limits) {
           .summary = "Continues a conversation, rendered with the model's chat template.",
           .body = openai::chat_schema(limits),
           .answer = openai::chat_answer_schema(),
-          .event = openai::chat_chunk_schema(),
-          .ends_by_deadline = true};
+          .event = openai::chat_chunk_schema()};
 }
 
 constexpr Route kRoutes[] = {
-    {.method = "POST", .path = "/v1/completions", .action = &complete, .describe = &describe_completion},
-    {.method = "POST", .path = "/v1/chat/completions", .action = &chat, .describe = &describe_chat},
+    {.method = "POST",
+     .path = "/v1/completions",
+     .action = &complete,
+     .describe = &describe_completion,
+     .ends_by_deadline = true},
+    {.method = "POST",
+     .path = "/v1/chat/completions",
+     .action = &chat,
+     .describe = &describe_chat,
+     .ends_by_deadline = true},
 };
 
 }  // namespace

@@ -63,8 +63,7 @@ Operation describe_create(const openai::RequestLimits& limits) {
           .summary = "Continues a conversation, in Anthropic's form.",
           .body = anthropic::message_request_schema(limits),
           .answer = anthropic::message_schema(),
-          .event = anthropic::message_event_schema(),
-          .ends_by_deadline = true};
+          .event = anthropic::message_event_schema()};
 }
 
 Operation describe_count(const openai::RequestLimits& limits) {
@@ -74,13 +73,18 @@ Operation describe_count(const openai::RequestLimits& limits) {
           .answer = anthropic::token_count_schema()};
 }
 
-constexpr Route message_route(std::string_view path, Route::Action action, Describe describe) {
-  return {.method = "POST", .path = path, .action = action, .dialect = ErrorDialect::kAnthropic, .describe = describe};
-}
-
 constexpr Route kRoutes[] = {
-    message_route("/v1/messages", &create, &describe_create),
-    message_route("/v1/messages/count_tokens", &count, &describe_count),
+    {.method = "POST",
+     .path = "/v1/messages",
+     .action = &create,
+     .dialect = ErrorDialect::kAnthropic,
+     .describe = &describe_create,
+     .ends_by_deadline = true},
+    {.method = "POST",
+     .path = "/v1/messages/count_tokens",
+     .action = &count,
+     .dialect = ErrorDialect::kAnthropic,
+     .describe = &describe_count},
 };
 
 }  // namespace

@@ -61,21 +61,27 @@ Operation describe_embedding(const openai::RequestLimits& limits) {
   return {.name = "createEmbedding",
           .summary = "What the model holds of texts, as vectors.",
           .body = openai::embedding_schema(limits),
-          .answer = openai::embedding_answer_schema(),
-          .ends_by_deadline = true};
+          .answer = openai::embedding_answer_schema()};
 }
 
 Operation describe_decision(const openai::RequestLimits& limits) {
   return {.name = "createDecision",
           .summary = "How likely the model finds each answer to questions about one input.",
           .body = openai::decision_schema(limits),
-          .answer = openai::decision_answer_schema(),
-          .ends_by_deadline = true};
+          .answer = openai::decision_answer_schema()};
 }
 
 constexpr Route kRoutes[] = {
-    {.method = "POST", .path = "/v1/embeddings", .action = &embed, .describe = &describe_embedding},
-    {.method = "POST", .path = "/v1/decisions", .action = &decide, .describe = &describe_decision},
+    {.method = "POST",
+     .path = "/v1/embeddings",
+     .action = &embed,
+     .describe = &describe_embedding,
+     .ends_by_deadline = true},
+    {.method = "POST",
+     .path = "/v1/decisions",
+     .action = &decide,
+     .describe = &describe_decision,
+     .ends_by_deadline = true},
 };
 
 }  // namespace

@@ -337,8 +337,7 @@ Operation describe_create(const openai::RequestLimits& limits) {
           .summary = "Continues a conversation of items, given or stored.",
           .body = openai::response_request_schema(limits),
           .answer = openai::response_schema(),
-          .event = openai::response_event_schema(),
-          .ends_by_deadline = true};
+          .event = openai::response_event_schema()};
 }
 
 Operation describe_count(const openai::RequestLimits& limits) {
@@ -372,7 +371,11 @@ Operation describe_items(const openai::RequestLimits& /*limits*/) {
 }
 
 constexpr Route kRoutes[] = {
-    {.method = "POST", .path = "/v1/responses", .action = &create, .describe = &describe_create},
+    {.method = "POST",
+     .path = "/v1/responses",
+     .action = &create,
+     .describe = &describe_create,
+     .ends_by_deadline = true},
     {.method = "POST", .path = "/v1/responses/input_tokens", .action = &count, .describe = &describe_count},
     {.method = "GET", .path = "/v1/responses/{id}", .action = &get, .describe = &describe_get},
     {.method = "DELETE", .path = "/v1/responses/{id}", .action = &drop, .describe = &describe_drop},

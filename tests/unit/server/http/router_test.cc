@@ -284,6 +284,24 @@ TEST_CASE("what the pool reads is answered from there; a client that left is not
   CHECK(world.exchange.header("retry-after") == "1");
 }
 
+TEST_CASE("routes without a deadline do not look at the header that sets one, as their description says") {
+  World world;
+  for (const Route& route : all_routes()) {
+    world.handler.reset();
+    world.exchange.reset();
+    HttpRequest request{std::string(route.method),
+                        std::string(route.path),
+                        {{"host", "x"}, {"content-type", "application/json"}, {"x-request-timeout-ms", "soon"}},
+                        route.method == "POST" ? "{}" : "",
+                        nullptr};
+    world.handler = world.router.handle(std::move(request), world.exchange, world.hub);
+    INFO(route.path);
+    const auto& answer = world.exchange.answer;
+    const bool looks = answer && answer->status == 400 && answer->body.find("timeout-ms") != std::string::npos;
+    CHECK(looks == route.ends_by_deadline);
+  }
+}
+
 TEST_CASE("a client says how long it waits, and is told in a header why it is sent away") {
   World world;
   const std::string body = R"({"prompt":"a","max_tokens":2})";
