@@ -3,6 +3,7 @@
 #include "kernels/attention_plan.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 #include "kernels/key_positions.h"
@@ -160,7 +161,8 @@ struct AttentionPlanner::Parts {
   std::int64_t balance();
 };
 
-// Cuts units until every worker has something to do. Returns what they cost together; 0 where nothing needs to be cut.
+// Cuts units until every worker has something to do, or until cutting more would take too many partials. Returns what
+// they cost together; 0 where nothing needs to be cut.
 std::int64_t AttentionPlanner::Parts::balance() {
   const PlanOptions& options = input.options;
   if (units_per_head(options) <= 1) {
@@ -171,7 +173,12 @@ std::int64_t AttentionPlanner::Parts::balance() {
     tree.build(input, plan.row_positions, row_block(options));
     total = total_cost(options, tree.units());
   }
-  cut_long_units(options, cost_limit(options, total), tree.units());
+  const auto row_count = static_cast<std::int32_t>(plan.row_positions.size());
+  std::int64_t limit = cost_limit(options, total);
+  while (cut_long_units(options, limit, tree.units()) &&
+         partials_needed(row_count, tree.units()) > options.partials_most) {
+    limit *= 2;
+  }
   return total;
 }
 
@@ -179,6 +186,8 @@ void AttentionPlanner::Parts::build(std::span<const PlanSequence> sequences, con
   COPPICE_CHECK(options.page_size > 0 && kSmallSplit % options.page_size == 0, "page_size must divide 128");
   COPPICE_CHECK(options.window >= 0 && options.group_size > 0 && options.key_heads > 0 && options.workers > 0,
                 "plan options");
+  const bool bounded = options.partials_most < std::numeric_limits<std::int32_t>::max();
+  COPPICE_CHECK(options.chaining || !bounded, "items that are not chained take partials without bound");
   input.sequences = sequences;
   input.options = options;
   find_shapes(input, plan.row_positions);
@@ -186,6 +195,7 @@ void AttentionPlanner::Parts::build(std::span<const PlanSequence> sequences, con
   tree.build(input, plan.row_positions, row_block(options));
   const std::int64_t total = balance();
   writer.write(input, tree, order.sort(options, tree.units()), plan);
+  COPPICE_CHECK(plan.partial_count <= options.partials_most, "a plan's partials exceed what was reserved");
   update.remember(input, tree.units(), writer, plan, total);
   input.sequences = {};
 }

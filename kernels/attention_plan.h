@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -86,6 +87,9 @@ struct PlanOptions {
   std::int32_t key_heads = 1;
   std::int32_t workers = 1;  // how many workers the items should keep busy
   PlanCosts costs = {};      // of the device
+  // Partial slots that the device has room for (StepRunner::partials_most): where a plan would take more, its items are
+  // cut less, which changes no bit. REQUIRES: a bound has at least the rows of a step, and chaining.
+  std::int32_t partials_most = std::numeric_limits<std::int32_t>::max();
 
   bool operator==(const PlanOptions&) const = default;
 };

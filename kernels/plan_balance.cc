@@ -84,13 +84,17 @@ bool cut_wide_nodes(std::span<const PlanUnit> units, std::int64_t limit, PlanInp
   return any;
 }
 
-void cut_long_units(const PlanOptions& options, std::int64_t limit, std::span<PlanUnit> units) {
+bool cut_long_units(const PlanOptions& options, std::int64_t limit, std::span<PlanUnit> units) {
+  bool any = false;
   for (PlanUnit& unit : units) {
+    unit.pieces = 1;
     const std::int64_t cost = unit_cost(options, unit);
     if (cost > limit && unit.kind != UnitKind::kPath) {
       unit.pieces = parts_of(cost, limit, kv_split_index(unit.key_end - 1) - kv_split_index(unit.key_begin) + 1);
+      any = any || unit.pieces > 1;
     }
   }
+  return any;
 }
 
 // A radix sort of (first split, cost class).

@@ -31,8 +31,8 @@ std::int64_t cost_limit(const PlanOptions& options, std::int64_t total);
 // between neighbours. Returns true if any was cut; the units must then be made again.
 bool cut_wide_nodes(std::span<const PlanUnit> units, std::int64_t limit, PlanInput& input);
 
-// Cuts units by keys that cost more than `limit`: sets their `pieces`.
-void cut_long_units(const PlanOptions& options, std::int64_t limit, std::span<PlanUnit> units);
+// Cuts units by keys that cost more than `limit`: sets the `pieces` of all units. Returns true if any was cut.
+bool cut_long_units(const PlanOptions& options, std::int64_t limit, std::span<PlanUnit> units);
 
 // Orders units: parents first (a child begins at a later split), large before small. Keeps its arrays between steps.
 class UnitOrder {

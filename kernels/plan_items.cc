@@ -24,7 +24,29 @@ void count_keys(AttentionPlan& plan) {
   }
 }
 
+// Whether the states of a unit's rows were left to the merge before it: a unit above was cut.
+bool is_behind_cut(const PlanUnit& unit, std::span<const PlanUnit> units) {
+  for (std::int32_t above = unit.parent; above >= 0; above = units[static_cast<std::size_t>(above)].parent) {
+    if (units[static_cast<std::size_t>(above)].pieces > 1) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
+
+std::int64_t partials_needed(std::int32_t row_count, std::span<const PlanUnit> units) {
+  std::int64_t needed = row_count;
+  for (const PlanUnit& unit : units) {
+    if (unit.key_begin < unit.key_end) {
+      const std::int32_t splits = split_count(unit.key_begin, unit.key_end);
+      const std::int32_t folded = is_behind_cut(unit, units) ? 0 : splits / unit.pieces;  // by the first piece
+      needed += std::int64_t{unit.row_count} * (splits - folded);
+    }
+  }
+  return needed;
+}
 
 void PartialSlots::clear(std::int32_t row_count) {
   row_count_ = row_count;

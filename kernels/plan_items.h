@@ -9,6 +9,11 @@
 
 namespace coppice::kernels {
 
+// Returns the slots that PartialSlots numbers for these units of a step of `row_count` rows if the states of rows are
+// used: one for the state of each row, and one for each row and split of the items that do not fold. REQUIRES: items
+// may be chained.
+std::int64_t partials_needed(std::int32_t row_count, std::span<const PlanUnit> units);
+
 // Numbers the partial slots of a plan and lists those of each row in ascending key position. The state of a row that
 // items continue is in the slot of the row's own number; slots for single splits follow behind all rows.
 class PartialSlots {

@@ -75,6 +75,28 @@ TEST_CASE("sharing, chaining, workers, blocks, stages and the order of threads d
   }
 }
 
+TEST_CASE("room for few partials does not change a bit", "[simt][identity]") {
+  std::mt19937_64 random(24);
+  const GpuAttentionBench::Config config{8, 1, 128, ComputeType::kBF16, 3, 2.0};
+  const TestStep step = random_tree(mixed_shape(), 16, random);
+  GpuAttentionBench bench(config, step.pages_used, step.page_size, step.row_count());
+  const auto sequences = step.plan_sequences();
+  PlanOptions options = bench.plan_options(step);
+  options.workers = 60;
+  AttentionPlanner planner;
+  const AttentionPlan& plan = planner.plan(sequences, options);
+  const std::int32_t wanted = plan.partial_count;
+  REQUIRE(wanted > 2 * step.row_count());
+  const std::vector<float> out = bench.run(plan, {});
+  for (const std::int32_t most : {wanted / 2, step.row_count()}) {
+    options.partials_most = most;
+    const AttentionPlan& bounded = planner.plan(sequences, options);
+    CHECK(bounded.partial_count <= most);
+    CHECK((same_bits(bench.run(bounded, {.seed = 5}), out)));
+  }
+  CHECK(bench.problems() == "");
+}
+
 TEST_CASE("a sequence alone, in chunks of any size, gets the same bits", "[simt][identity]") {
   std::mt19937_64 random(22);
   for (const GpuAttentionBench::Config& config : configs()) {

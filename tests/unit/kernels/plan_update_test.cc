@@ -81,6 +81,9 @@ TEST_CASE("updated plans equal plans from scratch over random histories", "[plan
     options.group_size = draw(1, 8);
     options.key_heads = draw(1, 8);
     options.workers = draw(0, 1) == 0 ? 2 : draw(1, 32);
+    if (options.chaining && draw(0, 1) == 0) {
+      options.partials_most = step.row_count() * draw(1, 4);
+    }
     AttentionPlanner planner;
     for (int i = 0; i < 120; ++i) {
       const auto sequences = step.plan_sequences();
