@@ -30,6 +30,7 @@ class Runner final : public StepExecutor {
     options_.key_heads = config.key_heads;
     options_.workers = cache_->workers();
     options_.costs = cache_->plan_costs();
+    options_.partials_most = steps_.partials_most(program_);
     sequences_.reserve(static_cast<std::size_t>(limits.running_max));
   }
 

@@ -1,6 +1,7 @@
 // The contract of StepRunner, checked once for all devices.
 #include "kernels/step_runner.h"
 
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -29,6 +30,10 @@ absl::StatusOr<StepProgram> StepRunner::reserve(const StepLimits& limits) {
   }
   draws_.reserve(static_cast<std::size_t>(limits.logits));
   return program;
+}
+
+std::int32_t StepRunner::partials_most(StepProgram) const {
+  return std::numeric_limits<std::int32_t>::max();
 }
 
 PreparedStep StepRunner::prepare(StepProgram program, const StepArrays& arrays, const AttentionPlan& plan,

@@ -49,6 +49,10 @@ class StepRunner {
   // not refused; it allocates. ERRORS: ResourceExhausted.
   absl::StatusOr<StepProgram> reserve(const StepLimits& limits);
 
+  // Returns the partial slots that a step of this program may use without allocating: what its plans are bounded by
+  // (PlanOptions::partials_most). REQUIRES: reserve() returned `program`.
+  virtual std::int32_t partials_most(StepProgram program) const;
+
   // Packs a step without its tokens; may be called while an earlier step runs. The arrays may be reused when this
   // returns. REQUIRES: one slot per row of the plan; the plan is unchanged until run() returns.
   PreparedStep prepare(StepProgram program, const StepArrays& arrays, const AttentionPlan& plan,

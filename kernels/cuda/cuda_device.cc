@@ -44,10 +44,7 @@ Support CudaDevice::supports(const PackingOptions& packing) const {
 
 std::int64_t CudaDevice::available_bytes() const {
   context_.use();
-  std::size_t free_bytes = 0;
-  std::size_t total_bytes = 0;
-  COPPICE_CUDA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
-  return static_cast<std::int64_t>(free_bytes);
+  return static_cast<std::int64_t>(memory_facts().free_bytes);
 }
 
 absl::StatusOr<Buffer> CudaDevice::allocate(std::size_t bytes) {

@@ -91,6 +91,12 @@ absl::StatusOr<Buffer> allocate_pinned(std::size_t bytes) {
   return Buffer(data, bytes, [](void* memory) { static_cast<void>(cudaFreeHost(memory)); });
 }
 
+MemoryFacts memory_facts() {
+  MemoryFacts facts;
+  COPPICE_CUDA_CHECK(cudaMemGetInfo(&facts.free_bytes, &facts.total_bytes));
+  return facts;
+}
+
 absl::StatusOr<GpuFacts> open_gpu(int device) {
   GpuFacts facts;
   static_cast<void>(cudaRuntimeGetVersion(&facts.runtime_version));

@@ -61,6 +61,13 @@ absl::StatusOr<Buffer> allocate_device(std::size_t bytes, cudaStream_t stream);
 // Allocates page-locked host memory, which the GPU copies from and to by itself. ERRORS: ResourceExhausted.
 absl::StatusOr<Buffer> allocate_pinned(std::size_t bytes);
 
+// Memory of the calling thread's GPU.
+struct MemoryFacts {
+  std::size_t total_bytes = 0;
+  std::size_t free_bytes = 0;
+};
+MemoryFacts memory_facts();
+
 // A GPU that this backend can use. A value.
 struct GpuFacts {
   int device = 0;

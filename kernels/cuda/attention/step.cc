@@ -9,24 +9,39 @@
 #include "kernels/cuda/attention/device_plan.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/key_positions.h"
+#include "kernels/plan_balance.h"
 
 namespace coppice::kernels::cuda {
 
 namespace {
 
-// Bytes of partial results reserved at most. Their bound is rows x splits, but no plan cuts everything into single
-// splits. Chosen, not measured; a larger plan makes the memory grow.
-constexpr std::size_t kPartialBytesMost = std::size_t{256} << 20;
+// Partial results get room for every row and split, if that is no more than the larger of these two: 256 MB, which
+// keeps plans of a few hundred sequences as they are on a small GPU; and a share of the GPU's memory, of which not more
+// than a quarter of what is free, since activations may be still to come. Chosen, not measured.
+constexpr std::size_t kPartialBytesLeast = std::size_t{256} << 20;
+constexpr std::size_t kPartialShareOfMemory = 32;
+constexpr std::size_t kPartialShareOfFree = 4;
+
+std::size_t partial_bytes_most(MemoryFacts memory) {
+  return std::max(kPartialBytesLeast,
+                  std::min(memory.total_bytes / kPartialShareOfMemory, memory.free_bytes / kPartialShareOfFree));
+}
 
 std::size_t splits_most(const StepLimits& limits) {
   return static_cast<std::size_t>(kv_split_index(limits.sequence_tokens - 1)) + 1;
 }
 
-// Returns the usual bound on items: leaves and shared nodes of the tree of sequences, drafted paths, and pieces that
-// keep all blocks busy.
+// Returns a bound on the full blocks that prompts' rows stand in.
+std::size_t row_blocks_most(const StepLimits& limits) {
+  const std::int32_t group = limits.query_heads / limits.key_heads;
+  return static_cast<std::size_t>(limits.tokens / row_block({.group_size = group, .workers = limits.workers}));
+}
+
+// Returns the usual bound on items: leaves and shared nodes of the tree of sequences, blocks of prompts' rows, drafted
+// paths, and pieces that keep all blocks busy.
 std::size_t items_most(const StepLimits& limits) {
   return 4 * static_cast<std::size_t>(limits.sequences) + 2 * static_cast<std::size_t>(limits.logits) +
-         8 * static_cast<std::size_t>(limits.workers);
+         row_blocks_most(limits) + 8 * static_cast<std::size_t>(limits.workers);
 }
 
 }  // namespace
@@ -34,24 +49,30 @@ std::size_t items_most(const StepLimits& limits) {
 std::size_t attention_plan_bytes_most(const StepLimits& limits) {
   const auto tokens = static_cast<std::size_t>(limits.tokens);
   const auto logits = static_cast<std::size_t>(limits.logits);
-  const auto sequences = static_cast<std::size_t>(limits.sequences);
+  const std::size_t page_lists = static_cast<std::size_t>(limits.sequences) + row_blocks_most(limits);
   const std::size_t group = static_cast<std::size_t>(limits.query_heads / limits.key_heads);
   const std::size_t splits = splits_most(limits);
   const std::size_t split_pages = static_cast<std::size_t>(kLargeSplit / limits.page_size);
   const std::size_t sequence_pages = static_cast<std::size_t>(limits.sequence_tokens / limits.page_size) + split_pages;
   const std::size_t items = items_most(limits);
-  // Every sequence with a page list of its own; a drafted token with the slots of two splits; every row with a partial
-  // of every split.
+  // Every sequence and every block of a prompt's rows with a page list of its own; a drafted token with the slots of
+  // two splits; every row with a partial of every split.
   return sizeof(DevicePlanHeader) + items * (sizeof(DeviceItem) + sizeof(DeviceUnit)) +
          tokens * group * sizeof(DeviceUnit) +
-         sizeof(std::int32_t) * (kSparePages + sequences * sequence_pages + logits * 2 * std::size_t{kLargeSplit} +
+         sizeof(std::int32_t) * (kSparePages + page_lists * sequence_pages + logits * 2 * std::size_t{kLargeSplit} +
                                  3 * tokens + tokens * splits);
 }
 
-absl::Status AttentionStep::reserve(const StepLimits& limits, cudaStream_t stream) {
-  const std::size_t slots = static_cast<std::size_t>(limits.tokens) * (1 + splits_most(limits));
+std::int32_t attention_partials_most(const StepLimits& limits, MemoryFacts memory) {
+  const auto tokens = static_cast<std::size_t>(limits.tokens);
   const std::size_t slot_bytes = attention_partial_floats(1, limits.query_heads, limits.head_dim) * sizeof(float);
-  COPPICE_RETURN_IF_ERROR(make_room(partials_, std::min(slots * slot_bytes, kPartialBytesMost), stream));
+  const std::size_t slots = std::min(tokens * (1 + splits_most(limits)), partial_bytes_most(memory) / slot_bytes);
+  return static_cast<std::int32_t>(std::max(slots, tokens));
+}
+
+absl::Status AttentionStep::reserve(const StepLimits& limits, std::int32_t partials, cudaStream_t stream) {
+  const std::size_t floats = attention_partial_floats(partials, limits.query_heads, limits.head_dim);
+  COPPICE_RETURN_IF_ERROR(make_room(partials_, floats * sizeof(float), stream));
   const std::size_t words = attention_progress_words(items_most(limits), limits.key_heads);
   return make_room(progress_, words * sizeof(std::uint32_t), stream);
 }

@@ -17,12 +17,16 @@ namespace coppice::kernels::cuda {
 // exceeds it.
 std::size_t attention_plan_bytes_most(const StepLimits& limits);
 
+// Returns the partial slots to reserve for steps within `limits`: at least one a row, at most one for each row and
+// split besides. Plans that are bounded by it (PlanOptions::partials_most) need no more.
+std::int32_t attention_partials_most(const StepLimits& limits, MemoryFacts memory);
+
 // Owner: the backend. Thread: its caller.
 class AttentionStep {
  public:
-  // ERRORS: ResourceExhausted.
-  absl::Status reserve(const StepLimits& limits, cudaStream_t stream);
-  // Allocates what the plan needs. Returns true if memory had to move.
+  // partials: of attention_partials_most(). ERRORS: ResourceExhausted.
+  absl::Status reserve(const StepLimits& limits, std::int32_t partials, cudaStream_t stream);
+  // Allocates what the plan needs beyond what is reserved. Returns true if memory had to move.
   bool prepare(const AttentionPlan& plan, const AttentionParameters& parameters, cudaStream_t stream);
   // Enqueues one layer of the prepared plan. Returns the cudaError_t of the launch.
   int run(const LoadedAttention& attention, const Matrix& query, const CudaKvCache& cache, std::int32_t layer,

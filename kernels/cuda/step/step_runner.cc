@@ -32,19 +32,24 @@ absl::Status CudaStepRunner::do_reserve(StepProgram program, const StepLimits& l
   const cudaStream_t on = context_.on();
   const StepShape largest{limits.tokens, limits.logits, 0};
   COPPICE_RETURN_IF_ERROR(block_.reserve(largest, attention_plan_bytes_most(limits), on));
-  COPPICE_RETURN_IF_ERROR(attention_.reserve(limits, on));
+  const std::int32_t partials = attention_partials_most(limits, memory_facts());
+  COPPICE_RETURN_IF_ERROR(attention_.reserve(limits, partials, on));
   COPPICE_RETURN_IF_ERROR(sampler_.reserve(limits, on));
   graphs_.drop();  // of earlier programs: their memory may have moved
   programs_.resize(static_cast<std::size_t>(program));
-  programs_.back() = largest;
+  programs_.back() = {.largest = largest, .partials = partials};
   return absl::OkStatus();
+}
+
+std::int32_t CudaStepRunner::partials_most(StepProgram program) const {
+  return programs_[static_cast<std::size_t>(program) - 1].partials;
 }
 
 StepShape CudaStepRunner::padded_shape(StepProgram program, StepShape shape) const {
   if (program == StepProgram::kNone || !graphs_.active()) {
     return shape;
   }
-  const StepShape& largest = programs_[static_cast<std::size_t>(program) - 1];
+  const StepShape& largest = programs_[static_cast<std::size_t>(program) - 1].largest;
   const std::int32_t tokens = recorded_rows(shape.tokens, largest.tokens);
   if (tokens > kRecordedRowsMax) {
     return {tokens, shape.logits, shape.hidden};  // too large to be recorded: not padded

@@ -25,6 +25,7 @@ class CudaStepRunner final : public StepRunner {
 
   bool is_asynchronous() const override { return true; }
   bool is_working() const override;
+  std::int32_t partials_most(StepProgram program) const override;
   StepCounts counts() const override { return graphs_.counts(); }
 
  private:
@@ -32,6 +33,12 @@ class CudaStepRunner final : public StepRunner {
   struct Events {
     CudaEvent begin;
     CudaEvent end;
+  };
+
+  // What was reserved for a StepProgram.
+  struct Program {
+    StepShape largest;
+    std::int32_t partials = 0;  // slots
   };
 
   CudaStepRunner(CudaContext& context, AttentionStep& attention, StepBlock block, Events events,
@@ -53,7 +60,7 @@ class CudaStepRunner final : public StepRunner {
   const Events events_;
   StepGraphs graphs_;
   CudaSampler sampler_;
-  std::vector<StepShape> programs_;  // the largest steps of StepProgram 1, 2, ...
+  std::vector<Program> programs_;  // of StepProgram 1, 2, ...
 };
 
 }  // namespace coppice::kernels::cuda
