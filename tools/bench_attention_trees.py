@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Measure attention over the trees of the PAT benchmark and write the table of docs/performance/attention.md.
 
-Trees are written as `coppice bench attention --tree` reads them: nodes per level, "_", tokens per level.  They are the
-twenty of "PAT: Prefix-Aware Attention" (arXiv 2511.22333) times its four head settings.  Each tree and head setting is
-measured in a process of its own, --repeats times; the quickest shared and the quickest unshared run of all repeats
-count, because other work on a machine only ever makes a run slower.  Before and after, `coppice bench machine` measures
-what the machine can do.
+Its twenty trees are in attention_trees.txt; each is measured with the benchmark's four head settings. Each tree and
+head setting is measured in a process of its own, --repeats times; the quickest shared and the quickest unshared run
+of all repeats count, because other work on a machine only ever makes a run slower. Before and after, `coppice bench
+machine` measures what the machine can do.
 
 The bound of a tree is the larger of two times: its multiply-adds at the machine's peak, and its K, V, Q and output once
 at the machine's read bandwidth.
@@ -22,32 +21,13 @@ sleeps that many times as long as the command took, so that others get their sha
 
 import argparse
 import json
+import pathlib
 import shlex
 import subprocess
 import time
 
-TREES = [
-    "1,10_4096,416",
-    "1,256_256,32",
-    "1,1024_2048,32",
-    "1,2,64_1024,256,256",
-    "1,4,256_32,256,32",
-    "1,8,512_32,512,256",
-    "1,8,512_32,2048,256",
-    "1,8,512_512,512,256",
-    "1,4,8,256_32,256,256,32",
-    "1,4,16,512_1024,256,128,32",
-    "1,4,16,64,256,1024_256,32,256,64,32,256",
-    "1,16,32,64,128,1024_256,128,64,32,32,32",
-    "1,16,32,64,256,1024_256,128,64,32,32,32",
-    "1,8,16,32,64,128,1024_256,128,64,32,32,32,32",
-    "1,8,16,32,64,256,1024_256,128,64,32,32,32,32",
-    "2,8,16,256_256,256,32,32",
-    "4,16,256,512_512,32,128,32",
-    "8,16,32,256_512,512,256,32",
-    "256_1024",
-    "256_4096",
-]
+TREES_FILE = pathlib.Path(__file__).with_name("attention_trees.txt")
+TREES = [line for line in TREES_FILE.read_text().split("\n") if line and not line.startswith("#")]
 HEADS = ["32/32", "16/8", "32/8", "64/8"]
 HEAD_DIM = 128
 BYTES_PER_NUMBER = 2  # bf16

@@ -73,6 +73,7 @@ class GpuCheck(unittest.TestCase):
         (self.folder / "bin").mkdir()
         shutil.copy(ROOT / "scripts/gpu-check-run", self.folder / "run")
         shutil.copy(ROOT / "scripts/gpu-check-torch.py", self.folder / "torch_attention.py")
+        shutil.copy(ROOT / "tools/attention_trees.txt", self.folder)
         shutil.copy(ROOT / "tools/gpu_report.py", self.folder / "report.py")
         (self.folder / "bin/coppice").symlink_to(COPPICE.resolve())
         (self.folder / "commit").write_text("0123456789abcdef\n")
@@ -96,6 +97,14 @@ class GpuCheck(unittest.TestCase):
             self.assertNotIn(step["name"], self.steps)
             self.steps[step["name"]] = step
         return done.returncode, done.stdout + done.stderr
+
+    def test_the_trees_are_those_of_their_list(self):
+        self.program("coppice", 'echo "$@"')
+        self.run_stages("trees", GPU_CHECK_TINY="")
+        lines = (ROOT / "tools/attention_trees.txt").read_text().splitlines()
+        trees = [line for line in lines if not line.startswith("#")]
+        self.assertEqual(len(trees), 20)
+        self.assertIn(f"--tree {' '.join(trees)} --heads", (self.folder / "results/trees.log").read_text())
 
     def test_every_stage(self):
         self.program("gpu_step_test", "echo a test that has no stage")

@@ -1,13 +1,16 @@
 // attention_model: predicts the time of the CUDA attention kernel for the cases of scripts/gpu-check, on a described
 // GPU, by the real planner and a simulation of the kernel. Nothing it prints was measured.
 //   attention_model [--gpu H200] [--items-per-worker N] [--read-cost N] [--least-cost N] [--tree TREE --heads Q/K]
+//     [--trees FILE]
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include "base/status_macros.h"
 #include "fmt/format.h"
 #include "kernels/bench/attention_bench.h"
 #include "kernels/bench/attention_forest.h"
@@ -25,6 +28,7 @@ struct Settings {
   kernels::PlanCosts costs = kernels::kGpuPlanCosts;
   std::string tree;
   std::string heads = "16/2";
+  std::string trees_path = "tools/attention_trees.txt";
 };
 
 struct Case {
@@ -82,25 +86,26 @@ void print_flash(const kernels::GpuClass& gpu, const kernels::PlanCosts& costs) 
   fmt::print("\nGeometric mean of the shares: {:.3f}\n\n", std::pow(product, 1.0 / count));
 }
 
-void print_trees(const kernels::GpuClass& gpu, const kernels::PlanCosts& costs) {
-  const std::vector<std::string> trees = {"1,10_4096,416",
-                                          "1,256_256,32",
-                                          "1,1024_2048,32",
-                                          "1,2,64_1024,256,256",
-                                          "1,4,256_32,256,32",
-                                          "1,8,512_32,512,256",
-                                          "1,8,512_32,2048,256",
-                                          "1,8,512_512,512,256",
-                                          "1,4,8,256_32,256,256,32",
-                                          "1,4,16,512_1024,256,128,32",
-                                          "1,4,16,64,256,1024_256,32,256,64,32,256",
-                                          "1,16,32,64,128,1024_256,128,64,32,32,32",
-                                          "1,16,32,64,256,1024_256,128,64,32,32,32",
-                                          "1,8,16,32,64,128,1024_256,128,64,32,32,32,32",
-                                          "1,8,16,32,64,256,1024_256,128,64,32,32,32,32",
-                                          "2,8,16,256_256,256,32,32",
-                                          "4,16,256,512_512,32,128,32",
-                                          "8,16,32,256_512,512,256,32"};  // those of scripts/gpu-check
+// The trees of tools/attention_trees.txt that share something. ERRORS: NotFound, InvalidArgument.
+absl::StatusOr<std::vector<std::string>> read_trees(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) {
+    return absl::NotFoundError(fmt::format("{} cannot be read; --trees names a list of trees", path));
+  }
+  std::vector<std::string> trees;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') {
+      continue;
+    }
+    COPPICE_ASSIGN_OR_RETURN(const kernels::AttentionTree tree, kernels::parse_attention_tree(line));
+    if (tree.nodes.size() > 1) {
+      trees.push_back(line);
+    }
+  }
+  return trees;
+}
+
+void print_trees(const std::vector<std::string>& trees, const kernels::GpuClass& gpu, const kernels::PlanCosts& costs) {
   fmt::print(
       "| tree | heads | shared, us | of the bound | unshared, us | unshared / shared | merge, us | partials / K "
       "and V read | limit |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
@@ -139,10 +144,15 @@ int run(const Settings& settings) {
     print_row(settings.tree + " unshared", forecast(given, *gpu, settings.costs, false));
     return 0;
   }
+  const auto trees = read_trees(settings.trees_path);
+  if (!trees.ok()) {
+    fmt::print(stderr, "attention_model: {}\n", std::string(trees.status().message()));
+    return 2;
+  }
   fmt::print("# {}: predicted, not measured\n\n## Flash-Decoding\n", gpu->name);
   print_flash(*gpu, settings.costs);
   fmt::print("## Prefix trees\n");
-  print_trees(*gpu, settings.costs);
+  print_trees(*trees, *gpu, settings.costs);
   return 0;
 }
 
@@ -157,6 +167,7 @@ int main(int argc, char** argv) {
   app.add_option("--least-cost", settings.costs.least_cost, "the planner's")->capture_default_str();
   app.add_option("--tree", settings.tree, "one tree instead of the table: 1,256_2048,256");
   app.add_option("--heads", settings.heads, "of that tree: query heads / key heads")->capture_default_str();
+  app.add_option("--trees", settings.trees_path, "the trees of the table, one a line")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return run(settings);
 }
