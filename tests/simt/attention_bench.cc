@@ -16,7 +16,7 @@ namespace {
 constexpr std::int32_t kLayer = 1;  // of two, so that a wrong one shows
 
 KvLayout layout_of(const GpuAttentionBench::Config& config, std::int32_t pages, std::int32_t page_size) {
-  return {2, std::max(pages, 1), config.key_heads, page_size, config.head_dim};
+  return {2, config.first_page + std::max(pages, 1), config.key_heads, page_size, config.head_dim};
 }
 
 }  // namespace
@@ -54,8 +54,11 @@ GpuAttentionBench::GpuAttentionBench(const Config& config, std::int32_t pages, s
   std::mt19937_64 random(config.seed);
   std::normal_distribution<float> normal;
   const auto spread = static_cast<float>(config.spread);
-  for (std::size_t i = 0; i < cache_.size(); ++i) {
-    cache_.set(i, normal(random) * (i % 2 == 0 ? spread : 1.0F));
+  for (std::int32_t layer = 0; layer < layout_.layers; ++layer) {
+    const auto end = static_cast<std::size_t>((layer + 1) * layout_.layer_elements());
+    for (auto i = static_cast<std::size_t>(layout_.plane(layer, config.first_page, 0, 0)); i < end; ++i) {
+      cache_.set(i, normal(random) * (i % 2 == 0 ? spread : 1.0F));
+    }
   }
   for (std::size_t i = 0; i < query_.size(); ++i) {
     query_.set(i, normal(random) * spread);

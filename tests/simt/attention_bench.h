@@ -38,6 +38,7 @@ class GpuAttentionBench {
     ComputeType dtype = ComputeType::kBF16;
     std::uint64_t seed = 1;  // of numbers
     double spread = 1.0;
+    PageId first_page = 0;  // the cache has this many pages before the step's; they hold zeros
   };
   struct Run {
     std::uint64_t seed = 1;  // of the order of threads

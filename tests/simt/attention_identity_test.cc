@@ -75,6 +75,79 @@ TEST_CASE("sharing, chaining, workers, blocks, stages and the order of threads d
   }
 }
 
+TEST_CASE("pages behind 2^31 elements are pages like others", "[simt][identity]") {
+  std::mt19937_64 random(25);
+  TreeShape shape = mixed_shape();
+  shape.leaves_most = 4;
+  const TestStep step = random_tree(shape, 16, random);
+  TestStep far_step = step;
+  constexpr PageId kFirst = 300000;  // of 8,192 elements each
+  for (TestSequence& sequence : far_step.sequences) {
+    for (PageId& page : sequence.pages) {
+      page += kFirst;
+    }
+  }
+  for (const ComputeType dtype : {ComputeType::kBF16, ComputeType::kF32}) {
+    GpuAttentionBench::Config config{4, 2, 128, dtype, 7};
+    std::vector<float> outs[2];
+    for (const bool far : {false, true}) {
+      config.first_page = far ? kFirst : 0;
+      GpuAttentionBench bench(config, step.pages_used, step.page_size, step.row_count());
+      const PlanOptions options = bench.plan_options(step);
+      AttentionPlanner planner;
+      const auto sequences = far ? far_step.plan_sequences() : step.plan_sequences();
+      const AttentionPlan& plan = planner.plan(sequences, options);
+      REQUIRE(!plan.slots.empty());
+      outs[far ? 1 : 0] = bench.run(plan, {});
+      CHECK(bench.problems() == "");
+    }
+    CHECK((same_bits(outs[0], outs[1])));
+  }
+}
+
+// Splits of all three lengths, at little cost: one row a sequence, behind one prefix.
+TEST_CASE("splits beyond 2,048 and 16,384 keys: shared, cut and in chunks, the same bits", "[simt][identity]") {
+  constexpr std::int32_t kShared = 16640;  // half of the first split of 512
+  TestStep step;
+  step.page_size = 128;
+  for (const std::int32_t own : {1, 260, 400}) {  // the end of the split lies 256 further on
+    TestSequence sequence;
+    for (PageId page = 0; page < kShared / 128; ++page) {
+      sequence.pages.push_back(page);
+    }
+    step.pages_used = std::max(step.pages_used, kShared / 128);
+    for (std::int32_t i = 0; i < own; i += 128) {
+      sequence.pages.push_back(step.pages_used++);
+    }
+    sequence.position_begin = kShared + own - 2;
+    sequence.row_count = 2;
+    sequence.pages.push_back(step.pages_used++);
+    step.sequences.push_back(sequence);
+  }
+  step.number_rows();
+  const GpuAttentionBench::Config config{2, 1, 64, ComputeType::kBF16, 8, 2.0};
+  const std::size_t width = 128;
+  GpuAttentionBench bench(config, step.pages_used, step.page_size, step.row_count());
+  const auto sequences = step.plan_sequences();
+  AttentionPlanner planner;
+  PlanOptions options = bench.plan_options(step);
+  options.workers = 1;
+  const std::vector<float> out = bench.run(planner.plan(sequences, options), {});
+  CHECK(bench.error(step, 0, out) <= 5e-3);
+  options.workers = 200;
+  CHECK(planner.plan(sequences, options).partial_count > 100);
+  CHECK((same_bits(bench.run(planner.plan(sequences, options), {.seed = 2}), out)));
+  options.sharing = false;
+  CHECK((same_bits(bench.run(planner.plan(sequences, options), {.seed = 3}), out)));
+  for (const std::int32_t row : {1, 3, 5}) {
+    const TestSequence& sequence = step.sequences[static_cast<std::size_t>(row / 2)];
+    const PlanSequence alone{sequence.pages, 0, 1, sequence.position_begin + row % 2, {}, -1, 0};
+    const AttentionPlan& plan = planner.plan(std::span(&alone, 1), options);
+    CHECK((same_bits(bench.run(plan, {.seed = 4, .first_row = row}), rows_of(out, row, 1, width))));
+  }
+  CHECK(bench.problems() == "");
+}
+
 TEST_CASE("room for few partials does not change a bit", "[simt][identity]") {
   std::mt19937_64 random(24);
   const GpuAttentionBench::Config config{8, 1, 128, ComputeType::kBF16, 3, 2.0};

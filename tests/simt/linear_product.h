@@ -76,8 +76,8 @@ struct Product {
 
   // out (+)= in * weight^T + bias by the kernel of this tile.
   Tensor run(const Tensor& in, LinearTile tile, ComputeType out_dtype, const Tensor* addend = nullptr) {
-    DeviceMatrix device_in(in);
-    DeviceMatrix out(out_dtype, in.rows, shape.out_features, 2);
+    DeviceMatrix device_in(in, in_gap);
+    DeviceMatrix out(out_dtype, in.rows, shape.out_features, out_gap);
     if (addend != nullptr) {
       for (std::int64_t row = 0; row < in.rows; ++row) {
         std::memcpy(static_cast<std::byte*>(out.matrix().data) + row * out.matrix().stride * 4,
@@ -130,6 +130,8 @@ struct Product {
   }
 
   Shape shape;
+  std::int64_t in_gap = 0;  // elements between rows
+  std::int64_t out_gap = 2;
   Tensor weight;
   Tensor bias;
   Tensor padded;

@@ -53,6 +53,20 @@ TEST_CASE("products: every number of rows from 1 to 70 gives the rows of the lar
   CHECK(session.report() == "");
 }
 
+TEST_CASE("products: rows that begin behind 2^31 elements are rows like others") {
+  for (const ComputeType dtype : {ComputeType::kBF16, ComputeType::kF32}) {
+    simt::Session session({.seed = 10});
+    Product product({70, 100}, dtype, /*has_bias=*/true);
+    const Tensor in = random_tensor(dtype, 18, 100, 17);
+    const Tensor near = product.run(in, LinearTile::k64x64Split, ComputeType::kF32);
+    product.in_gap = product.out_gap = std::int64_t{1} << 27;  // 17 of them are more than 2^31
+    for (const LinearTile tile : kTiles) {
+      CHECK(product.run(in, tile, ComputeType::kF32).bytes == near.bytes);
+    }
+    CHECK(session.report() == "");
+  }
+}
+
 TEST_CASE("products add to the residual stream, or round to the type of their factors") {
   for (const auto& [dtype, shape] :
        {std::pair{ComputeType::kBF16, Shape{66, 72}}, std::pair{ComputeType::kBF16, Shape{96, 768}},

@@ -1,5 +1,6 @@
 // Rotation, per-head norm and the KV cache of the GPU on the emulator: queries against the CPU backend, keys and values
 // against what the CPU computes for the same numbers, moves of slots in the order of their list.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <numeric>
 
@@ -230,6 +231,49 @@ TEST_CASE("a page is copied in every layer, and nothing else is") {
       CHECK(std::memcmp(cache.data(), expected.data(), expected.size()) == 0);
     }
   }
+}
+
+// Three pages of a cache behind `first_page` others, of all layers, once two rows have been stored in them, a slot
+// moved and a page copied.
+std::vector<std::byte> written_pages(PageId first_page) {
+  constexpr ComputeType kType = ComputeType::kBF16;
+  simt::Session session({.seed = 30});
+  KvGeometry geometry = geometry_of({2, 2, 128, 128, false}, kType);
+  geometry.pages += first_page;
+  const cuda::KvLayout layout = cuda::kv_layout(geometry);
+  simt::Buffer<std::byte> cache(static_cast<std::size_t>(layout.elements()) * element_bytes(kType), "cache");
+  const auto page_bytes = static_cast<std::size_t>(layout.page_elements()) * element_bytes(kType);
+  const auto place_of = [&](std::int32_t layer) {
+    return cache.data() + static_cast<std::size_t>(layout.plane(layer, first_page, 0, 0)) * element_bytes(kType);
+  };
+  for (const std::int32_t layer : {0, 1}) {
+    std::memset(place_of(layer), 0, 3 * page_bytes);
+  }
+  const KvSlot first = first_page * geometry.page_size;
+  DeviceMatrix qkv(random_tensor(ComputeType::kF32, 2, 6 * 128, 31));
+  DeviceMatrix query(kType, 2, 2 * 128);
+  const std::vector<float> frequencies(64, 0.5F);
+  const simt::Buffer<float> frequency(std::span<const float>(frequencies), "frequency");
+  const std::vector<std::int32_t> places = {7, 900, first + 5, first + 47, first + 5, first + 20};
+  const simt::Buffer<std::int32_t> words(std::span<const std::int32_t>(places), "positions, slots and a move");
+  const RopeParameters parameters{
+      .query_heads = 2, .key_heads = 2, .head_dim = 128, .rotary_dim = 128, .inverse_frequency = frequency.data()};
+  REQUIRE(cuda::launch_rope(qkv.matrix(), {words.data(), 2}, {words.data() + 2, 2}, parameters, cache.data(), layout,
+                            kv_format_of(kType), 1, query.matrix(), {}) == 0);
+  REQUIRE(cuda::launch_move_slots(cache.data(), layout, kv_format_of(kType), words.data() + 4, 1, {}) == 0);
+  REQUIRE(cuda::launch_copy_page(cache.data(), layout, kv_format_of(kType), first_page + 2, first_page + 0, {}) == 0);
+  CHECK(session.report() == "");
+  std::vector<std::byte> pages;
+  for (const std::int32_t layer : {0, 1}) {
+    pages.insert(pages.end(), place_of(layer), place_of(layer) + 3 * page_bytes);
+  }
+  return pages;
+}
+
+TEST_CASE("pages behind 2^31 elements are written like others") {
+  const std::vector<std::byte> near = written_pages(0);
+  CHECK(std::ranges::count(near, std::byte{0}) < std::ssize(near) - 3 * 1000);  // three slots of 1,024 bytes
+  CHECK((written_pages(300000) == near));                                       // of 8,192 elements each
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // The row-wise kernels of the GPU on the emulator against the CPU backend: every type, row counts and widths that fill
-// no vector, rows further apart than they must be.
+// no vector, rows further apart than they must be, or than 32 bits can count.
 #include <catch2/catch.hpp>
 
 #include "kernels/cuda/launch.h"
@@ -13,7 +13,9 @@ struct Size {
   std::int64_t columns;
   std::int64_t gap;
 };
-constexpr Size kSizes[] = {{1, 1, 0}, {3, 7, 2}, {2, 64, 0}, {5, 130, 6}, {1, 1024, 4}, {3, 1028, 0}, {2, 2051, 1}};
+constexpr std::int64_t kFarGap = std::int64_t{1} << 29;  // elements: the fifth row begins behind 2^31 of them
+constexpr Size kSizes[] = {{1, 1, 0},    {3, 7, 2},    {2, 64, 0},   {5, 130, 6},
+                           {1, 1024, 4}, {3, 1028, 0}, {2, 2051, 1}, {5, 66, kFarGap}};
 
 // f16 is unknown to the CPU backend: what it computes in f32 from the same numbers is the judge.
 ComputeType judge_dtype(ComputeType dtype) {

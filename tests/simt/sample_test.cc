@@ -89,8 +89,10 @@ Tensor random_logits(std::mt19937& generator, std::int64_t rows, std::int64_t vo
   return logits;
 }
 
-std::vector<SamplingResult> sample_on_gpu(const Tensor& logits, std::span<const SamplingRow> rows) {
-  DeviceMatrix device(logits, 3);
+// gap: elements between the rows of logits.
+std::vector<SamplingResult> sample_on_gpu(const Tensor& logits, std::span<const SamplingRow> rows,
+                                          std::int64_t gap = 3) {
+  DeviceMatrix device(logits, gap);
   cuda::PackedSampling packed;
   packed.pack(rows, logits.columns);
   const std::size_t capacity = static_cast<std::size_t>(packed.top_capacity);
@@ -193,6 +195,25 @@ TEST_CASE("a draw does not depend on the other rows") {
     Tensor alone(ComputeType::kF32, 1, 777);
     std::memcpy(alone.bytes.data(), logits.row_bytes(static_cast<std::int64_t>(i)).data(), alone.bytes.size());
     CHECK(sample_on_gpu(alone, std::span(rows).subspan(i, 1)).front().token == together[i].token);
+  }
+  CHECK(session.report() == "");
+}
+
+TEST_CASE("rows of logits that begin behind 2^31 elements are drawn from like others") {
+  std::mt19937 generator(35);
+  simt::Session session({.seed = 36});
+  const Tensor logits = random_logits(generator, 5, 100, Logits::kSmooth);
+  std::vector<SamplingRow> rows(5);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].seed = i;
+    rows[i].top_p = 0.9F;
+    rows[i].top_logprobs = 3;
+  }
+  const std::vector<SamplingResult> near = sample_on_gpu(logits, rows);
+  const std::vector<SamplingResult> far = sample_on_gpu(logits, rows, std::int64_t{1} << 29);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    CHECK(far[i].token == near[i].token);
+    check_equal(far[i], near[i]);
   }
   CHECK(session.report() == "");
 }

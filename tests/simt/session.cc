@@ -1,6 +1,8 @@
 // Sessions, and the register of global memory.
 #include "tests/simt/session.h"
 
+#include <sys/mman.h>
+
 #include <map>
 
 #include "base/check.h"
@@ -50,6 +52,23 @@ std::string Session::report() const {
     text += violation + "\n";
   }
   return text;
+}
+
+void FreeMemory::operator()(std::byte* memory) const {
+  if (bytes > kSparseBytes) {
+    munmap(memory, bytes);
+  } else {
+    delete[] memory;
+  }
+}
+
+Memory take_memory(std::size_t bytes) {
+  if (bytes <= kSparseBytes) {
+    return {new std::byte[bytes], {bytes}};
+  }
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  COPPICE_CHECK(memory != MAP_FAILED, "no addresses for a sparse buffer");
+  return {static_cast<std::byte*>(memory), {bytes}};
 }
 
 void GlobalMemory::add(const void* data, std::size_t bytes, bool writable, const std::string& name, bool mixed) {

@@ -44,16 +44,28 @@ class GlobalMemory {
   static void check(const void* address, std::size_t bytes, std::size_t alignment, bool write);
 };
 
+// Memory as it comes from the system, at least `bytes` of it. More than kSparseBytes exist only where they are touched.
+inline constexpr std::size_t kSparseBytes = std::size_t{1} << 30;  // more than any test touches
+struct FreeMemory {
+  std::size_t bytes = 0;  // that were taken
+  void operator()(std::byte* memory) const;
+};
+using Memory = std::unique_ptr<std::byte, FreeMemory>;
+Memory take_memory(std::size_t bytes);
+
 // `count` elements of registered global memory, 256-byte aligned, filled with poison (all bits one: a NaN in every
-// type) or with given values.
+// type) or with given values. What is larger than kSparseBytes is zeros instead, and costs what is touched of it: for
+// offsets beyond 32 bits.
 template <typename T>
 class Buffer {
  public:
   explicit Buffer(std::size_t count, const std::string& name = "buffer", bool writable = true)
-      : count_(count), memory_(std::make_unique<std::byte[]>(count * sizeof(T) + 2 * kGuard)) {
+      : count_(count), memory_(take_memory(count * sizeof(T) + 2 * kGuard)) {
     const auto address = reinterpret_cast<std::uintptr_t>(memory_.get());
     data_ = reinterpret_cast<T*>((address + kGuard - 1) / kGuard * kGuard);
-    poison();
+    if (memory_.get_deleter().bytes <= kSparseBytes) {
+      poison();
+    }
     GlobalMemory::add(data_, count * sizeof(T), writable, name);
   }
   explicit Buffer(std::span<const T> values, const std::string& name = "buffer", bool writable = false)
@@ -75,7 +87,7 @@ class Buffer {
  private:
   static constexpr std::size_t kGuard = 256;
   std::size_t count_;
-  std::unique_ptr<std::byte[]> memory_;
+  Memory memory_;
   T* data_;
 };
 
