@@ -105,6 +105,22 @@ TEST_CASE("pages behind 2^31 elements are pages like others", "[simt][identity]"
   }
 }
 
+TEST_CASE("a ring of too few stages is refused", "[simt][identity]") {
+  std::mt19937_64 random(26);
+  const TestStep step = random_tree(mixed_shape(), 16, random);
+  const auto sequences = step.plan_sequences();
+  for (const std::int32_t head_dim : {64, 256}) {
+    const auto problems_of = [&](std::int32_t stages) {
+      GpuAttentionBench bench({2, 1, head_dim}, step.pages_used, step.page_size, step.row_count());
+      AttentionPlanner planner;
+      bench.run(planner.plan(sequences, bench.plan_options(step)), {.stages = stages});
+      return bench.problems();
+    };
+    CHECK((problems_of(1) == "") == (head_dim == 256));
+    CHECK(problems_of(2) == "");
+  }
+}
+
 // Splits of all three lengths, at little cost: one row a sequence, behind one prefix.
 TEST_CASE("splits beyond 2,048 and 16,384 keys: shared, cut and in chunks, the same bits", "[simt][identity]") {
   constexpr std::int32_t kShared = 16640;  // half of the first split of 512

@@ -57,8 +57,9 @@ struct AttentionCall {
   std::int32_t layer = 0;
   std::int32_t query_heads = 0;
   float scale = 1.0F;
-  KvFormat kv;              // of the cache
-  std::int32_t stages = 0;  // of the ring of keys: what prepare_attention() returned, or fewer. Same bits; not f32
+  KvFormat kv;  // of the cache
+  // Of the ring of keys: what prepare_attention() returned, or fewer, but attention_stages_min(). Same bits; f32 has 1.
+  std::int32_t stages = 0;
 };
 
 // Head dimensions: multiples of 8 up to 256; 64, 80, 96, 128 and 256 without padding.
@@ -80,7 +81,8 @@ constexpr std::int32_t attention_stages_min(std::int32_t head_dim) {
 // order and wait for earlier claims only, so a launch may have more.
 RingFit prepare_attention(std::int32_t head_dim, KvFormat kv, LoadedKernels& loaded);
 
-// Enqueues attention on `stream`. Returns 0 or the cudaError_t of the launch.
+// Enqueues attention on `stream`. Returns 0 or the cudaError_t of the launch; cudaErrorInvalidValue for a ring that the
+// kernel cannot work with.
 int launch_attention(const AttentionCall& call, std::int32_t blocks, LaunchStream stream);
 
 }  // namespace coppice::kernels::cuda

@@ -37,6 +37,9 @@ template <typename Element>
 int AttentionLaunch<Element>::launch(const AttentionCall& call, std::int32_t blocks, LaunchStream stream) {
   constexpr float kLog2E = 1.44269504088896340736F;  // log2(e): scores are kept for exponentials of base 2
   return AttentionKernels<Element>::choose(call.layout.head_dim, [&]<typename Kernel>() {
+    if (call.stages < Kernel::kStagesMin || call.stages > Kernel::kStagesMax) {
+      return 1;  // cudaErrorInvalidValue. With fewer stages it would read a stage that is being refilled
+    }
     typename Kernel::Params params;
     params.plan = static_cast<const std::int32_t*>(call.plan);
     params.partial_o = call.partials;
