@@ -2,10 +2,12 @@
 #include "kernels/quantised_blocks.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/check.h"
 #include "kernels/float16.h"
+#include "kernels/float8.h"
 
 namespace coppice::kernels {
 namespace {
@@ -130,6 +132,7 @@ void take_block(WeightKind kind, const std::byte* block, std::size_t group, Bloc
     case WeightKind::kF16:
     case WeightKind::kInt8:
     case WeightKind::kInt4:
+    case WeightKind::kFp8:
       break;
   }
   COPPICE_CHECK(false, "a block of GGUF");
@@ -142,12 +145,23 @@ float number_of(const BlockParts& parts, WeightKind kind, std::size_t at) {
   return zero_of(kind) == 0 ? own.scale * whole + own.least : own.scale * whole;
 }
 
-// Number `column` of a row of whole numbers with scales beside them.
+constexpr std::array<float, 256> kFp8Numbers = [] {  // by their bits
+  std::array<float, 256> numbers;
+  for (std::uint32_t bits = 0; bits < numbers.size(); ++bits) {
+    numbers[bits] = fp8_to_float(static_cast<std::uint8_t>(bits));
+  }
+  return numbers;
+}();
+
+// Number `column` of a row with scales beside it.
 float grouped_number(const HostWeight& row, std::int64_t column) {
   const auto group = static_cast<std::size_t>(row.format.group == 0 ? 0 : column / row.format.group);
   if (row.format.kind == WeightKind::kInt8) {
     const auto whole = static_cast<std::int8_t>(row.bytes[static_cast<std::size_t>(column)]);
     return row.scales[group] * static_cast<float>(whole);
+  }
+  if (row.format.kind == WeightKind::kFp8) {
+    return row.scales[group] * kFp8Numbers[static_cast<std::size_t>(row.bytes[static_cast<std::size_t>(column)])];
   }
   const std::byte pair = row.bytes[static_cast<std::size_t>(column / 2)];
   const std::uint32_t bits = column % 2 == 0 ? low(pair) : high(pair);
@@ -177,6 +191,7 @@ ScalePlaces scale_places(WeightKind kind) {
     case WeightKind::kF16:
     case WeightKind::kInt8:
     case WeightKind::kInt4:
+    case WeightKind::kFp8:
       break;
   }
   return {0, 0};
@@ -199,6 +214,7 @@ std::int32_t zero_of(WeightKind kind) {
     case WeightKind::kBF16:
     case WeightKind::kF16:
     case WeightKind::kInt4:
+    case WeightKind::kFp8:
     case WeightKind::kQ4_1:
     case WeightKind::kQ5_1:
     case WeightKind::kQ4_K:
@@ -229,6 +245,7 @@ NumberScale scale_of(const BlockParts& parts, WeightKind kind, std::size_t at) {
     case WeightKind::kF16:
     case WeightKind::kInt8:
     case WeightKind::kInt4:
+    case WeightKind::kFp8:
       break;
   }
   return {};
@@ -247,7 +264,7 @@ BlockParts take_apart(const HostWeight& row, std::int64_t begin, std::int64_t co
 
 void dequantize(const HostWeight& row, std::int64_t begin, std::span<float> numbers) {
   COPPICE_CHECK(row.rows == 1 && begin + std::ssize(numbers) <= row.columns, "columns of one row");
-  if (row.format.kind == WeightKind::kInt8 || row.format.kind == WeightKind::kInt4) {
+  if (has_scales_beside(row.format.kind)) {
     for (std::size_t i = 0; i < numbers.size(); ++i) {
       numbers[i] = grouped_number(row, begin + static_cast<std::int64_t>(i));
     }

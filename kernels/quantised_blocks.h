@@ -35,6 +35,11 @@ struct BlockParts {
   std::array<std::uint8_t, kPartColumns / 32> sub_leasts = {};
 };
 
+// Whether scales lie beside the numbers, not in blocks.
+constexpr bool has_scales_beside(WeightKind kind) {
+  return kind == WeightKind::kInt8 || kind == WeightKind::kInt4 || kind == WeightKind::kFp8;
+}
+
 // What is subtracted from the bits of a format without leasts; else 0. kInt8: of the numbers with 128 added.
 std::int32_t zero_of(WeightKind kind);
 

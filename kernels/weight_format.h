@@ -18,6 +18,7 @@ enum class WeightKind : std::uint8_t {
   // Whole numbers of 8 or 4 bits in groups of columns, their scales beside them.
   kInt8,
   kInt4,
+  kFp8,  // numbers of 8 bits (float8.h), scaled like kInt8
   // GGUF's blocks, scales in the block (quantised_blocks.h).
   kQ4_0,
   kQ4_1,
@@ -39,11 +40,12 @@ struct WeightBlock {
 
 // A matrix in a weight format is its blocks, row-major. A value.
 //
-// kInt8: signed, number = scale · q. kInt4: unsigned, two in a byte, the earlier column in its lower half; number =
-// scale · q + least, where least is usually minus some whole number of scales. A row begins a byte and a group.
+// kInt8 and kFp8: number = scale · q, where q is signed. kInt4: unsigned, two in a byte, the earlier column in its
+// lower half; number = scale · q + least, where least is usually minus some whole number of scales. A row begins a byte
+// and a group.
 struct WeightFormat {
   WeightKind kind = WeightKind::kF32;
-  std::int32_t group = 0;  // kInt8 and kInt4: columns that share a scale, a multiple of 32; 0: the whole row
+  std::int32_t group = 0;  // kInt8, kInt4, kFp8: columns that share a scale, a multiple of 32; 0: the whole row
 
   constexpr WeightBlock block() const {
     switch (kind) {
@@ -53,6 +55,7 @@ struct WeightFormat {
       case WeightKind::kF16:
         return {.bytes = sizeof(std::uint16_t), .alignment = alignof(std::uint16_t)};
       case WeightKind::kInt8:
+      case WeightKind::kFp8:
         return {.bytes = 1};
       case WeightKind::kInt4:
         return {.columns = 2, .bytes = 1};
@@ -80,10 +83,11 @@ struct WeightFormat {
   constexpr std::int64_t groups(std::int64_t columns) const { return group == 0 ? 1 : (columns + group - 1) / group; }
 
   // Scales of a rows × columns matrix that are kept beside its elements, not in its blocks: row-major, a group's scale
-  // (kInt8), or its scale and its least (kInt4).
+  // (kInt8, kFp8), or its scale and its least (kInt4).
   constexpr std::int64_t scale_count(std::int64_t rows, std::int64_t columns) const {
     switch (kind) {
       case WeightKind::kInt8:
+      case WeightKind::kFp8:
         return rows * groups(columns);
       case WeightKind::kInt4:
         return rows * groups(columns) * 2;
@@ -124,6 +128,7 @@ constexpr std::optional<ComputeType> dense_type(WeightFormat format) {
       return ComputeType::kF16;
     case WeightKind::kInt8:
     case WeightKind::kInt4:
+    case WeightKind::kFp8:
     case WeightKind::kQ4_0:
     case WeightKind::kQ4_1:
     case WeightKind::kQ5_0:
@@ -172,6 +177,8 @@ constexpr const char* format_name(WeightFormat format) {
       return "int8";
     case WeightKind::kInt4:
       return "int4";
+    case WeightKind::kFp8:
+      return "FP8";
     case WeightKind::kQ4_0:
       return "Q4_0";
     case WeightKind::kQ4_1:

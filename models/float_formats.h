@@ -27,20 +27,6 @@ constexpr std::uint16_t float_to_bf16(float value) {
 
 using kernels::f16_to_float;
 
-// E4M3 as in the OCP 8-bit floating point specification: no infinities, NaN where all bits but the sign are set.
-constexpr float fp8_to_float(std::uint8_t bits) {
-  constexpr std::uint32_t kBias = 127 - 7;  // between the exponents of float and E4M3
-  const std::uint32_t exponent = bits >> 3U & 0xFU;
-  const std::uint32_t fraction = bits & 0x7U;
-  float magnitude = std::bit_cast<float>((exponent + kBias) << 23U | fraction << 20U);
-  if (exponent == 0) {
-    magnitude = static_cast<float>(fraction) * 0x1.0p-9F;
-  } else if (exponent == 0xF && fraction == 0x7) {
-    magnitude = std::numeric_limits<float>::quiet_NaN();
-  }
-  return (bits & 0x80U) != 0 ? -magnitude : magnitude;
-}
-
 // Writes a weight's elements as f32. REQUIRES: target holds source.rows * source.columns numbers.
 void convert_to_float(const kernels::HostWeight& source, std::span<float> target);
 

@@ -116,7 +116,7 @@ void count_quantised(const StoredWeight& weight, kernels::WeightFormat in_memory
     return;
   }
   std::string from = weight.name();
-  if (weight.widened_from.empty() && weight.format.group != 0) {
+  if (weight.widened_from.empty() && weight.format.group != 0 && weight.format.kind != kernels::WeightKind::kFp8) {
     from += fmt::format(" in groups of {}", weight.format.group);
   }
   const auto found = std::ranges::find_if(facts.widened, [&](const Widening& one) { return one.from == from; });

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "kernels/float8.h"
 #include "models/float_formats.h"
 #include "models/packed_numbers.h"
 
@@ -224,6 +225,10 @@ absl::Status QuantisedTensors::check_groups(const WeightSpec& spec, Parts& parts
 }
 
 WeightFormat QuantisedTensors::format_of(const WeightSpec& spec, const Parts& parts) const {
+  if (parts.layout == Layout::kFp8) {
+    const bool has_groups = parts.shape == ScaleShape::kBlocks && spec.columns > kFp8Block;
+    return {WeightKind::kFp8, has_groups ? static_cast<std::int32_t>(kFp8Block) : 0};
+  }
   const auto group = static_cast<std::int32_t>(spec.columns / parts.groups);
   return {parts.bits == 4 ? WeightKind::kInt4 : WeightKind::kInt8, parts.groups == 1 ? 0 : group};
 }
@@ -243,9 +248,6 @@ absl::StatusOr<QuantisedTensors::Facts> QuantisedTensors::check(const WeightSpec
 }
 
 absl::StatusOr<std::string> QuantisedTensors::widened_from(const WeightSpec& spec, const Parts& parts) const {
-  if (parts.layout == Layout::kFp8) {
-    return "FP8";
-  }
   COPPICE_ASSIGN_OR_RETURN(const std::vector<std::int32_t> order, read_order(spec, parts));
   const std::string name = format_name(format_of(spec, parts));
   if (!order.empty()) {
@@ -259,35 +261,34 @@ absl::StatusOr<std::string> QuantisedTensors::widened_from(const WeightSpec& spe
 }
 
 absl::StatusOr<WeightTensor> QuantisedTensors::fetch_fp8(const WeightSpec& spec, const Parts& parts) {
-  COPPICE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_bytes(*parts.numbers));
-  COPPICE_ASSIGN_OR_RETURN(const std::vector<float> scales, read_scales(spec.name, *parts.scales));
-  std::array<float, 256> numbers;
-  for (std::uint32_t bits = 0; bits < numbers.size(); ++bits) {
-    numbers[bits] = fp8_to_float(static_cast<std::uint8_t>(bits));
-  }
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<float> stored, read_scales(spec.name, *parts.scales));
+  const WeightFormat format = format_of(spec, parts);
   const auto rows = static_cast<std::size_t>(spec.rows);
-  const auto columns = static_cast<std::size_t>(spec.columns);
-  const bool is_blocked = parts.shape == ScaleShape::kBlocks;
-  const std::size_t blocks = is_blocked ? static_cast<std::size_t>(blocks_of(spec.columns, kFp8Block)) : 1;
-  const std::size_t size = rows * columns * sizeof(float);
-  std::byte* const out = blocks_.lend(spec.name, size);
-  bool is_finite = true;
-#pragma omp parallel for schedule(static) reduction(&& : is_finite)
+  const auto groups = static_cast<std::size_t>(format.groups(spec.columns));
+  std::vector<float>& scales = scales_[spec.name];
+  scales.resize(rows * groups);
   for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t column = 0; column < columns; ++column) {
-      const std::size_t scale = scales.size() == 1 ? 0
-                                : is_blocked       ? row / kFp8Block * blocks + column / kFp8Block
-                                                   : row;
-      const float number = numbers[static_cast<std::uint8_t>(bytes[row * columns + column])] * scales[scale];
-      is_finite = is_finite && std::isfinite(number);
-      std::memcpy(out + (row * columns + column) * sizeof number, &number, sizeof number);
+    for (std::size_t group = 0; group < groups; ++group) {
+      scales[row * groups + group] = stored.size() == 1                   ? stored.front()
+                                     : parts.shape == ScaleShape::kBlocks ? stored[row / kFp8Block * groups + group]
+                                                                          : stored[row];
     }
   }
-  if (!is_finite) {
-    return absl::InvalidArgumentError(
-        fmt::format("tensor {}: holds NaN or infinity; the model's files are damaged", spec.name));
-  }
-  return WeightTensor({{out, size}, {WeightKind::kF32}, spec.rows, spec.columns, {}});
+  const auto are_numbers = [&spec](bool yes) {
+    return yes ? absl::OkStatus()
+               : absl::InvalidArgumentError(
+                     fmt::format("tensor {}: holds NaN or infinity; the model's files are damaged", spec.name));
+  };
+  COPPICE_RETURN_IF_ERROR(
+      are_numbers(std::ranges::all_of(stored, [](float scale) { return std::isfinite(scale * kernels::kFp8Most); })));
+  const std::span<std::byte> out(blocks_.lend(spec.name, parts.numbers->bytes()), parts.numbers->bytes());
+  COPPICE_RETURN_IF_ERROR(parts.numbers->read(out, [&](std::span<const std::byte> part) {
+    // Without an early exit, so that the loop is vector code.
+    const auto found = std::ranges::count_if(
+        part, [](std::byte bits) { return kernels::is_fp8_nan(static_cast<std::uint8_t>(bits)); });
+    return are_numbers(found == 0);
+  }));
+  return WeightTensor({out, format, spec.rows, spec.columns, scales});
 }
 
 namespace {

@@ -31,9 +31,9 @@ class QuantisedTensors {
   // Checks types and shapes. REQUIRES: holds(spec). ERRORS: NotFound, InvalidArgument naming the tensor.
   absl::StatusOr<Facts> check(const WeightSpec& spec) const;
 
-  // Whole numbers of 4 and 8 bits keep them. Widened to float32 are FP8, GPTQ's with an order of columns of their own,
-  // and 8 bits with zeros of their own. REQUIRES: check(spec) was fine. ERRORS: InvalidArgument (a scale that is no
-  // number, a column's group that is not there); those of reading.
+  // Numbers of 4 and 8 bits keep them. Widened to float32 are GPTQ's with an order of columns of their own, and whole
+  // numbers of 8 bits with zeros of their own. REQUIRES: check(spec) was fine. ERRORS: InvalidArgument (a scale that is
+  // no number, a column's group that is not there); those of reading.
   absl::StatusOr<WeightTensor> fetch(const WeightSpec& spec);
   void release(const WeightSpec& spec);
 
@@ -78,7 +78,7 @@ class QuantisedTensors {
   // [rows][groups]; the middle where a matrix has none of its own.
   absl::StatusOr<std::vector<std::int32_t>> read_zeros(const WeightSpec& spec, const Parts& parts) const;
   WeightTensor widened(const WeightSpec& spec, const Parts& parts, const Spread& spread);
-  // Of whole numbers.
+  // Of what is not widened.
   kernels::WeightFormat format_of(const WeightSpec& spec, const Parts& parts) const;
 
   const SafetensorsFolder& folder_;

@@ -54,6 +54,7 @@ Kind kind_of(WeightKind kind) {
     case WeightKind::kF32:
     case WeightKind::kBF16:
     case WeightKind::kF16:
+    case WeightKind::kFp8:
       break;
   }
   COPPICE_CHECK(false, "a quantised format");
@@ -187,7 +188,7 @@ void put_bits(int bits, const std::uint8_t* numbers, std::int64_t lane, std::byt
 }  // namespace
 
 bool packs_quantised(WeightFormat storage) {
-  if (!is_quantised(storage)) {
+  if (!is_quantised(storage) || storage.kind == WeightKind::kFp8) {
     return false;
   }
   const std::int64_t group = storage.group;

@@ -43,8 +43,8 @@ struct QuantisedPanels {
   Buffer packed;
 };
 
-// Whether weights can be stored in a format: every quantised one, groups of 32, 64, 128, a multiple of 256 columns or
-// the whole row.
+// Whether weights can be stored in a format: every quantised one but FP8, groups of 32, 64, 128, a multiple of 256
+// columns or the whole row.
 bool packs_quantised(WeightFormat storage);
 
 // Stacks `parts` by rows and packs them in `storage` with all threads. Parts that are stored so keep their numbers to

@@ -146,18 +146,19 @@ QuantisedChunk QuantisedRowReader::chunk(std::int64_t begin, std::int64_t width)
   if (row_.empty() || count == 0) {
     return out;
   }
-  if (storage_.kind != WeightKind::kInt8 && storage_.kind != WeightKind::kInt4) {
+  if (!has_scales_beside(storage_.kind)) {
     out.parts = take_apart(row_, begin, count);
   } else if (row_.format == storage_) {
-    take_whole_numbers(begin, count, out);
+    take_numbers(begin, count, out);
   } else {
     quantise(begin, count, out);
   }
   return out;
 }
 
-void QuantisedRowReader::take_whole_numbers(std::int64_t begin, std::int64_t count, QuantisedChunk& out) const {
+void QuantisedRowReader::take_numbers(std::int64_t begin, std::int64_t count, QuantisedChunk& out) const {
   const bool is_int4 = storage_.kind == WeightKind::kInt4;
+  const std::uint32_t flipped = storage_.kind == WeightKind::kInt8 ? 0x80U : 0U;  // adds 128 to a signed byte
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t column = begin + i;
     std::uint32_t bits = 0;
@@ -165,7 +166,7 @@ void QuantisedRowReader::take_whole_numbers(std::int64_t begin, std::int64_t cou
       const auto pair = static_cast<std::uint32_t>(row_.bytes[static_cast<std::size_t>(column / 2)]);
       bits = column % 2 == 0 ? pair & 0xFU : pair >> 4U;
     } else {
-      bits = static_cast<std::uint32_t>(row_.bytes[static_cast<std::size_t>(column)]) ^ 0x80U;
+      bits = static_cast<std::uint32_t>(row_.bytes[static_cast<std::size_t>(column)]) ^ flipped;
     }
     out.parts.bits[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(bits);
   }

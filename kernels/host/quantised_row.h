@@ -13,9 +13,9 @@
 
 namespace coppice::kernels {
 
-// Columns of one row, at most kPartColumns: a chunk. Of GGUF's formats `parts` has everything. Of whole numbers
-// (kInt8 stored with 128 added, kInt4) it has the bits, and beside it is the one scale, and the least, of the chunk;
-// what this machine quantised to kInt4 has both as float16 numbers in `parts` too.
+// Columns of one row, at most kPartColumns: a chunk. Of GGUF's formats `parts` has everything. Of those with scales
+// beside the numbers (kInt8 with 128 added, kInt4, kFp8 as it is) it has the bits, and beside it is the one scale, and
+// the least, of the chunk; what this machine quantised to kInt4 has both as float16 numbers in `parts` too.
 struct QuantisedChunk {
   BlockParts parts;
   float scale = 0;
@@ -35,11 +35,11 @@ class QuantisedRowReader {
   bool is_beyond_half() const { return is_beyond_half_; }
 
   // Columns [begin, begin + width); zeros beyond the row's. REQUIRES: width <= kPartColumns; whole blocks, or within a
-  // group of whole numbers.
+  // group of those with scales beside them.
   QuantisedChunk chunk(std::int64_t begin, std::int64_t width) const;
 
  private:
-  void take_whole_numbers(std::int64_t begin, std::int64_t count, QuantisedChunk& out) const;
+  void take_numbers(std::int64_t begin, std::int64_t count, QuantisedChunk& out) const;
   void quantise(std::int64_t begin, std::int64_t count, QuantisedChunk& out) const;
 
   WeightFormat storage_;

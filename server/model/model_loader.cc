@@ -64,7 +64,6 @@ std::vector<std::string> quant_names() {
 }
 
 absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::string& name,
-                                                                    kernels::WeightFormat stored,
                                                                     kernels::ComputeType compute,
                                                                     const kernels::Device& device) {
   constexpr std::int32_t kSmallGroup = 32;   // columns: GGUF's group
@@ -74,16 +73,8 @@ absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::s
     return dense;
   }
   if (name == "auto") {
-    if (!kernels::is_quantised(stored)) {
-      return device.supports(kernels::PackingOptions{compute, std::nullopt}) == kernels::Support::kFull
-                 ? std::optional<kernels::WeightFormat>()
-                 : dense;
-    }
-    if (device.supports(kernels::PackingOptions{compute, std::nullopt}) == kernels::Support::kFull &&
-        device.supports(kernels::PackingOptions{compute, stored}) != kernels::Support::kNone) {
-      return std::nullopt;
-    }
-    return dense;
+    const bool takes_any = device.supports(kernels::PackingOptions{compute, std::nullopt}) == kernels::Support::kFull;
+    return takes_any ? std::optional<kernels::WeightFormat>() : dense;
   }
   using Choice = std::pair<const char*, kernels::WeightFormat>;
   for (const auto& [known, format] :
@@ -130,7 +121,7 @@ absl::StatusOr<kernels::ModelFormats> choose_formats(const ComputeOptions& optio
                                                      const kernels::Device& device) {
   COPPICE_ASSIGN_OR_RETURN(const kernels::ComputeType compute, choose_dtype(options.dtype, stored, device));
   kernels::ModelFormats formats = kernels::formats_of(compute);
-  COPPICE_ASSIGN_OR_RETURN(formats.storage, choose_storage(options.quant, stored, compute, device));
+  COPPICE_ASSIGN_OR_RETURN(formats.storage, choose_storage(options.quant, compute, device));
   COPPICE_ASSIGN_OR_RETURN(formats.kv, choose_kv_format(options.kv_dtype, compute, device));
   return formats;
 }

@@ -35,11 +35,10 @@ absl::StatusOr<kernels::ComputeType> choose_dtype(const std::string& name, kerne
 // What `--quant` may be.
 std::vector<std::string> quant_names();
 
-// How packed matrices are stored. name: auto (a quantised file's own formats, else the compute type), none (the compute
-// type), int8, int4, int4-128 (groups of 32 or 128 columns). ERRORS: InvalidArgument for an unknown name and for a
-// format that the device does not multiply with.
+// How packed matrices are stored. name: auto (each quantised matrix in its own format where the device multiplies with
+// it, else the compute type), none (the compute type), int8, int4, int4-128 (groups of 32 or 128 columns). ERRORS:
+// InvalidArgument for an unknown name and for a format that the device does not multiply with.
 absl::StatusOr<std::optional<kernels::WeightFormat>> choose_storage(const std::string& name,
-                                                                    kernels::WeightFormat stored,
                                                                     kernels::ComputeType compute,
                                                                     const kernels::Device& device);
 

@@ -68,7 +68,7 @@ const std::vector<Format> kFormats = {
     {{WeightKind::kQ5_K}, 256},     {{WeightKind::kQ6_K}, 512},       {{WeightKind::kInt8, 0}, 130},
     {{WeightKind::kInt8, 32}, 128}, {{WeightKind::kInt8, 64}, 600},   {{WeightKind::kInt4, 32}, 70},
     {{WeightKind::kInt4, 64}, 320}, {{WeightKind::kInt4, 128}, 1000}, {{WeightKind::kInt4, 512}, 1024},
-    {{WeightKind::kInt4, 0}, 576}};
+    {{WeightKind::kInt4, 0}, 576},  {{WeightKind::kFp8, 0}, 130},     {{WeightKind::kFp8, 128}, 600}};
 
 TEST_CASE("weights in few bits give the bits of the same weights widened, in every format") {
   const auto backend = open_device();
@@ -93,6 +93,7 @@ TEST_CASE("what weights in few bits take of the memory") {
   CHECK(share({WeightKind::kInt4, 128}) == 5);
   CHECK(share({WeightKind::kQ8_0}) == 9);
   CHECK(share({WeightKind::kInt8}) == 8.5);
+  CHECK(share({WeightKind::kFp8, 128}) == 8.5);
   CHECK(share({WeightKind::kQ6_K}) == 10);
 }
 
@@ -110,6 +111,8 @@ TEST_CASE("stacked weights of several formats keep few bits") {
   };
   check({{WeightKind::kQ4_K}, {WeightKind::kQ4_K}, {WeightKind::kQ6_K}}, 512);
   check({{WeightKind::kQ4_0}, {WeightKind::kQ4_1}}, 96);  // two zeros
+  check({{WeightKind::kFp8, 0}, {WeightKind::kFp8, 128}}, 200);
+  check({{WeightKind::kFp8, 0}, {WeightKind::kInt8, 0}}, 72);  // widened: no form has both
   check({{WeightKind::kInt4, 128}, {WeightKind::kInt4, 32}, {WeightKind::kInt8, 0}}, 320);
 }
 

@@ -24,7 +24,8 @@ Tensor widened(const Quantised& few, ComputeType type) {
 TEST_CASE("every kernel multiplies few bits as it multiplies the widened weight") {
   for (const WeightFormat format :
        {WeightFormat{WeightKind::kQ4_1}, WeightFormat{WeightKind::kQ5_0}, WeightFormat{WeightKind::kQ4_K},
-        WeightFormat{WeightKind::kQ6_K}, WeightFormat{WeightKind::kInt4, 128}, WeightFormat{WeightKind::kInt8}}) {
+        WeightFormat{WeightKind::kQ6_K}, WeightFormat{WeightKind::kInt4, 128}, WeightFormat{WeightKind::kInt8},
+        WeightFormat{WeightKind::kFp8, 128}}) {
     for (const ComputeType type : {ComputeType::kBF16, ComputeType::kF16}) {
       simt::Session session({.seed = 31});
       const Quantised few = random_quantised(format, 200, 256, 32);

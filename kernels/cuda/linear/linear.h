@@ -48,8 +48,9 @@ constexpr std::int64_t linear_weight_place(std::int64_t row, std::int64_t k, std
 // How a weight in few bits lies on the device (quantised.h); bits = 0: it does not, its elements are of the type that
 // is multiplied in.
 struct QuantisedForm {
-  std::int32_t bits = 0;   // 4 or 8, as unsigned numbers
-  std::int32_t zero = 0;   // subtracted from them
+  std::int32_t bits = 0;   // 4 or 8
+  bool is_fp8 = false;     // numbers as kernels/float8.h has them; else unsigned whole numbers
+  std::int32_t zero = 0;   // subtracted from whole numbers
   std::int32_t group = 0;  // columns that share a scale: 16, 32 or 64
   bool has_least = false;  // a group has a least as well
 

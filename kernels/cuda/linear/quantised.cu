@@ -10,9 +10,9 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
-template <typename Element, int kBits>
+template <typename Element, FewBits kMeaning>
 int launch_bits(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
-  using Weight = QuantisedWeight<Element, kBits>;
+  using Weight = QuantisedWeight<Element, kMeaning>;
   const QuantisedForm form = arguments.form;
   typename Weight::Params params;
   static_cast<LinearParams<Element>&>(params) = linear_params<Element>(arguments, tile, nullptr);
@@ -26,8 +26,11 @@ int launch_bits(const LinearArguments& arguments, LinearTile tile, LaunchStream 
 
 template <typename Element>
 int launch_element(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
-  return arguments.form.bits == 4 ? launch_bits<Element, 4>(arguments, tile, stream)
-                                  : launch_bits<Element, 8>(arguments, tile, stream);
+  if (arguments.form.is_fp8) {
+    return launch_bits<Element, FewBits::kFp8>(arguments, tile, stream);
+  }
+  return arguments.form.bits == 4 ? launch_bits<Element, FewBits::k4>(arguments, tile, stream)
+                                  : launch_bits<Element, FewBits::k8>(arguments, tile, stream);
 }
 
 template <typename Weight>
@@ -48,10 +51,12 @@ void prepare_weight(const LinearRings& rings, LoadedKernels& loaded) {
 }  // namespace
 
 void prepare_linear_quantised(const LinearRings& rings, LoadedKernels& loaded) {
-  prepare_weight<QuantisedWeight<Bf16, 4>>(rings, loaded);
-  prepare_weight<QuantisedWeight<Bf16, 8>>(rings, loaded);
-  prepare_weight<QuantisedWeight<F16, 4>>(rings, loaded);
-  prepare_weight<QuantisedWeight<F16, 8>>(rings, loaded);
+  prepare_weight<QuantisedWeight<Bf16, FewBits::k4>>(rings, loaded);
+  prepare_weight<QuantisedWeight<Bf16, FewBits::k8>>(rings, loaded);
+  prepare_weight<QuantisedWeight<Bf16, FewBits::kFp8>>(rings, loaded);
+  prepare_weight<QuantisedWeight<F16, FewBits::k4>>(rings, loaded);
+  prepare_weight<QuantisedWeight<F16, FewBits::k8>>(rings, loaded);
+  prepare_weight<QuantisedWeight<F16, FewBits::kFp8>>(rings, loaded);
 }
 
 int launch_linear_quantised(const LinearArguments& arguments, ComputeType type, LinearTile tile, LaunchStream stream) {

@@ -24,13 +24,19 @@ struct FactorScale {
   float least;
 };
 
-// Number: Bf16 or F16. kBits: 4 or 8.
-template <typename Number, int kBits>
+// What the bits of a number mean; the first two are unsigned whole numbers.
+enum class FewBits : std::uint8_t { k4, k8, kFp8 };
+
+// Number: Bf16 or F16.
+template <typename Number, FewBits kMeaning>
 struct QuantisedWeight {
   using Element = Number;
   using Params = QuantisedParams<Element>;
-  // The largest: groups of 32 columns, or 16, with leasts.
-  static constexpr QuantisedForm kForm{.bits = kBits, .group = kBits == 4 ? 32 : 16, .has_least = true};
+  static constexpr std::int32_t kBits = kMeaning == FewBits::k4 ? 4 : 8;  // of a number
+  static constexpr bool kMayHaveLeast = kMeaning != FewBits::kFp8;
+  // The largest: groups of 16 or 32 columns, with leasts where there may be some.
+  static constexpr QuantisedForm kForm{
+      .bits = kBits, .group = kMeaning == FewBits::k8 ? 16 : 32, .has_least = kMayHaveLeast};
   static constexpr std::int32_t kTileBytesMax = kForm.tile_bytes();   // bytes of a tile in the ring, in every form
   static constexpr std::int32_t kNumberBytes = kForm.number_bytes();  // bytes before a tile's scales, in every form
   static constexpr float kWhole = 8388608.0F;               // 2^23: a float that holds whole numbers in its lowest bits
@@ -51,6 +57,18 @@ struct QuantisedWeight {
     }
   }
 
+  // A number that is not scaled yet.
+  static COPPICE_DEVICE float number_of(const Params& params, std::uint32_t bits) {
+    if constexpr (kMeaning == FewBits::kFp8) {
+      // Exponent and fraction are those of a float of another bias, so a power of two makes the number, of subnormals
+      // too.
+      constexpr float kBias = 0x1.0p120F;  // 2^(127 - 7): the biases of float and E4M3
+      return multiply(__builtin_bit_cast(float, (bits & 0x80U) << 24U | (bits & 0x7FU) << 20U), kBias);
+    } else {
+      return __builtin_bit_cast(float, kWholeBits | bits) - params.zero;
+    }
+  }
+
   // Bits [shift, shift + kBits) of the word and those after them, as factors.
   static COPPICE_DEVICE std::uint32_t pair_of(const Params& params, std::uint32_t word, std::int32_t shift,
                                               FactorScale scale) {
@@ -59,8 +77,10 @@ struct QuantisedWeight {
 #pragma unroll
     for (std::int32_t i = 0; i < 2; ++i) {
       const std::uint32_t bits = word >> (shift + i * kBits) & kMask;
-      const float whole = __builtin_bit_cast(float, kWholeBits | bits) - params.zero;
-      values[i] = multiply(scale.scale, whole) + scale.least;
+      values[i] = multiply(scale.scale, number_of(params, bits));
+      if constexpr (kMayHaveLeast) {
+        values[i] = values[i] + scale.least;
+      }
     }
     return pack_halves<Element>(values[0], values[1]);
   }
@@ -72,11 +92,11 @@ struct QuantisedWeight {
     const std::int32_t place = (row / 16 * (kLinearBlockK / 16) + step) * kWarpLanes + lane_index();
     const Shared<const float> scales = shared_array<const float>(tile + kNumberBytes) +
                                        ((step >> params.group_shift) * kLinearTileRows + row + lane_index() / 4);
-    const bool has_least = params.leasts != 0;
+    const bool has_least = kMayHaveLeast && params.leasts != 0;
     const Shared<const float> leasts = scales + params.leasts;
     const FactorScale first{scales[0], has_least ? leasts[0] : 0.0F};
     const FactorScale second{scales[8], has_least ? leasts[8] : 0.0F};  // eight rows further
-    if constexpr (kBits == 4) {
+    if constexpr (kMeaning == FewBits::k4) {
       const std::uint32_t word = shared_array<const std::uint32_t>(tile)[place];
       b[0] = pair_of(params, word, 0, first);
       b[1] = pair_of(params, word, 8, first);

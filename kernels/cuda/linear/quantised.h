@@ -1,9 +1,9 @@
 // Weights in few bits on a GPU, as plain data: which numbers a device's tile has and where each lies. Needs no CUDA
 // header (linear.h).
 //
-// The law: number (row, k) is scale · (bits − zero) + least in float32, each operation rounded once, then rounded to
-// the type that is multiplied in. Those are the numbers of a weight that is widened when it is loaded, and they meet
-// the sums of linear.h in the same order, so a product has the same bits either way.
+// The law: number (row, k) is scale · (bits − zero) + least in float32, or scale · fp8, each operation rounded once,
+// then rounded to the type that is multiplied in. Those are the numbers of a weight that is widened when it is loaded,
+// and they meet the sums of linear.h in the same order, so a product has the same bits either way.
 #pragma once
 
 #include <cstddef>

@@ -16,10 +16,6 @@ constexpr std::int32_t kGroupMost = 64;      // columns: a tile's
 constexpr std::int32_t kBlock = 32;          // columns: groups are multiples of it, but Q6_K's
 constexpr std::int32_t kEightBitZero = 128;  // of a form of 8 bits: the middle of 256
 
-bool is_whole_numbers(WeightKind kind) {
-  return kind == WeightKind::kInt8 || kind == WeightKind::kInt4;
-}
-
 std::int32_t bits_of(WeightKind kind) {
   switch (kind) {
     case WeightKind::kInt4:
@@ -28,6 +24,7 @@ std::int32_t bits_of(WeightKind kind) {
     case WeightKind::kQ4_K:
       return 4;
     case WeightKind::kInt8:
+    case WeightKind::kFp8:
     case WeightKind::kQ5_0:
     case WeightKind::kQ5_1:
     case WeightKind::kQ8_0:
@@ -42,7 +39,7 @@ std::int32_t bits_of(WeightKind kind) {
 }
 
 std::int32_t group_of(WeightFormat storage) {
-  if (is_whole_numbers(storage.kind)) {
+  if (has_scales_beside(storage.kind)) {
     return storage.group % kGroupMost == 0 ? kGroupMost : kBlock;  // 0, the whole row, too
   }
   return storage.kind == WeightKind::kQ6_K ? 16 : kBlock;
@@ -50,7 +47,7 @@ std::int32_t group_of(WeightFormat storage) {
 
 // Columns that a reader takes apart at once.
 std::int64_t chunk_of(WeightFormat storage) {
-  if (is_whole_numbers(storage.kind)) {
+  if (has_scales_beside(storage.kind)) {
     return storage.group == 0 ? kPartColumns : std::min<std::int64_t>(storage.group, kPartColumns);
   }
   return storage.block().columns;
@@ -95,8 +92,8 @@ void write_row(QuantisedRowReader& reader, WeightFormat storage, const HostWeigh
       const auto at = static_cast<std::size_t>(i);
       if ((begin + i) % band.form.group == 0) {
         band.put_scale(row, begin + i,
-                       is_whole_numbers(storage.kind) ? NumberScale{chunk.scale, chunk.least}
-                                                      : scale_of(chunk.parts, storage.kind, at));
+                       has_scales_beside(storage.kind) ? NumberScale{chunk.scale, chunk.least}
+                                                       : scale_of(chunk.parts, storage.kind, at));
       }
       band.put_number(row, begin + i, static_cast<std::uint32_t>(chunk.parts.bits[at] + zero));
     }
@@ -107,27 +104,30 @@ void write_row(QuantisedRowReader& reader, WeightFormat storage, const HostWeigh
 
 bool packs_few_bits(WeightFormat storage) {
   const std::int64_t group = storage.group;
-  return is_quantised(storage) && (!is_whole_numbers(storage.kind) || group == 0 ||
+  return is_quantised(storage) && (!has_scales_beside(storage.kind) || group == 0 ||
                                    (group % kBlock == 0 && (kPartColumns % group == 0 || group % kPartColumns == 0)));
 }
 
 std::optional<QuantisedForm> form_of(std::span<const HostWeight> parts, const PackingOptions& options) {
-  QuantisedForm form{.bits = 4, .zero = zero_of(options.storage_of(parts.front().format).kind), .group = kGroupMost};
+  const WeightKind first = options.storage_of(parts.front().format).kind;
+  QuantisedForm form{.bits = 4, .is_fp8 = first == WeightKind::kFp8, .zero = zero_of(first), .group = kGroupMost};
   for (const HostWeight& part : parts) {
     const WeightFormat storage = options.storage_of(part.format);
-    if (options.compute == ComputeType::kF32 || !packs_few_bits(storage)) {
+    const bool is_fp8 = storage.kind == WeightKind::kFp8;
+    if (options.compute == ComputeType::kF32 || !packs_few_bits(storage) || is_fp8 != form.is_fp8) {
       return std::nullopt;
     }
     form.group = std::min(form.group, group_of(storage));
-    form.has_least = form.has_least || zero_of(storage.kind) == 0;  // a format has the one or the other
+    // A format of whole numbers has the one or the other.
+    form.has_least = form.has_least || (!is_fp8 && zero_of(storage.kind) == 0);
     if (bits_of(storage.kind) == 8 || zero_of(storage.kind) != form.zero) {
       form.bits = 8;
     }
   }
-  if (form.bits == 8) {
-    form.zero = kEightBitZero;
-  } else {
+  if (form.bits == 4) {
     form.group = std::max(form.group, kBlock);
+  } else if (!form.is_fp8) {
+    form.zero = kEightBitZero;
   }
   return form;
 }

@@ -19,7 +19,7 @@ namespace coppice::kernels::cuda {
 bool packs_few_bits(WeightFormat storage);
 
 // Returns how a weight of these parts lies on the device: in 4 bits if all have as many and the same zero, else in 8,
-// with the smallest of their groups. Empty: a part is to be stored dense, so all of them are.
+// with the smallest of their groups. Empty: a part is to be stored dense, so all of them are, or some are FP8.
 std::optional<QuantisedForm> form_of(std::span<const HostWeight> parts, const PackingOptions& options);
 
 // Writes rows [row_begin, row_begin + out.size() / bytes of a row of tiles · 64) of the stacked parts, zeros beyond the

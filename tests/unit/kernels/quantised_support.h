@@ -69,6 +69,10 @@ inline Quantised random_quantised(WeightFormat format, std::int64_t rows, std::i
   if (format.kind == WeightKind::kInt8) {
     std::ranges::replace(weight.bytes, std::byte{0x80}, std::byte{0});
   }
+  if (format.kind == WeightKind::kFp8) {  // no NaN
+    std::ranges::replace(weight.bytes, std::byte{0x7F}, std::byte{0x7E});
+    std::ranges::replace(weight.bytes, std::byte{0xFF}, std::byte{0x01});
+  }
   weight.scales.resize(static_cast<std::size_t>(format.scale_count(rows, columns)));
   for (float& number : weight.scales) {
     number = scale(generator);

@@ -138,14 +138,14 @@ TEST_CASE("inspect: each tensor counts in its own format, and what is widened is
       weight = {.format = {WeightKind::kQ4_K}, .bytes = static_cast<std::size_t>(spec.elements()) / 256 * 144};
       bytes = spec.elements() / 256 * 144;
     } else if (spec.name.find("q_proj") != std::string::npos) {
-      weight = {.format = {WeightKind::kF32}, .bytes = 1, .widened_from = "FP8"};
+      weight = {.format = {WeightKind::kFp8, 128}, .bytes = 1};
     } else if (spec.name.find("k_proj") != std::string::npos || spec.name.find("v_proj") != std::string::npos) {
       weight = {.format = {WeightKind::kInt4, 48}, .bytes = 1};
     }
     stored.add(spec.name, weight);
     expected += bytes;
   }
-  const auto multiplies = [](WeightFormat format) { return format.group % 32 == 0; };
+  const auto multiplies = [](WeightFormat format) { return format.kind != WeightKind::kFp8 && format.group % 32 == 0; };
   const ModelFacts facts = model_facts(config, stored, formats, multiplies);
   CHECK(facts.weight_bytes == static_cast<std::size_t>(expected));
   CHECK(facts.quantised_matrices == 6);

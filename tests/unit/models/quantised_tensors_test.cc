@@ -16,6 +16,7 @@
 namespace coppice::models {
 namespace {
 
+using kernels::WeightFormat;
 using kernels::WeightKind;
 using nlohmann::json;
 
@@ -135,6 +136,7 @@ TEST_CASE("quantised tensors: FP8 in every shape of scales is, in float32, what 
   const Read got = read(file, one.config, kRows, kColumns);
   INFO(got.status.message());
   REQUIRE(got.status.ok());
+  CHECK(got.facts.stored.format == WeightFormat{WeightKind::kFp8, count == 6 ? 128 : 0});
   std::size_t wrong = 0;
   for (std::int64_t row = 0; row < kRows; ++row) {
     for (std::int64_t column = 0; column < kColumns; ++column) {
@@ -222,7 +224,7 @@ TEST_CASE("quantised tensors: matrices of one file have bits and groups of their
                        .add("m.weight_scale", "F32", {2, 1}, std::vector<float>{2.0F, 4.0F});
   const Read got = read(fp8, config, 2, kColumns);
   REQUIRE(got.status.ok());
-  CHECK(got.facts.stored.widened_from == "FP8");
+  CHECK(got.facts.stored.format.kind == WeightKind::kFp8);
   CHECK(got.numbers.front() == 3.0F);
   CHECK(got.numbers.back() == 6.0F);
   for (const char* format : {"nvfp4-pack-quantized", "marlin-24"}) {
