@@ -20,7 +20,7 @@ constexpr std::int32_t kFp8Block = 128;       // rows and columns that share a s
 absl::Status unsupported(const JsonFields& fields, const std::string& what) {
   return absl::UnimplementedError(
       fmt::format("{}: {} is not supported; supported: fp8, compressed-tensors (4 or 8 bits whole numbers, 8 bits "
-                  "floats), awq (4 bits, version gemm), gptq (4 or 8 bits)",
+                  "floats), awq (4 bits, version gemm), gptq (4 or 8 bits), modelopt (FP8)",
                   fields.where(), what));
 }
 
@@ -71,6 +71,16 @@ absl::StatusOr<Quantisation> parse_gptq(JsonFields& fields) {
     out.group = 0;
   }
   return out;
+}
+
+// NVIDIA's ModelOpt: FP8 with a scale a matrix is as everyone's; its other algorithms are not read here.
+absl::StatusOr<Quantisation> parse_modelopt(JsonFields& fields) {
+  const std::string algorithm = fields.text("quant_algo", "");
+  COPPICE_RETURN_IF_ERROR(fields.status());
+  if (algorithm != "FP8") {
+    return unsupported(fields, fmt::format("modelopt quant_algo \"{}\"", algorithm));
+  }
+  return Quantisation{.method = QuantMethod::kFp8, .bits = 8};
 }
 
 // Refuses a layout of compressed-tensors that is not read here. `fields`: the config's, or one of its groups'.
@@ -155,6 +165,9 @@ absl::StatusOr<Quantisation> parse_quantisation(const nlohmann::json& json, cons
   }
   if (method == "gptq") {
     return parse_gptq(fields);
+  }
+  if (method == "modelopt") {
+    return parse_modelopt(fields);
   }
   return unsupported(fields, fmt::format("quant_method \"{}\"", method));
 }

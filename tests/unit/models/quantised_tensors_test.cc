@@ -116,6 +116,7 @@ TEST_CASE("quantised tensors: FP8 in every shape of scales is, in float32, what 
   const Case one = GENERATE(
       Case{"weight_scale", {}, kFp8}, Case{"weight_scale", {1}, kFp8}, Case{"weight_scale", {1, 1}, kFp8},
       Case{"weight_scale", {kRows}, kFp8},
+      Case{"weight_scale", {}, {{"quant_method", "modelopt"}, {"quant_algo", "FP8"}, {"kv_cache_scheme", nullptr}}},
       Case{"weight_scale", {kRows, 1}, compressed("float-quantized", {{{"num_bits", 8}, {"type", "float"}}})},
       Case{"weight_scale_inv", {2, 3}, {{"quant_method", "fp8"}, {"weight_block_size", {128, 128}}}},
       Case{"weight_scale",
@@ -227,6 +228,8 @@ TEST_CASE("quantised tensors: matrices of one file have bits and groups of their
   CHECK(got.facts.stored.format.kind == WeightKind::kFp8);
   CHECK(got.numbers.front() == 3.0F);
   CHECK(got.numbers.back() == 6.0F);
+  const auto four_bits = parse_quantisation({{"quant_method", "modelopt"}, {"quant_algo", "NVFP4"}}, "config.json");
+  CHECK(std::string(four_bits.status().message()).find("modelopt quant_algo \"NVFP4\"") != std::string::npos);
   for (const char* format : {"nvfp4-pack-quantized", "marlin-24"}) {
     json other = config;
     other["config_groups"]["group_0"]["format"] = format;
