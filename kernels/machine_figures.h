@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "kernels/compute_type.h"
+
 namespace coppice::kernels {
 
 // A value. Rates are of the whole device, the best of several runs; 0 where there is nothing to measure.
@@ -14,6 +16,15 @@ struct MachineFigures {
   double f32_gflops = 0;
   int cores = 0;    // threads measured with; multiprocessors of a GPU
   std::string isa;  // instruction set, or the GPU's name and by what bf16 was measured
+
+  // Of products in a type. Weights in few bits are multiplied as whole numbers where the device has a rate of those,
+  // else as numbers of the type.
+  double product_gflops(ComputeType type, bool few_bits) const {
+    if (few_bits && int8_gops > 0) {
+      return int8_gops;
+    }
+    return type == ComputeType::kF32 ? f32_gflops : bf16_gflops;
+  }
 };
 
 }  // namespace coppice::kernels

@@ -126,6 +126,31 @@ def machine_section(results):
     return table(["", "read, GB/s", "copy, GB/s (read + written)", "bf16, GFLOP/s", "by what"], rows)
 
 
+def forecasts():
+    """Case -> microseconds that tools/attention_model predicts: (batch x length) and (tree, heads)."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    for path in (os.path.join(here, "forecast.md"), os.path.join(here, "../docs/performance/h200/forecast.md")):
+        if os.path.exists(path):
+            break
+    else:
+        return {}
+    found = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+            try:
+                if " x " in cells[0]:
+                    found[cells[0]] = float(cells[1])
+                elif "_" in cells[0] and cells[1] in HEADS:
+                    found[cells[0], cells[1]] = float(cells[2])
+            except (IndexError, ValueError):
+                continue  # prose
+    return found
+
+
+FORECASTS = forecasts()
+
+
 def torch_us(entry, backend):
     return (entry or {}).get(backend, {}).get("us")
 
@@ -161,9 +186,10 @@ def flash_section(results):
     large = [row["of_copy"] for row in rows if row["of_copy"] and row["kv"] >= LARGE_KV]
     ratios = [row["ratio"] for row in rows if row["ratio"]]
     text = table(
-        ["batch x length", "us", "GB/s", "of the copy bandwidth", "PyTorch flash, us", "PyTorch cuDNN, us",
-         "best PyTorch / ours", "error"],
-        [[row["tree"].replace("_", " x "), number(row["us"]), number(row["gb_per_s"]), number(row["of_copy"], ".2f"),
+        ["batch x length", "predicted, us", "us", "GB/s", "of the copy bandwidth", "PyTorch flash, us",
+         "PyTorch cuDNN, us", "best PyTorch / ours", "error"],
+        [[row["tree"].replace("_", " x "), number(FORECASTS.get(row["tree"].replace("_", " x "))),
+          number(row["us"]), number(row["gb_per_s"]), number(row["of_copy"], ".2f"),
           number(row["flash"]), number(row["cudnn"]), number(row["ratio"], ".2f"), number(row["error"], ".1e")]
          for row in rows])  # fmt: skip
     least, slowest = min(large, default=0), min(ratios, default=0)
@@ -196,9 +222,11 @@ def trees_section(results):
     torch_mean = geometric_mean([row["torch_ratio"] for row in rows if row["torch_ratio"]])
     alone = [row["ratio"] for row in rows if row["ratio"] and row["tree"] in UNSHARED_TREES]
     text = table(
-        ["tree", "heads", "shared, us", "unshared, us", "unshared / shared", "PyTorch flash, us", "PyTorch / shared",
+        ["tree", "heads", "predicted, us", "shared, us", "unshared, us",
+         "unshared / shared", "PyTorch flash, us", "PyTorch / shared",
          "error"],
-        [[f"`{row['tree']}`", row["heads"], row["left_out"] or number(row["us"]), number(row["us_unshared"]),
+        [[f"`{row['tree']}`", row["heads"], number(FORECASTS.get((row["tree"], row["heads"]))),
+          row["left_out"] or number(row["us"]), number(row["us_unshared"]),
           number(row["ratio"], ".2f"), number(row["flash"]), number(row["torch_ratio"], ".2f"),
           number(row["error"], ".1e")] for row in rows])  # fmt: skip
     means = [[heads,
@@ -266,7 +294,9 @@ def single_section(results):
         ["batch 1, `8b`: share of the weight-bandwidth bound", "0.85", number(roofline, ".2f"),
          verdict(roofline and roofline >= 0.85, roofline)],
         ["batch 1, `8b`: tokens/s", "", number(one.get("decode_tokens_per_s")), ""],
-        ["the same with `COPPICE_CUDA_OVERLAP=1`", "",
+        ["the same with weights of `int4`", "",
+         number(results.one("engine-8b-batch-1-int4").get("decode_tokens_per_s")), ""],
+        ["the same in bf16 with `COPPICE_CUDA_OVERLAP=1`", "",
          number(results.one("engine-8b-batch-1-overlap").get("decode_tokens_per_s")), ""],
         ["prompts of 4,096 tokens, `8b`: tokens/s", "",
          number(results.one("engine-8b-prompts").get("prefill_tokens_per_s"), ",.0f"), ""],
@@ -280,6 +310,21 @@ def single_section(results):
          number(speed, ".2f"), verdict(speed and speed >= 1.6, speed)],
     ]  # fmt: skip
     return table(["", "goal", "measured", ""], rows)
+
+
+LINEAR_STEPS = {"linear": "bf16", "linear-wgmma": "bf16, wgmma", "linear-int8": "int8", "linear-int4": "int4"}
+
+
+def linear_section(results):
+    points = {}  # (product, step) -> rows -> the share of the bound
+    for name in LINEAR_STEPS:
+        for point in results.objects(name):
+            if "bound_share" in point:
+                points.setdefault((point["name"], name), {})[point["rows"]] = point["bound_share"]
+    counts = sorted({rows for shares in points.values() for rows in shares}) or [1, 16, 64, 512, 8192]
+    lines = [[product, LINEAR_STEPS[step], *(number(shares.get(rows), ".2f") for rows in counts)]
+             for (product, step), shares in points.items()]  # fmt: skip
+    return table(["product", "weights", *(f"{rows:,}" for rows in counts)], lines)
 
 
 def nice_step(most, count=5):
@@ -381,7 +426,16 @@ pretend to take 6 ms.
 ## The machine
 {machine_section(results)}
 
+## Matrix products, `8b`
+The share of what binds, by rows: reading the weights at the bandwidth above, or the peak in bf16, in which weights of
+few bits are multiplied too.
+
+{linear_section(results)}
+
 ## Flash-Decoding
+"Predicted": what `tools/attention_model` said before anything was measured ([forecast.md](forecast.md)), here and
+below.
+
 16 query heads, 2 key heads of 128, f16 K and V, every sequence with keys of its own; the table of the Flash-Decoding
 article (PyTorch blog, 2023). Ours and PyTorch's are timed alike: calls one after the other over copies of K and V that
 together exceed 256 MiB, the quickest repetition. PyTorch's in a CUDA graph, the quickest of its forms

@@ -236,16 +236,11 @@ class Pass {
     return result;
   }
 
-  // Of products with the model's weights. Dense ones have at least 16 bits a number; those of fewer are multiplied in
-  // whole numbers of 8 bits.
+  // Of products with the model's weights. Dense ones have at least 16 bits a number.
   double peak_gflops() const {
     const double bits = 8 * static_cast<double>(model_.transformer->bytes_per_step()) /
                         std::max(1.0, body_parameters_ + head_parameters_);
-    if (bits < 16) {
-      return machine_.int8_gops;
-    }
-    return model_.transformer->formats().compute == kernels::ComputeType::kBF16 ? machine_.bf16_gflops
-                                                                                : machine_.f32_gflops;
+    return machine_.product_gflops(model_.transformer->formats().compute, bits < 16);
   }
 
   ConstraintFigures constraint_figures(const engine::EngineStats& begin, const engine::EngineStats& end) {

@@ -2,6 +2,11 @@
 // beside what the machine can do at best, measured in the same run.
 #include <algorithm>
 #include <array>
+#include <span>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/status_macros.h"
 #include "fmt/format.h"
@@ -22,6 +27,7 @@ constexpr std::int64_t kRowsMost = 1 << 16;  // of a product: more than any step
 struct LinearBenchArguments {
   std::string shape = "160m";
   std::string rows = "1 8 32 512";
+  std::string only;
   ComputeOptions compute = {.quant = "none"};
   double seconds = 0.3;  // each product at each number of rows: enough for a median
   bool json = false;
@@ -31,13 +37,14 @@ OptionTable linear_table(LinearBenchArguments& arguments) {
   OptionTable table;
   table.add_text("shape", &arguments.shape, "160m, 1b, 8b, …");
   table.add_text("rows", &arguments.rows, "numbers of rows with blanks between");
+  table.add_text("only", &arguments.only, "products to measure with blanks between; without it all");
   add_compute_rows(table, arguments.compute);
   table.add_number("seconds", &arguments.seconds, 0.01, 60, "how long to repeat a product");
   return table;
 }
 
 struct Product {
-  const char* name;
+  std::string_view name;
   std::int64_t in_features;
   std::int64_t out_features;
 };
@@ -50,6 +57,21 @@ std::array<Product, 5> products_of(const models::ModelConfig& config) {
            {"gate_up", config.hidden, 2 * std::int64_t{config.intermediate}},
            {"down", config.intermediate, config.hidden},
            {"head", config.hidden, config.vocab}}};
+}
+
+// Of these products the ones that `only` names; all, where it names none. ERRORS: InvalidArgument.
+absl::StatusOr<std::vector<Product>> choose_products(std::span<const Product> all, const std::string& only) {
+  std::vector<Product> chosen;
+  std::istringstream words(only);
+  for (std::string word; words >> word;) {
+    const auto found = std::ranges::find(all, std::string_view(word), &Product::name);
+    if (found == all.end()) {
+      return absl::InvalidArgumentError(
+          fmt::format("--only {}: must be one of qkv, output, gate_up, down, head", word));
+    }
+    chosen.push_back(*found);
+  }
+  return chosen.empty() ? std::vector<Product>(all.begin(), all.end()) : chosen;
 }
 
 absl::StatusOr<std::vector<std::int64_t>> parse_rows(const std::string& text) {
@@ -74,17 +96,16 @@ absl::Status bench_linear(LinearBenchArguments& arguments, CommandOptions& flags
   COPPICE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> rows, parse_rows(arguments.rows));
   COPPICE_ASSIGN_OR_RETURN(const std::filesystem::path path, resolve_shape(arguments.shape));
   COPPICE_ASSIGN_OR_RETURN(const models::ModelConfig config, models::load_model_shape(path));
+  COPPICE_ASSIGN_OR_RETURN(const std::vector<Product> products, choose_products(products_of(config), arguments.only));
   COPPICE_ASSIGN_OR_RETURN(const auto backend, open_backend(arguments.compute.device, cuda_options_from_environment()));
   COPPICE_ASSIGN_OR_RETURN(const kernels::ModelFormats formats,
                            choose_formats(arguments.compute, {kernels::WeightKind::kBF16}, backend->device()));
   COPPICE_ASSIGN_OR_RETURN(const kernels::MachineFigures machine,
                            kernels::measure_machine(backend->device().name(), cuda_options_from_environment()));
-  const double peak = kernels::is_quantised(formats.packing().storage_of({kernels::WeightKind::kBF16}))
-                          ? machine.int8_gops
-                      : formats.compute == kernels::ComputeType::kF32 ? machine.f32_gflops
-                                                                      : machine.bf16_gflops;
+  const bool few_bits = kernels::is_quantised(formats.packing().storage_of({kernels::WeightKind::kBF16}));
+  const double peak = machine.product_gflops(formats.compute, few_bits);
   print_report({{"machine", machine_json(machine)}}, arguments.json);
-  for (const Product& product : products_of(config)) {
+  for (const Product& product : products) {
     COPPICE_ASSIGN_OR_RETURN(kernels::LinearBench bench,
                              kernels::LinearBench::make({.in_features = product.in_features,
                                                          .out_features = product.out_features,

@@ -75,6 +75,7 @@ class GpuCheck(unittest.TestCase):
         shutil.copy(ROOT / "scripts/gpu-check-torch.py", self.folder / "torch_attention.py")
         shutil.copy(ROOT / "tools/attention_trees.txt", self.folder)
         shutil.copy(ROOT / "tools/gpu_report.py", self.folder / "report.py")
+        shutil.copy(ROOT / "docs/performance/h200/forecast.md", self.folder)
         (self.folder / "bin/coppice").symlink_to(COPPICE.resolve())
         (self.folder / "commit").write_text("0123456789abcdef\n")
         for name in TESTS:
@@ -108,8 +109,10 @@ class GpuCheck(unittest.TestCase):
 
     def test_every_stage(self):
         self.program("gpu_step_test", "echo a test that has no stage")
-        code, shown = self.run_stages("facts", "operations", "attention", "models", "identity", "flash", "trees",
-                                      "engine", "engine-grid", "weights", "sanitizer")  # fmt: skip
+        self.program("ncu", 'echo "$@"')
+        code, shown = self.run_stages("facts", "operations", "attention", "models", "identity", "linear", "flash",
+                                      "trees", "engine", "engine-grid", "weights", "sanitizer", "profile",
+                                      PATH=f"{self.folder}/bin:{os.environ['PATH']}")  # fmt: skip
         self.assertEqual(code, 0, shown)
         facts = json.loads((self.folder / "results/facts.json").read_text())
         self.assertEqual(facts["commit"], "0123456789abcdef")
@@ -120,6 +123,13 @@ class GpuCheck(unittest.TestCase):
         self.assertGreater(self.steps["engine-8b-prompts"]["results"][0]["prefill_tokens_per_s"], 0)
         for name in ("facts", "operations", "operations-wgmma", "attention", "models", "identity"):
             self.assertEqual(self.steps[name]["exit"], 0)
+        for name in ("linear", "linear-wgmma", "linear-int8", "linear-int4"):
+            products = self.steps[name]["results"][1:]  # behind the machine's figures
+            self.assertEqual({entry["rows"] for entry in products}, {1, 8})
+            self.assertTrue(all(0 < entry["bound_share"] < 10 for entry in products), products)
+        for name, kernel in (("attention", "Attention"), ("linear-1", "Linear"), ("linear-512", "Linear")):
+            self.assertEqual(self.steps[f"profile-{name}"]["exit"], 0)
+            self.assertIn(f"regex:{kernel}Kernel", (self.folder / f"results/profile-{name}.log").read_text())
         self.assertEqual([entry["tree"] for entry in self.steps["flash"]["results"]], ["4_256", "1_1024"])
         self.assertEqual(len(self.steps["trees"]["results"]), 4)
         grid = self.steps["engine-8b"]["results"]
