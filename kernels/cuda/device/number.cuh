@@ -54,6 +54,32 @@ COPPICE_DEVICE Vector<float, 2> unpack_halves(std::uint32_t word) {
            to_float(Element{static_cast<std::uint16_t>(word >> 16)})}};
 }
 
+// a · b + c of both elements, rounded once; subnormal numbers are numbers.
+template <typename Element>
+COPPICE_DEVICE std::uint32_t multiply_add_halves(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  static_assert(kIsHalf<Element>);
+  std::uint32_t word;
+  if constexpr (std::is_same_v<Element, Bf16>) {
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(word) : "r"(a), "r"(b), "r"(c));
+  } else {
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(word) : "r"(a), "r"(b), "r"(c));
+  }
+  return word;
+}
+
+// (word & mask) | with, in one instruction.
+COPPICE_DEVICE std::uint32_t masked_with(std::uint32_t word, std::uint32_t mask, std::uint32_t with) {
+  std::uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(result) : "r"(word), "r"(mask), "r"(with));
+  return result;
+}
+
+// A word of four of the eight bytes of a (0 to 3, the lowest first) and b (4 to 7): those that the digits of `which`
+// name, the lowest digit that of the lowest byte.
+COPPICE_DEVICE std::uint32_t choose_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t which) {
+  return __byte_perm(a, b, which);
+}
+
 // A product that no compiler fuses with a sum behind it: for results that must be the same bits in two places of the
 // source. (fmaf() is the opposite: always fused.)
 COPPICE_DEVICE float multiply(float a, float b) {

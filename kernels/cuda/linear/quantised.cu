@@ -10,6 +10,14 @@ namespace coppice::kernels::cuda {
 
 namespace {
 
+// 4 bits are less than 16 numbers away from FactorBits::kWhole, and so is that plus a zero: the lowest bits say them.
+template <typename Element>
+std::uint32_t minus_zero_pair(QuantisedForm form) {
+  constexpr std::uint32_t kSigns = 0x80008000U;  // of both
+  constexpr std::uint32_t kTwice = 0x00010001U;  // a number in both halves
+  return kSigns | (FactorBits<Element>::kWhole + static_cast<std::uint32_t>(form.zero) * kTwice);
+}
+
 template <typename Element, FewBits kMeaning>
 int launch_bits(const LinearArguments& arguments, LinearTile tile, LaunchStream stream) {
   using Weight = QuantisedWeight<Element, kMeaning>;
@@ -19,8 +27,8 @@ int launch_bits(const LinearArguments& arguments, LinearTile tile, LaunchStream 
   params.tiles = static_cast<const std::uint32_t*>(arguments.weight);
   params.tile_words = form.tile_bytes() / 4;
   params.group_shift = std::countr_zero(static_cast<std::uint32_t>(form.group / 16));
-  params.leasts = form.has_least ? form.scales() : 0;
-  params.zero = Weight::kWhole + static_cast<float>(form.zero);
+  params.leasts = form.scales();
+  params.minus_zero_pair = minus_zero_pair<Element>(form);
   return launch_linear_tile<Weight>(params, arguments, tile, stream);
 }
 
@@ -29,7 +37,11 @@ int launch_element(const LinearArguments& arguments, LinearTile tile, LaunchStre
   if (arguments.form.is_fp8) {
     return launch_bits<Element, FewBits::kFp8>(arguments, tile, stream);
   }
-  return arguments.form.bits == 4 ? launch_bits<Element, FewBits::k4>(arguments, tile, stream)
+  if (arguments.form.bits == 4) {
+    return arguments.form.has_least ? launch_bits<Element, FewBits::k4Least>(arguments, tile, stream)
+                                    : launch_bits<Element, FewBits::k4>(arguments, tile, stream);
+  }
+  return arguments.form.has_least ? launch_bits<Element, FewBits::k8Least>(arguments, tile, stream)
                                   : launch_bits<Element, FewBits::k8>(arguments, tile, stream);
 }
 
@@ -48,15 +60,20 @@ void prepare_weight(const LinearRings& rings, LoadedKernels& loaded) {
   }
 }
 
+template <typename Element>
+void prepare_element(const LinearRings& rings, LoadedKernels& loaded) {
+  prepare_weight<QuantisedWeight<Element, FewBits::k4>>(rings, loaded);
+  prepare_weight<QuantisedWeight<Element, FewBits::k4Least>>(rings, loaded);
+  prepare_weight<QuantisedWeight<Element, FewBits::k8>>(rings, loaded);
+  prepare_weight<QuantisedWeight<Element, FewBits::k8Least>>(rings, loaded);
+  prepare_weight<QuantisedWeight<Element, FewBits::kFp8>>(rings, loaded);
+}
+
 }  // namespace
 
 void prepare_linear_quantised(const LinearRings& rings, LoadedKernels& loaded) {
-  prepare_weight<QuantisedWeight<Bf16, FewBits::k4>>(rings, loaded);
-  prepare_weight<QuantisedWeight<Bf16, FewBits::k8>>(rings, loaded);
-  prepare_weight<QuantisedWeight<Bf16, FewBits::kFp8>>(rings, loaded);
-  prepare_weight<QuantisedWeight<F16, FewBits::k4>>(rings, loaded);
-  prepare_weight<QuantisedWeight<F16, FewBits::k8>>(rings, loaded);
-  prepare_weight<QuantisedWeight<F16, FewBits::kFp8>>(rings, loaded);
+  prepare_element<Bf16>(rings, loaded);
+  prepare_element<F16>(rings, loaded);
 }
 
 int launch_linear_quantised(const LinearArguments& arguments, ComputeType type, LinearTile tile, LaunchStream stream) {

@@ -61,12 +61,19 @@ struct LinearPlace {
   std::int32_t slice;
 };
 
+// The tile of kLinearTileRows rows that a row of kTiles of them is in.
+template <int kTiles>
+COPPICE_DEVICE std::int32_t tile_of(std::int32_t row) {
+  return kTiles == 1 ? 0 : row / kLinearTileRows;
+}
+
 // How a tile gets at a weight of elements, Bf16 or F16; QuantisedWeight (quantised.cuh) has the same members. Tiles lie
 // in memory as they lie here.
 template <typename Number>
 struct DenseWeight {
   using Element = Number;
   using Params = LinearParams<Element>;
+  static constexpr bool kHasScales = false;
   static constexpr std::int32_t kPieces = kLinearBlockK / 8;  // of 16 bytes in a row
   // Bytes of shared memory that a tile takes, at most.
   static constexpr std::int32_t kTileBytesMax = kLinearTileRows * kLinearBlockK * std::int32_t{sizeof(Element)};
@@ -78,7 +85,10 @@ struct DenseWeight {
     const Shared<Element> weights = shared_array<Element>(offset);
     constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;  // 16-byte pieces of a packed weight tile
     const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
-    for (std::int32_t i = thread_index(); i < kTiles * kTilePieces; i += kThreads) {
+    static_assert(kTiles * kTilePieces % kThreads == 0);
+#pragma unroll
+    for (std::int32_t begin = 0; begin < kTiles * kTilePieces; begin += kThreads) {
+      const std::int32_t i = begin + thread_index();
       const std::int64_t tile = std::int64_t{tile_begin + i / kTilePieces} * k_blocks + block_k;
       copy_async_16(weights + 8 * i, params.weight + 8 * (tile * kTilePieces + i % kTilePieces));
     }
@@ -86,6 +96,7 @@ struct DenseWeight {
 
   // The factors of rows [row_begin, row_begin + 16) and columns [16 step, 16 step + 16): b[0] and b[1] of the first
   // eight rows, b[2] and b[3] of the others.
+  template <int kTiles>
   static COPPICE_DEVICE void fragment(const Params& /*params*/, std::int32_t offset, std::int32_t row_begin,
                                       std::int32_t step, std::uint32_t (&b)[4]) {
     const std::int32_t lane = lane_index();
@@ -101,6 +112,7 @@ template <typename Weight, int kRows, int kColumns, int kWarpsM, int kWarpsN, in
 struct LinearTileWork {
   using Element = typename Weight::Element;
   using Params = typename Weight::Params;
+  static constexpr std::int32_t kWarpRows = kWarpsM;                           // warps one below the other
   static constexpr std::int32_t kRowElements = kLinearBlockK;                  // of a row in a stage
   static constexpr std::int32_t kPieces = kRowElements / 8;                    // of 16 bytes in a row
   static constexpr std::int32_t kThreadsMax = kWarpsM * kWarpsN * kWarpLanes;  // of a block
@@ -147,7 +159,10 @@ struct LinearTileWork {
                                        std::int32_t slot) {
     const Shared<Element> stage = shared_array<Element>(slot * kStageBytes);
     const std::int32_t k_begin = block_k * kLinearBlockK;
-    for (std::int32_t i = thread_index(); i < kRows * kPieces; i += kThreadsMax) {
+    static_assert(kRows * kPieces % kThreadsMax == 0);
+#pragma unroll
+    for (std::int32_t begin = 0; begin < kRows * kPieces; begin += kThreadsMax) {
+      const std::int32_t i = begin + thread_index();
       load_in(params, stage, place.row_tile * kRows, k_begin, i / kPieces, i % kPieces);
     }
   }
@@ -160,6 +175,10 @@ struct LinearTileWork {
 
   // sums += the stage's products, 16 columns of K at a time, ascending.
   static COPPICE_DEVICE void multiply_stage(const Params& params, std::int32_t slot, Sums& sums) {
+    if constexpr (Weight::kHasScales) {
+      Weight::template multiply_stage<LinearTileWork>(params, slot, sums);
+      return;
+    }
     const Shared<const Element> stage = shared_array<Element>(slot * kStageBytes);
     const std::int32_t row_begin = warp_index() % kWarpsM * kTilesM * 16;
     const std::int32_t column_begin = warp_index() / kWarpsM * kTilesN * 8;
@@ -174,7 +193,7 @@ struct LinearTileWork {
 #pragma unroll
       for (std::int32_t n = 0; n < kTilesN; n += 2) {
         std::uint32_t b[4];
-        Weight::fragment(params, slot * kStageBytes + kInBytes, column_begin + 8 * n, step, b);
+        Weight::template fragment<kWeightTiles>(params, slot * kStageBytes + kInBytes, column_begin + 8 * n, step, b);
 #pragma unroll
         for (std::int32_t m = 0; m < kTilesM; ++m) {
           multiply_accumulate<Element>(sums.at[m][n], a[m], b[0], b[1]);

@@ -45,6 +45,31 @@ Vector<float, 2> unpack_halves(std::uint32_t word) {
            to_float(Element{static_cast<std::uint16_t>(word >> 16)})}};
 }
 
+// Rounded once as long as the exact result has no more bits than a double.
+template <typename Element>
+std::uint32_t multiply_add_halves(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  const auto one = [](float x, float y, float z) {
+    return static_cast<float>(static_cast<double>(x) * static_cast<double>(y) + static_cast<double>(z));
+  };
+  const Vector<float, 2> x = unpack_halves<Element>(a);
+  const Vector<float, 2> y = unpack_halves<Element>(b);
+  const Vector<float, 2> z = unpack_halves<Element>(c);
+  return pack_halves<Element>(one(x.at[0], y.at[0], z.at[0]), one(x.at[1], y.at[1], z.at[1]));
+}
+
+inline std::uint32_t masked_with(std::uint32_t word, std::uint32_t mask, std::uint32_t with) {
+  return (word & mask) | with;
+}
+
+inline std::uint32_t choose_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t which) {
+  const std::uint64_t bytes = static_cast<std::uint64_t>(b) << 32U | a;
+  std::uint32_t word = 0;
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    word |= static_cast<std::uint32_t>(bytes >> (8 * (which >> (4 * i) & 7U)) & 0xFFU) << (8 * i);
+  }
+  return word;
+}
+
 inline float multiply(float a, float b) {
   return a * b;  // compiled with -ffp-contract=off
 }
