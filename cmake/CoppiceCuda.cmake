@@ -18,9 +18,20 @@ if(COPPICE_CUDA STREQUAL "ON" OR (COPPICE_CUDA STREQUAL "AUTO" AND NOT COPPICE_S
 endif()
 
 if(COPPICE_WITH_CUDA)
-  # Machine code for A100 and H100/H200, and PTX of the first that the driver of any other chip translates.
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80 90a-real)
+  # COPPICE_CUDA_ARCHITECTURES: a name of these sets, or a list as CMAKE_CUDA_ARCHITECTURES has it. Machine code of a chip
+  # also runs on later ones of its generation (8.0 on 8.7, 10.0 on 10.3). PTX serves what no code is for, and only of a
+  # plain architecture: 90a's is for 9.0 alone.
+  #   small: what developers and continuous integration compile. Its PTX is the oldest, so it runs on every chip.
+  #   full: what is shipped; chips from 8.0 on find machine code. Its PTX is for later generations: of 100, whose
+  #   instructions they all have and which can wait for an earlier kernel (kernels/cuda/device/overlap.cuh).
+  set(COPPICE_CUDA_SET_small 80 90a-real)
+  set(COPPICE_CUDA_SET_full 80-real 86-real 89-real 90a-real 100 120-real)
+  if(DEFINED COPPICE_CUDA_SET_${COPPICE_CUDA_ARCHITECTURES})
+    set(CMAKE_CUDA_ARCHITECTURES ${COPPICE_CUDA_SET_${COPPICE_CUDA_ARCHITECTURES}})
+  elseif(COPPICE_CUDA_ARCHITECTURES MATCHES "^[0-9]+[af]?(-real|-virtual)?(;[0-9]+[af]?(-real|-virtual)?)*$")
+    set(CMAKE_CUDA_ARCHITECTURES ${COPPICE_CUDA_ARCHITECTURES})
+  else()
+    message(FATAL_ERROR "COPPICE_CUDA_ARCHITECTURES is ${COPPICE_CUDA_ARCHITECTURES}: small, full, or a list like 80;90a-real")
   endif()
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   if(NOT CMAKE_CUDA_HOST_COMPILER)
@@ -34,4 +45,4 @@ if(COPPICE_WITH_CUDA)
   endif()
   find_package(CUDAToolkit 12 REQUIRED)
 endif()
-message(STATUS "CUDA backend: ${COPPICE_WITH_CUDA}")
+message(STATUS "CUDA backend: ${COPPICE_WITH_CUDA} ${CMAKE_CUDA_ARCHITECTURES}")

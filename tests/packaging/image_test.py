@@ -56,9 +56,26 @@ def check_both():
     more = cuda["run"]["env"].items() - cpu["run"]["env"].items()
     assert {name for name, _ in more} == {"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}
     toolkit = ["COPY", "--from=toolkit /usr/local/cuda-13.0 /usr/local/cuda"]
-    steps = [[word, rest.replace("preset cuda", "preset release").replace("build/cuda", "build/release")]
+    steps = [[word, rest.replace("preset cuda", "preset release").replace("build/cuda", "build/release")
+              .replace(" -DCOPPICE_CUDA_ARCHITECTURES=full", "")]
              for word, rest in cuda["build"]["steps"] if [word, rest] != toolkit]  # fmt: skip
     assert steps == cpu["build"]["steps"]
+
+
+def check_architectures():
+    """What is shipped has machine code for every generation, and PTX that later ones can take."""
+    sets = dict(re.findall(r"set\(COPPICE_CUDA_SET_(\w+) (.*)\)", (ROOT / "cmake" / "CoppiceCuda.cmake").read_text()))
+    assert sets.keys() == {"small", "full"}, sets
+    code = {each.removesuffix("-real") for each in sets["full"].split()}
+    assert code == {"80", "86", "89", "90a", "100", "120"}, code
+    for name, words in sets.items():
+        ptx = [each for each in words.split() if not each.endswith("-real")]
+        assert len(ptx) == 1 and ptx[0].isdecimal(), (name, ptx)  # 90a's and 100f's are for their own chips
+    built = {"docker/Dockerfile.cuda": "--preset cuda", "scripts/gpu-check": "--preset release"}
+    for path, preset in built.items():
+        configures = re.findall(r"cmake --preset .*", (ROOT / path).read_text())
+        assert len(configures) == 1 and preset in configures[0], configures
+        assert " -DCOPPICE_CUDA_ARCHITECTURES=full " in configures[0], path
 
 
 def check_package_list(image):
@@ -82,4 +99,5 @@ def check_package_list(image):
 
 if __name__ == "__main__":
     check_both()
+    check_architectures()
     check_package_list(load_script())
