@@ -15,7 +15,11 @@ find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
-  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  # nvcc preprocesses a source once for the host and once for each chip, and ccache compares the host's text alone: a
+  # change inside `#if __CUDA_ARCH__` would get the old object. In its depend mode it compares the files instead. The
+  # name keeps apart what was cached before.
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_DEPEND=1 CCACHE_NAMESPACE=coppice-cuda-files
+      ${CCACHE_PROGRAM})
 endif()
 
 find_program(MOLD_PROGRAM mold)
