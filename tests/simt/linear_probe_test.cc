@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear/probe.h"
+#include "tests/simt/device_limits.h"
 #include "tests/simt/session.h"
 
 namespace coppice::kernels::cuda {
@@ -34,6 +35,19 @@ TEST_CASE("products by wgmma are used where they change no bit, and nowhere else
   CHECK(other.words().find(": not used") != std::string::npos);
   CHECK_FALSE(HopperVerdict().agrees());
   CHECK(HopperVerdict().words().empty());
+}
+
+TEST_CASE("wgmma is refused where the loaded code was translated from older PTX") {
+  simt::device_limits() = {.capability = 90, .code_version = 80};
+  simt::Session session({.seed = 4});
+  const CudaStream stream = CudaStream::create().value();
+  LoadedKernels loaded;
+  prepare_linear(loaded);
+  Staging staging = Staging::create(stream.get(), 1).value();
+  const absl::Status refused = probe_hopper_products(staging, stream.get()).status();
+  simt::device_limits() = {};
+  CHECK(refused.code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(refused.message().find("9.0a") != std::string::npos);
 }
 
 }  // namespace

@@ -184,6 +184,11 @@ absl::StatusOr<HopperVerdict> probe_hopper_products(Staging& staging, cudaStream
   LoadedKernels loaded;
   prepare_linear_hopper(loaded);
   COPPICE_RETURN_IF_ERROR(to_status(static_cast<cudaError_t>(loaded.error()), "products by wgmma"));
+  // Of older PTX than waits, translated by the driver: these kernels would trap.
+  if (!loaded.wait_for_earlier()) {
+    return absl::FailedPreconditionError(
+        "products by wgmma were asked for, but this library was compiled without code for compute capability 9.0a");
+  }
   COPPICE_ASSIGN_OR_RETURN(Buffer in, allocate_device(kRows * kIn * 2, stream));
   COPPICE_ASSIGN_OR_RETURN(Buffer weight, allocate_device(kOut * kIn * 2, stream));
   COPPICE_ASSIGN_OR_RETURN(Buffer out, allocate_device(kRows * kOut * 4, stream));

@@ -22,7 +22,8 @@ struct HopperVerdict {
 };
 
 // Compares the products. Takes about a millisecond. REQUIRES: a GPU of compute capability 9.0; prepare_linear() was
-// called. ERRORS: ResourceExhausted, Internal (a kernel failed).
+// called. ERRORS: FailedPrecondition: the library has no code of Hopper's own; ResourceExhausted, Internal
+// (a kernel failed).
 absl::StatusOr<HopperVerdict> probe_hopper_products(Staging& staging, cudaStream_t stream);
 
 }  // namespace coppice::kernels::cuda
