@@ -35,14 +35,20 @@ inline float four_bits_of(float steps) {
 // Squared error of a group.
 float squared_error(std::span<const float> numbers, FourBits form) {
   const float inverse = 1 / form.scale;
+  const auto square_of = [&](float number) {
+    const float bits = four_bits_of((number - form.least) * inverse);
+    const float difference = number - (form.scale * bits + form.least);
+    return difference * difference;
+  };
   std::array<float, 4> sums = {};  // side by side, so that the loop is vector code
-  for (std::size_t i = 0; i + sums.size() <= numbers.size(); i += sums.size()) {
+  std::size_t i = 0;
+  for (; i + sums.size() <= numbers.size(); i += sums.size()) {
     for (std::size_t lane = 0; lane < sums.size(); ++lane) {
-      const float number = numbers[i + lane];
-      const float bits = four_bits_of((number - form.least) * inverse);
-      const float difference = number - (form.scale * bits + form.least);
-      sums[lane] += difference * difference;
+      sums[lane] += square_of(numbers[i + lane]);
     }
+  }
+  for (std::size_t lane = 0; i < numbers.size(); ++i, ++lane) {  // a row's last group may have any size
+    sums[lane] += square_of(numbers[i]);
   }
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "kernel_support.h"
+#include "kernels/host/quantised_row.h"
 #include "quantised_support.h"
 
 namespace coppice::kernels::test {
@@ -209,6 +210,20 @@ TEST_CASE("an activation that is no number is not hidden by quantised weights", 
       CHECK(std::isnan(out.at(0, 0)));
       CHECK(std::isfinite(out.at(1, 0)));
     }
+  }
+}
+
+// The last group of a row may have any number of columns, and every one of them counts.
+TEST_CASE("a last number far from the others of its group keeps its size in 4 bits", "[quantised]") {
+  for (const std::int64_t columns : {5, 6, 7, 33, 66, 71}) {
+    Tensor weight = random_tensor(ComputeType::kF32, 1, columns, 1);
+    weight.set(0, columns - 1, 20.0F);
+    QuantisedRowReader reader({WeightKind::kInt4, 128}, cpu::best_isa());
+    reader.begin(weight.host());
+    const QuantisedChunk chunk = reader.chunk(0, 128);
+    const float found = chunk.scale * static_cast<float>(chunk.parts.bits[static_cast<std::size_t>(columns - 1)]);
+    INFO(columns);
+    CHECK(found + chunk.least == Approx(20.0).margin(1.0));
   }
 }
 
