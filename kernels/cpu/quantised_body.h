@@ -1,8 +1,8 @@
 // The inner loops of products with quantised weights, one table per instruction set, and the order in which they read
 // packed weights. Activations are whole numbers of 8 bits with a scale for every unit of 32 columns (kSuper: 16); sums
 // over a unit are whole numbers, exact on every machine; each unit's sum joins one float32 chain a number, in ascending
-// order of columns. So a result depends neither on the batch, nor on blocking, threads or, where multiply-adds are
-// fused, the instruction set.
+// order of columns (of chunks that have one scale: a chain a chunk, which then joins the number's). So a result depends
+// neither on the batch, nor on blocking, threads or, where multiply-adds are fused, the instruction set.
 //
 // Packed weights are panels of 32 output features, one after the other. A panel is chunks, a chunk the columns of a
 // group or, of the K types, a block of 256 columns (the last may be shorter, a multiple of 32): first its scales, then
