@@ -17,6 +17,8 @@ namespace {
 constexpr std::int32_t kInt8Zero = 128;  // what 0 is stored as: the middle of 256
 constexpr float kHalfMost = 60000.0F;    // of a weight in 4 bits: its group's least is a float16, which ends at 65,504
 constexpr float kInt8Most = 127.0F;      // of a number: both signs alike
+// Numbers with a smaller scale count as zeros: its inverse may be infinite, and infinity times 0 is no number.
+constexpr float kSmallestScale = std::numeric_limits<float>::min();
 
 // A group as scale · bits + least, both float16 numbers.
 struct FourBits {
@@ -196,7 +198,7 @@ void QuantisedRowReader::quantise(std::int64_t begin, std::int64_t count, Quanti
     return;
   }
   out.scale = storage_.group == 0 ? row_scale_ : scale_of(numbers);
-  const float inverse = out.scale == 0 ? 0 : 1 / out.scale;
+  const float inverse = out.scale < kSmallestScale ? 0 : 1 / out.scale;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const float whole = std::clamp(std::nearbyint(numbers[i] * inverse), -kInt8Most, kInt8Most);
     bits[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(whole) + kInt8Zero);

@@ -227,6 +227,20 @@ TEST_CASE("a last number far from the others of its group keeps its size in 4 bi
   }
 }
 
+// The inverse of their scale is infinite.
+TEST_CASE("weights too small for a scale in 8 bits are zeros", "[quantised]") {
+  Tensor weight(ComputeType::kF32, 1, 4);
+  weight.set(0, 1, 1e-38F);
+  weight.set(0, 2, -5e-39F);
+  QuantisedRowReader reader({WeightKind::kInt8}, cpu::best_isa());
+  reader.begin(weight.host());
+  const QuantisedChunk chunk = reader.chunk(0, 4);
+  for (const std::size_t column : {0, 1, 2, 3}) {
+    INFO(column);
+    CHECK(chunk.parts.bits[column] == zero_of(WeightKind::kInt8));
+  }
+}
+
 TEST_CASE("a weight that is too large for 4 bits is refused", "[quantised]") {
   const auto backend = make_backend(2, cpu::best_isa());
   Tensor weight = random_tensor(ComputeType::kF32, 40, 64, 1);
