@@ -1,5 +1,5 @@
-"""scripts/fleet: servers behind vLLM's router, of which one is killed and all are restarted while requests run. Skipped
-where the router is not installed (docs/fleet.md)."""
+"""scripts/fleet: servers behind routers, of which one is killed and all are restarted while requests run. Skipped
+where a router is not installed (docs/fleet.md)."""
 
 import contextlib
 import http.client
@@ -17,10 +17,11 @@ import urllib.request
 import pytest
 
 from running_server import ROOT
-from test_routers import find_program
+from test_routers import ASKS, LANDED_LEAST, find_program
 
 START_SECONDS = 150  # of all replicas and the router, on a machine with other work
 CLIENTS = 3
+TALES = 6
 REPLICA = re.compile(r"replica (\d+): (http://\S+) pid (\d+)")
 ROUTER = re.compile(r"router: (http://\S+)")
 
@@ -138,11 +139,16 @@ def test_a_closed_output_leaves_no_server_behind(binary, tmp_path):
         os.kill(server, 0)
 
 
-@pytest.fixture(scope="module")
-def fleet(binary, tmp_path_factory):
-    if find_program("vllm-router") is None:
-        pytest.skip("vllm-router is not installed (pip install vllm-router)")
-    running = RunningFleet(binary, tmp_path_factory.mktemp("fleet") / "router.log", "--policy", "cache_aware")
+ROUTERS = [("vllm-router", "cache_aware"), ("vllm-router", "kv_aware"), ("smg", "cache_aware")]
+
+
+@pytest.fixture(scope="module", params=ROUTERS, ids=" ".join)
+def fleet(request, binary, tmp_path_factory):
+    router, policy = request.param
+    if find_program(router) is None:
+        pytest.skip(f"{router} is not installed (pip install {router})")
+    log = tmp_path_factory.mktemp("fleet") / "router.log"
+    running = RunningFleet(binary, log, "--router", router, "--policy", policy)
     try:
         running.wait_for("router: http")
         yield running
@@ -218,3 +224,31 @@ def test_all_are_restarted_under_load_and_no_request_fails(fleet):
     assert load.fine > 0 and not load.lost and not load.begun, (load.lost[:5], load.begun[:5])
     after = fleet.replicas()
     assert all(before[number][0] == after[number][0] and before[number][1] != after[number][1] for number in before)
+
+
+def long_prompt(number, turn):
+    return f"Tale {number} of those that were told by the river at night. " * 8 + f"Part {turn}."
+
+
+def who_answered(fleet, url, prompt):
+    before = fleet.asked()
+    assert ask(url, prompt, 2)[0] is None
+    return [number for number, count in fleet.asked().items() if count > before[number]]
+
+
+def test_prompts_land_where_they_are_held_after_all_were_restarted(fleet):
+    """kv_aware must have heard what the new processes publish, so there each tale is first told to a replica itself."""
+    by_events = "(kv_aware)" in fleet.text()
+    replicas = fleet.replicas()
+    homes, landed, asked = {}, 0, 0
+    for number in range(TALES):
+        url = replicas[str(1 + number % 2)][0] if by_events else fleet.url
+        (homes[number],) = who_answered(fleet, url, long_prompt(number, 0))
+    time.sleep(1)
+    for turn in range(1, 1 + ASKS):
+        for number in range(TALES):
+            landed += who_answered(fleet, fleet.url, long_prompt(number, turn)) == [homes[number]]
+            asked += 1
+    print(f"{landed} of {asked} landed where they were held: {homes}")
+    assert landed >= LANDED_LEAST * asked
+    assert not by_events or len(set(homes.values())) == 2
