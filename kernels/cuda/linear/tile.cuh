@@ -86,7 +86,9 @@ struct DenseWeight {
     constexpr std::int32_t kTilePieces = kLinearTileRows * kPieces;  // 16-byte pieces of a packed weight tile
     const std::int32_t k_blocks = params.padded_k / kLinearBlockK;
     static_assert(kTiles * kTilePieces % kThreads == 0);
-#pragma unroll
+    // Where the tile leaves registers for the addresses. Only the GPU's compiler reads it.
+    [[maybe_unused]] constexpr std::int32_t kUnrolled = kTiles == 1 ? kTilePieces / kThreads : 1;
+#pragma unroll kUnrolled
     for (std::int32_t begin = 0; begin < kTiles * kTilePieces; begin += kThreads) {
       const std::int32_t i = begin + thread_index();
       const std::int64_t tile = std::int64_t{tile_begin + i / kTilePieces} * k_blocks + block_k;
@@ -160,7 +162,9 @@ struct LinearTileWork {
     const Shared<Element> stage = shared_array<Element>(slot * kStageBytes);
     const std::int32_t k_begin = block_k * kLinearBlockK;
     static_assert(kRows * kPieces % kThreadsMax == 0);
-#pragma unroll
+    // Where the tile leaves registers for the addresses. Only the GPU's compiler reads it.
+    [[maybe_unused]] constexpr std::int32_t kUnrolled = kRows <= 64 ? kRows * kPieces / kThreadsMax : 1;
+#pragma unroll kUnrolled
     for (std::int32_t begin = 0; begin < kRows * kPieces; begin += kThreadsMax) {
       const std::int32_t i = begin + thread_index();
       load_in(params, stage, place.row_tile * kRows, k_begin, i / kPieces, i % kPieces);
