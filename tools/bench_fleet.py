@@ -2,7 +2,7 @@
 """One trace against one server and against scripts/fleet with several policies, as JSON and as a Markdown table.
 
     bench_fleet.py --coppice build/release/coppice --trace FOLDER --json OUT.json [--policies round_robin,cache_aware]
-        [-- FLAGS OF coppice bench serve]
+        [--repeats 3] [-- FLAGS OF coppice bench serve]
     bench_fleet.py --from OUT.json     # the table again
 
 The one server is a fleet of one: the router stands before it too, so that all runs have the same way to go.
@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -34,7 +35,8 @@ def metric(url, name):
 
 def measure(options, replicas, policy):
     command = [sys.executable, ROOT / "scripts" / "fleet", options.model, "--coppice", options.coppice, "--port", "0",
-               "--every", "3600", "--replicas", replicas, "--policy", policy, "--", "--kv-memory", options.kv_memory]
+               "--every", "3600", "--replicas", replicas, "--policy", policy, "--", "--kv-memory", options.kv_memory,
+               *options.serve_flag]
     fleet = subprocess.Popen([str(each) for each in command], stdout=subprocess.PIPE, text=True)
     giving_up = threading.Timer(START_SECONDS, fleet.terminate)
     giving_up.start()
@@ -50,7 +52,8 @@ def measure(options, replicas, policy):
             raise SystemExit(f"the fleet did not start: {command}")
         giving_up.cancel()
         time.sleep(2)  # for the router to have read the first events
-        load = ["bench", "serve", "--url", router, "--model", options.model, "--trace", options.trace, "--json"]
+        load = ["bench", "serve", "--url", router, "--model", pathlib.Path(options.model).name, "--trace",
+                options.trace, "--json"]
         done = subprocess.run([options.coppice, *load, *options.flags], stdout=subprocess.PIPE, check=True, text=True)
         report = json.loads(done.stdout)
         result = {"replicas": replicas, "policy": policy, **{name: report[name] for name in KEPT if name in report}}
@@ -64,15 +67,25 @@ def measure(options, replicas, policy):
 
 
 def table(report):
-    rows = ["| servers | policy | cache hit | requests of each | TTFT p50 | p99 | goodput | share | failed | load |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+    rows = ["| servers | policy | runs | cache hit | requests of each, first run | TTFT p50 | p99 | goodput | share "
+            "| failed | load |", "| " + "--- | " * 11]
+    groups = {}
     for run in report["runs"]:
-        hit = 100 * run["cached_tokens"] / max(1, run["prompt_tokens"])
-        each = ", ".join(f"{count:.0f}" for count in run["requests_of_each"])
-        rows.append(f"| {run['replicas']} | {run['policy']} | {hit:.1f} % | {each} | {run['ttft_ms_p50']:.0f} ms | "
-                    f"{run['ttft_ms_p99']:.0f} ms | {run['goodput_requests_per_s']:.2f}/s | "
-                    f"{100 * run['goodput_share']:.1f} % | {run['errors']} | {run['load_average']:.1f} |")
-    return "\n".join(rows)
+        groups.setdefault((run["replicas"], run["policy"]), []).append(run)
+    for (replicas, policy), runs in groups.items():
+
+        def middle(value, runs=runs):
+            return statistics.median(value(run) for run in runs)
+
+        hit = 100 * middle(lambda run: run["cached_tokens"] / max(1, run["prompt_tokens"]))
+        each = ", ".join(f"{count:.0f}" for count in runs[0]["requests_of_each"])
+        rows.append(f"| {replicas} | {policy} | {len(runs)} | {hit:.1f} % | {each} | "
+                    f"{middle(lambda run: run['ttft_ms_p50']):.0f} ms | "
+                    f"{middle(lambda run: run['ttft_ms_p99']):.0f} ms | "
+                    f"{middle(lambda run: run['goodput_requests_per_s']):.2f}/s | "
+                    f"{100 * middle(lambda run: run['goodput_share']):.1f} % | {sum(run['errors'] for run in runs)} | "
+                    f"{middle(lambda run: run['load_average']):.1f} |")
+    return "\n".join(row.rstrip() for row in rows)
 
 
 def main():
@@ -86,6 +99,8 @@ def main():
     parser.add_argument("--model", default="demo")
     parser.add_argument("--trace")
     parser.add_argument("--kv-memory", default="64MiB")
+    parser.add_argument("--serve-flag", action="append", default=[], help="one more argument for each server")
+    parser.add_argument("--repeats", type=int, default=1, help="of all runs; the table has the medians")
     parser.add_argument("--policies", default="round_robin,cache_aware,kv_aware")
     parser.add_argument("--json")
     parser.add_argument("--from", dest="earlier")
@@ -94,9 +109,11 @@ def main():
     if options.earlier:
         print(table(json.loads(pathlib.Path(options.earlier).read_text())))
         return
-    report = {"trace": pathlib.Path(options.trace).name, "model": options.model, "kv_memory": options.kv_memory,
+    report = {"trace": pathlib.Path(options.trace).name, "model": pathlib.Path(options.model).name,
+              "kv_memory": options.kv_memory, "serve_flags": options.serve_flag,
               "flags": flags, "cores": os.cpu_count(), "runs": []}
-    for replicas, policy in [(1, "round_robin"), *[(2, policy) for policy in options.policies.split(",")]]:
+    fleets = [(1, "round_robin"), *[(2, policy) for policy in options.policies.split(",")]]
+    for replicas, policy in fleets * options.repeats:
         report["runs"].append(measure(options, replicas, policy))
         pathlib.Path(options.json).write_text(json.dumps(report, indent=1) + "\n")
     print(table(report))

@@ -1,7 +1,9 @@
 """`coppice bench serve --trace` plays recorded requests against a live server at their own times, and judges them."""
 
 import json
+import pathlib
 import subprocess
+import sys
 import xml.etree.ElementTree
 
 import pytest
@@ -55,6 +57,16 @@ def test_speed_and_a_goal_that_none_can_keep(binary, server, tmp_path):
     report = report_of(done)
     assert report["goodput_share"] == 0 and report["goodput_requests_per_s"] == 0
     assert report["trace"]["speed"] == 1000 and report["output_tokens"] == 6 * 2
+
+
+def test_made_traces_share_the_beginnings_of_their_kinds(binary, server, tmp_path):
+    trace = tmp_path / "kinds.jsonl"
+    tool = pathlib.Path(__file__).parents[2] / "tools" / "make_fleet_trace.py"
+    made = ["--kinds", "2", "--requests", "6", "--seconds", "0.5", "--words", "60"]
+    subprocess.run([sys.executable, str(tool), str(trace), *made], check=True, timeout=60)
+    report = report_of(play(binary, server, trace, "--output-max", "2", "--json"))
+    assert report["requests"] == 6 and report["errors"] == 0 and report["trace"]["sessions"] == 6
+    assert report["cached_tokens"] > report["prompt_tokens"] / 3  # four of six begin with what is known
 
 
 def test_counted_prompts_have_the_recorded_lengths(binary, server, tmp_path):
